@@ -1,0 +1,26 @@
+//! rmux: a Redis connection pooler and multiplexer.
+//!
+//! # The house
+//!
+//! Three layers; an import only ever points down, and `tests/tidy.rs` holds that rule.
+//!
+//! ```text
+//! main ─► cli, config, reactor          argv in, exit code out
+//! SHELL   reactor ─► net, resolve, proxy    only here: mio, socket2, std::net, the clock, threads
+//! CORE    proxy ─► client, server, pool, backend, ring, timer, command, local, stats
+//!         client, backend ─► resp, buffer
+//!         the leaves (ring, timer, command, resp, buffer, stats) ─► nothing of this crate
+//! ```
+//!
+//! The core is sans-IO: no sockets, no clock, no randomness of its own, no threads. It is a function of its inputs.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod net;
+pub mod resolve;
+pub mod resp;
+pub mod ring;
+pub mod timer;

@@ -1,0 +1,3 @@
+//! argv → config → logger → reactor; the exit codes.
+
+fn main() {}
