@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod buffer;
 pub mod cli;
 pub mod command;
 pub mod config;
@@ -23,4 +24,5 @@ pub mod net;
 pub mod resolve;
 pub mod resp;
 pub mod ring;
+pub mod slots;
 pub mod timer;
