@@ -67,23 +67,15 @@ impl Arena {
 
     fn take(&mut self, start: u64, bytes: Vec<u8>) -> u32 {
         self.bytes += bytes.capacity();
-        self.chunks.insert(Chunk {
-            start,
-            next: NIL,
-            bytes,
-        }) as u32
+        self.chunks.insert(Chunk { start, next: NIL, bytes }) as u32
     }
 
     fn spare_vec(&mut self) -> Vec<u8> {
-        self.spare
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+        self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
     }
 
     fn free(&mut self, chunk: u32) -> u32 {
-        let Chunk {
-            next, mut bytes, ..
-        } = self.chunks.remove(chunk as usize);
+        let Chunk { next, mut bytes, .. } = self.chunks.remove(chunk as usize);
         self.bytes -= bytes.capacity();
         if bytes.capacity() == CHUNK_BYTES && self.spare.len() < SPARE_CHUNKS_MAX {
             bytes.clear();
@@ -112,13 +104,7 @@ impl Default for Queue {
 impl Queue {
     /// An empty queue; it owns nothing.
     pub const fn new() -> Queue {
-        Queue {
-            head: NIL,
-            tail: NIL,
-            cursor: NIL,
-            sent: 0,
-            end: 0,
-        }
+        Queue { head: NIL, tail: NIL, cursor: NIL, sent: 0, end: 0 }
     }
 
     /// The offset behind the last byte.
@@ -141,8 +127,7 @@ impl Queue {
     pub fn push(&mut self, arena: &mut Arena, bytes: &[u8]) {
         if self.tail != NIL {
             let chunk = &mut arena.chunks[self.tail as usize];
-            if bytes.len() <= chunk.bytes.capacity() - chunk.bytes.len() && chunk.end() == self.end
-            {
+            if bytes.len() <= chunk.bytes.capacity() - chunk.bytes.len() && chunk.end() == self.end {
                 chunk.bytes.extend_from_slice(bytes);
                 if self.cursor == NIL {
                     self.cursor = self.tail;
@@ -298,9 +283,7 @@ impl Queue {
                 return None;
             }
             let last = to.min(chunk.end());
-            copy.extend_from_slice(
-                &chunk.bytes[(at - chunk.start) as usize..(last - chunk.start) as usize],
-            );
+            copy.extend_from_slice(&chunk.bytes[(at - chunk.start) as usize..(last - chunk.start) as usize]);
             at = last;
         }
         (at == to).then_some(copy)
@@ -311,11 +294,7 @@ impl Queue {
         while self.head != NIL {
             self.head = arena.free(self.head);
         }
-        *self = Queue {
-            sent: self.end,
-            end: self.end,
-            ..Queue::new()
-        };
+        *self = Queue { sent: self.end, end: self.end, ..Queue::new() };
     }
 }
 
@@ -338,9 +317,7 @@ impl Scratch {
 
     /// The buffer; its pages cost memory only once they are used.
     pub fn new() -> Scratch {
-        Scratch {
-            bytes: vec![0; Scratch::HEADROOM + Scratch::READ].into_boxed_slice(),
-        }
+        Scratch { bytes: vec![0; Scratch::HEADROOM + Scratch::READ].into_boxed_slice() }
     }
 
     /// Where the next read goes.
@@ -440,15 +417,9 @@ mod tests {
         queue.skip(100);
         queue.push(&mut arena, b"after");
         assert_eq!(unsent(&queue, &arena), b"after");
-        assert_eq!(
-            queue.copy_range(&arena, 0, 6).as_deref(),
-            Some(&b"before"[..])
-        );
+        assert_eq!(queue.copy_range(&arena, 0, 6).as_deref(), Some(&b"before"[..]));
         assert_eq!(queue.copy_range(&arena, 6, 111), None);
-        assert_eq!(
-            queue.copy_range(&arena, 106, 111).as_deref(),
-            Some(&b"after"[..])
-        );
+        assert_eq!(queue.copy_range(&arena, 106, 111).as_deref(), Some(&b"after"[..]));
         queue.mark_sent(&arena, 5);
         queue.release_to(&mut arena, 111);
         assert_eq!(arena.bytes(), 0);

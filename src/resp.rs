@@ -204,11 +204,7 @@ impl RequestFramer {
         }
         while self.args_left > 0 {
             // `at` is the start of a length line; one byte of it tells whether the CR LF before it is there.
-            if !self.args.is_empty()
-                && self.at <= buf.len()
-                && self.at >= 2
-                && buf[self.at - 2..self.at] != *b"\r\n"
-            {
+            if !self.args.is_empty() && self.at <= buf.len() && self.at >= 2 && buf[self.at - 2..self.at] != *b"\r\n" {
                 return Err(ProtocolError::BulkTerminator);
             }
             if self.at >= buf.len() {
@@ -232,10 +228,7 @@ impl RequestFramer {
             if start + len + 2 > limits.request_bytes_max {
                 return Err(ProtocolError::RequestTooBig(limits.request_bytes_max));
             }
-            self.args.push(Arg {
-                start: start as u32,
-                len: len as u32,
-            });
+            self.args.push(Arg { start: start as u32, len: len as u32 });
             self.at = start + len + 2;
             self.args_left -= 1;
         }
@@ -251,9 +244,7 @@ impl RequestFramer {
     fn frame_inline(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Frame, ProtocolError> {
         // Redis looks for the line's end with C string functions: a NUL hides all that is behind it.
         let searched = self.at.min(buf.len());
-        let end = buf[searched..]
-            .iter()
-            .position(|&byte| byte == b'\n' || byte == 0);
+        let end = buf[searched..].iter().position(|&byte| byte == b'\n' || byte == 0);
         match end.map(|offset| searched + offset) {
             Some(end) if buf[end] == b'\n' => Ok(Frame::Complete(end + 1)),
             found => {
@@ -270,10 +261,7 @@ impl RequestFramer {
 /// Splits the line of an inline request as Redis's `sdssplitargs` does, and appends it to `request` in its canonical
 /// form, a multibulk request. Returns the number of arguments; 0 appends nothing.
 pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, ProtocolError> {
-    let line = &line[..line
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(line.len())];
+    let line = &line[..line.iter().position(|&byte| byte == 0).unwrap_or(line.len())];
     let mut args: Vec<Vec<u8>> = Vec::new();
     let mut at = 0;
     loop {
@@ -309,12 +297,7 @@ pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, Protoco
 }
 
 /// Reads a quoted part from `at`, behind its opening quote; returns the offset behind the closing one.
-fn unquote(
-    line: &[u8],
-    mut at: usize,
-    quote: u8,
-    arg: &mut Vec<u8>,
-) -> Result<usize, ProtocolError> {
+fn unquote(line: &[u8], mut at: usize, quote: u8, arg: &mut Vec<u8>) -> Result<usize, ProtocolError> {
     let hex = |at: usize| line.get(at).and_then(|&byte| (byte as char).to_digit(16));
     loop {
         let byte = *line.get(at).ok_or(ProtocolError::UnbalancedQuotes)?;
@@ -327,9 +310,7 @@ fn unquote(
         }
         let escaped = line.get(at + 1).copied();
         match (byte, escaped) {
-            (b'\\', Some(b'x'))
-                if quote == b'"' && hex(at + 2).is_some() && hex(at + 3).is_some() =>
-            {
+            (b'\\', Some(b'x')) if quote == b'"' && hex(at + 2).is_some() && hex(at + 3).is_some() => {
                 let (high, low) = (hex(at + 2).unwrap_or(0), hex(at + 3).unwrap_or(0));
                 arg.push((high * 16 + low) as u8);
                 at += 4;
@@ -424,35 +405,23 @@ impl ReplyFramer {
                 return Ok(Frame::Partial);
             };
             let next = match kind {
-                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
-                    match line_end(buf, self.at + 1) {
+                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => match line_end(buf, self.at + 1) {
+                    Some(next) => next,
+                    None => return Ok(Frame::Partial),
+                },
+                b'$' | b'=' | b'!' if !self.is_streamed_string => match line_number(buf, self.at + 1) {
+                    Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
+                    Line::Number(-1, next) => next,
+                    Line::Partial => return Ok(Frame::Partial),
+                    _ => match self.open_unknown_length(buf) {
                         Some(next) => next,
-                        None => return Ok(Frame::Partial),
-                    }
-                }
-                b'$' | b'=' | b'!' if !self.is_streamed_string => {
-                    match line_number(buf, self.at + 1) {
-                        Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => {
-                            next + len as usize + 2
-                        }
-                        Line::Number(-1, next) => next,
-                        Line::Partial => return Ok(Frame::Partial),
-                        _ => match self.open_unknown_length(buf) {
-                            Some(next) => next,
-                            None => return Err(ProtocolError::ReplyLength),
-                        },
-                    }
-                }
+                        None => return Err(ProtocolError::ReplyLength),
+                    },
+                },
                 b'*' | b'~' | b'>' | b'%' | b'|' => match line_number(buf, self.at + 1) {
-                    Line::Number(count, next)
-                        if count >= 0 && (count as u64) < REPLY_VALUES_MAX =>
-                    {
+                    Line::Number(count, next) if count >= 0 && (count as u64) < REPLY_VALUES_MAX => {
                         let pairs = matches!(kind, b'%' | b'|');
-                        self.left += if pairs {
-                            2 * count as u64
-                        } else {
-                            count as u64
-                        };
+                        self.left += if pairs { 2 * count as u64 } else { count as u64 };
                         // An attribute stands before the value that it belongs to; it is none itself.
                         if kind == b'|' {
                             self.left += 1;
@@ -483,10 +452,7 @@ impl ReplyFramer {
                 },
                 b'.' if !self.outer.is_empty() => match line_end(buf, self.at + 1) {
                     Some(next) => {
-                        self.left = self
-                            .outer
-                            .pop()
-                            .expect("checked by the guard: an aggregate is open");
+                        self.left = self.outer.pop().expect("checked by the guard: an aggregate is open");
                         self.left += 1;
                         next
                     }
@@ -501,11 +467,7 @@ impl ReplyFramer {
                 self.left = 1;
             }
         }
-        if self.at > buf.len() {
-            Ok(Frame::Partial)
-        } else {
-            Ok(Frame::Complete(self.at))
-        }
+        if self.at > buf.len() { Ok(Frame::Partial) } else { Ok(Frame::Complete(self.at)) }
     }
 
     /// The value at `at` has a length that is no number. If it is `?`, opens it and returns the offset behind its line.
@@ -562,15 +524,8 @@ fn line_number(buf: &[u8], at: usize) -> Line {
 
 #[cold]
 fn line_number_slow(buf: &[u8], at: usize) -> Line {
-    let Some(len) = buf[at.min(buf.len())..]
-        .iter()
-        .position(|&byte| byte == b'\r')
-    else {
-        return if buf.len().saturating_sub(at) > INLINE_BYTES_MAX {
-            Line::TooLong
-        } else {
-            Line::Partial
-        };
+    let Some(len) = buf[at.min(buf.len())..].iter().position(|&byte| byte == b'\r') else {
+        return if buf.len().saturating_sub(at) > INLINE_BYTES_MAX { Line::TooLong } else { Line::Partial };
     };
     match buf.get(at + len + 1) {
         None => return Line::Partial,
@@ -584,9 +539,7 @@ fn line_number_slow(buf: &[u8], at: usize) -> Line {
         [b'1'..=b'9', ..] => digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    let number = std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.parse::<i64>().ok());
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
     match number {
         Some(number) if is_canonical => Line::Number(number, at + len + 2),
         _ => Line::Invalid,

@@ -17,10 +17,7 @@ pub struct Id {
 
 impl Id {
     /// An id that no [`Slots`] ever gives out.
-    pub const NONE: Id = Id {
-        slot: u32::MAX,
-        generation: u32::MAX,
-    };
+    pub const NONE: Id = Id { slot: u32::MAX, generation: u32::MAX };
 
     /// The place in the table; dense, so that it can index a table of one's own.
     pub fn slot(self) -> usize {
@@ -34,10 +31,7 @@ impl Id {
 
     /// The inverse of [`Id::to_bits`].
     pub fn from_bits(bits: u64) -> Id {
-        Id {
-            slot: bits as u32,
-            generation: (bits >> 32) as u32,
-        }
+        Id { slot: bits as u32, generation: (bits >> 32) as u32 }
     }
 }
 
@@ -65,10 +59,7 @@ const GENERATION_MASK: u32 = 0x7fff_ffff;
 impl<T> Slots<T> {
     /// An empty table; the first id has generation 1.
     pub fn new() -> Slots<T> {
-        Slots {
-            entries: Slab::new(),
-            generation: 0,
-        }
+        Slots { entries: Slab::new(), generation: 0 }
     }
 
     /// How many things are held.
@@ -116,15 +107,7 @@ impl<T> Slots<T> {
 
     /// Everything held, in the order of the slots.
     pub fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
-        self.entries.iter().map(|(slot, entry)| {
-            (
-                Id {
-                    slot: slot as u32,
-                    generation: entry.generation,
-                },
-                &entry.value,
-            )
-        })
+        self.entries.iter().map(|(slot, entry)| (Id { slot: slot as u32, generation: entry.generation }, &entry.value))
     }
 }
 

@@ -19,11 +19,7 @@ fn frame_request(bytes: &[u8], cuts: &[usize]) -> Option<Outcome> {
             Ok(Frame::Partial) => {}
             Ok(Frame::Complete(len)) => {
                 assert!(len <= cut);
-                let args = framer
-                    .args()
-                    .iter()
-                    .map(|arg| arg.of(bytes).to_vec())
-                    .collect();
+                let args = framer.args().iter().map(|arg| arg.of(bytes).to_vec()).collect();
                 return Some(Ok((len, args)));
             }
             Err(error) => return Some(Err(error)),
@@ -63,10 +59,7 @@ fn requests_end_where_they_end_however_they_arrive() {
             b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$12\r\n$5\r\n*1\r\n\r\n\r\n\r\n",
             &[b"SET", b"key", b"$5\r\n*1\r\n\r\n\r\n"],
         ),
-        (
-            b"*2\r\n$4\r\nECHO\r\n$3\r\n\0\xff\n\r\n",
-            &[b"ECHO", b"\0\xff\n"],
-        ),
+        (b"*2\r\n$4\r\nECHO\r\n$3\r\n\0\xff\n\r\n", &[b"ECHO", b"\0\xff\n"]),
         (b"*0\r\n", &[]),
         (b"*-1\r\n", &[]),
         (b"*-5\r\n", &[]),
@@ -79,21 +72,14 @@ fn requests_end_where_they_end_however_they_arrive() {
     for (bytes, args) in vectors {
         let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
         for cuts in cuttings(bytes.len()) {
-            assert_eq!(
-                frame_request(bytes, &cuts),
-                Some(Ok((bytes.len(), args.clone()))),
-                "{bytes:?} {cuts:?}"
-            );
+            assert_eq!(frame_request(bytes, &cuts), Some(Ok((bytes.len(), args.clone()))), "{bytes:?} {cuts:?}");
         }
         for end in 0..bytes.len() {
             assert_eq!(frame_request(bytes, &[end]), None, "{bytes:?} cut at {end}");
         }
         for tail in [&b"*"[..], b"*1\r\n$4\r\nQUIT\r\n", b"\0", b"$"] {
             let both = [bytes, tail].concat();
-            assert_eq!(
-                frame_request(&both, &[both.len()]),
-                Some(Ok((bytes.len(), args.clone())))
-            );
+            assert_eq!(frame_request(&both, &[both.len()]), Some(Ok((bytes.len(), args.clone()))));
         }
     }
 }
@@ -115,20 +101,13 @@ fn broken_requests_get_the_words_of_redis() {
         (b"*1\r\n$x\r\n", "invalid bulk length"),
         (b"*1\r\n$04\r\n", "invalid bulk length"),
         (b"*1\r\n$536870913\r\n", "invalid bulk length"),
-        (
-            b"*2\r\n$4\r\nECHO\r\n$1\r\nabc\r\n",
-            "expected CRLF behind an argument",
-        ),
+        (b"*2\r\n$4\r\nECHO\r\n$1\r\nabc\r\n", "expected CRLF behind an argument"),
         (b"*1\r\n$1\r\nabc\r\n", "expected CRLF behind an argument"),
     ];
     for (bytes, text) in vectors {
         for cuts in cuttings(bytes.len()) {
             match frame_request(bytes, &cuts) {
-                Some(Err(error)) => assert_eq!(
-                    error.to_string(),
-                    format!("Protocol error: {text}"),
-                    "{bytes:?}"
-                ),
+                Some(Err(error)) => assert_eq!(error.to_string(), format!("Protocol error: {text}"), "{bytes:?}"),
                 other => panic!("{bytes:?} at {cuts:?}: {other:?}"),
             }
         }
@@ -155,10 +134,7 @@ fn lines_without_an_end_are_given_up() {
 
 #[test]
 fn a_request_over_the_limit_is_refused_before_it_arrives() {
-    let limits = RequestLimits {
-        request_bytes_max: 1000,
-        ..LIMITS
-    };
+    let limits = RequestLimits { request_bytes_max: 1000, ..LIMITS };
     let mut framer = RequestFramer::new();
     let error = framer.frame(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n", &limits);
     assert_eq!(error, Err(ProtocolError::RequestTooBig(1000)));
@@ -195,27 +171,10 @@ fn inline_requests_are_split_as_redis_splits_them() {
             continue;
         }
         let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
-        assert_eq!(
-            frame_request(&request, &[request.len()]),
-            Some(Ok((request.len(), args))),
-            "{line:?}"
-        );
+        assert_eq!(frame_request(&request, &[request.len()]), Some(Ok((request.len(), args))), "{line:?}");
     }
-    for line in [
-        &b"\"abc"[..],
-        b"'abc",
-        b"\"abc\"d",
-        b"'a'b",
-        b"x \"\\",
-        b"x \"\0\"",
-        b"\"a\\\"",
-        b"'a\\'",
-    ] {
-        assert_eq!(
-            split_inline(line, &mut Vec::new()),
-            Err(ProtocolError::UnbalancedQuotes),
-            "{line:?}"
-        );
+    for line in [&b"\"abc"[..], b"'abc", b"\"abc\"d", b"'a'b", b"x \"\\", b"x \"\0\"", b"\"a\\\"", b"'a\\'"] {
+        assert_eq!(split_inline(line, &mut Vec::new()), Err(ProtocolError::UnbalancedQuotes), "{line:?}");
     }
 }
 
@@ -254,42 +213,24 @@ fn replies_end_where_they_end_however_they_arrive() {
     ];
     for bytes in vectors {
         for cuts in cuttings(bytes.len()) {
-            assert_eq!(
-                frame_reply(bytes, &cuts),
-                Some(Ok(bytes.len())),
-                "{bytes:?} {cuts:?}"
-            );
+            assert_eq!(frame_reply(bytes, &cuts), Some(Ok(bytes.len())), "{bytes:?} {cuts:?}");
         }
         for end in 0..bytes.len() {
             assert_eq!(frame_reply(bytes, &[end]), None, "{bytes:?} cut at {end}");
         }
         for tail in [&b"*"[..], b"+OK\r\n", b"\0", b"garbage"] {
             let both = [bytes, tail].concat();
-            assert_eq!(
-                frame_reply(&both, &[both.len()]),
-                Some(Ok(bytes.len())),
-                "{bytes:?}"
-            );
+            assert_eq!(frame_reply(&both, &[both.len()]), Some(Ok(bytes.len())), "{bytes:?}");
         }
     }
 }
 
 #[test]
 fn broken_replies_are_errors_and_never_panics() {
-    for bytes in [
-        &b"hello\r\n"[..],
-        b"\r\n",
-        b"$x\r\n",
-        b"$-2\r\n",
-        b"*-3\r\n",
-        b"*99999999999999999\r\n",
-        b";1\r\n",
-        b".\r\n",
-    ] {
-        assert!(
-            matches!(frame_reply(bytes, &[bytes.len()]), Some(Err(_))),
-            "{bytes:?}"
-        );
+    for bytes in
+        [&b"hello\r\n"[..], b"\r\n", b"$x\r\n", b"$-2\r\n", b"*-3\r\n", b"*99999999999999999\r\n", b";1\r\n", b".\r\n"]
+    {
+        assert!(matches!(frame_reply(bytes, &[bytes.len()]), Some(Err(_))), "{bytes:?}");
     }
 }
 
@@ -297,12 +238,7 @@ fn broken_replies_are_errors_and_never_panics() {
 #[test]
 fn frames_can_be_passed_on_in_pieces() {
     let body = vec![b'v'; 1000];
-    let request = [
-        &b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n"[..],
-        &body,
-        b"\r\n$4\r\nKEEP\r\n",
-    ]
-    .concat();
+    let request = [&b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n"[..], &body, b"\r\n$4\r\nKEEP\r\n"].concat();
     let reply = [&b"*2\r\n$1000\r\n"[..], &body, b"\r\n*1\r\n:1\r\n"].concat();
     for piece in 1..300 {
         let mut framer = RequestFramer::new();
@@ -310,10 +246,7 @@ fn frames_can_be_passed_on_in_pieces() {
         while !done {
             given = (given + piece).min(request.len());
             let slice = &request[from..given];
-            match framer
-                .frame(slice, &LIMITS)
-                .expect("the request is whole and right")
-            {
+            match framer.frame(slice, &LIMITS).expect("the request is whole and right") {
                 Frame::Complete(len) => {
                     assert_eq!(from + len, request.len());
                     done = true;
@@ -333,8 +266,7 @@ fn frames_can_be_passed_on_in_pieces() {
         loop {
             given = (given + piece).min(reply.len());
             let slice = &reply[from..given];
-            if let Frame::Complete(len) = framer.frame(slice).expect("the reply is whole and right")
-            {
+            if let Frame::Complete(len) = framer.frame(slice).expect("the reply is whole and right") {
                 assert_eq!(from + len, reply.len());
                 break;
             }
