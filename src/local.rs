@@ -26,16 +26,16 @@ pub struct Facts<'a> {
     /// Clients connected to this pool.
     pub connected_clients: usize,
     /// One for each server, in the order of the configuration. Built only when asked: see the proxy.
-    pub servers: &'a [ServerFacts<'a>],
+    pub servers: &'a [ServerFacts],
 }
 
 /// One server, as `INFO` shows it.
-#[derive(Debug, Clone, Copy)]
-pub struct ServerFacts<'a> {
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
     /// Its address, as configured.
-    pub address: &'a str,
+    pub address: String,
     /// `up`, `down` or `probing`.
-    pub state: &'a str,
+    pub state: &'static str,
     /// Connections to it.
     pub connections: usize,
     /// Requests that it has not answered yet.

@@ -24,6 +24,11 @@ impl Id {
         self.slot as usize
     }
 
+    /// The count of insertions at which it was given out: a number that people can be shown.
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+
     /// Packs the id into 63 bits; the highest bit is left to the caller.
     pub fn to_bits(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.slot)
