@@ -16,7 +16,8 @@
 //! - it can only work from a connection of its own, or would hit another client (`SCRIPT KILL` and `FUNCTION KILL`
 //!   wait behind the very script that they should kill when they share its backend).
 //!
-//! Where it is safe on a connection that many share, it is not refused: `FLUSHALL`, `RANDOMKEY`, `OBJECT`, `MOVE`, `TIME`.
+//! What is safe on a connection that many share is not refused, though the original rmux did: `DBSIZE`, `FLUSHALL`,
+//! `FLUSHDB`, `MOVE`, `OBJECT`, `RANDOMKEY`, `TIME`.
 //!
 //! Invariants, each with a test: names are lower case and unique; `subs` is empty exactly when the class is not
 //! [`Class::Container`]; whatever the arguments, key indexes ascend and stay below `argc`; a command whose
