@@ -4,13 +4,13 @@
 //! session. Arguments are looked at through a function `index → bytes`, so that nothing is copied and a request may
 //! still be in pieces. The rows are in `table`, the search for keys in `keys`.
 //!
-//! Facts: `COMMAND` of Redis 8.10 with its modules (search, JSON, time series, Bloom, vector sets) and of Valkey 8,
+//! Facts: `COMMAND` of Redis 8.10 with its modules (search, JSON, time series, Bloom, vector sets) and what Valkey adds,
 //! and their documentation where that output is wrong (`JSON.MGET`, `CMS.MERGE`, blocking `TS.READ`). Sentinel's
 //! commands are not data commands: unknown here, and so is every other name that has no row.
 //!
 //! What is **refused** belongs on the Redis server itself, with somebody who may log in there:
-//! - it stops, copies or reconfigures the server, or sweeps all databases together (`SHUTDOWN`, `BGSAVE`, `CONFIG SET`,
-//!   `REPLICAOF`, `SWAPDB`, `ACL SETUSER`, `MODULE`, `DEBUG`, `SLOWLOG`, `LATENCY`, `CLUSTER` writes, `LASTSAVE`);
+//! - it stops, copies, inspects or reconfigures the server, or swaps databases under all clients (`SHUTDOWN`, `BGSAVE`,
+//!   `CONFIG SET`, `REPLICAOF`, `SWAPDB`, `ACL SETUSER`, `MODULE`, `DEBUG`, `SLOWLOG`, `LATENCY`, `CLUSTER` writes);
 //! - it turns the connection into something else (`MONITOR`, `SYNC`, `PSYNC`, `REPLCONF`), or leaves something on it
 //!   that the next client would inherit (`HIMPORT`, `SCRIPT DEBUG`);
 //! - it can only work from a connection of its own, or would hit another client (`SCRIPT KILL` and `FUNCTION KILL`
