@@ -2,15 +2,16 @@
 //!
 //! Data only. A row is written as a function named for its class (`read` and `write` are both keyed), with the access
 //! and the keys behind it where the class does not say them. Within a group the names are in alphabetical order; the
-//! subcommands of a container stand before the table, under the container's name.
+//! subcommands of a container stand behind the table, under the container's name. The shapes of keys are at the end.
 //!
-//! Four rows differ from the flags of `COMMAND`: scripts may write although they are not flagged so; `FT.CURSOR` and
-//! `CF.COMPACT` are flagged as reading, but change what the next call finds; `TS.READ` may block without being flagged.
+//! Where a row differs from what `COMMAND` says: scripts may write although they are not flagged so; `FT.CURSOR` and
+//! `CF.COMPACT` are flagged as reading, but change what the next call finds; `TS.READ` may block without being flagged;
+//! the channels of `SPUBLISH` and its kin are not keys.
 
 use super::{Access, Channels, Class, Command, Gather, Keys, Lease, Merge, Session, TimeoutAt};
 
 /// All commands. A new one is a new row: nothing else depends on the order or the number.
-pub(super) static ROWS: [Command; 449] = [
+pub(super) static ROWS: &[Command] = &[
     // Strings.
     write("append", 3, KEY),
     write("decr", 2, KEY),
@@ -79,11 +80,17 @@ pub(super) static ROWS: [Command; 449] = [
     read("hvals", 2, KEY),
     // Lists.
     block("blmove", 6, TimeoutAt::Argument(5)).writes().at(TWO),
-    block("blmovem", -6, TimeoutAt::Argument(5)).writes().at(TWO),
-    block("blmpop", -5, TimeoutAt::Argument(1)).writes().at(COUNTED_AT_2),
+    block("blmovem", -6, TimeoutAt::Argument(5))
+        .writes()
+        .at(TWO),
+    block("blmpop", -5, TimeoutAt::Argument(1))
+        .writes()
+        .at(COUNTED_AT_2),
     block("blpop", -3, TimeoutAt::Last).writes().at(BUT_LAST),
     block("brpop", -3, TimeoutAt::Last).writes().at(BUT_LAST),
-    block("brpoplpush", 4, TimeoutAt::Argument(3)).writes().at(TWO),
+    block("brpoplpush", 4, TimeoutAt::Argument(3))
+        .writes()
+        .at(TWO),
     read("lindex", 3, KEY),
     write("linsert", 5, KEY),
     read("llen", 2, KEY),
@@ -123,7 +130,9 @@ pub(super) static ROWS: [Command; 449] = [
     read("sunioncard", -3, COUNTED),
     write("sunionstore", -3, REST),
     // Sorted sets.
-    block("bzmpop", -5, TimeoutAt::Argument(1)).writes().at(COUNTED_AT_2),
+    block("bzmpop", -5, TimeoutAt::Argument(1))
+        .writes()
+        .at(COUNTED_AT_2),
     block("bzpopmax", -3, TimeoutAt::Last).writes().at(BUT_LAST),
     block("bzpopmin", -3, TimeoutAt::Last).writes().at(BUT_LAST),
     write("zadd", -4, KEY),
@@ -191,8 +200,12 @@ pub(super) static ROWS: [Command; 449] = [
     write("xnack", -7, KEY),
     read("xpending", -3, KEY),
     read("xrange", -4, KEY),
-    block("xread", -4, TimeoutAt::BlockOption(1)).reads().at(Keys::Streams),
-    block("xreadgroup", -7, TimeoutAt::BlockOption(1)).writes().at(Keys::Streams),
+    block("xread", -4, TimeoutAt::BlockOption(1))
+        .reads()
+        .at(Keys::Streams),
+    block("xreadgroup", -7, TimeoutAt::BlockOption(1))
+        .writes()
+        .at(Keys::Streams),
     read("xrevrange", -4, KEY),
     write("xsetid", -3, KEY),
     write("xtrim", -4, KEY),
@@ -345,7 +358,9 @@ pub(super) static ROWS: [Command; 449] = [
     write("json.forget", -2, KEY),
     read("json.get", -2, KEY),
     write("json.merge", -4, KEY),
-    split("json.mget", -3, Merge::ByPosition).reads().at(BUT_LAST),
+    split("json.mget", -3, Merge::ByPosition)
+        .reads()
+        .at(BUT_LAST),
     write("json.mset", -4, TRIPLES),
     write("json.numincrby", 4, KEY),
     write("json.nummultby", 4, KEY),
@@ -413,7 +428,6 @@ pub(super) static ROWS: [Command; 449] = [
     write("topk.reserve", -3, KEY),
     // Time series.
     refused("timeseries.clusterset", -1),
-    refused("timeseries.refreshcluster", -1),
     write("ts.add", -4, KEY),
     write("ts.alter", -2, KEY),
     write("ts.create", -2, KEY),
@@ -433,7 +447,9 @@ pub(super) static ROWS: [Command; 449] = [
     all("ts.queryindex", -2, Gather::Concat).reads(),
     single("ts.querylabels", -2).reads(),
     read("ts.range", -4, KEY),
-    block("ts.read", -3, TimeoutAt::BlockOption(3)).reads().at(KEY),
+    block("ts.read", -3, TimeoutAt::BlockOption(3))
+        .reads()
+        .at(KEY),
     read("ts.revrange", -4, KEY),
     // Search.
     refused("_ft.config", -2),
@@ -542,9 +558,17 @@ const CONFIG: &[Command] = &[
     refused("set", -4),
 ];
 
-const FT_CONFIG: &[Command] = &[single("get", -3).reads(), single("help", -3).reads(), refused("set", -3).writes()];
+const FT_CONFIG: &[Command] = &[
+    single("get", -3).reads(),
+    single("help", -3).reads(),
+    refused("set", -3).writes(),
+];
 
-const FT_CURSOR: &[Command] = &[single("del", -4).writes(), single("gc", -2).writes(), single("read", -4).writes()];
+const FT_CURSOR: &[Command] = &[
+    single("del", -4).writes(),
+    single("gc", -2).writes(),
+    single("read", -4).writes(),
+];
 
 const FUNCTION: &[Command] = &[
     all("delete", 3, Gather::AllOk).writes(),
@@ -605,25 +629,93 @@ const XGROUP: &[Command] = &[
     write("setid", -5, SECOND),
 ];
 
-const XINFO: &[Command] =
-    &[read("consumers", 4, SECOND), read("groups", 3, SECOND), any("help", 2), read("stream", -3, SECOND)];
+const XINFO: &[Command] = &[
+    read("consumers", 4, SECOND),
+    read("groups", 3, SECOND),
+    any("help", 2),
+    read("stream", -3, SECOND),
+];
 
-const KEY: Keys = Keys::Range { first: 1, last: 1, step: 1 };
-const TWO: Keys = Keys::Range { first: 1, last: 2, step: 1 };
-const REST: Keys = Keys::Range { first: 1, last: -1, step: 1 };
-const BUT_LAST: Keys = Keys::Range { first: 1, last: -2, step: 1 };
-const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
-const TRIPLES: Keys = Keys::Range { first: 1, last: -1, step: 3 };
-const SECOND: Keys = Keys::Range { first: 2, last: 2, step: 1 };
-const FROM_SECOND: Keys = Keys::Range { first: 2, last: -1, step: 1 };
-const COUNTED: Keys = Keys::Counted { count_at: 1, step: 1, destination: false, optional: false };
-const COUNTED_PAIRS: Keys = Keys::Counted { count_at: 1, step: 2, destination: false, optional: false };
-const COUNTED_AT_2: Keys = Keys::Counted { count_at: 2, step: 1, destination: false, optional: false };
-const STORE_COUNTED: Keys = Keys::Counted { count_at: 2, step: 1, destination: true, optional: false };
-const SCRIPT_KEYS: Keys = Keys::Counted { count_at: 2, step: 1, destination: false, optional: true };
+const KEY: Keys = Keys::Range {
+    first: 1,
+    last: 1,
+    step: 1,
+};
+const TWO: Keys = Keys::Range {
+    first: 1,
+    last: 2,
+    step: 1,
+};
+const REST: Keys = Keys::Range {
+    first: 1,
+    last: -1,
+    step: 1,
+};
+const BUT_LAST: Keys = Keys::Range {
+    first: 1,
+    last: -2,
+    step: 1,
+};
+const PAIRS: Keys = Keys::Range {
+    first: 1,
+    last: -1,
+    step: 2,
+};
+const TRIPLES: Keys = Keys::Range {
+    first: 1,
+    last: -1,
+    step: 3,
+};
+const SECOND: Keys = Keys::Range {
+    first: 2,
+    last: 2,
+    step: 1,
+};
+const FROM_SECOND: Keys = Keys::Range {
+    first: 2,
+    last: -1,
+    step: 1,
+};
+const COUNTED: Keys = Keys::Counted {
+    count_at: 1,
+    step: 1,
+    destination: false,
+    optional: false,
+};
+const COUNTED_PAIRS: Keys = Keys::Counted {
+    count_at: 1,
+    step: 2,
+    destination: false,
+    optional: false,
+};
+const COUNTED_AT_2: Keys = Keys::Counted {
+    count_at: 2,
+    step: 1,
+    destination: false,
+    optional: false,
+};
+const STORE_COUNTED: Keys = Keys::Counted {
+    count_at: 2,
+    step: 1,
+    destination: true,
+    optional: false,
+};
+const SCRIPT_KEYS: Keys = Keys::Counted {
+    count_at: 2,
+    step: 1,
+    destination: false,
+    optional: true,
+};
 
 const fn row(name: &'static str, arity: i16, class: Class) -> Command {
-    Command { name, arity, access: Access::None, class, keys: Keys::None, subs: &[] }
+    Command {
+        name,
+        arity,
+        access: Access::None,
+        class,
+        keys: Keys::None,
+        subs: &[],
+    }
 }
 
 const fn read(name: &'static str, arity: i16, keys: Keys) -> Command {
