@@ -19,6 +19,8 @@
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod limits;
+pub mod logger;
 pub mod net;
 pub mod resolve;
 pub mod resp;
