@@ -23,7 +23,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod limits;
-pub mod local;
+pub mod logger;
 pub mod net;
 pub mod pool;
 pub mod proxy;
