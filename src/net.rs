@@ -50,9 +50,7 @@ impl Stream {
             ResolvedAddress::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
                 stream.set_nodelay(true)?;
-                let keepalive = TcpKeepalive::new()
-                    .with_time(KEEPALIVE_IDLE)
-                    .with_interval(KEEPALIVE_INTERVAL);
+                let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
                 SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
                 Ok(Stream::Tcp(stream))
             }
@@ -71,17 +69,10 @@ impl Stream {
             return Err(error);
         }
         let is_known = match self {
-            Stream::Tcp(stream) => {
-                stream
-                    .peer_addr()
-                    .and_then(|peer| match stream.local_addr()? == peer {
-                        true => Err(io::Error::new(
-                            io::ErrorKind::ConnectionRefused,
-                            "the connection met itself",
-                        )),
-                        false => Ok(()),
-                    })
-            }
+            Stream::Tcp(stream) => stream.peer_addr().and_then(|peer| match stream.local_addr()? == peer {
+                true => Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the connection met itself")),
+                false => Ok(()),
+            }),
             Stream::Unix(stream) => stream.peer_addr().map(drop),
         };
         match is_known {
@@ -148,24 +139,14 @@ impl Write for Stream {
 }
 
 impl Source for Stream {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.register(registry, token, interests),
             Stream::Unix(stream) => stream.register(registry, token, interests),
         }
     }
 
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.reregister(registry, token, interests),
             Stream::Unix(stream) => stream.reregister(registry, token, interests),
@@ -188,9 +169,7 @@ pub fn file_limit() -> u64 {
 }
 
 fn soft_file_limit(limits: &str) -> Option<u64> {
-    let columns = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
+    let columns = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     match columns.split_whitespace().next()? {
         "unlimited" => Some(u64::MAX),
         number => number.parse().ok(),
@@ -220,8 +199,7 @@ mod tests {
         pub(super) fn new() -> Folder {
             static NUMBER: AtomicU32 = AtomicU32::new(0);
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let path =
-                std::env::temp_dir().join(format!("rmux-net-{}-{number}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("rmux-net-{}-{number}", std::process::id()));
             std::fs::create_dir(&path).expect("a new folder");
             Folder(path)
         }
@@ -238,11 +216,7 @@ mod tests {
     }
 
     /// Waits until `what` gives something. The events only cut the waiting short.
-    pub(super) fn wait_for<T>(
-        poll: &mut Poll,
-        what: &str,
-        mut attempt: impl FnMut() -> Option<T>,
-    ) -> T {
+    pub(super) fn wait_for<T>(poll: &mut Poll, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut events = Events::with_capacity(16);
         loop {
@@ -250,16 +224,12 @@ mod tests {
                 return outcome;
             }
             assert!(Instant::now() < deadline, "waited too long for {what}");
-            poll.poll(&mut events, Some(Duration::from_millis(20)))
-                .expect("poll");
+            poll.poll(&mut events, Some(Duration::from_millis(20))).expect("poll");
         }
     }
 
     fn local_tcp() -> (Listener, ResolvedAddress) {
-        let address = Address::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: 0,
-        };
+        let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
         let (listener, file) = listen(&address, backlog_max(), 0).expect("a free port");
         assert!(file.is_none());
         let address = listener.local_address().expect("an address");
@@ -269,27 +239,15 @@ mod tests {
     /// What both ends of a connection should be able to do, whatever its kind.
     fn talk(listener: &mut Listener, address: &ResolvedAddress) -> (Stream, Stream) {
         let mut poll = Poll::new().expect("poll");
-        poll.registry()
-            .register(listener, Token(0), Interest::READABLE)
-            .expect("register");
+        poll.registry().register(listener, Token(0), Interest::READABLE).expect("register");
         let mut ours = Stream::connect(address).expect("connect");
         let both = Interest::READABLE | Interest::WRITABLE;
-        poll.registry()
-            .register(&mut ours, Token(1), both)
-            .expect("register");
-        wait_for(&mut poll, "the connection", || {
-            ours.is_connected().expect("connected").then_some(())
-        });
+        poll.registry().register(&mut ours, Token(1), both).expect("register");
+        wait_for(&mut poll, "the connection", || ours.is_connected().expect("connected").then_some(()));
         let mut theirs = wait_for(&mut poll, "the client", || listener.accept().ok());
-        poll.registry()
-            .register(&mut theirs, Token(2), both)
-            .expect("register");
+        poll.registry().register(&mut theirs, Token(2), both).expect("register");
 
-        let parts = [
-            IoSlice::new(b"*1\r\n"),
-            IoSlice::new(b""),
-            IoSlice::new(b"$4\r\nPING\r\n"),
-        ];
+        let parts = [IoSlice::new(b"*1\r\n"), IoSlice::new(b""), IoSlice::new(b"$4\r\nPING\r\n")];
         assert_eq!(ours.write_vectored(&parts).expect("write"), 14);
         ours.flush().expect("flush");
         let mut buffer = [0; 64];
@@ -299,19 +257,11 @@ mod tests {
         assert_eq!(blocked.kind(), io::ErrorKind::WouldBlock);
 
         ours.shutdown_write().expect("shutdown");
-        assert_eq!(
-            wait_for(&mut poll, "the end", || theirs.read(&mut buffer).ok()),
-            0
-        );
+        assert_eq!(wait_for(&mut poll, "the end", || theirs.read(&mut buffer).ok()), 0);
         assert_eq!(theirs.write(b"+PONG\r\n").expect("write"), 7);
-        assert_eq!(
-            wait_for(&mut poll, "the reply", || ours.read(&mut buffer).ok()),
-            7
-        );
+        assert_eq!(wait_for(&mut poll, "the reply", || ours.read(&mut buffer).ok()), 7);
         assert!(ours.take_error().expect("asked").is_none());
-        poll.registry()
-            .reregister(&mut ours, Token(3), Interest::READABLE)
-            .expect("reregister");
+        poll.registry().reregister(&mut ours, Token(3), Interest::READABLE).expect("reregister");
         poll.registry().deregister(&mut ours).expect("deregister");
         (ours, theirs)
     }
@@ -320,9 +270,7 @@ mod tests {
     fn tcp_connections_talk_without_delay_and_backends_are_kept_alive() {
         let (mut listener, address) = local_tcp();
         let (ours, theirs) = talk(&mut listener, &address);
-        let (Stream::Tcp(ours), Stream::Tcp(theirs)) = (ours, theirs) else {
-            panic!("not TCP")
-        };
+        let (Stream::Tcp(ours), Stream::Tcp(theirs)) = (ours, theirs) else { panic!("not TCP") };
         assert!(ours.nodelay().expect("asked") && theirs.nodelay().expect("asked"));
         assert!(SockRef::from(&ours).keepalive().expect("asked"));
     }
@@ -331,12 +279,8 @@ mod tests {
     fn unix_connections_talk() {
         let folder = Folder::new();
         let path = folder.file("talk.sock");
-        let (mut listener, _file) =
-            listen(&Address::Unix(path.clone()), 16, 0o666).expect("listen");
-        assert_eq!(
-            listener.local_address().expect("an address"),
-            ResolvedAddress::Unix(path.clone())
-        );
+        let (mut listener, _file) = listen(&Address::Unix(path.clone()), 16, 0o666).expect("listen");
+        assert_eq!(listener.local_address().expect("an address"), ResolvedAddress::Unix(path.clone()));
         let (ours, _) = talk(&mut listener, &ResolvedAddress::Unix(path));
         assert!(matches!(ours, Stream::Unix(_)));
     }
@@ -349,9 +293,7 @@ mod tests {
         let error = match Stream::connect(&address) {
             Err(error) => error,
             Ok(mut stream) => {
-                poll.registry()
-                    .register(&mut stream, Token(0), Interest::WRITABLE)
-                    .expect("register");
+                poll.registry().register(&mut stream, Token(0), Interest::WRITABLE).expect("register");
                 wait_for(&mut poll, "the refusal", || stream.is_connected().err())
             }
         };
@@ -361,24 +303,11 @@ mod tests {
     #[test]
     fn a_connection_that_met_itself_is_refused() {
         // Both ends the same, on purpose: a socket that is bound, and connects to where it is bound.
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
-            .expect("socket");
-        socket
-            .bind(
-                &"127.0.0.1:0"
-                    .parse::<std::net::SocketAddr>()
-                    .expect("an address")
-                    .into(),
-            )
-            .expect("bind");
-        socket
-            .connect(&socket.local_addr().expect("bound"))
-            .expect("the kernel allows it");
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+        socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().expect("an address").into()).expect("bind");
+        socket.connect(&socket.local_addr().expect("bound")).expect("the kernel allows it");
         let stream = Stream::Tcp(TcpStream::from_std(socket.into()));
-        assert_eq!(
-            stream.is_connected().expect_err("refused").kind(),
-            io::ErrorKind::ConnectionRefused
-        );
+        assert_eq!(stream.is_connected().expect_err("refused").kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
@@ -386,10 +315,7 @@ mod tests {
         let folder = Folder::new();
         let path = folder.file("busy.sock");
         let address = ResolvedAddress::Unix(path.clone());
-        assert_eq!(
-            Stream::connect(&address).expect_err("no file").kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(Stream::connect(&address).expect_err("no file").kind(), io::ErrorKind::NotFound);
 
         let (listener, _file) = listen(&Address::Unix(path), 1, 0o600).expect("listen");
         let mut waiting = Vec::new();
@@ -402,23 +328,14 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         listener.accept().expect("one is waiting");
-        assert!(
-            Stream::connect(&address)
-                .expect("room again")
-                .is_connected()
-                .expect("connected")
-        );
+        assert!(Stream::connect(&address).expect("room again").is_connected().expect("connected"));
     }
 
     #[test]
     fn the_file_limit_is_the_soft_one() {
-        let head =
-            "Limit                     Soft Limit           Hard Limit           Units     \n";
-        let row = |soft| {
-            format!(
-                "{head}Max open files            {soft}                 1048576              files     \n"
-            )
-        };
+        let head = "Limit                     Soft Limit           Hard Limit           Units     \n";
+        let row =
+            |soft| format!("{head}Max open files            {soft}                 1048576              files     \n");
         assert_eq!(soft_file_limit(&row("4096")), Some(4096));
         assert_eq!(soft_file_limit(&row("unlimited")), Some(u64::MAX));
         assert_eq!(soft_file_limit(head), None);

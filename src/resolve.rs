@@ -59,32 +59,16 @@ impl Resolver {
             return;
         }
         if let Some(address) = literal(host, port) {
-            answer(
-                &self.sender,
-                &self.waker,
-                Answer {
-                    key,
-                    from_thread: false,
-                    outcome: Ok(vec![address]),
-                },
-            );
+            answer(&self.sender, &self.waker, Answer { key, from_thread: false, outcome: Ok(vec![address]) });
             return;
         }
-        self.waiting.push_back(Lookup {
-            key,
-            host: host.to_owned(),
-            port,
-        });
+        self.waiting.push_back(Lookup { key, host: host.to_owned(), port });
         self.start_waiting();
     }
 
     /// The next answer that has come: at least one address, in the system's order of preference, or why there is none.
     pub fn poll(&mut self) -> Option<(u32, io::Result<Vec<SocketAddr>>)> {
-        let Answer {
-            key,
-            from_thread,
-            outcome,
-        } = self.receiver.try_recv().ok()?;
+        let Answer { key, from_thread, outcome } = self.receiver.try_recv().ok()?;
         self.outstanding.remove(&key);
         if from_thread {
             self.running -= 1;
@@ -106,46 +90,21 @@ impl Resolver {
         let (sender, waker, look_up) = (self.sender.clone(), Arc::clone(&self.waker), self.look_up);
         let body = move || {
             let outcome = look_up(&host, port).and_then(|addresses| match addresses.is_empty() {
-                true => Err(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "the host name has no address",
-                )),
+                true => Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address")),
                 false => Ok(addresses),
             });
-            answer(
-                &sender,
-                &waker,
-                Answer {
-                    key,
-                    from_thread: true,
-                    outcome,
-                },
-            );
+            answer(&sender, &waker, Answer { key, from_thread: true, outcome });
         };
-        match thread::Builder::new()
-            .name("rmux-resolve".to_owned())
-            .stack_size(self.stack_bytes)
-            .spawn(body)
-        {
+        match thread::Builder::new().name("rmux-resolve".to_owned()).stack_size(self.stack_bytes).spawn(body) {
             Ok(_) => self.running += 1,
-            Err(error) => answer(
-                &self.sender,
-                &self.waker,
-                Answer {
-                    key,
-                    from_thread: false,
-                    outcome: Err(error),
-                },
-            ),
+            Err(error) => answer(&self.sender, &self.waker, Answer { key, from_thread: false, outcome: Err(error) }),
         }
     }
 }
 
 /// The address that a host is already, when it is no name: then there is nothing to look up.
 pub fn literal(host: &str, port: u16) -> Option<SocketAddr> {
-    host.parse::<IpAddr>()
-        .ok()
-        .map(|address| SocketAddr::new(address, port))
+    host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port))
 }
 
 fn system_look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -212,11 +171,7 @@ mod tests {
         let addresses = outcome.expect("every machine knows its own name");
         assert_eq!(key, 3);
         assert!(!addresses.is_empty());
-        assert!(
-            addresses
-                .iter()
-                .all(|address| address.ip().is_loopback() && address.port() == 6379)
-        );
+        assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 6379));
         assert!(resolver.poll().is_none());
     }
 
@@ -224,17 +179,11 @@ mod tests {
     fn an_ip_address_needs_no_thread() {
         let (mut poll, mut resolver) = resolver();
         resolver.look_up = |_, _| panic!("looked up");
-        for (host, shown) in [
-            ("192.0.2.7", "192.0.2.7:1"),
-            ("2001:db8::7", "[2001:db8::7]:1"),
-        ] {
+        for (host, shown) in [("192.0.2.7", "192.0.2.7:1"), ("2001:db8::7", "[2001:db8::7]:1")] {
             resolver.resolve(1, host, 1);
             assert_eq!(resolver.running, 0);
             let (_, outcome) = next_answer(&mut poll, &mut resolver);
-            assert_eq!(
-                outcome.expect("an address"),
-                [shown.parse().expect("an address")]
-            );
+            assert_eq!(outcome.expect("an address"), [shown.parse().expect("an address")]);
         }
         assert_eq!(literal("redis1", 1), None);
     }
@@ -248,10 +197,7 @@ mod tests {
         };
         resolver.resolve(1, "empty", 1);
         let (_, outcome) = next_answer(&mut poll, &mut resolver);
-        assert_eq!(
-            outcome.expect_err("no address").to_string(),
-            "the host name has no address"
-        );
+        assert_eq!(outcome.expect_err("no address").to_string(), "the host name has no address");
         resolver.resolve(1, "unknown", 1);
         let (_, outcome) = next_answer(&mut poll, &mut resolver);
         assert_eq!(outcome.expect_err("unknown").to_string(), "no such host");
@@ -278,11 +224,7 @@ mod tests {
     fn look_up_behind_the_gate(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         ASKED.fetch_add(1, Ordering::SeqCst);
         let open = GATE.0.lock().expect("not poisoned");
-        drop(
-            GATE.1
-                .wait_while(open, |open| !*open)
-                .expect("not poisoned"),
-        );
+        drop(GATE.1.wait_while(open, |open| !*open).expect("not poisoned"));
         Ok(vec![SocketAddr::new([127, 0, 0, 1].into(), port)])
     }
 
@@ -294,10 +236,7 @@ mod tests {
         for key in (0..keys).chain(0..keys) {
             resolver.resolve(key, "redis1", key as u16 + 1);
         }
-        assert_eq!(
-            (resolver.running, resolver.waiting.len()),
-            (LOOKUPS_MAX, 2 * LOOKUPS_MAX)
-        );
+        assert_eq!((resolver.running, resolver.waiting.len()), (LOOKUPS_MAX, 2 * LOOKUPS_MAX));
         assert!(resolver.poll().is_none(), "none has been let go");
         *GATE.0.lock().expect("not poisoned") = true;
         GATE.1.notify_all();
@@ -307,16 +246,9 @@ mod tests {
             assert_eq!(outcome.expect("an address")[0].port(), key as u16 + 1);
             assert!(answered.insert(key), "{key} was answered twice");
         }
-        assert_eq!(
-            (answered.len() as u32, ASKED.load(Ordering::SeqCst)),
-            (keys, keys as usize)
-        );
+        assert_eq!((answered.len() as u32, ASKED.load(Ordering::SeqCst)), (keys, keys as usize));
         assert!(resolver.poll().is_none() && resolver.running == 0);
         resolver.resolve(0, "redis1", 1);
-        assert_eq!(
-            next_answer(&mut poll, &mut resolver).0,
-            0,
-            "a key can be asked for again"
-        );
+        assert_eq!(next_answer(&mut poll, &mut resolver).0, 0, "a key can be asked for again");
     }
 }

@@ -58,10 +58,7 @@ impl Ring {
     ///
     /// Unless 1 ≤ `servers` ≤ [`Ring::SERVERS_MAX`]: the configuration has been checked before.
     pub fn new(servers: usize) -> Ring {
-        assert!(
-            (1..=Ring::SERVERS_MAX).contains(&servers),
-            "{servers} servers in one ring"
-        );
+        assert!((1..=Ring::SERVERS_MAX).contains(&servers), "{servers} servers in one ring");
         let prime = prime_at_least(servers.max(2));
         let period = prime * (prime - 1);
         let mut cells = Vec::with_capacity(period.next_power_of_two());
@@ -76,10 +73,7 @@ impl Ring {
             }
         }
         cells.extend_from_within(..period.next_power_of_two() - period);
-        Ring {
-            cells: cells.into_boxed_slice(),
-            servers: servers as u16,
-        }
+        Ring { cells: cells.into_boxed_slice(), servers: servers as u16 }
     }
 
     /// How many servers the ring spreads keys over.
@@ -89,11 +83,7 @@ impl Ring {
 
     /// The server for a key, or `None` when all are down. With a single server nothing is hashed.
     pub fn server_of_key(&self, key: &[u8], up: &UpSet) -> Option<ServerIndex> {
-        let hash = if self.servers == 1 {
-            0
-        } else {
-            Ring::hash(key)
-        };
+        let hash = if self.servers == 1 { 0 } else { Ring::hash(key) };
         self.server(hash, up)
     }
 
@@ -106,16 +96,11 @@ impl Ring {
         let mut hash = match (head.len(), key.first_chunk::<8>()) {
             (0, _) => 0,
             (length, Some(chunk)) => hash_of_block(u64::from_le_bytes(*chunk) << (64 - 8 * length)),
-            (_, None) => head.iter().fold(0, |hash: u32, &byte| {
-                hash.wrapping_mul(33).wrapping_add(u32::from(byte))
-            }),
+            (_, None) => head.iter().fold(0, |hash: u32, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte))),
         };
         for block in blocks.chunks_exact(8) {
-            let block =
-                u64::from_le_bytes(block.try_into().expect("chunks_exact gives eight bytes"));
-            hash = hash
-                .wrapping_mul(33u32.wrapping_pow(8))
-                .wrapping_add(hash_of_block(block));
+            let block = u64::from_le_bytes(block.try_into().expect("chunks_exact gives eight bytes"));
+            hash = hash.wrapping_mul(33u32.wrapping_pow(8)).wrapping_add(hash_of_block(block));
         }
         hash
     }
@@ -141,10 +126,7 @@ impl Ring {
         }
         // Ends at a server that is up, since each one has a cell; the bound is there for the reader.
         let (before, from) = self.cells.split_at(self.cell(hash));
-        from.iter()
-            .chain(before)
-            .map(|&server| ServerIndex(server))
-            .find(|&server| up.is_up(server))
+        from.iter().chain(before).map(|&server| ServerIndex(server)).find(|&server| up.is_up(server))
     }
 }
 
@@ -161,11 +143,7 @@ pub struct UpSet {
 impl UpSet {
     /// The set of this many servers, all of them up.
     pub fn new(servers: usize) -> UpSet {
-        let mut set = UpSet {
-            words: vec![0; servers.div_ceil(64)].into(),
-            servers,
-            down: servers,
-        };
+        let mut set = UpSet { words: vec![0; servers.div_ceil(64)].into(), servers, down: servers };
         for server in 0..servers {
             set.set(ServerIndex(server as u16), true);
         }
@@ -174,11 +152,7 @@ impl UpSet {
 
     /// Notes that a server is up, or that it is down. True when that is news.
     pub fn set(&mut self, server: ServerIndex, up: bool) -> bool {
-        debug_assert!(
-            server.index() < self.servers,
-            "server {server} of {}",
-            self.servers
-        );
+        debug_assert!(server.index() < self.servers, "server {server} of {}", self.servers);
         if self.is_up(server) == up {
             return false;
         }
@@ -215,20 +189,12 @@ fn hash_of_block(bytes: u64) -> u32 {
     const PAIRS: u64 = 0x0000_ffff_0000_ffff;
     let pairs = (bytes & BYTES) * 33 + (bytes >> 8 & BYTES);
     let fours = (pairs & PAIRS) * 33u64.pow(2) + (pairs >> 16 & PAIRS);
-    (fours as u32)
-        .wrapping_mul(33u32.pow(4))
-        .wrapping_add((fours >> 32) as u32)
+    (fours as u32).wrapping_mul(33u32.pow(4)).wrapping_add((fours >> 32) as u32)
 }
 
 fn prime_at_least(number: usize) -> usize {
-    let is_prime = |number: &usize| {
-        (2..)
-            .take_while(|d| d * d <= *number)
-            .all(|d| number % d != 0)
-    };
-    (number..)
-        .find(is_prime)
-        .expect("there is always a larger prime")
+    let is_prime = |number: &usize| (2..).take_while(|d| d * d <= *number).all(|d| number % d != 0);
+    (number..).find(is_prime).expect("there is always a larger prime")
 }
 
 #[cfg(test)]
@@ -236,9 +202,7 @@ mod tests {
     use super::*;
 
     fn plain_hash(key: &[u8]) -> u32 {
-        key.iter().fold(0, |hash: u32, &byte| {
-            hash.wrapping_mul(33).wrapping_add(u32::from(byte))
-        })
+        key.iter().fold(0, |hash: u32, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)))
     }
 
     fn up_except(servers: usize, down: impl IntoIterator<Item = usize>) -> UpSet {
@@ -263,11 +227,7 @@ mod tests {
                 .collect();
             assert_eq!(Ring::hash(&key), plain_hash(&key), "{key:02x?}");
             // The largest bytes, to see that no lane spills into its neighbour.
-            assert_eq!(
-                Ring::hash(&vec![0xff; length]),
-                plain_hash(&vec![0xff; length]),
-                "{length} times ff"
-            );
+            assert_eq!(Ring::hash(&vec![0xff; length]), plain_hash(&vec![0xff; length]), "{length} times ff");
         }
     }
 
@@ -277,10 +237,7 @@ mod tests {
         assert_eq!(*Ring::new(1).cells, [0, 0]);
         assert_eq!(*Ring::new(2).cells, [0, 1]);
         // Four servers under the prime 5: where the product is 4, the cell repeats the one before.
-        assert_eq!(
-            Ring::new(4).cells[..20],
-            [0, 1, 2, 3, 3, 0, 2, 2, 1, 3, 0, 3, 1, 1, 2, 0, 0, 3, 2, 1]
-        );
+        assert_eq!(Ring::new(4).cells[..20], [0, 1, 2, 3, 3, 0, 2, 2, 1, 3, 0, 3, 1, 1, 2, 0, 0, 3, 2, 1]);
     }
 
     #[test]
@@ -289,13 +246,8 @@ mod tests {
             let ring = Ring::new(servers);
             assert!(ring.cells.len().is_power_of_two());
             let mut cells_of = vec![0; servers];
-            ring.cells
-                .iter()
-                .for_each(|&server| cells_of[usize::from(server)] += 1);
-            assert!(
-                cells_of.iter().all(|&cells| cells > 0),
-                "{servers}: {cells_of:?}"
-            );
+            ring.cells.iter().for_each(|&server| cells_of[usize::from(server)] += 1);
+            assert!(cells_of.iter().all(|&cells| cells > 0), "{servers}: {cells_of:?}");
         }
         assert_eq!(Ring::new(1000).cells.len() * 2, 2 << 20);
     }
@@ -342,19 +294,9 @@ mod tests {
             for only in 0..servers as u16 {
                 // The longest gap between two cells of the same server, over the seam too.
                 let twice = ring.cells.iter().chain(ring.cells.iter()).enumerate();
-                let places: Vec<usize> = twice
-                    .filter(|&(_, &server)| server == only)
-                    .map(|(place, _)| place)
-                    .collect();
-                let gap = places
-                    .windows(2)
-                    .map(|pair| pair[1] - pair[0])
-                    .max()
-                    .expect("every server has a cell");
-                assert!(
-                    gap <= 3 * prime,
-                    "{servers} servers: {gap} cells to server {only}"
-                );
+                let places: Vec<usize> = twice.filter(|&(_, &server)| server == only).map(|(place, _)| place).collect();
+                let gap = places.windows(2).map(|pair| pair[1] - pair[0]).max().expect("every server has a cell");
+                assert!(gap <= 3 * prime, "{servers} servers: {gap} cells to server {only}");
             }
         }
     }
@@ -371,19 +313,13 @@ mod tests {
         up.set(ServerIndex(0), true);
         up.set(ServerIndex(2), true);
         assert!(up.all_up());
-        assert_eq!(
-            ring.server_of_key(b"user:1", &up),
-            Some(ring.primary(Ring::hash(b"user:1")))
-        );
+        assert_eq!(ring.server_of_key(b"user:1", &up), Some(ring.primary(Ring::hash(b"user:1"))));
     }
 
     #[test]
     fn a_single_server_takes_every_key() {
         let ring = Ring::new(1);
-        assert_eq!(
-            ring.server_of_key(b"anything", &UpSet::new(1)),
-            Some(ServerIndex(0))
-        );
+        assert_eq!(ring.server_of_key(b"anything", &UpSet::new(1)), Some(ServerIndex(0)));
         assert_eq!(ring.server_of_key(b"anything", &up_except(1, [0])), None);
     }
 }

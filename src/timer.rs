@@ -76,6 +76,39 @@ pub struct TimerId {
     generation: NonZeroU32,
 }
 
+/// The one entry that a connection has in a wheel, kept so that nothing is cancelled on the hot path: an activity that
+/// moves a deadline *back* leaves the entry where it is; when it fires early, its owner looks, and sets it again.
+#[derive(Debug, Default)]
+pub struct Alarm {
+    entry: Option<TimerId>,
+    at: Millis,
+}
+
+impl Alarm {
+    /// Makes sure that `key` is handed out at `deadline` or before.
+    #[inline]
+    pub fn set<K: Copy>(&mut self, wheel: &mut Wheel<K>, key: K, deadline: Millis) {
+        if self.entry.is_some() && self.at <= deadline {
+            return;
+        }
+        self.clear(wheel);
+        self.entry = Some(wheel.arm(key, deadline));
+        self.at = deadline;
+    }
+
+    /// The entry was handed out.
+    pub fn on_fired(&mut self) {
+        self.entry = None;
+    }
+
+    /// Takes the entry out of the wheel.
+    pub fn clear<K: Copy>(&mut self, wheel: &mut Wheel<K>) {
+        if let Some(entry) = self.entry.take() {
+            wheel.cancel(entry);
+        }
+    }
+}
+
 /// The timer wheel. `K` says whom to wake.
 #[derive(Debug)]
 pub struct Wheel<K: Copy> {
@@ -97,12 +130,7 @@ impl<K: Copy> Wheel<K> {
         Wheel {
             time: now.0,
             occupied: [0; LEVELS],
-            lists: Box::new(
-                [List {
-                    first: NONE,
-                    last: NONE,
-                }; LISTS],
-            ),
+            lists: Box::new([List { first: NONE, last: NONE }; LISTS]),
             nodes: Vec::new(),
             free: NONE,
             length: 0,
@@ -115,10 +143,7 @@ impl<K: Copy> Wheel<K> {
         let node = self.take_free_node(key, deadline.0);
         self.file(node);
         self.length += 1;
-        TimerId {
-            node,
-            generation: self.nodes[node as usize].generation,
-        }
+        TimerId { node, generation: self.nodes[node as usize].generation }
     }
 
     /// Forgets an entry, and gives its key back; also one that has expired and was not handed out yet.
@@ -212,14 +237,7 @@ impl<K: Copy> Wheel<K> {
     fn take_list(&mut self, level: usize, slot: usize) -> u32 {
         self.occupied[level] &= !(1 << slot);
         let list = &mut self.lists[level * SLOTS + slot];
-        std::mem::replace(
-            list,
-            List {
-                first: NONE,
-                last: NONE,
-            },
-        )
-        .first
+        std::mem::replace(list, List { first: NONE, last: NONE }).first
     }
 
     /// Appends a node to a list.
@@ -235,12 +253,7 @@ impl<K: Copy> Wheel<K> {
 
     /// Takes a node out of its list.
     fn unlink(&mut self, node: u32) {
-        let Node {
-            previous,
-            next,
-            list,
-            ..
-        } = self.nodes[node as usize];
+        let Node { previous, next, list, .. } = self.nodes[node as usize];
         let list = usize::from(list);
         match previous {
             NONE => self.lists[list].first = next,
@@ -263,19 +276,9 @@ impl<K: Copy> Wheel<K> {
             (entry.key, entry.deadline) = (key, deadline);
             return node;
         }
-        assert!(
-            self.nodes.len() < NONE as usize,
-            "four thousand million timers"
-        );
+        assert!(self.nodes.len() < NONE as usize, "four thousand million timers");
         let generation = NonZeroU32::MIN;
-        self.nodes.push(Node {
-            key,
-            deadline,
-            generation,
-            previous: NONE,
-            next: NONE,
-            list: 0,
-        });
+        self.nodes.push(Node { key, deadline, generation, previous: NONE, next: NONE, list: 0 });
         self.nodes.len() as u32 - 1
     }
 
@@ -350,14 +353,9 @@ mod tests {
                 let mut wheel = Wheel::new(Millis(start));
                 wheel.arm('a', Millis(start + delay));
                 if delay > 0 {
-                    let early = expired(&mut wheel, start + delay - 1);
-                    assert!(early.is_empty(), "{start} + {delay}");
+                    assert!(expired(&mut wheel, start + delay - 1).is_empty(), "{start} + {delay} is early");
                 }
-                assert_eq!(
-                    expired(&mut wheel, start + delay),
-                    ['a'],
-                    "{start} + {delay}"
-                );
+                assert_eq!(expired(&mut wheel, start + delay), ['a'], "{start} + {delay}");
                 assert!(wheel.is_empty() && wheel.next_deadline().is_none());
             }
         }
@@ -383,11 +381,7 @@ mod tests {
         assert_eq!(wheel.next_deadline(), Some(Millis(1000)), "at once");
         assert_eq!(expired(&mut wheel, 1000), ['p']);
         wheel.arm('q', Millis(1000));
-        assert_eq!(
-            expired(&mut wheel, 10),
-            ['q'],
-            "a clock that went backwards stands still"
-        );
+        assert_eq!(expired(&mut wheel, 10), ['q'], "a clock that went backwards stands still");
         wheel.arm('r', Millis(1001));
         assert!(expired(&mut wheel, 999).is_empty());
         assert_eq!(expired(&mut wheel, 1001), ['r']);
@@ -445,10 +439,7 @@ mod tests {
         assert_eq!(wheel.cancel(fired), None, "fired");
         let third = wheel.arm('c', Millis(7));
         assert_eq!((wheel.cancel(cancelled), wheel.cancel(fired)), (None, None));
-        assert_eq!(
-            (cancelled.node, fired.node, wheel.nodes.len()),
-            (third.node, third.node, 1)
-        );
+        assert_eq!((cancelled.node, fired.node, wheel.nodes.len()), (third.node, third.node, 1));
         assert_eq!(expired(&mut wheel, 7), ['c']);
     }
 
@@ -460,14 +451,7 @@ mod tests {
         assert_eq!(wheel.len(), 3);
         assert_eq!(wheel.next_deadline(), Some(Millis(1)));
         assert_eq!(wheel.cancel(ids[1]), Some(2));
-        assert_eq!(
-            (
-                wheel.poll_expired(),
-                wheel.poll_expired(),
-                wheel.poll_expired()
-            ),
-            (Some(1), Some(3), None)
-        );
+        assert_eq!((wheel.poll_expired(), wheel.poll_expired(), wheel.poll_expired()), (Some(1), Some(3), None));
     }
 
     #[test]
@@ -479,11 +463,7 @@ mod tests {
             expired(&mut wheel, now);
             wheel.cancel(other);
         }
-        assert!(
-            wheel.nodes.len() <= 102,
-            "{} nodes for 101 entries",
-            wheel.nodes.len()
-        );
+        assert!(wheel.nodes.len() <= 102, "{} nodes for 101 entries", wheel.nodes.len());
     }
 
     /// What the wheel should do, in the plainest way: deadline and order of arming → key, and everything due is gone.
@@ -496,16 +476,9 @@ mod tests {
     fn thousands_of_random_operations_agree_with_a_sorted_map() {
         for seed in 1..=64_u64 {
             let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let start = if seed % 2 == 0 {
-                0
-            } else {
-                random.below(1 << 50)
-            };
+            let start = if seed % 2 == 0 { 0 } else { random.below(1 << 50) };
             let mut wheel = Wheel::new(Millis(start));
-            let mut model = Model {
-                armed: BTreeMap::new(),
-                now: start,
-            };
+            let mut model = Model { armed: BTreeMap::new(), now: start };
             // Every id ever given, with its entry in the model.
             let mut ids: Vec<(TimerId, (u64, u64))> = Vec::new();
             for step in 0..3000 {
@@ -513,9 +486,7 @@ mod tests {
                 match random.below(10) {
                     0..5 => {
                         // A deadline in the past counts from the present, as far as order goes.
-                        let deadline = (model.now + random.span())
-                            .saturating_sub(random.below(20))
-                            .max(model.now);
+                        let deadline = (model.now + random.span()).saturating_sub(random.below(20)).max(model.now);
                         let entry = (deadline, step);
                         model.armed.insert(entry, step);
                         ids.push((wheel.arm(step, Millis(deadline)), entry));
@@ -528,18 +499,12 @@ mod tests {
                         let clock = match random.below(8) {
                             0 => model.now.saturating_sub(random.below(1000)),
                             1 => model.now,
-                            2 => model
-                                .armed
-                                .keys()
-                                .next()
-                                .map_or(model.now, |&(deadline, _)| deadline),
+                            2 => model.armed.keys().next().map_or(model.now, |&(deadline, _)| deadline),
                             _ => model.now + random.span(),
                         };
                         model.now = model.now.max(clock);
                         let later = model.armed.split_off(&(model.now + 1, 0));
-                        let due: Vec<u64> = std::mem::replace(&mut model.armed, later)
-                            .into_values()
-                            .collect();
+                        let due: Vec<u64> = std::mem::replace(&mut model.armed, later).into_values().collect();
                         assert_eq!(expired(&mut wheel, clock), due, "{context}");
                     }
                 }
@@ -548,15 +513,9 @@ mod tests {
                 match (wheel.next_deadline(), first) {
                     (None, None) => {}
                     (Some(bound), Some(first)) => {
-                        assert!(
-                            bound.0 <= first && bound.0 >= model.now,
-                            "{context}: {bound:?} for {first}"
-                        );
+                        assert!(bound.0 <= first && bound.0 >= model.now, "{context}: {bound:?} for {first}");
                         let soon = first >> BITS == model.now >> BITS;
-                        assert!(
-                            !soon || bound.0 == first,
-                            "{context}: {bound:?} for {first}"
-                        );
+                        assert!(!soon || bound.0 == first, "{context}: {bound:?} for {first}");
                     }
                     (bound, first) => panic!("{context}: {bound:?} for {first:?}"),
                 }
@@ -573,25 +532,14 @@ mod tests {
         for (number, list) in wheel.lists.iter().enumerate() {
             let (level, slot) = (number / SLOTS, number % SLOTS);
             if number != EXPIRED {
-                assert_eq!(
-                    wheel.occupied[level] >> slot & 1 == 1,
-                    list.first != NONE,
-                    "{context}: bit of {number}"
-                );
+                assert_eq!(wheel.occupied[level] >> slot & 1 == 1, list.first != NONE, "{context}: bit of {number}");
             }
             let (mut previous, mut at) = (NONE, list.first);
             while at != NONE {
                 let node = &wheel.nodes[at as usize];
-                assert_eq!(
-                    (node.previous, usize::from(node.list)),
-                    (previous, number),
-                    "{context}: node {at}"
-                );
+                assert_eq!((node.previous, usize::from(node.list)), (previous, number), "{context}: node {at}");
                 let digit = (wheel.time >> (BITS * level.min(LEVELS - 1) as u32)) as usize % SLOTS;
-                assert!(
-                    number == EXPIRED || slot > digit || (level == 0 && slot == digit),
-                    "{context}: node {at}"
-                );
+                assert!(number == EXPIRED || slot > digit || (level == 0 && slot == digit), "{context}: node {at}");
                 (previous, at) = (at, node.next);
                 entries += 1;
             }

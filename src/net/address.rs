@@ -28,10 +28,7 @@ impl Address {
     /// When there is no port, or none from 1 to 65535; for an IPv6 address without brackets, and for brackets around
     /// anything else. The error's text names the value and says what is expected.
     pub fn parse_tcp(text: &str) -> Result<Address, AddressError> {
-        let refused = |fault| AddressError {
-            text: text.to_owned(),
-            fault,
-        };
+        let refused = |fault| AddressError { text: text.to_owned(), fault };
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or(refused(Fault::Brackets))?;
@@ -50,10 +47,7 @@ impl Address {
         match port.parse() {
             Ok(port) if port > 0 && digits_only => {
                 let host = if host.is_empty() { "localhost" } else { host };
-                Ok(Address::Tcp {
-                    host: host.to_owned(),
-                    port,
-                })
+                Ok(Address::Tcp { host: host.to_owned(), port })
             }
             _ => Err(refused(Fault::Port)),
         }
@@ -88,19 +82,10 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = &self.text;
         match self.fault {
-            Fault::NoPort => write!(
-                f,
-                "\"{text}\" has no port (expected host:port, such as redis1:6379)"
-            ),
-            Fault::Port => write!(
-                f,
-                "\"{text}\" has a port that is not a number from 1 to 65535"
-            ),
+            Fault::NoPort => write!(f, "\"{text}\" has no port (expected host:port, such as redis1:6379)"),
+            Fault::Port => write!(f, "\"{text}\" has a port that is not a number from 1 to 65535"),
             Fault::Brackets => {
-                write!(
-                    f,
-                    "\"{text}\" is not host:port (an IPv6 address goes in brackets, such as [::1]:6379)"
-                )
+                write!(f, "\"{text}\" is not host:port (an IPv6 address goes in brackets, such as [::1]:6379)")
             }
         }
     }
@@ -128,9 +113,7 @@ impl fmt::Display for ResolvedAddress {
 
 /// An IPv6 address may name its interface: `fe80::1%eth0`.
 fn is_ipv6(text: &str) -> bool {
-    text.split('%')
-        .next()
-        .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+    text.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 #[cfg(test)]
@@ -138,10 +121,7 @@ mod tests {
     use super::*;
 
     fn tcp(host: &str, port: u16) -> Result<Address, String> {
-        Ok(Address::Tcp {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Address::Tcp { host: host.to_owned(), port })
     }
 
     #[test]
@@ -154,19 +134,10 @@ mod tests {
         ] {
             let address = Address::parse_tcp(text).map_err(|error| error.to_string());
             assert_eq!(address, tcp(host, port), "{text}");
-            assert_eq!(
-                address.map(|address| address.to_string()).as_deref(),
-                Ok(text)
-            );
+            assert_eq!(address.map(|address| address.to_string()).as_deref(), Ok(text));
         }
-        assert_eq!(
-            Address::parse_tcp(":6380").map_err(|error| error.to_string()),
-            tcp("localhost", 6380)
-        );
-        assert_eq!(
-            Address::Unix("/run/redis.sock".into()).to_string(),
-            "/run/redis.sock"
-        );
+        assert_eq!(Address::parse_tcp(":6380").map_err(|error| error.to_string()), tcp("localhost", 6380));
+        assert_eq!(Address::Unix("/run/redis.sock".into()).to_string(), "/run/redis.sock");
     }
 
     #[test]
@@ -187,10 +158,7 @@ mod tests {
             ("redis1:6379:6380", "goes in brackets"),
         ] {
             let error = Address::parse_tcp(text).expect_err(text).to_string();
-            assert!(
-                error.starts_with(&format!("\"{text}\" ")) && error.contains(complaint),
-                "{error}"
-            );
+            assert!(error.starts_with(&format!("\"{text}\" ")) && error.contains(complaint), "{error}");
         }
     }
 }

@@ -40,23 +40,12 @@ pub enum Listener {
 /// # Errors
 ///
 /// When the address cannot be looked up or bound, or belongs to somebody else. The error names the address.
-pub fn listen(
-    address: &Address,
-    backlog: i32,
-    mode: u32,
-) -> Result<(Listener, Option<SocketFile>), ListenError> {
+pub fn listen(address: &Address, backlog: i32, mode: u32) -> Result<(Listener, Option<SocketFile>), ListenError> {
     let listening = match address {
-        Address::Tcp { host, port } => {
-            listen_tcp(host, *port, backlog).map(|listener| (listener, None))
-        }
-        Address::Unix(path) => {
-            listen_unix(path, backlog, mode).map(|(listener, file)| (listener, Some(file)))
-        }
+        Address::Tcp { host, port } => listen_tcp(host, *port, backlog).map(|listener| (listener, None)),
+        Address::Unix(path) => listen_unix(path, backlog, mode).map(|(listener, file)| (listener, Some(file))),
     };
-    listening.map_err(|fault| ListenError {
-        address: address.clone(),
-        fault,
-    })
+    listening.map_err(|fault| ListenError { address: address.clone(), fault })
 }
 
 /// The longest backlog that the system grants (`net.core.somaxconn`); 4,096, its usual value, where that cannot be read.
@@ -106,33 +95,21 @@ impl Listener {
             Listener::Tcp(listener) => listener.local_addr().map(ResolvedAddress::Tcp),
             Listener::Unix(listener) => {
                 let address = listener.local_addr()?;
-                Ok(ResolvedAddress::Unix(
-                    address.as_pathname().unwrap_or(Path::new("")).to_owned(),
-                ))
+                Ok(ResolvedAddress::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned()))
             }
         }
     }
 }
 
 impl Source for Listener {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => listener.register(registry, token, interests),
             Listener::Unix(listener) => listener.register(registry, token, interests),
         }
     }
 
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => listener.reregister(registry, token, interests),
             Listener::Unix(listener) => listener.reregister(registry, token, interests),
@@ -161,15 +138,9 @@ impl fmt::Display for ListenError {
             Fault::Lookup(error) => write!(f, "the host name cannot be looked up: {error}"),
             Fault::NoAddress => write!(f, "the host name has no address"),
             Fault::PathLength(length) => {
-                write!(
-                    f,
-                    "the path has {length} bytes, and that of a socket has 1 to {PATH_BYTES_MAX}"
-                )
+                write!(f, "the path has {length} bytes, and that of a socket has 1 to {PATH_BYTES_MAX}")
             }
-            Fault::NotASocket => write!(
-                f,
-                "there is a file that is not a socket (it was left as it is)"
-            ),
+            Fault::NotASocket => write!(f, "there is a file that is not a socket (it was left as it is)"),
             Fault::Served => write!(f, "somebody serves this socket already"),
             Fault::System { doing, error } => write!(f, "{doing}: {error}"),
         }
@@ -185,10 +156,7 @@ pub(super) enum Fault {
     PathLength(usize),
     NotASocket,
     Served,
-    System {
-        doing: &'static str,
-        error: io::Error,
-    },
+    System { doing: &'static str, error: io::Error },
 }
 
 /// Says what was being done when the system refused.
@@ -198,15 +166,9 @@ pub(super) fn while_doing(doing: &'static str) -> impl Fn(io::Error) -> Fault {
 
 fn listen_tcp(host: &str, port: u16, backlog: i32) -> Result<Listener, Fault> {
     let addresses: Vec<SocketAddr> = match host {
-        "" | "*" => vec![
-            (Ipv6Addr::UNSPECIFIED, port).into(),
-            (Ipv4Addr::UNSPECIFIED, port).into(),
-        ],
+        "" | "*" => vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()],
         _ => {
-            let mut found: Vec<SocketAddr> = (host, port)
-                .to_socket_addrs()
-                .map_err(Fault::Lookup)?
-                .collect();
+            let mut found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(Fault::Lookup)?.collect();
             found.sort_by_key(SocketAddr::is_ipv6);
             found
         }
@@ -215,12 +177,9 @@ fn listen_tcp(host: &str, port: u16, backlog: i32) -> Result<Listener, Fault> {
     for address in addresses {
         let bound = bind_tcp(address, backlog);
         // Not an address of this machine, or of a family that it does not speak: the next one may do.
-        let is_foreign = bound.as_ref().is_err_and(|error| {
-            !matches!(
-                error.kind(),
-                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
-            )
-        });
+        let is_foreign = bound
+            .as_ref()
+            .is_err_and(|error| !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied));
         outcome = bound.map_err(while_doing("binding the port"));
         if !is_foreign {
             break;
@@ -243,11 +202,8 @@ fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
 }
 
 fn listen_unix(path: &Path, backlog: i32, mode: u32) -> Result<(Listener, SocketFile), Fault> {
-    let socket =
-        Socket::new(Domain::UNIX, Type::STREAM, None).map_err(while_doing("making a socket"))?;
-    socket
-        .set_nonblocking(true)
-        .map_err(while_doing("making a socket"))?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(while_doing("making a socket"))?;
+    socket.set_nonblocking(true).map_err(while_doing("making a socket"))?;
     let file = SocketFile::listen(path, &socket, backlog, mode)?;
     Ok((unix_listener(socket.into()), file))
 }
@@ -267,60 +223,31 @@ mod tests {
 
     #[test]
     fn a_tcp_port_in_use_is_an_error_that_names_it() {
-        let tcp = |host: &str, port| Address::Tcp {
-            host: host.to_owned(),
-            port,
-        };
+        let tcp = |host: &str, port| Address::Tcp { host: host.to_owned(), port };
         let (first, _) = listen(&tcp("localhost", 0), 16, 0).expect("a free port");
-        let Ok(ResolvedAddress::Tcp(address)) = first.local_address() else {
-            panic!("not TCP")
-        };
+        let Ok(ResolvedAddress::Tcp(address)) = first.local_address() else { panic!("not TCP") };
         assert!(address.is_ipv4(), "IPv4 first");
-        let error = listen(&tcp("localhost", address.port()), 16, 0)
-            .expect_err("in use")
-            .to_string();
+        let error = listen(&tcp("localhost", address.port()), 16, 0).expect_err("in use").to_string();
         let port = address.port();
-        assert!(
-            error.starts_with(&format!(
-                "cannot listen on localhost:{port}: binding the port: Address"
-            )),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("cannot listen on localhost:{port}: binding the port: Address")), "{error}");
     }
 
     #[test]
     fn without_a_host_all_interfaces_are_listened_on() {
         for host in ["", "*"] {
-            let (listener, _) = listen(
-                &Address::Tcp {
-                    host: host.to_owned(),
-                    port: 0,
-                },
-                16,
-                0,
-            )
-            .expect("a free port");
-            let Ok(ResolvedAddress::Tcp(address)) = listener.local_address() else {
-                panic!("not TCP")
-            };
+            let (listener, _) = listen(&Address::Tcp { host: host.to_owned(), port: 0 }, 16, 0).expect("a free port");
+            let Ok(ResolvedAddress::Tcp(address)) = listener.local_address() else { panic!("not TCP") };
             assert!(address.ip().is_unspecified());
-            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port()))
-                .expect("IPv4 is served");
+            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).expect("IPv4 is served");
             listener.accept().expect("accepted");
         }
     }
 
     #[test]
     fn an_address_of_another_machine_is_an_error() {
-        let address = Address::Tcp {
-            host: "192.0.2.1".to_owned(),
-            port: 6379,
-        };
+        let address = Address::Tcp { host: "192.0.2.1".to_owned(), port: 6379 };
         let error = listen(&address, 16, 0).expect_err("not ours").to_string();
-        assert!(
-            error.starts_with("cannot listen on 192.0.2.1:6379: binding the port: "),
-            "{error}"
-        );
+        assert!(error.starts_with("cannot listen on 192.0.2.1:6379: binding the port: "), "{error}");
     }
 
     #[test]
@@ -332,10 +259,7 @@ mod tests {
         let connect = || Stream::connect(&ResolvedAddress::Unix(path.clone())).expect("connect");
         let _client = connect();
         second.accept().expect("the clone accepts");
-        assert_eq!(
-            first.accept().expect_err("nobody waits").kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(first.accept().expect_err("nobody waits").kind(), io::ErrorKind::WouldBlock);
         drop(first);
         let _client = connect();
         second.accept().expect("the clone goes on");

@@ -39,12 +39,7 @@ pub struct SocketFile {
 
 impl SocketFile {
     /// Binds a new socket to a path, and has it listen there, with this mode.
-    pub(super) fn listen(
-        path: &Path,
-        socket: &Socket,
-        backlog: i32,
-        mode: u32,
-    ) -> Result<SocketFile, Fault> {
+    pub(super) fn listen(path: &Path, socket: &Socket, backlog: i32, mode: u32) -> Result<SocketFile, Fault> {
         let length = path.as_os_str().as_bytes().len();
         if !(1..=PATH_BYTES_MAX).contains(&length) {
             return Err(Fault::PathLength(length));
@@ -52,20 +47,12 @@ impl SocketFile {
         let _lock = StartLock::of_folder_of(path, LOCK_PATIENCE);
         bind(socket, path)?;
         let identity = Identity::of(path).map_err(while_doing("looking at the new socket file"))?;
-        let file = SocketFile {
-            path: path.to_owned(),
-            identity,
-        };
+        let file = SocketFile { path: path.to_owned(), identity };
         // Before it listens, so that nobody is turned away, or let in, by what the umask left of the mode.
-        fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(while_doing("setting the mode"))?;
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(while_doing("setting the mode"))?;
         socket.listen(backlog).map_err(while_doing("listening"))?;
         // Somebody who heeds no lock may have thought it stale.
-        if file.is_ours() {
-            Ok(file)
-        } else {
-            Err(Fault::Served)
-        }
+        if file.is_ours() { Ok(file) } else { Err(Fault::Served) }
     }
 
     /// Where the file is.
@@ -112,9 +99,7 @@ fn remove_stale_file(path: &Path) -> Result<(), Fault> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(while_doing(
-                "asking whether the socket that is there is served",
-            )(error));
+            return Err(while_doing("asking whether the socket that is there is served")(error));
         }
         // Connected, or a full backlog, or a socket of another type: somebody is there.
         _ => return Err(Fault::Served),
@@ -159,17 +144,9 @@ struct StartLock {
 impl StartLock {
     /// Waits for it. `None` when it cannot be had in time, or not at all.
     fn of_folder_of(path: &Path, patience: Duration) -> Option<StartLock> {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = fs::metadata(folder).ok()?;
-        let name = SockAddr::unix(format!(
-            "\0rmux-start-{:x}-{:x}",
-            folder.dev(),
-            folder.ino()
-        ))
-        .ok()?;
+        let name = SockAddr::unix(format!("\0rmux-start-{:x}-{:x}", folder.dev(), folder.ino())).ok()?;
         let deadline = Instant::now() + patience;
         loop {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None).ok()?;
@@ -217,8 +194,7 @@ mod tests {
     use std::os::unix::net as std_unix;
 
     fn on(path: &Path) -> Result<(Listener, Option<SocketFile>), String> {
-        listen(&Address::Unix(path.to_owned()), backlog_max(), 0o666)
-            .map_err(|error| error.to_string())
+        listen(&Address::Unix(path.to_owned()), backlog_max(), 0o666).map_err(|error| error.to_string())
     }
 
     fn refusal(path: &Path) -> String {
@@ -236,10 +212,7 @@ mod tests {
     }
 
     fn names_in(folder: &Folder) -> Vec<std::ffi::OsString> {
-        fs::read_dir(&folder.0)
-            .expect("readable")
-            .map(|entry| entry.expect("an entry").file_name())
-            .collect()
+        fs::read_dir(&folder.0).expect("readable").map(|entry| entry.expect("an entry").file_name()).collect()
     }
 
     #[test]
@@ -273,13 +246,7 @@ mod tests {
         let folder = Folder::new();
         let path = folder.file("rmux.sock");
         let (listener, _file) = on(&path).expect("listen");
-        assert_eq!(
-            refusal(&path),
-            format!(
-                "cannot listen on {}: somebody serves this socket already",
-                path.display()
-            )
-        );
+        assert_eq!(refusal(&path), format!("cannot listen on {}: somebody serves this socket already", path.display()));
         assert!(is_served(&path));
         assert_eq!(names_in(&folder), ["rmux.sock"]);
         drop(listener);
@@ -311,20 +278,12 @@ mod tests {
     #[test]
     fn what_is_no_socket_is_never_removed() {
         let folder = Folder::new();
-        let (file, directory, link) = (
-            folder.file("file"),
-            folder.file("directory"),
-            folder.file("link"),
-        );
+        let (file, directory, link) = (folder.file("file"), folder.file("directory"), folder.file("link"));
         fs::write(&file, "precious").expect("written");
         fs::create_dir(&directory).expect("made");
         std::os::unix::fs::symlink(folder.file("nowhere"), &link).expect("linked");
         for path in [&file, &directory, &link] {
-            assert!(
-                refusal(path).contains("there is a file that is not a socket"),
-                "{}",
-                refusal(path)
-            );
+            assert!(refusal(path).contains("there is a file that is not a socket"), "{}", refusal(path));
         }
         assert_eq!(fs::read_to_string(&file).expect("still there"), "precious");
         assert_eq!(names_in(&folder).len(), 3);
@@ -333,13 +292,9 @@ mod tests {
     #[test]
     fn a_path_of_107_bytes_is_taken_and_a_longer_one_named_with_its_length() {
         let folder = Folder::new();
-        let name =
-            |length: usize| folder.file(&"s".repeat(length - folder.file("").as_os_str().len()));
+        let name = |length: usize| folder.file(&"s".repeat(length - folder.file("").as_os_str().len()));
         let (_listener, _file) = on(&name(107)).expect("just fits");
-        assert!(
-            refusal(&name(108))
-                .ends_with("the path has 108 bytes, and that of a socket has 1 to 107")
-        );
+        assert!(refusal(&name(108)).ends_with("the path has 108 bytes, and that of a socket has 1 to 107"));
         assert!(refusal(Path::new("")).contains("the path has 0 bytes"));
     }
 
@@ -347,10 +302,7 @@ mod tests {
     fn a_folder_that_is_not_there_is_an_error_with_the_system_s_words() {
         let folder = Folder::new();
         let error = refusal(&folder.file("missing/rmux.sock"));
-        assert!(
-            error.contains("missing/rmux.sock: binding the path: No such file or directory"),
-            "{error}"
-        );
+        assert!(error.contains("missing/rmux.sock: binding the path: No such file or directory"), "{error}");
     }
 
     #[test]
@@ -387,14 +339,8 @@ mod tests {
         let folder = Folder::new();
         let path = folder.file("rmux.sock");
         let first = StartLock::of_folder_of(&path, Duration::from_secs(10)).expect("free");
-        assert!(
-            StartLock::of_folder_of(&folder.file("other.sock"), Duration::from_millis(50))
-                .is_none(),
-            "held"
-        );
-        let waiter = thread::spawn(move || {
-            StartLock::of_folder_of(&path, Duration::from_secs(10)).is_some()
-        });
+        assert!(StartLock::of_folder_of(&folder.file("other.sock"), Duration::from_millis(50)).is_none(), "held");
+        let waiter = thread::spawn(move || StartLock::of_folder_of(&path, Duration::from_secs(10)).is_some());
         drop(first);
         assert!(waiter.join().expect("no panic"), "it was free again");
     }
@@ -420,24 +366,14 @@ mod tests {
                     on(&path)
                 };
                 let threads: Vec<_> = (0..4).map(|_| scope.spawn(starter)).collect();
-                threads
-                    .into_iter()
-                    .map(|thread| thread.join().expect("no panic"))
-                    .collect()
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
             });
             let winners: Vec<_> = outcomes.iter().flatten().collect();
             assert_eq!(winners.len(), 1, "round {round}: {outcomes:?}");
             assert!(is_served(&path), "round {round}: {outcomes:?}");
-            winners[0]
-                .0
-                .accept()
-                .expect("it is the winner who is served there");
+            winners[0].0.accept().expect("it is the winner who is served there");
             drop(outcomes);
-            assert!(
-                names_in(&folder).is_empty(),
-                "round {round}: {:?}",
-                names_in(&folder)
-            );
+            assert!(names_in(&folder).is_empty(), "round {round}: {:?}", names_in(&folder));
         }
     }
 }
