@@ -32,9 +32,9 @@ pub enum Listener {
 /// first that belongs to this machine is taken, IPv4 first, as the original (Go's `net.Listen`) does it; one that is in
 /// use is an error, rather than a reason to listen where nobody looks.
 ///
-/// `backlog` is how many connections may wait to be accepted; the kernel caps it ([`backlog_max`] is the most). **A Unix
-/// socket turns clients away at once, with `EAGAIN`, when it is full**, so it should be the most there is. `mode` holds
-/// the permission bits of a Unix socket's file, whatever the umask; connecting takes the right to write. The
+/// `backlog` is how many connections may wait to be accepted; the kernel caps it ([`backlog_max`] is the most). **When
+/// it is full, a Unix socket turns clients away at once, with `EAGAIN`**, so it should be the most there is. `mode`
+/// holds the permission bits of a Unix socket's file, whatever the umask; connecting takes the right to write. The
 /// [`SocketFile`] removes the file when it is dropped: drop it when no more clients are wanted.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ pub fn listen(address: &Address, backlog: i32, mode: u32) -> Result<(Listener, O
     listening.map_err(|fault| ListenError { address: address.clone(), fault })
 }
 
-/// The longest backlog that the system grants (`net.core.somaxconn`); 4,096, its usual value, where that cannot be read.
+/// The longest backlog that the system grants (`net.core.somaxconn`); 4,096, the usual one, where it cannot be read.
 pub fn backlog_max() -> i32 {
     let text = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
     text.trim().parse().unwrap_or(4096)

@@ -12,8 +12,8 @@
 //!
 //! The lock is a socket bound to an abstract name (Linux): the kernel makes it exclusive, and takes it back however its
 //! holder ends. Others wait by connecting to it: when the holder closes it, they are reset. It is a courtesy, not a
-//! defence. Who cannot have it in time goes on without; else anybody who binds that name could keep us from starting. It
-//! does not reach across network namespaces.
+//! defence. Who cannot have it in time goes on without; else anybody who binds that name could keep us from starting.
+//! It does not reach across network namespaces.
 //!
 //! Knows nothing of what is served.
 
