@@ -18,13 +18,8 @@ fn main() {
         println!("nothing to test here; run it with: cargo bench --bench micro");
         return;
     }
-    let bench = Bench {
-        filter: words.into_iter().find(|word| !word.starts_with("--")),
-    };
-    println!(
-        "| {:<44} | {:>10} | {:>10} |",
-        "operation", "ns, least", "ns, median"
-    );
+    let bench = Bench { filter: words.into_iter().find(|word| !word.starts_with("--")) };
+    println!("| {:<44} | {:>10} | {:>10} |", "operation", "ns, least", "ns, median");
     println!("|{}|-----------:|-----------:|", "-".repeat(46));
     baseline(&bench);
 }
@@ -35,9 +30,7 @@ fn baseline(bench: &Bench) {
     bench.run("baseline: one look at the clock", 1, Instant::now);
     let source = [b'x'; 64];
     let mut copy = [0; 64];
-    bench.run("baseline: copy of 64 bytes", 1, || {
-        copy.copy_from_slice(black_box(&source))
-    });
+    bench.run("baseline: copy of 64 bytes", 1, || copy.copy_from_slice(black_box(&source)));
     black_box(copy);
 }
 
@@ -49,26 +42,15 @@ struct Bench {
 impl Bench {
     /// Prints the time of one operation; `work` does `operations` of them in each call.
     fn run<T>(&self, name: &str, operations: u32, mut work: impl FnMut() -> T) {
-        if self
-            .filter
-            .as_ref()
-            .is_some_and(|filter| !name.contains(filter.as_str()))
-        {
+        if self.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
             return;
         }
         let calls = calibrate(&mut work);
         let mut batches: Vec<f64> = (0..BATCHES)
-            .map(|_| {
-                time(calls, &mut work).as_nanos() as f64
-                    / (f64::from(calls) * f64::from(operations))
-            })
+            .map(|_| time(calls, &mut work).as_nanos() as f64 / (f64::from(calls) * f64::from(operations)))
             .collect();
         batches.sort_by(f64::total_cmp);
-        println!(
-            "| {name:<44} | {:>10.2} | {:>10.2} |",
-            batches[0],
-            batches[BATCHES / 2]
-        );
+        println!("| {name:<44} | {:>10.2} | {:>10.2} |", batches[0], batches[BATCHES / 2]);
     }
 }
 

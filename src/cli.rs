@@ -48,64 +48,36 @@ pub enum Error {
 ///
 /// The first thing that is wrong; its `Display` is one line.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> {
-    let args = args
-        .into_iter()
-        .map(OsString::into_string)
-        .collect::<Result<Vec<_>, _>>();
-    let matches = options()
-        .parse(args.map_err(Error::NotUnicode)?)
-        .map_err(refuse)?;
+    let args = args.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>();
+    let matches = options().parse(args.map_err(Error::NotUnicode)?).map_err(refuse)?;
     if let Some(stray) = matches.free.first() {
         return Err(Error::StrayArgument(stray.clone()));
     }
-    let flags: Vec<(&'static Key, String)> = KEYS
-        .iter()
-        .filter_map(|key| Some((key, last_value(&matches, key)?)))
-        .collect();
+    let flags: Vec<(&'static Key, String)> =
+        KEYS.iter().filter_map(|key| Some((key, last_value(&matches, key)?))).collect();
 
-    let is_on = |name: &str| {
-        flags
-            .iter()
-            .any(|(key, text)| key.name == name && key.is_on(text))
-    };
+    let is_on = |name: &str| flags.iter().any(|(key, text)| key.name == name && key.is_on(text));
     if is_on("help") {
         return Ok(Action::Print(help()));
     }
     if is_on("version") {
-        return Ok(Action::Print(format!(
-            "rmux {}\n",
-            env!("CARGO_PKG_VERSION")
-        )));
+        return Ok(Action::Print(format!("rmux {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let loaded = config::load(&flags).map_err(Error::Config)?;
-    Ok(if loaded.test {
-        Action::Check(loaded)
-    } else {
-        Action::Serve(loaded)
-    })
+    Ok(if loaded.test { Action::Check(loaded) } else { Action::Serve(loaded) })
 }
 
 /// What `-test` prints when all is well: one line, without its line feed.
 pub fn summary(loaded: &Loaded) -> String {
-    let count = |number: usize, noun: &str| {
-        format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-    };
+    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let pools = &loaded.config.pools;
     let servers = pools.iter().map(|pool| pool.servers.len()).sum();
-    format!(
-        "configuration ok: {}, {}",
-        count(pools.len(), "pool"),
-        count(servers, "server")
-    )
+    format!("configuration ok: {}, {}", count(pools.len(), "pool"), count(servers, "server"))
 }
 
 /// The text of `-help`: every flag with its unit and default, no line longer than 100 columns.
 pub fn help() -> String {
-    let mut text = format!(
-        "rmux {}: {}\n\n",
-        env!("CARGO_PKG_VERSION"),
-        env!("CARGO_PKG_DESCRIPTION")
-    );
+    let mut text = format!("rmux {}: {}\n\n", env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_DESCRIPTION"));
     text.push_str("usage: rmux [-flag=value] [-flag value] [-switch] ...\n");
     for (group, title) in HEADINGS {
         text.push_str(&format!("\n{title}:\n"));
@@ -141,24 +113,11 @@ impl std::error::Error for Error {}
 
 fn options() -> Options {
     let mut options = Options::new();
-    options
-        .long_only(true)
-        .parsing_style(ParsingStyle::StopAtFirstFree);
+    options.long_only(true).parsing_style(ParsingStyle::StopAtFirstFree);
     for key in KEYS {
         // In getopts' long form, an optional value stands only behind `=`: exactly Go's booleans.
-        let value = if key.is_switch() {
-            HasArg::Maybe
-        } else {
-            HasArg::Yes
-        };
-        options.opt(
-            key.alias,
-            key.name,
-            key.help,
-            key.hint(),
-            value,
-            Occur::Multi,
-        );
+        let value = if key.is_switch() { HasArg::Maybe } else { HasArg::Yes };
+        options.opt(key.alias, key.name, key.help, key.hint(), value, Occur::Multi);
     }
     options
 }
@@ -166,10 +125,7 @@ fn options() -> Options {
 /// The value of the flag's last occurrence; "true" for a switch that stands alone.
 fn last_value(matches: &Matches, key: &Key) -> Option<String> {
     let position = matches.opt_positions(key.name).into_iter().max()?;
-    let with_value = matches
-        .opt_strs_pos(key.name)
-        .into_iter()
-        .find(|(other, _)| *other == position);
+    let with_value = matches.opt_strs_pos(key.name).into_iter().find(|(other, _)| *other == position);
     Some(with_value.map_or_else(|| "true".to_owned(), |(_, text)| text))
 }
 
@@ -197,16 +153,11 @@ fn push_entry(text: &mut String, key: &Key) {
     }
     let mut right = key.help.to_owned();
     // The ranges of the other groups are as wide as can be: only an error needs to tell them.
-    let has_range =
-        matches!(key.group, Group::Listening | Group::Servers) && !key.range().is_empty();
+    let has_range = matches!(key.group, Group::Listening | Group::Servers) && !key.range().is_empty();
     // That a switch of the program is off goes without saying.
     let has_default = !key.default_text().is_empty() && key.scope == Scope::Pool;
     match (has_range, has_default) {
-        (true, _) => right.push_str(&format!(
-            " ({}; default {})",
-            key.range(),
-            key.default_text()
-        )),
+        (true, _) => right.push_str(&format!(" ({}; default {})", key.range(), key.default_text())),
         (false, true) => right.push_str(&format!(" (default {})", shown_default(key))),
         (false, false) => {}
     }
@@ -264,10 +215,7 @@ const HEADINGS: [(Group, &str); 6] = [
     (Group::Timeouts, "Timeouts, in milliseconds"),
     (Group::Limits, "Limits, the most of each"),
     (Group::Program, "Program"),
-    (
-        Group::Retired,
-        "Accepted from the original rmux, without effect",
-    ),
+    (Group::Retired, "Accepted from the original rmux, without effect"),
 ];
 
 const AFTERWORD: &str = "

@@ -200,19 +200,13 @@ impl Command {
 
     /// The subcommand with this name, in any case.
     pub fn sub(&self, word: &[u8]) -> Option<&'static Command> {
-        self.subs
-            .iter()
-            .find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))
+        self.subs.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))
     }
 
     /// Whether a request of `argc` arguments, the name counted, has the right length.
     pub fn arity_allows(&self, argc: usize) -> bool {
         let least = usize::from(self.arity.unsigned_abs());
-        if self.arity >= 0 {
-            argc == least
-        } else {
-            argc >= least
-        }
+        if self.arity >= 0 { argc == least } else { argc >= least }
     }
 
     /// How many arguments, the name counted, must have arrived before [`Command::key_span`] can be answered and its keys
@@ -230,11 +224,7 @@ impl Command {
     /// # Errors
     ///
     /// Redis would reject the request, for the reason that the error names: with one server let it say so itself.
-    pub fn key_span<'a>(
-        &self,
-        argc: usize,
-        arg: impl Fn(usize) -> &'a [u8],
-    ) -> Result<KeySpan, KeyError> {
+    pub fn key_span<'a>(&self, argc: usize, arg: impl Fn(usize) -> &'a [u8]) -> Result<KeySpan, KeyError> {
         self.keys.span(argc, arg)
     }
 
@@ -257,11 +247,7 @@ impl Command {
                 return Some(Timeout::from_millis(arg(index)));
             }
         };
-        Some(if index < argc {
-            Timeout::from_seconds(arg(index))
-        } else {
-            Timeout::Forever
-        })
+        Some(if index < argc { Timeout::from_seconds(arg(index)) } else { Timeout::Forever })
     }
 }
 
@@ -269,15 +255,11 @@ impl Timeout {
     // A number that only Redis understands (it takes hexadecimal ones) must not be cut short: forever. One that it does
     // not understand either is answered at once.
     fn from_seconds(text: &[u8]) -> Timeout {
-        let seconds = std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse::<f64>().ok());
+        let seconds = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
         let millis = seconds.map(|seconds| (seconds * 1000.0).ceil());
         match millis {
             Some(millis) if millis < 0.0 => Timeout::Millis(0),
-            Some(millis) if millis > 0.0 && millis < i64::MAX as f64 => {
-                Timeout::Millis(millis as u64)
-            }
+            Some(millis) if millis > 0.0 && millis < i64::MAX as f64 => Timeout::Millis(millis as u64),
             _ => Timeout::Forever,
         }
     }
@@ -356,9 +338,7 @@ const fn word(bytes: &[u8; 8]) -> u64 {
 
 /// Up to seven bytes as one word: two loads that may overlap, instead of a loop.
 const fn short_word(bytes: &[u8]) -> u64 {
-    let (head, tail, shift) = if let (Some(head), Some(tail)) =
-        (bytes.first_chunk::<4>(), bytes.last_chunk::<4>())
-    {
+    let (head, tail, shift) = if let (Some(head), Some(tail)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
         (head as u64, tail as u64, bytes.len() - 4)
     } else if let (Some(head), Some(tail)) = (bytes.first_chunk::<2>(), bytes.last_chunk::<2>()) {
@@ -409,10 +389,7 @@ const fn index_of_names() -> [u16; SLOTS] {
             slot = (slot + 1) % SLOTS;
             probes += 1;
         }
-        assert!(
-            probes <= PROBES_MAX,
-            "the names crowd: choose another multiplier or more slots"
-        );
+        assert!(probes <= PROBES_MAX, "the names crowd: choose another multiplier or more slots");
         index[slot] = row as u16;
         row += 1;
     }
@@ -443,13 +420,7 @@ mod tests {
         for row in all() {
             let upper = row.name.to_ascii_uppercase();
             let mixed: String = (row.name.chars().enumerate())
-                .map(|(place, letter)| {
-                    if place % 2 == 0 {
-                        letter.to_ascii_uppercase()
-                    } else {
-                        letter
-                    }
-                })
+                .map(|(place, letter)| if place % 2 == 0 { letter.to_ascii_uppercase() } else { letter })
                 .collect();
             for spelling in [row.name, &upper, &mixed] {
                 let found = find(spelling.as_bytes()).expect(spelling);
@@ -464,18 +435,10 @@ mod tests {
         for row in all() {
             assert!(names.insert(row.name), "{} is there twice", row.name);
             let mut words = HashSet::new();
-            assert!(
-                row.subs.iter().all(|sub| words.insert(sub.name)),
-                "{}",
-                row.name
-            );
+            assert!(row.subs.iter().all(|sub| words.insert(sub.name)), "{}", row.name);
         }
         for row in all_with_subs() {
-            assert!(
-                !row.name.is_empty() && !row.name.contains('\0'),
-                "{}",
-                row.name
-            );
+            assert!(!row.name.is_empty() && !row.name.contains('\0'), "{}", row.name);
             assert_eq!(row.name, row.name.to_ascii_lowercase());
         }
         assert_eq!(names.len(), COUNT);
@@ -540,8 +503,7 @@ mod tests {
                     *last = byte;
                 }
                 let folded = fold(&name).expect("short enough");
-                let mut bytes: Vec<u8> =
-                    folded.iter().flat_map(|word| word.to_le_bytes()).collect();
+                let mut bytes: Vec<u8> = folded.iter().flat_map(|word| word.to_le_bytes()).collect();
                 assert_eq!(usize::from(bytes.pop().expect("24 bytes")), length);
                 assert_eq!(bytes[..length], name.to_ascii_lowercase());
                 assert!(bytes[length..].iter().all(|byte| *byte == 0));
@@ -552,27 +514,18 @@ mod tests {
 
     #[test]
     fn arity_counts_as_redis_does() {
-        let allowed =
-            |name: &str, argc: usize| find(name.as_bytes()).expect(name).arity_allows(argc);
+        let allowed = |name: &str, argc: usize| find(name.as_bytes()).expect(name).arity_allows(argc);
         assert!(!allowed("get", 1) && allowed("get", 2) && !allowed("get", 3));
         assert!(!allowed("set", 2) && allowed("set", 3) && allowed("set", 7));
         assert!(!allowed("ping", 0) && allowed("ping", 1) && allowed("ping", 2));
         assert!(allowed("mget", 1_000_000) && !allowed("mget", 1));
-        assert!(
-            !sub("object", "encoding").arity_allows(2) && sub("object", "encoding").arity_allows(3)
-        );
-        assert!(
-            !sub("xgroup", "create").arity_allows(4) && sub("xgroup", "create").arity_allows(6)
-        );
+        assert!(!sub("object", "encoding").arity_allows(2) && sub("object", "encoding").arity_allows(3));
+        assert!(!sub("xgroup", "create").arity_allows(4) && sub("xgroup", "create").arity_allows(6));
         for row in all_with_subs() {
             assert_ne!(row.arity, 0, "{}", row.name);
         }
         for row in all() {
-            assert!(
-                row.subs.iter().all(|sub| sub.arity.unsigned_abs() >= 2),
-                "{}",
-                row.name
-            );
+            assert!(row.subs.iter().all(|sub| sub.arity.unsigned_abs() >= 2), "{}", row.name);
         }
     }
 
@@ -580,15 +533,9 @@ mod tests {
     fn only_containers_have_subcommands() {
         for row in all() {
             assert_eq!(row.is_container(), !row.subs.is_empty(), "{}", row.name);
-            assert!(
-                row.subs.iter().all(|sub| !sub.is_container()),
-                "{}",
-                row.name
-            );
+            assert!(row.subs.iter().all(|sub| !sub.is_container()), "{}", row.name);
             for sub in row.subs {
-                let found = row
-                    .sub(sub.name.to_ascii_uppercase().as_bytes())
-                    .expect(sub.name);
+                let found = row.sub(sub.name.to_ascii_uppercase().as_bytes()).expect(sub.name);
                 assert!(std::ptr::eq(found, sub));
             }
         }
@@ -648,15 +595,7 @@ mod tests {
         ] {
             assert_eq!(sub(name, word).class, Class::Refused, "{name} {word}");
         }
-        for name in [
-            "dbsize",
-            "flushall",
-            "flushdb",
-            "move",
-            "object",
-            "randomkey",
-            "time",
-        ] {
+        for name in ["dbsize", "flushall", "flushdb", "move", "object", "randomkey", "time"] {
             assert_ne!(class(name), Class::Refused, "{name}");
         }
     }
@@ -666,10 +605,7 @@ mod tests {
         assert_eq!(class("sort"), Class::Keyed);
         assert_eq!(class("eval"), Class::Keyed);
         assert_eq!(class("select"), Class::Session(Session::Select));
-        assert_eq!(
-            sub("config", "get").class,
-            Class::Session(Session::ConfigGet)
-        );
+        assert_eq!(sub("config", "get").class, Class::Session(Session::ConfigGet));
         assert_eq!(class("client"), Class::Session(Session::Client));
         assert_eq!(class("wait"), Class::Lease(Lease::Wait));
         assert_eq!(class("mget"), Class::Split(Merge::ByPosition));
@@ -687,59 +623,23 @@ mod tests {
     /// A request that changes something must never count as one that may be sent twice.
     #[test]
     fn only_reading_commands_may_be_sent_twice() {
-        for name in [
-            "get",
-            "mget",
-            "eval_ro",
-            "evalsha_ro",
-            "fcall_ro",
-            "xread",
-            "pfcount",
-            "scan",
-            "touch",
-            "sort_ro",
-        ] {
-            assert_eq!(
-                find(name.as_bytes()).expect(name).access,
-                Access::Read,
-                "{name}"
-            );
+        for name in ["get", "mget", "eval_ro", "evalsha_ro", "fcall_ro", "xread", "pfcount", "scan", "touch", "sort_ro"]
+        {
+            assert_eq!(find(name.as_bytes()).expect(name).access, Access::Read, "{name}");
         }
-        for name in [
-            "set",
-            "eval",
-            "evalsha",
-            "fcall",
-            "getex",
-            "getdel",
-            "xreadgroup",
-            "sort",
-            "bitfield",
-            "flushall",
-        ] {
-            assert_eq!(
-                find(name.as_bytes()).expect(name).access,
-                Access::Write,
-                "{name}"
-            );
+        for name in ["set", "eval", "evalsha", "fcall", "getex", "getdel", "xreadgroup", "sort", "bitfield", "flushall"]
+        {
+            assert_eq!(find(name.as_bytes()).expect(name).access, Access::Write, "{name}");
         }
         for name in ["ping", "publish", "spublish", "multi", "wait", "time"] {
-            assert_eq!(
-                find(name.as_bytes()).expect(name).access,
-                Access::None,
-                "{name}"
-            );
+            assert_eq!(find(name.as_bytes()).expect(name).access, Access::None, "{name}");
         }
         assert_eq!(sub("script", "load").access, Access::None);
         assert_eq!(sub("function", "load").access, Access::Write);
         assert_eq!(sub("ft.cursor", "read").access, Access::Write);
         for row in all_with_subs() {
             if matches!(row.class, Class::Keyed | Class::Split(_)) {
-                assert!(
-                    row.access != Access::None && row.keys != Keys::None,
-                    "{}",
-                    row.name
-                );
+                assert!(row.access != Access::None && row.keys != Keys::None, "{}", row.name);
             }
         }
     }
@@ -753,16 +653,7 @@ mod tests {
         assert_eq!(needed("xgroup"), Some(2));
         assert_eq!(sub("xgroup", "create").args_needed(), Some(3));
         assert_eq!(needed("time"), Some(1));
-        for name in [
-            "mset",
-            "del",
-            "eval",
-            "sort",
-            "xread",
-            "zunionstore",
-            "georadius",
-            "blpop",
-        ] {
+        for name in ["mset", "del", "eval", "sort", "xread", "zunionstore", "georadius", "blpop"] {
             assert_eq!(needed(name), None, "{name}");
         }
     }
@@ -798,10 +689,7 @@ mod tests {
             ("XREAD BLOCK x STREAMS a $", Some(Forever)),
             ("XREAD BLOCK -5 STREAMS a $", Some(Millis(0))),
             ("XREADGROUP GROUP BLOCK 5 STREAMS a >", None),
-            (
-                "XREADGROUP GROUP g c NOACK BLOCK 10 STREAMS a >",
-                Some(Millis(10)),
-            ),
+            ("XREADGROUP GROUP g c NOACK BLOCK 10 STREAMS a >", Some(Millis(10))),
             ("TS.READ k 0", None),
             ("TS.READ k 0 BLOCK 100 5 MAX_COUNT 9", Some(Millis(100))),
             ("TS.READ BLOCK 0", None),
@@ -811,11 +699,7 @@ mod tests {
         for (request, expected) in cases {
             let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
             let command = find(words[0]).expect(request);
-            assert_eq!(
-                command.blocks(words.len(), |index| words[index]),
-                expected,
-                "{request}"
-            );
+            assert_eq!(command.blocks(words.len(), |index| words[index]), expected, "{request}");
         }
     }
 

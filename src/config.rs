@@ -111,17 +111,12 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
         let Some((_, text)) = flags.iter().find(|(given, _)| given.name == key.name) else {
             continue;
         };
-        let stored = key
-            .read_text(text)
-            .and_then(|value| key.store(value, &mut draft));
+        let stored = key.read_text(text).and_then(|value| key.store(value, &mut draft));
         stored.map_err(|problem| Error::new(here.at(key.name), problem))?;
     }
     let process = draft.process.clone();
     let mut warnings = Warnings::default();
-    flags
-        .iter()
-        .filter(|(key, _)| key.is_retired())
-        .for_each(|(key, _)| warnings.add_retired("-", key));
+    flags.iter().filter(|(key, _)| key.is_retired()).for_each(|(key, _)| warnings.add_retired("-", key));
 
     let pools = match process.config.as_deref().filter(|file| !file.is_empty()) {
         Some(file) => {
@@ -133,69 +128,35 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     for (index, pool) in pools.iter().enumerate() {
         warnings.add_twice(index + 1, pool);
     }
-    let config = Config {
-        pools,
-        debug: process.debug,
-        use_syslog: process.use_syslog,
-    };
-    Ok(Loaded {
-        config,
-        test: process.test,
-        warnings: warnings.lines,
-    })
+    let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog };
+    Ok(Loaded { config, test: process.test, warnings: warnings.lines })
 }
 
 fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>, Error> {
-    let place = Place {
-        file: Some(file.to_owned()),
-        ..Place::default()
-    };
+    let place = Place { file: Some(file.to_owned()), ..Place::default() };
     let refuse = |problem| Error::new(place.clone(), problem);
     let elements = match Json::read(file).map_err(refuse)? {
         Json::List(elements) if elements.is_empty() => return Err(refuse(Problem::NoPools)),
         Json::List(elements) => elements,
         other => {
-            return Err(refuse(Problem::NotPools {
-                found: other.to_string(),
-            }));
+            return Err(refuse(Problem::NotPools { found: other.to_string() }));
         }
     };
     let mut pools: Vec<PoolConfig> = Vec::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
-        let mut place = Place {
-            pool: Some((index + 1, None)),
-            ..place.clone()
-        };
+        let mut place = Place { pool: Some((index + 1, None)), ..place.clone() };
         let Json::Object(pairs) = element else {
-            return Err(Error::new(
-                place,
-                Problem::PoolNotObject {
-                    found: element.to_string(),
-                },
-            ));
+            return Err(Error::new(place, Problem::PoolNotObject { found: element.to_string() }));
         };
         place.pool = Some((index + 1, listen_label(pairs)));
-        let pool = finish(
-            draft_of_object(pairs, &place, warnings)?,
-            Missing::Refused,
-            &place,
-        )?;
+        let pool = finish(draft_of_object(pairs, &place, warnings)?, Missing::Refused, &place)?;
 
-        let same = |other: &PoolConfig| {
-            address::identity(&other.listen) == address::identity(&pool.listen)
-        };
+        let same = |other: &PoolConfig| address::identity(&other.listen) == address::identity(&pool.listen);
         if let Some(other) = pools.iter().position(same) {
-            let key = if matches!(pool.listen, Address::Unix(_)) {
-                "socket"
-            } else {
-                "port"
-            };
+            let key = if matches!(pool.listen, Address::Unix(_)) { "socket" } else { "port" };
             return Err(Error::new(
                 place.at(key),
-                Problem::AddressTaken {
-                    address: pool.listen.to_string(),
-                    by: other + 1,
-                },
+                Problem::AddressTaken { address: pool.listen.to_string(), by: other + 1 },
             ));
         }
         pools.push(pool);
@@ -203,28 +164,16 @@ fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>,
     Ok(pools)
 }
 
-fn draft_of_object(
-    pairs: &[(String, Json)],
-    place: &Place,
-    warnings: &mut Warnings,
-) -> Result<Draft, Error> {
+fn draft_of_object(pairs: &[(String, Json)], place: &Place, warnings: &mut Warnings) -> Result<Draft, Error> {
     for (index, (name, value)) in pairs.iter().enumerate() {
         let problem = match key::find(name) {
             None => {
-                let names = KEYS
-                    .iter()
-                    .filter(|key| key.scope == Scope::Pool)
-                    .map(|key| key.name);
-                Problem::UnknownKey {
-                    value: value.to_string(),
-                    likely: nearest(name, names),
-                }
+                let names = KEYS.iter().filter(|key| key.scope == Scope::Pool).map(|key| key.name);
+                Problem::UnknownKey { value: value.to_string(), likely: nearest(name, names) }
             }
             Some(key) if key.scope == Scope::Program => Problem::FlagOnly,
             Some(_) if pairs[..index].iter().any(|(earlier, _)| earlier == name) => {
-                Problem::GivenTwice {
-                    value: value.to_string(),
-                }
+                Problem::GivenTwice { value: value.to_string() }
             }
             Some(_) => continue,
         };
@@ -236,9 +185,7 @@ fn draft_of_object(
             None | Some((_, Json::Null)) => continue,
             Some((_, value)) => value,
         };
-        let stored = key
-            .read_json(value)
-            .and_then(|value| key.store(value, &mut draft));
+        let stored = key.read_json(value).and_then(|value| key.store(value, &mut draft));
         stored.map_err(|problem| Error::new(place.at(key.name), problem))?;
         if key.is_retired() {
             warnings.add_retired("", key);
@@ -253,21 +200,15 @@ fn listen_label(pairs: &[(String, Json)]) -> Option<String> {
     for (name, value) in pairs {
         let key = key::find(name).filter(|key| matches!(key.name, "socket" | "host" | "port"));
         // What is wrong with it is said when its turn comes.
-        let _ = key.map(|key| {
-            key.read_json(value)
-                .and_then(|value| key.store(value, &mut draft))
-        });
+        let _ = key.map(|key| key.read_json(value).and_then(|value| key.store(value, &mut draft)));
     }
     draft.listen_label()
 }
 
 fn finish(draft: Draft, missing: Missing, place: &Place) -> Result<PoolConfig, Error> {
-    draft.into_pool(missing).map_err(|(key, problem): Fault| {
-        Error::new(
-            key.map_or_else(|| place.clone(), |key| place.at(key)),
-            problem,
-        )
-    })
+    draft
+        .into_pool(missing)
+        .map_err(|(key, problem): Fault| Error::new(key.map_or_else(|| place.clone(), |key| place.at(key)), problem))
 }
 
 /// Warnings in the order found; each retired key is mentioned once.
@@ -281,33 +222,23 @@ impl Warnings {
     fn add_retired(&mut self, dash: &str, key: &Key) {
         if !self.retired.contains(&key.name) {
             self.retired.push(key.name);
-            self.lines
-                .push(format!("{dash}{} has no effect: {}", key.name, key.help));
+            self.lines.push(format!("{dash}{} has no effect: {}", key.name, key.help));
         }
     }
 
     fn add_ignored(&mut self, flags: &[(&'static Key, String)]) {
         let is_ignored = |key: &Key| key.scope == Scope::Pool && !key.is_retired();
-        let names: Vec<String> = flags
-            .iter()
-            .filter(|(key, _)| is_ignored(key))
-            .map(|(key, _)| format!("-{}", key.name))
-            .collect();
+        let names: Vec<String> =
+            flags.iter().filter(|(key, _)| is_ignored(key)).map(|(key, _)| format!("-{}", key.name)).collect();
         if !names.is_empty() {
-            self.lines.push(format!(
-                "-config is given, so these flags are ignored: {}",
-                names.join(" ")
-            ));
+            self.lines.push(format!("-config is given, so these flags are ignored: {}", names.join(" ")));
         }
     }
 
     fn add_twice(&mut self, index: usize, pool: &PoolConfig) {
         let names: Vec<Address> = pool.servers.iter().map(address::identity).collect();
         for (position, name) in names.iter().enumerate() {
-            let earlier = names[..position]
-                .iter()
-                .filter(|other| *other == name)
-                .count();
+            let earlier = names[..position].iter().filter(|other| *other == name).count();
             if earlier == 1 {
                 self.lines.push(format!(
                     "pool {index} ({}): server {} is given more than once: each time, it gets a share of the keys",

@@ -102,11 +102,7 @@ mod tests {
         assert!(limits.client_unread_pause_bytes <= limits.client_unread_bytes_max);
         assert!(limits.bulk_bytes_max < limits.request_bytes_max);
         let timeouts = Timeouts::default();
-        for remote in [
-            timeouts.remote_connect_ms,
-            timeouts.remote_read_ms,
-            timeouts.remote_write_ms,
-        ] {
+        for remote in [timeouts.remote_connect_ms, timeouts.remote_read_ms, timeouts.remote_write_ms] {
             assert!(remote > 0);
         }
     }

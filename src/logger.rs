@@ -34,19 +34,11 @@ use simplelog::{ConfigBuilder, ThreadLogMode, WriteLogger};
 ///
 /// If the process has a logger already.
 pub fn start(debug: bool, use_syslog: bool) -> Result<(), SetLoggerError> {
-    let level = if debug {
-        LevelFilter::Debug
-    } else {
-        LevelFilter::Info
-    };
+    let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
     log::set_max_level(level);
     let stdout = WriteLogger::new(level, line_format(!is_journal()), io::stdout());
     if use_syslog {
-        log::set_boxed_logger(Box::new(Syslog::new(
-            Path::new(SYSLOG_SOCKET),
-            level,
-            stdout,
-        )))
+        log::set_boxed_logger(Box::new(Syslog::new(Path::new(SYSLOG_SOCKET), level, stdout)))
     } else {
         log::set_boxed_logger(stdout)
     }
@@ -55,11 +47,7 @@ pub fn start(debug: bool, use_syslog: bool) -> Result<(), SetLoggerError> {
 /// simplelog's own time formats are `hour:minute:second`, without a date, and RFC 3339: the latter.
 fn line_format(with_time: bool) -> simplelog::Config {
     ConfigBuilder::new()
-        .set_time_level(if with_time {
-            LevelFilter::Error
-        } else {
-            LevelFilter::Off
-        })
+        .set_time_level(if with_time { LevelFilter::Error } else { LevelFilter::Off })
         .set_time_format_rfc3339()
         .set_thread_level(LevelFilter::Debug)
         .set_thread_mode(ThreadLogMode::Names)
@@ -71,14 +59,12 @@ fn line_format(with_time: bool) -> simplelog::Config {
 /// Whether standard output is the journal's socket: systemd tells its device and inode in `JOURNAL_STREAM`, and a child
 /// whose output was sent elsewhere inherits the variable all the same.
 fn is_journal() -> bool {
-    std::env::var("JOURNAL_STREAM")
-        .is_ok_and(|announced| is_file(&announced, Path::new("/proc/self/fd/1")))
+    std::env::var("JOURNAL_STREAM").is_ok_and(|announced| is_file(&announced, Path::new("/proc/self/fd/1")))
 }
 
 /// Whether the file is the one of this `device:inode`.
 fn is_file(device_and_inode: &str, path: &Path) -> bool {
-    fs::metadata(path)
-        .is_ok_and(|file| device_and_inode == format!("{}:{}", file.dev(), file.ino()))
+    fs::metadata(path).is_ok_and(|file| device_and_inode == format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// The local syslog, with another sink for when it is not there.
@@ -98,12 +84,7 @@ struct Link {
 
 impl Syslog {
     fn new(path: &Path, level: LevelFilter, fallback: Box<dyn Log>) -> Syslog {
-        Syslog {
-            path: path.to_owned(),
-            level,
-            link: Mutex::default(),
-            fallback,
-        }
+        Syslog { path: path.to_owned(), level, link: Mutex::default(), fallback }
     }
 
     /// Sends over the socket that is open, if it still leads somewhere, else over a new one.
@@ -144,7 +125,9 @@ impl Log for Syslog {
                     self.fallback.log(
                         &Record::builder()
                             .level(Level::Warn)
-                            .args(format_args!("syslog at {path}: {error}: logging to standard output until it is back"))
+                            .args(format_args!(
+                                "syslog at {path}: {error}: logging to standard output until it is back"
+                            ))
                             .build(),
                     );
                 }
@@ -169,8 +152,7 @@ fn datagram(record: &Record<'_>) -> Vec<u8> {
     };
     let mut bytes = Vec::with_capacity(128);
     let header = (FACILITY_DAEMON * 8 + severity, std::process::id());
-    write!(bytes, "<{}>rmux[{}]: {}", header.0, header.1, record.args())
-        .expect("writing to a vector cannot fail");
+    write!(bytes, "<{}>rmux[{}]: {}", header.0, header.1, record.args()).expect("writing to a vector cannot fail");
     if bytes.len() > DATAGRAM_BYTES_MAX {
         let mut end = DATAGRAM_BYTES_MAX;
         // Not in the middle of a UTF-8 sequence: its later bytes begin with the bits 10.
@@ -211,10 +193,7 @@ mod tests {
             true
         }
         fn log(&self, record: &Record<'_>) {
-            self.0
-                .lock()
-                .unwrap()
-                .push(format!("{} {}", record.level(), record.args()));
+            self.0.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
         }
         fn flush(&self) {}
     }
@@ -231,11 +210,7 @@ mod tests {
     impl Folder {
         fn new() -> Folder {
             static NEXT: AtomicUsize = AtomicUsize::new(0);
-            let name = format!(
-                "rmux-logger-{}-{}",
-                std::process::id(),
-                NEXT.fetch_add(1, Ordering::Relaxed)
-            );
+            let name = format!("rmux-logger-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             fs::create_dir(&path).unwrap();
             Folder(path)
@@ -249,19 +224,12 @@ mod tests {
     }
 
     fn say(log: &dyn Log, level: Level, text: &str) {
-        log.log(
-            &Record::builder()
-                .level(level)
-                .args(format_args!("{text}"))
-                .build(),
-        );
+        log.log(&Record::builder().level(level).args(format_args!("{text}")).build());
     }
 
     fn bind(path: &Path) -> UnixDatagram {
         let socket = UnixDatagram::bind(path).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         socket
     }
 
@@ -273,11 +241,7 @@ mod tests {
 
     fn syslog(folder: &Folder, level: LevelFilter) -> (Syslog, PathBuf, Lines) {
         let (path, lines) = (folder.0.join("log"), Lines::default());
-        (
-            Syslog::new(&path, level, Box::new(lines.clone())),
-            path,
-            lines,
-        )
+        (Syslog::new(&path, level, Box::new(lines.clone())), path, lines)
     }
 
     #[test]
@@ -288,18 +252,11 @@ mod tests {
         let pid = std::process::id();
         for (level, priority) in [(Level::Error, 27), (Level::Warn, 28), (Level::Info, 30)] {
             say(&log, level, "server a:1 is down");
-            assert_eq!(
-                receive(&server),
-                format!("<{priority}>rmux[{pid}]: server a:1 is down")
-            );
+            assert_eq!(receive(&server), format!("<{priority}>rmux[{pid}]: server a:1 is down"));
         }
         say(&log, Level::Debug, "too quiet");
         say(&log, Level::Info, "two\nlines");
-        assert_eq!(
-            receive(&server),
-            format!("<30>rmux[{pid}]: two lines"),
-            "and the debug line was not sent"
-        );
+        assert_eq!(receive(&server), format!("<30>rmux[{pid}]: two lines"), "and the debug line was not sent");
         assert_eq!(lines.take(), Vec::<String>::new());
     }
 
@@ -309,17 +266,9 @@ mod tests {
         let (log, path, _) = syslog(&folder, LevelFilter::Info);
         let server = bind(&path);
         for shift in 0..4 {
-            say(
-                &log,
-                Level::Info,
-                &format!("{}{}", "x".repeat(shift), "\u{20ac}".repeat(5000)),
-            );
+            say(&log, Level::Info, &format!("{}{}", "x".repeat(shift), "\u{20ac}".repeat(5000)));
             let line = receive(&server);
-            assert!(
-                (DATAGRAM_BYTES_MAX - 3..=DATAGRAM_BYTES_MAX).contains(&line.len()),
-                "{}",
-                line.len()
-            );
+            assert!((DATAGRAM_BYTES_MAX - 3..=DATAGRAM_BYTES_MAX).contains(&line.len()), "{}", line.len());
         }
     }
 
@@ -331,10 +280,7 @@ mod tests {
         say(&log, Level::Info, "two");
         let found = lines.take();
         assert_eq!(found.len(), 3, "{found:?}");
-        assert!(
-            found[0].starts_with(&format!("WARN syslog at {}: ", path.display())),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with(&format!("WARN syslog at {}: ", path.display())), "{found:?}");
         assert_eq!(found[1..], ["INFO one", "INFO two"]);
 
         let server = bind(&path);
@@ -355,10 +301,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let second = bind(&path);
         say(&log, Level::Info, "two");
-        assert!(
-            receive(&second).ends_with(": two"),
-            "it is found again within the same line"
-        );
+        assert!(receive(&second).ends_with(": two"), "it is found again within the same line");
 
         drop(second);
         say(&log, Level::Info, "three");
@@ -400,10 +343,7 @@ mod tests {
         fs::File::create(&other).unwrap();
         let announced = format!("{}:{}", file.dev(), file.ino());
         assert!(is_file(&announced, &path));
-        assert!(
-            !is_file(&announced, &other),
-            "the variable is inherited, the output was sent elsewhere"
-        );
+        assert!(!is_file(&announced, &other), "the variable is inherited, the output was sent elsewhere");
         assert!(!is_file(&announced, &folder.0.join("none")));
         assert!(!is_file("", &path));
     }
@@ -413,19 +353,12 @@ mod tests {
         for (with_time, is_stamped) in [(true, true), (false, false)] {
             let folder = Folder::new();
             let path = folder.0.join("out");
-            let log = WriteLogger::new(
-                LevelFilter::Info,
-                line_format(with_time),
-                fs::File::create(&path).unwrap(),
-            );
+            let log = WriteLogger::new(LevelFilter::Info, line_format(with_time), fs::File::create(&path).unwrap());
             say(&*log, Level::Info, "hello");
             let line = fs::read_to_string(&path).unwrap();
             assert!(line.ends_with("[INFO] hello\n"), "{line:?}");
             let stamp = line.strip_suffix("[INFO] hello\n").unwrap();
-            assert_eq!(
-                stamp.len() > 19 && stamp.as_bytes()[10] == b'T' && stamp.ends_with("Z "),
-                is_stamped
-            );
+            assert_eq!(stamp.len() > 19 && stamp.as_bytes()[10] == b'T' && stamp.ends_with("Z "), is_stamped);
             assert_eq!(stamp.is_empty(), !is_stamped, "{line:?}");
         }
     }

@@ -7,8 +7,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use rmux::cli::{self, Action};
-use rmux::config::Config;
 use rmux::logger;
+use rmux::serve::serve;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
@@ -35,8 +35,7 @@ fn run(action: Action) -> ExitCode {
             ExitCode::SUCCESS
         }
         Action::Serve(loaded) => {
-            logger::start(loaded.config.debug, loaded.config.use_syslog)
-                .expect("the process has no logger yet");
+            logger::start(loaded.config.debug, loaded.config.use_syslog).expect("the process has no logger yet");
             for warning in &loaded.warnings {
                 log::warn!("{warning}");
             }
@@ -49,12 +48,6 @@ fn run(action: Action) -> ExitCode {
             }
         }
     }
-}
-
-/// The one call into the shell: runs until a signal ends it.
-fn serve(config: &Config) -> io::Result<()> {
-    let _ = config;
-    Err(io::Error::other("not wired"))
 }
 
 /// Standard error may be closed; that is no reason to end otherwise than announced.

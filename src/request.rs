@@ -74,7 +74,18 @@ pub struct Request {
 impl Request {
     /// A request that waits for its reply and stands in no line yet.
     pub fn new(client: Id, deadline: Millis, len: u32, hash: u32, is_read: bool) -> Request {
-        Request { client, deadline, len, hash, place: Place::Waiting, is_at_backend: false, is_expired: false, is_read, losses: 0, next: [NIL; 2] }
+        Request {
+            client,
+            deadline,
+            len,
+            hash,
+            place: Place::Waiting,
+            is_at_backend: false,
+            is_expired: false,
+            is_read,
+            losses: 0,
+            next: [NIL; 2],
+        }
     }
 }
 

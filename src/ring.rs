@@ -43,6 +43,7 @@ impl fmt::Display for ServerIndex {
 ///
 /// It takes two bytes a cell, and the number of cells grows with the square of the servers: 1 kB for 16 servers, 32 kB
 /// for 101, 2 MB for 1,000, 16 MB for [`Ring::SERVERS_MAX`].
+#[derive(Debug)]
 pub struct Ring {
     cells: Box<[u16]>,
     servers: u16,

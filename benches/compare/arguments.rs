@@ -35,10 +35,7 @@ impl Arguments {
     /// Reads the command line without the program's name.
     pub fn parse(words: &[String]) -> Result<Request, String> {
         let mut only: Vec<String> = Vec::new();
-        let mut works: Vec<Work> = work::all()
-            .into_iter()
-            .filter(|work| work.by_default)
-            .collect();
+        let mut works: Vec<Work> = work::all().into_iter().filter(|work| work.by_default).collect();
         let mut rounds: Option<u32> = None;
         let mut requests: Option<u32> = None;
         let mut quick = false;
@@ -52,10 +49,7 @@ impl Arguments {
                 None => (word.as_str(), None),
             };
             let mut value = || {
-                inline
-                    .clone()
-                    .or_else(|| rest.next().cloned())
-                    .ok_or_else(|| format!("{flag} needs a value\n{USAGE}"))
+                inline.clone().or_else(|| rest.next().cloned()).ok_or_else(|| format!("{flag} needs a value\n{USAGE}"))
             };
             match flag {
                 "--bench" => started_by_bench = true,
@@ -70,9 +64,7 @@ impl Arguments {
             }
         }
         if !started_by_bench {
-            return Ok(Request::Show(
-                "nothing to test here; run it with: cargo bench --bench compare".to_owned(),
-            ));
+            return Ok(Request::Show("nothing to test here; run it with: cargo bench --bench compare".to_owned()));
         }
         for name in &only {
             if !subject::is_known(name) {
@@ -86,21 +78,12 @@ impl Arguments {
             work.requests = requests.unwrap_or(work.requests);
         }
         let rounds = rounds.unwrap_or(if quick { 1 } else { ROUNDS_DEFAULT });
-        Ok(Request::Compare(Arguments {
-            works,
-            only,
-            rounds,
-            csv,
-        }))
+        Ok(Request::Compare(Arguments { works, only, rounds, csv }))
     }
 }
 
 fn names(list: &str) -> Vec<String> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn select_works(names: &[String]) -> Result<Vec<Work>, String> {

@@ -27,8 +27,7 @@ pub const FLAG: &str = "--floor";
 pub fn serve(socket: &Path) -> io::Result<()> {
     let mut listener = listen(socket)?;
     let mut poll = Poll::new()?;
-    poll.registry()
-        .register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1_024);
     let mut clients: Slab<UnixStream> = Slab::new();
     let mut scratch = vec![0; READ_MAX];
@@ -64,13 +63,8 @@ fn answer(client: &mut UnixStream, scratch: &mut [u8], replies: &[u8]) -> io::Re
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
-        let requests = scratch[..length]
-            .iter()
-            .filter(|byte| **byte == b'*')
-            .count();
-        let reply = replies
-            .get(..requests * REPLY.len())
-            .ok_or(io::ErrorKind::InvalidData)?;
+        let requests = scratch[..length].iter().filter(|byte| **byte == b'*').count();
+        let reply = replies.get(..requests * REPLY.len()).ok_or(io::ErrorKind::InvalidData)?;
         // A client that does not take its replies at once is closed: a bare program has no queue.
         if client.write(reply)? < reply.len() {
             return Err(io::ErrorKind::WriteZero.into());
@@ -87,8 +81,7 @@ fn accept(listener: &UnixListener, poll: &Poll, clients: &mut Slab<UnixStream>) 
         match listener.accept() {
             Ok((mut client, _)) => {
                 let entry = clients.vacant_entry();
-                poll.registry()
-                    .register(&mut client, Token(entry.key()), Interest::READABLE)?;
+                poll.registry().register(&mut client, Token(entry.key()), Interest::READABLE)?;
                 entry.insert(client);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -103,9 +96,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(65_535)?;
     socket.set_nonblocking(true)?;
-    Ok(UnixListener::from_std(StdListener::from(OwnedFd::from(
-        socket,
-    ))))
+    Ok(UnixListener::from_std(StdListener::from(OwnedFd::from(socket))))
 }
 
 const LISTENER: Token = Token(usize::MAX - 1);

@@ -35,12 +35,8 @@ pub fn run(
     interrupted: &AtomicBool,
     mut sample: impl FnMut(),
 ) -> Result<Outcome, String> {
-    let mut process = Process::start(
-        folder,
-        "redis-benchmark",
-        Path::new("redis-benchmark"),
-        &arguments(target, work),
-    )?;
+    let mut process =
+        Process::start(folder, "redis-benchmark", Path::new("redis-benchmark"), &arguments(target, work))?;
     let deadline = Instant::now() + RUN_TIMEOUT;
     let mut next_sample = Instant::now() + SAMPLE_FIRST;
     let code = loop {
@@ -67,21 +63,14 @@ pub fn run(
     }
     if code != 0 {
         let last = output.lines().last().unwrap_or("it said nothing");
-        return Err(format!(
-            "redis-benchmark (apt-get install redis-tools) ended with code {code}: {last}"
-        ));
+        return Err(format!("redis-benchmark (apt-get install redis-tools) ended with code {code}: {last}"));
     }
     parse(&output, work)
 }
 
 fn arguments(target: &Target, work: &Work) -> Vec<String> {
     let mut arguments = match target {
-        Target::Tcp(port) => vec![
-            "-h".to_owned(),
-            "127.0.0.1".to_owned(),
-            "-p".to_owned(),
-            port.to_string(),
-        ],
+        Target::Tcp(port) => vec!["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.to_string()],
         Target::Unix(path) => vec!["-s".to_owned(), path.display().to_string()],
     };
     for (flag, value) in [
@@ -101,26 +90,16 @@ fn arguments(target: &Target, work: &Work) -> Vec<String> {
 
 /// One row per command: `"SET","rps","avg","min","p50","p95","p99","max"`, latencies in milliseconds.
 fn parse(output: &str, work: &Work) -> Result<Outcome, String> {
-    let mut outcome = Outcome {
-        requests: 0,
-        seconds: 0.0,
-        p50_ms: 0.0,
-        p99_ms: 0.0,
-    };
+    let mut outcome = Outcome { requests: 0, seconds: 0.0, p50_ms: 0.0, p99_ms: 0.0 };
     for test in work.tests {
         let head = format!("\"{}\",", test.to_uppercase());
         let row = output
             .lines()
             .find_map(|line| line.strip_prefix(&head))
             .ok_or_else(|| format!("redis-benchmark has no row for {test}: {output}"))?;
-        let figures: Vec<f64> = row
-            .split(',')
-            .filter_map(|word| word.trim_matches('"').parse().ok())
-            .collect();
+        let figures: Vec<f64> = row.split(',').filter_map(|word| word.trim_matches('"').parse().ok()).collect();
         let [per_second, _average, _least, p50_ms, _p95, p99_ms, _most] = figures[..] else {
-            return Err(format!(
-                "redis-benchmark's row is not the one of version 7: {row}"
-            ));
+            return Err(format!("redis-benchmark's row is not the one of version 7: {row}"));
         };
         outcome.requests += u64::from(work.requests);
         outcome.seconds += f64::from(work.requests) / per_second;

@@ -82,8 +82,7 @@ fn main() -> ExitCode {
 fn compare(arguments: &Arguments) -> Result<bool, String> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|error| format!("signals: {error}"))?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(|error| format!("signals: {error}"))?;
     }
     let folder = Folder::create()?;
     let mut server = RedisServer::start(&folder)?;
@@ -97,20 +96,14 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
     let mut samples: Vec<Sample> = Vec::new();
     let mut failures: Vec<String> = Vec::new();
     for work in &arguments.works {
-        let mut running: Vec<&Subject> = subjects
-            .iter()
-            .filter(|subject| subject.can_do(work))
-            .collect();
+        let mut running: Vec<&Subject> = subjects.iter().filter(|subject| subject.can_do(work)).collect();
         if !work.keep_alive {
             use_up_ports(&folder, &server, work, &interrupted)?;
         }
         for round in 1..=arguments.rounds {
             let mut failed: Vec<&'static str> = Vec::new();
             for subject in &running {
-                eprintln!(
-                    "{} {round}/{}: {}",
-                    work.name, arguments.rounds, subject.name
-                );
+                eprintln!("{} {round}/{}: {}", work.name, arguments.rounds, subject.name);
                 match measure(&folder, &mut server, subject, work, round, &interrupted) {
                     Ok(sample) => samples.push(sample),
                     Err(reason) => {
@@ -118,21 +111,14 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
                             return Err("interrupted".to_owned());
                         }
                         eprintln!("{}: {reason}", subject.name);
-                        failures.push(format!(
-                            "{}, {}, round {round}: {reason}",
-                            subject.name, work.name
-                        ));
+                        failures.push(format!("{}, {}, round {round}: {reason}", subject.name, work.name));
                         failed.push(subject.name);
                     }
                 }
             }
             running.retain(|subject| !failed.contains(&subject.name));
         }
-        println!(
-            "\n### {}\n\n{}",
-            work.title,
-            report::table(work, &subjects, &samples)
-        );
+        println!("\n### {}\n\n{}", work.title, report::table(work, &subjects, &samples));
     }
     println!("Load average after: {}", machine::load_average());
     for failure in &failures {
@@ -175,33 +161,20 @@ fn measure(
     // A proxy that answers in the server's place would look splendid; the floor is the one that may.
     let served = counters_after.commands - counters_before.commands;
     if subject.reaches_redis() && served < outcome.requests {
-        return Err(format!(
-            "Redis saw {served} of {} requests",
-            outcome.requests
-        ));
+        return Err(format!("Redis saw {served} of {} requests", outcome.requests));
     }
     let behind = subject.reaches_redis().then(|| report::Behind {
         cpu: redis_after.cpu.saturating_sub(redis_before.cpu),
         accepted: clients_at_rest + counters_after.accepted - counters_before.accepted,
         peak: clients_peak.saturating_sub(clients_before_start),
     });
-    let own = proxy_before
-        .zip(proxy_after)
-        .map(|(before, after)| report::Own {
-            cpu: after.cpu.saturating_sub(before.cpu),
-            waits: after.waits.saturating_sub(before.waits),
-            bytes_at_rest: before.bytes,
-            bytes_after: after.bytes,
-        });
-    Ok(Sample {
-        work: work.clone(),
-        through: subject.name,
-        round,
-        time_wait,
-        outcome,
-        own,
-        behind,
-    })
+    let own = proxy_before.zip(proxy_after).map(|(before, after)| report::Own {
+        cpu: after.cpu.saturating_sub(before.cpu),
+        waits: after.waits.saturating_sub(before.waits),
+        bytes_at_rest: before.bytes,
+        bytes_after: after.bytes,
+    });
+    Ok(Sample { work: work.clone(), through: subject.name, round, time_wait, outcome, own, behind })
 }
 
 /// Takes every TCP port of this machine into use once, so that each round finds the same state.
@@ -209,28 +182,9 @@ fn measure(
 /// A closed TCP connection keeps its port for a minute (TIME_WAIT). Until the range is used up the first time, the kernel
 /// finds a free port at once, and connections over TCP are twice as fast as ever after: that is the lasting state of
 /// a host that opens some hundred connections per second, and the first seconds of the run would not be.
-fn use_up_ports(
-    folder: &Folder,
-    server: &RedisServer,
-    work: &Work,
-    interrupted: &AtomicBool,
-) -> Result<(), String> {
+fn use_up_ports(folder: &Folder, server: &RedisServer, work: &Work, interrupted: &AtomicBool) -> Result<(), String> {
     let requests = machine::ephemeral_ports() * 3 / 2;
-    eprintln!(
-        "{}: {requests} connections over TCP, not counted",
-        work.name
-    );
-    let unmeasured = Work {
-        tests: &["get"],
-        requests,
-        ..work.clone()
-    };
-    load::run(
-        folder,
-        &Target::Tcp(server.port),
-        &unmeasured,
-        interrupted,
-        || (),
-    )
-    .map(drop)
+    eprintln!("{}: {requests} connections over TCP, not counted", work.name);
+    let unmeasured = Work { tests: &["get"], requests, ..work.clone() };
+    load::run(folder, &Target::Tcp(server.port), &unmeasured, interrupted, || ()).map(drop)
 }

@@ -66,12 +66,7 @@ pub struct Usage {
 
 impl Process {
     /// Starts a program with its output in a log file of the folder.
-    pub fn start(
-        folder: &Folder,
-        name: &str,
-        program: &Path,
-        arguments: &[String],
-    ) -> Result<Process, String> {
+    pub fn start(folder: &Folder, name: &str, program: &Path, arguments: &[String]) -> Result<Process, String> {
         let log = folder.file(&format!("{name}.log"));
         let failed = |error: io::Error| format!("{name}: {}: {error}", program.display());
         let output = File::create(&log).map_err(failed)?;
@@ -80,9 +75,7 @@ impl Process {
         // the program, so the child's id is the program's.
         let child = Command::new("/bin/sh")
             .arg("-c")
-            .arg(format!(
-                "ulimit -S -n {DESCRIPTORS} 2>/dev/null; exec \"$@\""
-            ))
+            .arg(format!("ulimit -S -n {DESCRIPTORS} 2>/dev/null; exec \"$@\""))
             .arg("sh")
             .arg(program)
             .args(arguments)
@@ -92,33 +85,20 @@ impl Process {
             .stderr(errors)
             .spawn()
             .map_err(failed)?;
-        Ok(Process {
-            name: name.to_owned(),
-            child,
-            log,
-        })
+        Ok(Process { name: name.to_owned(), child, log })
     }
 
     /// Calls `attempt` until it succeeds; an error when the process ends before, or at the deadline.
-    pub fn await_ready<T>(
-        &mut self,
-        mut attempt: impl FnMut() -> Result<T, String>,
-    ) -> Result<T, String> {
+    pub fn await_ready<T>(&mut self, mut attempt: impl FnMut() -> Result<T, String>) -> Result<T, String> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = self.exit_code()? {
-                return Err(format!(
-                    "ended at once (code {status}){}",
-                    self.last_words()
-                ));
+                return Err(format!("ended at once (code {status}){}", self.last_words()));
             }
             match attempt() {
                 Ok(value) => return Ok(value),
                 Err(reason) if Instant::now() > deadline => {
-                    return Err(format!(
-                        "not ready after {START_TIMEOUT:?}: {reason}{}",
-                        self.last_words()
-                    ));
+                    return Err(format!("not ready after {START_TIMEOUT:?}: {reason}{}", self.last_words()));
                 }
                 Err(_) => std::thread::sleep(START_POLL),
             }
@@ -127,10 +107,7 @@ impl Process {
 
     /// The exit code once the process has ended; -1 stands for a signal.
     pub fn exit_code(&mut self) -> Result<Option<i32>, String> {
-        let status = self
-            .child
-            .try_wait()
-            .map_err(|error| format!("{}: {error}", self.name))?;
+        let status = self.child.try_wait().map_err(|error| format!("{}: {error}", self.name))?;
         Ok(status.map(|status| status.code().unwrap_or(-1)))
     }
 
@@ -141,8 +118,7 @@ impl Process {
 
     /// What it has used so far.
     pub fn usage(&self) -> Result<Usage, String> {
-        self.read_usage()
-            .map_err(|error| format!("{}: reading /proc: {error}{}", self.name, self.last_words()))
+        self.read_usage().map_err(|error| format!("{}: reading /proc: {error}{}", self.name, self.last_words()))
     }
 
     fn read_usage(&self) -> io::Result<Usage> {
@@ -152,17 +128,10 @@ impl Process {
         for entry in fs::read_dir(root.join("task"))? {
             let thread = entry?.path();
             cpu += thread_cpu(&thread)?;
-            waits += status_number(
-                &fs::read_to_string(thread.join("status"))?,
-                "voluntary_ctxt_switches:",
-            );
+            waits += status_number(&fs::read_to_string(thread.join("status"))?, "voluntary_ctxt_switches:");
         }
         let kilobytes = status_number(&fs::read_to_string(root.join("status"))?, "VmRSS:");
-        Ok(Usage {
-            cpu,
-            waits,
-            bytes: kilobytes * 1_024,
-        })
+        Ok(Usage { cpu, waits, bytes: kilobytes * 1_024 })
     }
 
     fn last_words(&self) -> String {
@@ -184,11 +153,7 @@ impl Drop for Process {
 
 fn thread_cpu(thread: &Path) -> io::Result<Duration> {
     if let Ok(schedstat) = fs::read_to_string(thread.join("schedstat")) {
-        if let Some(nanoseconds) = schedstat
-            .split_whitespace()
-            .next()
-            .and_then(|word| word.parse().ok())
-        {
+        if let Some(nanoseconds) = schedstat.split_whitespace().next().and_then(|word| word.parse().ok()) {
             return Ok(Duration::from_nanos(nanoseconds));
         }
     }

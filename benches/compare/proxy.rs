@@ -81,19 +81,11 @@ impl Proxy {
     pub fn find(&self) -> Result<PathBuf, String> {
         if let Some(path) = env::var_os(self.variable) {
             let path = PathBuf::from(path);
-            return if path.is_file() {
-                Ok(path)
-            } else {
-                Err(format!("no file {}", path.display()))
-            };
+            return if path.is_file() { Ok(path) } else { Err(format!("no file {}", path.display())) };
         }
         let path = env::var("PATH").unwrap_or_default();
         // Debian puts daemons into a folder that is not in every user's PATH.
-        let folders: Vec<&Path> = path
-            .split(':')
-            .chain(["/usr/sbin", "/usr/local/sbin"])
-            .map(Path::new)
-            .collect();
+        let folders: Vec<&Path> = path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]).map(Path::new).collect();
         self.programs
             .iter()
             .flat_map(|program| folders.iter().map(move |folder| folder.join(program)))
@@ -108,11 +100,7 @@ impl Proxy {
             [program] if program.starts_with('/') => {
                 format!("as built now, or its path in {}", self.variable)
             }
-            programs => format!(
-                "{} in PATH, or its path in {}",
-                programs.join(" or "),
-                self.variable
-            ),
+            programs => format!("{} in PATH, or its path in {}", programs.join(" or "), self.variable),
         }
     }
 }
@@ -167,18 +155,7 @@ pub const PROXIES: &[Proxy] = &[
         arguments: |place| {
             let pid_file = place.pid_file.display().to_string();
             let statistics = place.spare_port.to_string();
-            words(&[
-                "-c",
-                &place.config(),
-                "-p",
-                &pid_file,
-                "-a",
-                "127.0.0.1",
-                "-s",
-                &statistics,
-                "-v",
-                "0",
-            ])
+            words(&["-c", &place.config(), "-p", &pid_file, "-a", "127.0.0.1", "-s", &statistics, "-v", "0"])
         },
     },
     Proxy {
@@ -193,9 +170,7 @@ pub const PROXIES: &[Proxy] = &[
                 "Bind {}\nWorkerThreads 1\nStandaloneServerPool {{\n  Databases 16\n  Hash crc16\n  Distribution modula\n  \
                  MasterReadPriority 60\n  RefreshMethod fixed\n{}}}\n",
                 place.listen(),
-                place.servers(|port| format!(
-                    "  Group server{port} {{\n    + 127.0.0.1:{port}\n  }}\n"
-                )),
+                place.servers(|port| format!("  Group server{port} {{\n    + 127.0.0.1:{port}\n  }}\n")),
             ))
         },
         arguments: |place| vec![place.config()],
@@ -227,15 +202,7 @@ pub const PROXIES: &[Proxy] = &[
         config_extension: "json",
         config: |place| Some(envoy_config(place)),
         arguments: |place| {
-            words(&[
-                "-c",
-                &place.config(),
-                "--concurrency",
-                "1",
-                "--disable-hot-restart",
-                "--log-level",
-                "error",
-            ])
+            words(&["-c", &place.config(), "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"])
         },
     },
     Proxy {
@@ -252,14 +219,7 @@ pub const PROXIES: &[Proxy] = &[
                 place.servers(|port| format!("\"127.0.0.1:{port}:1\", ")),
             ))
         },
-        arguments: |place| {
-            words(&[
-                "--config",
-                &place.config(),
-                "--metrics",
-                &place.spare_port.to_string(),
-            ])
-        },
+        arguments: |place| words(&["--config", &place.config(), "--metrics", &place.spare_port.to_string()]),
     },
 ];
 
@@ -270,10 +230,7 @@ fn words(words: &[&str]) -> Vec<String> {
 /// The original's flags are this project's flags.
 fn rmux_arguments(place: &Place) -> Vec<String> {
     let servers = place.servers(|port| format!("127.0.0.1:{port} "));
-    vec![
-        format!("-socket={}", place.listen()),
-        format!("-tcpConnections={}", servers.trim_end()),
-    ]
+    vec![format!("-socket={}", place.listen()), format!("-tcpConnections={}", servers.trim_end())]
 }
 
 /// A bootstrap with the redis filter on a Unix socket. Its timeout is long: a slow answer is to be seen as slow.

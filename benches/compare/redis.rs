@@ -66,12 +66,7 @@ impl RedisServer {
         ]
         .map(str::to_owned)
         .to_vec();
-        let mut process = Process::start(
-            folder,
-            "redis-server",
-            Path::new("redis-server"),
-            &arguments,
-        )?;
+        let mut process = Process::start(folder, "redis-server", Path::new("redis-server"), &arguments)?;
         let control = process
             .await_ready(|| {
                 let mut link = Link::connect(&Target::Unix(socket.clone()))?;
@@ -79,19 +74,13 @@ impl RedisServer {
                 Ok(link)
             })
             .map_err(|reason| format!("redis-server (apt-get install redis-server): {reason}"))?;
-        Ok(RedisServer {
-            process,
-            port,
-            socket,
-            control,
-        })
+        Ok(RedisServer { process, port, socket, control })
     }
 
     /// Gives redis-benchmark's key a value of this size, so that a GET reads what a SET of the same work load writes.
     pub fn fill(&mut self, bytes: u32) -> Result<(), String> {
         self.control.command(&[b"FLUSHALL"])?;
-        self.control
-            .command(&[b"SET", BENCHMARK_KEY, &vec![b'x'; bytes as usize]])?;
+        self.control.command(&[b"SET", BENCHMARK_KEY, &vec![b'x'; bytes as usize]])?;
         Ok(())
     }
 
@@ -123,9 +112,7 @@ impl Link {
     /// Connects; reads and writes give up after a second.
     pub fn connect(target: &Target) -> Result<Link, String> {
         let stream = Link::open(target).map_err(|error| format!("{target:?}: {error}"))?;
-        Ok(Link {
-            stream: BufReader::new(stream),
-        })
+        Ok(Link { stream: BufReader::new(stream) })
     }
 
     fn open(target: &Target) -> io::Result<Box<dyn Stream>> {
@@ -148,8 +135,7 @@ impl Link {
 
     /// Sends one command and returns its reply: a line's text or a bulk's bytes. An error reply is an error here.
     pub fn command(&mut self, words: &[&[u8]]) -> Result<Vec<u8>, String> {
-        self.exchange(words)
-            .map_err(|error| format!("{}: {error}", String::from_utf8_lossy(words[0])))
+        self.exchange(words).map_err(|error| format!("{}: {error}", String::from_utf8_lossy(words[0])))
     }
 
     fn exchange(&mut self, words: &[&[u8]]) -> io::Result<Vec<u8>> {
@@ -163,15 +149,11 @@ impl Link {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         let line = line.trim_end();
-        let (kind, rest) = line
-            .split_at_checked(1)
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let (kind, rest) = line.split_at_checked(1).ok_or(io::ErrorKind::UnexpectedEof)?;
         match kind {
             "+" | ":" => Ok(rest.as_bytes().to_vec()),
             "$" => {
-                let length: usize = rest
-                    .parse()
-                    .map_err(|_| io::Error::other(format!("no value: {line}")))?;
+                let length: usize = rest.parse().map_err(|_| io::Error::other(format!("no value: {line}")))?;
                 let mut body = vec![0; length + 2];
                 self.stream.read_exact(&mut body)?;
                 body.truncate(length);
@@ -185,9 +167,7 @@ impl Link {
 /// A TCP port of 127.0.0.1 that nobody listens on right now.
 pub fn free_port() -> Result<u16, String> {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    address
-        .map(|address| address.port())
-        .map_err(|error| format!("no free port: {error}"))
+    address.map(|address| address.port()).map_err(|error| format!("no free port: {error}"))
 }
 
 fn info_number(info: &[u8], field: &str) -> Result<u64, String> {

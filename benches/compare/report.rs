@@ -65,8 +65,7 @@ impl Sample {
     }
 
     fn requests_per_wait(&self) -> Option<f64> {
-        self.own
-            .map(|own| self.outcome.requests as f64 / own.waits as f64)
+        self.own.map(|own| self.outcome.requests as f64 / own.waits as f64)
     }
 
     fn behind_us(&self) -> Option<f64> {
@@ -80,12 +79,7 @@ impl Sample {
 
 /// The Markdown table of one work load, a row per subject that has a sample of it.
 pub fn table(work: &Work, subjects: &[Subject], samples: &[Sample]) -> String {
-    let of_work = Samples(
-        samples
-            .iter()
-            .filter(|sample| sample.work.name == work.name)
-            .collect(),
-    );
+    let of_work = Samples(samples.iter().filter(|sample| sample.work.name == work.name).collect());
     let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     for subject in subjects {
         let own = of_work.of(subject.name);
@@ -108,26 +102,11 @@ pub fn table(work: &Work, subjects: &[Subject], samples: &[Sample]) -> String {
             figure(of_work.ratio(subject.name, TWEMPROXY, Sample::own_us), 2),
             figure(own.median(Sample::requests_per_wait), 1),
             figure(own.median(Sample::behind_us), 2),
-            figure(
-                of_work.ratio(subject.name, DIRECT_TCP, Sample::behind_us),
-                2,
-            ),
-            figure(
-                own.median(|sample| sample.behind.map(|behind| behind.accepted as f64)),
-                0,
-            ),
-            figure(
-                own.median(|sample| sample.behind.map(|behind| behind.peak as f64)),
-                0,
-            ),
-            figure(
-                own.median(|sample| sample.own.map(|own| megabytes(own.bytes_at_rest))),
-                1,
-            ),
-            figure(
-                own.median(|sample| sample.own.map(|own| megabytes(own.bytes_after))),
-                1,
-            ),
+            figure(of_work.ratio(subject.name, DIRECT_TCP, Sample::behind_us), 2),
+            figure(own.median(|sample| sample.behind.map(|behind| behind.accepted as f64)), 0),
+            figure(own.median(|sample| sample.behind.map(|behind| behind.peak as f64)), 0),
+            figure(own.median(|sample| sample.own.map(|own| megabytes(own.bytes_at_rest))), 1),
+            figure(own.median(|sample| sample.own.map(|own| megabytes(own.bytes_after))), 1),
         ]);
     }
     align(&rows)
@@ -142,13 +121,7 @@ pub fn write_csv(path: &Path, samples: &[Sample]) -> Result<(), String> {
          time_wait_before\n",
     );
     for sample in samples {
-        let Sample {
-            work,
-            outcome,
-            own,
-            behind,
-            ..
-        } = sample;
+        let Sample { work, outcome, own, behind, .. } = sample;
         let fields = [
             work.name.to_owned(),
             sample.round.to_string(),
@@ -162,15 +135,11 @@ pub fn write_csv(path: &Path, samples: &[Sample]) -> Result<(), String> {
             format!("{:.1}", sample.per_second()),
             outcome.p50_ms.to_string(),
             outcome.p99_ms.to_string(),
-            sample
-                .own_us()
-                .map_or_else(String::new, |us| format!("{us:.4}")),
+            sample.own_us().map_or_else(String::new, |us| format!("{us:.4}")),
             own.map_or_else(String::new, |own| own.waits.to_string()),
             own.map_or_else(String::new, |own| own.bytes_at_rest.to_string()),
             own.map_or_else(String::new, |own| own.bytes_after.to_string()),
-            sample
-                .behind_us()
-                .map_or_else(String::new, |us| format!("{us:.4}")),
+            sample.behind_us().map_or_else(String::new, |us| format!("{us:.4}")),
             behind.map_or_else(String::new, |behind| behind.accepted.to_string()),
             behind.map_or_else(String::new, |behind| behind.peak.to_string()),
             sample.time_wait.to_string(),
@@ -186,13 +155,7 @@ struct Samples<'a>(Vec<&'a Sample>);
 
 impl<'a> Samples<'a> {
     fn of(&self, name: &str) -> Samples<'a> {
-        Samples(
-            self.0
-                .iter()
-                .filter(|sample| sample.through == name)
-                .copied()
-                .collect(),
-        )
+        Samples(self.0.iter().filter(|sample| sample.through == name).copied().collect())
     }
 
     fn median(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
@@ -207,18 +170,10 @@ impl<'a> Samples<'a> {
     }
 
     /// One subject's figure over another's, round by round.
-    fn ratio(
-        &self,
-        name: &str,
-        reference: &str,
-        figure: impl Fn(&Sample) -> Option<f64>,
-    ) -> Option<f64> {
+    fn ratio(&self, name: &str, reference: &str, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let (samples, references) = (self.of(name), self.of(reference));
         let ratios = samples.0.iter().filter_map(|sample| {
-            let beside = references
-                .0
-                .iter()
-                .find(|beside| beside.round == sample.round)?;
+            let beside = references.0.iter().find(|beside| beside.round == sample.round)?;
             Some(figure(sample)? / figure(beside)?)
         });
         median(ratios.collect())
@@ -236,41 +191,25 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 fn figure(value: Option<f64>, decimals: usize) -> String {
-    value
-        .filter(|value| value.is_finite())
-        .map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
+    value.filter(|value| value.is_finite()).map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
 /// The first column to the left, figures to the right, every cell as wide as its column's widest.
 fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            rows.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];
-            text.push_str(&if column == 0 {
-                format!("| {cell:<width$} ")
-            } else {
-                format!("| {cell:>width$} ")
-            });
+            text.push_str(&if column == 0 { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") });
         }
         text.push_str("|\n");
         if index == 0 {
             for (column, width) in widths.iter().enumerate() {
                 let dashes = "-".repeat(width + 1);
-                text.push_str(&if column == 0 {
-                    format!("|{dashes}-")
-                } else {
-                    format!("|{dashes}:")
-                });
+                text.push_str(&if column == 0 { format!("|{dashes}-") } else { format!("|{dashes}:") });
             }
             text.push_str("|\n");
         }
@@ -280,6 +219,6 @@ fn align(rows: &[Vec<String>]) -> String {
 
 /// BENCHMARKS.md says what each column means.
 const HEAD: [&str; 18] = [
-    "through", "req/s", "± %", "/ tcp", "/ floor", "p50 ms", "p99 ms", "CPU us", "± %", "/ floor",
-    "/ twem", "req/wait", "redis us", "/ tcp", "conns", "peak", "MB rest", "MB after",
+    "through", "req/s", "± %", "/ tcp", "/ floor", "p50 ms", "p99 ms", "CPU us", "± %", "/ floor", "/ twem",
+    "req/wait", "redis us", "/ tcp", "conns", "peak", "MB rest", "MB after",
 ];

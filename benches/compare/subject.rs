@@ -32,10 +32,7 @@ enum Kind {
     DirectTcp,
     DirectUnix,
     Floor,
-    Proxy {
-        proxy: &'static Proxy,
-        program: PathBuf,
-    },
+    Proxy { proxy: &'static Proxy, program: PathBuf },
 }
 
 /// A subject that is ready to take clients; dropped, it ends.
@@ -66,9 +63,7 @@ impl Subject {
     /// Program and flag that tell its version.
     pub fn version_command(&self) -> Option<(String, &'static str)> {
         match &self.kind {
-            Kind::Proxy { proxy, program } => {
-                Some((program.display().to_string(), proxy.version_flag?))
-            }
+            Kind::Proxy { proxy, program } => Some((program.display().to_string(), proxy.version_flag?)),
             _ => None,
         }
     }
@@ -100,11 +95,9 @@ impl Subject {
                     spare_port: redis::free_port()?,
                 };
                 if let Some(config) = (proxy.config)(&place) {
-                    fs::write(&place.config, config)
-                        .map_err(|error| format!("{}: {error}", place.config.display()))?;
+                    fs::write(&place.config, config).map_err(|error| format!("{}: {error}", place.config.display()))?;
                 }
-                let process =
-                    Process::start(folder, self.name, program, &(proxy.arguments)(&place))?;
+                let process = Process::start(folder, self.name, program, &(proxy.arguments)(&place))?;
                 (place.listen, Some(process))
             }
         };
@@ -130,27 +123,15 @@ fn try_once(target: &Target, compare_value: bool) -> Result<(), String> {
 /// The subjects that this machine has, of those asked for (all when `only` is empty); and, of the others, why not.
 pub fn installed(only: &[String]) -> (Vec<Subject>, Vec<(&'static str, String)>) {
     let mut subjects = vec![
-        Subject {
-            name: DIRECT_TCP,
-            kind: Kind::DirectTcp,
-        },
-        Subject {
-            name: "direct-unix",
-            kind: Kind::DirectUnix,
-        },
-        Subject {
-            name: FLOOR,
-            kind: Kind::Floor,
-        },
+        Subject { name: DIRECT_TCP, kind: Kind::DirectTcp },
+        Subject { name: "direct-unix", kind: Kind::DirectUnix },
+        Subject { name: FLOOR, kind: Kind::Floor },
     ];
     subjects.retain(|subject| is_wanted(subject.name, only));
     let mut missing = Vec::new();
     for proxy in PROXIES.iter().filter(|proxy| is_wanted(proxy.name, only)) {
         match proxy.find() {
-            Ok(program) => subjects.push(Subject {
-                name: proxy.name,
-                kind: Kind::Proxy { proxy, program },
-            }),
+            Ok(program) => subjects.push(Subject { name: proxy.name, kind: Kind::Proxy { proxy, program } }),
             Err(why) => missing.push((proxy.name, why)),
         }
     }
@@ -161,10 +142,7 @@ pub fn installed(only: &[String]) -> (Vec<Subject>, Vec<(&'static str, String)>)
 pub fn known() -> Vec<(&'static str, String)> {
     let mut list = vec![
         (DIRECT_TCP, "redis itself over TCP".to_owned()),
-        (
-            "direct-unix",
-            "redis itself over its Unix socket".to_owned(),
-        ),
+        ("direct-unix", "redis itself over its Unix socket".to_owned()),
         (FLOOR, "a program that answers a constant".to_owned()),
     ];
     list.extend(PROXIES.iter().map(|proxy| (proxy.name, proxy.source())));
@@ -177,10 +155,7 @@ pub fn is_known(name: &str) -> bool {
 }
 
 fn is_wanted(name: &str, only: &[String]) -> bool {
-    only.is_empty()
-        || only
-            .iter()
-            .any(|wanted| wanted == name || (wanted == "direct" && name.starts_with("direct-")))
+    only.is_empty() || only.iter().any(|wanted| wanted == name || (wanted == "direct" && name.starts_with("direct-")))
 }
 
 /// The name of the subject that throughput and the server's CPU time are put in relation to.

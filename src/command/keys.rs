@@ -107,39 +107,20 @@ impl Keys {
     pub fn range(self) -> (i8, i8, i8) {
         match self {
             Keys::Range { first, last, step } => (first as i8, last, step as i8),
-            Keys::Counted {
-                destination: true, ..
-            }
-            | Keys::Sort { .. }
-            | Keys::Radius { .. } => (1, 1, 1),
+            Keys::Counted { destination: true, .. } | Keys::Sort { .. } | Keys::Radius { .. } => (1, 1, 1),
             Keys::Migrate => (3, 3, 1),
             Keys::None | Keys::Counted { .. } | Keys::Streams => (0, 0, 0),
         }
     }
 
     /// As [`super::Command::key_span`].
-    pub(super) fn span<'a>(
-        self,
-        argc: usize,
-        arg: impl Fn(usize) -> &'a [u8],
-    ) -> Result<KeySpan, KeyError> {
+    pub(super) fn span<'a>(self, argc: usize, arg: impl Fn(usize) -> &'a [u8]) -> Result<KeySpan, KeyError> {
         match self {
             Keys::None => Ok(KeySpan::row(0, 0, 1)),
-            Keys::Range { first, last, step } => {
-                range(first.into(), last.into(), step.into(), argc)
-            }
-            Keys::Counted {
-                count_at,
-                step,
-                destination,
-                optional,
-            } => {
+            Keys::Range { first, last, step } => range(first.into(), last.into(), step.into(), argc),
+            Keys::Counted { count_at, step, destination, optional } => {
                 let span = counted(count_at.into(), step.into(), optional, argc, arg)?;
-                Ok(if destination {
-                    span.with_extra(1)
-                } else {
-                    span
-                })
+                Ok(if destination { span.with_extra(1) } else { span })
             }
             Keys::Sort { store } => {
                 let span = range(1, 1, 1, argc)?;
@@ -149,9 +130,7 @@ impl Keys {
             Keys::Radius { options_at } => {
                 let span = range(1, 1, 1, argc)?;
                 let options = Options::new(options_at.into(), argc, RADIUS_OPTIONS, arg);
-                Ok(span.with_last(
-                    options.filter(|option| matches!(option.name, "store" | "storedist")),
-                ))
+                Ok(span.with_last(options.filter(|option| matches!(option.name, "store" | "storedist"))))
             }
             Keys::Streams => streams(argc, arg),
             Keys::Migrate => migrate(argc, arg),
@@ -185,12 +164,7 @@ impl KeySpan {
     fn row(first: usize, count: usize, step: usize) -> KeySpan {
         // More than 2^32 arguments do not get past the framing.
         let index = |number| u32::try_from(number).expect("an argument index fits in 32 bits");
-        KeySpan {
-            first: index(first),
-            count: index(count),
-            step: index(step),
-            extra: None,
-        }
+        KeySpan { first: index(first), count: index(count), step: index(step), extra: None }
     }
 
     fn with_extra(mut self, index: usize) -> KeySpan {
@@ -199,9 +173,7 @@ impl KeySpan {
     }
 
     fn with_last(self, options: impl Iterator<Item = FoundOption>) -> KeySpan {
-        options
-            .last()
-            .map_or(self, |option| self.with_extra(option.value))
+        options.last().map_or(self, |option| self.with_extra(option.value))
     }
 }
 
@@ -213,9 +185,7 @@ impl fmt::Display for KeyError {
             KeyError::Negative => "Number of keys can't be negative",
             KeyError::NoKeys => "at least 1 input key is needed",
             KeyError::TooMany => "Number of keys can't be greater than number of args",
-            KeyError::Unbalanced => {
-                "Unbalanced list of streams: for each stream key an ID must be specified"
-            }
+            KeyError::Unbalanced => "Unbalanced list of streams: for each stream key an ID must be specified",
             KeyError::Syntax => "syntax error",
         })
     }
@@ -224,11 +194,7 @@ impl fmt::Display for KeyError {
 impl std::error::Error for KeyError {}
 
 /// The argument with the milliseconds of the last BLOCK option, if there is one before the word STREAMS.
-pub(super) fn block_option<'a>(
-    from: usize,
-    argc: usize,
-    arg: impl Fn(usize) -> &'a [u8],
-) -> Option<usize> {
+pub(super) fn block_option<'a>(from: usize, argc: usize, arg: impl Fn(usize) -> &'a [u8]) -> Option<usize> {
     Options::new(from, argc, STREAM_OPTIONS, arg)
         .take_while(|option| option.name != "streams")
         .filter(|option| option.name == "block")
@@ -240,10 +206,7 @@ pub(super) fn block_option<'a>(
 pub(super) fn integer(text: &[u8]) -> Option<i64> {
     let is_negative = text.first() == Some(&b'-');
     let digits = if is_negative { &text[1..] } else { text };
-    if digits.is_empty()
-        || !digits.iter().all(u8::is_ascii_digit)
-        || (digits[0] == b'0' && text.len() > 1)
-    {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) || (digits[0] == b'0' && text.len() > 1) {
         return None;
     }
     std::str::from_utf8(text).ok()?.parse().ok()
@@ -321,12 +284,7 @@ struct FoundOption {
 
 impl<'a, F: Fn(usize) -> &'a [u8]> Options<F> {
     fn new(at: usize, argc: usize, known: &'static [(&'static str, usize)], arg: F) -> Self {
-        Options {
-            at,
-            argc,
-            known,
-            arg,
-        }
+        Options { at, argc, known, arg }
     }
 }
 
@@ -337,10 +295,7 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Iterator for Options<F> {
         while self.at < self.argc {
             let word = (self.arg)(self.at);
             let value = self.at + 1;
-            let known = self
-                .known
-                .iter()
-                .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
+            let known = self.known.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
             let Some((name, arguments)) = known else {
                 self.at = value;
                 continue;
@@ -356,15 +311,8 @@ impl<'a, F: Fn(usize) -> &'a [u8]> Iterator for Options<F> {
 const SORT_OPTIONS: &[(&str, usize)] = &[("by", 1), ("get", 1), ("limit", 2), ("store", 1)];
 const RADIUS_OPTIONS: &[(&str, usize)] = &[("count", 1), ("store", 1), ("storedist", 1)];
 const MIGRATE_OPTIONS: &[(&str, usize)] = &[("auth", 1), ("auth2", 2), ("keys", 1)];
-const STREAM_OPTIONS: &[(&str, usize)] = &[
-    ("block", 1),
-    ("claim", 1),
-    ("count", 1),
-    ("group", 2),
-    ("maxcount", 1),
-    ("maxsize", 1),
-    ("streams", 1),
-];
+const STREAM_OPTIONS: &[(&str, usize)] =
+    &[("block", 1), ("claim", 1), ("count", 1), ("group", 2), ("maxcount", 1), ("maxsize", 1), ("streams", 1)];
 
 #[cfg(test)]
 mod tests {
@@ -373,10 +321,7 @@ mod tests {
 
     /// The words of a request, split at spaces; `""` is an empty argument.
     fn words(request: &str) -> Vec<&str> {
-        request
-            .split(' ')
-            .map(|word| if word == "\"\"" { "" } else { word })
-            .collect()
+        request.split(' ').map(|word| if word == "\"\"" { "" } else { word }).collect()
     }
 
     fn keys_of(request: &str) -> Result<Vec<u32>, KeyError> {
@@ -506,25 +451,13 @@ mod tests {
             ("xread block 5 streams a $", &[4]),
             ("XREADGROUP GROUP g c STREAMS a >", &[5]),
             ("XREADGROUP GROUP g STREAMS STREAMS a >", &[5]),
-            (
-                "XREADGROUP GROUP STREAMS c COUNT 1 STREAMS a b > >",
-                &[7, 8],
-            ),
-            (
-                "XREADGROUP NOACK GROUP g c BLOCK 0 CLAIM 10 STREAMS STREAMS >",
-                &[10],
-            ),
-            (
-                "XREADGROUP GROUP g c MAXCOUNT 5 MAXSIZE 100 STREAMS a >",
-                &[9],
-            ),
+            ("XREADGROUP GROUP STREAMS c COUNT 1 STREAMS a b > >", &[7, 8]),
+            ("XREADGROUP NOACK GROUP g c BLOCK 0 CLAIM 10 STREAMS STREAMS >", &[10]),
+            ("XREADGROUP GROUP g c MAXCOUNT 5 MAXSIZE 100 STREAMS a >", &[9]),
             // MIGRATE.
             ("MIGRATE h 6379 k 0 1000", &[3]),
             ("MIGRATE h 6379 \"\" 0 1000 KEYS a b", &[7, 8]),
-            (
-                "MIGRATE h 6379 \"\" 0 1000 COPY REPLACE AUTH KEYS KEYS a b",
-                &[11, 12],
-            ),
+            ("MIGRATE h 6379 \"\" 0 1000 COPY REPLACE AUTH KEYS KEYS a b", &[11, 12]),
             ("MIGRATE h 6379 \"\" 0 1000 AUTH2 KEYS KEYS KEYS a", &[10]),
             ("MIGRATE h 6379 \"\" 0 1000", &[3]),
         ];
@@ -557,10 +490,7 @@ mod tests {
             ("EVAL script 9223372036854775807 a b", TooMany),
             ("EVAL script 4294967297 a b", TooMany),
             ("EVAL script 9223372036854775808 a b", NotAnInteger),
-            (
-                "EVAL script 99999999999999999999999999999999 a",
-                NotAnInteger,
-            ),
+            ("EVAL script 99999999999999999999999999999999 a", NotAnInteger),
             ("EVAL script one a", NotAnInteger),
             ("EVAL script 01 a", NotAnInteger),
             ("EVAL script +1 a", NotAnInteger),
@@ -597,9 +527,7 @@ mod tests {
     fn the_row_and_the_one_apart() {
         let words = words("ZUNIONSTORE d 2 a b");
         let command = find(b"zunionstore").expect("a row");
-        let span = command
-            .key_span(words.len(), |index| words[index].as_bytes())
-            .expect("keys");
+        let span = command.key_span(words.len(), |index| words[index].as_bytes()).expect("keys");
         assert_eq!((span.first, span.count, span.step), (3, 2, 1));
         assert_eq!(span.extra.map(NonZeroU32::get), Some(1));
         assert_eq!(span.lead(), Some(1));
@@ -624,11 +552,7 @@ mod tests {
             let words = words(request);
             let command = find(words[0].as_bytes()).expect("a row");
             let arg = |index: usize| words[index].as_bytes();
-            assert_eq!(
-                command.reads_by_pattern(words.len(), arg),
-                expected,
-                "{request}"
-            );
+            assert_eq!(command.reads_by_pattern(words.len(), arg), expected, "{request}");
         }
     }
 
@@ -661,20 +585,13 @@ mod tests {
             b"-",
             b"CLAIM",
         ];
-        let seed = std::env::var("RMUX_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok())
-            .unwrap_or(1);
+        let seed = std::env::var("RMUX_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
         let mut state: u64 = seed;
         let mut random = |below: usize| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) as usize % below
         };
-        let commands: Vec<_> = super::super::all()
-            .flat_map(|row| std::iter::once(row).chain(row.subs))
-            .collect();
+        let commands: Vec<_> = super::super::all().flat_map(|row| std::iter::once(row).chain(row.subs)).collect();
         for round in 0..200 {
             for command in &commands {
                 let argc = 1 + random(14);
@@ -686,17 +603,8 @@ mod tests {
                     words[index]
                 });
                 let keys: Vec<u32> = span.map_or(Vec::new(), |span| span.iter().collect());
-                assert!(
-                    keys.is_sorted_by(|left, right| left < right),
-                    "{}",
-                    context()
-                );
-                assert!(
-                    keys.last()
-                        .is_none_or(|last| (*last as usize) < argc.min(needed)),
-                    "{}",
-                    context()
-                );
+                assert!(keys.is_sorted_by(|left, right| left < right), "{}", context());
+                assert!(keys.last().is_none_or(|last| (*last as usize) < argc.min(needed)), "{}", context());
                 let _ = command.blocks(argc, |index| words[index]);
                 let _ = command.reads_by_pattern(argc, |index| words[index]);
             }

@@ -80,17 +80,11 @@ pub(super) static ROWS: &[Command] = &[
     read("hvals", 2, KEY),
     // Lists.
     block("blmove", 6, TimeoutAt::Argument(5)).writes().at(TWO),
-    block("blmovem", -6, TimeoutAt::Argument(5))
-        .writes()
-        .at(TWO),
-    block("blmpop", -5, TimeoutAt::Argument(1))
-        .writes()
-        .at(COUNTED_AT_2),
+    block("blmovem", -6, TimeoutAt::Argument(5)).writes().at(TWO),
+    block("blmpop", -5, TimeoutAt::Argument(1)).writes().at(COUNTED_AT_2),
     block("blpop", -3, TimeoutAt::Last).writes().at(BUT_LAST),
     block("brpop", -3, TimeoutAt::Last).writes().at(BUT_LAST),
-    block("brpoplpush", 4, TimeoutAt::Argument(3))
-        .writes()
-        .at(TWO),
+    block("brpoplpush", 4, TimeoutAt::Argument(3)).writes().at(TWO),
     read("lindex", 3, KEY),
     write("linsert", 5, KEY),
     read("llen", 2, KEY),
@@ -130,9 +124,7 @@ pub(super) static ROWS: &[Command] = &[
     read("sunioncard", -3, COUNTED),
     write("sunionstore", -3, REST),
     // Sorted sets.
-    block("bzmpop", -5, TimeoutAt::Argument(1))
-        .writes()
-        .at(COUNTED_AT_2),
+    block("bzmpop", -5, TimeoutAt::Argument(1)).writes().at(COUNTED_AT_2),
     block("bzpopmax", -3, TimeoutAt::Last).writes().at(BUT_LAST),
     block("bzpopmin", -3, TimeoutAt::Last).writes().at(BUT_LAST),
     write("zadd", -4, KEY),
@@ -200,12 +192,8 @@ pub(super) static ROWS: &[Command] = &[
     write("xnack", -7, KEY),
     read("xpending", -3, KEY),
     read("xrange", -4, KEY),
-    block("xread", -4, TimeoutAt::BlockOption(1))
-        .reads()
-        .at(Keys::Streams),
-    block("xreadgroup", -7, TimeoutAt::BlockOption(1))
-        .writes()
-        .at(Keys::Streams),
+    block("xread", -4, TimeoutAt::BlockOption(1)).reads().at(Keys::Streams),
+    block("xreadgroup", -7, TimeoutAt::BlockOption(1)).writes().at(Keys::Streams),
     read("xrevrange", -4, KEY),
     write("xsetid", -3, KEY),
     write("xtrim", -4, KEY),
@@ -358,9 +346,7 @@ pub(super) static ROWS: &[Command] = &[
     write("json.forget", -2, KEY),
     read("json.get", -2, KEY),
     write("json.merge", -4, KEY),
-    split("json.mget", -3, Merge::ByPosition)
-        .reads()
-        .at(BUT_LAST),
+    split("json.mget", -3, Merge::ByPosition).reads().at(BUT_LAST),
     write("json.mset", -4, TRIPLES),
     write("json.numincrby", 4, KEY),
     write("json.nummultby", 4, KEY),
@@ -447,9 +433,7 @@ pub(super) static ROWS: &[Command] = &[
     all("ts.queryindex", -2, Gather::Concat).reads(),
     single("ts.querylabels", -2).reads(),
     read("ts.range", -4, KEY),
-    block("ts.read", -3, TimeoutAt::BlockOption(3))
-        .reads()
-        .at(KEY),
+    block("ts.read", -3, TimeoutAt::BlockOption(3)).reads().at(KEY),
     read("ts.revrange", -4, KEY),
     // Search.
     refused("_ft.config", -2),
@@ -558,17 +542,9 @@ const CONFIG: &[Command] = &[
     refused("set", -4),
 ];
 
-const FT_CONFIG: &[Command] = &[
-    single("get", -3).reads(),
-    single("help", -3).reads(),
-    refused("set", -3).writes(),
-];
+const FT_CONFIG: &[Command] = &[single("get", -3).reads(), single("help", -3).reads(), refused("set", -3).writes()];
 
-const FT_CURSOR: &[Command] = &[
-    single("del", -4).writes(),
-    single("gc", -2).writes(),
-    single("read", -4).writes(),
-];
+const FT_CURSOR: &[Command] = &[single("del", -4).writes(), single("gc", -2).writes(), single("read", -4).writes()];
 
 const FUNCTION: &[Command] = &[
     all("delete", 3, Gather::AllOk).writes(),
@@ -629,93 +605,25 @@ const XGROUP: &[Command] = &[
     write("setid", -5, SECOND),
 ];
 
-const XINFO: &[Command] = &[
-    read("consumers", 4, SECOND),
-    read("groups", 3, SECOND),
-    any("help", 2),
-    read("stream", -3, SECOND),
-];
+const XINFO: &[Command] =
+    &[read("consumers", 4, SECOND), read("groups", 3, SECOND), any("help", 2), read("stream", -3, SECOND)];
 
-const KEY: Keys = Keys::Range {
-    first: 1,
-    last: 1,
-    step: 1,
-};
-const TWO: Keys = Keys::Range {
-    first: 1,
-    last: 2,
-    step: 1,
-};
-const REST: Keys = Keys::Range {
-    first: 1,
-    last: -1,
-    step: 1,
-};
-const BUT_LAST: Keys = Keys::Range {
-    first: 1,
-    last: -2,
-    step: 1,
-};
-const PAIRS: Keys = Keys::Range {
-    first: 1,
-    last: -1,
-    step: 2,
-};
-const TRIPLES: Keys = Keys::Range {
-    first: 1,
-    last: -1,
-    step: 3,
-};
-const SECOND: Keys = Keys::Range {
-    first: 2,
-    last: 2,
-    step: 1,
-};
-const FROM_SECOND: Keys = Keys::Range {
-    first: 2,
-    last: -1,
-    step: 1,
-};
-const COUNTED: Keys = Keys::Counted {
-    count_at: 1,
-    step: 1,
-    destination: false,
-    optional: false,
-};
-const COUNTED_PAIRS: Keys = Keys::Counted {
-    count_at: 1,
-    step: 2,
-    destination: false,
-    optional: false,
-};
-const COUNTED_AT_2: Keys = Keys::Counted {
-    count_at: 2,
-    step: 1,
-    destination: false,
-    optional: false,
-};
-const STORE_COUNTED: Keys = Keys::Counted {
-    count_at: 2,
-    step: 1,
-    destination: true,
-    optional: false,
-};
-const SCRIPT_KEYS: Keys = Keys::Counted {
-    count_at: 2,
-    step: 1,
-    destination: false,
-    optional: true,
-};
+const KEY: Keys = Keys::Range { first: 1, last: 1, step: 1 };
+const TWO: Keys = Keys::Range { first: 1, last: 2, step: 1 };
+const REST: Keys = Keys::Range { first: 1, last: -1, step: 1 };
+const BUT_LAST: Keys = Keys::Range { first: 1, last: -2, step: 1 };
+const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
+const TRIPLES: Keys = Keys::Range { first: 1, last: -1, step: 3 };
+const SECOND: Keys = Keys::Range { first: 2, last: 2, step: 1 };
+const FROM_SECOND: Keys = Keys::Range { first: 2, last: -1, step: 1 };
+const COUNTED: Keys = Keys::Counted { count_at: 1, step: 1, destination: false, optional: false };
+const COUNTED_PAIRS: Keys = Keys::Counted { count_at: 1, step: 2, destination: false, optional: false };
+const COUNTED_AT_2: Keys = Keys::Counted { count_at: 2, step: 1, destination: false, optional: false };
+const STORE_COUNTED: Keys = Keys::Counted { count_at: 2, step: 1, destination: true, optional: false };
+const SCRIPT_KEYS: Keys = Keys::Counted { count_at: 2, step: 1, destination: false, optional: true };
 
 const fn row(name: &'static str, arity: i16, class: Class) -> Command {
-    Command {
-        name,
-        arity,
-        access: Access::None,
-        class,
-        keys: Keys::None,
-        subs: &[],
-    }
+    Command { name, arity, access: Access::None, class, keys: Keys::None, subs: &[] }
 }
 
 const fn read(name: &'static str, arity: i16, keys: Keys) -> Command {

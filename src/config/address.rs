@@ -23,19 +23,11 @@ pub(crate) fn tcp_server(text: &str) -> Result<Address, &'static str> {
     }
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
-            let (host, tail) = rest
-                .split_once(']')
-                .ok_or("has no closing bracket: write [address]:port")?;
-            (
-                host,
-                tail.strip_prefix(':')
-                    .ok_or("has no port: write [address]:port")?,
-            )
+            let (host, tail) = rest.split_once(']').ok_or("has no closing bracket: write [address]:port")?;
+            (host, tail.strip_prefix(':').ok_or("has no port: write [address]:port")?)
         }
         None => {
-            let (host, port) = text
-                .rsplit_once(':')
-                .ok_or("has no port: write host:port")?;
+            let (host, port) = text.rsplit_once(':').ok_or("has no port: write host:port")?;
             if host.contains(':') {
                 return Err("is not host:port: an IPv6 address stands in brackets, [address]:port");
             }
@@ -48,9 +40,7 @@ pub(crate) fn tcp_server(text: &str) -> Result<Address, &'static str> {
     let host = known_host(host)?;
     match port.parse::<u16>() {
         // A leading + would parse too.
-        Ok(number) if number > 0 && !port.starts_with('+') => {
-            Ok(Address::Tcp { host, port: number })
-        }
+        Ok(number) if number > 0 && !port.starts_with('+') => Ok(Address::Tcp { host, port: number }),
         _ => Err("has a bad port: allowed is 1 to 65535"),
     }
 }
@@ -64,9 +54,7 @@ pub(crate) fn listen_host(text: &str) -> Result<String, &'static str> {
     if text.is_empty() {
         return Err("is empty: to listen on every address, write 0.0.0.0 or ::");
     }
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     known_host(bare.unwrap_or(text))
 }
 
@@ -79,9 +67,7 @@ pub(crate) fn socket_path(text: &str) -> Result<PathBuf, &'static str> {
     match text {
         "" => Err("is empty: write the path of a socket"),
         _ if text.contains('\0') => Err("holds a zero byte: no path can"),
-        _ if text.len() > SOCKET_PATH_BYTES_MAX => {
-            Err("is too long: a socket's path has at most 107 bytes")
-        }
+        _ if text.len() > SOCKET_PATH_BYTES_MAX => Err("is too long: a socket's path has at most 107 bytes"),
         _ => Ok(PathBuf::from(text)),
     }
 }
@@ -89,10 +75,7 @@ pub(crate) fn socket_path(text: &str) -> Result<PathBuf, &'static str> {
 /// The address in one spelling, to be compared with another.
 pub(crate) fn identity(address: &Address) -> Address {
     match address {
-        Address::Tcp { host, port } => Address::Tcp {
-            host: host.to_lowercase(),
-            port: *port,
-        },
+        Address::Tcp { host, port } => Address::Tcp { host: host.to_lowercase(), port: *port },
         Address::Unix(path) => Address::Unix(path::absolute(path).unwrap_or_else(|_| path.clone())),
     }
 }
@@ -102,9 +85,7 @@ fn known_host(host: &str) -> Result<String, &'static str> {
         return Err("has no host: write host:port");
     }
     if host.contains(':') {
-        let address = host
-            .split_once('%')
-            .map_or(host, |(address, _zone)| address);
+        let address = host.split_once('%').map_or(host, |(address, _zone)| address);
         return match address.parse::<Ipv6Addr>() {
             Ok(_) => Ok(host.to_owned()),
             Err(_) => Err("is not an IPv6 address, a name or an IPv4 address"),
@@ -132,19 +113,12 @@ mod tests {
         for (text, host, port) in [
             ("localhost:6379", "localhost", 6379),
             ("127.0.0.1:1", "127.0.0.1", 1),
-            (
-                "redis_1.cache-a.example:65535",
-                "redis_1.cache-a.example",
-                65535,
-            ),
+            ("redis_1.cache-a.example:65535", "redis_1.cache-a.example", 65535),
             ("[::1]:6379", "::1", 6379),
             ("[fe80::1%eth0]:6379", "fe80::1%eth0", 6379),
             ("[::ffff:10.0.0.1]:6379", "::ffff:10.0.0.1", 6379),
         ] {
-            let expected = Address::Tcp {
-                host: host.to_owned(),
-                port,
-            };
+            let expected = Address::Tcp { host: host.to_owned(), port };
             assert_eq!(tcp_server(text), Ok(expected.clone()), "{text}");
             assert_eq!(expected.to_string(), text, "it is shown as it was written");
         }
@@ -180,12 +154,7 @@ mod tests {
 
     #[test]
     fn hosts_to_listen_on() {
-        for (text, host) in [
-            ("localhost", "localhost"),
-            ("0.0.0.0", "0.0.0.0"),
-            ("::", "::"),
-            ("[::1]", "::1"),
-        ] {
+        for (text, host) in [("localhost", "localhost"), ("0.0.0.0", "0.0.0.0"), ("::", "::"), ("[::1]", "::1")] {
             assert_eq!(listen_host(text).as_deref(), Ok(host));
         }
         for text in ["", "*", "a b", "localhost:6379", "http://a"] {
@@ -207,12 +176,7 @@ mod tests {
         assert_eq!(unix("./rmux.sock"), unix("rmux.sock"));
         assert_eq!(unix("/tmp//rmux.sock"), unix("/tmp/./rmux.sock"));
         assert_ne!(unix("/tmp/a.sock"), unix("/tmp/b.sock"));
-        let tcp = |host: &str| {
-            identity(&Address::Tcp {
-                host: host.to_owned(),
-                port: 1,
-            })
-        };
+        let tcp = |host: &str| identity(&Address::Tcp { host: host.to_owned(), port: 1 });
         assert_eq!(tcp("LocalHost"), tcp("localhost"));
     }
 }

@@ -90,27 +90,12 @@ impl Draft {
         let servers = self.servers(missing)?;
         let own = identity(&listen);
         if servers.iter().any(|server| identity(server) == own) {
-            let key = if matches!(listen, Address::Unix(_)) {
-                "socket"
-            } else {
-                "port"
-            };
-            return Err((
-                Some(key),
-                Problem::OwnAddress {
-                    address: listen.to_string(),
-                },
-            ));
+            let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
+            return Err((Some(key), Problem::OwnAddress { address: listen.to_string() }));
         }
-        let (pause, limit) = (
-            self.limits.client_unread_pause_bytes,
-            self.limits.client_unread_bytes_max,
-        );
+        let (pause, limit) = (self.limits.client_unread_pause_bytes, self.limits.client_unread_bytes_max);
         if pause > limit {
-            return Err((
-                Some("clientUnreadPauseBytes"),
-                Problem::PauseAboveLimit { pause, limit },
-            ));
+            return Err((Some("clientUnreadPauseBytes"), Problem::PauseAboveLimit { pause, limit }));
         }
         Ok(PoolConfig {
             listen,
@@ -137,10 +122,7 @@ impl Draft {
         }
         let host = self.host.as_deref().unwrap_or(DEFAULT_HOST);
         let host = listen_host(host).map_err(|reason| (Some("host"), bad_address(host, reason)))?;
-        Ok(Address::Tcp {
-            host,
-            port: self.port.unwrap_or(DEFAULT_PORT),
-        })
+        Ok(Address::Tcp { host, port: self.port.unwrap_or(DEFAULT_PORT) })
     }
 
     /// TCP first, then Unix, each in the order given: the ring depends on it, so a server given twice stays there twice.
@@ -155,25 +137,13 @@ impl Draft {
         };
         let count = tcp.len() + unix.len();
         if count > SERVERS_MAX {
-            let key = if tcp.len() > SERVERS_MAX {
-                "tcpConnections"
-            } else {
-                "unixConnections"
-            };
-            return Err((
-                Some(key),
-                Problem::TooManyServers {
-                    count,
-                    max: SERVERS_MAX,
-                },
-            ));
+            let key = if tcp.len() > SERVERS_MAX { "tcpConnections" } else { "unixConnections" };
+            return Err((Some(key), Problem::TooManyServers { count, max: SERVERS_MAX }));
         }
         let mut servers = Vec::with_capacity(count);
         for text in tcp {
             let server = tcp_server(text);
-            servers.push(
-                server.map_err(|reason| (Some("tcpConnections"), bad_address(text, reason)))?,
-            );
+            servers.push(server.map_err(|reason| (Some("tcpConnections"), bad_address(text, reason)))?);
         }
         for text in unix {
             match socket_path(text) {
@@ -194,10 +164,7 @@ pub(crate) fn words(text: &str) -> Vec<String> {
 }
 
 fn bad_address(text: &str, reason: &'static str) -> Problem {
-    Problem::BadAddress {
-        value: Quoted(text).to_string(),
-        reason,
-    }
+    Problem::BadAddress { value: Quoted(text).to_string(), reason }
 }
 
 pub(crate) const DEFAULT_HOST: &str = "localhost";

@@ -21,10 +21,7 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(place: Place, problem: Problem) -> Error {
-        Error {
-            place: Box::new(place),
-            problem,
-        }
+        Error { place: Box::new(place), problem }
     }
 }
 
@@ -42,10 +39,7 @@ pub(crate) struct Place {
 impl Place {
     /// The same place, at this key of it.
     pub(crate) fn at(&self, key: &str) -> Place {
-        Place {
-            key: Some(key.to_owned()),
-            ..self.clone()
-        }
+        Place { key: Some(key.to_owned()), ..self.clone() }
     }
 }
 
@@ -147,23 +141,11 @@ impl fmt::Display for Problem {
             Problem::PoolNotObject { found } => {
                 write!(f, "must be an object, {{...}}, not {found}")
             }
-            Problem::UnknownKey {
-                value,
-                likely: Some(key),
-            } => {
-                write!(
-                    f,
-                    "unknown key, with the value {value}: did you mean {key}?"
-                )
+            Problem::UnknownKey { value, likely: Some(key) } => {
+                write!(f, "unknown key, with the value {value}: did you mean {key}?")
             }
-            Problem::UnknownKey {
-                value,
-                likely: None,
-            } => {
-                write!(
-                    f,
-                    "unknown key, with the value {value}: rmux -help lists the keys"
-                )
+            Problem::UnknownKey { value, likely: None } => {
+                write!(f, "unknown key, with the value {value}: rmux -help lists the keys")
             }
             Problem::FlagOnly => f.write_str("is a flag of the program, not a key of a pool"),
             Problem::GivenTwice { value } => {
@@ -174,26 +156,19 @@ impl fmt::Display for Problem {
                 write!(f, "{value} is out of range: allowed is {allowed}")
             }
             Problem::BadAddress { value, reason } => write!(f, "{value} {reason}"),
-            Problem::NoListener => {
-                f.write_str("says not where to listen: give socket, host or port")
-            }
+            Problem::NoListener => f.write_str("says not where to listen: give socket, host or port"),
             Problem::NoServer => f.write_str("no server: give tcpConnections or unixConnections"),
             Problem::TooManyServers { count, max } => {
                 write!(f, "{count} servers are too many: at most {max}")
             }
-            Problem::OwnAddress { address } => write!(
-                f,
-                "{} is a server of this pool as well: it would connect to itself",
-                Plain(address)
-            ),
+            Problem::OwnAddress { address } => {
+                write!(f, "{} is a server of this pool as well: it would connect to itself", Plain(address))
+            }
             Problem::AddressTaken { address, by } => {
                 write!(f, "{} is where pool {by} listens already", Plain(address))
             }
             Problem::PauseAboveLimit { pause, limit } => {
-                write!(
-                    f,
-                    "{pause} is out of range: allowed is up to clientUnreadBytesMax, which is {limit} bytes"
-                )
+                write!(f, "{pause} is out of range: allowed is up to clientUnreadBytesMax, which is {limit} bytes")
             }
         }
     }
@@ -236,24 +211,12 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_whatever_the_user_wrote() {
-        let place = Place {
-            file: Some("/tmp/a\nb".to_owned()),
-            pool: Some((3, Some("\u{1b}[2J".to_owned()))),
-            key: None,
-        };
+        let place =
+            Place { file: Some("/tmp/a\nb".to_owned()), pool: Some((3, Some("\u{1b}[2J".to_owned()))), key: None };
         let value = Quoted(&"x\r\n".repeat(5000)).to_string();
-        let error = Error::new(
-            place.at("po\nrt"),
-            Problem::UnknownKey {
-                value,
-                likely: None,
-            },
-        );
+        let error = Error::new(place.at("po\nrt"), Problem::UnknownKey { value, likely: None });
         let line = error.to_string();
-        assert!(
-            line.starts_with(r"/tmp/a\nb: pool 3 (\u{1b}[2J): po\nrt: unknown key"),
-            "{line}"
-        );
+        assert!(line.starts_with(r"/tmp/a\nb: pool 3 (\u{1b}[2J): po\nrt: unknown key"), "{line}");
         assert!(line.ends_with("...\": rmux -help lists the keys"), "{line}");
         assert!(line.len() < 700, "{line}");
         assert!(!line.contains(char::is_control));
@@ -261,14 +224,8 @@ mod tests {
 
     #[test]
     fn a_flag_is_named_with_its_dash() {
-        let problem = Problem::OutOfRange {
-            value: "0".to_owned(),
-            allowed: "1 to 9".to_owned(),
-        };
+        let problem = Problem::OutOfRange { value: "0".to_owned(), allowed: "1 to 9".to_owned() };
         let error = Error::new(Place::default().at("poolSize"), problem);
-        assert_eq!(
-            error.to_string(),
-            "-poolSize: 0 is out of range: allowed is 1 to 9"
-        );
+        assert_eq!(error.to_string(), "-poolSize: 0 is out of range: allowed is 1 to 9");
     }
 }

@@ -157,20 +157,14 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_kept_twice_and_in_order() {
         let pair = |key: &str, number| (key.to_owned(), Json::Whole(number));
-        assert_eq!(
-            parse(r#"{"z": 1, "a": 2, "z": 3}"#),
-            Json::Object(vec![pair("z", 1), pair("a", 2), pair("z", 3)])
-        );
+        assert_eq!(parse(r#"{"z": 1, "a": 2, "z": 3}"#), Json::Object(vec![pair("z", 1), pair("a", 2), pair("z", 3)]));
     }
 
     #[test]
     fn a_syntax_error_names_line_and_column() {
         for (text, words) in [
             ("", "EOF while parsing a value at line 1 column 0"),
-            (
-                "[\n  {\"port\": 1,}\n]",
-                "trailing comma at line 2 column 14",
-            ),
+            ("[\n  {\"port\": 1,}\n]", "trailing comma at line 2 column 14"),
             ("[] []", "trailing characters at line 1 column 4"),
             ("[nope]", "expected ident at line 1 column 3"),
         ] {
@@ -183,13 +177,7 @@ mod tests {
 
     #[test]
     fn nesting_and_size_are_bounded() {
-        assert!(matches!(
-            Json::parse("[".repeat(100_000).as_bytes()),
-            Err(Problem::Syntax(_))
-        ));
-        assert!(matches!(
-            Json::read("/dev/zero"),
-            Err(Problem::FileTooLarge(_))
-        ));
+        assert!(matches!(Json::parse("[".repeat(100_000).as_bytes()), Err(Problem::Syntax(_))));
+        assert!(matches!(Json::read("/dev/zero"), Err(Problem::FileTooLarge(_))));
     }
 }

@@ -64,27 +64,15 @@ pub enum Scope {
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// Any text; the first string is how `-help` calls it, the second its default.
-    Text(
-        &'static str,
-        &'static str,
-        fn(&mut Draft) -> &mut Option<String>,
-    ),
+    Text(&'static str, &'static str, fn(&mut Draft) -> &mut Option<String>),
     /// A list of strings in the file, words in a flag; the strings as for `Text`.
-    List(
-        &'static str,
-        &'static str,
-        fn(&mut Draft) -> &mut Option<Vec<String>>,
-    ),
+    List(&'static str, &'static str, fn(&mut Draft) -> &mut Option<Vec<String>>),
     /// A TCP port.
     Port(fn(&mut Draft) -> &mut Option<u16>),
     /// True or false; a bare flag is true.
     Switch(fn(&mut Draft) -> &mut bool),
     /// A whole number of the unit.
-    Number(
-        RangeInclusive<u64>,
-        &'static str,
-        fn(&mut Draft) -> &mut usize,
-    ),
+    Number(RangeInclusive<u64>, &'static str, fn(&mut Draft) -> &mut usize),
     /// Milliseconds, into each of the fields; 0 means no limit.
     LocalTimeout(fn(&mut Draft) -> Vec<&mut u64>),
     /// Milliseconds, into each of the fields; 0 means not given, as in the original: there is no "no limit" here.
@@ -156,10 +144,9 @@ impl Key {
             Kind::Port(_) => DEFAULT_PORT.to_string(),
             Kind::Switch(field) => field(&mut draft).to_string(),
             Kind::Number(_, _, field) => field(&mut draft).to_string(),
-            Kind::LocalTimeout(fields) | Kind::RemoteTimeout(fields) => fields(&mut draft)
-                .first()
-                .map(|field| field.to_string())
-                .unwrap_or_default(),
+            Kind::LocalTimeout(fields) | Kind::RemoteTimeout(fields) => {
+                fields(&mut draft).first().map(|field| field.to_string()).unwrap_or_default()
+            }
             Kind::Mode(field) => format!("{:04o}", field(&mut draft)),
             Kind::Retired | Kind::RetiredSwitch => String::new(),
         }
@@ -196,23 +183,16 @@ impl Key {
             (Kind::Mode(_), Json::Text(text)) => self.read_text(text),
             (Kind::Switch(_), Json::Switch(on)) => Ok(Value::Switch(*on)),
             (Kind::Port(_) | Kind::Number(..), Json::Whole(number)) => Ok(Value::Whole(*number)),
-            (Kind::LocalTimeout(_) | Kind::RemoteTimeout(_), Json::Whole(number)) => {
-                Ok(Value::Whole(*number))
-            }
+            (Kind::LocalTimeout(_) | Kind::RemoteTimeout(_), Json::Whole(number)) => Ok(Value::Whole(*number)),
             (Kind::Retired | Kind::RetiredSwitch, _) => Ok(Value::Ignored),
             (Kind::List(..), Json::List(elements)) => {
                 let text = |element: &Json| match element {
                     Json::Text(text) => Ok(text.clone()),
-                    other => Err(Problem::WrongKind {
-                        value: other.to_string(),
-                        wanted: "a string, in the list".to_owned(),
-                    }),
+                    other => {
+                        Err(Problem::WrongKind { value: other.to_string(), wanted: "a string, in the list".to_owned() })
+                    }
                 };
-                elements
-                    .iter()
-                    .map(text)
-                    .collect::<Result<_, _>>()
-                    .map(Value::List)
+                elements.iter().map(text).collect::<Result<_, _>>().map(Value::List)
             }
             _ => Err(self.wrong_kind(json.to_string())),
         }
@@ -251,12 +231,7 @@ impl Key {
                 Ok(mode) if mode <= MODE_MAX => *field(draft) = mode,
                 _ => return Err(self.out_of_range(format!("0{number:o}"))),
             },
-            (_, value) => debug_assert_eq!(
-                value,
-                Value::Ignored,
-                "{} was read as another kind",
-                self.name
-            ),
+            (_, value) => debug_assert_eq!(value, Value::Ignored, "{} was read as another kind", self.name),
         }
         Ok(())
     }
@@ -269,15 +244,8 @@ impl Key {
     }
 
     fn out_of_range(&self, value: String) -> Problem {
-        let unit = if matches!(self.kind, Kind::Port(_) | Kind::Mode(_)) {
-            ""
-        } else {
-            self.hint()
-        };
-        Problem::OutOfRange {
-            value,
-            allowed: format!("{} {unit}", self.range()).trim_end().to_owned(),
-        }
+        let unit = if matches!(self.kind, Kind::Port(_) | Kind::Mode(_)) { "" } else { self.hint() };
+        Problem::OutOfRange { value, allowed: format!("{} {unit}", self.range()).trim_end().to_owned() }
     }
 
     fn wrong_kind(&self, value: String) -> Problem {
@@ -287,11 +255,7 @@ impl Key {
             Kind::Switch(_) | Kind::RetiredSwitch => "true or false".to_owned(),
             Kind::Port(_) => format!("a whole number: allowed is {}", self.range()),
             Kind::Mode(_) => format!("octal text like \"0660\": allowed is {}", self.range()),
-            _ => format!(
-                "a whole number: allowed is {} {}",
-                self.range(),
-                self.hint()
-            ),
+            _ => format!("a whole number: allowed is {} {}", self.range(), self.hint()),
         };
         Problem::WrongKind { value, wanted }
     }
@@ -312,36 +276,15 @@ fn go_bool(text: &str) -> Option<bool> {
 }
 
 const fn pool(name: &'static str, group: Group, kind: Kind, help: &'static str) -> Key {
-    Key {
-        name,
-        alias: "",
-        group,
-        scope: Scope::Pool,
-        kind,
-        help,
-    }
+    Key { name, alias: "", group, scope: Scope::Pool, kind, help }
 }
 
 const fn program(name: &'static str, alias: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        name,
-        alias,
-        group: Group::Program,
-        scope: Scope::Program,
-        kind,
-        help,
-    }
+    Key { name, alias, group: Group::Program, scope: Scope::Program, kind, help }
 }
 
 const fn retired(name: &'static str, scope: Scope, kind: Kind, help: &'static str) -> Key {
-    Key {
-        name,
-        alias: "",
-        group: Group::Retired,
-        scope,
-        kind,
-        help,
-    }
+    Key { name, alias: "", group: Group::Retired, scope, kind, help }
 }
 
 /// The table. Rows of one group stand together, in the order of `-help`; a general timeout stands before its specific

@@ -4,10 +4,7 @@
 //! each; upper and lower case are the same. It does not know what the words are for.
 
 /// The candidate nearest to `word`, if one is near enough to be what was meant. The first of equals wins.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let letters: Vec<char> = word.chars().take(LETTERS_MAX).collect();
     let far = match letters.len() {
         0..=3 => 1,
@@ -31,10 +28,8 @@ fn distance(word: &[char], candidate: &str) -> usize {
         for column in 0..other.len() {
             let change = last[column] + usize::from(!same(word[row], other[column]));
             let mut steps = change.min(last[column + 1] + 1).min(current[column] + 1);
-            let swapped = row > 0
-                && column > 0
-                && same(word[row], other[column - 1])
-                && same(word[row - 1], other[column]);
+            let swapped =
+                row > 0 && column > 0 && same(word[row], other[column - 1]) && same(word[row - 1], other[column]);
             if swapped {
                 steps = steps.min(before_last[column - 1] + 1);
             }
@@ -53,13 +48,7 @@ const LETTERS_MAX: usize = 64;
 mod tests {
     use super::*;
 
-    const WORDS: [&str; 5] = [
-        "host",
-        "port",
-        "poolSize",
-        "tcpConnections",
-        "localReadTimeout",
-    ];
+    const WORDS: [&str; 5] = ["host", "port", "poolSize", "tcpConnections", "localReadTimeout"];
 
     fn near(word: &str) -> Option<&'static str> {
         nearest(word, WORDS.into_iter())
@@ -71,11 +60,7 @@ mod tests {
         assert_eq!(near("poolSiz"), Some("poolSize"), "a letter missing");
         assert_eq!(near("pooolSize"), Some("poolSize"), "a letter too many");
         assert_eq!(near("POOLSIZE"), Some("poolSize"), "another case");
-        assert_eq!(
-            near("tcp_connections"),
-            Some("tcpConnections"),
-            "another style"
-        );
+        assert_eq!(near("tcp_connections"), Some("tcpConnections"), "another style");
         assert_eq!(near("local-read-timeout"), Some("localReadTimeout"));
     }
 

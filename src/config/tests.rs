@@ -3,15 +3,7 @@
 use super::*;
 
 fn flags(texts: &[(&str, &str)]) -> Vec<(&'static Key, String)> {
-    texts
-        .iter()
-        .map(|(name, text)| {
-            (
-                key::find(name).expect("a key of the table"),
-                (*text).to_owned(),
-            )
-        })
-        .collect()
+    texts.iter().map(|(name, text)| (key::find(name).expect("a key of the table"), (*text).to_owned())).collect()
 }
 
 fn from_flags(texts: &[(&str, &str)]) -> PoolConfig {
@@ -23,8 +15,7 @@ fn from_flags(texts: &[(&str, &str)]) -> PoolConfig {
 fn from_text(text: &str) -> Result<Loaded, Error> {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let path =
-        std::env::temp_dir().join(format!("rmux-config-{}-{number}.json", std::process::id()));
+    let path = std::env::temp_dir().join(format!("rmux-config-{}-{number}.json", std::process::id()));
     std::fs::write(&path, text).unwrap();
     let loaded = load(&flags(&[("config", path.to_str().unwrap())]));
     std::fs::remove_file(&path).unwrap();
@@ -32,17 +23,11 @@ fn from_text(text: &str) -> Result<Loaded, Error> {
 }
 
 fn from_file(text: &str) -> Vec<PoolConfig> {
-    from_text(text)
-        .unwrap_or_else(|error| panic!("{text}: {error}"))
-        .config
-        .pools
+    from_text(text).unwrap_or_else(|error| panic!("{text}: {error}")).config.pools
 }
 
 fn tcp(host: &str, port: u16) -> Address {
-    Address::Tcp {
-        host: host.to_owned(),
-        port,
-    }
+    Address::Tcp { host: host.to_owned(), port }
 }
 
 fn unix(path: &str) -> Address {
@@ -62,19 +47,8 @@ fn without_flags_it_is_the_original_without_flags() {
         timeouts: Timeouts::default(),
         limits: Limits::default(),
     };
-    let config = Config {
-        pools: vec![pool],
-        debug: false,
-        use_syslog: false,
-    };
-    assert_eq!(
-        loaded,
-        Loaded {
-            config,
-            test: false,
-            warnings: vec![]
-        }
-    );
+    let config = Config { pools: vec![pool], debug: false, use_syslog: false };
+    assert_eq!(loaded, Loaded { config, test: false, warnings: vec![] });
 }
 
 #[test]
@@ -99,20 +73,8 @@ fn the_specific_timeout_wins_in_any_order() {
     let pools = from_file(
         r#"[{"port": 1, "tcpConnections": ["a:1"], "remoteReadTimeout": 50, "remoteTimeout": 45, "localReadTimeout": 7}]"#,
     );
-    assert_eq!(
-        (
-            pools[0].timeouts.remote_read_ms,
-            pools[0].timeouts.remote_write_ms
-        ),
-        (50, 45)
-    );
-    assert_eq!(
-        (
-            pools[0].timeouts.local_read_ms,
-            pools[0].timeouts.local_write_ms
-        ),
-        (7, 0)
-    );
+    assert_eq!((pools[0].timeouts.remote_read_ms, pools[0].timeouts.remote_write_ms), (50, 45));
+    assert_eq!((pools[0].timeouts.local_read_ms, pools[0].timeouts.local_write_ms), (7, 0));
 }
 
 #[test]
@@ -130,71 +92,33 @@ fn a_remote_timeout_of_zero_is_as_if_not_given() {
 
 #[test]
 fn servers_keep_their_order_tcp_first() {
-    let pool = from_flags(&[
-        ("unixConnections", " /b  /a "),
-        ("tcpConnections", "  z:1   a:2\t[::1]:3 "),
-    ]);
-    let expected = [
-        tcp("z", 1),
-        tcp("a", 2),
-        tcp("::1", 3),
-        unix("/b"),
-        unix("/a"),
-    ];
+    let pool = from_flags(&[("unixConnections", " /b  /a "), ("tcpConnections", "  z:1   a:2\t[::1]:3 ")]);
+    let expected = [tcp("z", 1), tcp("a", 2), tcp("::1", 3), unix("/b"), unix("/a")];
     assert_eq!(pool.servers, expected);
-    let pools = from_file(
-        r#"[{"host": "h", "unixConnections": ["/b"], "tcpConnections": ["z:1", "a:2"]}]"#,
-    );
+    let pools = from_file(r#"[{"host": "h", "unixConnections": ["/b"], "tcpConnections": ["z:1", "a:2"]}]"#);
     assert_eq!(pools[0].servers, [tcp("z", 1), tcp("a", 2), unix("/b")]);
 }
 
 #[test]
 fn unix_servers_alone_are_meant_alone() {
-    assert_eq!(
-        from_flags(&[("unixConnections", "/a")]).servers,
-        [unix("/a")]
-    );
+    assert_eq!(from_flags(&[("unixConnections", "/a")]).servers, [unix("/a")]);
     let both = from_flags(&[("unixConnections", "/a"), ("tcpConnections", "")]);
     assert_eq!(both.servers, [unix("/a")]);
-    assert_eq!(
-        from_flags(&[("unixConnections", "")]).servers.len(),
-        2,
-        "nothing said: the default"
-    );
+    assert_eq!(from_flags(&[("unixConnections", "")]).servers.len(), 2, "nothing said: the default");
 }
 
 #[test]
 fn where_to_listen() {
     assert_eq!(from_flags(&[("host", "[::1]")]).listen, tcp("::1", 6379));
-    assert_eq!(
-        from_flags(&[("port", "7000")]).listen,
-        tcp("localhost", 7000)
-    );
-    assert_eq!(
-        from_flags(&[("socket", "/s"), ("port", "7000")]).listen,
-        unix("/s")
-    );
-    assert_eq!(
-        from_flags(&[("socket", "")]).listen,
-        tcp("localhost", 6379),
-        "an empty one is none"
-    );
+    assert_eq!(from_flags(&[("port", "7000")]).listen, tcp("localhost", 7000));
+    assert_eq!(from_flags(&[("socket", "/s"), ("port", "7000")]).listen, unix("/s"));
+    assert_eq!(from_flags(&[("socket", "")]).listen, tcp("localhost", 6379), "an empty one is none");
 
-    let listen = |said: &str| {
-        from_file(&format!(r#"[{{{said}, "tcpConnections": ["a:1"]}}]"#))[0]
-            .listen
-            .clone()
-    };
+    let listen = |said: &str| from_file(&format!(r#"[{{{said}, "tcpConnections": ["a:1"]}}]"#))[0].listen.clone();
     assert_eq!(listen(r#""port": 7000"#), tcp("localhost", 7000));
     assert_eq!(listen(r#""host": "0.0.0.0""#), tcp("0.0.0.0", 6379));
-    assert_eq!(
-        listen(r#""host": "h", "port": 1, "socket": "/s""#),
-        unix("/s")
-    );
-    assert_eq!(
-        listen(r#""socket": "", "host": "h", "port": 1"#),
-        tcp("h", 1)
-    );
+    assert_eq!(listen(r#""host": "h", "port": 1, "socket": "/s""#), unix("/s"));
+    assert_eq!(listen(r#""socket": "", "host": "h", "port": 1"#), tcp("h", 1));
 }
 
 #[test]
@@ -209,10 +133,7 @@ fn null_is_as_if_not_there() {
 #[test]
 fn each_row_of_the_table_reaches_a_field_of_its_own() {
     let plain = from_flags(&[]);
-    for key in KEYS
-        .iter()
-        .filter(|key| key.scope == Scope::Pool && !key.is_retired())
-    {
+    for key in KEYS.iter().filter(|key| key.scope == Scope::Pool && !key.is_retired()) {
         let range = key.range();
         let text = match key.hint() {
             "path" => "/x",
@@ -239,12 +160,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
             _ => r#""host": "localhost", "tcpConnections": ["localhost:6380", "localhost:6381"]"#,
         };
         let in_file = from_file(&format!(r#"[{{"{}": {json}, {base}}}]"#, key.name));
-        assert_eq!(
-            in_file,
-            [changed],
-            "{}: a flag and the file say the same",
-            key.name
-        );
+        assert_eq!(in_file, [changed], "{}: a flag and the file say the same", key.name);
     }
 }
 
@@ -258,17 +174,11 @@ fn the_ends_of_every_range_are_allowed_and_the_next_numbers_are_not() {
         let radix = if key.hint() == "octal" { 8 } else { 10 };
         let number = |text| i128::from_str_radix(text, radix).unwrap();
         let shown = |number: i128| {
-            if radix == 8 {
-                format!("{number:o}")
-            } else {
-                number.to_string()
-            }
+            if radix == 8 { format!("{number:o}") } else { number.to_string() }
         };
         let mut draft = Draft::default();
         for text in [low, high] {
-            let stored = key
-                .read_text(text)
-                .and_then(|value| key.store(value, &mut draft));
+            let stored = key.read_text(text).and_then(|value| key.store(value, &mut draft));
             assert_eq!(stored, Ok(()), "-{}={text}", key.name);
         }
         for beyond in [number(low) - 1, number(high) + 1, i128::from(u64::MAX) + 1] {
@@ -284,36 +194,16 @@ fn the_ends_of_every_range_are_allowed_and_the_next_numbers_are_not() {
 #[test]
 fn names_are_said_once() {
     for (index, key) in KEYS.iter().enumerate() {
-        let same = |other: &Key| {
-            other.name == key.name || (!key.alias.is_empty() && other.alias == key.alias)
-        };
-        assert_eq!(
-            KEYS.iter().filter(|other| same(other)).count(),
-            1,
-            "{}",
-            key.name
-        );
-        let seen = KEYS[..index]
-            .iter()
-            .any(|earlier| earlier.group == key.group);
-        assert!(
-            !seen || KEYS[index - 1].group == key.group,
-            "{}: its group stands together",
-            key.name
-        );
+        let same = |other: &Key| other.name == key.name || (!key.alias.is_empty() && other.alias == key.alias);
+        assert_eq!(KEYS.iter().filter(|other| same(other)).count(), 1, "{}", key.name);
+        let seen = KEYS[..index].iter().any(|earlier| earlier.group == key.group);
+        assert!(!seen || KEYS[index - 1].group == key.group, "{}: its group stands together", key.name);
     }
 }
 
 #[test]
 fn go_booleans() {
-    for (text, on) in [
-        ("1", true),
-        ("t", true),
-        ("TRUE", true),
-        ("0", false),
-        ("F", false),
-        ("False", false),
-    ] {
+    for (text, on) in [("1", true), ("t", true), ("TRUE", true), ("0", false), ("F", false), ("False", false)] {
         assert_eq!(from_flags(&[("failover", text)]).failover, on, "{text}");
     }
     for text in ["", "yes", "on", "tRUE", "2"] {
@@ -346,19 +236,10 @@ fn what_is_accepted_without_effect_is_said_once() {
 
 #[test]
 fn the_examples_are_right() {
-    for (name, servers) in [
-        ("one-pool", vec![1]),
-        ("several-pools", vec![4, 2, 1]),
-        ("original", vec![2]),
-    ] {
+    for (name, servers) in [("one-pool", vec![1]), ("several-pools", vec![4, 2, 1]), ("original", vec![2])] {
         let path = format!("{}/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let loaded = load(&flags(&[("config", &path)])).unwrap_or_else(|error| panic!("{error}"));
-        let counts: Vec<usize> = loaded
-            .config
-            .pools
-            .iter()
-            .map(|pool| pool.servers.len())
-            .collect();
+        let counts: Vec<usize> = loaded.config.pools.iter().map(|pool| pool.servers.len()).collect();
         assert_eq!(counts, servers, "{name}");
     }
 }

@@ -44,7 +44,8 @@ impl Proxy {
             return self.on_wait_over(id, server, now, wire);
         }
         let is_unread = client.replies.unsent() > 0;
-        let write_deadline = (is_unread && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
+        let write_deadline =
+            (is_unread && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
         let is_owing = client.is_quiet() && matches!(client.flow, Flow::Open | Flow::Uploading { .. });
         // While it is owed something there is no deadline yet, but there will be one: look again.
         let heard_at = if is_owing { client.heard_at } else { now };

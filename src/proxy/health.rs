@@ -26,7 +26,7 @@ use crate::request::{Place, RequestId};
 use crate::resp::ProtocolError;
 use crate::ring::ServerIndex;
 use crate::server::{Health, PROBE_DELAY_FIRST_MS};
-use crate::slots::Id;
+use crate::slots::{Id, Slots};
 use crate::timer::Millis;
 
 /// Why a backend is closed.
@@ -425,26 +425,30 @@ impl Proxy {
             self.lose_backend(id, Loss::Drained, now);
         }
     }
+}
 
-    /// What `INFO` tells about each server.
-    pub(super) fn server_facts(&self) -> Vec<ServerFacts> {
-        let facts = |(endpoint, address): (&Endpoint, &String)| {
-            let backends = || endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id));
-            ServerFacts {
-                address: address.clone(),
-                state: match endpoint.health.health() {
-                    Health::Up => "up",
-                    Health::Down { .. } => "down",
-                    Health::Probing { .. } => "probing",
-                },
-                connections: backends().count(),
-                outstanding: backends().map(|backend| backend.line.len()).sum(),
-                requests: endpoint.stats.requests,
-                errors: endpoint.stats.errors,
-            }
-        };
-        self.endpoints.iter().zip(&self.settings.servers).map(facts).collect()
-    }
+/// What `INFO` tells about each server.
+pub(super) fn server_facts<'a>(
+    endpoints: &[Endpoint],
+    backends: &Slots<Backend>,
+    addresses: &'a [String],
+) -> Vec<ServerFacts<'a>> {
+    let facts = |(endpoint, address): (&Endpoint, &'a String)| {
+        let backends = || endpoint.pool.backends().iter().filter_map(|&id| backends.get(id));
+        ServerFacts {
+            address,
+            state: match endpoint.health.health() {
+                Health::Up => "up",
+                Health::Down { .. } => "down",
+                Health::Probing { .. } => "probing",
+            },
+            connections: backends().count(),
+            outstanding: backends().map(|backend| backend.line.len()).sum(),
+            requests: endpoint.stats.requests,
+            errors: endpoint.stats.errors,
+        }
+    };
+    endpoints.iter().zip(addresses).map(facts).collect()
 }
 
 /// The start of a server's reply, fit for a log line.

@@ -23,7 +23,7 @@ use super::routing::Verdict;
 use super::{Conn, Goodbye, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
 use crate::client::Flow;
-use crate::local;
+use crate::local::error;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -45,14 +45,7 @@ impl Input<'_> {
 
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a client.
-    pub fn handle_client_data<W: Wire>(
-        &mut self,
-        id: Id,
-        scratch: &mut Scratch,
-        n: usize,
-        now: Millis,
-        wire: &mut W,
-    ) {
+    pub fn handle_client_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
         match client.kept.take() {
@@ -83,14 +76,7 @@ impl Proxy {
     }
 
     /// Deals with `input`, as far as the client is listened to, and keeps the rest.
-    fn intake<W: Wire>(
-        &mut self,
-        id: Id,
-        mut input: Input<'_>,
-        mut framer: RequestFramer,
-        now: Millis,
-        wire: &mut W,
-    ) {
+    fn intake<W: Wire>(&mut self, id: Id, mut input: Input<'_>, mut framer: RequestFramer, now: Millis, wire: &mut W) {
         let mut at = 0;
         while at < input.bytes().len() {
             match self.clients.get(id).map(|client| client.flow) {
@@ -159,8 +145,7 @@ impl Proxy {
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
     fn keep(&mut self, id: Id, input: Input<'_>, at: usize, mut framer: RequestFramer) {
         let rest = &input.bytes()[at.min(input.bytes().len())..];
-        let is_uploading =
-            self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Uploading { .. }));
+        let is_uploading = self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Uploading { .. }));
         let Some(client) = self.clients.get_mut(id).filter(|_| !rest.is_empty() || is_uploading) else {
             framer.reset();
             self.framer = framer;
@@ -222,7 +207,7 @@ impl Proxy {
             self.abandon_upload(backend, id, now);
         }
         let mut reply = mem::take(&mut self.reply);
-        local::write_error(&mut reply, format_args!("ERR {error}"));
+        error::write_error(&mut reply, format_args!("ERR {error}"));
         self.reply_here(id, &reply);
         reply.clear();
         self.reply = reply;
@@ -269,8 +254,7 @@ impl Proxy {
             return None;
         }
         let taken = framer.at().min(bytes.len());
-        let (backend, request) =
-            self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
+        let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
         framer.rebase(taken);
         self.backends.get_mut(backend)?.uploader = id;
         self.clients.get_mut(id)?.flow = Flow::Uploading { backend, request };

@@ -27,14 +27,7 @@ use crate::timer::Millis;
 
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a backend.
-    pub fn handle_backend_data<W: Wire>(
-        &mut self,
-        id: Id,
-        scratch: &mut Scratch,
-        n: usize,
-        now: Millis,
-        wire: &mut W,
-    ) {
+    pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
         let Some(backend) = self.backends.get_mut(id) else { return };
         let mut framer = mem::take(&mut backend.framer);
         let data = scratch.joined(&backend.kept, n);

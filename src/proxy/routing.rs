@@ -7,14 +7,17 @@
 //!
 //! Invariant: a request that is given to a backend stands in both lines, and its bytes follow at once (`forward`).
 
+use std::fmt;
+
 use log::trace;
 
+use super::health::server_facts;
 use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::buffer::Queue;
 use crate::client::{Flow, Profile};
 use crate::command::{self, Access, Class, Command, Lease};
-use crate::local::{self, Context, Facts, Outcome};
+use crate::local::{self, Context, Facts, Outcome, error};
 use crate::pool::Offer;
 use crate::request::{Place, Request, RequestId};
 use crate::resp::Arg;
@@ -33,7 +36,7 @@ pub(super) enum Verdict {
 }
 
 /// Where a request goes.
-enum Route {
+pub(super) enum Route {
     /// To this server; the second is the hash of the key that says so.
     To(u16, u32),
     /// Nowhere, because no server of its is up.
@@ -68,6 +71,7 @@ impl Proxy {
             return self.on_unknown(id, request, args);
         };
         trace!("client {id}: {}", command.name);
+        let container = command.name;
         if command.is_container() {
             match self.subcommand(id, command, request, args) {
                 Some(sub) => command = sub,
@@ -85,6 +89,7 @@ impl Proxy {
             Class::Channel if several => Route::Arity,
             Class::All(_) | Class::Single if several => Route::Unsupported,
             Class::All(_) | Class::Single | Class::Channel => self.route_any(),
+            Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => match self.answer(id, session, request, args, now) {
                 Outcome::Forward => self.route_any(),
                 Outcome::Reply => return Verdict::Done,
@@ -103,7 +108,8 @@ impl Proxy {
             Route::CrossSlot => CROSS_SLOT,
             Route::Unsupported => UNSUPPORTED,
             Route::Arity => {
-                self.reply_with(id, |out| local::wrong_arity(out, command.name));
+                let name = Name { container, command: command.name };
+                self.reply_with(id, |out| error::wrong_arity(out, name));
                 return Verdict::Done;
             }
         };
@@ -116,7 +122,7 @@ impl Proxy {
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             self.refuse_http(id);
         } else {
-            self.reply_with(id, |out| local::unknown_command(out, request, args));
+            self.reply_with(id, |out| error::unknown_command(out, name, args[1..].iter().map(|arg| arg.of(request))));
         }
         Verdict::Done
     }
@@ -130,13 +136,13 @@ impl Proxy {
         args: &[Arg],
     ) -> Option<&'static Command> {
         let Some(word) = args.get(1) else {
-            self.reply_with(id, |out| local::wrong_arity(out, container.name));
+            self.reply_with(id, |out| error::wrong_arity(out, container.name));
             return None;
         };
         let word = word.of(request);
         let sub = container.sub(word);
         if sub.is_none() {
-            self.reply_with(id, |out| local::unknown_subcommand(out, container.name, word));
+            self.reply_with(id, |out| error::unknown_subcommand(out, container.name.as_bytes(), word));
         }
         sub
     }
@@ -198,21 +204,15 @@ impl Proxy {
     }
 
     /// Answers a session command here.
-    fn answer(
-        &mut self,
-        id: Id,
-        session: command::Session,
-        request: &[u8],
-        args: &[Arg],
-        now: Millis,
-    ) -> Outcome {
+    fn answer(&mut self, id: Id, session: command::Session, request: &[u8], args: &[Arg], now: Millis) -> Outcome {
         let is_about_servers = matches!(session, command::Session::Info | command::Session::Role);
-        let servers = if is_about_servers { self.server_facts() } else { Vec::new() };
-        let facts = Facts {
-            process_id: self.settings.process_id,
-            connected_clients: self.clients.len(),
-            servers: &servers,
+        let servers = if is_about_servers {
+            server_facts(&self.endpoints, &self.backends, &self.settings.servers)
+        } else {
+            Vec::new()
         };
+        let facts =
+            Facts { process_id: self.settings.process_id, connected_clients: self.clients.len(), servers: &servers };
         let Some(client) = self.clients.get_mut(id) else { return Outcome::Reply };
         let context = Context {
             client_id: u64::from(id.generation()),
@@ -223,7 +223,6 @@ impl Proxy {
         };
         let mut reply = std::mem::take(&mut self.reply);
         let outcome = local::answer(session, request, args, &mut client.session, &context, &mut reply);
-        drop(servers);
         if outcome != Outcome::Forward {
             self.reply_here(id, &reply);
         }
@@ -480,6 +479,21 @@ impl Proxy {
         // Its time begins when it is whole.
         let request = Request::new(id, NO_DEADLINE, start.len() as u32, hash, false);
         Some((backend, self.line_up(id, backend, server, request)))
+    }
+}
+
+/// A command's full name, as errors show it: `get`, or `client|setname`.
+struct Name {
+    container: &'static str,
+    command: &'static str,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !std::ptr::eq(self.container, self.command) {
+            write!(f, "{}|", self.container)?;
+        }
+        f.write_str(self.command)
     }
 }
 
