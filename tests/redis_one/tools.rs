@@ -45,8 +45,13 @@ fn run(tool: &str, front: &Front, arguments: &[&str], input: &[u8]) -> String {
         status.success(),
         "{tool} {arguments:?}: {status}: {output}{complaints}"
     );
+    // redis-benchmark says this to everyone who asks for a connection per request.
+    let complaints: Vec<&str> = complaints
+        .lines()
+        .filter(|line| !line.starts_with("WARNING: Keepalive disabled"))
+        .collect();
     assert_eq!(
-        complaints, "",
+        complaints, [""; 0],
         "{tool} {arguments:?} complains; its output: {output}"
     );
     output

@@ -16,7 +16,7 @@ use super::client::bulk;
 use super::{Address, PATIENCE, Stream};
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
@@ -38,9 +38,24 @@ pub struct FakeServer {
 struct Shared {
     closing: AtomicBool,
     accepted: AtomicUsize,
+    finished: AtomicUsize,
     seen: Mutex<HashMap<String, usize>>,
     sockets: Mutex<Vec<Stream>>,
     gate: Gate,
+}
+
+impl Shared {
+    fn seen(&self, request: &str) -> usize {
+        let seen = self.seen.lock().expect("a table of counts");
+        seen.get(request).copied().unwrap_or(0)
+    }
+
+    fn cut(&self) {
+        let mut sockets = self.sockets.lock().expect("a list of sockets");
+        for socket in sockets.drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 /// A door that a test opens once, and that scripts wait at.
@@ -104,14 +119,18 @@ impl FakeServer {
                     number,
                     stream,
                     unread: Vec::new(),
+                    is_shut: false,
                     shared: Arc::clone(&for_listener),
                 };
                 let script = Arc::clone(&script);
                 connections.push(thread::spawn(move || {
                     script(&mut connection);
-                    let _ = connection.stream.shutdown(Shutdown::Both);
+                    connection.shut();
+                    connection.shared.finished.fetch_add(1, Ordering::SeqCst);
                 }));
             }
+            // Also the one that was accepted while the fake was being dropped.
+            for_listener.cut();
             for connection in connections {
                 let _ = connection.join();
             }
@@ -138,15 +157,19 @@ impl FakeServer {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
+    /// How many of them have ended: the script has returned, because it wanted to or because the peer closed.
+    pub fn finished(&self) -> usize {
+        self.shared.finished.load(Ordering::SeqCst)
+    }
+
     /// How many times it was sent this request (its words with blanks between).
     pub fn seen(&self, request: &str) -> usize {
-        self.shared
-            .seen
-            .lock()
-            .expect("a table of counts")
-            .get(request)
-            .copied()
-            .unwrap_or(0)
+        self.shared.seen(request)
+    }
+
+    /// Closes every connection that is open now; the listener goes on.
+    pub fn cut(&self) {
+        self.shared.cut();
     }
 
     /// The door that a script waits at with `Connection::wait_at_gate`.
@@ -183,6 +206,7 @@ pub struct Connection {
     pub number: usize,
     stream: Stream,
     unread: Vec<u8>,
+    is_shut: bool,
     shared: Arc<Shared>,
 }
 
@@ -255,6 +279,27 @@ impl Connection {
     /// Waits until the test opens the gate, at most `PATIENCE`.
     pub fn wait_at_gate(&self) {
         self.shared.gate.wait(PATIENCE);
+    }
+
+    /// Closes the connection; the script should return then.
+    pub fn shut(&mut self) {
+        self.is_shut = true;
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// True once the script has closed the connection.
+    pub fn is_shut(&self) -> bool {
+        self.is_shut
+    }
+
+    /// How many times the fake was sent this request, on any connection.
+    pub fn seen(&self, request: &str) -> usize {
+        self.shared.seen(request)
+    }
+
+    /// True once the test has opened the gate.
+    pub fn is_gate_open(&self) -> bool {
+        self.shared.gate.wait(Duration::ZERO)
     }
 
     /// Stays connected and reads nothing, until the fake is dropped.
@@ -337,4 +382,42 @@ fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
         request.push(word.to_vec());
     }
     Some((request, position))
+}
+
+/// A listener that completes no connection: its backlog is full, and the kernel drops what comes.
+#[derive(Debug)]
+pub struct BlackHole {
+    listener: TcpListener,
+    fillers: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    /// Listens with the shortest backlog and fills it.
+    pub fn dig() -> BlackHole {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a descriptor is free");
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .expect("a port is free");
+        socket.listen(0).expect("a bound socket");
+        let listener = TcpListener::from(socket);
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let mut fillers = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+            fillers.push(stream);
+        }
+        BlackHole { listener, fillers }
+    }
+
+    /// Where nobody answers.
+    pub fn address(&self) -> Address {
+        Address::Tcp(
+            self.listener
+                .local_addr()
+                .expect("a bound socket has an address")
+                .port(),
+        )
+    }
 }

@@ -267,3 +267,18 @@ pub fn memory_kb(process_id: u32, line: &str) -> u64 {
         .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
         .expect("the kernel reports memory in kB")
 }
+
+/// The processor time that a process has used so far, in user and system mode.
+pub fn cpu_time(process_id: u32) -> Duration {
+    // Clock ticks are 10 ms on every Linux that Debian and Ubuntu ship.
+    const TICK_MS: u64 = 10;
+    let text = fs::read_to_string(format!("/proc/{process_id}/stat")).expect("the process runs");
+    let (_, fields) = text.rsplit_once(')').expect("the name is in brackets");
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    Duration::from_millis(ticks * TICK_MS)
+}

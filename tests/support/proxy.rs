@@ -38,6 +38,15 @@ impl Rmux {
     ///
     /// When it ends or does not answer; what it wrote is in the message.
     pub fn start(kind: Kind, flags: &[&str]) -> Rmux {
+        Rmux::start_limited(kind, None, flags)
+    }
+
+    /// The same, but the process may have no more than so many descriptors.
+    pub fn start_with_descriptors(kind: Kind, descriptors_max: usize, flags: &[&str]) -> Rmux {
+        Rmux::start_limited(kind, Some(descriptors_max), flags)
+    }
+
+    fn start_limited(kind: Kind, descriptors_max: Option<usize>, flags: &[&str]) -> Rmux {
         let scratch = Scratch::new();
         let address = match kind {
             Kind::Tcp => Address::Tcp(free_port()),
@@ -49,12 +58,17 @@ impl Rmux {
         };
         let mut all: Vec<&str> = listen.iter().map(String::as_str).collect();
         all.extend_from_slice(flags);
-        Rmux::start_at(address, scratch, &all)
+        let child = spawn(descriptors_max, &all, &scratch.join("rmux.log"));
+        Rmux::wait_for_start(child, address, scratch)
     }
 
     /// Starts it with exactly these flags, and waits until `address` answers.
     pub fn start_at(address: Address, scratch: Scratch, flags: &[&str]) -> Rmux {
-        let child = spawn(flags, &scratch.join("rmux.log"));
+        let child = spawn(None, flags, &scratch.join("rmux.log"));
+        Rmux::wait_for_start(child, address, scratch)
+    }
+
+    fn wait_for_start(child: Child, address: Address, scratch: Scratch) -> Rmux {
         let mut rmux = Rmux {
             child,
             address,
@@ -161,7 +175,7 @@ pub fn connections_flag(addresses: &[Address]) -> String {
 pub fn run_to_end(flags: &[&str]) -> Ended {
     let scratch = Scratch::new();
     let log = scratch.join("rmux.log");
-    let mut child = spawn(flags, &log);
+    let mut child = spawn(None, flags, &log);
     let status = wait_for_exit(&mut child, PATIENCE);
     let _ = child.kill();
     let _ = child.wait();
@@ -174,9 +188,22 @@ pub fn run_to_end(flags: &[&str]) -> Ended {
 }
 
 /// A process of its own, writing to this file.
-fn spawn(flags: &[&str], log: &Path) -> Child {
+fn spawn(descriptors_max: Option<usize>, flags: &[&str], log: &Path) -> Child {
     let log = File::create(log).expect("the folder can be written");
-    Command::new(binary())
+    let mut command = match descriptors_max {
+        None => Command::new(binary()),
+        Some(descriptors) => {
+            let mut shell = Command::new("sh");
+            shell
+                .args([
+                    "-c",
+                    &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""),
+                ])
+                .arg(binary());
+            shell
+        }
+    };
+    command
         .args(flags)
         .stdin(Stdio::null())
         .stderr(log.try_clone().expect("a descriptor is free"))
