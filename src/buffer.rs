@@ -1,1 +1,440 @@
-//! (skeleton)
+//! Byte queues: what is to be sent on a connection, in chunks of one arena.
+//!
+//! All bytes that rmux holds for anybody lie in chunks of one [`Arena`], so that their sum is known and bounded in one
+//! place, and so that an idle connection owns no memory at all: a [`Queue`] is a few numbers. Chunks that are done go
+//! to a spare list and come back from there; steady traffic allocates nothing.
+//!
+//! Offsets are absolute: they count every byte that ever went through a queue. Their order is the invariant:
+//!
+//! ```text
+//!        released      <=       sent       <=      end
+//!            │                   │                  │
+//!   forgotten│ sent, still kept  │   to be sent     │ push() writes here
+//!            └── head ──► chunk ─┴► chunk ──► chunk ┘ tail
+//!                                 ▲ cursor: the chunk that holds the byte at `sent`
+//! ```
+//!
+//! A backend's queue keeps what was sent until it is answered (`release_to`), so that a request can be sent again; a
+//! client's queue lets go at once (`consume`). Bytes that were written past the queue straight from the read buffer
+//! are counted by `skip` and are not kept: the chunks around them are not adjacent, and `copy_range` says so.
+//!
+//! Knows nothing of sockets, requests or replies. Called by the clients and backends of the proxy only; a queue must
+//! be given back with `clear`, or its chunks stay in the arena.
+
+use slab::Slab;
+
+/// Bytes in an ordinary chunk. Four of them and a header are one page short of an odd number of cache lines, so that
+/// the starts of many chunks do not fall into the same cache set.
+pub const CHUNK_BYTES: usize = 4096 - 64;
+
+/// Spare chunks that are kept for the next burst; more are given back to the system.
+const SPARE_CHUNKS_MAX: usize = 128;
+
+const NIL: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Chunk {
+    /// Offset of the first byte in the stream of the queue.
+    start: u64,
+    next: u32,
+    bytes: Vec<u8>,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+/// The memory behind all queues.
+#[derive(Debug, Default)]
+pub struct Arena {
+    chunks: Slab<Chunk>,
+    spare: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Arena {
+    /// An arena without chunks.
+    pub fn new() -> Arena {
+        Arena::default()
+    }
+
+    /// Memory that queues hold at this moment, in bytes; spare chunks are not counted.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn take(&mut self, start: u64, bytes: Vec<u8>) -> u32 {
+        self.bytes += bytes.capacity();
+        self.chunks.insert(Chunk { start, next: NIL, bytes }) as u32
+    }
+
+    fn spare_vec(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+    }
+
+    fn free(&mut self, chunk: u32) -> u32 {
+        let Chunk { next, mut bytes, .. } = self.chunks.remove(chunk as usize);
+        self.bytes -= bytes.capacity();
+        if bytes.capacity() == CHUNK_BYTES && self.spare.len() < SPARE_CHUNKS_MAX {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+        next
+    }
+}
+
+/// Bytes in order, to be sent, and perhaps kept until somebody says that they are no longer needed.
+#[derive(Debug)]
+pub struct Queue {
+    head: u32,
+    tail: u32,
+    cursor: u32,
+    sent: u64,
+    end: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue::new()
+    }
+}
+
+impl Queue {
+    /// An empty queue; it owns nothing.
+    pub const fn new() -> Queue {
+        Queue { head: NIL, tail: NIL, cursor: NIL, sent: 0, end: 0 }
+    }
+
+    /// The offset behind the last byte.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The offset behind the last byte that was sent.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many bytes wait to be sent.
+    pub fn unsent(&self) -> usize {
+        (self.end - self.sent) as usize
+    }
+
+    /// Appends a copy of `bytes`.
+    #[inline]
+    pub fn push(&mut self, arena: &mut Arena, bytes: &[u8]) {
+        if self.tail != NIL {
+            let chunk = &mut arena.chunks[self.tail as usize];
+            if bytes.len() <= chunk.bytes.capacity() - chunk.bytes.len() && chunk.end() == self.end {
+                chunk.bytes.extend_from_slice(bytes);
+                if self.cursor == NIL {
+                    self.cursor = self.tail;
+                }
+                self.end += bytes.len() as u64;
+                return;
+            }
+        }
+        self.push_chunks(arena, bytes);
+    }
+
+    fn push_chunks(&mut self, arena: &mut Arena, mut bytes: &[u8]) {
+        if self.tail != NIL {
+            let chunk = &mut arena.chunks[self.tail as usize];
+            if chunk.end() == self.end {
+                let room = chunk.bytes.capacity() - chunk.bytes.len();
+                let (now, later) = bytes.split_at(room.min(bytes.len()));
+                if !now.is_empty() {
+                    chunk.bytes.extend_from_slice(now);
+                    if self.cursor == NIL {
+                        self.cursor = self.tail;
+                    }
+                    self.end += now.len() as u64;
+                }
+                bytes = later;
+            }
+        }
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(CHUNK_BYTES.min(bytes.len()));
+            let mut vec = arena.spare_vec();
+            vec.extend_from_slice(now);
+            self.link(arena, vec);
+            bytes = later;
+        }
+    }
+
+    /// Appends `bytes` without copying them.
+    pub fn push_vec(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.link(arena, bytes);
+        }
+    }
+
+    fn link(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
+        let len = bytes.len() as u64;
+        let chunk = arena.take(self.end, bytes);
+        if self.tail == NIL {
+            self.head = chunk;
+        } else {
+            arena.chunks[self.tail as usize].next = chunk;
+        }
+        self.tail = chunk;
+        if self.cursor == NIL {
+            self.cursor = chunk;
+        }
+        self.end += len;
+    }
+
+    /// What is to be sent, in order; nothing when nothing waits.
+    pub fn slices<'a>(&self, arena: &'a Arena) -> impl Iterator<Item = &'a [u8]> {
+        let sent = self.sent;
+        let mut next = self.cursor;
+        std::iter::from_fn(move || {
+            if next == NIL {
+                return None;
+            }
+            let chunk = &arena.chunks[next as usize];
+            next = chunk.next;
+            Some(&chunk.bytes[sent.saturating_sub(chunk.start) as usize..])
+        })
+    }
+
+    /// `n` more bytes were sent; they are kept. `n <= unsent()`.
+    pub fn mark_sent(&mut self, arena: &Arena, n: usize) {
+        debug_assert!(n <= self.unsent());
+        self.sent += n as u64;
+        while self.cursor != NIL {
+            let chunk = &arena.chunks[self.cursor as usize];
+            if chunk.end() > self.sent {
+                break;
+            }
+            self.cursor = chunk.next;
+        }
+    }
+
+    /// `n` bytes were sent past this queue, in which nothing waited; they are not kept.
+    pub fn skip(&mut self, n: usize) {
+        debug_assert!(self.unsent() == 0);
+        self.sent += n as u64;
+        self.end += n as u64;
+    }
+
+    /// Forgets what was sent before `offset`, chunk by chunk. `offset <= sent()`.
+    #[inline]
+    pub fn release_to(&mut self, arena: &mut Arena, offset: u64) {
+        debug_assert!(offset <= self.sent);
+        while self.head != NIL && arena.chunks[self.head as usize].end() <= offset {
+            self.head = arena.free(self.head);
+        }
+        if self.head == NIL {
+            self.tail = NIL;
+        }
+    }
+
+    /// `n` more bytes were sent, and nobody needs them any more.
+    pub fn consume(&mut self, arena: &mut Arena, n: usize) {
+        self.mark_sent(arena, n);
+        self.release_to(arena, self.sent);
+    }
+
+    /// Appends all that `other` has still to send, without copying it.
+    pub fn append(&mut self, arena: &mut Arena, mut other: Queue) {
+        other.release_to(arena, other.sent);
+        if other.head == NIL {
+            return;
+        }
+        let mut chunk = other.head;
+        if arena.chunks[chunk as usize].start < other.sent {
+            let bytes = &mut arena.chunks[chunk as usize];
+            bytes.bytes.drain(..(other.sent - bytes.start) as usize);
+        }
+        let mut end = self.end;
+        while chunk != NIL {
+            let entry = &mut arena.chunks[chunk as usize];
+            entry.start = end;
+            end = entry.end();
+            chunk = entry.next;
+        }
+        if self.tail == NIL {
+            self.head = other.head;
+        } else {
+            arena.chunks[self.tail as usize].next = other.head;
+        }
+        if self.cursor == NIL {
+            self.cursor = other.head;
+        }
+        self.tail = other.tail;
+        self.end = end;
+    }
+
+    /// A copy of the bytes from `from` to `to`, or `None` if not all of them are kept.
+    pub fn copy_range(&self, arena: &Arena, from: u64, to: u64) -> Option<Vec<u8>> {
+        let mut copy = Vec::with_capacity((to - from) as usize);
+        let mut at = from;
+        let mut next = self.head;
+        while next != NIL && at < to {
+            let chunk = &arena.chunks[next as usize];
+            next = chunk.next;
+            if chunk.end() <= at {
+                continue;
+            }
+            if chunk.start > at {
+                return None;
+            }
+            let last = to.min(chunk.end());
+            copy.extend_from_slice(&chunk.bytes[(at - chunk.start) as usize..(last - chunk.start) as usize]);
+            at = last;
+        }
+        (at == to).then_some(copy)
+    }
+
+    /// Gives every chunk back; what was not sent is lost.
+    pub fn clear(&mut self, arena: &mut Arena) {
+        while self.head != NIL {
+            self.head = arena.free(self.head);
+        }
+        *self = Queue { sent: self.end, end: self.end, ..Queue::new() };
+    }
+}
+
+/// The read buffer that a whole loop shares: room in front for what a connection had kept, then the bytes just read.
+///
+/// ```text
+///   ┌───────────── HEADROOM ─────────────┬──────────── READ ────────────┐
+///   │              [ kept by connection ]│[ bytes just read ]           │
+/// ```
+#[derive(Debug)]
+pub struct Scratch {
+    bytes: Box<[u8]>,
+}
+
+impl Scratch {
+    /// The longest piece that a connection may have kept and still be put in front of what is read.
+    pub const HEADROOM: usize = 64 * 1024;
+    /// The most that one read takes in.
+    pub const READ: usize = 128 * 1024;
+
+    /// The buffer; its pages cost memory only once they are used.
+    pub fn new() -> Scratch {
+        Scratch { bytes: vec![0; Scratch::HEADROOM + Scratch::READ].into_boxed_slice() }
+    }
+
+    /// Where the next read goes.
+    pub fn read_area(&mut self) -> &mut [u8] {
+        &mut self.bytes[Scratch::HEADROOM..]
+    }
+
+    /// Puts `kept` in front of the `n` bytes that were just read and gives both as one slice.
+    pub fn joined(&mut self, kept: &[u8], n: usize) -> &[u8] {
+        let start = Scratch::HEADROOM - kept.len();
+        self.bytes[start..Scratch::HEADROOM].copy_from_slice(kept);
+        &self.bytes[start..Scratch::HEADROOM + n]
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unsent(queue: &Queue, arena: &Arena) -> Vec<u8> {
+        queue.slices(arena).flatten().copied().collect()
+    }
+
+    /// Pushes, sends, releases and splices at random beside a plain `Vec`, and compares after every step.
+    #[test]
+    fn a_queue_behaves_like_a_vec_with_three_cursors() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move |n: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % n
+        };
+        let mut arena = Arena::new();
+        let mut queue = Queue::new();
+        let mut model: Vec<u8> = Vec::new();
+        let (mut sent, mut released) = (0, 0);
+        for step in 0..2_000_u64 {
+            match random(6) {
+                0 => {
+                    let bytes: Vec<u8> = (0..random(9000)).map(|i| (i ^ step) as u8).collect();
+                    queue.push(&mut arena, &bytes);
+                    model.extend(&bytes);
+                }
+                1 => {
+                    let bytes = vec![step as u8; random(50) as usize];
+                    queue.push(&mut arena, &bytes);
+                    model.extend(&bytes);
+                }
+                2 => {
+                    let bytes = vec![step as u8; random(20_000) as usize];
+                    queue.push_vec(&mut arena, bytes.clone());
+                    model.extend(&bytes);
+                }
+                3 => {
+                    let n = random(queue.unsent() as u64 + 1) as usize;
+                    queue.mark_sent(&arena, n);
+                    sent += n;
+                }
+                4 => {
+                    released += random((sent - released) as u64 + 1) as usize;
+                    queue.release_to(&mut arena, released as u64);
+                }
+                _ => {
+                    let mut other = Queue::new();
+                    let bytes = vec![step as u8; random(9000) as usize];
+                    other.push(&mut arena, &bytes);
+                    let gone = random(bytes.len() as u64 + 1) as usize;
+                    other.mark_sent(&arena, gone);
+                    queue.append(&mut arena, other);
+                    model.extend(&bytes[gone..]);
+                }
+            }
+            assert_eq!(queue.end() as usize, model.len());
+            assert_eq!(queue.unsent(), model.len() - sent);
+            assert!(unsent(&queue, &arena) == model[sent..], "step {step}");
+            let kept = queue.copy_range(&arena, released as u64, model.len() as u64);
+            assert!(kept.as_deref() == Some(&model[released..]), "step {step}");
+        }
+        queue.clear(&mut arena);
+        assert_eq!(arena.bytes(), 0);
+        assert!(arena.chunks.is_empty());
+    }
+
+    #[test]
+    fn bytes_sent_past_the_queue_leave_a_hole_that_is_reported() {
+        let mut arena = Arena::new();
+        let mut queue = Queue::new();
+        queue.push(&mut arena, b"before");
+        queue.mark_sent(&arena, 6);
+        queue.skip(100);
+        queue.push(&mut arena, b"after");
+        assert_eq!(unsent(&queue, &arena), b"after");
+        assert_eq!(queue.copy_range(&arena, 0, 6).as_deref(), Some(&b"before"[..]));
+        assert_eq!(queue.copy_range(&arena, 6, 111), None);
+        assert_eq!(queue.copy_range(&arena, 106, 111).as_deref(), Some(&b"after"[..]));
+        queue.mark_sent(&arena, 5);
+        queue.release_to(&mut arena, 111);
+        assert_eq!(arena.bytes(), 0);
+    }
+
+    #[test]
+    fn steady_traffic_reuses_its_chunks() {
+        let mut arena = Arena::new();
+        let mut queue = Queue::new();
+        for _ in 0..100 {
+            queue.push(&mut arena, &[7; 10_000]);
+            assert_eq!(arena.bytes(), 3 * CHUNK_BYTES);
+            queue.consume(&mut arena, 10_000);
+            assert_eq!(arena.bytes(), 0);
+        }
+        assert_eq!(arena.spare.len(), 3);
+    }
+}

@@ -7,20 +7,31 @@
 //! ```text
 //! main ─► cli, config, reactor          argv in, exit code out
 //! SHELL   reactor ─► net, resolve, proxy    only here: mio, socket2, std::net, the clock, threads
-//! CORE    proxy ─► client, server, pool, backend, ring, timer, command, local, stats
+//! CORE    proxy ─► client, server, pool, backend, request, local
 //!         client, backend ─► resp, buffer
-//!         the leaves (ring, timer, command, resp, buffer, stats) ─► nothing of this crate
+//!         the leaves (ring, timer, command, resp, buffer, slots, limits, stats) ─► nothing of this crate
 //! ```
 //!
 //! The core is sans-IO: no sockets, no clock, no randomness of its own, no threads. It is a function of its inputs.
 
 #![forbid(unsafe_code)]
 
+pub mod backend;
+pub mod buffer;
 pub mod cli;
+pub mod client;
 pub mod command;
 pub mod config;
+pub mod limits;
+pub mod local;
 pub mod net;
+pub mod pool;
+pub mod proxy;
+pub mod request;
 pub mod resolve;
 pub mod resp;
 pub mod ring;
+pub mod server;
+pub mod slots;
+pub mod stats;
 pub mod timer;

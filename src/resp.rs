@@ -1,1 +1,563 @@
-//! (skeleton)
+//! Where the next request or reply ends, and where the arguments of a request lie.
+//!
+//! Frames the Redis protocol in place: nothing is copied, no value is built, bodies are jumped over. Knows no commands,
+//! no connections, no limits but those of the protocol itself. "More bytes are needed" is a value ([`Frame::Partial`]);
+//! a peer's mistake is a [`ProtocolError`] whose text is Redis's own.
+//!
+//! Both framers are resumable. They hold `at`, the offset of the next byte to look at, counted from the start of the
+//! slice that they are given; the caller gives the same bytes again with more behind them, and what lies before `at`
+//! is not looked at again. `at` may lie *behind* the slice: the bytes between are a body that is still to come, and
+//! need not be kept. When the caller has passed on the first `n` bytes it says so with `rebase(n)`:
+//!
+//! ```text
+//!   *3\r\n $3\r\n SET\r\n $3\r\n key\r\n $100000\r\n vvvvvvvvvvvvv ...
+//!   └─────────── framed, args known ────────────┘└ given so far ┘      ▲ at: behind the slice
+//! ```
+//!
+//! Order of calls: `frame` until it is not `Partial`; then `reset`, and the slice begins behind the frame.
+//! Invariant: a `Complete(n)` has `n <= slice.len()`, and the next frame starts exactly at `n`.
+
+use std::fmt;
+
+/// The longest line that an inline request, or the header of a count, may have (Redis: `PROTO_INLINE_MAX_SIZE`).
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a framer found at the start of the slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// The frame is not whole yet.
+    Partial,
+    /// The frame ends before this offset.
+    Complete(usize),
+}
+
+/// Where one argument lies: offsets from the start of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arg {
+    start: u32,
+    len: u32,
+}
+
+impl Arg {
+    /// The argument's bytes, out of the slice that begins with its request.
+    #[inline]
+    pub fn of(self, request: &[u8]) -> &[u8] {
+        &request[self.start as usize..][..self.len as usize]
+    }
+
+    /// True if the argument lies within the first `len` bytes of the request.
+    pub fn is_within(self, len: usize) -> bool {
+        self.start as usize + self.len as usize <= len
+    }
+}
+
+/// What a peer did wrong. For a request, `Display` gives the text that Redis answers with before it closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// The count behind `*` is not a number, or too large.
+    MultibulkLength,
+    /// The length behind `$` is not a number, negative, or too large.
+    BulkLength,
+    /// An argument of a multibulk request begins with this byte.
+    ExpectedBulk(u8),
+    /// The two bytes behind an argument are not CR LF.
+    BulkTerminator,
+    /// An inline request has no end within [`INLINE_BYTES_MAX`].
+    InlineTooBig,
+    /// The line with the count behind `*` has no end within [`INLINE_BYTES_MAX`].
+    MultibulkCountTooBig,
+    /// The line with the length behind `$` has no end within [`INLINE_BYTES_MAX`].
+    BulkCountTooBig,
+    /// A quote of an inline request is not closed, or text follows it directly.
+    UnbalancedQuotes,
+    /// The whole request is larger than this many bytes.
+    RequestTooBig(usize),
+    /// A reply begins with this byte.
+    ReplyType(u8),
+    /// A reply's length or count is not a number, or absurd.
+    ReplyLength,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Protocol error: ")?;
+        match self {
+            ProtocolError::MultibulkLength => f.write_str("invalid multibulk length"),
+            ProtocolError::BulkLength => f.write_str("invalid bulk length"),
+            // Redis builds this text with C strings, and takes line ends out of every error.
+            ProtocolError::ExpectedBulk(0) => f.write_str("expected '$', got '"),
+            ProtocolError::ExpectedBulk(b'\r' | b'\n') => f.write_str("expected '$', got ' '"),
+            ProtocolError::ExpectedBulk(byte) => write!(f, "expected '$', got '{}'", *byte as char),
+            ProtocolError::BulkTerminator => f.write_str("expected CRLF behind an argument"),
+            ProtocolError::InlineTooBig => f.write_str("too big inline request"),
+            ProtocolError::MultibulkCountTooBig => f.write_str("too big mbulk count string"),
+            ProtocolError::BulkCountTooBig => f.write_str("too big bulk count string"),
+            ProtocolError::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
+            ProtocolError::RequestTooBig(max) => write!(f, "request larger than {max} bytes"),
+            ProtocolError::ReplyType(byte) => write!(f, "unknown reply type {:?}", *byte as char),
+            ProtocolError::ReplyLength => f.write_str("invalid length in reply"),
+        }
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+/// The protocol's limits for requests; Redis's names in brackets.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// Arguments of one request.
+    pub args_max: usize,
+    /// Bytes of one argument (`proto-max-bulk-len`).
+    pub bulk_bytes_max: usize,
+    /// Bytes of one inline request.
+    pub inline_bytes_max: usize,
+    /// Bytes of one whole request; below 4 GiB.
+    pub request_bytes_max: usize,
+}
+
+/// Finds the end and the arguments of one request.
+#[derive(Debug, Default)]
+pub struct RequestFramer {
+    at: usize,
+    args_left: usize,
+    args_total: usize,
+    args: Vec<Arg>,
+    is_multibulk: bool,
+}
+
+impl RequestFramer {
+    /// A framer at the start of a request.
+    pub fn new() -> RequestFramer {
+        RequestFramer::default()
+    }
+
+    /// Begins with the next request.
+    #[inline]
+    pub fn reset(&mut self) {
+        self.at = 0;
+        self.args_left = 0;
+        self.args_total = 0;
+        self.is_multibulk = false;
+        self.args.clear();
+    }
+
+    /// The arguments whose lengths are known so far; all of them once the request is complete. Empty for an inline
+    /// request: [`split_inline`] does that one.
+    #[inline]
+    pub fn args(&self) -> &[Arg] {
+        &self.args
+    }
+
+    /// How many arguments a multibulk request announced; 0 for an inline one.
+    #[inline]
+    pub fn args_total(&self) -> usize {
+        self.args_total
+    }
+
+    /// True once a multibulk header with at least one argument was seen.
+    #[inline]
+    pub fn is_multibulk(&self) -> bool {
+        self.is_multibulk
+    }
+
+    /// The offset up to which the request is understood, which may lie behind the bytes given so far.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The first `n` bytes of the request are dealt with; later slices begin behind them. The arguments are forgotten.
+    /// `n <= at()`.
+    pub fn rebase(&mut self, n: usize) {
+        self.at -= n;
+        self.args.clear();
+    }
+
+    /// Looks for the end of the request that `buf` begins with.
+    ///
+    /// A frame without arguments (`*0`, `*-1`, an empty line) is complete, and no request: Redis ignores it silently.
+    #[inline]
+    pub fn frame(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Frame, ProtocolError> {
+        if !self.is_multibulk {
+            match buf.first() {
+                None => return Ok(Frame::Partial),
+                Some(b'*') => {}
+                Some(_) => return self.frame_inline(buf, limits),
+            }
+            let count = match line_number(buf, 1) {
+                Line::Number(count, next) => {
+                    self.at = next;
+                    count
+                }
+                Line::Partial => return Ok(Frame::Partial),
+                Line::TooLong => return Err(ProtocolError::MultibulkCountTooBig),
+                Line::Invalid => return Err(ProtocolError::MultibulkLength),
+            };
+            if count > limits.args_max as i64 {
+                return Err(ProtocolError::MultibulkLength);
+            }
+            if count <= 0 {
+                return Ok(Frame::Complete(self.at));
+            }
+            self.is_multibulk = true;
+            self.args_total = count as usize;
+            self.args_left = count as usize;
+        }
+        while self.args_left > 0 {
+            // `at` is the start of a length line; one byte of it tells whether the CR LF before it is there.
+            if !self.args.is_empty() && self.at <= buf.len() && self.at >= 2 && buf[self.at - 2..self.at] != *b"\r\n" {
+                return Err(ProtocolError::BulkTerminator);
+            }
+            if self.at >= buf.len() {
+                return Ok(Frame::Partial);
+            }
+            let (len, start) = match line_number(buf, self.at + 1) {
+                // An empty line: its CR is where the '$' should be.
+                _ if buf[self.at..].starts_with(b"\r\n") => {
+                    return Err(ProtocolError::ExpectedBulk(b'\r'));
+                }
+                Line::Partial => return Ok(Frame::Partial),
+                Line::TooLong => return Err(ProtocolError::BulkCountTooBig),
+                _ if buf[self.at] != b'$' => return Err(ProtocolError::ExpectedBulk(buf[self.at])),
+                Line::Invalid => return Err(ProtocolError::BulkLength),
+                Line::Number(len, next) => (len, next),
+            };
+            if len < 0 || len > limits.bulk_bytes_max as i64 {
+                return Err(ProtocolError::BulkLength);
+            }
+            let len = len as usize;
+            if start + len + 2 > limits.request_bytes_max {
+                return Err(ProtocolError::RequestTooBig(limits.request_bytes_max));
+            }
+            self.args.push(Arg { start: start as u32, len: len as u32 });
+            self.at = start + len + 2;
+            self.args_left -= 1;
+        }
+        if self.at > buf.len() {
+            return Ok(Frame::Partial);
+        }
+        if self.at >= 2 && buf[self.at - 2..self.at] != *b"\r\n" {
+            return Err(ProtocolError::BulkTerminator);
+        }
+        Ok(Frame::Complete(self.at))
+    }
+
+    fn frame_inline(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Frame, ProtocolError> {
+        // Redis looks for the line's end with C string functions: a NUL hides all that is behind it.
+        let searched = self.at.min(buf.len());
+        let end = buf[searched..].iter().position(|&byte| byte == b'\n' || byte == 0);
+        match end.map(|offset| searched + offset) {
+            Some(end) if buf[end] == b'\n' => Ok(Frame::Complete(end + 1)),
+            found => {
+                self.at = found.unwrap_or(buf.len());
+                if buf.len() > limits.inline_bytes_max {
+                    return Err(ProtocolError::InlineTooBig);
+                }
+                Ok(Frame::Partial)
+            }
+        }
+    }
+}
+
+/// Splits the line of an inline request as Redis's `sdssplitargs` does, and appends it to `request` in its canonical
+/// form, a multibulk request. Returns the number of arguments; 0 appends nothing.
+pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+    let line = &line[..line.iter().position(|&byte| byte == 0).unwrap_or(line.len())];
+    let mut args: Vec<Vec<u8>> = Vec::new();
+    let mut at = 0;
+    loop {
+        while at < line.len() && matches!(line[at], b' ' | b'\t'..=b'\r') {
+            at += 1;
+        }
+        if at == line.len() {
+            break;
+        }
+        let mut arg = Vec::new();
+        loop {
+            match line.get(at) {
+                None | Some(b' ' | b'\n' | b'\r' | b'\t') => break,
+                Some(quote @ (b'"' | b'\'')) => {
+                    at = unquote(line, at + 1, *quote, &mut arg)?;
+                    break;
+                }
+                Some(&byte) => arg.push(byte),
+            }
+            at += 1;
+        }
+        args.push(arg);
+    }
+    if !args.is_empty() {
+        request.extend_from_slice(format!("*{}\r\n", args.len()).as_bytes());
+        for arg in &args {
+            request.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            request.extend_from_slice(arg);
+            request.extend_from_slice(b"\r\n");
+        }
+    }
+    Ok(args.len())
+}
+
+/// Reads a quoted part from `at`, behind its opening quote; returns the offset behind the closing one.
+fn unquote(line: &[u8], mut at: usize, quote: u8, arg: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+    let hex = |at: usize| line.get(at).and_then(|&byte| (byte as char).to_digit(16));
+    loop {
+        let byte = *line.get(at).ok_or(ProtocolError::UnbalancedQuotes)?;
+        if byte == quote {
+            // Nothing but white space may follow.
+            return match line.get(at + 1) {
+                None | Some(b' ' | b'\t'..=b'\r') => Ok(at + 1),
+                Some(_) => Err(ProtocolError::UnbalancedQuotes),
+            };
+        }
+        let escaped = line.get(at + 1).copied();
+        match (byte, escaped) {
+            (b'\\', Some(b'x')) if quote == b'"' && hex(at + 2).is_some() && hex(at + 3).is_some() => {
+                let (high, low) = (hex(at + 2).unwrap_or(0), hex(at + 3).unwrap_or(0));
+                arg.push((high * 16 + low) as u8);
+                at += 4;
+            }
+            (b'\\', Some(next)) if quote == b'"' => {
+                arg.push(match next {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 8,
+                    b'a' => 7,
+                    other => other,
+                });
+                at += 2;
+            }
+            (b'\\', Some(b'\'')) if quote == b'\'' => {
+                arg.push(b'\'');
+                at += 2;
+            }
+            _ => {
+                arg.push(byte);
+                at += 1;
+            }
+        }
+    }
+}
+
+/// Finds the end of one reply, RESP2 or RESP3.
+///
+/// Nesting is counted, not recursed into: an aggregate of n values adds n to the number of values still to come. Only
+/// an aggregate of unknown length (`*?`, legal in RESP3 and sent by no Redis so far) needs a stack.
+#[derive(Debug, Default)]
+pub struct ReplyFramer {
+    at: usize,
+    is_open: bool,
+    /// Values whose headers are still to come.
+    left: u64,
+    /// What `left` was outside of each open aggregate of unknown length.
+    outer: Vec<u64>,
+    is_streamed_string: bool,
+    kind: u8,
+}
+
+/// More values than this in one aggregate is a broken stream, not a reply.
+const REPLY_VALUES_MAX: u64 = 1 << 40;
+
+impl ReplyFramer {
+    /// A framer at the start of a reply.
+    pub fn new() -> ReplyFramer {
+        ReplyFramer::default()
+    }
+
+    /// Begins with the next reply.
+    #[inline]
+    pub fn reset(&mut self) {
+        self.at = 0;
+        self.is_open = false;
+        self.left = 0;
+        self.is_streamed_string = false;
+        self.outer.clear();
+    }
+
+    /// The reply's first byte: its type. Meaningful once `frame` has seen a byte.
+    #[inline]
+    pub fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// The offset up to which the reply is understood, which may lie behind the bytes given so far.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The first `n` bytes of the reply are dealt with; later slices begin behind them. `n <= at()`.
+    pub fn rebase(&mut self, n: usize) {
+        self.at -= n;
+    }
+
+    /// Looks for the end of the reply that `buf` begins with.
+    #[inline]
+    pub fn frame(&mut self, buf: &[u8]) -> Result<Frame, ProtocolError> {
+        if !self.is_open {
+            let Some(&kind) = buf.first() else {
+                return Ok(Frame::Partial);
+            };
+            self.kind = kind;
+            self.is_open = true;
+            self.left = 1;
+        }
+        while self.left > 0 {
+            let Some(&kind) = buf.get(self.at) else {
+                return Ok(Frame::Partial);
+            };
+            let next = match kind {
+                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => match line_end(buf, self.at + 1) {
+                    Some(next) => next,
+                    None => return Ok(Frame::Partial),
+                },
+                b'$' | b'=' | b'!' if !self.is_streamed_string => match line_number(buf, self.at + 1) {
+                    Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
+                    Line::Number(-1, next) => next,
+                    Line::Partial => return Ok(Frame::Partial),
+                    _ => match self.open_unknown_length(buf) {
+                        Some(next) => next,
+                        None => return Err(ProtocolError::ReplyLength),
+                    },
+                },
+                b'*' | b'~' | b'>' | b'%' | b'|' => match line_number(buf, self.at + 1) {
+                    Line::Number(count, next) if count >= 0 && (count as u64) < REPLY_VALUES_MAX => {
+                        let pairs = matches!(kind, b'%' | b'|');
+                        self.left += if pairs { 2 * count as u64 } else { count as u64 };
+                        // An attribute stands before the value that it belongs to; it is none itself.
+                        if kind == b'|' {
+                            self.left += 1;
+                        }
+                        if self.left > REPLY_VALUES_MAX {
+                            return Err(ProtocolError::ReplyLength);
+                        }
+                        next
+                    }
+                    Line::Number(-1, next) => next,
+                    Line::Partial => return Ok(Frame::Partial),
+                    _ => match self.open_unknown_length(buf) {
+                        Some(next) => next,
+                        None => return Err(ProtocolError::ReplyLength),
+                    },
+                },
+                b';' if self.is_streamed_string => match line_number(buf, self.at + 1) {
+                    Line::Number(0, next) => {
+                        self.is_streamed_string = false;
+                        next
+                    }
+                    Line::Number(len, next) if len > 0 && len < REPLY_VALUES_MAX as i64 => {
+                        self.left += 1;
+                        next + len as usize + 2
+                    }
+                    Line::Partial => return Ok(Frame::Partial),
+                    _ => return Err(ProtocolError::ReplyLength),
+                },
+                b'.' if !self.outer.is_empty() => match line_end(buf, self.at + 1) {
+                    Some(next) => {
+                        self.left = self.outer.pop().expect("checked by the guard: an aggregate is open");
+                        self.left += 1;
+                        next
+                    }
+                    None => return Ok(Frame::Partial),
+                },
+                other => return Err(ProtocolError::ReplyType(other)),
+            };
+            self.at = next;
+            self.left -= 1;
+            if self.left == 0 && !self.outer.is_empty() {
+                // Inside an aggregate of unknown length there is always one more value, or its end.
+                self.left = 1;
+            }
+        }
+        if self.at > buf.len() { Ok(Frame::Partial) } else { Ok(Frame::Complete(self.at)) }
+    }
+
+    /// The value at `at` has a length that is no number. If it is `?`, opens it and returns the offset behind its line.
+    fn open_unknown_length(&mut self, buf: &[u8]) -> Option<usize> {
+        if buf.get(self.at + 1..self.at + 4) != Some(b"?\r\n") {
+            return None;
+        }
+        match buf[self.at] {
+            b'$' => {
+                self.is_streamed_string = true;
+                // Its parts follow as values of their own, the last one being ";0".
+                self.left += 1;
+            }
+            _ => {
+                self.outer.push(self.left - 1);
+                self.left = 2;
+            }
+        }
+        Some(self.at + 4)
+    }
+}
+
+enum Line {
+    Partial,
+    Number(i64, usize),
+    Invalid,
+    TooLong,
+}
+
+/// Reads the decimal number from `at` to the next CR LF, as strictly as Redis's `string2ll`: no sign but `-`, no
+/// leading zero, no blank. The offset is that behind the LF.
+#[inline]
+fn line_number(buf: &[u8], at: usize) -> Line {
+    let mut value: u64 = 0;
+    let mut i = at;
+    // Up to 18 digits can not overflow; longer numbers take the slow way.
+    while i < buf.len() && i < at + 19 {
+        let digit = buf[i].wrapping_sub(b'0');
+        if digit > 9 {
+            if buf[i] != b'\r' || i == at || (buf[at] == b'0' && i > at + 1) {
+                break;
+            }
+            return match buf.get(i + 1) {
+                Some(b'\n') => Line::Number(value as i64, i + 2),
+                Some(_) => Line::Invalid,
+                None => Line::Partial,
+            };
+        }
+        value = value * 10 + u64::from(digit);
+        i += 1;
+    }
+    line_number_slow(buf, at)
+}
+
+#[cold]
+fn line_number_slow(buf: &[u8], at: usize) -> Line {
+    let Some(len) = buf[at.min(buf.len())..].iter().position(|&byte| byte == b'\r') else {
+        return if buf.len().saturating_sub(at) > INLINE_BYTES_MAX { Line::TooLong } else { Line::Partial };
+    };
+    match buf.get(at + len + 1) {
+        None => return Line::Partial,
+        Some(b'\n') => {}
+        Some(_) => return Line::Invalid,
+    }
+    let text = &buf[at..at + len];
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let is_canonical = match digits {
+        [b'0'] => text == b"0",
+        [b'1'..=b'9', ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+    match number {
+        Some(number) if is_canonical => Line::Number(number, at + len + 2),
+        _ => Line::Invalid,
+    }
+}
+
+/// The offset behind the CR LF that ends the line.
+#[inline]
+fn line_end(buf: &[u8], at: usize) -> Option<usize> {
+    let mut i = at;
+    while i + 1 < buf.len() {
+        if buf[i] == b'\r' && buf[i + 1] == b'\n' {
+            return Some(i + 2);
+        }
+        i += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

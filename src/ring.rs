@@ -1,1 +1,325 @@
-//! (skeleton)
+//! Which server holds a key: the table from key hash to server, and the walk to a backup when that server is down.
+//!
+//! Knows indexes only: no addresses, no health rules, no time. Who is up comes in as an [`UpSet`].
+//!
+//! The table is the original rmux's, cell for cell, so that a fleet can be replaced host by host:
+//!
+//! - `P` is the smallest prime ≥ the number of servers `N` (and ≥ 2); `T` is the smallest power of two ≥ `P * (P - 1)`.
+//! - Row `m` (1 to P - 1) holds `m * v mod P` for `v` in 0 to P - 1; where that is no server (≥ `N`), the cell repeats
+//!   the server before it. The cells from `P * (P - 1)` to `T` repeat the table from its start.
+//!
+//! ```text
+//! N = 3, P = 3, T = 8      cell   0 1 2   3 4 5   6 7
+//!                          server 0 1 2   0 2 1   0 1      a key of hash h is in cell h & 7
+//!                                 row 1   row 2   row 1…
+//! server 2 is down:        cell 4 ──►  cell 5: server 1 takes the key (and cell 2 ──► cell 3: server 0)
+//! ```
+//!
+//! Each row is a permutation, so the backups of one server's keys are spread over all the others, and every server
+//! stands in each row at least once: a walk that starts anywhere ends within three rows, however many servers are down.
+//!
+//! Invariants: every cell is < `N`; `T` is a power of two; every server has at least one cell.
+
+use std::fmt;
+
+/// The place of a server in the pool's list (TCP first, then Unix, each in the order given), from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerIndex(pub u16);
+
+impl ServerIndex {
+    /// The same as an index into a slice.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for ServerIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The table from key hash to server. It never changes; several reactors can share one.
+///
+/// It takes two bytes a cell, and the number of cells grows with the square of the servers: 1 kB for 16 servers, 32 kB
+/// for 101, 2 MB for 1,000, 16 MB for [`Ring::SERVERS_MAX`].
+pub struct Ring {
+    cells: Box<[u16]>,
+    servers: u16,
+}
+
+impl Ring {
+    /// The most servers that one ring takes.
+    pub const SERVERS_MAX: usize = 2048;
+
+    /// The ring over this many servers.
+    ///
+    /// # Panics
+    ///
+    /// Unless 1 ≤ `servers` ≤ [`Ring::SERVERS_MAX`]: the configuration has been checked before.
+    pub fn new(servers: usize) -> Ring {
+        assert!((1..=Ring::SERVERS_MAX).contains(&servers), "{servers} servers in one ring");
+        let prime = prime_at_least(servers.max(2));
+        let period = prime * (prime - 1);
+        let mut cells = Vec::with_capacity(period.next_power_of_two());
+        let mut last = 0;
+        for multiplier in 1..prime {
+            for value in 0..prime {
+                let server = multiplier * value % prime;
+                if server < servers {
+                    last = server as u16;
+                }
+                cells.push(last);
+            }
+        }
+        cells.extend_from_within(..period.next_power_of_two() - period);
+        Ring { cells: cells.into_boxed_slice(), servers: servers as u16 }
+    }
+
+    /// How many servers the ring spreads keys over.
+    pub fn servers(&self) -> usize {
+        usize::from(self.servers)
+    }
+
+    /// The server for a key, or `None` when all are down. With a single server nothing is hashed.
+    pub fn server_of_key(&self, key: &[u8], up: &UpSet) -> Option<ServerIndex> {
+        let hash = if self.servers == 1 { 0 } else { Ring::hash(key) };
+        self.server(hash, up)
+    }
+
+    /// A key's hash: `h = h * 33 + byte` for each byte, from 0, wrapping in 32 bits.
+    ///
+    /// Eight bytes at a time, because this runs for each request and the plain loop waits for a multiplication per byte.
+    pub fn hash(key: &[u8]) -> u32 {
+        // The odd bytes go first, as a block with zeros in front: those leave a hash of 0 as it is.
+        let (head, blocks) = key.split_at(key.len() % 8);
+        let mut hash = match (head.len(), key.first_chunk::<8>()) {
+            (0, _) => 0,
+            (length, Some(chunk)) => hash_of_block(u64::from_le_bytes(*chunk) << (64 - 8 * length)),
+            (_, None) => head.iter().fold(0, |hash: u32, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte))),
+        };
+        for block in blocks.chunks_exact(8) {
+            let block = u64::from_le_bytes(block.try_into().expect("chunks_exact gives eight bytes"));
+            hash = hash.wrapping_mul(33u32.wrapping_pow(8)).wrapping_add(hash_of_block(block));
+        }
+        hash
+    }
+
+    /// The cell that a hash falls into: 0 to `T` - 1.
+    pub fn cell(&self, hash: u32) -> usize {
+        hash as usize & (self.cells.len() - 1)
+    }
+
+    /// The server that a hash belongs to, whether it is up or not.
+    pub fn primary(&self, hash: u32) -> ServerIndex {
+        ServerIndex(self.cells[self.cell(hash)])
+    }
+
+    /// The server that takes this hash now: its own, or the next in the table that is up. `None` when all are down.
+    pub fn server(&self, hash: u32, up: &UpSet) -> Option<ServerIndex> {
+        debug_assert_eq!(up.servers, self.servers(), "an up-set of another ring");
+        if up.all_up() {
+            return Some(self.primary(hash));
+        }
+        if up.none_up() {
+            return None;
+        }
+        // Ends at a server that is up, since each one has a cell; the bound is there for the reader.
+        let (before, from) = self.cells.split_at(self.cell(hash));
+        from.iter().chain(before).map(|&server| ServerIndex(server)).find(|&server| up.is_up(server))
+    }
+}
+
+/// Which of a ring's servers are up.
+#[derive(Debug, Clone)]
+pub struct UpSet {
+    /// One bit a server, in words of 64. The bits past the last server stay 0.
+    words: Box<[u64]>,
+    servers: usize,
+    /// How many servers are down: `servers` minus the bits that are set.
+    down: usize,
+}
+
+impl UpSet {
+    /// The set of this many servers, all of them up.
+    pub fn new(servers: usize) -> UpSet {
+        let mut set = UpSet { words: vec![0; servers.div_ceil(64)].into(), servers, down: servers };
+        for server in 0..servers {
+            set.set(ServerIndex(server as u16), true);
+        }
+        set
+    }
+
+    /// Notes that a server is up, or that it is down. True when that is news.
+    pub fn set(&mut self, server: ServerIndex, up: bool) -> bool {
+        debug_assert!(server.index() < self.servers, "server {server} of {}", self.servers);
+        if self.is_up(server) == up {
+            return false;
+        }
+        self.words[server.index() / 64] ^= 1 << (server.index() % 64);
+        self.down = if up { self.down - 1 } else { self.down + 1 };
+        true
+    }
+
+    /// True exactly when this server is up.
+    pub fn is_up(&self, server: ServerIndex) -> bool {
+        self.words[server.index() / 64] >> (server.index() % 64) & 1 == 1
+    }
+
+    /// True exactly when no server is down.
+    pub fn all_up(&self) -> bool {
+        self.down == 0
+    }
+
+    /// True exactly when every server is down.
+    pub fn none_up(&self) -> bool {
+        self.down == self.servers
+    }
+
+    /// How many servers are up.
+    pub fn up(&self) -> usize {
+        self.servers - self.down
+    }
+}
+
+/// The hash of eight bytes, the first one lowest: bytes → pairs → fours → all, in lanes that cannot overflow
+/// (a pair is at most 255 * 34, a four at most 255 * 34 * 1090 < 2^32).
+fn hash_of_block(bytes: u64) -> u32 {
+    const BYTES: u64 = 0x00ff_00ff_00ff_00ff;
+    const PAIRS: u64 = 0x0000_ffff_0000_ffff;
+    let pairs = (bytes & BYTES) * 33 + (bytes >> 8 & BYTES);
+    let fours = (pairs & PAIRS) * 33u64.pow(2) + (pairs >> 16 & PAIRS);
+    (fours as u32).wrapping_mul(33u32.pow(4)).wrapping_add((fours >> 32) as u32)
+}
+
+fn prime_at_least(number: usize) -> usize {
+    let is_prime = |number: &usize| (2..).take_while(|d| d * d <= *number).all(|d| number % d != 0);
+    (number..).find(is_prime).expect("there is always a larger prime")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain_hash(key: &[u8]) -> u32 {
+        key.iter().fold(0, |hash: u32, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)))
+    }
+
+    fn up_except(servers: usize, down: impl IntoIterator<Item = usize>) -> UpSet {
+        let mut up = UpSet::new(servers);
+        for server in down {
+            assert!(up.set(ServerIndex(server as u16), false));
+        }
+        up
+    }
+
+    #[test]
+    fn the_fast_hash_is_the_plain_hash_at_every_length() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        for length in 0..300 {
+            let key: Vec<u8> = (0..length)
+                .map(|_| {
+                    seed ^= seed << 13;
+                    seed ^= seed >> 7;
+                    seed ^= seed << 17;
+                    (seed >> 32) as u8
+                })
+                .collect();
+            assert_eq!(Ring::hash(&key), plain_hash(&key), "{key:02x?}");
+            // The largest bytes, to see that no lane spills into its neighbour.
+            assert_eq!(Ring::hash(&vec![0xff; length]), plain_hash(&vec![0xff; length]), "{length} times ff");
+        }
+    }
+
+    #[test]
+    fn the_table_in_the_head_comment_is_true() {
+        assert_eq!(*Ring::new(3).cells, [0, 1, 2, 0, 2, 1, 0, 1]);
+        assert_eq!(*Ring::new(1).cells, [0, 0]);
+        assert_eq!(*Ring::new(2).cells, [0, 1]);
+        // Four servers under the prime 5: where the product is 4, the cell repeats the one before.
+        assert_eq!(Ring::new(4).cells[..20], [0, 1, 2, 3, 3, 0, 2, 2, 1, 3, 0, 3, 1, 1, 2, 0, 0, 3, 2, 1]);
+    }
+
+    #[test]
+    fn any_number_of_servers_is_served_and_none_is_forgotten() {
+        for servers in (1..=20).chain([53, 54, 101, 102, 257, 1000, Ring::SERVERS_MAX]) {
+            let ring = Ring::new(servers);
+            assert!(ring.cells.len().is_power_of_two());
+            let mut cells_of = vec![0; servers];
+            ring.cells.iter().for_each(|&server| cells_of[usize::from(server)] += 1);
+            assert!(cells_of.iter().all(|&cells| cells > 0), "{servers}: {cells_of:?}");
+        }
+        assert_eq!(Ring::new(1000).cells.len() * 2, 2 << 20);
+    }
+
+    #[test]
+    #[should_panic(expected = "0 servers")]
+    fn a_ring_of_no_server_is_refused() {
+        Ring::new(0);
+    }
+
+    #[test]
+    fn a_down_server_is_passed_over_and_the_others_keep_their_keys() {
+        let ring = Ring::new(5);
+        let up = up_except(5, [2]);
+        for hash in 0..1000 {
+            let primary = ring.primary(hash);
+            let taken = ring.server(hash, &up).expect("four are up");
+            assert_ne!(taken, ServerIndex(2));
+            if primary != ServerIndex(2) {
+                assert_eq!(taken, primary);
+            }
+        }
+    }
+
+    #[test]
+    fn the_walk_wraps_and_finds_the_only_server_that_is_up() {
+        for servers in [2, 3, 16, 65] {
+            let ring = Ring::new(servers);
+            for only in 0..servers {
+                let up = up_except(servers, (0..servers).filter(|&server| server != only));
+                assert_eq!(up.up(), 1);
+                for hash in 0..ring.cells.len() as u32 {
+                    assert_eq!(ring.server(hash, &up), Some(ServerIndex(only as u16)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_walk_is_longer_than_three_rows() {
+        for servers in [2, 3, 4, 6, 12, 54] {
+            let ring = Ring::new(servers);
+            let prime = prime_at_least(servers);
+            for only in 0..servers as u16 {
+                // The longest gap between two cells of the same server, over the seam too.
+                let twice = ring.cells.iter().chain(ring.cells.iter()).enumerate();
+                let places: Vec<usize> = twice.filter(|&(_, &server)| server == only).map(|(place, _)| place).collect();
+                let gap = places.windows(2).map(|pair| pair[1] - pair[0]).max().expect("every server has a cell");
+                assert!(gap <= 3 * prime, "{servers} servers: {gap} cells to server {only}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_down_is_none_and_back_up_is_the_primary_again() {
+        let ring = Ring::new(3);
+        let mut up = up_except(3, 0..3);
+        assert!(up.none_up() && !up.all_up());
+        assert_eq!(ring.server_of_key(b"user:1", &up), None);
+        assert!(up.set(ServerIndex(1), true));
+        assert!(!up.set(ServerIndex(1), true), "no news");
+        assert_eq!(ring.server_of_key(b"user:1", &up), Some(ServerIndex(1)));
+        up.set(ServerIndex(0), true);
+        up.set(ServerIndex(2), true);
+        assert!(up.all_up());
+        assert_eq!(ring.server_of_key(b"user:1", &up), Some(ring.primary(Ring::hash(b"user:1"))));
+    }
+
+    #[test]
+    fn a_single_server_takes_every_key() {
+        let ring = Ring::new(1);
+        assert_eq!(ring.server_of_key(b"anything", &UpSet::new(1)), Some(ServerIndex(0)));
+        assert_eq!(ring.server_of_key(b"anything", &up_except(1, [0])), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! What a backend may do next: its handshake, and the requests that it owes replies to.
+//!
+//! ```text
+//!   Connecting ──► Handshake ──► Ready ──► Draining ──► Closed
+//!        │            │  ▲         │          ▲ a request timed out, or its server is given up
+//!        │            │  └─────────┘          │
+//!        │            │  another profile, while idle
+//!        └────────────┴──────────┴────────────┴──► Closed: lost, silent, or not to be trusted
+//! ```
+//!
+//! No byte of a user's request is sent before the handshake is confirmed; until then it waits in `queue`, where it can
+//! be taken back. A queue keeps a request until it is answered:
+//!
+//! ```text
+//!   queue:   [ GET a ][ SET b .. ][ GET c ]
+//!            ▲ answered      ▲ sent        ▲ end        answered <= sent <= end
+//!   line:      first ──────────────► last               the sum of their lengths is end - answered
+//! ```
+//!
+//! Knows no sockets and no clients but their ids. Every byte that arrives belongs to the first in line; one that
+//! belongs to nobody closes the backend.
+
+use crate::buffer::Queue;
+use crate::client::{Profile, Protocol};
+use crate::request::BackendLine;
+use crate::resp::ReplyFramer;
+use crate::slots::Id;
+use crate::timer::{Alarm, Millis};
+
+/// One step of a handshake, and the reply that it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// `HELLO`: any reply but an error; with RESP2, an error means an old server, and does no harm.
+    Hello(Protocol),
+    /// `SELECT`: `+OK`.
+    Select(u32),
+    /// `PING`: `+PONG`, and nothing else (`-LOADING` is not alive).
+    Ping,
+}
+
+/// The bytes and the expected replies of a handshake.
+#[derive(Debug, Default)]
+pub struct Handshake {
+    /// What is to be sent.
+    pub bytes: Vec<u8>,
+    /// How much of it was sent.
+    pub sent: usize,
+    /// The replies that are still to come, the next one last.
+    pub steps: Vec<Step>,
+    /// What the session will be set to.
+    pub goal: Profile,
+}
+
+impl Handshake {
+    /// What a new connection says first: it asks who is there, selects the database, and makes sure that it is served.
+    pub fn first(goal: Profile) -> Handshake {
+        let mut handshake = Handshake { goal, ..Handshake::default() };
+        handshake.add(Step::Hello(goal.protocol));
+        if goal.database != 0 {
+            handshake.add(Step::Select(goal.database));
+        }
+        handshake.add(Step::Ping);
+        handshake.steps.reverse();
+        handshake
+    }
+
+    /// What takes an idle connection from one profile to another.
+    pub fn change(from: Profile, goal: Profile) -> Handshake {
+        let mut handshake = Handshake { goal, ..Handshake::default() };
+        if from.protocol != goal.protocol {
+            handshake.add(Step::Hello(goal.protocol));
+        }
+        if from.database != goal.database {
+            handshake.add(Step::Select(goal.database));
+        }
+        handshake.steps.reverse();
+        handshake
+    }
+
+    fn add(&mut self, step: Step) {
+        let bytes = match step {
+            Step::Hello(Protocol::Resp2) => "*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n".to_string(),
+            Step::Hello(Protocol::Resp3) => "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n".to_string(),
+            Step::Select(database) => {
+                let database = database.to_string();
+                format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{database}\r\n", database.len())
+            }
+            Step::Ping => "*1\r\n$4\r\nPING\r\n".to_string(),
+        };
+        self.bytes.extend_from_slice(bytes.as_bytes());
+        self.steps.push(step);
+    }
+}
+
+/// What is wrong with the reply to a step of a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The server can not be used at all.
+    Server,
+    /// The server is fine, and does not do what this profile asks for.
+    Profile,
+}
+
+impl Step {
+    /// Whether `reply`, a whole one, is what this step asks for.
+    pub fn check(self, reply: &[u8]) -> Result<(), Refusal> {
+        let is_error = reply.starts_with(b"-");
+        // Words that mean "not now" or "not you", whatever was asked.
+        let is_unserved = [&b"-LOADING"[..], b"-MASTERDOWN", b"-NOAUTH", b"-NOPERM", b"-ERR max number of clients"]
+            .iter()
+            .any(|word| reply.starts_with(word));
+        match self {
+            _ if is_unserved => Err(Refusal::Server),
+            Step::Hello(Protocol::Resp2) => Ok(()),
+            Step::Hello(Protocol::Resp3) | Step::Select(_) if is_error => Err(Refusal::Profile),
+            Step::Hello(Protocol::Resp3) | Step::Select(_) => Ok(()),
+            Step::Ping if reply == b"+PONG\r\n" => Ok(()),
+            Step::Ping => Err(Refusal::Server),
+        }
+    }
+}
+
+/// Where a backend stands.
+#[derive(Debug)]
+pub enum Phase {
+    /// The socket is not connected yet.
+    Connecting,
+    /// Connected; its session is being set up.
+    Handshake(Handshake),
+    /// Takes requests.
+    Ready,
+    /// Takes no new requests; closes once those that can still be answered are.
+    Draining,
+    /// Closed; the slot is reaped at the end of the turn.
+    Closed,
+}
+
+/// One of our connections to a server.
+#[derive(Debug)]
+pub struct Backend {
+    /// Index of its server.
+    pub server: u16,
+    /// Where it stands.
+    pub phase: Phase,
+    /// What its session is set to; while connecting or shaking hands, what it will be set to.
+    pub profile: Profile,
+    /// Requests on their way to the server, and those not answered yet.
+    pub queue: Queue,
+    /// The offset in `queue` behind the last request that was answered.
+    pub answered: u64,
+    /// The requests that it owes replies to.
+    pub line: BackendLine,
+    /// How many of them have timed out: their replies will be dropped.
+    pub expired: usize,
+    /// Finds the end of the reply that is arriving.
+    pub framer: ReplyFramer,
+    /// The start of a reply that is not whole yet.
+    pub kept: Vec<u8>,
+    /// The client whose large request is on its way; [`Id::NONE`] for none.
+    pub uploader: Id,
+    /// True while a large reply is passed on as it arrives.
+    pub is_in_large_reply: bool,
+    /// Its entry in the timer wheel.
+    pub alarm: Alarm,
+    /// When it began to connect, or to shake hands, or was last of use.
+    pub since: Millis,
+    /// When the server last took bytes, or there were none to take.
+    pub took_at: Millis,
+    /// True while it stands in the list of those who have something to send.
+    pub is_dirty: bool,
+    /// True while its socket takes nothing.
+    pub is_blocked: bool,
+    /// True while it is not read, because the client that it answers takes nothing.
+    pub is_held_back: bool,
+}
+
+impl Backend {
+    /// A backend that begins to connect.
+    pub fn new(server: u16, profile: Profile, now: Millis) -> Backend {
+        Backend {
+            server,
+            phase: Phase::Connecting,
+            profile,
+            queue: Queue::new(),
+            answered: 0,
+            line: BackendLine::default(),
+            expired: 0,
+            framer: ReplyFramer::new(),
+            kept: Vec::new(),
+            uploader: Id::NONE,
+            is_in_large_reply: false,
+            alarm: Alarm::default(),
+            since: now,
+            took_at: now,
+            is_dirty: false,
+            is_blocked: false,
+            is_held_back: false,
+        }
+    }
+
+    /// True while it may still become, or is, of use to new requests.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Handshake(_) | Phase::Ready)
+    }
+
+    /// True exactly when it is ready and owes nothing.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Ready) && self.line.is_empty()
+    }
+
+    /// Whether one more request fits, and nothing large is in its way.
+    #[inline]
+    pub fn has_room(&self, pipeline_max: usize, queue_bytes_max: usize) -> bool {
+        self.is_serving()
+            && self.uploader == Id::NONE
+            && !self.is_in_large_reply
+            && self.line.len() < pipeline_max
+            && self.queue.unsent() < queue_bytes_max
+    }
+
+    /// How many of its outstanding requests somebody still waits for, as far as time is concerned.
+    pub fn unexpired(&self) -> usize {
+        self.line.len() - self.expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_asks_only_for_what_differs() {
+        let resp2 = Profile::default();
+        let resp3 = Profile { protocol: Protocol::Resp3, database: 12 };
+        let first = Handshake::first(resp3);
+        assert_eq!(
+            first.bytes,
+            b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n*1\r\n$4\r\nPING\r\n"
+        );
+        assert_eq!(first.steps, [Step::Ping, Step::Select(12), Step::Hello(Protocol::Resp3)]);
+        assert_eq!(Handshake::change(resp2, Profile { database: 1, ..resp2 }).steps, [Step::Select(1)]);
+        assert_eq!(Handshake::change(resp3, Profile { database: 12, ..resp2 }).steps, [Step::Hello(Protocol::Resp2)]);
+    }
+
+    #[test]
+    fn only_a_pong_is_alive() {
+        assert_eq!(Step::Ping.check(b"+PONG\r\n"), Ok(()));
+        for reply in [&b"-LOADING Redis is loading the dataset in memory\r\n"[..], b"+OK\r\n", b"-NOAUTH x\r\n"] {
+            assert_eq!(Step::Ping.check(reply), Err(Refusal::Server));
+        }
+        assert_eq!(Step::Hello(Protocol::Resp2).check(b"-ERR unknown command\r\n"), Ok(()));
+        assert_eq!(Step::Hello(Protocol::Resp2).check(b"-NOAUTH x\r\n"), Err(Refusal::Server));
+        assert_eq!(Step::Hello(Protocol::Resp3).check(b"-ERR unknown command\r\n"), Err(Refusal::Profile));
+        assert_eq!(Step::Select(99).check(b"-ERR DB index is out of range\r\n"), Err(Refusal::Profile));
+    }
+}

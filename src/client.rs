@@ -1,0 +1,222 @@
+//! What a client may do next: its session, what it waits for, and whether it is listened to.
+//!
+//! A client's session is virtual. It lives here, for as long as the connection, and never on a backend: whichever
+//! backend serves a request is one whose profile is the client's.
+//!
+//! ```text
+//!          ┌────────── Open ◄───────────┐
+//!   too much unread, or outstanding     │ less again, or room in the pool, or the upload is whole
+//!          ├──► Paused ─────────────────┤
+//!   no backend can take the request     │
+//!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
+//!   a large request, on its way         │      any ──► Closed: to be reaped at the end of the turn
+//!          └──► Uploading ──────────────┘
+//! ```
+//!
+//! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
+//! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
+//! the line of the same backend; while `Parked` or `Paused`, what it sent behind lies in `kept`.
+
+use crate::buffer::Queue;
+use crate::request::{ClientLine, RequestId};
+use crate::resp::RequestFramer;
+use crate::slots::Id;
+use crate::timer::{Alarm, Millis};
+
+/// The version of the protocol in which replies are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Protocol {
+    /// RESP2, with which every connection begins.
+    #[default]
+    Resp2,
+    /// RESP3, after `HELLO 3`.
+    Resp3,
+}
+
+/// What a backend's session is set to, and what a client needs it to be set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Profile {
+    /// The number of the selected database.
+    pub database: u32,
+    /// The version of the protocol.
+    pub protocol: Protocol,
+}
+
+/// What a client has told about itself; all of it lives as long as the connection.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// Database and protocol.
+    pub profile: Profile,
+    /// The name that it gave itself with `CLIENT SETNAME` or `HELLO … SETNAME`; empty for none.
+    pub name: Box<str>,
+    /// Its library, as told by `CLIENT SETINFO LIB-NAME`; empty for none.
+    pub library: Box<str>,
+    /// Its library's version, as told by `CLIENT SETINFO LIB-VER`; empty for none.
+    pub library_version: Box<str>,
+}
+
+/// Whether a client is listened to, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It may send the next request.
+    Open,
+    /// It must take some replies first.
+    Paused,
+    /// Its next request waits until a backend of this server can take it, or until this point in time.
+    Parked {
+        /// Index of the server.
+        server: u16,
+        /// When the wait is given up.
+        deadline: Millis,
+    },
+    /// A large request is passed on as it arrives: to this backend, or to nobody when that one is lost.
+    Uploading {
+        /// The backend that takes it; [`Id::NONE`] when the rest is thrown away.
+        backend: Id,
+        /// The request.
+        request: RequestId,
+    },
+    /// Nothing more is read; what is outstanding is answered, then the connection is closed.
+    Leaving,
+    /// Closed; the slot is reaped at the end of the turn.
+    Closed,
+}
+
+/// The outstanding requests of a client at one server.
+#[derive(Debug, Clone, Copy)]
+pub struct Lane {
+    /// The backend in whose line all of them stand.
+    pub backend: Id,
+    /// How many they are; never 0.
+    pub count: u32,
+    /// Index of the server.
+    pub server: u16,
+}
+
+/// What a client has sent and rmux has not dealt with: the start of a request, or requests that must wait.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The bytes, from the start of a request on.
+    pub bytes: Vec<u8>,
+    /// How far they are understood.
+    pub framer: RequestFramer,
+}
+
+/// A connection that talks to us.
+#[derive(Debug)]
+pub struct Client {
+    /// What it has told about itself.
+    pub session: Session,
+    /// Replies on their way to it.
+    pub replies: Queue,
+    /// Its outstanding requests, in the order in which it sent them.
+    pub line: ClientLine,
+    /// The same, counted by server.
+    pub lanes: Vec<Lane>,
+    /// What it sent that is not dealt with.
+    pub kept: Option<Box<Kept>>,
+    /// Whether it is listened to.
+    pub flow: Flow,
+    /// Its entry in the timer wheel.
+    pub alarm: Alarm,
+    /// When it last sent something, or was last owed nothing.
+    pub heard_at: Millis,
+    /// When it last took some of its replies, or had none to take.
+    pub took_at: Millis,
+    /// When it connected.
+    pub since: Millis,
+    /// A backend that is not read until this client has taken some replies; [`Id::NONE`] for none.
+    pub holds_back: Id,
+    /// True while it stands in the list of those who have something to send.
+    pub is_dirty: bool,
+    /// True while its socket takes nothing.
+    pub is_blocked: bool,
+    /// True once it said that nothing more will come.
+    pub is_ended: bool,
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(now: Millis) -> Client {
+        Client {
+            session: Session::default(),
+            replies: Queue::new(),
+            line: ClientLine::default(),
+            lanes: Vec::new(),
+            kept: None,
+            flow: Flow::Open,
+            alarm: Alarm::default(),
+            heard_at: now,
+            took_at: now,
+            since: now,
+            holds_back: Id::NONE,
+            is_dirty: false,
+            is_blocked: false,
+            is_ended: false,
+        }
+    }
+
+    /// True exactly when nothing is owed to it: no reply outstanding, none on its way.
+    pub fn is_quiet(&self) -> bool {
+        self.line.is_empty() && self.replies.unsent() == 0
+    }
+
+    /// True exactly when bytes that it sends can be dealt with.
+    pub fn is_listened_to(&self) -> bool {
+        matches!(self.flow, Flow::Open | Flow::Uploading { .. }) && !self.is_ended
+    }
+
+    /// Its outstanding requests at `server`.
+    #[inline]
+    pub fn lane(&self, server: u16) -> Option<Lane> {
+        self.lanes.iter().find(|lane| lane.server == server).copied()
+    }
+
+    /// One more request stands in the line of `backend`, which is one of `server`.
+    #[inline]
+    pub fn enter_lane(&mut self, server: u16, backend: Id) {
+        match self.lanes.iter_mut().find(|lane| lane.server == server) {
+            Some(lane) => {
+                debug_assert!(lane.backend == backend, "all of a lane stand in one line");
+                lane.count += 1;
+            }
+            None => self.lanes.push(Lane { backend, count: 1, server }),
+        }
+    }
+
+    /// One request has left the line of a backend of `server`.
+    #[inline]
+    pub fn leave_lane(&mut self, server: u16) {
+        let Some(index) = self.lanes.iter().position(|lane| lane.server == server) else {
+            debug_assert!(false, "a request that stood in a backend's line had a lane");
+            return;
+        };
+        self.lanes[index].count -= 1;
+        if self.lanes[index].count == 0 {
+            self.lanes.swap_remove(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_client_is_small() {
+        assert!(size_of::<Client>() <= 256, "{} bytes", size_of::<Client>());
+    }
+
+    #[test]
+    fn lanes_end_with_their_last_request() {
+        let mut client = Client::new(Millis(0));
+        client.enter_lane(3, Id::NONE);
+        client.enter_lane(1, Id::NONE);
+        client.enter_lane(3, Id::NONE);
+        client.leave_lane(3);
+        assert_eq!(client.lane(3).map(|lane| lane.count), Some(1));
+        client.leave_lane(3);
+        assert!(client.lane(3).is_none());
+        assert_eq!(client.lane(1).map(|lane| lane.count), Some(1));
+    }
+}

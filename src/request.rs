@@ -1,0 +1,228 @@
+//! The requests that are outstanding, each in two lines at once: its client's and its backend's.
+//!
+//! A client's line is the order in which its replies must go out; a backend's line is the order in which its server
+//! will answer. Both run through the same [`Request`], so that neither connection owns a queue of its own, and a reply
+//! finds its client in one step:
+//!
+//! ```text
+//!   client 7   ─► [GET a] ─► [GET b] ─► [PING]            first to last, as the client asked
+//!                    │          │          └ Ready: answered here, waits for its place
+//!   backend 1  ─► [GET x] ─► [GET a]                       first to last, as the server will answer
+//!   backend 2  ─► [GET b]
+//! ```
+//!
+//! A request of a client that is gone stays in its backend's line with nobody waiting ([`Id::NONE`]), so that its reply
+//! is counted and dropped. Knows no bytes and no sockets. Who unlinks a request from its last line removes it.
+
+use slab::Slab;
+
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// The name of one outstanding request; reused as soon as it is removed.
+pub type RequestId = u32;
+
+const NIL: RequestId = RequestId::MAX;
+
+/// Where the reply of a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// No byte of it has arrived.
+    Waiting,
+    /// It is arriving, and is passed on as it does.
+    Arriving,
+    /// It came before its turn and lies in the early queue of this number.
+    Early(u32),
+}
+
+/// One outstanding request.
+#[derive(Debug)]
+pub struct Request {
+    /// Who waits for the reply; [`Id::NONE`] when nobody does.
+    pub client: Id,
+    /// When its time is over; a point on the proxy's clock.
+    pub deadline: Millis,
+    /// Its length in its backend's queue, in bytes.
+    pub len: u32,
+    /// The hash of its first key, with which it can be routed again.
+    pub hash: u32,
+    /// Where its reply stands.
+    pub place: Place,
+    /// True exactly when running it a second time does no harm.
+    pub is_read: bool,
+    /// How many backends it was given to, and lost with.
+    pub losses: u8,
+    next: [RequestId; 2],
+}
+
+impl Request {
+    /// A request that waits for its reply and stands in no line yet.
+    pub fn new(client: Id, deadline: Millis, len: u32, hash: u32, is_read: bool) -> Request {
+        Request { client, deadline, len, hash, place: Place::Waiting, is_read, losses: 0, next: [NIL; 2] }
+    }
+}
+
+/// All outstanding requests of a proxy.
+pub type Requests = Slab<Request>;
+
+/// A line of requests, in order. `LINK` says which of the two lines of a request this is.
+#[derive(Debug)]
+pub struct Line<const LINK: usize> {
+    first: RequestId,
+    last: RequestId,
+    len: u32,
+}
+
+/// The order in which a client's replies go out.
+pub type ClientLine = Line<0>;
+/// The order in which a backend's replies come in.
+pub type BackendLine = Line<1>;
+
+impl<const LINK: usize> Default for Line<LINK> {
+    fn default() -> Self {
+        Line { first: NIL, last: NIL, len: 0 }
+    }
+}
+
+impl<const LINK: usize> Line<LINK> {
+    /// How many requests stand in line.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// True exactly when nobody stands in line.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Who is next.
+    #[inline]
+    pub fn first(&self) -> Option<RequestId> {
+        (self.first != NIL).then_some(self.first)
+    }
+
+    /// Who came last.
+    pub fn last(&self) -> Option<RequestId> {
+        (self.last != NIL).then_some(self.last)
+    }
+
+    /// Puts `id` at the end.
+    #[inline]
+    pub fn push(&mut self, requests: &mut Requests, id: RequestId) {
+        requests[id as usize].next[LINK] = NIL;
+        if self.last == NIL {
+            self.first = id;
+        } else {
+            requests[self.last as usize].next[LINK] = id;
+        }
+        self.last = id;
+        self.len += 1;
+    }
+
+    /// Takes the first one out of the line; the request itself stays.
+    #[inline]
+    pub fn pop(&mut self, requests: &Requests) -> Option<RequestId> {
+        let id = self.first()?;
+        self.first = requests[id as usize].next[LINK];
+        if self.first == NIL {
+            self.last = NIL;
+        }
+        self.len -= 1;
+        Some(id)
+    }
+
+    /// Takes the last one out of the line; the request itself stays. Walks the whole line.
+    pub fn pop_last(&mut self, requests: &mut Requests) -> Option<RequestId> {
+        let id = self.last()?;
+        let before = self.iter(requests).take_while(|&other| other != id).last();
+        match before {
+            None => *self = Line::default(),
+            Some(before) => {
+                requests[before as usize].next[LINK] = NIL;
+                self.last = before;
+                self.len -= 1;
+            }
+        }
+        Some(id)
+    }
+
+    /// Puts `new` into the place of `old`, which leaves the line.
+    pub fn replace(&mut self, requests: &mut Requests, old: RequestId, new: RequestId) {
+        let before = self.iter(requests).take_while(|&other| other != old).last();
+        requests[new as usize].next[LINK] = requests[old as usize].next[LINK];
+        match before {
+            None => self.first = new,
+            Some(before) => requests[before as usize].next[LINK] = new,
+        }
+        if self.last == old {
+            self.last = new;
+        }
+    }
+
+    /// From the first to the last.
+    pub fn iter<'a>(&self, requests: &'a Requests) -> impl Iterator<Item = RequestId> + use<'a, LINK> {
+        let mut next = self.first;
+        std::iter::from_fn(move || {
+            let id = (next != NIL).then_some(next)?;
+            next = requests[id as usize].next[LINK];
+            Some(id)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(requests: &mut Requests) -> RequestId {
+        requests.insert(Request::new(Id::NONE, Millis(0), 0, 0, false)) as RequestId
+    }
+
+    #[test]
+    fn a_request_stands_in_two_lines_at_once() {
+        let mut requests = Requests::new();
+        let (a, b, c) = (request(&mut requests), request(&mut requests), request(&mut requests));
+        let (mut client, mut backend) = (ClientLine::default(), BackendLine::default());
+        for id in [a, b, c] {
+            client.push(&mut requests, id);
+        }
+        for id in [c, a] {
+            backend.push(&mut requests, id);
+        }
+        assert_eq!(client.iter(&requests).collect::<Vec<_>>(), [a, b, c]);
+        assert_eq!(backend.iter(&requests).collect::<Vec<_>>(), [c, a]);
+        assert_eq!(backend.pop(&requests), Some(c));
+        assert_eq!(client.pop(&requests), Some(a));
+        assert_eq!((client.len(), backend.len()), (2, 1));
+        assert_eq!(backend.pop(&requests), Some(a));
+        assert_eq!(backend.pop(&requests), None);
+        assert!(backend.is_empty());
+    }
+
+    #[test]
+    fn lines_can_be_mended_in_the_middle_and_at_both_ends() {
+        let mut requests = Requests::new();
+        let ids: Vec<_> = (0..4).map(|_| request(&mut requests)).collect();
+        let mut line = BackendLine::default();
+        for &id in &ids[..3] {
+            line.push(&mut requests, id);
+        }
+        for (old, expected) in [(ids[0], [3, 1, 2]), (ids[1], [0, 3, 2]), (ids[2], [0, 1, 3])] {
+            line.replace(&mut requests, old, ids[3]);
+            let expected: Vec<_> = expected.iter().map(|&i: &usize| ids[i]).collect();
+            assert_eq!(line.iter(&requests).collect::<Vec<_>>(), expected);
+            assert_eq!(line.last(), expected.last().copied());
+            line.replace(&mut requests, ids[3], old);
+        }
+        assert_eq!(line.pop_last(&mut requests), Some(ids[2]));
+        assert_eq!(line.pop_last(&mut requests), Some(ids[1]));
+        line.push(&mut requests, ids[3]);
+        assert_eq!(line.iter(&requests).collect::<Vec<_>>(), [ids[0], ids[3]]);
+        assert_eq!(line.pop_last(&mut requests), Some(ids[3]));
+        assert_eq!(line.pop_last(&mut requests), Some(ids[0]));
+        assert_eq!(line.pop_last(&mut requests), None);
+        assert_eq!(line.first(), None);
+    }
+}

@@ -1,0 +1,278 @@
+//! Every vector runs whole, cut at every place, byte by byte, and with other bytes behind it.
+
+use super::*;
+
+const LIMITS: RequestLimits = RequestLimits {
+    args_max: 1024 * 1024,
+    bulk_bytes_max: 512 * 1024 * 1024,
+    inline_bytes_max: INLINE_BYTES_MAX,
+    request_bytes_max: 1 << 30,
+};
+
+type Outcome = Result<(usize, Vec<Vec<u8>>), ProtocolError>;
+
+/// Feeds `bytes` in growing prefixes that end at `cuts`, as a connection would see them.
+fn frame_request(bytes: &[u8], cuts: &[usize]) -> Option<Outcome> {
+    let mut framer = RequestFramer::new();
+    for &cut in cuts {
+        match framer.frame(&bytes[..cut], &LIMITS) {
+            Ok(Frame::Partial) => {}
+            Ok(Frame::Complete(len)) => {
+                assert!(len <= cut);
+                let args = framer.args().iter().map(|arg| arg.of(bytes).to_vec()).collect();
+                return Some(Ok((len, args)));
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    None
+}
+
+fn frame_reply(bytes: &[u8], cuts: &[usize]) -> Option<Result<usize, ProtocolError>> {
+    let mut framer = ReplyFramer::new();
+    for &cut in cuts {
+        match framer.frame(&bytes[..cut]) {
+            Ok(Frame::Partial) => {}
+            Ok(Frame::Complete(len)) => {
+                assert!(len <= cut);
+                return Some(Ok(len));
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    None
+}
+
+/// All the ways to cut `len` bytes that the tests use.
+fn cuttings(len: usize) -> Vec<Vec<usize>> {
+    let mut all = vec![vec![len], (0..=len).collect()];
+    all.extend((0..len).map(|cut| vec![cut, len]));
+    all
+}
+
+#[test]
+fn requests_end_where_they_end_however_they_arrive() {
+    let vectors: &[(&[u8], &[&[u8]])] = &[
+        (b"*1\r\n$4\r\nPING\r\n", &[b"PING"]),
+        (b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n", &[b"GET", b""]),
+        (
+            b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$12\r\n$5\r\n*1\r\n\r\n\r\n\r\n",
+            &[b"SET", b"key", b"$5\r\n*1\r\n\r\n\r\n"],
+        ),
+        (b"*2\r\n$4\r\nECHO\r\n$3\r\n\0\xff\n\r\n", &[b"ECHO", b"\0\xff\n"]),
+        (b"*0\r\n", &[]),
+        (b"*-1\r\n", &[]),
+        (b"*-5\r\n", &[]),
+        (b"PING\r\n", &[]),
+        (b"PING\n", &[]),
+        (b"\r\n", &[]),
+        (b"\n", &[]),
+        (b"set a \"b c\"\r\n", &[]),
+    ];
+    for (bytes, args) in vectors {
+        let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
+        for cuts in cuttings(bytes.len()) {
+            assert_eq!(frame_request(bytes, &cuts), Some(Ok((bytes.len(), args.clone()))), "{bytes:?} {cuts:?}");
+        }
+        for end in 0..bytes.len() {
+            assert_eq!(frame_request(bytes, &[end]), None, "{bytes:?} cut at {end}");
+        }
+        for tail in [&b"*"[..], b"*1\r\n$4\r\nQUIT\r\n", b"\0", b"$"] {
+            let both = [bytes, tail].concat();
+            assert_eq!(frame_request(&both, &[both.len()]), Some(Ok((bytes.len(), args.clone()))));
+        }
+    }
+}
+
+#[test]
+fn broken_requests_get_the_words_of_redis() {
+    let vectors: &[(&[u8], &str)] = &[
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*\r\n", "invalid multibulk length"),
+        (b"*03\r\n", "invalid multibulk length"),
+        (b"*+3\r\n", "invalid multibulk length"),
+        (b"*3 \r\n", "invalid multibulk length"),
+        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*99999999999999999999\r\n", "invalid multibulk length"),
+        (b"*1\r\n:1\r\n", "expected '$', got ':'"),
+        (b"*1\r\nPING\r\n", "expected '$', got 'P'"),
+        (b"*1\r\n\r\n", "expected '$', got ' '"),
+        (b"*1\r\n$-1\r\n", "invalid bulk length"),
+        (b"*1\r\n$x\r\n", "invalid bulk length"),
+        (b"*1\r\n$04\r\n", "invalid bulk length"),
+        (b"*1\r\n$536870913\r\n", "invalid bulk length"),
+        (b"*2\r\n$4\r\nECHO\r\n$1\r\nabc\r\n", "expected CRLF behind an argument"),
+        (b"*1\r\n$1\r\nabc\r\n", "expected CRLF behind an argument"),
+    ];
+    for (bytes, text) in vectors {
+        for cuts in cuttings(bytes.len()) {
+            match frame_request(bytes, &cuts) {
+                Some(Err(error)) => assert_eq!(error.to_string(), format!("Protocol error: {text}"), "{bytes:?}"),
+                other => panic!("{bytes:?} at {cuts:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_without_an_end_are_given_up() {
+    for (start, text) in [
+        (&b""[..], "too big inline request"),
+        (b"*", "too big mbulk count string"),
+        (b"*1\r\n$", "too big bulk count string"),
+    ] {
+        let mut bytes = start.to_vec();
+        bytes.resize(start.len() + INLINE_BYTES_MAX, b'1');
+        assert_eq!(frame_request(&bytes, &[bytes.len()]), None);
+        bytes.push(b'1');
+        match frame_request(&bytes, &[bytes.len()]) {
+            Some(Err(error)) => assert_eq!(error.to_string(), format!("Protocol error: {text}")),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_request_over_the_limit_is_refused_before_it_arrives() {
+    let limits = RequestLimits { request_bytes_max: 1000, ..LIMITS };
+    let mut framer = RequestFramer::new();
+    let error = framer.frame(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n", &limits);
+    assert_eq!(error, Err(ProtocolError::RequestTooBig(1000)));
+}
+
+#[test]
+fn inline_requests_are_split_as_redis_splits_them() {
+    let vectors: &[(&[u8], &[&[u8]])] = &[
+        (b"PING", &[b"PING"]),
+        (b"  set  a\tb \r", &[b"set", b"a", b"b"]),
+        (b"set a \"b c\"", &[b"set", b"a", b"b c"]),
+        (b"set a 'b \\' c'", &[b"set", b"a", b"b ' c"]),
+        (br#"x "\n\r\t\b\a\\\"\q""#, &[b"x", b"\n\r\t\x08\x07\\\"q"]),
+        (br#"x "\x41\xfF\xZZ\x4""#, &[b"x", b"A\xffxZZx4"]),
+        (br"x '\x41\n'", &[b"x", br"\x41\n"]),
+        (br#"x """#, &[b"x", b""]),
+        (br#"fo"ob"'' x"#, &[]),
+        (br#"fo"ob" x"#, &[b"foob", b"x"]),
+        (b"a\0b c", &[b"a"]),
+        (b"a\x0bb \x0bc", &[b"a\x0bb", b"c"]),
+        (b"", &[]),
+        (b" \t ", &[]),
+    ];
+    for (line, args) in vectors {
+        let mut request = Vec::new();
+        let result = split_inline(line, &mut request);
+        if *line == br#"fo"ob"'' x"# {
+            assert_eq!(result, Err(ProtocolError::UnbalancedQuotes));
+            continue;
+        }
+        assert_eq!(result, Ok(args.len()), "{line:?}");
+        if args.is_empty() {
+            assert!(request.is_empty());
+            continue;
+        }
+        let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
+        assert_eq!(frame_request(&request, &[request.len()]), Some(Ok((request.len(), args))), "{line:?}");
+    }
+    for line in [&b"\"abc"[..], b"'abc", b"\"abc\"d", b"'a'b", b"x \"\\", b"x \"\0\"", b"\"a\\\"", b"'a\\'"] {
+        assert_eq!(split_inline(line, &mut Vec::new()), Err(ProtocolError::UnbalancedQuotes), "{line:?}");
+    }
+}
+
+#[test]
+fn replies_end_where_they_end_however_they_arrive() {
+    let vectors: &[&[u8]] = &[
+        b"+OK\r\n",
+        b"+\r\n",
+        b"+a\rb\nc\r\n",
+        b"-ERR no\r\n",
+        b":-12\r\n",
+        b"$-1\r\n",
+        b"$0\r\n\r\n",
+        b"$5\r\nab\r\nc\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"*2\r\n*2\r\n:1\r\n*0\r\n$1\r\nx\r\n",
+        b"*3\r\n$-1\r\n*-1\r\n+OK\r\n",
+        b"_\r\n",
+        b",3.14\r\n",
+        b",inf\r\n",
+        b"#t\r\n",
+        b"(3492890328409238509324850943850943825024385\r\n",
+        b"=15\r\ntxt:Some string\r\n",
+        b"!21\r\nSYNTAX invalid syntax\r\n",
+        b"%2\r\n+a\r\n:1\r\n+b\r\n*1\r\n:2\r\n",
+        b"%0\r\n",
+        b"~2\r\n+a\r\n+b\r\n",
+        b">2\r\n+message\r\n+x\r\n",
+        b"|1\r\n+ttl\r\n:3600\r\n*1\r\n:1\r\n",
+        b"*2\r\n|1\r\n+k\r\n+v\r\n:1\r\n:2\r\n",
+        b"$?\r\n;4\r\nHell\r\n;1\r\no\r\n;0\r\n",
+        b"*?\r\n:1\r\n*2\r\n:2\r\n:3\r\n.\r\n",
+        b"%?\r\n+a\r\n*?\r\n.\r\n.\r\n",
+        b"*2\r\n$?\r\n;1\r\nx\r\n;0\r\n*?\r\n*?\r\n.\r\n:1\r\n.\r\n",
+    ];
+    for bytes in vectors {
+        for cuts in cuttings(bytes.len()) {
+            assert_eq!(frame_reply(bytes, &cuts), Some(Ok(bytes.len())), "{bytes:?} {cuts:?}");
+        }
+        for end in 0..bytes.len() {
+            assert_eq!(frame_reply(bytes, &[end]), None, "{bytes:?} cut at {end}");
+        }
+        for tail in [&b"*"[..], b"+OK\r\n", b"\0", b"garbage"] {
+            let both = [bytes, tail].concat();
+            assert_eq!(frame_reply(&both, &[both.len()]), Some(Ok(bytes.len())), "{bytes:?}");
+        }
+    }
+}
+
+#[test]
+fn broken_replies_are_errors_and_never_panics() {
+    for bytes in
+        [&b"hello\r\n"[..], b"\r\n", b"$x\r\n", b"$-2\r\n", b"*-3\r\n", b"*99999999999999999\r\n", b";1\r\n", b".\r\n"]
+    {
+        assert!(matches!(frame_reply(bytes, &[bytes.len()]), Some(Err(_))), "{bytes:?}");
+    }
+}
+
+/// A body that is passed on piece by piece, as a large value is, with the framer rebased after each piece.
+#[test]
+fn frames_can_be_passed_on_in_pieces() {
+    let body = vec![b'v'; 1000];
+    let request = [&b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n"[..], &body, b"\r\n$4\r\nKEEP\r\n"].concat();
+    let reply = [&b"*2\r\n$1000\r\n"[..], &body, b"\r\n*1\r\n:1\r\n"].concat();
+    for piece in 1..300 {
+        let mut framer = RequestFramer::new();
+        let (mut from, mut given, mut done) = (0, 0, false);
+        while !done {
+            given = (given + piece).min(request.len());
+            let slice = &request[from..given];
+            match framer.frame(slice, &LIMITS).expect("the request is whole and right") {
+                Frame::Complete(len) => {
+                    assert_eq!(from + len, request.len());
+                    done = true;
+                }
+                Frame::Partial => {
+                    let n = framer.at().min(slice.len());
+                    framer.rebase(n);
+                    from += n;
+                    if !framer.is_multibulk() {
+                        assert_eq!(n, 0);
+                    }
+                }
+            }
+        }
+        let mut framer = ReplyFramer::new();
+        let (mut from, mut given) = (0, 0);
+        loop {
+            given = (given + piece).min(reply.len());
+            let slice = &reply[from..given];
+            if let Frame::Complete(len) = framer.frame(slice).expect("the reply is whole and right") {
+                assert_eq!(from + len, reply.len());
+                break;
+            }
+            let n = framer.at().min(slice.len());
+            framer.rebase(n);
+            from += n;
+        }
+    }
+}
