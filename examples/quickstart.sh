@@ -61,7 +61,9 @@ wait_for() {
     tries=0
     until "$@" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ "$tries" -lt 500 ] || give_up "Waited in vain for $what. What rmux wrote:" "$(cat "$dir/rmux.log")"
+        if [ "$tries" -eq 500 ] || { [ -n "$rmux_pid" ] && ! kill -0 "$rmux_pid" 2>/dev/null; }; then
+            give_up "Waited in vain for $what. What rmux wrote:" "$(cat "$dir/rmux.log")"
+        fi
         sleep 0.02
     done
 }

@@ -65,11 +65,7 @@ fn a_socket_that_somebody_serves_is_an_error() {
     let (code, output) = refuse_on(&socket);
     assert_eq!(code, Some(1), "{output}");
     assert!(output.contains(&socket.display().to_string()), "{output}");
-    assert_eq!(
-        first.client().line("PING"),
-        "+PONG\r\n",
-        "the first one goes on"
-    );
+    assert_eq!(first.client().line("PING"), "+PONG\r\n", "the first one goes on");
     // A listener that is no rmux, and does not accept, counts as well.
     let other = scratch.join("other.sock");
     let _listener = UnixListener::bind(&other).expect("the folder can be written");
@@ -85,29 +81,16 @@ fn a_file_that_is_no_socket_is_an_error_and_stays() {
     let (code, output) = refuse_on(&file);
     assert_eq!(code, Some(1), "{output}");
     assert!(output.contains(&file.display().to_string()), "{output}");
-    assert_eq!(
-        fs::read_to_string(&file).expect("it is still there"),
-        "data"
-    );
+    assert_eq!(fs::read_to_string(&file).expect("it is still there"), "data");
     assert_eq!(refuse_on(scratch.path()).0, Some(1), "a folder");
-    assert_eq!(
-        refuse_on(&scratch.join("no/such/folder/rmux.sock")).0,
-        Some(1)
-    );
+    assert_eq!(refuse_on(&scratch.join("no/such/folder/rmux.sock")).0, Some(1));
 }
 
 #[test]
 fn a_port_that_is_taken_is_an_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = taken
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port();
-    let flags = [
-        "-host=127.0.0.1",
-        &format!("-port={port}"),
-        "-tcpConnections=127.0.0.1:1",
-    ];
+    let port = taken.local_addr().expect("a bound socket has an address").port();
+    let flags = ["-host=127.0.0.1", &format!("-port={port}"), "-tcpConnections=127.0.0.1:1"];
     let ended = run_to_end(&flags);
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     assert!(ended.output.contains(&port.to_string()), "{}", ended.output);
@@ -165,9 +148,7 @@ fn with_outstanding(fake: &FakeServer) -> (Rmux, Client) {
     let rmux = Rmux::start(Kind::Unix, &[&connections, "-remoteReadTimeout=15000"]);
     let mut client = rmux.client();
     client.send(&encode(&["GET", "slow"]));
-    wait_until("the request to arrive", PATIENCE, || {
-        fake.seen("GET slow") == 1
-    });
+    wait_until("the request to arrive", PATIENCE, || fake.seen("GET slow") == 1);
     (rmux, client)
 }
 
@@ -178,17 +159,10 @@ fn term_and_int_finish_what_is_outstanding() {
         let (mut rmux, mut client) = with_outstanding(&fake);
         let mut idle = rmux.client();
         assert_eq!(idle.line("PING"), "+PONG\r\n");
-        let Address::Unix(socket) = rmux.address().clone() else {
-            panic!("it listens on a Unix socket")
-        };
+        let Address::Unix(socket) = rmux.address().clone() else { panic!("it listens on a Unix socket") };
         rmux.signal(signal);
-        wait_until("the listener to close", PATIENCE, || {
-            rmux.address().connect().is_err()
-        });
-        assert!(
-            rmux.is_running(),
-            "{signal}: it waits for what is outstanding"
-        );
+        wait_until("the listener to close", PATIENCE, || rmux.address().connect().is_err());
+        assert!(rmux.is_running(), "{signal}: it waits for what is outstanding");
         fake.gate().open();
         assert_eq!(show(&client.reply()), show(&value_of("slow")), "{signal}");
         client.expect_closed();
@@ -213,9 +187,7 @@ fn a_pipeline_is_finished_before_the_end() {
     // The last one has been read when a client that spoke later has its answer.
     assert_eq!(rmux.client().line("PING"), "+PONG\r\n");
     rmux.signal("TERM");
-    wait_until("the listener to close", PATIENCE, || {
-        rmux.address().connect().is_err()
-    });
+    wait_until("the listener to close", PATIENCE, || rmux.address().connect().is_err());
     fake.gate().open();
     assert_eq!(show(&client.rest()), show(&value_of("slow")));
     assert_eq!(show(&other.rest()), show(&wanted));
@@ -231,14 +203,8 @@ fn the_grace_ends() {
     let status = rmux.wait_for_end(PATIENCE);
     assert_eq!(status.code(), Some(0), "{status}");
     let elapsed = start.elapsed();
-    assert!(
-        elapsed > Duration::from_millis(4_800),
-        "the grace is 5 s, it ended after {elapsed:?}"
-    );
-    assert!(
-        elapsed < Duration::from_secs(10),
-        "the grace is 5 s, it ended after {elapsed:?}"
-    );
+    assert!(elapsed > Duration::from_millis(4_800), "the grace is 5 s, it ended after {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(10), "the grace is 5 s, it ended after {elapsed:?}");
 }
 
 #[test]
@@ -248,17 +214,11 @@ fn a_second_signal_ends_it_at_once() {
         let (mut rmux, _client) = with_outstanding(&fake);
         let start = Instant::now();
         rmux.signal(signals[0]);
-        wait_until("the listener to close", PATIENCE, || {
-            rmux.address().connect().is_err()
-        });
+        wait_until("the listener to close", PATIENCE, || rmux.address().connect().is_err());
         assert!(rmux.is_running());
         rmux.signal(signals[1]);
         rmux.wait_for_end(PATIENCE);
-        assert!(
-            start.elapsed() < Duration::from_secs(4),
-            "{signals:?}: {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(4), "{signals:?}: {:?}", start.elapsed());
     }
 }
 
@@ -273,11 +233,7 @@ fn without_work_it_ends_at_once() {
     let start = Instant::now();
     rmux.signal("TERM");
     assert_eq!(rmux.wait_for_end(PATIENCE).code(), Some(0));
-    assert!(
-        start.elapsed() < Duration::from_secs(3),
-        "nothing was outstanding: {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(3), "nothing was outstanding: {:?}", start.elapsed());
     for client in &mut clients {
         client.expect_closed();
     }
@@ -300,44 +256,29 @@ fn start_and_end_are_logged_once() {
     for _ in 0..50 {
         assert_eq!(rmux.client().line("SET k v"), "+OK\r\n");
     }
-    let Address::Tcp(port) = *rmux.address() else {
-        panic!("it listens on TCP")
-    };
+    let Address::Tcp(port) = *rmux.address() else { panic!("it listens on TCP") };
     let log = rmux.log();
     assert!(log.contains(&port.to_string()), "where it listens: {log}");
     let lines_before = log.lines().count();
-    assert!(
-        (1..=6).contains(&lines_before),
-        "a line per event, and clients are none: {log}"
-    );
+    assert!((1..=6).contains(&lines_before), "a line per event, and clients are none: {log}");
     rmux.signal("TERM");
     rmux.wait_for_end(PATIENCE);
     let lines_of_end = rmux.log().lines().count() - lines_before;
-    assert!(
-        (1..=3).contains(&lines_of_end),
-        "the end is logged: {}",
-        rmux.log()
-    );
+    assert!((1..=3).contains(&lines_of_end), "the end is logged: {}", rmux.log());
 }
 
 #[test]
 fn a_server_that_is_down_is_logged_once() {
     // Takes every connection and drops it at once: each probe fails, and can be counted.
     let fake = FakeServer::start(|_| {});
-    let Address::Tcp(port) = fake.address() else {
-        panic!("a fake listens on TCP")
-    };
+    let Address::Tcp(port) = fake.address() else { panic!("a fake listens on TCP") };
     let connections = connections_flag(&[fake.address()]);
     let rmux = Rmux::start(Kind::Unix, &[&connections]);
     let mut client = rmux.client();
-    wait_until("rmux to notice", PATIENCE, || {
-        client.line("GET k") == "-ERR Connection down\r\n"
-    });
+    wait_until("rmux to notice", PATIENCE, || client.line("GET k") == "-ERR Connection down\r\n");
     let down_lines = || {
         let log = rmux.log();
-        log.lines()
-            .filter(|line| line.contains(&port.to_string()) && line.contains("down"))
-            .count()
+        log.lines().filter(|line| line.contains(&port.to_string()) && line.contains("down")).count()
     };
     let lines = rmux.log().lines().count();
     assert!((1..=2).contains(&down_lines()), "{}", rmux.log());
@@ -346,42 +287,29 @@ fn a_server_that_is_down_is_logged_once() {
         assert!(client.line("GET k").starts_with("-ERR "));
         fake.accepted() >= probes + 4
     });
-    assert_eq!(
-        rmux.log().lines().count(),
-        lines,
-        "nothing new happened: {}",
-        rmux.log()
-    );
+    assert_eq!(rmux.log().lines().count(), lines, "nothing new happened: {}", rmux.log());
 }
 
 #[test]
 fn going_down_and_coming_back_are_a_line_each() {
     let mut server = RedisServer::start();
     let rmux = Rmux::in_front_of(Kind::Tcp, &[&server], &[]);
-    let Address::Tcp(port) = server.address(Kind::Tcp) else {
-        panic!("a TCP address was asked for")
-    };
+    let Address::Tcp(port) = server.address(Kind::Tcp) else { panic!("a TCP address was asked for") };
     let mut client = rmux.client();
     assert_eq!(client.line("SET k v"), "+OK\r\n");
     let lines_of_server = || {
         let log = rmux.log();
-        log.lines()
-            .filter(|line| line.contains(&port.to_string()))
-            .count()
+        log.lines().filter(|line| line.contains(&port.to_string())).count()
     };
     for round in 0..3 {
         let before = lines_of_server();
         server.kill();
-        wait_until("rmux to notice", PATIENCE, || {
-            client.line("GET k") == "-ERR Connection down\r\n"
-        });
+        wait_until("rmux to notice", PATIENCE, || client.line("GET k") == "-ERR Connection down\r\n");
         for _ in 0..200 {
             client.line("GET k");
         }
         server.revive();
-        wait_until("the server to be back", PATIENCE, || {
-            client.line("GET k") == "$-1\r\n"
-        });
+        wait_until("the server to be back", PATIENCE, || client.line("GET k") == "$-1\r\n");
         let lines = lines_of_server() - before;
         assert_eq!(lines, 2, "round {round}: {}", rmux.log());
     }
@@ -394,37 +322,22 @@ fn several_pools_from_one_file() {
     let sockets = [scratch.join("one.sock"), scratch.join("two.sock")];
     let pool = |index: usize| {
         let connection = servers[index].address(Kind::Unix).flag_value();
-        format!(
-            r#"{{"socket": "{}", "unixConnections": ["{connection}"]}}"#,
-            sockets[index].display()
-        )
+        format!(r#"{{"socket": "{}", "unixConnections": ["{connection}"]}}"#, sockets[index].display())
     };
     let file = scratch.join("rmux.json");
     fs::write(&file, format!("[{}, {}]", pool(0), pool(1))).expect("the folder can be written");
     let config = format!("-config={}", file.display());
-    let mut rmux = Rmux::start_at(
-        Address::Unix(sockets[0].clone()),
-        Scratch::new(),
-        &[&config],
-    );
-    let mut clients = sockets
-        .clone()
-        .map(|socket| Client::connect(&Address::Unix(socket)));
+    let mut rmux = Rmux::start_at(Address::Unix(sockets[0].clone()), Scratch::new(), &[&config]);
+    let mut clients = sockets.clone().map(|socket| Client::connect(&Address::Unix(socket)));
     for (name, client) in ["one", "two"].iter().zip(&mut clients) {
         assert_eq!(client.line(&format!("SET name {name}")), "+OK\r\n");
     }
     for (name, server) in ["one", "two"].iter().zip(&servers) {
-        assert_eq!(
-            server.client().line("GET name"),
-            format!("$3\r\n{name}\r\n")
-        );
+        assert_eq!(server.client().line("GET name"), format!("$3\r\n{name}\r\n"));
     }
     rmux.signal("TERM");
     assert_eq!(rmux.wait_for_end(PATIENCE).code(), Some(0));
-    assert!(
-        sockets.iter().all(|socket| !socket.exists()),
-        "every socket file goes at exit"
-    );
+    assert!(sockets.iter().all(|socket| !socket.exists()), "every socket file goes at exit");
 }
 
 #[test]
@@ -439,10 +352,7 @@ fn several_reactors_share_the_listener() {
         }
         for (number, client) in clients.iter_mut().enumerate() {
             let text = number.to_string();
-            assert_eq!(
-                client.line(&format!("GET k{number}")),
-                format!("${}\r\n{text}\r\n", text.len())
-            );
+            assert_eq!(client.line(&format!("GET k{number}")), format!("${}\r\n{text}\r\n", text.len()));
         }
     }
 }
@@ -450,15 +360,11 @@ fn several_reactors_share_the_listener() {
 #[test]
 fn a_host_name_is_looked_up() {
     let server = RedisServer::start();
-    let Address::Tcp(port) = server.address(Kind::Tcp) else {
-        panic!("a TCP address was asked for")
-    };
+    let Address::Tcp(port) = server.address(Kind::Tcp) else { panic!("a TCP address was asked for") };
     // localhost may be [::1] first, where nobody listens: all its addresses are tried.
     let rmux = Rmux::start(Kind::Unix, &[&format!("-tcpConnections=localhost:{port}")]);
     let mut client = rmux.client();
-    wait_until("the name to be found", PATIENCE, || {
-        client.line("SET k v") == "+OK\r\n"
-    });
+    wait_until("the name to be found", PATIENCE, || client.line("SET k v") == "+OK\r\n");
 }
 
 #[test]
@@ -468,10 +374,6 @@ fn memory_at_rest_is_small() {
     assert_eq!(rmux.client().line("SET k v"), "+OK\r\n");
     let kb = support::memory_kb(rmux.process_id(), "VmRSS");
     // The figure of the release build is 4 MB; a debug build's pages are more.
-    let most = if cfg!(debug_assertions) {
-        16 * 1024
-    } else {
-        4 * 1024
-    };
+    let most = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 1024 };
     assert!(kb < most, "{kb} kB at rest");
 }

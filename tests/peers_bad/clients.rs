@@ -4,9 +4,7 @@ use crate::support::client::{Client, bulk, encode, show};
 use crate::support::fake::{FakeServer, answer, value_of};
 use crate::support::proxy::Rmux;
 use crate::support::server::RedisServer;
-use crate::support::{
-    Address, Kind, PATIENCE, Stream, cpu_time, memory_kb, sockets_affordable, wait_until,
-};
+use crate::support::{Address, Kind, PATIENCE, Stream, cpu_time, memory_kb, sockets_affordable, wait_until};
 use crate::{expect_own_values, in_front_of};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -30,14 +28,8 @@ fn a_client_that_does_not_read_is_bounded_and_closed() {
         assert!(neighbour.cmd(&["GET", "k"]) == bulk(&value));
         most = most.max(memory_kb(rmux.process_id(), "VmRSS"));
     }
-    assert!(
-        sender.join().expect("the sender does not panic").is_err(),
-        "it was closed before it had sent everything"
-    );
-    assert!(
-        most < 200 * 1024,
-        "rmux held {most} kB for a client that does not read"
-    );
+    assert!(sender.join().expect("the sender does not panic").is_err(), "it was closed before it had sent everything");
+    assert!(most < 200 * 1024, "rmux held {most} kB for a client that does not read");
     let rest = greedy.rest();
     let reply = bulk(&value);
     for (index, got) in rest.chunks(reply.len()).enumerate() {
@@ -62,48 +54,28 @@ fn a_client_that_reads_slowly_gets_everything() {
         assert_eq!(show(&neighbour.cmd(&["ECHO", "hello"])), "$5\r\nhello\r\n");
         assert!(slow.reply() == bulk(&value));
     }
-    sender
-        .join()
-        .expect("the sender does not panic")
-        .expect("everything is taken");
+    sender.join().expect("the sender does not panic").expect("everything is taken");
 }
 
 #[test]
 fn an_idle_client_is_closed_after_the_local_read_timeout() {
     let fake = FakeServer::polite();
     let rmux = in_front_of(&fake, &["-localReadTimeout=200"]);
-    for request in [
-        &b""[..],
-        b"*2\r\n$3\r\nGET\r\n$1",
-        b"GET half a li",
-        b"*1\r\n$100000\r\nxxx",
-    ] {
+    for request in [&b""[..], b"*2\r\n$3\r\nGET\r\n$1", b"GET half a li", b"*1\r\n$100000\r\nxxx"] {
         let mut client = rmux.client();
         let start = Instant::now();
         expect_own_values(&mut client, "client", 1);
         client.send(request);
         client.expect_closed();
         let elapsed = start.elapsed();
-        assert!(
-            elapsed >= Duration::from_millis(195),
-            "{:?}: closed after {elapsed:?} already",
-            show(request)
-        );
-        assert!(
-            elapsed < PATIENCE / 2,
-            "{:?}: closed only after {elapsed:?}",
-            show(request)
-        );
+        assert!(elapsed >= Duration::from_millis(195), "{:?}: closed after {elapsed:?} already", show(request));
+        assert!(elapsed < PATIENCE / 2, "{:?}: closed only after {elapsed:?}", show(request));
     }
     // Without one, nobody is closed: the default is none.
     let rmux = in_front_of(&fake, &[]);
     let mut client = rmux.client();
     client.set_patience(Duration::from_millis(600));
-    assert!(
-        client
-            .try_reply()
-            .is_err_and(|why| matches!(why, crate::support::client::NoReply::Late(_)))
-    );
+    assert!(client.try_reply().is_err_and(|why| matches!(why, crate::support::client::NoReply::Late(_))));
     expect_own_values(&mut client, "client", 1);
 }
 
@@ -118,10 +90,7 @@ fn a_client_that_waits_for_a_reply_is_not_idle() {
             connection.send(&reply);
         }
     });
-    let rmux = in_front_of(
-        &fake,
-        &["-localReadTimeout=200", "-remoteReadTimeout=15000"],
-    );
+    let rmux = in_front_of(&fake, &["-localReadTimeout=200", "-remoteReadTimeout=15000"]);
     let mut waiting = rmux.client();
     waiting.send(&encode(&["GET", "slow"]));
     // Three idle clients, one after the other, are closed in the meantime: 600 ms have passed.
@@ -147,17 +116,8 @@ fn a_client_that_leaves_takes_its_reply_with_it() {
     let rmux = in_front_of(&fake, &["-remoteReadTimeout=15000"]);
     let mut neighbours: Vec<Client> = (0..5).map(|_| rmux.client()).collect();
     let mut leaver = rmux.client();
-    leaver.send(
-        &[
-            encode(&["GET", "slow"]),
-            encode(&["GET", "slow too"]),
-            encode(&["INCR", "n"]),
-        ]
-        .concat(),
-    );
-    wait_until("the slow request to arrive", PATIENCE, || {
-        fake.seen("GET slow") == 1
-    });
+    leaver.send(&[encode(&["GET", "slow"]), encode(&["GET", "slow too"]), encode(&["INCR", "n"])].concat());
+    wait_until("the slow request to arrive", PATIENCE, || fake.seen("GET slow") == 1);
     // They wait behind the slow one, on the same connection.
     for (number, client) in neighbours.iter_mut().enumerate() {
         client.send(&encode(&["GET", &format!("neighbour {number}")]));
@@ -167,10 +127,7 @@ fn a_client_that_leaves_takes_its_reply_with_it() {
     newcomer.send(&encode(&["GET", "newcomer"]));
     fake.gate().open();
     for (number, client) in neighbours.iter_mut().enumerate() {
-        assert_eq!(
-            show(&client.reply()),
-            show(&value_of(&format!("neighbour {number}")))
-        );
+        assert_eq!(show(&client.reply()), show(&value_of(&format!("neighbour {number}"))));
     }
     assert_eq!(show(&newcomer.reply()), show(&value_of("newcomer")));
 }
@@ -193,10 +150,7 @@ fn half_a_request_and_gone() {
         drop(leaver);
         assert_eq!(neighbour.line("EXISTS half"), ":0\r\n");
         assert_eq!(neighbour.line(&format!("SET k {round}")), "+OK\r\n");
-        assert_eq!(
-            show(&neighbour.cmd(&["GET", "k"])),
-            show(&bulk(round.as_bytes()))
-        );
+        assert_eq!(show(&neighbour.cmd(&["GET", "k"])), show(&bulk(round.as_bytes())));
     }
 }
 
@@ -206,13 +160,7 @@ fn a_half_closed_client_gets_its_replies() {
         let server = RedisServer::start();
         let rmux = Rmux::in_front_of(kind, &[&server], &[]);
         let mut client = rmux.client();
-        client.send(
-            &[
-                encode(&["SET", "k", "v"]),
-                encode(&["GET", "k"]).repeat(1_000),
-            ]
-            .concat(),
-        );
+        client.send(&[encode(&["SET", "k", "v"]), encode(&["GET", "k"]).repeat(1_000)].concat());
         client.shutdown_write();
         assert_eq!(show(&client.reply()), "+OK\r\n");
         for _ in 0..1_000 {
@@ -232,9 +180,7 @@ fn a_half_closed_client_gets_its_replies() {
     let mut client = rmux.client();
     client.send(&encode(&["GET", "slow"]));
     client.shutdown_write();
-    wait_until("the request to arrive", PATIENCE, || {
-        fake.seen("GET slow") == 1
-    });
+    wait_until("the request to arrive", PATIENCE, || fake.seen("GET slow") == 1);
     assert_eq!(rmux.client().line("PING"), "+PONG\r\n");
     fake.gate().open();
     assert_eq!(show(&client.reply()), show(&value_of("slow")));
@@ -246,13 +192,7 @@ fn half_a_request_and_half_closed() {
     let fake = FakeServer::polite();
     let rmux = in_front_of(&fake, &[]);
     let mut client = rmux.client();
-    client.send(
-        &[
-            encode(&["GET", "a"]),
-            b"*2\r\n$3\r\nGET\r\n$5\r\nhal".to_vec(),
-        ]
-        .concat(),
-    );
+    client.send(&[encode(&["GET", "a"]), b"*2\r\n$3\r\nGET\r\n$5\r\nhal".to_vec()].concat());
     client.shutdown_write();
     assert_eq!(show(&client.rest()), show(&value_of("a")));
 }
@@ -280,25 +220,18 @@ fn resets_harm_nobody() {
     let server = RedisServer::start();
     let rmux = Rmux::in_front_of(Kind::Tcp, &[&server], &[]);
     let mut neighbour = rmux.client();
-    let Address::Tcp(port) = *rmux.address() else {
-        panic!("it listens on TCP")
-    };
+    let Address::Tcp(port) = *rmux.address() else { panic!("it listens on TCP") };
     for round in 0..100 {
         let stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("rmux listens");
         let socket = socket2::Socket::from(stream);
         // Closing then sends a reset, and what was not sent yet is dropped.
-        socket
-            .set_linger(Some(Duration::ZERO))
-            .expect("the socket is open");
+        socket.set_linger(Some(Duration::ZERO)).expect("the socket is open");
         let mut client = Client::over(Stream::Tcp(socket.into()));
         client.send(&encode(&["GET", "nothing"]).repeat(round));
         drop(client);
         let value = round.to_string();
         assert_eq!(neighbour.line(&format!("SET k {value}")), "+OK\r\n");
-        assert_eq!(
-            show(&neighbour.cmd(&["GET", "k"])),
-            show(&bulk(value.as_bytes()))
-        );
+        assert_eq!(show(&neighbour.cmd(&["GET", "k"])), show(&bulk(value.as_bytes())));
     }
     assert!((1..=2).contains(&server.clients_connected()));
 }
@@ -307,9 +240,7 @@ fn resets_harm_nobody() {
 fn thousands_that_connect_at_the_same_moment_all_get_in() {
     let fake = FakeServer::polite();
     let rmux = in_front_of(&fake, &[]);
-    let Address::Unix(path) = rmux.address() else {
-        panic!("it listens on a Unix socket")
-    };
+    let Address::Unix(path) = rmux.address() else { panic!("it listens on a Unix socket") };
     let backlog_max = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
         .ok()
         .and_then(|text| text.trim().parse::<usize>().ok())
@@ -320,8 +251,8 @@ fn thousands_that_connect_at_the_same_moment_all_get_in() {
     let address = socket2::SockAddr::unix(path).expect("a short path");
     let mut waiting = Vec::new();
     for number in 0..count {
-        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)
-            .expect("a descriptor is free");
+        let socket =
+            socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a descriptor is free");
         // As PHP connects: what cannot be queued fails at once with EAGAIN.
         socket.set_nonblocking(true).expect("a fresh socket");
         if let Err(error) = socket.connect(&address) {
@@ -359,11 +290,7 @@ fn out_of_descriptors_is_no_disaster() {
     let answered_at_once = last.try_reply().is_ok();
     if !answered_at_once {
         let busy = cpu_time(rmux.process_id()) - cpu_before;
-        assert!(
-            busy * 3 < start.elapsed(),
-            "rmux was busy for {busy:?} of {:?}, doing nothing",
-            start.elapsed()
-        );
+        assert!(busy * 3 < start.elapsed(), "rmux was busy for {busy:?} of {:?}, doing nothing", start.elapsed());
     }
     expect_own_values(&mut first, "still there", 20);
     // Room for the last one, when others leave.
@@ -385,9 +312,7 @@ fn noise_harms_nobody() {
     for round in 0..200 {
         let mut noise = vec![b'*', b'$', b'\r', b'\n'][round % 4..].to_vec();
         for _ in 0..round * 50 {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             noise.push((seed >> 56) as u8);
         }
         let mut client = rmux.client();

@@ -47,31 +47,18 @@ fn the_fakes_do_what_they_say() {
     assert_eq!(client.line("PING"), "+PONG\r\n");
     assert!(client.line("HELLO 3").starts_with("%2\r\n"));
     expect_own_values(&mut client, "direct", 3);
-    assert_eq!(
-        (fake.accepted(), fake.finished(), fake.seen("GET direct:1")),
-        (1, 0, 1)
-    );
+    assert_eq!((fake.accepted(), fake.finished(), fake.seen("GET direct:1")), (1, 0, 1));
     fake.cut();
     client.expect_closed();
     wait_until("the script to end", PATIENCE, || fake.finished() == 1);
 
-    let Address::Tcp(port) = BlackHole::dig().address() else {
-        panic!("a black hole is a TCP port")
-    };
+    let Address::Tcp(port) = BlackHole::dig().address() else { panic!("a black hole is a TCP port") };
     let hole = BlackHole::dig();
-    let Address::Tcp(open) = hole.address() else {
-        panic!("a black hole is a TCP port")
-    };
+    let Address::Tcp(open) = hole.address() else { panic!("a black hole is a TCP port") };
     let connect = |port: u16| {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
         std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).map(drop)
     };
-    assert_eq!(
-        connect(open).map_err(|error| error.kind()),
-        Err(std::io::ErrorKind::TimedOut)
-    );
-    assert_eq!(
-        connect(port).map_err(|error| error.kind()),
-        Err(std::io::ErrorKind::ConnectionRefused)
-    );
+    assert_eq!(connect(open).map_err(|error| error.kind()), Err(std::io::ErrorKind::TimedOut));
+    assert_eq!(connect(port).map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionRefused));
 }

@@ -18,9 +18,7 @@ const DOWN: &str = "-ERR Connection down\r\n";
 const TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A fake that does `misbehave` for requests whose first key is `bad`, and answers all others properly.
-fn bad_for_one_key(
-    misbehave: impl Fn(&mut Connection, &[Vec<u8>]) + Send + Sync + 'static,
-) -> FakeServer {
+fn bad_for_one_key(misbehave: impl Fn(&mut Connection, &[Vec<u8>]) + Send + Sync + 'static) -> FakeServer {
     FakeServer::start(move |connection| {
         while let Some(request) = connection.user_request() {
             if request.get(1).is_some_and(|key| key == b"bad") {
@@ -43,14 +41,8 @@ fn expect_error_after(client: &mut Client, request: &[&str], at_least: Duration)
     let elapsed = start.elapsed();
     assert!(reply.starts_with("-ERR "), "{request:?}: {reply}");
     // The timer counts whole milliseconds and may have begun one before.
-    assert!(
-        elapsed + Duration::from_millis(5) >= at_least,
-        "{request:?} failed after {elapsed:?} already: {reply}"
-    );
-    assert!(
-        elapsed < PATIENCE / 2,
-        "{request:?} failed only after {elapsed:?}: {reply}"
-    );
+    assert!(elapsed + Duration::from_millis(5) >= at_least, "{request:?} failed after {elapsed:?} already: {reply}");
+    assert!(elapsed < PATIENCE / 2, "{request:?} failed only after {elapsed:?}: {reply}");
     reply
 }
 
@@ -71,9 +63,7 @@ fn a_late_reply_reaches_nobody() {
     fake.gate().open();
     expect_own_values(&mut client, "client after", 200);
     expect_own_values(&mut neighbour, "neighbour after", 200);
-    wait_until("the silent connection to be closed", PATIENCE, || {
-        fake.finished() >= 1
-    });
+    wait_until("the silent connection to be closed", PATIENCE, || fake.finished() >= 1);
     assert_eq!(fake.seen("GET bad"), 1, "what timed out is not sent again");
 }
 
@@ -88,9 +78,7 @@ fn requests_behind_a_silent_one_have_deadlines_of_their_own() {
     expect_own_values(&mut clients[0], "before", 1);
     let start = Instant::now();
     clients[0].send(&encode(&["GET", "bad"]));
-    wait_until("the bad request to arrive", PATIENCE, || {
-        fake.seen("GET bad") == 1
-    });
+    wait_until("the bad request to arrive", PATIENCE, || fake.seen("GET bad") == 1);
     for (number, client) in clients.iter_mut().enumerate().skip(1) {
         client.send(&encode(&["GET", &number.to_string()]));
     }
@@ -98,10 +86,7 @@ fn requests_behind_a_silent_one_have_deadlines_of_their_own() {
         // Behind the silent one: an error in time, or the right value, and never somebody else's.
         let reply = show(&client.reply());
         let own = show(&value_of(&number.to_string()));
-        assert!(
-            reply.starts_with("-ERR ") || number > 0 && reply == own,
-            "{number}: {reply}"
-        );
+        assert!(reply.starts_with("-ERR ") || number > 0 && reply == own, "{number}: {reply}");
     }
     assert!(start.elapsed() < PATIENCE / 2, "took {:?}", start.elapsed());
     fake.gate().open();
@@ -116,44 +101,27 @@ fn a_server_that_accepts_and_is_silent() {
     let rmux = in_front_of(&fake, &["-remoteTimeout=200"]);
     let mut client = rmux.client();
     expect_error_after(&mut client, &["GET", "k"], Duration::ZERO);
-    wait_until("the server to be down", PATIENCE, || {
-        client.line("GET k") == DOWN
-    });
+    wait_until("the server to be down", PATIENCE, || client.line("GET k") == DOWN);
     let start = Instant::now();
     for _ in 0..50 {
         assert_eq!(client.line("GET k"), DOWN);
     }
-    assert!(
-        start.elapsed() < PATIENCE / 4,
-        "a server that is down costs nobody a timeout"
-    );
+    assert!(start.elapsed() < PATIENCE / 4, "a server that is down costs nobody a timeout");
 }
 
 #[test]
 fn a_server_that_never_completes_the_handshake() {
     let fake = FakeServer::start(Connection::swallow);
-    let rmux = in_front_of(
-        &fake,
-        &["-remoteConnectTimeout=200", "-remoteReadTimeout=10000"],
-    );
+    let rmux = in_front_of(&fake, &["-remoteConnectTimeout=200", "-remoteReadTimeout=10000"]);
     let mut client = rmux.client();
     // Protocol 3 and another database: both need a handshake.
     client.line("HELLO 3");
     client.line("SELECT 3");
     let start = Instant::now();
     expect_error_after(&mut client, &["GET", "k"], Duration::ZERO);
-    assert!(
-        start.elapsed() < PATIENCE / 4,
-        "the connect timeout counts, not the read timeout"
-    );
-    assert_eq!(
-        fake.seen("GET k"),
-        0,
-        "no request before the handshake is confirmed"
-    );
-    wait_until("the server to be down", PATIENCE, || {
-        client.line("GET k") == DOWN
-    });
+    assert!(start.elapsed() < PATIENCE / 4, "the connect timeout counts, not the read timeout");
+    assert_eq!(fake.seen("GET k"), 0, "no request before the handshake is confirmed");
+    wait_until("the server to be down", PATIENCE, || client.line("GET k") == DOWN);
 }
 
 #[test]
@@ -174,11 +142,7 @@ fn a_server_that_refuses_the_handshake() {
     let mut neighbour = rmux.client();
     third.line("SELECT 3");
     for _ in 0..10 {
-        assert_eq!(
-            third.line("GET k"),
-            "-ERR DB index is out of range\r\n",
-            "the server's own words"
-        );
+        assert_eq!(third.line("GET k"), "-ERR DB index is out of range\r\n", "the server's own words");
         expect_own_values(&mut neighbour, "neighbour", 3);
     }
     assert_eq!(fake.seen("GET k"), 0);
@@ -195,10 +159,7 @@ fn a_server_that_stops_reading() {
             }
         }
     });
-    let rmux = in_front_of(
-        &fake,
-        &["-remoteWriteTimeout=200", "-remoteReadTimeout=15000"],
-    );
+    let rmux = in_front_of(&fake, &["-remoteWriteTimeout=200", "-remoteReadTimeout=15000"]);
     let mut client = rmux.client();
     let mut neighbour = rmux.client();
     assert_eq!(show(&client.cmd(&["GET", "last"])), show(&value_of("last")));
@@ -211,16 +172,10 @@ fn a_server_that_stops_reading() {
     });
     let reply = show(&client.reply());
     assert!(reply.starts_with("-ERR "), "{reply}");
-    assert!(
-        start.elapsed() < Duration::from_secs(8),
-        "the write timeout counts, not the read timeout"
-    );
+    assert!(start.elapsed() < Duration::from_secs(8), "the write timeout counts, not the read timeout");
     expect_own_values(&mut neighbour, "neighbour", 20);
     // The rest of the request is taken and dropped: the client did nothing wrong.
-    sender
-        .join()
-        .expect("the sender does not panic")
-        .expect("the whole request is taken");
+    sender.join().expect("the sender does not panic").expect("the whole request is taken");
     expect_own_values(&mut client, "client", 20);
 }
 
@@ -251,10 +206,7 @@ fn trickling_does_not_stretch_a_deadline() {
     let mut neighbour = rmux.client();
     let start = Instant::now();
     expect_error_after(&mut client, &["GET", "bad"], TIMEOUT);
-    assert!(
-        start.elapsed() < Duration::from_millis(1_500),
-        "the whole reply takes longer than that"
-    );
+    assert!(start.elapsed() < Duration::from_millis(1_500), "the whole reply takes longer than that");
     expect_own_values(&mut client, "client", 50);
     expect_own_values(&mut neighbour, "neighbour", 50);
 }
@@ -267,17 +219,12 @@ fn a_black_hole() {
     let mut client = rmux.client();
     // The first may wait for the connect timeout; it may also find the server known to be down.
     expect_error_after(&mut client, &["GET", "k"], Duration::ZERO);
-    wait_until("the server to be down", PATIENCE, || {
-        client.line("GET k") == DOWN
-    });
+    wait_until("the server to be down", PATIENCE, || client.line("GET k") == DOWN);
     let start = Instant::now();
     for _ in 0..50 {
         assert_eq!(client.line("GET k"), DOWN);
     }
-    assert!(
-        start.elapsed() < PATIENCE / 4,
-        "a server that is down costs nobody a timeout"
-    );
+    assert!(start.elapsed() < PATIENCE / 4, "a server that is down costs nobody a timeout");
 }
 
 #[test]
@@ -292,10 +239,7 @@ fn requests_to_a_black_hole_fail_over() {
         let wanted = bulk(&[b"value of ".as_slice(), key].concat());
         assert_eq!(show(&client.cmd(&[b"GET".as_slice(), key])), show(&wanted));
     }
-    assert!(
-        start.elapsed() < PATIENCE / 4,
-        "one timeout at most, and not one for each request"
-    );
+    assert!(start.elapsed() < PATIENCE / 4, "one timeout at most, and not one for each request");
 }
 
 #[test]
@@ -310,15 +254,10 @@ fn surplus_bytes_behind_a_reply_reach_nobody() {
         let mut neighbour = rmux.client();
         for round in 1..=5 {
             let reply = show(&client.cmd(&["GET", "bad"]));
-            assert!(
-                reply == show(&value_of("bad")) || reply.starts_with("-ERR "),
-                "{reply}"
-            );
+            assert!(reply == show(&value_of("bad")) || reply.starts_with("-ERR "), "{reply}");
             expect_own_values(&mut neighbour, "neighbour", 5);
             expect_own_values(&mut client, "client", 5);
-            wait_until("the connection to be closed", PATIENCE, || {
-                fake.finished() >= round
-            });
+            wait_until("the connection to be closed", PATIENCE, || fake.finished() >= round);
         }
     }
 }
@@ -335,9 +274,7 @@ fn a_byte_out_of_the_blue_closes_the_connection() {
     let mut client = rmux.client();
     assert_eq!(show(&client.cmd(&["GET", "bad"])), show(&value_of("bad")));
     fake.gate().open();
-    wait_until("the connection to be closed", PATIENCE, || {
-        fake.finished() >= 1
-    });
+    wait_until("the connection to be closed", PATIENCE, || fake.finished() >= 1);
     expect_own_values(&mut client, "client", 20);
 }
 
@@ -366,18 +303,9 @@ fn garbage_for_a_reply() {
         let start = Instant::now();
         let reply = show(&client.cmd(&["INCR", "bad"]));
         assert!(reply.starts_with("-ERR "), "{shown:?}: {reply}");
-        assert!(
-            start.elapsed() < PATIENCE / 4,
-            "{shown:?} is no reply, and nothing to wait behind"
-        );
-        assert_eq!(
-            fake.seen("INCR bad"),
-            1,
-            "{shown:?}: a write is never sent twice"
-        );
-        wait_until("the connection to be closed", PATIENCE, || {
-            fake.finished() >= 1
-        });
+        assert!(start.elapsed() < PATIENCE / 4, "{shown:?} is no reply, and nothing to wait behind");
+        assert_eq!(fake.seen("INCR bad"), 1, "{shown:?}: a write is never sent twice");
+        wait_until("the connection to be closed", PATIENCE, || fake.finished() >= 1);
         expect_own_values(&mut client, "client", 5);
         expect_own_values(&mut neighbour, "neighbour", 5);
     }
@@ -400,11 +328,7 @@ fn a_server_that_closes_in_the_middle_of_a_reply() {
     }
     let reply = show(&client.cmd(&["GET", "bad"]));
     assert!(reply.starts_with("-ERR "), "{reply}");
-    assert!(
-        fake.seen("GET bad") <= 2,
-        "what only reads is sent again once, not {} times",
-        fake.seen("GET bad")
-    );
+    assert!(fake.seen("GET bad") <= 2, "what only reads is sent again once, not {} times", fake.seen("GET bad"));
     expect_own_values(&mut client, "client", 3);
 }
 
@@ -414,25 +338,15 @@ fn a_server_that_closes_instead_of_replying() {
     let rmux = in_front_of(&fake, &[]);
     let mut client = rmux.client();
     // Ten writes are outstanding when the connection goes; those behind the first may or may not have been read.
-    client.send(
-        &[
-            encode(&["INCR", "bad"]),
-            (0..9)
-                .flat_map(|n| encode(&["INCR", &format!("n{n}")]))
-                .collect(),
-        ]
-        .concat(),
-    );
+    client
+        .send(&[encode(&["INCR", "bad"]), (0..9).flat_map(|n| encode(&["INCR", &format!("n{n}")])).collect()].concat());
     for _ in 0..10 {
         let reply = show(&client.reply());
         assert!(reply == ":1\r\n" || reply.starts_with("-ERR "), "{reply}");
     }
     assert_eq!(fake.seen("INCR bad"), 1);
     for number in 0..9 {
-        assert!(
-            fake.seen(&format!("INCR n{number}")) <= 1,
-            "a write is never sent twice"
-        );
+        assert!(fake.seen(&format!("INCR n{number}")) <= 1, "a write is never sent twice");
     }
     expect_own_values(&mut client, "client", 10);
 }
@@ -471,19 +385,11 @@ fn a_big_reply_that_breaks_off_harms_only_its_client() {
         expect_own_values(&mut neighbour, "neighbour", 5);
         match client.try_reply() {
             // It waited for the end of the reply before it passed on any of it.
-            Ok(reply) => assert!(
-                reply.starts_with(b"-ERR "),
-                "{}",
-                show(&reply[..reply.len().min(99)])
-            ),
+            Ok(reply) => assert!(reply.starts_with(b"-ERR "), "{}", show(&reply[..reply.len().min(99)])),
             // It had begun: all it can do is to close.
             Err(crate::support::client::NoReply::Closed(part)) => {
                 let wanted = [format!("${SIZE}\r\n").into_bytes(), vec![b'x'; SIZE / 2]].concat();
-                assert!(
-                    wanted.starts_with(&part),
-                    "{}",
-                    show(&part[..part.len().min(99)])
-                );
+                assert!(wanted.starts_with(&part), "{}", show(&part[..part.len().min(99)]));
             }
             Err(why) => panic!("{why}"),
         }
@@ -503,10 +409,5 @@ fn a_server_that_accepts_and_closes_is_not_stormed() {
     }
     // Probes come every 100 ms at most; a connection or two for requests before it was known to be down.
     let most = 20 + start.elapsed().as_millis() as usize / 50;
-    assert!(
-        fake.accepted() <= most,
-        "{} connections in {:?}",
-        fake.accepted(),
-        start.elapsed()
-    );
+    assert!(fake.accepted() <= most, "{} connections in {:?}", fake.accepted(), start.elapsed());
 }

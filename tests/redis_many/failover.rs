@@ -38,11 +38,7 @@ fn keys_of_a_dead_server_go_to_another_and_return() {
         let mut best_back = Duration::MAX;
         // A loaded machine may be late once; a rule that is broken is broken every time.
         for round in 0..5 {
-            assert_eq!(
-                set(&mut client, key, "home"),
-                "+OK\r\n",
-                "{kind:?}, round {round}"
-            );
+            assert_eq!(set(&mut client, key, "home"), "+OK\r\n", "{kind:?}, round {round}");
             servers[1].kill();
             let start = Instant::now();
             wait_until("the dead server's keys to go to another", PATIENCE, || {
@@ -65,14 +61,8 @@ fn keys_of_a_dead_server_go_to_another_and_return() {
                 break;
             }
         }
-        assert!(
-            best_away < AWAY_MAX,
-            "{kind:?}: failover took {best_away:?} at best"
-        );
-        assert!(
-            best_back < BACK_MAX,
-            "{kind:?}: the return took {best_back:?} at best"
-        );
+        assert!(best_away < AWAY_MAX, "{kind:?}: failover took {best_away:?} at best");
+        assert!(best_back < BACK_MAX, "{kind:?}: the return took {best_back:?} at best");
     }
 }
 
@@ -86,25 +76,17 @@ fn keys_of_the_others_stay_where_they_are() {
         }
     }
     servers[2].kill();
-    wait_until("rmux to notice", PATIENCE, || {
-        rmux.info("active_endpoints") == "3"
-    });
+    wait_until("rmux to notice", PATIENCE, || rmux.info("active_endpoints") == "3");
     for server in [0, 1, 3] {
         for key in keys_of(server, 4) {
             assert_eq!(get(&mut client, &key), "$4\r\nhome\r\n");
         }
     }
     for key in keys_of(2, 4) {
-        assert_eq!(
-            get(&mut client, &key),
-            "$-1\r\n",
-            "asked of the backup, which does not have it"
-        );
+        assert_eq!(get(&mut client, &key), "$-1\r\n", "asked of the backup, which does not have it");
     }
     servers[2].revive();
-    wait_until("rmux to notice", PATIENCE, || {
-        rmux.info("active_endpoints") == "4"
-    });
+    wait_until("rmux to notice", PATIENCE, || rmux.info("active_endpoints") == "4");
     assert_eq!(get(&mut client, &keys_of(0, 4)[0]), "$4\r\nhome\r\n");
 }
 
@@ -116,11 +98,7 @@ fn a_crash_in_the_middle_of_a_pipeline_answers_every_request() {
     for _ in 0..3 {
         let mut requests = Vec::new();
         for number in 0..3_000 {
-            requests.extend(encode(&[
-                b"SET".as_slice(),
-                &keys[number % 3],
-                number.to_string().as_bytes(),
-            ]));
+            requests.extend(encode(&[b"SET".as_slice(), &keys[number % 3], number.to_string().as_bytes()]));
         }
         let mut writer = client.writer();
         let sender = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &requests));
@@ -129,19 +107,11 @@ fn a_crash_in_the_middle_of_a_pipeline_answers_every_request() {
                 servers[1].kill();
             }
             let reply = show(&client.reply());
-            assert!(
-                reply == "+OK\r\n" || number % 3 == 1 && reply.starts_with("-ERR"),
-                "{number}: {reply}"
-            );
+            assert!(reply == "+OK\r\n" || number % 3 == 1 && reply.starts_with("-ERR"), "{number}: {reply}");
         }
-        sender
-            .join()
-            .expect("the sender does not panic")
-            .expect("everything is taken");
+        sender.join().expect("the sender does not panic").expect("everything is taken");
         servers[1].revive();
-        wait_until("rmux to notice", PATIENCE, || {
-            rmux.info("active_endpoints") == "3"
-        });
+        wait_until("rmux to notice", PATIENCE, || rmux.info("active_endpoints") == "3");
     }
 }
 
@@ -154,9 +124,7 @@ fn without_failover_a_dead_servers_keys_are_errors_at_once() {
         assert_eq!(set(&mut client, key, "home"), "+OK\r\n");
     }
     servers[1].kill();
-    wait_until("rmux to notice", PATIENCE, || {
-        get(&mut client, &keys[1]) == DOWN
-    });
+    wait_until("rmux to notice", PATIENCE, || get(&mut client, &keys[1]) == DOWN);
     at_once(|| {
         for _ in 0..100 {
             assert_eq!(get(&mut client, &keys[1]), DOWN);
@@ -165,9 +133,7 @@ fn without_failover_a_dead_servers_keys_are_errors_at_once() {
         }
     });
     servers[1].revive();
-    wait_until("the server to be back", PATIENCE, || {
-        get(&mut client, &keys[1]) == "$-1\r\n"
-    });
+    wait_until("the server to be back", PATIENCE, || get(&mut client, &keys[1]) == "$-1\r\n");
 }
 
 #[test]
@@ -190,9 +156,7 @@ fn with_everything_down_every_command_is_an_error_at_once() {
             }
         });
         servers.iter_mut().for_each(RedisServer::revive);
-        wait_until("all servers to be back", PATIENCE, || {
-            rmux.info("active_endpoints") == "3"
-        });
+        wait_until("all servers to be back", PATIENCE, || rmux.info("active_endpoints") == "3");
         for key in &keys {
             assert_eq!(set(&mut client, key, "home"), "+OK\r\n");
         }
@@ -208,16 +172,12 @@ fn starts_with_every_server_down() {
         let mut client = rmux.client();
         let keys = key_for_each(3);
         assert_eq!(client.line("PING"), "+PONG\r\n");
-        wait_until("rmux to notice", PATIENCE, || {
-            get(&mut client, &keys[0]) == DOWN
-        });
+        wait_until("rmux to notice", PATIENCE, || get(&mut client, &keys[0]) == DOWN);
         // One after the other they come up; every key has a home as soon as the first is there.
         for (index, server) in servers.iter_mut().enumerate() {
             let up = index + 1;
             server.revive();
-            wait_until("the server to be up", PATIENCE, || {
-                rmux.info("active_endpoints") == up.to_string()
-            });
+            wait_until("the server to be up", PATIENCE, || rmux.info("active_endpoints") == up.to_string());
             for key in &keys {
                 assert_eq!(set(&mut client, key, "v"), "+OK\r\n", "{kind:?}, {up} up");
             }
@@ -236,15 +196,11 @@ fn a_frozen_server_is_down_after_its_timeout_and_returns() {
     let other = &keys_of(1, 2)[0];
     assert_eq!(set(&mut client, key, "home"), "+OK\r\n");
     servers[0].freeze();
-    wait_until(
-        "the frozen server's keys to go to the other",
-        PATIENCE,
-        || {
-            let reply = set(&mut client, key, "away");
-            assert!(reply == "+OK\r\n" || reply.starts_with("-ERR"), "{reply}");
-            reply == "+OK\r\n"
-        },
-    );
+    wait_until("the frozen server's keys to go to the other", PATIENCE, || {
+        let reply = set(&mut client, key, "away");
+        assert!(reply == "+OK\r\n" || reply.starts_with("-ERR"), "{reply}");
+        reply == "+OK\r\n"
+    });
     at_once(|| {
         for _ in 0..50 {
             assert_eq!(get(&mut client, key), "$4\r\naway\r\n");
@@ -252,15 +208,10 @@ fn a_frozen_server_is_down_after_its_timeout_and_returns() {
         }
     });
     servers[0].thaw();
-    wait_until("the server to be back", PATIENCE, || {
-        rmux.info("active_endpoints") == "2"
-    });
+    wait_until("the server to be back", PATIENCE, || rmux.info("active_endpoints") == "2");
     // What it holds was written before it was frozen, or by a request that was answered with an error.
     let reply = get(&mut client, key);
-    assert!(
-        reply == "$4\r\nhome\r\n" || reply == "$4\r\naway\r\n",
-        "{reply}"
-    );
+    assert!(reply == "$4\r\nhome\r\n" || reply == "$4\r\naway\r\n", "{reply}");
     assert_eq!(set(&mut client, key, "home again"), "+OK\r\n");
     assert_eq!(get(&mut servers[0].client(), key), "$10\r\nhome again\r\n");
 }
@@ -283,36 +234,24 @@ fn a_loading_server_is_not_up() {
     let connections = connections_flag(&[loading.address(), down.address(Kind::Tcp)]);
     let rmux = Rmux::start(Kind::Unix, &[&connections]);
     down.revive();
-    wait_until("the real server to be up", PATIENCE, || {
-        rmux.info("active_endpoints") != "0"
-    });
+    wait_until("the real server to be up", PATIENCE, || rmux.info("active_endpoints") != "0");
     // The server that loads goes down as soon as its connection is cut, and no probe may bring it back.
     let mut client = rmux.client();
     let key = &keys_of(0, 2)[0];
     loading.cut();
-    wait_until("rmux to notice", PATIENCE, || {
-        rmux.info("active_endpoints") == "1"
-    });
+    wait_until("rmux to notice", PATIENCE, || rmux.info("active_endpoints") == "1");
     let probes = loading.seen("PING");
-    wait_until("a few probes", PATIENCE, || {
-        loading.seen("PING") >= probes + 3
-    });
+    wait_until("a few probes", PATIENCE, || loading.seen("PING") >= probes + 3);
     assert_eq!(rmux.info("active_endpoints"), "1");
     assert_eq!(set(&mut client, key, "v"), "+OK\r\n");
     assert_eq!(get(&mut down.client(), key), "$1\r\nv\r\n");
     loading.gate().open();
-    wait_until("the server to be up when it has loaded", PATIENCE, || {
-        rmux.info("active_endpoints") == "2"
-    });
+    wait_until("the server to be up when it has loaded", PATIENCE, || rmux.info("active_endpoints") == "2");
 }
 
 /// What takes a timeout (500 ms and more) for every command would need minutes for what is done here.
 fn at_once(commands: impl FnOnce()) {
     let start = Instant::now();
     commands();
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
 }

@@ -20,16 +20,8 @@ struct Count {
 impl Count {
     /// Adds one reply to INCR.
     fn add(&self, reply: &[u8]) {
-        let counter = if reply.starts_with(b":") {
-            &self.acknowledged
-        } else {
-            &self.refused
-        };
-        assert!(
-            reply.starts_with(b":") || reply.starts_with(b"-"),
-            "{}",
-            show(reply)
-        );
+        let counter = if reply.starts_with(b":") { &self.acknowledged } else { &self.refused };
+        assert!(reply.starts_with(b":") || reply.starts_with(b"-"), "{}", show(reply));
         counter.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -37,10 +29,7 @@ impl Count {
     fn check(&self, counted: usize) {
         let acknowledged = self.acknowledged.load(Ordering::SeqCst);
         let refused = self.refused.load(Ordering::SeqCst);
-        assert!(
-            acknowledged <= counted,
-            "{acknowledged} were acknowledged, the server has {counted}"
-        );
+        assert!(acknowledged <= counted, "{acknowledged} were acknowledged, the server has {counted}");
         assert!(
             counted <= acknowledged + refused,
             "{acknowledged} were acknowledged and {refused} refused, the server has {counted}: some ran twice"
@@ -62,11 +51,7 @@ fn increment(client: &mut Client, count: &Count, stop: &AtomicBool) {
 
 fn value_of_n(server: &RedisServer) -> usize {
     let reply = server.client().line("GET n");
-    reply
-        .split("\r\n")
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    reply.split("\r\n").nth(1).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 #[test]
@@ -177,22 +162,14 @@ fn no_server_no_wait() {
     let mut client = rmux.client();
     assert_eq!(client.line("SET k v"), "+OK\r\n");
     server.kill();
-    wait_until("rmux to notice", PATIENCE, || {
-        client.line("GET k") == "-ERR Connection down\r\n"
-    });
+    wait_until("rmux to notice", PATIENCE, || client.line("GET k") == "-ERR Connection down\r\n");
     let start = std::time::Instant::now();
     for _ in 0..1_000 {
         assert_eq!(client.line("GET k"), "-ERR Connection down\r\n");
         assert_eq!(client.line("PING"), "+PONG\r\n");
     }
     // At once means: nobody waits for a timeout (500 ms each) nor for a probe (100 ms and more).
-    assert!(
-        start.elapsed() < PATIENCE,
-        "2,000 answers took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < PATIENCE, "2,000 answers took {:?}", start.elapsed());
     server.revive();
-    wait_until("the server to be back", PATIENCE, || {
-        client.line("GET k") == "$-1\r\n"
-    });
+    wait_until("the server to be back", PATIENCE, || client.line("GET k") == "$-1\r\n");
 }

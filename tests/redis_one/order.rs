@@ -36,9 +36,7 @@ fn pipelines_of_any_depth() {
                     }
                     _ => {
                         requests.extend(encode(&["NOSUCH", &value]));
-                        let text = format!(
-                            "-ERR unknown command 'NOSUCH', with args beginning with: '{value}' \r\n"
-                        );
+                        let text = format!("-ERR unknown command 'NOSUCH', with args beginning with: '{value}' \r\n");
                         wanted.push(text.into_bytes());
                     }
                 }
@@ -47,16 +45,9 @@ fn pipelines_of_any_depth() {
             let sender = thread::spawn(move || writer.write_all(&requests));
             for (number, wanted) in wanted.iter().enumerate() {
                 let got = client.reply();
-                assert_eq!(
-                    show(&got),
-                    show(wanted),
-                    "{kind:?}, depth {depth}, reply {number}"
-                );
+                assert_eq!(show(&got), show(wanted), "{kind:?}, depth {depth}, reply {number}");
             }
-            sender
-                .join()
-                .expect("the sender does not panic")
-                .expect("everything is taken");
+            sender.join().expect("the sender does not panic").expect("everything is taken");
         }
     }
 }
@@ -132,11 +123,7 @@ fn values_of_every_size() {
         ];
         for size in sizes {
             let value = pattern(size);
-            assert_eq!(
-                show(&client.cmd(&[b"SET".as_slice(), b"k", &value])),
-                "+OK\r\n",
-                "{kind:?}, {size} bytes"
-            );
+            assert_eq!(show(&client.cmd(&[b"SET".as_slice(), b"k", &value])), "+OK\r\n", "{kind:?}, {size} bytes");
             let got = client.cmd(&["GET", "k"]);
             assert!(
                 got == bulk(&value),
@@ -144,19 +131,9 @@ fn values_of_every_size() {
                 show(&got[..got.len().min(99)])
             );
             // Small and big in one pipeline, the small ones in their places.
-            client.send(
-                &[
-                    encode(&["ECHO", "a"]),
-                    encode(&["GET", "k"]),
-                    encode(&["STRLEN", "k"]),
-                ]
-                .concat(),
-            );
+            client.send(&[encode(&["ECHO", "a"]), encode(&["GET", "k"]), encode(&["STRLEN", "k"])].concat());
             assert_eq!(show(&client.reply()), "$1\r\na\r\n");
-            assert!(
-                client.reply() == bulk(&value),
-                "{kind:?}: {size} bytes in a pipeline"
-            );
+            assert!(client.reply() == bulk(&value), "{kind:?}: {size} bytes in a pipeline");
             assert_eq!(show(&client.reply()), format!(":{size}\r\n"));
         }
     }
@@ -170,21 +147,12 @@ fn a_hundred_megabytes_do_not_need_their_size_twice() {
     let mut client = front.client();
     let mut neighbour = front.client();
     let value = pattern(SIZE);
-    assert_eq!(
-        show(&client.cmd(&[b"SET".as_slice(), b"k", &value])),
-        "+OK\r\n"
-    );
+    assert_eq!(show(&client.cmd(&[b"SET".as_slice(), b"k", &value])), "+OK\r\n");
     assert_eq!(neighbour.line("ECHO here"), "$4\r\nhere\r\n");
-    assert!(
-        client.cmd(&["GET", "k"]) == bulk(&value),
-        "a hundred megabytes come back changed"
-    );
+    assert!(client.cmd(&["GET", "k"]) == bulk(&value), "a hundred megabytes come back changed");
     if let Some(rmux) = front.rmux() {
         let most = memory_kb(rmux.process_id(), "VmHWM") as usize * 1024;
-        assert!(
-            most < 2 * SIZE,
-            "rmux needed {most} bytes for a value of {SIZE}"
-        );
+        assert!(most < 2 * SIZE, "rmux needed {most} bytes for a value of {SIZE}");
     }
 }
 
@@ -196,9 +164,7 @@ fn a_big_value_delays_nobody() {
     }
     let server = RedisServer::start();
     let front = Front::of(Kind::Unix, &server);
-    server
-        .client()
-        .cmd(&[b"SET".as_slice(), b"big", &pattern(SIZE)]);
+    server.client().cmd(&[b"SET".as_slice(), b"big", &pattern(SIZE)]);
     server.client().cmd(&["SET", "small", "value"]);
     // Asks for a big value and does not read it: its backend is in the middle of something large, and stays there.
     let mut greedy = front.client();
@@ -213,10 +179,7 @@ fn a_big_value_delays_nobody() {
     for _ in 0..100 {
         assert_eq!(show(&neighbour.cmd(&["GET", "small"])), "$5\r\nvalue\r\n");
     }
-    assert!(
-        greedy.reply() == bulk(&pattern(SIZE)),
-        "the big value comes whole in the end"
-    );
+    assert!(greedy.reply() == bulk(&pattern(SIZE)), "the big value comes whole in the end");
 }
 
 #[test]
@@ -266,27 +229,17 @@ fn one_or_two_connections_for_a_thousand_busy_clients() {
             for (number, client) in clients.iter_mut().enumerate() {
                 let value = format!("{number} in round {round}");
                 client.send(
-                    &[
-                        encode(&["SET", &number.to_string(), &value]),
-                        encode(&["GET", &number.to_string()]),
-                    ]
-                    .concat(),
+                    &[encode(&["SET", &number.to_string(), &value]), encode(&["GET", &number.to_string()])].concat(),
                 );
             }
             most = most.max(server.clients_connected());
             for (number, client) in clients.iter_mut().enumerate() {
                 assert_eq!(show(&client.reply()), "+OK\r\n");
-                assert_eq!(
-                    show(&client.reply()),
-                    show(&bulk(format!("{number} in round {round}").as_bytes()))
-                );
+                assert_eq!(show(&client.reply()), show(&bulk(format!("{number} in round {round}").as_bytes())));
             }
             most = most.max(server.clients_connected());
         }
-        assert!(
-            (1..=2).contains(&most),
-            "{kind:?}: Redis saw {most} connections for {count} clients"
-        );
+        assert!((1..=2).contains(&most), "{kind:?}: Redis saw {most} connections for {count} clients");
     }
 }
 
@@ -297,17 +250,13 @@ fn pool_size_is_the_most_connections() {
     }
     let server = RedisServer::start();
     let front = Front::with(Kind::Unix, &server, &["-poolSize=3"]);
-    server
-        .client()
-        .cmd(&[b"SET".as_slice(), b"big", &pattern(8 << 20)]);
+    server.client().cmd(&[b"SET".as_slice(), b"big", &pattern(8 << 20)]);
     // Ten backends would be in the middle of something large, if there were ten.
     let mut greedy: Vec<Client> = (0..10).map(|_| front.client()).collect();
     for client in &mut greedy {
         client.send(&encode(&["GET", "big"]));
     }
-    wait_until("rmux to use its pool", crate::support::PATIENCE, || {
-        server.clients_connected() >= 2
-    });
+    wait_until("rmux to use its pool", crate::support::PATIENCE, || server.clients_connected() >= 2);
     for client in &mut greedy {
         assert!(server.clients_connected() <= 3);
         assert!(client.reply() == bulk(&pattern(8 << 20)));
@@ -317,8 +266,7 @@ fn pool_size_is_the_most_connections() {
 
 /// Bytes that look like protocol, with a number every 64 bytes, so that a cut or a shift is seen.
 fn pattern(size: usize) -> Vec<u8> {
-    const BLOCK: &[u8; 64] =
-        b"$3\r\nfoo\r\n-ERR no\r\n*2\r\n:1\r\n+OK\r\n$-1\r\n_\r\n%1\r\n_________   #        ";
+    const BLOCK: &[u8; 64] = b"$3\r\nfoo\r\n-ERR no\r\n*2\r\n:1\r\n+OK\r\n$-1\r\n_\r\n%1\r\n_________   #        ";
     let mut value = BLOCK.repeat(size.div_ceil(64));
     for (number, block) in value.chunks_mut(64).enumerate() {
         block[56..].copy_from_slice(&number.to_be_bytes());

@@ -191,10 +191,7 @@ fn commands_of_every_type() {
         let front = Front::of(kind, &server);
         for protocol in ["2", "3"] {
             let mut replies = [Vec::new(), Vec::new()];
-            for (address, replies) in [server.address(kind), front.address().clone()]
-                .iter()
-                .zip(&mut replies)
-            {
+            for (address, replies) in [server.address(kind), front.address().clone()].iter().zip(&mut replies) {
                 server.client().cmd(&["FLUSHALL"]);
                 let mut client = Client::connect(address);
                 client.cmd(&["HELLO", protocol]);
@@ -204,10 +201,7 @@ fn commands_of_every_type() {
             }
             let [redis, rmux] = replies;
             for (wanted, got) in redis.iter().zip(&rmux) {
-                assert_eq!(
-                    got, wanted,
-                    "{kind:?}, protocol {protocol}: Redis is on the right"
-                );
+                assert_eq!(got, wanted, "{kind:?}, protocol {protocol}: Redis is on the right");
             }
         }
     }
@@ -327,14 +321,7 @@ fn broken_requests() {
 
 #[test]
 fn empty_requests_are_ignored() {
-    compare(&[
-        b"*0\r\n",
-        b"*-1\r\n",
-        b"*-5\r\n",
-        b"*0\r\n*0\r\n\r\n\n*-1\r\n",
-        b"\r\n",
-        b"*1\r\n$0\r\n\r\n",
-    ]);
+    compare(&[b"*0\r\n", b"*-1\r\n", b"*-5\r\n", b"*0\r\n*0\r\n\r\n\n*-1\r\n", b"\r\n", b"*1\r\n$0\r\n\r\n"]);
 }
 
 /// Requests whose answers rmux must find by itself, and give in Redis's own words.
@@ -418,11 +405,7 @@ const ANSWERED: &[&[&str]] = &[
 fn answers_in_redis_own_words() {
     let long_name = "x".repeat(300);
     let long_word = "y".repeat(100);
-    let long: [&[&str]; 3] = [
-        &[&long_name, "a"],
-        &["FOO", &long_word, &long_word, "z"],
-        &["CLIENT", &long_name],
-    ];
+    let long: [&[&str]; 3] = [&[&long_name, "a"], &["FOO", &long_word, &long_word, "z"], &["CLIENT", &long_name]];
     let rows: Vec<&[&str]> = ANSWERED.iter().copied().chain(long).collect();
     for kind in KINDS {
         let server = RedisServer::start();
@@ -436,11 +419,7 @@ fn answers_in_redis_own_words() {
             for row in &rows {
                 let (wanted, got) = (redis.cmd(row), rmux.cmd(row));
                 if got != wanted {
-                    different.push(format!(
-                        "{row:?}\n     got {:?}\n  wanted {:?}",
-                        show(&got),
-                        show(&wanted)
-                    ));
+                    different.push(format!("{row:?}\n     got {:?}\n  wanted {:?}", show(&got), show(&wanted)));
                 }
             }
             assert!(
@@ -472,12 +451,7 @@ fn compare(rows: &[&[u8]]) {
                 ));
             }
         }
-        assert!(
-            different.is_empty(),
-            "{kind:?}: {} answers differ:\n{}",
-            different.len(),
-            different.join("\n")
-        );
+        assert!(different.is_empty(), "{kind:?}: {} answers differ:\n{}", different.len(), different.join("\n"));
     }
 }
 
@@ -502,8 +476,5 @@ fn a_broken_request_closes_behind_the_replies_that_are_owed() {
     let mut client = front.client();
     client.send(b"SET k v\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*x\r\nGET k\r\n");
     let all = client.rest();
-    assert_eq!(
-        show(&all),
-        "+OK\r\n$1\r\nv\r\n-ERR Protocol error: invalid multibulk length\r\n"
-    );
+    assert_eq!(show(&all), "+OK\r\n$1\r\nv\r\n-ERR Protocol error: invalid multibulk length\r\n");
 }

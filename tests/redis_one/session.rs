@@ -21,19 +21,13 @@ fn each_client_has_its_own_database() {
             assert_eq!(client.line(&format!("SET where {database}")), "+OK\r\n");
         }
         for (database, client) in clients.iter_mut().enumerate().rev() {
-            assert_eq!(
-                show(&client.cmd(&["GET", "where"])),
-                show(&bulk(database.to_string().as_bytes()))
-            );
+            assert_eq!(show(&client.cmd(&["GET", "where"])), show(&bulk(database.to_string().as_bytes())));
         }
         // As Redis itself has it.
         let mut direct = server.client();
         for database in 0..16 {
             direct.line(&format!("SELECT {database}"));
-            assert_eq!(
-                direct.line("GET where"),
-                show(&bulk(database.to_string().as_bytes()))
-            );
+            assert_eq!(direct.line("GET where"), show(&bulk(database.to_string().as_bytes())));
         }
         // A newcomer starts in database 0, whoever used the connection before.
         assert_eq!(front.client().line("GET where"), "$1\r\n0\r\n");
@@ -73,17 +67,9 @@ fn a_database_that_does_not_exist_is_an_error_of_the_first_command() {
     assert_eq!(client.line("SELECT 99"), "+OK\r\n");
     assert_eq!(client.line("GET k"), "-ERR DB index is out of range\r\n");
     assert_eq!(client.line("SET k v"), "-ERR DB index is out of range\r\n");
-    assert_eq!(
-        neighbour.line("GET k"),
-        "$-1\r\n",
-        "nothing was written anywhere"
-    );
+    assert_eq!(neighbour.line("GET k"), "$-1\r\n", "nothing was written anywhere");
     assert_eq!(client.line("SELECT 1"), "+OK\r\n");
-    assert_eq!(
-        client.line("SET k v"),
-        "+OK\r\n",
-        "the connection and the server are fine"
-    );
+    assert_eq!(client.line("SET k v"), "+OK\r\n", "the connection and the server are fine");
     assert_eq!(neighbour.line("GET k"), "$-1\r\n");
 }
 
@@ -115,20 +101,9 @@ fn quit_answers_and_closes() {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
         let mut client = front.client();
-        client.send(
-            &[
-                encode(&["SET", "k", "v"]),
-                encode(&["QUIT"]),
-                encode(&["SET", "k", "late"]),
-            ]
-            .concat(),
-        );
+        client.send(&[encode(&["SET", "k", "v"]), encode(&["QUIT"]), encode(&["SET", "k", "late"])].concat());
         assert_eq!(show(&client.rest()), "+OK\r\n+OK\r\n");
-        assert_eq!(
-            front.client().line("GET k"),
-            "$1\r\nv\r\n",
-            "what came behind QUIT is dropped"
-        );
+        assert_eq!(front.client().line("GET k"), "$1\r\nv\r\n", "what came behind QUIT is dropped");
     }
 }
 
@@ -137,13 +112,7 @@ fn hello_says_what_redis_says() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
-        for hello in [
-            "HELLO",
-            "HELLO 2",
-            "HELLO 3",
-            "HELLO 3 SETNAME me",
-            "hello 2 setname me",
-        ] {
+        for hello in ["HELLO", "HELLO 2", "HELLO 3", "HELLO 3 SETNAME me", "hello 2 setname me"] {
             let wanted = without_id(&Client::connect(&server.address(kind)).line(hello));
             let got = without_id(&front.client().line(hello));
             assert_eq!(got, wanted, "{kind:?}: {hello}");
@@ -152,19 +121,9 @@ fn hello_says_what_redis_says() {
         let mut client = front.client();
         client.line("HELLO 3 SETNAME me");
         assert_eq!(client.line("CLIENT GETNAME"), "$2\r\nme\r\n");
-        assert!(
-            client.line("HELLO").starts_with("%7\r\n"),
-            "HELLO alone keeps the protocol"
-        );
-        assert_eq!(
-            client.line("HELLO 9"),
-            "-NOPROTO unsupported protocol version\r\n"
-        );
-        assert_eq!(
-            client.line("GET nothing"),
-            "_\r\n",
-            "a refused HELLO changes nothing"
-        );
+        assert!(client.line("HELLO").starts_with("%7\r\n"), "HELLO alone keeps the protocol");
+        assert_eq!(client.line("HELLO 9"), "-NOPROTO unsupported protocol version\r\n");
+        assert_eq!(client.line("GET nothing"), "_\r\n", "a refused HELLO changes nothing");
         client.line("HELLO 2");
         assert_eq!(client.line("GET nothing"), "$-1\r\n");
     }
@@ -180,10 +139,7 @@ fn client_id_is_the_clients_own() {
     assert!(first.starts_with(':'), "{first}");
     assert_ne!(first, two.line("CLIENT ID"));
     assert_eq!(first, one.line("CLIENT ID"));
-    assert!(
-        one.line("HELLO").contains(&format!("$2\r\nid\r\n{first}")),
-        "HELLO names the same id"
-    );
+    assert!(one.line("HELLO").contains(&format!("$2\r\nid\r\n{first}")), "HELLO names the same id");
 }
 
 #[test]
@@ -277,31 +233,14 @@ fn refused_and_unknown_commands_keep_the_connection() {
             "PSYNC ? -1",
             "MIGRATE 127.0.0.1 1 k 0 1",
         ] {
-            assert_eq!(
-                client.line(refused),
-                "-ERR This command is not supported\r\n",
-                "{refused}"
-            );
+            assert_eq!(client.line(refused), "-ERR This command is not supported\r\n", "{refused}");
         }
         // Inline, and in any quoting, it is the same command.
-        for inline in [
-            &b"SHUTDOWN NOSAVE\r\n"[..],
-            b"\"SHUT\\x44OWN\" NOSAVE\r\n",
-            b"  'debug' sleep 0\n",
-        ] {
+        for inline in [&b"SHUTDOWN NOSAVE\r\n"[..], b"\"SHUT\\x44OWN\" NOSAVE\r\n", b"  'debug' sleep 0\n"] {
             client.send(inline);
-            assert_eq!(
-                show(&client.reply()),
-                "-ERR This command is not supported\r\n",
-                "{}",
-                show(inline)
-            );
+            assert_eq!(show(&client.reply()), "-ERR This command is not supported\r\n", "{}", show(inline));
         }
-        assert!(
-            client
-                .line("NOSUCHCOMMAND")
-                .starts_with("-ERR unknown command 'NOSUCHCOMMAND'")
-        );
+        assert!(client.line("NOSUCHCOMMAND").starts_with("-ERR unknown command 'NOSUCHCOMMAND'"));
         assert_eq!(client.line("SET k v"), "+OK\r\n");
         assert_eq!(server.client().line("PING"), "+PONG\r\n");
     }
@@ -309,9 +248,7 @@ fn refused_and_unknown_commands_keep_the_connection() {
 
 /// A reply of HELLO without the client's number, which is nobody else's.
 fn without_id(hello: &str) -> String {
-    let (before, after) = hello
-        .split_once("$2\r\nid\r\n:")
-        .expect("HELLO names an id");
+    let (before, after) = hello.split_once("$2\r\nid\r\n:").expect("HELLO names an id");
     let (_, after) = after.split_once("\r\n").expect("an id ends");
     format!("{before}{after}")
 }

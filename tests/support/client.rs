@@ -52,26 +52,18 @@ impl Client {
     ///
     /// When nobody listens.
     pub fn connect(address: &Address) -> Client {
-        let stream = address
-            .connect()
-            .unwrap_or_else(|error| panic!("connect to {address:?}: {error}"));
+        let stream = address.connect().unwrap_or_else(|error| panic!("connect to {address:?}: {error}"));
         Client::over(stream)
     }
 
     /// On a socket that is connected already.
     pub fn over(stream: Stream) -> Client {
-        Client {
-            stream,
-            buffer: Vec::new(),
-            consumed: 0,
-        }
+        Client { stream, buffer: Vec::new(), consumed: 0 }
     }
 
     /// From now on reads and writes wait no longer than this.
     pub fn set_patience(&self, patience: Duration) {
-        self.stream
-            .set_timeouts(patience)
-            .expect("the socket is open");
+        self.stream.set_timeouts(patience).expect("the socket is open");
     }
 
     /// Writes all of it.
@@ -95,9 +87,7 @@ impl Client {
 
     /// Says that nothing more will be sent; replies can still come.
     pub fn shutdown_write(&self) {
-        self.stream
-            .shutdown(Shutdown::Write)
-            .expect("the socket is open");
+        self.stream.shutdown(Shutdown::Write).expect("the socket is open");
     }
 
     /// The bytes of exactly one reply.
@@ -106,8 +96,7 @@ impl Client {
     ///
     /// When none comes.
     pub fn reply(&mut self) -> Vec<u8> {
-        self.try_reply()
-            .unwrap_or_else(|why| panic!("expected a reply: {why}"))
+        self.try_reply().unwrap_or_else(|why| panic!("expected a reply: {why}"))
     }
 
     /// The bytes of exactly one reply, or why there is none.
@@ -143,8 +132,7 @@ impl Client {
 
     /// One command and its reply, or why there is none.
     pub fn try_cmd<Part: AsRef<[u8]>>(&mut self, parts: &[Part]) -> Result<Vec<u8>, NoReply> {
-        self.try_send(&encode(parts))
-            .map_err(|_| NoReply::Closed(Vec::new()))?;
+        self.try_send(&encode(parts)).map_err(|_| NoReply::Closed(Vec::new()))?;
         self.try_reply()
     }
 
@@ -172,11 +160,7 @@ impl Client {
     /// The peer closes, and says nothing before.
     pub fn expect_closed(&mut self) {
         let rest = self.rest();
-        assert!(
-            rest.is_empty(),
-            "expected the end of the stream, got {:?}",
-            show(&rest)
-        );
+        assert!(rest.is_empty(), "expected the end of the stream, got {:?}", show(&rest));
     }
 
     /// Everything until the peer closes, or until `marker` stands at the end.
@@ -191,10 +175,7 @@ impl Client {
             match self.read_some() {
                 Ok(()) => {}
                 Err(NoReply::Closed(rest)) => return rest,
-                Err(why) => panic!(
-                    "expected {:?} or the end of the stream: {why}",
-                    show(marker)
-                ),
+                Err(why) => panic!("expected {:?} or the end of the stream: {why}", show(marker)),
             }
         }
     }
@@ -248,20 +229,12 @@ pub fn bulk(body: &[u8]) -> Vec<u8> {
 pub fn show(bytes: &[u8]) -> String {
     const SHOWN_MAX: usize = 2_000;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_MAX)]).into_owned();
-    if bytes.len() > SHOWN_MAX {
-        format!("{text}… ({} bytes)", bytes.len())
-    } else {
-        text
-    }
+    if bytes.len() > SHOWN_MAX { format!("{text}… ({} bytes)", bytes.len()) } else { text }
 }
 
 /// The body of a bulk or verbatim string.
 pub fn body(reply: &[u8]) -> &[u8] {
-    let start = reply
-        .windows(2)
-        .position(|pair| pair == b"\r\n")
-        .expect("a reply has a first line")
-        + 2;
+    let start = reply.windows(2).position(|pair| pair == b"\r\n").expect("a reply has a first line") + 2;
     match reply[0] {
         b'$' => &reply[start..reply.len() - 2],
         b'=' => &reply[start + 4..reply.len() - 2],
@@ -279,18 +252,13 @@ fn reply_length(bytes: &[u8]) -> Result<Option<usize>, String> {
     let start = line + 2;
     let number = || -> Result<i64, String> {
         let text = String::from_utf8_lossy(&bytes[1..line]);
-        text.parse()
-            .map_err(|_| format!("length {text:?} after {:?}", bytes[0] as char))
+        text.parse().map_err(|_| format!("length {text:?} after {:?}", bytes[0] as char))
     };
     let children = match bytes[0] {
         b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => return Ok(Some(start)),
         b'$' | b'=' | b'!' => {
             let length = number()?;
-            let end = if length < 0 {
-                start
-            } else {
-                start + length as usize + 2
-            };
+            let end = if length < 0 { start } else { start + length as usize + 2 };
             return Ok((end <= bytes.len()).then_some(end));
         }
         b'*' | b'~' | b'>' => number()?.max(0),
@@ -325,19 +293,9 @@ fn a_reply_is_complete_exactly_at_its_last_byte() {
         b">3\r\n+message\r\n+a\r\n+b\r\n",
     ] {
         for length in 0..reply.len() {
-            assert_eq!(
-                reply_length(&reply[..length]),
-                Ok(None),
-                "{:?}",
-                show(&reply[..length])
-            );
+            assert_eq!(reply_length(&reply[..length]), Ok(None), "{:?}", show(&reply[..length]));
         }
         let with_more = [reply, b"+MORE\r\n"].concat();
-        assert_eq!(
-            reply_length(&with_more),
-            Ok(Some(reply.len())),
-            "{:?}",
-            show(reply)
-        );
+        assert_eq!(reply_length(&with_more), Ok(Some(reply.len())), "{:?}", show(reply));
     }
 }

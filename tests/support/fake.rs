@@ -68,19 +68,13 @@ pub struct Gate {
 impl Gate {
     /// Lets through everyone who waits, and everyone who comes later.
     pub fn open(&self) {
-        *self
-            .open
-            .lock()
-            .expect("no script panics while it holds the door") = true;
+        *self.open.lock().expect("no script panics while it holds the door") = true;
         self.opened.notify_all();
     }
 
     /// Waits until the door is open, or until `patience` has passed; true when it is open.
     pub fn wait(&self, patience: Duration) -> bool {
-        let open = self
-            .open
-            .lock()
-            .expect("no script panics while it holds the door");
+        let open = self.open.lock().expect("no script panics while it holds the door");
         let (open, _) = self
             .opened
             .wait_timeout_while(open, patience, |open| !*open)
@@ -93,10 +87,7 @@ impl FakeServer {
     /// Listens on a free port of 127.0.0.1 and runs `script` on every connection.
     pub fn start(script: impl Fn(&mut Connection) + Send + Sync + 'static) -> FakeServer {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = socket
-            .local_addr()
-            .expect("a bound socket has an address")
-            .port();
+        let port = socket.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared::default());
         let script = Arc::new(script);
         let for_listener = Arc::clone(&shared);
@@ -109,11 +100,7 @@ impl FakeServer {
                 let Ok(stream) = stream else { continue };
                 let _ = stream.set_nodelay(true);
                 let stream = Stream::Tcp(stream);
-                for_listener
-                    .sockets
-                    .lock()
-                    .expect("a list of sockets")
-                    .push(stream.duplicate());
+                for_listener.sockets.lock().expect("a list of sockets").push(stream.duplicate());
                 let number = for_listener.accepted.fetch_add(1, Ordering::SeqCst);
                 let mut connection = Connection {
                     number,
@@ -135,11 +122,7 @@ impl FakeServer {
                 let _ = connection.join();
             }
         });
-        FakeServer {
-            port,
-            shared,
-            listener: Some(listener),
-        }
+        FakeServer { port, shared, listener: Some(listener) }
     }
 
     /// One that behaves: every user's request is answered by `answer`.
@@ -184,13 +167,7 @@ impl Drop for FakeServer {
         self.shared.gate.open();
         // Wakes the listener, which then sees that it is over.
         let _ = self.address().connect();
-        for socket in self
-            .shared
-            .sockets
-            .lock()
-            .expect("a list of sockets")
-            .iter()
-        {
+        for socket in self.shared.sockets.lock().expect("a list of sockets").iter() {
             let _ = socket.shutdown(Shutdown::Both);
         }
         if let Some(listener) = self.listener.take() {
@@ -227,17 +204,8 @@ impl Connection {
         loop {
             if let Some((request, length)) = parse(&self.unread) {
                 self.unread.drain(..length);
-                let words: Vec<_> = request
-                    .iter()
-                    .map(|word| String::from_utf8_lossy(word))
-                    .collect();
-                *self
-                    .shared
-                    .seen
-                    .lock()
-                    .expect("a table of counts")
-                    .entry(words.join(" "))
-                    .or_default() += 1;
+                let words: Vec<_> = request.iter().map(|word| String::from_utf8_lossy(word)).collect();
+                *self.shared.seen.lock().expect("a table of counts").entry(words.join(" ")).or_default() += 1;
                 return Some(request);
             }
             let mut chunk = [0; 64 * 1024];
@@ -259,9 +227,7 @@ impl Connection {
     pub fn trickle(&mut self, bytes: &[u8], pause: Duration) {
         let never = Gate::default();
         for byte in bytes {
-            if self.shared.closing.load(Ordering::SeqCst)
-                || self.stream.write_all(&[*byte]).is_err()
-            {
+            if self.shared.closing.load(Ordering::SeqCst) || self.stream.write_all(&[*byte]).is_err() {
                 return;
             }
             never.wait(pause);
@@ -354,19 +320,13 @@ fn answer_to_proxy(request: &Request) -> Option<Vec<u8>> {
 fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
     let number = |start: usize| -> Option<(usize, usize)> {
         let length = bytes[start..].windows(2).position(|pair| pair == b"\r\n")?;
-        let text =
-            std::str::from_utf8(&bytes[start + 1..start + length]).expect("a length in digits");
+        let text = std::str::from_utf8(&bytes[start + 1..start + length]).expect("a length in digits");
         Some((text.parse().expect("a length"), start + length + 2))
     };
     if bytes.is_empty() {
         return None;
     }
-    assert_eq!(
-        bytes[0],
-        b'*',
-        "a proxy sends arrays only: {:?}",
-        String::from_utf8_lossy(bytes)
-    );
+    assert_eq!(bytes[0], b'*', "a proxy sends arrays only: {:?}", String::from_utf8_lossy(bytes));
     let (count, mut position) = number(0)?;
     let mut request = Vec::new();
     for _ in 0..count {
@@ -394,16 +354,12 @@ pub struct BlackHole {
 impl BlackHole {
     /// Listens with the shortest backlog and fills it.
     pub fn dig() -> BlackHole {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
-            .expect("a descriptor is free");
-        socket
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .expect("a port is free");
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a descriptor is free");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port is free");
         socket.listen(0).expect("a bound socket");
         let listener = TcpListener::from(socket);
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let mut fillers = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
             fillers.push(stream);
@@ -413,11 +369,6 @@ impl BlackHole {
 
     /// Where nobody answers.
     pub fn address(&self) -> Address {
-        Address::Tcp(
-            self.listener
-                .local_addr()
-                .expect("a bound socket has an address")
-                .port(),
-        )
+        Address::Tcp(self.listener.local_addr().expect("a bound socket has an address").port())
     }
 }

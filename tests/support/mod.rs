@@ -47,10 +47,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub fn wait_until(what: &str, patience: Duration, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "waited {patience:?} in vain for {what}"
-        );
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
         thread::park_timeout(Duration::from_millis(1));
     }
 }
@@ -83,10 +80,7 @@ impl Address {
     pub fn connect(&self) -> io::Result<Stream> {
         let stream = match self {
             Address::Tcp(port) => {
-                let stream = TcpStream::connect_timeout(
-                    &SocketAddr::from(([127, 0, 0, 1], *port)),
-                    PATIENCE,
-                )?;
+                let stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], *port)), PATIENCE)?;
                 stream.set_nodelay(true)?;
                 Stream::Tcp(stream)
             }
@@ -224,10 +218,7 @@ pub fn free_port() -> u16 {
 
 /// Sends a signal (`TERM`, `STOP`, `CONT` …) by the shell's own `kill`, which is there on the barest machine.
 pub fn signal(process_id: u32, name: &str) {
-    let status = Command::new("sh")
-        .args(["-c", &format!("kill -{name} {process_id}")])
-        .status()
-        .expect("sh is there");
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {process_id}")]).status().expect("sh is there");
     assert!(status.success(), "kill -{name} {process_id}: {status}");
 }
 
@@ -259,8 +250,7 @@ pub fn sockets_affordable(wanted: usize) -> usize {
 
 /// A line of `/proc/<process>/status` in kB: `VmRSS` (memory now) or `VmHWM` (the most it ever was).
 pub fn memory_kb(process_id: u32, line: &str) -> u64 {
-    let status =
-        fs::read_to_string(format!("/proc/{process_id}/status")).expect("the process runs");
+    let status = fs::read_to_string(format!("/proc/{process_id}/status")).expect("the process runs");
     status
         .lines()
         .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))
@@ -274,11 +264,6 @@ pub fn cpu_time(process_id: u32) -> Duration {
     const TICK_MS: u64 = 10;
     let text = fs::read_to_string(format!("/proc/{process_id}/stat")).expect("the process runs");
     let (_, fields) = text.rsplit_once(')').expect("the name is in brackets");
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * TICK_MS)
 }

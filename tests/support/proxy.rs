@@ -8,9 +8,7 @@
 
 use super::client::{Client, show};
 use super::server::{RedisServer, answers};
-use super::{
-    Address, Kind, PATIENCE, Scratch, free_port, is_direct, signal, wait_for_exit, wait_until,
-};
+use super::{Address, Kind, PATIENCE, Scratch, free_port, is_direct, signal, wait_for_exit, wait_until};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -69,11 +67,7 @@ impl Rmux {
     }
 
     fn wait_for_start(child: Child, address: Address, scratch: Scratch) -> Rmux {
-        let mut rmux = Rmux {
-            child,
-            address,
-            scratch,
-        };
+        let mut rmux = Rmux { child, address, scratch };
         wait_until("rmux to answer PING", PATIENCE, || {
             if let Some(status) = rmux.child.try_wait().expect("a child can be waited for") {
                 panic!("rmux ended ({status}):\n{}", rmux.log());
@@ -124,10 +118,7 @@ impl Rmux {
 
     /// True while the process runs.
     pub fn is_running(&mut self) -> bool {
-        self.child
-            .try_wait()
-            .expect("a child can be waited for")
-            .is_none()
+        self.child.try_wait().expect("a child can be waited for").is_none()
     }
 
     /// Everything that it has written so far.
@@ -181,10 +172,7 @@ pub fn run_to_end(flags: &[&str]) -> Ended {
     let _ = child.wait();
     let output = fs::read_to_string(&log).unwrap_or_default();
     let status = status.unwrap_or_else(|| panic!("rmux {flags:?} still runs:\n{output}"));
-    Ended {
-        code: status.code(),
-        output,
-    }
+    Ended { code: status.code(), output }
 }
 
 /// A process of its own, writing to this file.
@@ -194,12 +182,7 @@ fn spawn(descriptors_max: Option<usize>, flags: &[&str], log: &Path) -> Child {
         None => Command::new(binary()),
         Some(descriptors) => {
             let mut shell = Command::new("sh");
-            shell
-                .args([
-                    "-c",
-                    &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""),
-                ])
-                .arg(binary());
+            shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")]).arg(binary());
             shell
         }
     };
@@ -233,16 +216,10 @@ impl Front {
     /// The same with more flags for rmux.
     pub fn with(kind: Kind, server: &RedisServer, flags: &[&str]) -> Front {
         if is_direct() {
-            return Front {
-                address: server.address(kind),
-                rmux: None,
-            };
+            return Front { address: server.address(kind), rmux: None };
         }
         let rmux = Rmux::in_front_of(kind, &[server], flags);
-        Front {
-            address: rmux.address().clone(),
-            rmux: Some(rmux),
-        }
+        Front { address: rmux.address().clone(), rmux: Some(rmux) }
     }
 
     /// Where to connect to.

@@ -156,7 +156,5 @@ pub fn answers(address: &Address) -> bool {
     };
     let mut client = Client::over(stream);
     client.set_patience(Duration::from_secs(1));
-    client
-        .try_cmd(&["PING"])
-        .is_ok_and(|reply| reply == b"+PONG\r\n")
+    client.try_cmd(&["PING"]).is_ok_and(|reply| reply == b"+PONG\r\n")
 }
