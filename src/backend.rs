@@ -47,14 +47,18 @@ pub struct Handshake {
     pub sent: usize,
     /// The replies that are still to come, the next one last.
     pub steps: Vec<Step>,
-    /// What the session will be set to.
-    pub goal: Profile,
+    /// True exactly when it is the first one on its connection: only then does a failure speak of the server.
+    pub is_first: bool,
+    /// What the session is set to by the steps that were confirmed.
+    pub reached: Profile,
+    /// What the server said to the first step that it does not do.
+    pub refusal: Option<Vec<u8>>,
 }
 
 impl Handshake {
     /// What a new connection says first: it asks who is there, selects the database, and makes sure that it is served.
     pub fn first(goal: Profile) -> Handshake {
-        let mut handshake = Handshake { goal, ..Handshake::default() };
+        let mut handshake = Handshake { is_first: true, ..Handshake::default() };
         handshake.add(Step::Hello(goal.protocol));
         if goal.database != 0 {
             handshake.add(Step::Select(goal.database));
@@ -66,7 +70,7 @@ impl Handshake {
 
     /// What takes an idle connection from one profile to another.
     pub fn change(from: Profile, goal: Profile) -> Handshake {
-        let mut handshake = Handshake { goal, ..Handshake::default() };
+        let mut handshake = Handshake { reached: from, ..Handshake::default() };
         if from.protocol != goal.protocol {
             handshake.add(Step::Hello(goal.protocol));
         }
@@ -75,6 +79,25 @@ impl Handshake {
         }
         handshake.steps.reverse();
         handshake
+    }
+
+    /// A step was confirmed.
+    pub fn on_done(&mut self, step: Step) {
+        match step {
+            Step::Hello(protocol) => self.reached.protocol = protocol,
+            Step::Select(database) => self.reached.database = database,
+            Step::Ping => {}
+        }
+    }
+
+    /// The server does not do this step; what it says is for those who wanted it.
+    pub fn on_refused(&mut self, step: Step, reply: &[u8]) {
+        let words = match step {
+            // An old server does not know the command; its clients know this answer.
+            Step::Hello(_) => b"-NOPROTO unsupported protocol version\r\n",
+            Step::Select(_) | Step::Ping => reply,
+        };
+        self.refusal.get_or_insert_with(|| words.to_vec());
     }
 
     fn add(&mut self, step: Step) {
@@ -118,6 +141,17 @@ impl Step {
             Step::Ping => Err(Refusal::Server),
         }
     }
+}
+
+/// The version that a server tells in its reply to `HELLO`, if it does.
+pub fn version_in_hello(reply: &[u8]) -> Option<&str> {
+    const LABEL: &[u8] = b"$7\r\nversion\r\n$";
+    let label = reply.windows(LABEL.len()).position(|window| window == LABEL)?;
+    let mut lines = reply[label + LABEL.len()..].split(|&byte| byte == b'\n');
+    lines.next()?;
+    let version = lines.next()?.strip_suffix(b"\r")?;
+    let version = std::str::from_utf8(version).ok()?;
+    (!version.is_empty() && version.len() <= 32 && version.bytes().all(|b| b.is_ascii_graphic())).then_some(version)
 }
 
 /// Where a backend stands.
@@ -240,6 +274,17 @@ mod tests {
         assert_eq!(first.steps, [Step::Ping, Step::Select(12), Step::Hello(Protocol::Resp3)]);
         assert_eq!(Handshake::change(resp2, Profile { database: 1, ..resp2 }).steps, [Step::Select(1)]);
         assert_eq!(Handshake::change(resp3, Profile { database: 12, ..resp2 }).steps, [Step::Hello(Protocol::Resp2)]);
+    }
+
+    #[test]
+    fn the_version_is_found_in_both_protocols() {
+        let pairs = "$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:2\r\n";
+        for start in ["*6\r\n", "%3\r\n"] {
+            assert_eq!(version_in_hello(format!("{start}{pairs}").as_bytes()), Some("7.0.15"));
+        }
+        for reply in ["-ERR unknown command\r\n", "$7\r\nversion\r\n", "$7\r\nversion\r\n$1\r\n\x01\r\n"] {
+            assert_eq!(version_in_hello(reply.as_bytes()), None);
+        }
     }
 
     #[test]

@@ -1,1 +1,230 @@
-//! (skeleton)
+//! argv → what to do: print something, check a configuration, or serve it.
+//!
+//! Flags are written as Go programs take them, as the original was one: `-flag=value`, `-flag value`, the same with two
+//! dashes; a boolean may stand alone, and takes its value only with `=`. Of a flag given twice, the last counts. `--` ends
+//! the flags, and nothing may follow: rmux takes no other arguments.
+//!
+//! getopts does the splitting, the key table of the configuration says which flags there are; this file knows neither
+//! their kinds nor their ranges. It also writes the help, from the same table. It prints nothing itself.
+//!
+//! `-help` wins over `-version`, and both win over whatever else is wrong with a known flag's value.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use getopts::{Fail, HasArg, Matches, Occur, Options, ParsingStyle};
+
+use crate::config::{self, Group, KEYS, Key, Loaded, Scope, nearest};
+
+/// What the arguments ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Print this text, which ends with a line feed, and exit with 0.
+    Print(String),
+    /// The configuration is right, and it was only to be checked: print [`summary`] and exit with 0.
+    Check(Loaded),
+    /// Serve this configuration.
+    Serve(Loaded),
+}
+
+/// Arguments that are refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// No such flag; and the one that was probably meant.
+    UnknownFlag(String, Option<&'static str>),
+    /// The last argument is a flag that needs a value.
+    MissingValue(String),
+    /// Not a flag.
+    StrayArgument(String),
+    /// Not text.
+    NotUnicode(OsString),
+    /// The value of a flag, or the file.
+    Config(config::Error),
+}
+
+/// Reads the arguments (without the program's own name), and the configuration file that they name.
+///
+/// # Errors
+///
+/// The first thing that is wrong; its `Display` is one line.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> {
+    let args = args.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>();
+    let matches = options().parse(args.map_err(Error::NotUnicode)?).map_err(refuse)?;
+    if let Some(stray) = matches.free.first() {
+        return Err(Error::StrayArgument(stray.clone()));
+    }
+    let flags: Vec<(&'static Key, String)> =
+        KEYS.iter().filter_map(|key| Some((key, last_value(&matches, key)?))).collect();
+
+    let is_on = |name: &str| flags.iter().any(|(key, text)| key.name == name && key.is_on(text));
+    if is_on("help") {
+        return Ok(Action::Print(help()));
+    }
+    if is_on("version") {
+        return Ok(Action::Print(format!("rmux {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    let loaded = config::load(&flags).map_err(Error::Config)?;
+    Ok(if loaded.test { Action::Check(loaded) } else { Action::Serve(loaded) })
+}
+
+/// What `-test` prints when all is well: one line, without its line feed.
+pub fn summary(loaded: &Loaded) -> String {
+    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let pools = &loaded.config.pools;
+    let servers = pools.iter().map(|pool| pool.servers.len()).sum();
+    format!("configuration ok: {}, {}", count(pools.len(), "pool"), count(servers, "server"))
+}
+
+/// The text of `-help`: every flag with its unit and default, no line longer than 100 columns.
+pub fn help() -> String {
+    let mut text = format!("rmux {}: {}\n\n", env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_DESCRIPTION"));
+    text.push_str("usage: rmux [-flag=value] [-flag value] [-switch] ...\n");
+    for (group, title) in HEADINGS {
+        text.push_str(&format!("\n{title}:\n"));
+        for key in KEYS.iter().filter(|key| key.group == group) {
+            push_entry(&mut text, key);
+        }
+    }
+    text.push_str(AFTERWORD);
+    text
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::UnknownFlag(name, Some(likely)) => {
+                write!(f, "unknown flag -{name:.200}: did you mean -{likely}?")
+            }
+            Error::UnknownFlag(name, None) => {
+                write!(f, "unknown flag -{name:.200}: rmux -help lists the flags")
+            }
+            Error::MissingValue(name) => write!(f, "-{name} needs a value: -{name}=VALUE"),
+            Error::StrayArgument(text) => write!(
+                f,
+                "unexpected argument {text:.200?}: every argument is a -flag or its value; a switch is turned off as -failover=false"
+            ),
+            Error::NotUnicode(argument) => write!(f, "argument {argument:?} is not valid UTF-8"),
+            Error::Config(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+fn options() -> Options {
+    let mut options = Options::new();
+    options.long_only(true).parsing_style(ParsingStyle::StopAtFirstFree);
+    for key in KEYS {
+        // In getopts' long form, an optional value stands only behind `=`: exactly Go's booleans.
+        let value = if key.is_switch() { HasArg::Maybe } else { HasArg::Yes };
+        options.opt(key.alias, key.name, key.help, key.hint(), value, Occur::Multi);
+    }
+    options
+}
+
+/// The value of the flag's last occurrence; "true" for a switch that stands alone.
+fn last_value(matches: &Matches, key: &Key) -> Option<String> {
+    let position = matches.opt_positions(key.name).into_iter().max()?;
+    let with_value = matches.opt_strs_pos(key.name).into_iter().find(|(other, _)| *other == position);
+    Some(with_value.map_or_else(|| "true".to_owned(), |(_, text)| text))
+}
+
+fn refuse(fail: Fail) -> Error {
+    match fail {
+        Fail::ArgumentMissing(name) => Error::MissingValue(name),
+        Fail::UnrecognizedOption(name)
+        // The rest cannot happen: no flag is required, unique, or without the right to a value.
+        | Fail::OptionMissing(name)
+        | Fail::OptionDuplicated(name)
+        | Fail::UnexpectedArgument(name) => {
+            let likely = nearest(&name, KEYS.iter().map(|key| key.name));
+            Error::UnknownFlag(name.escape_debug().to_string(), likely)
+        }
+    }
+}
+
+fn push_entry(text: &mut String, key: &Key) {
+    let mut left = format!("  -{}", key.name);
+    if !key.alias.is_empty() {
+        left.push_str(&format!(", -{}", key.alias));
+    }
+    if !key.hint().is_empty() && !key.is_retired() {
+        left.push_str(&format!(" {}", key.hint()));
+    }
+    let mut right = key.help.to_owned();
+    // The ranges of the other groups are as wide as can be: only an error needs to tell them.
+    let has_range = matches!(key.group, Group::Listening | Group::Servers) && !key.range().is_empty();
+    // That a switch of the program is off goes without saying.
+    let has_default = !key.default_text().is_empty() && key.scope == Scope::Pool;
+    match (has_range, has_default) {
+        (true, _) => right.push_str(&format!(" ({}; default {})", key.range(), key.default_text())),
+        (false, true) => right.push_str(&format!(" (default {})", shown_default(key))),
+        (false, false) => {}
+    }
+    push_wrapped(text, &left, &right);
+}
+
+/// The default as it is best read: words in quotes, large sizes in a larger unit as well.
+fn shown_default(key: &Key) -> String {
+    let text = key.default_text();
+    if text.contains(' ') {
+        return format!("\"{text}\"");
+    }
+    match text.parse::<u64>() {
+        Ok(bytes) if key.hint() == "bytes" => {
+            let (size, unit) = [(30, "GiB"), (20, "MiB"), (10, "KiB")]
+                .into_iter()
+                .map(|(shift, unit)| (bytes >> shift, unit))
+                .find(|(size, _)| *size > 0)
+                .unwrap_or((bytes, "bytes"));
+            format!("{text}, {size} {unit}")
+        }
+        _ => text,
+    }
+}
+
+/// One entry: the left part, then the words of the right part in a column of their own.
+fn push_wrapped(text: &mut String, left: &str, right: &str) {
+    let mut line = format!("{left:<HELP_COLUMN$}");
+    let mut is_empty = true;
+    for word in right.split(' ') {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > HELP_COLUMNS_MAX {
+            text.push_str(&line);
+            text.push('\n');
+            line = " ".repeat(HELP_COLUMN);
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    text.push_str(&line);
+    text.push('\n');
+}
+
+/// Where the right part of an entry begins: behind the longest left part.
+const HELP_COLUMN: usize = 34;
+
+const HELP_COLUMNS_MAX: usize = 100;
+
+const HEADINGS: [(Group, &str); 6] = [
+    (Group::Listening, "Listening"),
+    (Group::Servers, "Servers"),
+    (Group::Timeouts, "Timeouts, in milliseconds"),
+    (Group::Limits, "Limits, the most of each"),
+    (Group::Program, "Program"),
+    (Group::Retired, "Accepted from the original rmux, without effect"),
+];
+
+const AFTERWORD: &str = "
+A list in a flag is separated by spaces: -tcpConnections=\"redis1:6379 redis2:6379\".
+A switch is turned off with its value: -failover=false.
+
+The flags of the first four groups are also keys of a pool in the file:
+  [{\"socket\": \"/tmp/rmux.sock\", \"tcpConnections\": [\"redis1:6379\"], \"poolSize\": 50}, ...]
+There, each pool must say where it listens, and have at least one server.
+
+Exit codes: 0 done, 1 failed, 2 the arguments or the file are refused.
+";

@@ -9,13 +9,15 @@
 //!          ├──► Paused ─────────────────┤
 //!   no backend can take the request     │
 //!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
-//!   a large request, on its way         │      any ──► Closed: to be reaped at the end of the turn
+//!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
+//!          ├──► Behind ─────────────────┤
+//!   a large request, on its way         │
 //!          └──► Uploading ──────────────┘
 //! ```
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked` or `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind` or `Paused`, what it sent behind lies in `kept`.
 
 use crate::buffer::Queue;
 use crate::request::{ClientLine, RequestId};
@@ -68,6 +70,12 @@ pub enum Flow {
         server: u16,
         /// When the wait is given up.
         deadline: Millis,
+    },
+    /// Its next request waits until those that it has outstanding at this server are answered: they stand in the line
+    /// of a backend that can not take it.
+    Behind {
+        /// Index of the server.
+        server: u16,
     },
     /// A large request is passed on as it arrives: to this backend, or to nobody when that one is lost.
     Uploading {
@@ -125,6 +133,8 @@ pub struct Client {
     pub took_at: Millis,
     /// When it connected.
     pub since: Millis,
+    /// Bytes of replies that came before their turn.
+    pub early_bytes: usize,
     /// A backend that is not read until this client has taken some replies; [`Id::NONE`] for none.
     pub holds_back: Id,
     /// True while it stands in the list of those who have something to send.
@@ -149,6 +159,7 @@ impl Client {
             heard_at: now,
             took_at: now,
             since: now,
+            early_bytes: 0,
             holds_back: Id::NONE,
             is_dirty: false,
             is_blocked: false,
@@ -159,6 +170,11 @@ impl Client {
     /// True exactly when nothing is owed to it: no reply outstanding, none on its way.
     pub fn is_quiet(&self) -> bool {
         self.line.is_empty() && self.replies.unsent() == 0
+    }
+
+    /// Bytes of replies that it has not taken.
+    pub fn unread(&self) -> usize {
+        self.replies.unsent() + self.early_bytes
     }
 
     /// True exactly when bytes that it sends can be dealt with.

@@ -4,19 +4,20 @@
 //! session. Arguments are looked at through a function `index → bytes`, so that nothing is copied and a request may
 //! still be in pieces. The rows are in `table`, the search for keys in `keys`.
 //!
-//! Facts: `COMMAND` of Redis 8.10 with its modules (search, JSON, time series, Bloom, vector sets) and of Valkey 8,
+//! Facts: `COMMAND` of Redis 8.10 with its modules (search, JSON, time series, Bloom, vector sets) and what Valkey adds,
 //! and their documentation where that output is wrong (`JSON.MGET`, `CMS.MERGE`, blocking `TS.READ`). Sentinel's
 //! commands are not data commands: unknown here, and so is every other name that has no row.
 //!
 //! What is **refused** belongs on the Redis server itself, with somebody who may log in there:
-//! - it stops, copies or reconfigures the server, or sweeps all databases together (`SHUTDOWN`, `BGSAVE`, `CONFIG SET`,
-//!   `REPLICAOF`, `SWAPDB`, `ACL SETUSER`, `MODULE`, `DEBUG`, `SLOWLOG`, `LATENCY`, `CLUSTER` writes, `LASTSAVE`);
+//! - it stops, copies, inspects or reconfigures the server, or swaps databases under all clients (`SHUTDOWN`, `BGSAVE`,
+//!   `CONFIG SET`, `REPLICAOF`, `SWAPDB`, `ACL SETUSER`, `MODULE`, `DEBUG`, `SLOWLOG`, `LATENCY`, `CLUSTER` writes);
 //! - it turns the connection into something else (`MONITOR`, `SYNC`, `PSYNC`, `REPLCONF`), or leaves something on it
 //!   that the next client would inherit (`HIMPORT`, `SCRIPT DEBUG`);
 //! - it can only work from a connection of its own, or would hit another client (`SCRIPT KILL` and `FUNCTION KILL`
 //!   wait behind the very script that they should kill when they share its backend).
 //!
-//! Where it is safe on a connection that many share, it is not refused: `FLUSHALL`, `RANDOMKEY`, `OBJECT`, `MOVE`, `TIME`.
+//! What is safe on a connection that many share is not refused, though the original rmux did: `DBSIZE`, `FLUSHALL`,
+//! `FLUSHDB`, `MOVE`, `OBJECT`, `RANDOMKEY`, `TIME`.
 //!
 //! Invariants, each with a test: names are lower case and unique; `subs` is empty exactly when the class is not
 //! [`Class::Container`]; whatever the arguments, key indexes ascend and stay below `argc`; a command whose
@@ -298,7 +299,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
 pub const COUNT: usize = ROWS.len();
 
 /// A name in lower case, padded with zeros; the last byte is the length, so that no byte of a name passes for padding.
-type Folded = [u64; 4];
+type Folded = [u64; 3];
 
 /// The longest name that could be folded; longer than any in the table.
 const NAME_MAX: usize = size_of::<Folded>() - 1;
@@ -321,32 +322,34 @@ const fn fold(name: &[u8]) -> Option<Folded> {
     if name.len() > NAME_MAX {
         return None;
     }
-    let mut folded = [0; 4];
-    let mut word = 0;
-    let mut rest = name;
-    while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
-        folded[word] = lower_case(u64::from_le_bytes(*chunk));
-        word += 1;
-        rest = tail;
-    }
-    folded[word] = lower_case(short_word(rest));
-    folded[3] |= (name.len() as u64) << 56;
-    Some(folded)
+    let length = (name.len() as u64) << 56;
+    Some(match name.split_first_chunk::<8>() {
+        None => [short_word(name), 0, length],
+        Some((first, rest)) => match rest.split_first_chunk::<8>() {
+            None => [word(first), short_word(rest), length],
+            Some((second, rest)) => [word(first), word(second), short_word(rest) | length],
+        },
+    })
+}
+
+const fn word(bytes: &[u8; 8]) -> u64 {
+    lower_case(u64::from_le_bytes(*bytes))
 }
 
 /// Up to seven bytes as one word: two loads that may overlap, instead of a loop.
 const fn short_word(bytes: &[u8]) -> u64 {
-    if let (Some(head), Some(tail)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let shift = (bytes.len() - 4) * 8;
-        u32::from_le_bytes(*head) as u64 | (u32::from_le_bytes(*tail) as u64) << shift
+    let (head, tail, shift) = if let (Some(head), Some(tail)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+        (head as u64, tail as u64, bytes.len() - 4)
     } else if let (Some(head), Some(tail)) = (bytes.first_chunk::<2>(), bytes.last_chunk::<2>()) {
-        let shift = (bytes.len() - 2) * 8;
-        u16::from_le_bytes(*head) as u64 | (u16::from_le_bytes(*tail) as u64) << shift
-    } else if let Some(byte) = bytes.first() {
-        *byte as u64
+        let (head, tail) = (u16::from_le_bytes(*head), u16::from_le_bytes(*tail));
+        (head as u64, tail as u64, bytes.len() - 2)
+    } else if let [byte, ..] = bytes {
+        (*byte as u64, 0, 0)
     } else {
-        0
-    }
+        (0, 0, 0)
+    };
+    lower_case(head | tail << (shift * 8))
 }
 
 /// Eight letters at once: each byte from A to Z gets bit 5, every other byte stays. No sum carries into the next byte.
@@ -360,12 +363,12 @@ const fn lower_case(word: u64) -> u64 {
 }
 
 const fn slot_of(folded: Folded) -> usize {
-    let mixed = folded[0] ^ folded[1].rotate_left(23) ^ folded[2].rotate_left(41) ^ folded[3];
+    let mixed = folded[0] ^ folded[1].rotate_left(23) ^ folded[2].rotate_left(41);
     (mixed.wrapping_mul(MULTIPLIER) >> (u64::BITS - SLOTS.trailing_zeros())) as usize
 }
 
 const fn folded_names() -> [Folded; COUNT] {
-    let mut names = [[0; 4]; COUNT];
+    let mut names = [[0; 3]; COUNT];
     let mut row = 0;
     while row < COUNT {
         names[row] = fold(ROWS[row].name.as_bytes()).expect("a name fits in a Folded");
@@ -394,4 +397,314 @@ const fn index_of_names() -> [u16; SLOTS] {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// Every row, with the subcommands behind their container.
+    fn all_with_subs() -> impl Iterator<Item = &'static Command> {
+        all().flat_map(|row| std::iter::once(row).chain(row.subs))
+    }
+
+    fn sub(name: &str, word: &str) -> &'static Command {
+        let container = find(name.as_bytes()).expect(name);
+        container.sub(word.as_bytes()).expect(word)
+    }
+
+    fn class(name: &str) -> Class {
+        find(name.as_bytes()).expect(name).class
+    }
+
+    #[test]
+    fn every_command_is_found_by_its_name_in_any_case() {
+        for row in all() {
+            let upper = row.name.to_ascii_uppercase();
+            let mixed: String = (row.name.chars().enumerate())
+                .map(|(place, letter)| if place % 2 == 0 { letter.to_ascii_uppercase() } else { letter })
+                .collect();
+            for spelling in [row.name, &upper, &mixed] {
+                let found = find(spelling.as_bytes()).expect(spelling);
+                assert!(std::ptr::eq(found, row), "{spelling}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_lower_case_and_unique() {
+        let mut names = HashSet::new();
+        for row in all() {
+            assert!(names.insert(row.name), "{} is there twice", row.name);
+            let mut words = HashSet::new();
+            assert!(row.subs.iter().all(|sub| words.insert(sub.name)), "{}", row.name);
+        }
+        for row in all_with_subs() {
+            assert!(!row.name.is_empty() && !row.name.contains('\0'), "{}", row.name);
+            assert_eq!(row.name, row.name.to_ascii_lowercase());
+        }
+        assert_eq!(names.len(), COUNT);
+    }
+
+    #[test]
+    fn near_misses_are_unknown() {
+        let names: HashSet<&[u8]> = all().map(|row| row.name.as_bytes()).collect();
+        let check = |name: &[u8]| {
+            let is_known = names.contains(name.to_ascii_lowercase().as_slice());
+            assert_eq!(find(name).is_some(), is_known, "{name:?}");
+        };
+        for name in &names {
+            for end in 0..name.len() {
+                check(&name[..end]);
+            }
+            for byte in 0..=u8::MAX {
+                check(&[name, [byte].as_slice()].concat());
+                for place in [0, name.len() / 2, name.len() - 1] {
+                    let mut other = name.to_vec();
+                    other[place] = byte;
+                    check(&other);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn strange_names_are_unknown() {
+        for name in [
+            "",
+            "\0",
+            "\0\0\0",
+            "get ",
+            " get",
+            "get\0",
+            "\0get",
+            "get\0\0\0\0\0",
+            "G\u{2460}T",
+            "config|get",
+            "sentinel",
+        ] {
+            assert!(find(name.as_bytes()).is_none(), "{name:?}");
+        }
+        for length in 0..200 {
+            assert!(find(&vec![0; length]).is_none());
+            assert!(find(&vec![b'g'; length]).is_none());
+            assert!(find(&vec![0xff; length]).is_none());
+        }
+        // What a wrong case mapping would take for letters: the bytes 32 away from them, and those with the high bit.
+        for (byte, near) in [(b'[', b'{'), (b'@', b'`'), (b'G' | 0x80, b'g' | 0x80)] {
+            assert_ne!(fold(&[byte; 9]), fold(&[near; 9]));
+        }
+    }
+
+    #[test]
+    fn folding_is_ascii_lower_case_at_every_length() {
+        for length in 0..=NAME_MAX {
+            for byte in 0..=u8::MAX {
+                let mut name: Vec<u8> = (0..length).map(|place| b'A' + place as u8).collect();
+                if let Some(last) = name.last_mut() {
+                    *last = byte;
+                }
+                let folded = fold(&name).expect("short enough");
+                let mut bytes: Vec<u8> = folded.iter().flat_map(|word| word.to_le_bytes()).collect();
+                assert_eq!(usize::from(bytes.pop().expect("24 bytes")), length);
+                assert_eq!(bytes[..length], name.to_ascii_lowercase());
+                assert!(bytes[length..].iter().all(|byte| *byte == 0));
+            }
+        }
+        assert_eq!(fold(&[b'a'; NAME_MAX + 1]), None);
+    }
+
+    #[test]
+    fn arity_counts_as_redis_does() {
+        let allowed = |name: &str, argc: usize| find(name.as_bytes()).expect(name).arity_allows(argc);
+        assert!(!allowed("get", 1) && allowed("get", 2) && !allowed("get", 3));
+        assert!(!allowed("set", 2) && allowed("set", 3) && allowed("set", 7));
+        assert!(!allowed("ping", 0) && allowed("ping", 1) && allowed("ping", 2));
+        assert!(allowed("mget", 1_000_000) && !allowed("mget", 1));
+        assert!(!sub("object", "encoding").arity_allows(2) && sub("object", "encoding").arity_allows(3));
+        assert!(!sub("xgroup", "create").arity_allows(4) && sub("xgroup", "create").arity_allows(6));
+        for row in all_with_subs() {
+            assert_ne!(row.arity, 0, "{}", row.name);
+        }
+        for row in all() {
+            assert!(row.subs.iter().all(|sub| sub.arity.unsigned_abs() >= 2), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn only_containers_have_subcommands() {
+        for row in all() {
+            assert_eq!(row.is_container(), !row.subs.is_empty(), "{}", row.name);
+            assert!(row.subs.iter().all(|sub| !sub.is_container()), "{}", row.name);
+            for sub in row.subs {
+                let found = row.sub(sub.name.to_ascii_uppercase().as_bytes()).expect(sub.name);
+                assert!(std::ptr::eq(found, sub));
+            }
+        }
+        let object = find(b"object").expect("a row");
+        for word in ["", "encodin", "encoding\0", "encodings"] {
+            assert!(object.sub(word.as_bytes()).is_none(), "{word:?}");
+        }
+        assert!(find(b"get").expect("a row").sub(b"get").is_none());
+    }
+
+    #[test]
+    fn what_belongs_on_the_server_is_refused() {
+        for name in [
+            "bgrewriteaof",
+            "bgsave",
+            "debug",
+            "lastsave",
+            "monitor",
+            "migrate",
+            "save",
+            "shutdown",
+            "slaveof",
+            "replicaof",
+            "failover",
+            "slowlog",
+            "sync",
+            "psync",
+            "replconf",
+            "module",
+            "latency",
+            "restore-asking",
+            "pfdebug",
+            "pfselftest",
+            "swapdb",
+            "backup",
+            "hotkeys",
+            "himport",
+            "trimslots",
+            "_ft.debug",
+            "_ft.config",
+        ] {
+            assert_eq!(class(name), Class::Refused, "{name}");
+        }
+        for (name, word) in [
+            ("config", "set"),
+            ("config", "rewrite"),
+            ("config", "resetstat"),
+            ("acl", "setuser"),
+            ("acl", "list"),
+            ("cluster", "meet"),
+            ("cluster", "setslot"),
+            ("cluster", "reset"),
+            ("script", "debug"),
+            ("script", "kill"),
+            ("function", "kill"),
+            ("ft.config", "set"),
+        ] {
+            assert_eq!(sub(name, word).class, Class::Refused, "{name} {word}");
+        }
+        for name in ["dbsize", "flushall", "flushdb", "move", "object", "randomkey", "time"] {
+            assert_ne!(class(name), Class::Refused, "{name}");
+        }
+    }
+
+    #[test]
+    fn each_class_holds_what_the_design_says() {
+        assert_eq!(class("sort"), Class::Keyed);
+        assert_eq!(class("eval"), Class::Keyed);
+        assert_eq!(class("select"), Class::Session(Session::Select));
+        assert_eq!(sub("config", "get").class, Class::Session(Session::ConfigGet));
+        assert_eq!(class("client"), Class::Session(Session::Client));
+        assert_eq!(class("wait"), Class::Lease(Lease::Wait));
+        assert_eq!(class("mget"), Class::Split(Merge::ByPosition));
+        assert_eq!(class("mset"), Class::Split(Merge::AllOk));
+        for name in ["del", "unlink", "exists", "touch"] {
+            assert_eq!(class(name), Class::Split(Merge::Sum), "{name}");
+        }
+        assert_eq!(class("scan"), Class::All(Gather::Cursor));
+        assert_eq!(sub("script", "load").class, Class::All(Gather::First));
+        assert_eq!(class("publish"), Class::Channel);
+        assert_eq!(class("time"), Class::Any);
+        assert_eq!(class("ft.search"), Class::Single);
+    }
+
+    /// A request that changes something must never count as one that may be sent twice.
+    #[test]
+    fn only_reading_commands_may_be_sent_twice() {
+        for name in ["get", "mget", "eval_ro", "evalsha_ro", "fcall_ro", "xread", "pfcount", "scan", "touch", "sort_ro"]
+        {
+            assert_eq!(find(name.as_bytes()).expect(name).access, Access::Read, "{name}");
+        }
+        for name in ["set", "eval", "evalsha", "fcall", "getex", "getdel", "xreadgroup", "sort", "bitfield", "flushall"]
+        {
+            assert_eq!(find(name.as_bytes()).expect(name).access, Access::Write, "{name}");
+        }
+        for name in ["ping", "publish", "spublish", "multi", "wait", "time"] {
+            assert_eq!(find(name.as_bytes()).expect(name).access, Access::None, "{name}");
+        }
+        assert_eq!(sub("script", "load").access, Access::None);
+        assert_eq!(sub("function", "load").access, Access::Write);
+        assert_eq!(sub("ft.cursor", "read").access, Access::Write);
+        for row in all_with_subs() {
+            if matches!(row.class, Class::Keyed | Class::Split(_)) {
+                assert!(row.access != Access::None && row.keys != Keys::None, "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_may_stream_behind_a_key_at_a_fixed_place() {
+        let needed = |name: &str| find(name.as_bytes()).expect(name).args_needed();
+        assert_eq!(needed("set"), Some(2));
+        assert_eq!(needed("rename"), Some(3));
+        assert_eq!(needed("publish"), Some(2));
+        assert_eq!(needed("xgroup"), Some(2));
+        assert_eq!(sub("xgroup", "create").args_needed(), Some(3));
+        assert_eq!(needed("time"), Some(1));
+        for name in ["mset", "del", "eval", "sort", "xread", "zunionstore", "georadius", "blpop"] {
+            assert_eq!(needed(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn blocking_is_known_with_its_timeout() {
+        use Timeout::*;
+        let cases = [
+            ("BLPOP k 0", Some(Forever)),
+            ("BLPOP k 5", Some(Millis(5000))),
+            ("BRPOP a b 0.0001", Some(Millis(1))),
+            ("BRPOP a b 1e3", Some(Millis(1_000_000))),
+            ("BLPOP k -1", Some(Millis(0))),
+            ("BLPOP k 0x10", Some(Forever)),
+            ("BLPOP k inf", Some(Forever)),
+            ("BLPOP k nan", Some(Forever)),
+            ("BLPOP k 1e300", Some(Forever)),
+            ("BLPOP k ", Some(Forever)),
+            ("BRPOPLPUSH a b 2", Some(Millis(2000))),
+            ("BRPOPLPUSH a b", Some(Forever)),
+            ("BLMOVE a b LEFT RIGHT 2.5", Some(Millis(2500))),
+            ("BLMOVEM a b LEFT RIGHT 3 COUNT 9 BULK", Some(Millis(3000))),
+            ("BLMPOP 1.5 2 a b LEFT", Some(Millis(1500))),
+            ("BZMPOP 0 1 a MIN", Some(Forever)),
+            ("BZPOPMIN a 7", Some(Millis(7000))),
+            ("XREAD STREAMS a 0", None),
+            ("XREAD STREAMS BLOCK 5", None),
+            ("XREAD COUNT BLOCK STREAMS a 0", None),
+            ("XREAD BLOCK", None),
+            ("XREAD BLOCK 0 STREAMS a $", Some(Forever)),
+            ("XREAD block 250 STREAMS a $", Some(Millis(250))),
+            ("XREAD BLOCK 0 COUNT 1 BLOCK 5 STREAMS a $", Some(Millis(5))),
+            ("XREAD BLOCK x STREAMS a $", Some(Forever)),
+            ("XREAD BLOCK -5 STREAMS a $", Some(Millis(0))),
+            ("XREADGROUP GROUP BLOCK 5 STREAMS a >", None),
+            ("XREADGROUP GROUP g c NOACK BLOCK 10 STREAMS a >", Some(Millis(10))),
+            ("TS.READ k 0", None),
+            ("TS.READ k 0 BLOCK 100 5 MAX_COUNT 9", Some(Millis(100))),
+            ("TS.READ BLOCK 0", None),
+            ("LPOP k 0", None),
+            ("WAIT 1 0", None),
+        ];
+        for (request, expected) in cases {
+            let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+            let command = find(words[0]).expect(request);
+            assert_eq!(command.blocks(words.len(), |index| words[index]), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn rows_stay_small() {
+        assert!(size_of::<Command>() <= 48, "{}", size_of::<Command>());
+    }
+}

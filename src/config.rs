@@ -1,1 +1,254 @@
-//! (skeleton)
+//! What rmux is asked to do, checked and typed.
+//!
+//! ```text
+//!            flags (texts, from cli)
+//!              │        └─ -config=FILE ──► json ──► a list of pools
+//!              ▼                                       │
+//!            key: one table of names, kinds, ranges, fields
+//!              ▼                                       ▼
+//!            draft: one pool, its defaults, what is missing
+//!              └──────────────► Config ◄───────────────┘
+//! ```
+//!
+//! Whoever holds a [`Config`] need not check it again: there is at least one pool; each listens on an address of its
+//! own and has at least one server, not itself; every number is in its range. What text cannot tell (does the host
+//! exist, may the socket be made, is the file limit high enough) is found out by those who try.
+//!
+//! With `-config`, the file says all about the pools, as in the original: flags about pools are checked, then ignored,
+//! with a warning. A value of `null` in the file is as if the key were not there. The original's keys that have no
+//! meaning here are accepted, with a warning.
+//!
+//! [`load`] reads the file and nothing else; it prints nothing and logs nothing.
+
+mod address;
+mod draft;
+mod error;
+mod json;
+mod key;
+mod spelling;
+
+use crate::net::Address;
+
+use draft::{Draft, Fault, Missing};
+use error::{Place, Problem};
+use json::Json;
+
+pub use crate::limits::{Limits, Timeouts};
+pub use error::Error;
+pub use key::{Group, KEYS, Key, Scope};
+pub(crate) use spelling::nearest;
+
+/// Everything that one process does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// At least one; no two listen on the same address.
+    pub pools: Vec<PoolConfig>,
+    /// Log at debug level.
+    pub debug: bool,
+    /// Log to the local syslog socket.
+    pub use_syslog: bool,
+}
+
+/// A listener, the servers behind it, and its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Where clients connect.
+    pub listen: Address,
+    /// Permission bits of the Unix socket, 0 to 0o777; without meaning for TCP.
+    pub socket_mode: u32,
+    /// TCP first, then Unix, each in the order given: this order is the ring's. At least one; a server may stand there
+    /// more than once, and then has more of the keys.
+    pub servers: Vec<Address>,
+    /// Threads that share the listener, 1 to 64.
+    pub reactors: usize,
+    /// Most connections to each server, for each reactor; 1 to 10,000.
+    pub pool_size: usize,
+    /// Whether another server takes the keys of one that is down.
+    pub failover: bool,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// How much to hold.
+    pub limits: Limits,
+}
+
+/// What the flags say about the program as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The file with the pools.
+    pub config: Option<String>,
+    /// Only check the configuration.
+    pub test: bool,
+    /// Log at debug level.
+    pub debug: bool,
+    /// Log to the local syslog socket.
+    pub use_syslog: bool,
+    /// Print the version.
+    pub version: bool,
+    /// Print the help.
+    pub help: bool,
+}
+
+/// A configuration, and what its author should know about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// What to do.
+    pub config: Config,
+    /// Whether that is only to be checked (`-test`).
+    pub test: bool,
+    /// One line each: what was accepted and does not do what it seems to.
+    pub warnings: Vec<String>,
+}
+
+/// Makes a configuration of the flags that were given (each at most once, with its text) and of the file that they name.
+///
+/// # Errors
+///
+/// The first thing that is wrong: one line that names file, pool, key and value, and says what is allowed.
+pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
+    let mut draft = Draft::default();
+    let here = Place::default();
+    for key in KEYS {
+        let Some((_, text)) = flags.iter().find(|(given, _)| given.name == key.name) else {
+            continue;
+        };
+        let stored = key.read_text(text).and_then(|value| key.store(value, &mut draft));
+        stored.map_err(|problem| Error::new(here.at(key.name), problem))?;
+    }
+    let process = draft.process.clone();
+    let mut warnings = Warnings::default();
+    flags.iter().filter(|(key, _)| key.is_retired()).for_each(|(key, _)| warnings.add_retired("-", key));
+
+    let pools = match process.config.as_deref().filter(|file| !file.is_empty()) {
+        Some(file) => {
+            warnings.add_ignored(flags);
+            pools_of_file(file, &mut warnings)?
+        }
+        None => vec![finish(draft, Missing::Default, &here)?],
+    };
+    for (index, pool) in pools.iter().enumerate() {
+        warnings.add_twice(index + 1, pool);
+    }
+    let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog };
+    Ok(Loaded { config, test: process.test, warnings: warnings.lines })
+}
+
+fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>, Error> {
+    let place = Place { file: Some(file.to_owned()), ..Place::default() };
+    let refuse = |problem| Error::new(place.clone(), problem);
+    let elements = match Json::read(file).map_err(refuse)? {
+        Json::List(elements) if elements.is_empty() => return Err(refuse(Problem::NoPools)),
+        Json::List(elements) => elements,
+        other => {
+            return Err(refuse(Problem::NotPools { found: other.to_string() }));
+        }
+    };
+    let mut pools: Vec<PoolConfig> = Vec::with_capacity(elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        let mut place = Place { pool: Some((index + 1, None)), ..place.clone() };
+        let Json::Object(pairs) = element else {
+            return Err(Error::new(place, Problem::PoolNotObject { found: element.to_string() }));
+        };
+        place.pool = Some((index + 1, listen_label(pairs)));
+        let pool = finish(draft_of_object(pairs, &place, warnings)?, Missing::Refused, &place)?;
+
+        let same = |other: &PoolConfig| address::identity(&other.listen) == address::identity(&pool.listen);
+        if let Some(other) = pools.iter().position(same) {
+            let key = if matches!(pool.listen, Address::Unix(_)) { "socket" } else { "port" };
+            return Err(Error::new(
+                place.at(key),
+                Problem::AddressTaken { address: pool.listen.to_string(), by: other + 1 },
+            ));
+        }
+        pools.push(pool);
+    }
+    Ok(pools)
+}
+
+fn draft_of_object(pairs: &[(String, Json)], place: &Place, warnings: &mut Warnings) -> Result<Draft, Error> {
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        let problem = match key::find(name) {
+            None => {
+                let names = KEYS.iter().filter(|key| key.scope == Scope::Pool).map(|key| key.name);
+                Problem::UnknownKey { value: value.to_string(), likely: nearest(name, names) }
+            }
+            Some(key) if key.scope == Scope::Program => Problem::FlagOnly,
+            Some(_) if pairs[..index].iter().any(|(earlier, _)| earlier == name) => {
+                Problem::GivenTwice { value: value.to_string() }
+            }
+            Some(_) => continue,
+        };
+        return Err(Error::new(place.at(name), problem));
+    }
+    let mut draft = Draft::default();
+    for key in KEYS {
+        let value = match pairs.iter().find(|(name, _)| name == key.name) {
+            None | Some((_, Json::Null)) => continue,
+            Some((_, value)) => value,
+        };
+        let stored = key.read_json(value).and_then(|value| key.store(value, &mut draft));
+        stored.map_err(|problem| Error::new(place.at(key.name), problem))?;
+        if key.is_retired() {
+            warnings.add_retired("", key);
+        }
+    }
+    Ok(draft)
+}
+
+/// Where a pool of the file seems to listen, before anything of it is known to be right.
+fn listen_label(pairs: &[(String, Json)]) -> Option<String> {
+    let mut draft = Draft::default();
+    for (name, value) in pairs {
+        let key = key::find(name).filter(|key| matches!(key.name, "socket" | "host" | "port"));
+        // What is wrong with it is said when its turn comes.
+        let _ = key.map(|key| key.read_json(value).and_then(|value| key.store(value, &mut draft)));
+    }
+    draft.listen_label()
+}
+
+fn finish(draft: Draft, missing: Missing, place: &Place) -> Result<PoolConfig, Error> {
+    draft
+        .into_pool(missing)
+        .map_err(|(key, problem): Fault| Error::new(key.map_or_else(|| place.clone(), |key| place.at(key)), problem))
+}
+
+/// Warnings in the order found; each retired key is mentioned once.
+#[derive(Default)]
+struct Warnings {
+    lines: Vec<String>,
+    retired: Vec<&'static str>,
+}
+
+impl Warnings {
+    fn add_retired(&mut self, dash: &str, key: &Key) {
+        if !self.retired.contains(&key.name) {
+            self.retired.push(key.name);
+            self.lines.push(format!("{dash}{} has no effect: {}", key.name, key.help));
+        }
+    }
+
+    fn add_ignored(&mut self, flags: &[(&'static Key, String)]) {
+        let is_ignored = |key: &Key| key.scope == Scope::Pool && !key.is_retired();
+        let names: Vec<String> =
+            flags.iter().filter(|(key, _)| is_ignored(key)).map(|(key, _)| format!("-{}", key.name)).collect();
+        if !names.is_empty() {
+            self.lines.push(format!("-config is given, so these flags are ignored: {}", names.join(" ")));
+        }
+    }
+
+    fn add_twice(&mut self, index: usize, pool: &PoolConfig) {
+        let names: Vec<Address> = pool.servers.iter().map(address::identity).collect();
+        for (position, name) in names.iter().enumerate() {
+            let earlier = names[..position].iter().filter(|other| *other == name).count();
+            if earlier == 1 {
+                self.lines.push(format!(
+                    "pool {index} ({}): server {} is given more than once: each time, it gets a share of the keys",
+                    error::Plain(&pool.listen.to_string()),
+                    error::Plain(&pool.servers[position].to_string())
+                ));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,41 @@
-//! (skeleton)
-use crate::client;
+//! The replies that rmux gives itself: PING, ECHO, QUIT, SELECT, AUTH, HELLO, CLIENT, RESET and their like.
+//!
+//! A client's session is virtual: what it selects, names and negotiates is written into its [`client::Session`] and
+//! never reaches a backend of its own. Here a session command becomes a changed session and the bytes of its reply, in
+//! the client's version of the protocol. `INFO` and `ROLE` are answered here only when there are several servers, whose
+//! answers would contradict each other; with one server they are its business, as `COMMAND` always is.
+//!
+//! ```text
+//!   request ─► answer ─┬─► Reply          reply appended to `out`, in its place behind what is outstanding
+//!                      ├─► ReplyAndLeave  the same, and nothing more is read from this client
+//!                      └─► Forward        nothing appended: a server answers
+//! ```
+//!
+//! Knows no sockets, no backends, no clock; sees other clients no more than they see each other: in `CLIENT LIST` a
+//! client is alone, and `CLIENT KILL` finds nobody else. Invariants: exactly one reply is appended unless the outcome
+//! is `Forward`; a reply that is an error has changed nothing in the session; PING, ECHO and SELECT allocate nothing
+//! but room in `out`.
+//!
+//! Bytes and texts are those of Redis 7.0.15, recorded from its socket; `CLIENT SETINFO` and `CLIENT NO-TOUCH`, which
+//! it does not have, are those of Redis 7.2. The caller has looked the command up and checked its arity; this file
+//! checks again where a wrong one would otherwise be taken for something else.
+
+pub mod error;
+pub mod reply;
+
+mod auth;
+mod client_command;
+mod config_get;
+mod info;
+
+use crate::client::{self, Profile};
 use crate::command;
 use crate::resp::Arg;
 
 /// What is known outside of the client's session.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// The client's number, as `CLIENT ID` tells it.
+    /// The client's number, as `CLIENT ID` tells it; below 2^63.
     pub client_id: u64,
     /// What the server said it is (`HELLO`'s `version`); a fallback while no server has been reached.
     pub server_version: &'a str,
@@ -26,16 +55,16 @@ pub struct Facts<'a> {
     /// Clients connected to this pool.
     pub connected_clients: usize,
     /// One for each server, in the order of the configuration. Built only when asked: see the proxy.
-    pub servers: &'a [ServerFacts<'a>],
+    pub servers: &'a [ServerFacts],
 }
 
 /// One server, as `INFO` shows it.
-#[derive(Debug, Clone, Copy)]
-pub struct ServerFacts<'a> {
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
     /// Its address, as configured.
-    pub address: &'a str,
+    pub address: String,
     /// `up`, `down` or `probing`.
-    pub state: &'a str,
+    pub state: &'static str,
     /// Connections to it.
     pub connections: usize,
     /// Requests that it has not answered yet.
@@ -58,13 +87,125 @@ pub enum Outcome {
 }
 
 /// Answers a session command: changes the client's session and appends the reply to `out`.
+///
+/// `args` are those of the whole request, the command's name first; `request` are its bytes. `INFO` and `ROLE` are
+/// forwarded unless `context.facts` has more than one server.
 pub fn answer(
-    _what: command::Session,
-    _request: &[u8],
-    _args: &[Arg],
-    _session: &mut client::Session,
-    _context: &Context<'_>,
-    _out: &mut Vec<u8>,
+    what: command::Session,
+    request: &[u8],
+    args: &[Arg],
+    session: &mut client::Session,
+    context: &Context<'_>,
+    out: &mut Vec<u8>,
 ) -> Outcome {
-    Outcome::Forward
+    let words = Words { request, args };
+    match what {
+        command::Session::Ping => ping(words, out),
+        command::Session::Echo => echo(words, out),
+        command::Session::Select => select(words, session, out),
+        command::Session::Auth => auth::auth(words, out),
+        command::Session::Hello => auth::hello(words, session, context, out),
+        command::Session::Client => return client_command::answer(words, session, context, out),
+        command::Session::ConfigGet => config_get::answer(words, session.profile.protocol, out),
+        command::Session::AclWhoami => reply::bulk(out, auth::DEFAULT_USER),
+        command::Session::ReadOnly | command::Session::Cluster => error::write_error(out, error::NO_CLUSTER),
+        command::Session::Reset => reset(session, out),
+        command::Session::Quit => {
+            reply::ok(out);
+            return Outcome::ReplyAndLeave;
+        }
+        command::Session::Command => return Outcome::Forward,
+        command::Session::Info | command::Session::Role if context.facts.servers.len() <= 1 => return Outcome::Forward,
+        command::Session::Info => info::answer(session.profile.protocol, context, out),
+        command::Session::Role => out.extend_from_slice(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
+    }
+    Outcome::Reply
 }
+
+/// The arguments of a request, as bytes.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    request: &'a [u8],
+    args: &'a [Arg],
+}
+
+impl<'a> Words<'a> {
+    /// How many there are, the command's name counted.
+    #[inline]
+    fn len(self) -> usize {
+        self.args.len()
+    }
+
+    /// The one with this index, which is below `len`.
+    #[inline]
+    fn at(self, index: usize) -> &'a [u8] {
+        self.args[index].of(self.request)
+    }
+
+    /// Those from this index on; none when there are fewer.
+    fn from(self, index: usize) -> impl Iterator<Item = &'a [u8]> + Clone {
+        self.args.iter().skip(index).map(move |arg| arg.of(self.request))
+    }
+}
+
+#[inline]
+fn ping(words: Words<'_>, out: &mut Vec<u8>) {
+    match words.len() {
+        1 => out.extend_from_slice(b"+PONG\r\n"),
+        2 => reply::bulk(out, words.at(1)),
+        _ => error::wrong_arity(out, "ping"),
+    }
+}
+
+#[inline]
+fn echo(words: Words<'_>, out: &mut Vec<u8>) {
+    match words.len() {
+        2 => reply::bulk(out, words.at(1)),
+        _ => error::wrong_arity(out, "echo"),
+    }
+}
+
+// How many databases there are, only a server knows: any number that could be one is taken, and a number that is too
+// high gets its error from the server with the first command that needs the database.
+#[inline]
+fn select(words: Words<'_>, session: &mut client::Session, out: &mut Vec<u8>) {
+    if words.len() != 2 {
+        return error::wrong_arity(out, "select");
+    }
+    let Some(number) = integer(words.at(1)) else {
+        return error::write_error(out, error::NOT_AN_INTEGER);
+    };
+    if i32::try_from(number).is_err() {
+        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        return error::write_error(out, text);
+    }
+    let Ok(database) = u32::try_from(number) else {
+        return error::write_error(out, "ERR DB index is out of range");
+    };
+    session.profile.database = database;
+    reply::ok(out);
+}
+
+// As Redis: the library that the connection was opened by stays what it is.
+fn reset(session: &mut client::Session, out: &mut Vec<u8>) {
+    session.profile = Profile::default();
+    session.name = Box::default();
+    out.extend_from_slice(b"+RESET\r\n");
+}
+
+/// A number as Redis takes it from an argument (`string2ll`): no blanks, no plus sign, no leading zeros, no `-0`.
+fn integer(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let is_strict = match digits {
+        [b'0'] => text.len() == 1,
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !is_strict {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

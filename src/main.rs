@@ -1,3 +1,56 @@
 //! argv → config → logger → reactor; the exit codes.
+//!
+//! 0: done, or stopped by a signal. 1: it could not start, or went wrong while running; the log says why. 2: the
+//! arguments or the configuration file are refused; one line on standard error says why.
 
-fn main() {}
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use rmux::cli::{self, Action};
+use rmux::logger;
+use rmux::serve::serve;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(action) => run(action),
+        Err(error) => {
+            eprint_line(&format!("rmux: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(action: Action) -> ExitCode {
+    match action {
+        Action::Print(text) => {
+            // A reader that has seen enough, as in `rmux -help | head`, is no failure.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Action::Check(loaded) => {
+            for warning in &loaded.warnings {
+                eprint_line(&format!("rmux: warning: {warning}"));
+            }
+            let _ = writeln!(io::stdout(), "{}", cli::summary(&loaded));
+            ExitCode::SUCCESS
+        }
+        Action::Serve(loaded) => {
+            logger::start(loaded.config.debug, loaded.config.use_syslog).expect("the process has no logger yet");
+            for warning in &loaded.warnings {
+                log::warn!("{warning}");
+            }
+            match serve(&loaded.config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    log::error!("{error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+/// Standard error may be closed; that is no reason to end otherwise than announced.
+fn eprint_line(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

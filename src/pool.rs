@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use crate::backend::Backend;
 use crate::client::Profile;
 use crate::slots::{Id, Slots};
+use crate::timer::Millis;
 
 /// What a pool offers to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Offer {
 pub struct Pool {
     backends: Vec<Id>,
     size_max: usize,
+    /// Until then no backend more is made: the server refused the last one, and serves the others.
+    full_until: Millis,
     /// Clients that wait, the longest first.
     pub waiting: VecDeque<Id>,
 }
@@ -38,7 +41,7 @@ pub struct Pool {
 impl Pool {
     /// A pool without backends that will have at most `size_max`.
     pub fn new(size_max: usize) -> Pool {
-        Pool { backends: Vec::new(), size_max, waiting: VecDeque::new() }
+        Pool { backends: Vec::new(), size_max, full_until: Millis(0), waiting: VecDeque::new() }
     }
 
     /// The backends, the oldest first.
@@ -58,18 +61,29 @@ impl Pool {
     }
 
     /// True exactly when one more backend may be made.
-    pub fn has_room(&self) -> bool {
-        self.backends.len() < self.size_max
+    pub fn has_room(&self, now: Millis) -> bool {
+        self.backends.len() < self.size_max && self.full_until <= now
+    }
+
+    /// The server has no place for one more, while it serves those that there are.
+    pub fn on_refused(&mut self, until: Millis) {
+        self.full_until = until;
     }
 
     /// Which backend takes a request that needs `profile`; `has_room` says whether a backend can take one more.
     #[inline]
-    pub fn offer(&self, all: &Slots<Backend>, profile: Profile, has_room: impl Fn(&Backend) -> bool) -> Offer {
+    pub fn offer(
+        &self,
+        all: &Slots<Backend>,
+        profile: Profile,
+        now: Millis,
+        has_room: impl Fn(&Backend) -> bool,
+    ) -> Offer {
         let backends = || self.backends.iter().filter_map(|&id| Some((id, all.get(id)?)));
         if let Some((id, _)) = backends().find(|(_, backend)| backend.profile == profile && has_room(backend)) {
             return Offer::Take(id);
         }
-        if self.has_room() {
+        if self.has_room(now) {
             return Offer::Open;
         }
         // The one that has been of no use for the longest time.
@@ -85,7 +99,6 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::backend::Phase;
-    use crate::timer::Millis;
 
     const DB0: Profile = Profile { database: 0, protocol: crate::client::Protocol::Resp2 };
     const DB1: Profile = Profile { database: 1, ..DB0 };
@@ -101,17 +114,20 @@ mod tests {
     #[test]
     fn the_oldest_with_room_is_filled_first() {
         let (mut all, mut pool) = (Slots::new(), Pool::new(3));
-        assert_eq!(pool.offer(&all, DB0, |_| true), Offer::Open);
+        assert_eq!(pool.offer(&all, DB0, Millis(10), |_| true), Offer::Open);
         let first = ready(&mut all, &mut pool, DB0, 5);
         let second = ready(&mut all, &mut pool, DB0, 1);
-        assert_eq!(pool.offer(&all, DB0, |_| true), Offer::Take(first));
-        assert_eq!(pool.offer(&all, DB0, |backend| backend.since == Millis(1)), Offer::Take(second));
-        assert_eq!(pool.offer(&all, DB0, |_| false), Offer::Open);
-        assert_eq!(pool.offer(&all, DB1, |_| true), Offer::Open);
+        assert_eq!(pool.offer(&all, DB0, Millis(10), |_| true), Offer::Take(first));
+        assert_eq!(pool.offer(&all, DB0, Millis(10), |backend| backend.since == Millis(1)), Offer::Take(second));
+        assert_eq!(pool.offer(&all, DB0, Millis(10), |_| false), Offer::Open);
+        assert_eq!(pool.offer(&all, DB1, Millis(10), |_| true), Offer::Open);
         ready(&mut all, &mut pool, DB0, 9);
-        assert_eq!(pool.offer(&all, DB1, |_| true), Offer::Change(second));
-        assert_eq!(pool.offer(&all, DB1, |_| false), Offer::Wait);
+        assert_eq!(pool.offer(&all, DB1, Millis(10), |_| true), Offer::Change(second));
+        assert_eq!(pool.offer(&all, DB1, Millis(10), |_| false), Offer::Wait);
         pool.remove(first);
-        assert_eq!(pool.offer(&all, DB1, |_| true), Offer::Open);
+        assert_eq!(pool.offer(&all, DB1, Millis(10), |_| true), Offer::Open);
+        pool.on_refused(Millis(11));
+        assert_eq!(pool.offer(&all, DB1, Millis(10), |_| true), Offer::Change(second));
+        assert_eq!(pool.offer(&all, DB1, Millis(11), |_| true), Offer::Open);
     }
 }

@@ -1,1 +1,638 @@
-//! (skeleton)
+//! The conductor: bytes and events in, bytes and actions out. The only file that sees all of the core.
+//!
+//! A function of its inputs: it has no sockets, no clock and no randomness of its own. Time is an argument; randomness
+//! is a seed. The one thing that it asks of the shell while it works is [`Wire::write`]: take these bytes if you can.
+//!
+//! One turn of the loop, in the order of the calls:
+//!
+//! ```text
+//!   handle_accept, handle_client_data, handle_backend_data, handle_writable, handle_*_end, handle_connected …
+//!   handle_timeouts          after all input, so that a reply that is already there beats its timeout
+//!   transmit                 each connection with something to send gets one gathered write
+//!   poll_action              until it is None: connect, close, read again
+//! ```
+//!
+//! Its parts, each a noun with a file of its own:
+//!
+//! ```text
+//!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
+//!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
+//!   clock     what becomes of a deadline that has passed
+//! ```
+//!
+//! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
+//! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
+
+mod clock;
+mod health;
+mod intake;
+mod replies;
+mod routing;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+
+use log::{debug, info};
+use slab::Slab;
+
+use crate::backend::{Backend, Phase};
+use crate::buffer::{Arena, Queue};
+use crate::client::{Client, Flow, Kept, Profile};
+use crate::limits::{Limits, Timeouts};
+use crate::pool::Pool;
+use crate::request::Requests;
+use crate::resp::{RequestFramer, RequestLimits};
+use crate::ring::{Ring, UpSet};
+use crate::server::Server;
+use crate::slots::{Id, Slots};
+use crate::stats::{ProxyStats, ServerStats};
+use crate::timer::{Millis, Wheel};
+
+/// What a proxy is told at its start; it never changes.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens, as shown to people.
+    pub listen: String,
+    /// The servers' addresses, as shown to people, in the order of the ring.
+    pub servers: Vec<String>,
+    /// Whether a server that is down is stood in for by the next one of the ring.
+    pub failover: bool,
+    /// The most connections to one server.
+    pub pool_size: usize,
+    /// How long each kind of waiting may last.
+    pub timeouts: Timeouts,
+    /// How much of each thing it may hold.
+    pub limits: Limits,
+    /// For `INFO`.
+    pub process_id: u32,
+    /// Spreads the probes of many hosts.
+    pub seed: u64,
+}
+
+/// A connection, of either kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Conn {
+    /// One that talks to us.
+    Client(Id),
+    /// One of ours to a server.
+    Backend(Id),
+}
+
+/// What the shell must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Connect this backend to its server, and say how it went.
+    Connect {
+        /// The new connection.
+        backend: Id,
+        /// Index of the server.
+        server: u16,
+    },
+    /// Close the socket. The id is dead from here on.
+    Close(Conn),
+    /// Read this connection again, if its socket had more when reading stopped.
+    Resume(Conn),
+}
+
+/// Sends bytes at once, as far as a socket takes them.
+pub trait Wire {
+    /// Writes the slices in order and returns how many bytes were taken. Fewer than all means that the socket is full,
+    /// and that `handle_writable` will follow.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken. (A full socket is not an error: it took 0 bytes.)
+    fn write(&mut self, conn: Conn, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// Why a client is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goodbye {
+    /// It closed the connection, or said QUIT, and everything it was owed is sent.
+    Done,
+    /// Its socket broke.
+    Broken,
+    /// It did something that no Redis client does, and was told.
+    Silence,
+    /// It was silent for `localReadTimeout`.
+    ReadTimeout,
+    /// It took nothing for `localWriteTimeout`.
+    WriteTimeout,
+    /// It does not take its replies, and they became too many.
+    Unread,
+    /// The rest of a reply that it has the start of is lost.
+    Truncated,
+}
+
+impl fmt::Display for Goodbye {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Goodbye::Done => "it has left",
+            Goodbye::Broken => "its socket is broken",
+            Goodbye::Silence => "it speaks another protocol",
+            Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
+            Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
+            Goodbye::Unread => "it leaves more replies unread than it may",
+            Goodbye::Truncated => "a reply that it has half of was lost with its server",
+        })
+    }
+}
+
+/// Whom an entry of the timer wheel wakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    Client(Id),
+    Backend(Id),
+    Probe(u16),
+}
+
+/// A server, with all that belongs to it.
+#[derive(Debug)]
+struct Endpoint {
+    health: Server,
+    pool: Pool,
+    stats: ServerStats,
+}
+
+/// One pool of the configuration at work: its clients, its servers, and what is under way between them.
+#[derive(Debug)]
+pub struct Proxy {
+    settings: Settings,
+    request_limits: RequestLimits,
+    ring: Ring,
+    up: UpSet,
+    endpoints: Vec<Endpoint>,
+    clients: Slots<Client>,
+    backends: Slots<Backend>,
+    requests: Requests,
+    arena: Arena,
+    /// Replies that came before their turn.
+    early: Slab<Queue>,
+    wheel: Wheel<Timer>,
+    actions: VecDeque<Action>,
+    dirty_clients: Vec<Id>,
+    dirty_backends: Vec<Id>,
+    /// Clients whose own requests at a server are answered, and who waited for that.
+    woken: Vec<Id>,
+    /// Backends that have the start of a request, and the clients that will not send the rest.
+    abandoned: Vec<(Id, Id)>,
+    /// How many clients are parked, at all servers together.
+    parked: usize,
+    /// The parked client whose turn it is.
+    turn_of: Id,
+    /// True while that one has waited too long, and is given its turn to be told so.
+    is_turn_over: bool,
+    /// For requests that arrive whole.
+    framer: RequestFramer,
+    /// For clients that keep something; they come and go.
+    spare_kept: Vec<Box<Kept>>,
+    /// Where replies of our own are written.
+    reply: Vec<u8>,
+    /// What the first server that said so calls its version.
+    server_version: Box<str>,
+    random: u64,
+    stats: ProxyStats,
+    is_shutting_down: bool,
+}
+
+/// The deadline of what has none.
+const NO_DEADLINE: Millis = Millis(u64::MAX);
+/// Boxes for kept bytes that wait for the next use.
+const SPARE_KEPT_MAX: usize = 64;
+/// Slices in one gathered write.
+const SLICES_MAX: usize = 64;
+/// A piece of this size or more is written straight from the read buffer, when the socket has room.
+const DIRECT_MIN: usize = 16 * 1024;
+/// A request or reply of more than this is passed on as it arrives.
+const LARGE: usize = 64 * 1024;
+
+impl Proxy {
+    /// A proxy that has no clients and no connections yet.
+    pub fn new(settings: Settings, now: Millis) -> Proxy {
+        let count = settings.servers.len();
+        let limits = &settings.limits;
+        Proxy {
+            request_limits: RequestLimits {
+                args_max: limits.args_max,
+                bulk_bytes_max: limits.bulk_bytes_max,
+                inline_bytes_max: limits.inline_bytes_max,
+                request_bytes_max: limits.request_bytes_max,
+            },
+            ring: Ring::new(count),
+            up: UpSet::new(count),
+            endpoints: (0..count)
+                .map(|_| Endpoint {
+                    health: Server::default(),
+                    pool: Pool::new(settings.pool_size),
+                    stats: ServerStats::default(),
+                })
+                .collect(),
+            clients: Slots::new(),
+            backends: Slots::new(),
+            requests: Requests::new(),
+            arena: Arena::new(),
+            early: Slab::new(),
+            wheel: Wheel::new(now),
+            actions: VecDeque::new(),
+            dirty_clients: Vec::new(),
+            dirty_backends: Vec::new(),
+            woken: Vec::new(),
+            abandoned: Vec::new(),
+            parked: 0,
+            turn_of: Id::NONE,
+            is_turn_over: false,
+            framer: RequestFramer::new(),
+            spare_kept: Vec::new(),
+            reply: Vec::new(),
+            server_version: "7.0.0".into(),
+            random: settings.seed | 1,
+            stats: ProxyStats::default(),
+            is_shutting_down: false,
+            settings,
+        }
+    }
+
+    /// Opens one connection to each server.
+    pub fn start(&mut self, now: Millis) {
+        for server in 0..self.endpoints.len() {
+            self.open_backend(server as u16, Profile::default(), now);
+        }
+    }
+
+    /// Somebody connected. `None` when there are too many already: tell it [`Proxy::TOO_MANY_CLIENTS`] and close.
+    pub fn handle_accept(&mut self, now: Millis) -> Option<Id> {
+        if self.clients.len() >= self.settings.limits.clients_max || self.is_shutting_down {
+            self.stats.clients_refused += 1;
+            return None;
+        }
+        self.stats.clients += 1;
+        let id = self.clients.insert(Client::new(now));
+        if self.settings.timeouts.local_read_ms > 0 {
+            let deadline = now + self.settings.timeouts.local_read_ms;
+            if let Some(client) = self.clients.get_mut(id) {
+                client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+            }
+        }
+        debug!("client {id} connected");
+        Some(id)
+    }
+
+    /// What a client is told that connects when there are too many; Redis's own words.
+    pub const TOO_MANY_CLIENTS: &'static [u8] = b"-ERR max number of clients reached\r\n";
+
+    /// A client will send nothing more. What it is owed it still gets.
+    pub fn handle_client_end(&mut self, id: Id) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.is_ended = true;
+        if let Flow::Uploading { .. } = client.flow {
+            // The rest of its request will never come, and what it was owed before is its own business.
+            self.close_client(id, Goodbye::Done);
+            return;
+        }
+        self.maybe_say_goodbye(id);
+    }
+
+    /// A client's socket broke.
+    pub fn handle_client_broken(&mut self, id: Id) {
+        self.close_client(id, Goodbye::Broken);
+    }
+
+    /// A socket that was full takes bytes again.
+    pub fn handle_writable(&mut self, conn: Conn) {
+        match conn {
+            Conn::Client(id) => {
+                if let Some(client) = self.clients.get_mut(id)
+                    && client.is_blocked
+                {
+                    client.is_blocked = false;
+                    self.mark_client_dirty(id);
+                }
+            }
+            Conn::Backend(id) => {
+                if let Some(backend) = self.backends.get_mut(id)
+                    && backend.is_blocked
+                {
+                    backend.is_blocked = false;
+                    self.mark_backend_dirty(id);
+                }
+            }
+        }
+    }
+
+    /// Whether bytes that arrive on this connection can be dealt with now. If not, an [`Action::Resume`] will follow.
+    pub fn is_listening_to(&self, conn: Conn) -> bool {
+        match conn {
+            Conn::Client(id) => self.clients.get(id).is_some_and(|client| match client.flow {
+                Flow::Uploading { backend, .. } if !client.is_ended => self
+                    .backends
+                    .get(backend)
+                    .is_none_or(|backend| backend.queue.unsent() < self.settings.limits.send_queue_bytes_max),
+                _ => client.is_listened_to(),
+            }),
+            Conn::Backend(id) => self.backends.get(id).is_some_and(|backend| !backend.is_held_back),
+        }
+    }
+
+    /// No new clients; those that are here are answered and then closed.
+    pub fn handle_shutdown(&mut self) {
+        self.is_shutting_down = true;
+        let ids: Vec<Id> = self.clients.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.handle_client_end(id);
+        }
+    }
+
+    /// True exactly when no client is left.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// When [`Proxy::handle_timeouts`] must be called at the latest.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.wheel.next_deadline()
+    }
+
+    /// The next thing that the shell must do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.actions.pop_front()?;
+        match action {
+            Action::Close(Conn::Client(id)) => drop(self.clients.remove(id)),
+            Action::Close(Conn::Backend(id)) => drop(self.backends.remove(id)),
+            _ => {}
+        }
+        Some(action)
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// How many connections to servers there are, in any state.
+    pub fn backends(&self) -> usize {
+        self.backends.len()
+    }
+
+    /// Memory that requests and replies take at this moment, in bytes.
+    pub fn buffered_bytes(&self) -> usize {
+        self.arena.bytes()
+    }
+
+    /// What this proxy did so far.
+    pub fn stats(&self) -> ProxyStats {
+        self.stats
+    }
+
+    /// Gives waiting clients their turn, then sends everything that is to be sent.
+    pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        loop {
+            while let Some((backend, client)) = self.abandoned.pop() {
+                self.abandon_upload(backend, client, now);
+            }
+            self.serve_waiting(now, wire);
+            while let Some(id) = self.dirty_backends.pop() {
+                self.transmit_backend(id, now, wire);
+            }
+            while let Some(id) = self.dirty_clients.pop() {
+                self.transmit_client(id, now, wire);
+            }
+            // Who took its replies may go on, and who left may have given room to others.
+            if self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.is_dirty = false;
+        if backend.is_blocked {
+            return;
+        }
+        let write_ms = self.settings.timeouts.remote_write_ms;
+        let result = match &mut backend.phase {
+            Phase::Connecting | Phase::Closed => return,
+            Phase::Handshake(handshake) => {
+                let rest = &handshake.bytes[handshake.sent..];
+                let len = rest.len();
+                if len == 0 {
+                    return;
+                }
+                wire.write(Conn::Backend(id), &[IoSlice::new(rest)]).map(|n| {
+                    handshake.sent += n;
+                    n < len
+                })
+            }
+            Phase::Ready | Phase::Draining => send(&backend.queue, &self.arena, Conn::Backend(id), wire).map(|sent| {
+                backend.queue.mark_sent(&self.arena, sent.bytes);
+                sent.is_blocked
+            }),
+        };
+        match result {
+            Ok(is_blocked) => {
+                backend.is_blocked = is_blocked;
+                backend.took_at = now;
+                let unsent = backend.queue.unsent();
+                if is_blocked {
+                    backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + write_ms);
+                } else if unsent > 0 && !matches!(backend.phase, Phase::Handshake(_)) {
+                    self.mark_backend_dirty(id);
+                }
+                let Some(backend) = self.backends.get(id) else { return };
+                if backend.uploader != Id::NONE && unsent < self.settings.limits.send_queue_bytes_max / 2 {
+                    self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
+                }
+            }
+            Err(error) => self.handle_backend_broken(id, &error.to_string(), now),
+        }
+    }
+
+    fn transmit_client<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.is_dirty = false;
+        if client.flow == Flow::Closed {
+            return;
+        }
+        if !client.is_blocked && client.replies.unsent() > 0 {
+            match send(&client.replies, &self.arena, Conn::Client(id), wire) {
+                Ok(sent) => {
+                    client.replies.consume(&mut self.arena, sent.bytes);
+                    client.is_blocked = sent.is_blocked;
+                    if sent.bytes > 0 {
+                        client.took_at = now;
+                    }
+                    if sent.is_blocked {
+                        self.watch_client_writes(id);
+                    } else if client.replies.unsent() > 0 {
+                        self.mark_client_dirty(id);
+                    }
+                }
+                Err(_) => return self.close_client(id, Goodbye::Broken),
+            }
+        }
+        self.maybe_resume(id);
+        self.maybe_say_goodbye(id);
+    }
+
+    /// A client's socket is full: from here on it must make progress.
+    fn watch_client_writes(&mut self, id: Id) {
+        let write_ms = self.settings.timeouts.local_write_ms;
+        if write_ms > 0
+            && let Some(client) = self.clients.get_mut(id)
+        {
+            let deadline = client.took_at + write_ms;
+            client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+        }
+    }
+
+    /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
+    fn maybe_resume(&mut self, id: Id) {
+        let limits = &self.settings.limits;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.flow != Flow::Paused && client.holds_back == Id::NONE {
+            return;
+        }
+        if client.unread() > limits.client_unread_pause_bytes / 2 {
+            return;
+        }
+        if client.flow == Flow::Paused && client.line.len() <= limits.client_outstanding_max / 2 {
+            client.flow = Flow::Open;
+            self.woken.push(id);
+            self.actions.push_back(Action::Resume(Conn::Client(id)));
+        }
+        self.let_go(id);
+    }
+
+    /// Reads on from the backend that waited for this client.
+    fn let_go(&mut self, id: Id) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let held = std::mem::replace(&mut client.holds_back, Id::NONE);
+        if let Some(backend) = self.backends.get_mut(held) {
+            backend.is_held_back = false;
+            self.actions.push_back(Action::Resume(Conn::Backend(held)));
+        }
+    }
+
+    /// Closes a client that is done, when it has everything that it was owed.
+    fn maybe_say_goodbye(&mut self, id: Id) {
+        let Some(client) = self.clients.get(id) else { return };
+        let is_done = client.flow == Flow::Leaving || (client.is_ended && client.flow == Flow::Open);
+        if is_done && client.is_quiet() {
+            self.close_client(id, Goodbye::Done);
+        }
+    }
+
+    /// The one way to close a client. Its outstanding requests stay behind, and their replies will be dropped.
+    fn close_client(&mut self, id: Id, why: Goodbye) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let flow = std::mem::replace(&mut client.flow, Flow::Closed);
+        if flow == Flow::Closed {
+            return;
+        }
+        debug!("client {id} closed: {why}");
+        client.alarm.clear(&mut self.wheel);
+        client.replies.clear(&mut self.arena);
+        client.lanes.clear();
+        if let Some(kept) = client.kept.take() {
+            self.spare(kept);
+        }
+        self.let_go(id);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        while let Some(request) = client.line.pop(&self.requests) {
+            let entry = &mut self.requests[request as usize];
+            entry.client = Id::NONE;
+            if let Some(early) = entry.place.early() {
+                let mut queue = self.early.remove(early as usize);
+                queue.clear(&mut self.arena);
+            }
+            if !entry.is_at_backend {
+                self.requests.remove(request as usize);
+            }
+        }
+        match flow {
+            Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
+            Flow::Parked { server, .. } => {
+                self.endpoints[usize::from(server)].pool.waiting.retain(|&waiting| waiting != id);
+                self.parked -= 1;
+            }
+            _ => {}
+        }
+        self.actions.push_back(Action::Close(Conn::Client(id)));
+    }
+
+    fn mark_client_dirty(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id)
+            && !client.is_dirty
+        {
+            client.is_dirty = true;
+            self.dirty_clients.push(id);
+        }
+    }
+
+    fn mark_backend_dirty(&mut self, id: Id) {
+        if let Some(backend) = self.backends.get_mut(id)
+            && !backend.is_dirty
+        {
+            backend.is_dirty = true;
+            self.dirty_backends.push(id);
+        }
+    }
+
+    /// Takes back a box that a client no longer needs.
+    fn spare(&mut self, mut kept: Box<Kept>) {
+        if self.spare_kept.len() < SPARE_KEPT_MAX && kept.bytes.capacity() <= LARGE {
+            kept.bytes.clear();
+            kept.framer.reset();
+            self.spare_kept.push(kept);
+        }
+    }
+
+    /// The next number of a xorshift generator.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    fn log_state(&self, server: u16, text: fmt::Arguments<'_>) {
+        info!("server {} {text}", self.settings.servers[usize::from(server)]);
+    }
+}
+
+/// How far a write got.
+struct Sent {
+    bytes: usize,
+    is_blocked: bool,
+}
+
+/// Writes what waits in `queue`, up to [`SLICES_MAX`] chunks of it. The caller notes what was sent.
+fn send<W: Wire>(queue: &Queue, arena: &Arena, conn: Conn, wire: &mut W) -> io::Result<Sent> {
+    gather(queue, arena, &[], conn, wire)
+}
+
+/// As [`send`], with `last` behind the queue.
+fn gather<W: Wire>(queue: &Queue, arena: &Arena, last: &[u8], conn: Conn, wire: &mut W) -> io::Result<Sent> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let mut count = 0;
+    let mut total = 0;
+    for slice in queue.slices(arena).take(SLICES_MAX - 1) {
+        slices[count] = IoSlice::new(slice);
+        count += 1;
+        total += slice.len();
+    }
+    if !last.is_empty() && total == queue.unsent() {
+        slices[count] = IoSlice::new(last);
+        count += 1;
+        total += last.len();
+    }
+    if total == 0 {
+        return Ok(Sent { bytes: 0, is_blocked: false });
+    }
+    let bytes = wire.write(conn, &slices[..count])?;
+    Ok(Sent { bytes, is_blocked: bytes < total })
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,10 +29,22 @@ const NIL: RequestId = RequestId::MAX;
 pub enum Place {
     /// No byte of it has arrived.
     Waiting,
-    /// It is arriving, and is passed on as it does.
+    /// It is arriving in pieces, and is passed on as it does; its turn has come.
     Arriving,
-    /// It came before its turn and lies in the early queue of this number.
+    /// It is arriving in pieces before its turn, into the early queue of this number.
+    ArrivingEarly(u32),
+    /// It came whole before its turn and lies in the early queue of this number.
     Early(u32),
+}
+
+impl Place {
+    /// The number of the early queue in which it lies.
+    pub fn early(self) -> Option<u32> {
+        match self {
+            Place::Early(queue) | Place::ArrivingEarly(queue) => Some(queue),
+            Place::Waiting | Place::Arriving => None,
+        }
+    }
 }
 
 /// One outstanding request.
@@ -48,6 +60,10 @@ pub struct Request {
     pub hash: u32,
     /// Where its reply stands.
     pub place: Place,
+    /// True exactly while it stands in a backend's line.
+    pub is_at_backend: bool,
+    /// True exactly when its time is over: its client was told, and a late reply will be dropped.
+    pub is_expired: bool,
     /// True exactly when running it a second time does no harm.
     pub is_read: bool,
     /// How many backends it was given to, and lost with.
@@ -58,7 +74,18 @@ pub struct Request {
 impl Request {
     /// A request that waits for its reply and stands in no line yet.
     pub fn new(client: Id, deadline: Millis, len: u32, hash: u32, is_read: bool) -> Request {
-        Request { client, deadline, len, hash, place: Place::Waiting, is_read, losses: 0, next: [NIL; 2] }
+        Request {
+            client,
+            deadline,
+            len,
+            hash,
+            place: Place::Waiting,
+            is_at_backend: false,
+            is_expired: false,
+            is_read,
+            losses: 0,
+            next: [NIL; 2],
+        }
     }
 }
 

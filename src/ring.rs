@@ -43,6 +43,7 @@ impl fmt::Display for ServerIndex {
 ///
 /// It takes two bytes a cell, and the number of cells grows with the square of the servers: 1 kB for 16 servers, 32 kB
 /// for 101, 2 MB for 1,000, 16 MB for [`Ring::SERVERS_MAX`].
+#[derive(Debug)]
 pub struct Ring {
     cells: Box<[u16]>,
     servers: u16,
@@ -89,7 +90,7 @@ impl Ring {
 
     /// A key's hash: `h = h * 33 + byte` for each byte, from 0, wrapping in 32 bits.
     ///
-    /// Eight bytes at a time, because this runs for each request and the plain loop waits for a multiplication per byte.
+    /// Eight bytes at a time: this runs for each request, and the plain loop waits for a multiplication per byte.
     pub fn hash(key: &[u8]) -> u32 {
         // The odd bytes go first, as a block with zeros in front: those leave a hash of 0 as it is.
         let (head, blocks) = key.split_at(key.len() % 8);

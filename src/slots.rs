@@ -24,14 +24,9 @@ impl Id {
         self.slot as usize
     }
 
-    /// Packs the id into 63 bits; the highest bit is left to the caller.
-    pub fn to_bits(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.slot)
-    }
-
-    /// The inverse of [`Id::to_bits`].
-    pub fn from_bits(bits: u64) -> Id {
-        Id { slot: bits as u32, generation: (bits >> 32) as u32 }
+    /// The count of insertions at which it was given out: a number that people can be shown.
+    pub fn generation(self) -> u32 {
+        self.generation
     }
 }
 
@@ -74,7 +69,7 @@ impl<T> Slots<T> {
 
     /// Takes `value` in and names it.
     pub fn insert(&mut self, value: T) -> Id {
-        self.generation = (self.generation + 1) & GENERATION_MASK;
+        self.generation = ((self.generation + 1) & GENERATION_MASK).max(1);
         let generation = self.generation;
         let slot = self.entries.insert(Entry { generation, value });
         let slot = u32::try_from(slot).expect("fewer than 2^32 connections fit in memory");
@@ -134,11 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn bits_go_there_and_back_and_leave_the_highest_one_free() {
+    fn generations_start_over_at_one() {
         let mut slots = Slots::new();
         slots.generation = GENERATION_MASK - 1;
-        let id = slots.insert(());
-        assert_eq!(Id::from_bits(id.to_bits()), id);
-        assert_eq!(id.to_bits() >> 63, 0);
+        assert_eq!(slots.insert(()).generation(), GENERATION_MASK);
+        assert_eq!(slots.insert(()).generation(), 1);
     }
 }

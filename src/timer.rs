@@ -353,7 +353,7 @@ mod tests {
                 let mut wheel = Wheel::new(Millis(start));
                 wheel.arm('a', Millis(start + delay));
                 if delay > 0 {
-                    assert_eq!(expired(&mut wheel, start + delay - 1), [], "{start} + {delay} is early");
+                    assert!(expired(&mut wheel, start + delay - 1).is_empty(), "{start} + {delay} is early");
                 }
                 assert_eq!(expired(&mut wheel, start + delay), ['a'], "{start} + {delay}");
                 assert!(wheel.is_empty() && wheel.next_deadline().is_none());
@@ -365,9 +365,9 @@ mod tests {
     fn the_same_deadline_fires_in_the_order_of_arming_from_whatever_level() {
         let mut wheel = Wheel::new(Millis(0));
         wheel.arm(1, Millis(5000)); // level 2
-        assert_eq!(expired(&mut wheel, 4200), []);
+        assert!(expired(&mut wheel, 4200).is_empty());
         wheel.arm(2, Millis(5000)); // level 1
-        assert_eq!(expired(&mut wheel, 4995), []);
+        assert!(expired(&mut wheel, 4995).is_empty());
         wheel.arm(3, Millis(5000)); // level 0
         wheel.arm(0, Millis(4999));
         assert_eq!(expired(&mut wheel, 9999), [0, 1, 2, 3]);
@@ -383,7 +383,7 @@ mod tests {
         wheel.arm('q', Millis(1000));
         assert_eq!(expired(&mut wheel, 10), ['q'], "a clock that went backwards stands still");
         wheel.arm('r', Millis(1001));
-        assert_eq!(expired(&mut wheel, 999), []);
+        assert!(expired(&mut wheel, 999).is_empty());
         assert_eq!(expired(&mut wheel, 1001), ['r']);
     }
 
@@ -407,9 +407,9 @@ mod tests {
         wheel.arm("never", Millis(u64::MAX));
         wheel.arm("in a thousand years", Millis(1 << 45));
         let hour = 3_600_000;
-        assert_eq!(expired(&mut wheel, 10_000 * hour), [""; 0]);
+        assert!(expired(&mut wheel, 10_000 * hour).is_empty());
         assert_eq!(expired(&mut wheel, 1 << 45), ["in a thousand years"]);
-        assert_eq!(expired(&mut wheel, u64::MAX - 1), [""; 0]);
+        assert!(expired(&mut wheel, u64::MAX - 1).is_empty());
         assert_eq!(wheel.next_deadline(), Some(Millis(u64::MAX)));
         assert_eq!(expired(&mut wheel, u64::MAX), ["never"]);
         wheel.arm("late", Millis(u64::MAX));

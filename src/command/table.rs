@@ -2,15 +2,16 @@
 //!
 //! Data only. A row is written as a function named for its class (`read` and `write` are both keyed), with the access
 //! and the keys behind it where the class does not say them. Within a group the names are in alphabetical order; the
-//! subcommands of a container stand before the table, under the container's name.
+//! subcommands of a container stand behind the table, under the container's name. The shapes of keys are at the end.
 //!
-//! Four rows differ from the flags of `COMMAND`: scripts may write although they are not flagged so; `FT.CURSOR` and
-//! `CF.COMPACT` are flagged as reading, but change what the next call finds; `TS.READ` may block without being flagged.
+//! Where a row differs from what `COMMAND` says: scripts may write although they are not flagged so; `FT.CURSOR` and
+//! `CF.COMPACT` are flagged as reading, but change what the next call finds; `TS.READ` may block without being flagged;
+//! the channels of `SPUBLISH` and its kin are not keys.
 
 use super::{Access, Channels, Class, Command, Gather, Keys, Lease, Merge, Session, TimeoutAt};
 
 /// All commands. A new one is a new row: nothing else depends on the order or the number.
-pub(super) static ROWS: [Command; 449] = [
+pub(super) static ROWS: &[Command] = &[
     // Strings.
     write("append", 3, KEY),
     write("decr", 2, KEY),
@@ -413,7 +414,6 @@ pub(super) static ROWS: [Command; 449] = [
     write("topk.reserve", -3, KEY),
     // Time series.
     refused("timeseries.clusterset", -1),
-    refused("timeseries.refreshcluster", -1),
     write("ts.add", -4, KEY),
     write("ts.alter", -2, KEY),
     write("ts.create", -2, KEY),

@@ -1,0 +1,164 @@
+//! The subjects: the ways to reach the server that are compared, and how each one is started.
+//!
+//! Owns the ways without a proxy and the start of any: a subject counts as started once a SET and a GET have come back
+//! through it. Knows no proxy by name (`proxy.rs`), no work load beyond whether the floor program stands for it, and no
+//! figure.
+//!
+//! ```text
+//! direct-tcp    clients ─TCP─────────────────────► redis
+//! direct-unix   clients ─Unix────────────────────► redis
+//! floor         clients ─Unix─► a constant
+//! every proxy   clients ─Unix─► proxy ─TCP───────► redis
+//! ```
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::floor;
+use crate::process::{Folder, Process, Usage};
+use crate::proxy::{Listens, PROXIES, Place, Proxy};
+use crate::redis::{self, Link, RedisServer, Target};
+use crate::work::Work;
+
+/// One way to reach the server, found on this machine.
+pub struct Subject {
+    /// Its name in every table.
+    pub name: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    DirectTcp,
+    DirectUnix,
+    Floor,
+    Proxy { proxy: &'static Proxy, program: PathBuf },
+}
+
+/// A subject that is ready to take clients; dropped, it ends.
+pub struct Running {
+    /// Where clients go.
+    pub target: Target,
+    process: Option<Process>,
+}
+
+impl Running {
+    /// What its process has used so far; nothing for a direct connection, which has none.
+    pub fn usage(&self) -> Result<Option<Usage>, String> {
+        self.process.as_ref().map(Process::usage).transpose()
+    }
+}
+
+impl Subject {
+    /// False where its figure would mean nothing: the floor's constant is no value of 100 kB.
+    pub fn can_do(&self, work: &Work) -> bool {
+        self.reaches_redis() || work.is_small()
+    }
+
+    /// True exactly when its requests arrive at the server.
+    pub fn reaches_redis(&self) -> bool {
+        !matches!(self.kind, Kind::Floor)
+    }
+
+    /// Program and flag that tell its version.
+    pub fn version_command(&self) -> Option<(String, &'static str)> {
+        match &self.kind {
+            Kind::Proxy { proxy, program } => Some((program.display().to_string(), proxy.version_flag?)),
+            _ => None,
+        }
+    }
+
+    /// Starts it, and returns when a request has come back through it.
+    pub fn start(&self, folder: &Folder, server: &RedisServer) -> Result<Running, String> {
+        let socket = folder.file(&format!("{}.sock", self.name));
+        // The last run's process was killed and may have left it behind.
+        let _ = fs::remove_file(&socket);
+        let (target, mut process) = match &self.kind {
+            Kind::DirectTcp => (Target::Tcp(server.port), None),
+            Kind::DirectUnix => (Target::Unix(server.socket.clone()), None),
+            Kind::Floor => {
+                let own = env::current_exe().map_err(|error| format!("own path: {error}"))?;
+                let arguments = [floor::FLAG.to_owned(), socket.display().to_string()];
+                let process = Process::start(folder, self.name, &own, &arguments)?;
+                (Target::Unix(socket), Some(process))
+            }
+            Kind::Proxy { proxy, program } => {
+                let listen = match proxy.listens {
+                    Listens::Unix => Target::Unix(socket),
+                    Listens::Tcp => Target::Tcp(redis::free_port()?),
+                };
+                let place = Place {
+                    listen,
+                    server_ports: vec![server.port],
+                    config: folder.file(&format!("{}.{}", self.name, proxy.config_extension)),
+                    pid_file: folder.file(&format!("{}.pid", self.name)),
+                    spare_port: redis::free_port()?,
+                };
+                if let Some(config) = (proxy.config)(&place) {
+                    fs::write(&place.config, config).map_err(|error| format!("{}: {error}", place.config.display()))?;
+                }
+                let process = Process::start(folder, self.name, program, &(proxy.arguments)(&place))?;
+                (place.listen, Some(process))
+            }
+        };
+        let reaches_redis = self.reaches_redis();
+        if let Some(process) = &mut process {
+            process.await_ready(|| try_once(&target, reaches_redis))?;
+        }
+        Ok(Running { target, process })
+    }
+}
+
+/// Sets a key and reads it back through the target.
+fn try_once(target: &Target, compare_value: bool) -> Result<(), String> {
+    let mut link = Link::connect(target)?;
+    link.command(&[b"SET", b"warm-up", b"a value"])?;
+    let value = link.command(&[b"GET", b"warm-up"])?;
+    if compare_value && value != b"a value" {
+        return Err(format!("GET brought {:?}", String::from_utf8_lossy(&value)));
+    }
+    Ok(())
+}
+
+/// The subjects that this machine has, of those asked for (all when `only` is empty); and, of the others, why not.
+pub fn installed(only: &[String]) -> (Vec<Subject>, Vec<(&'static str, String)>) {
+    let mut subjects = vec![
+        Subject { name: DIRECT_TCP, kind: Kind::DirectTcp },
+        Subject { name: "direct-unix", kind: Kind::DirectUnix },
+        Subject { name: FLOOR, kind: Kind::Floor },
+    ];
+    subjects.retain(|subject| is_wanted(subject.name, only));
+    let mut missing = Vec::new();
+    for proxy in PROXIES.iter().filter(|proxy| is_wanted(proxy.name, only)) {
+        match proxy.find() {
+            Ok(program) => subjects.push(Subject { name: proxy.name, kind: Kind::Proxy { proxy, program } }),
+            Err(why) => missing.push((proxy.name, why)),
+        }
+    }
+    (subjects, missing)
+}
+
+/// Every subject's name, and where it comes from.
+pub fn known() -> Vec<(&'static str, String)> {
+    let mut list = vec![
+        (DIRECT_TCP, "redis itself over TCP".to_owned()),
+        ("direct-unix", "redis itself over its Unix socket".to_owned()),
+        (FLOOR, "a program that answers a constant".to_owned()),
+    ];
+    list.extend(PROXIES.iter().map(|proxy| (proxy.name, proxy.source())));
+    list
+}
+
+/// True for a name in [`known`], and for `direct`, which stands for both.
+pub fn is_known(name: &str) -> bool {
+    name == "direct" || known().iter().any(|(known, _)| *known == name)
+}
+
+fn is_wanted(name: &str, only: &[String]) -> bool {
+    only.is_empty() || only.iter().any(|wanted| wanted == name || (wanted == "direct" && name.starts_with("direct-")))
+}
+
+/// The name of the subject that throughput and the server's CPU time are put in relation to.
+pub const DIRECT_TCP: &str = "direct-tcp";
+/// The name of the subject that CPU time is put in relation to.
+pub const FLOOR: &str = "floor";

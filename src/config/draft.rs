@@ -1,0 +1,175 @@
+//! One pool while it is being read, and what makes a valid pool of it.
+//!
+//! A draft starts with every default. The rows of the key table write into it, each value already checked by itself; what
+//! only shows when all of them are there is checked here: somewhere to listen, at least one server, no pool that is its
+//! own server. The draft does not know whether its values came from flags or a file; the one difference, whether missing
+//! addresses have a default, is told to it.
+//!
+//! ```text
+//! flag texts ─┐                                   ┌─► PoolConfig
+//!             ├─► key table ─► Draft ─► into_pool ┤
+//! JSON object ┘                                   └─► the key that is wrong, and how
+//! ```
+
+use crate::limits::{Limits, Timeouts};
+use crate::net::Address;
+
+use super::address::{identity, listen_host, socket_path, tcp_server};
+use super::error::{Problem, Quoted};
+use super::{PoolConfig, Process};
+
+/// What has been said about one pool so far, and about the program (by flags alone).
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub(crate) process: Process,
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) socket: Option<String>,
+    pub(crate) tcp_connections: Option<Vec<String>>,
+    pub(crate) unix_connections: Option<Vec<String>>,
+    pub(crate) socket_mode: u32,
+    pub(crate) reactors: usize,
+    pub(crate) pool_size: usize,
+    pub(crate) failover: bool,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+}
+
+/// Whether a pool that names no address gets the ones that make `rmux` without arguments do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Flags: every address has a default.
+    Default,
+    /// A file's pool must say where it listens, and which servers it has.
+    Refused,
+}
+
+/// A key of the table, or nothing if no single one is at fault, and what is wrong.
+pub(crate) type Fault = (Option<&'static str>, Problem);
+
+impl Default for Draft {
+    fn default() -> Draft {
+        Draft {
+            process: Process::default(),
+            host: None,
+            port: None,
+            socket: None,
+            tcp_connections: None,
+            unix_connections: None,
+            socket_mode: 0o666,
+            reactors: 1,
+            pool_size: 50,
+            failover: true,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Draft {
+    /// Where this pool listens, for an error message; `None` as long as nothing was said about it.
+    pub(crate) fn listen_label(&self) -> Option<String> {
+        if let Some(path) = self.socket.as_ref().filter(|path| !path.is_empty()) {
+            return Some(path.clone());
+        }
+        if self.host.is_none() && self.port.is_none() {
+            return None;
+        }
+        let host = self.host.clone().unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        let port = self.port.unwrap_or(DEFAULT_PORT);
+        Some(Address::Tcp { host, port }.to_string())
+    }
+
+    /// The pool, if what was said makes one.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong or missing.
+    pub(crate) fn into_pool(self, missing: Missing) -> Result<PoolConfig, Fault> {
+        let listen = self.listen(missing)?;
+        let servers = self.servers(missing)?;
+        let own = identity(&listen);
+        if servers.iter().any(|server| identity(server) == own) {
+            let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
+            return Err((Some(key), Problem::OwnAddress { address: listen.to_string() }));
+        }
+        let (pause, limit) = (self.limits.client_unread_pause_bytes, self.limits.client_unread_bytes_max);
+        if pause > limit {
+            return Err((Some("clientUnreadPauseBytes"), Problem::PauseAboveLimit { pause, limit }));
+        }
+        Ok(PoolConfig {
+            listen,
+            socket_mode: self.socket_mode,
+            servers,
+            reactors: self.reactors.max(1),
+            pool_size: self.pool_size,
+            failover: self.failover,
+            timeouts: self.timeouts,
+            limits: self.limits,
+        })
+    }
+
+    /// The socket wins over host and port, as in the original; an empty one counts as not given, as there.
+    fn listen(&self, missing: Missing) -> Result<Address, Fault> {
+        if let Some(path) = self.socket.as_ref().filter(|path| !path.is_empty()) {
+            return match socket_path(path) {
+                Ok(path) => Ok(Address::Unix(path)),
+                Err(reason) => Err((Some("socket"), bad_address(path, reason))),
+            };
+        }
+        if missing == Missing::Refused && self.host.is_none() && self.port.is_none() {
+            return Err((None, Problem::NoListener));
+        }
+        let host = self.host.as_deref().unwrap_or(DEFAULT_HOST);
+        let host = listen_host(host).map_err(|reason| (Some("host"), bad_address(host, reason)))?;
+        Ok(Address::Tcp { host, port: self.port.unwrap_or(DEFAULT_PORT) })
+    }
+
+    /// TCP first, then Unix, each in the order given: the ring depends on it, so a server given twice stays there twice.
+    fn servers(&self, missing: Missing) -> Result<Vec<Address>, Fault> {
+        let unix = self.unix_connections.as_deref().unwrap_or_default();
+        let default_tcp: Vec<String> = words(DEFAULT_TCP_CONNECTIONS);
+        let tcp = match &self.tcp_connections {
+            Some(given) => given,
+            // Whoever names Unix servers alone means these alone.
+            None if missing == Missing::Default && unix.is_empty() => &default_tcp,
+            None => &Vec::new(),
+        };
+        let count = tcp.len() + unix.len();
+        if count > SERVERS_MAX {
+            let key = if tcp.len() > SERVERS_MAX { "tcpConnections" } else { "unixConnections" };
+            return Err((Some(key), Problem::TooManyServers { count, max: SERVERS_MAX }));
+        }
+        let mut servers = Vec::with_capacity(count);
+        for text in tcp {
+            let server = tcp_server(text);
+            servers.push(server.map_err(|reason| (Some("tcpConnections"), bad_address(text, reason)))?);
+        }
+        for text in unix {
+            match socket_path(text) {
+                Ok(path) => servers.push(Address::Unix(path)),
+                Err(reason) => return Err((Some("unixConnections"), bad_address(text, reason))),
+            }
+        }
+        if servers.is_empty() {
+            return Err((None, Problem::NoServer));
+        }
+        Ok(servers)
+    }
+}
+
+/// The words of a list as a flag holds it: separated by any white space.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn bad_address(text: &str, reason: &'static str) -> Problem {
+    Problem::BadAddress { value: Quoted(text).to_string(), reason }
+}
+
+pub(crate) const DEFAULT_HOST: &str = "localhost";
+pub(crate) const DEFAULT_PORT: u16 = 6379;
+pub(crate) const DEFAULT_TCP_CONNECTIONS: &str = "localhost:6380 localhost:6381";
+
+/// The ring's table grows with the square of the servers: some two million cells at this number.
+const SERVERS_MAX: usize = 1024;

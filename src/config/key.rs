@@ -1,0 +1,390 @@
+//! Every flag and every key of the file: one table, one row each.
+//!
+//! A row says the name, the kind of value with its range and unit, the field that it goes to, and a line of help. Flags,
+//! JSON, `-help` and the errors are all driven by it, and the defaults are read from the field itself, so that nothing is
+//! said twice: a new setting is one row here and one field in the draft.
+//!
+//! A value is read in two steps: out of its text or JSON into a [`Value`] (is it of the right kind?), then into the draft
+//! (is it in range?). The rows are applied in the order of the table, whatever the order of the user: that is how
+//! `localReadTimeout` wins over `localTimeout`. What only shows with several keys together is not known here.
+
+use std::ops::RangeInclusive;
+
+use super::draft::{DEFAULT_HOST, DEFAULT_PORT, DEFAULT_TCP_CONNECTIONS, Draft, words};
+use super::error::{Problem, Quoted};
+use super::json::Json;
+
+use Group::{Limits, Listening, Servers, Timeouts};
+use Kind::{List, LocalTimeout, Mode, Number, Port, RemoteTimeout, Switch, Text};
+
+/// One flag, and, unless it is about the program as a whole, one key of a pool in the file.
+#[derive(Debug)]
+pub struct Key {
+    /// The flag without its dash, and the key in the file.
+    pub name: &'static str,
+    /// A flag of one letter that means the same, or "".
+    pub alias: &'static str,
+    /// What it is about.
+    pub group: Group,
+    /// Whether a pool of the file may have it too.
+    pub scope: Scope,
+    /// What value it takes, and where that goes.
+    pub(crate) kind: Kind,
+    /// What it does, for `-help`; for a retired one: why it does nothing.
+    pub help: &'static str,
+}
+
+/// The headings of `-help`, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Where clients connect.
+    Listening,
+    /// Where requests go.
+    Servers,
+    /// How long to wait.
+    Timeouts,
+    /// How much to hold.
+    Limits,
+    /// The program as a whole.
+    Program,
+    /// The original's, accepted and without effect.
+    Retired,
+}
+
+/// What a key is said of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One pool: a flag, or a key of each pool in the file.
+    Pool,
+    /// The program: a flag alone.
+    Program,
+}
+
+/// A kind of value, what is allowed, and the field that it is stored in.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Any text; the first string is how `-help` calls it, the second its default.
+    Text(&'static str, &'static str, fn(&mut Draft) -> &mut Option<String>),
+    /// A list of strings in the file, words in a flag; the strings as for `Text`.
+    List(&'static str, &'static str, fn(&mut Draft) -> &mut Option<Vec<String>>),
+    /// A TCP port.
+    Port(fn(&mut Draft) -> &mut Option<u16>),
+    /// True or false; a bare flag is true.
+    Switch(fn(&mut Draft) -> &mut bool),
+    /// A whole number of the unit.
+    Number(RangeInclusive<u64>, &'static str, fn(&mut Draft) -> &mut usize),
+    /// Milliseconds, into each of the fields; 0 means no limit.
+    LocalTimeout(fn(&mut Draft) -> Vec<&mut u64>),
+    /// Milliseconds, into each of the fields; 0 means not given, as in the original: there is no "no limit" here.
+    RemoteTimeout(fn(&mut Draft) -> Vec<&mut u64>),
+    /// The permissions of a file, as octal text.
+    Mode(fn(&mut Draft) -> &mut u32),
+    /// Anything; the original understood it.
+    Retired,
+    /// The same, for what was true or false there, so that the bare flag does not eat the next one.
+    RetiredSwitch,
+}
+
+/// A value of the right kind, its range not yet checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Text(String),
+    List(Vec<String>),
+    Switch(bool),
+    Whole(i128),
+    /// Of a retired key.
+    Ignored,
+}
+
+impl Key {
+    /// Whether the flag may stand alone, as Go's booleans do: `-debug`, `-debug=false`.
+    pub fn is_switch(&self) -> bool {
+        matches!(self.kind, Kind::Switch(_) | Kind::RetiredSwitch)
+    }
+
+    /// Whether it is a switch, and this text turns it on.
+    pub fn is_on(&self, text: &str) -> bool {
+        self.read_text(text) == Ok(Value::Switch(true))
+    }
+
+    /// Whether the key is accepted for the original's sake alone.
+    pub fn is_retired(&self) -> bool {
+        self.group == Group::Retired
+    }
+
+    /// What the value is called in `-help`; "" for a switch, which needs none.
+    pub fn hint(&self) -> &'static str {
+        match &self.kind {
+            Kind::Text(hint, ..) | Kind::List(hint, ..) => hint,
+            Kind::Port(_) => "port",
+            Kind::Switch(_) | Kind::RetiredSwitch => "",
+            Kind::Number(_, unit, _) => unit,
+            Kind::LocalTimeout(_) | Kind::RemoteTimeout(_) => "ms",
+            Kind::Mode(_) => "octal",
+            Kind::Retired => "value",
+        }
+    }
+
+    /// The range, for errors and `-help`: "1 to 10000". "" where there is none.
+    pub fn range(&self) -> String {
+        match &self.kind {
+            Kind::Port(_) => format!("1 to {}", u16::MAX),
+            Kind::Number(range, ..) => format!("{} to {}", range.start(), range.end()),
+            Kind::LocalTimeout(_) | Kind::RemoteTimeout(_) => format!("0 to {TIMEOUT_MS_MAX}"),
+            Kind::Mode(_) => format!("0 to {MODE_MAX:#o}").replace("0o", "0"),
+            _ => String::new(),
+        }
+    }
+
+    /// The default as the user would write it; "" where there is none.
+    pub fn default_text(&self) -> String {
+        let mut draft = Draft::default();
+        match &self.kind {
+            Kind::Text(_, default, _) | Kind::List(_, default, _) => (*default).to_owned(),
+            Kind::Port(_) => DEFAULT_PORT.to_string(),
+            Kind::Switch(field) => field(&mut draft).to_string(),
+            Kind::Number(_, _, field) => field(&mut draft).to_string(),
+            Kind::LocalTimeout(fields) | Kind::RemoteTimeout(fields) => {
+                fields(&mut draft).first().map(|field| field.to_string()).unwrap_or_default()
+            }
+            Kind::Mode(field) => format!("{:04o}", field(&mut draft)),
+            Kind::Retired | Kind::RetiredSwitch => String::new(),
+        }
+    }
+
+    /// Reads a flag's text.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::WrongKind`].
+    pub(crate) fn read_text(&self, text: &str) -> Result<Value, Problem> {
+        let value = match &self.kind {
+            Kind::Text(..) => Some(Value::Text(text.to_owned())),
+            Kind::List(..) => Some(Value::List(words(text))),
+            Kind::Switch(_) => go_bool(text).map(Value::Switch),
+            Kind::Port(_) | Kind::Number(..) | Kind::LocalTimeout(_) | Kind::RemoteTimeout(_) => {
+                text.parse().ok().map(Value::Whole)
+            }
+            Kind::Mode(_) if text.starts_with(['+', '-']) => None,
+            Kind::Mode(_) => i128::from_str_radix(text, 8).ok().map(Value::Whole),
+            Kind::Retired | Kind::RetiredSwitch => Some(Value::Ignored),
+        };
+        value.ok_or_else(|| self.wrong_kind(Quoted(text).to_string()))
+    }
+
+    /// Reads a value of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::WrongKind`].
+    pub(crate) fn read_json(&self, json: &Json) -> Result<Value, Problem> {
+        match (&self.kind, json) {
+            (Kind::Text(..), Json::Text(text)) => Ok(Value::Text(text.clone())),
+            (Kind::Mode(_), Json::Text(text)) => self.read_text(text),
+            (Kind::Switch(_), Json::Switch(on)) => Ok(Value::Switch(*on)),
+            (Kind::Port(_) | Kind::Number(..), Json::Whole(number)) => Ok(Value::Whole(*number)),
+            (Kind::LocalTimeout(_) | Kind::RemoteTimeout(_), Json::Whole(number)) => Ok(Value::Whole(*number)),
+            (Kind::Retired | Kind::RetiredSwitch, _) => Ok(Value::Ignored),
+            (Kind::List(..), Json::List(elements)) => {
+                let text = |element: &Json| match element {
+                    Json::Text(text) => Ok(text.clone()),
+                    other => {
+                        Err(Problem::WrongKind { value: other.to_string(), wanted: "a string, in the list".to_owned() })
+                    }
+                };
+                elements.iter().map(text).collect::<Result<_, _>>().map(Value::List)
+            }
+            _ => Err(self.wrong_kind(json.to_string())),
+        }
+    }
+
+    /// Puts the value where it belongs.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::OutOfRange`].
+    pub(crate) fn store(&self, value: Value, draft: &mut Draft) -> Result<(), Problem> {
+        match (&self.kind, value) {
+            (Kind::Text(_, _, field), Value::Text(text)) => *field(draft) = Some(text),
+            (Kind::List(_, _, field), Value::List(list)) => *field(draft) = Some(list),
+            (Kind::Switch(field), Value::Switch(on)) => *field(draft) = on,
+            (Kind::Port(field), Value::Whole(number)) => match u16::try_from(number) {
+                Ok(port) if port > 0 => *field(draft) = Some(port),
+                _ => return Err(self.out_of_range(number.to_string())),
+            },
+            (Kind::Number(range, _, field), Value::Whole(number)) => {
+                let number = self.within(range, number)?;
+                // On a machine of 32 bits, what does not fit is no limit at all.
+                *field(draft) = usize::try_from(number).unwrap_or(usize::MAX);
+            }
+            (Kind::LocalTimeout(fields), Value::Whole(number)) => {
+                let ms = self.within(&(0..=TIMEOUT_MS_MAX), number)?;
+                fields(draft).into_iter().for_each(|field| *field = ms);
+            }
+            (Kind::RemoteTimeout(fields), Value::Whole(number)) => {
+                let ms = self.within(&(0..=TIMEOUT_MS_MAX), number)?;
+                if ms > 0 {
+                    fields(draft).into_iter().for_each(|field| *field = ms);
+                }
+            }
+            (Kind::Mode(field), Value::Whole(number)) => match u32::try_from(number) {
+                Ok(mode) if mode <= MODE_MAX => *field(draft) = mode,
+                _ => return Err(self.out_of_range(format!("0{number:o}"))),
+            },
+            (_, value) => debug_assert_eq!(value, Value::Ignored, "{} was read as another kind", self.name),
+        }
+        Ok(())
+    }
+
+    fn within(&self, range: &RangeInclusive<u64>, number: i128) -> Result<u64, Problem> {
+        match u64::try_from(number) {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => Err(self.out_of_range(number.to_string())),
+        }
+    }
+
+    fn out_of_range(&self, value: String) -> Problem {
+        let unit = if matches!(self.kind, Kind::Port(_) | Kind::Mode(_)) { "" } else { self.hint() };
+        Problem::OutOfRange { value, allowed: format!("{} {unit}", self.range()).trim_end().to_owned() }
+    }
+
+    fn wrong_kind(&self, value: String) -> Problem {
+        let wanted = match &self.kind {
+            Kind::Text(..) => "a string".to_owned(),
+            Kind::List(..) => "a list of strings".to_owned(),
+            Kind::Switch(_) | Kind::RetiredSwitch => "true or false".to_owned(),
+            Kind::Port(_) => format!("a whole number: allowed is {}", self.range()),
+            Kind::Mode(_) => format!("octal text like \"0660\": allowed is {}", self.range()),
+            _ => format!("a whole number: allowed is {} {}", self.range(), self.hint()),
+        };
+        Problem::WrongKind { value, wanted }
+    }
+}
+
+/// The row of a name.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The words that Go's `strconv.ParseBool` takes, and so the original's flags took.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+const fn pool(name: &'static str, group: Group, kind: Kind, help: &'static str) -> Key {
+    Key { name, alias: "", group, scope: Scope::Pool, kind, help }
+}
+
+const fn program(name: &'static str, alias: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { name, alias, group: Group::Program, scope: Scope::Program, kind, help }
+}
+
+const fn retired(name: &'static str, scope: Scope, kind: Kind, help: &'static str) -> Key {
+    Key { name, alias: "", group: Group::Retired, scope, kind, help }
+}
+
+/// The table. Rows of one group stand together, in the order of `-help`; a general timeout stands before its specific
+/// ones.
+#[rustfmt::skip]
+pub static KEYS: &[Key] = &[
+    pool("socket", Listening, Text("path", "", |d| &mut d.socket),
+        "Unix socket to listen on; wins over host and port"),
+    pool("socketMode", Listening, Mode(|d| &mut d.socket_mode),
+        "permissions of that socket"),
+    pool("host", Listening, Text("host", DEFAULT_HOST, |d| &mut d.host),
+        "name or IP address to listen on"),
+    pool("port", Listening, Port(|d| &mut d.port),
+        "TCP port to listen on"),
+    pool("maxProcesses", Listening, Number(0..=64, "threads", |d| &mut d.reactors),
+        "threads that serve this listener, each with connections of its own; 0 is 1"),
+
+    pool("tcpConnections", Servers, List("servers", DEFAULT_TCP_CONNECTIONS, |d| &mut d.tcp_connections),
+        "Redis servers, each host:port or [IPv6]:port; the default is not used if unixConnections is given"),
+    pool("unixConnections", Servers, List("paths", "", |d| &mut d.unix_connections),
+        "Redis servers, each the path of a Unix socket; they follow the TCP ones on the ring"),
+    pool("poolSize", Servers, Number(1..=10_000, "connections", |d| &mut d.pool_size),
+        "most connections to each server, for each thread"),
+    pool("failover", Servers, Switch(|d| &mut d.failover),
+        "while a server is down, another one takes its keys"),
+
+    pool("localTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms, &mut d.timeouts.local_write_ms]),
+        "for the client side: both of the next two; 0 is none"),
+    pool("localReadTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms]),
+        "wait for a client's next request; 0 is none"),
+    pool("localWriteTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_write_ms]),
+        "wait for a client to take its replies; 0 is none"),
+    pool("remoteTimeout", Timeouts, RemoteTimeout(|d| vec![
+            &mut d.timeouts.remote_connect_ms, &mut d.timeouts.remote_read_ms, &mut d.timeouts.remote_write_ms]),
+        "for the server side: all of the next three; 0 is the default"),
+    pool("remoteConnectTimeout", Timeouts, RemoteTimeout(|d| vec![&mut d.timeouts.remote_connect_ms]),
+        "wait for a connection to a server, handshake included; 0 is remoteTimeout"),
+    pool("remoteReadTimeout", Timeouts, RemoteTimeout(|d| vec![&mut d.timeouts.remote_read_ms]),
+        "wait for a server's reply; 0 is remoteTimeout"),
+    pool("remoteWriteTimeout", Timeouts, RemoteTimeout(|d| vec![&mut d.timeouts.remote_write_ms]),
+        "wait for a server to take requests; 0 is remoteTimeout"),
+
+    pool("clientsMax", Limits, Number(1..=1_000_000, "clients", |d| &mut d.limits.clients_max),
+        "clients at one time"),
+    pool("requestBytesMax", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.request_bytes_max),
+        "size of a request"),
+    pool("bulkBytesMax", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.bulk_bytes_max),
+        "size of one argument of a request"),
+    pool("argsMax", Limits, Number(1..=COUNT_MAX, "arguments", |d| &mut d.limits.args_max),
+        "arguments of a request"),
+    pool("inlineBytesMax", Limits, Number(64..=BYTES_MAX, "bytes", |d| &mut d.limits.inline_bytes_max),
+        "size of an inline request"),
+    pool("clientOutstandingMax", Limits, Number(1..=COUNT_MAX, "requests", |d| &mut d.limits.client_outstanding_max),
+        "unanswered requests of a client; reading from it pauses there"),
+    pool("clientUnreadPauseBytes", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.client_unread_pause_bytes),
+        "replies that a client has not taken; reading from it pauses there"),
+    pool("clientUnreadBytesMax", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.client_unread_bytes_max),
+        "replies that a client has not taken; past it, the client is closed"),
+    pool("bufferedBytesMax", Limits, Number(65_536..=BYTES_MAX, "bytes", |d| &mut d.limits.buffered_bytes_max),
+        "requests and replies in memory, all together"),
+    pool("pipelineMax", Limits, Number(1..=COUNT_MAX, "requests", |d| &mut d.limits.pipeline_max),
+        "unanswered requests on one connection to a server; then the next one is used"),
+    pool("sendQueueBytesMax", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.send_queue_bytes_max),
+        "bytes queued on one connection to a server; then the next one is used"),
+    pool("fdReserve", Limits, Number(0..=65_536, "descriptors", |d| &mut d.limits.fd_reserve),
+        "file descriptors that clients never get"),
+
+    program("config", "", Text("path", "", |d| &mut d.process.config),
+        "JSON file with a list of pools; every flag above is then ignored"),
+    program("test", "t", Switch(|d| &mut d.process.test),
+        "check the configuration, say so, and exit"),
+    program("debug", "", Switch(|d| &mut d.process.debug),
+        "log more: each client that comes and goes"),
+    program("useSyslog", "", Switch(|d| &mut d.process.use_syslog),
+        "log to the local syslog, /dev/log, and not to standard output"),
+    program("version", "", Switch(|d| &mut d.process.version),
+        "print the version and exit"),
+    program("help", "h", Switch(|d| &mut d.process.help),
+        "print this and exit"),
+
+    retired("remoteReconnectInterval", Scope::Pool, Kind::Retired,
+        "rmux keeps a connection for as long as it is sound"),
+    retired("remoteDiagnosticCheckInterval", Scope::Pool, Kind::Retired,
+        "rmux probes servers by itself"),
+    retired("graphite", Scope::Program, Kind::Retired,
+        "rmux shows its figures with INFO"),
+    retired("timing", Scope::Program, Kind::RetiredSwitch,
+        "rmux shows its figures with INFO"),
+    retired("cpuProfile", Scope::Program, Kind::Retired,
+        "a profiler of the system sees all there is"),
+];
+
+/// About 24 days: what fits into 31 bits, as a C program's timeout does.
+const TIMEOUT_MS_MAX: u64 = i32::MAX as u64;
+
+/// Read, write and execute for owner, group and others.
+const MODE_MAX: u32 = 0o777;
+
+/// 1 TiB: no size is ever meant to be larger.
+const BYTES_MAX: u64 = 1 << 40;
+
+/// What fits into 31 bits: Redis' own bound on the number of arguments.
+const COUNT_MAX: u64 = i32::MAX as u64;

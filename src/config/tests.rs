@@ -1,0 +1,247 @@
+//! What a right configuration becomes. What a wrong one is told stands in `tests/cli.rs`, as the user sees it.
+
+use super::*;
+
+fn flags(texts: &[(&str, &str)]) -> Vec<(&'static Key, String)> {
+    texts.iter().map(|(name, text)| (key::find(name).expect("a key of the table"), (*text).to_owned())).collect()
+}
+
+fn from_flags(texts: &[(&str, &str)]) -> PoolConfig {
+    let mut loaded = load(&flags(texts)).unwrap_or_else(|error| panic!("{texts:?}: {error}"));
+    loaded.config.pools.remove(0)
+}
+
+/// The pools of a file with this text.
+fn from_text(text: &str) -> Result<Loaded, Error> {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("rmux-config-{}-{number}.json", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let loaded = load(&flags(&[("config", path.to_str().unwrap())]));
+    std::fs::remove_file(&path).unwrap();
+    loaded
+}
+
+fn from_file(text: &str) -> Vec<PoolConfig> {
+    from_text(text).unwrap_or_else(|error| panic!("{text}: {error}")).config.pools
+}
+
+fn tcp(host: &str, port: u16) -> Address {
+    Address::Tcp { host: host.to_owned(), port }
+}
+
+fn unix(path: &str) -> Address {
+    Address::Unix(path.into())
+}
+
+#[test]
+fn without_flags_it_is_the_original_without_flags() {
+    let loaded = load(&[]).unwrap();
+    let pool = PoolConfig {
+        listen: tcp("localhost", 6379),
+        socket_mode: 0o666,
+        servers: vec![tcp("localhost", 6380), tcp("localhost", 6381)],
+        reactors: 1,
+        pool_size: 50,
+        failover: true,
+        timeouts: Timeouts::default(),
+        limits: Limits::default(),
+    };
+    let config = Config { pools: vec![pool], debug: false, use_syslog: false };
+    assert_eq!(loaded, Loaded { config, test: false, warnings: vec![] });
+}
+
+#[test]
+fn the_specific_timeout_wins_in_any_order() {
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
+        let all = [
+            ("localTimeout", "30"),
+            ("localWriteTimeout", "0"),
+            ("remoteTimeout", "45"),
+            ("remoteConnectTimeout", "60"),
+        ];
+        let given: Vec<_> = order.into_iter().map(|index| all[index]).collect();
+        let expected = Timeouts {
+            local_read_ms: 30,
+            local_write_ms: 0,
+            remote_connect_ms: 60,
+            remote_read_ms: 45,
+            remote_write_ms: 45,
+        };
+        assert_eq!(from_flags(&given).timeouts, expected, "{given:?}");
+    }
+    let pools = from_file(
+        r#"[{"port": 1, "tcpConnections": ["a:1"], "remoteReadTimeout": 50, "remoteTimeout": 45, "localReadTimeout": 7}]"#,
+    );
+    assert_eq!((pools[0].timeouts.remote_read_ms, pools[0].timeouts.remote_write_ms), (50, 45));
+    assert_eq!((pools[0].timeouts.local_read_ms, pools[0].timeouts.local_write_ms), (7, 0));
+}
+
+#[test]
+fn a_remote_timeout_of_zero_is_as_if_not_given() {
+    let all_zero = [
+        ("remoteTimeout", "0"),
+        ("remoteConnectTimeout", "0"),
+        ("remoteReadTimeout", "0"),
+        ("remoteWriteTimeout", "0"),
+    ];
+    assert_eq!(from_flags(&all_zero).timeouts, Timeouts::default());
+    let timeouts = from_flags(&[("remoteTimeout", "2000"), ("remoteReadTimeout", "0")]).timeouts;
+    assert_eq!(timeouts.remote_read_ms, 2000, "as the original took it");
+}
+
+#[test]
+fn servers_keep_their_order_tcp_first() {
+    let pool = from_flags(&[("unixConnections", " /b  /a "), ("tcpConnections", "  z:1   a:2\t[::1]:3 ")]);
+    let expected = [tcp("z", 1), tcp("a", 2), tcp("::1", 3), unix("/b"), unix("/a")];
+    assert_eq!(pool.servers, expected);
+    let pools = from_file(r#"[{"host": "h", "unixConnections": ["/b"], "tcpConnections": ["z:1", "a:2"]}]"#);
+    assert_eq!(pools[0].servers, [tcp("z", 1), tcp("a", 2), unix("/b")]);
+}
+
+#[test]
+fn unix_servers_alone_are_meant_alone() {
+    assert_eq!(from_flags(&[("unixConnections", "/a")]).servers, [unix("/a")]);
+    let both = from_flags(&[("unixConnections", "/a"), ("tcpConnections", "")]);
+    assert_eq!(both.servers, [unix("/a")]);
+    assert_eq!(from_flags(&[("unixConnections", "")]).servers.len(), 2, "nothing said: the default");
+}
+
+#[test]
+fn where_to_listen() {
+    assert_eq!(from_flags(&[("host", "[::1]")]).listen, tcp("::1", 6379));
+    assert_eq!(from_flags(&[("port", "7000")]).listen, tcp("localhost", 7000));
+    assert_eq!(from_flags(&[("socket", "/s"), ("port", "7000")]).listen, unix("/s"));
+    assert_eq!(from_flags(&[("socket", "")]).listen, tcp("localhost", 6379), "an empty one is none");
+
+    let listen = |said: &str| from_file(&format!(r#"[{{{said}, "tcpConnections": ["a:1"]}}]"#))[0].listen.clone();
+    assert_eq!(listen(r#""port": 7000"#), tcp("localhost", 7000));
+    assert_eq!(listen(r#""host": "0.0.0.0""#), tcp("0.0.0.0", 6379));
+    assert_eq!(listen(r#""host": "h", "port": 1, "socket": "/s""#), unix("/s"));
+    assert_eq!(listen(r#""socket": "", "host": "h", "port": 1"#), tcp("h", 1));
+}
+
+#[test]
+fn null_is_as_if_not_there() {
+    let pools = from_file(
+        r#"[{"socket": null, "port": 1, "tcpConnections": ["a:1"], "unixConnections": null, "poolSize": null,
+             "failover": null, "remoteReconnectInterval": null}]"#,
+    );
+    assert_eq!((pools[0].pool_size, pools[0].failover), (50, true));
+}
+
+#[test]
+fn each_row_of_the_table_reaches_a_field_of_its_own() {
+    let plain = from_flags(&[]);
+    for key in KEYS.iter().filter(|key| key.scope == Scope::Pool && !key.is_retired()) {
+        let range = key.range();
+        let text = match key.hint() {
+            "path" => "/x",
+            "host" => "example",
+            "servers" => "example:1",
+            "paths" => "/x",
+            "octal" => "0600",
+            "" => "false",
+            // Some number that is allowed, and is no default.
+            _ if key.name == "clientUnreadPauseBytes" => "2048",
+            _ => range.rsplit(' ').next().unwrap(),
+        };
+        let changed = from_flags(&[(key.name, text)]);
+        assert_ne!(changed, plain, "-{}={text}", key.name);
+        let json = match key.hint() {
+            "path" | "host" | "octal" => format!("\"{text}\""),
+            "servers" | "paths" => format!("[\"{text}\"]"),
+            _ => text.to_owned(),
+        };
+        let base = match key.name {
+            "host" => r#""port": 6379, "tcpConnections": ["localhost:6380", "localhost:6381"]"#,
+            "tcpConnections" => r#""port": 6379"#,
+            "unixConnections" => r#""port": 6379"#,
+            _ => r#""host": "localhost", "tcpConnections": ["localhost:6380", "localhost:6381"]"#,
+        };
+        let in_file = from_file(&format!(r#"[{{"{}": {json}, {base}}}]"#, key.name));
+        assert_eq!(in_file, [changed], "{}: a flag and the file say the same", key.name);
+    }
+}
+
+#[test]
+fn the_ends_of_every_range_are_allowed_and_the_next_numbers_are_not() {
+    for key in KEYS {
+        let range = key.range();
+        let Some((low, high)) = range.split_once(" to ") else {
+            continue;
+        };
+        let radix = if key.hint() == "octal" { 8 } else { 10 };
+        let number = |text| i128::from_str_radix(text, radix).unwrap();
+        let shown = |number: i128| {
+            if radix == 8 { format!("{number:o}") } else { number.to_string() }
+        };
+        let mut draft = Draft::default();
+        for text in [low, high] {
+            let stored = key.read_text(text).and_then(|value| key.store(value, &mut draft));
+            assert_eq!(stored, Ok(()), "-{}={text}", key.name);
+        }
+        for beyond in [number(low) - 1, number(high) + 1, i128::from(u64::MAX) + 1] {
+            let value = Value::Whole(beyond);
+            match key.store(value, &mut draft) {
+                Err(Problem::OutOfRange { .. }) => {}
+                other => panic!("{}: {}: {other:?}", key.name, shown(beyond)),
+            }
+        }
+    }
+}
+
+#[test]
+fn names_are_said_once() {
+    for (index, key) in KEYS.iter().enumerate() {
+        let same = |other: &Key| other.name == key.name || (!key.alias.is_empty() && other.alias == key.alias);
+        assert_eq!(KEYS.iter().filter(|other| same(other)).count(), 1, "{}", key.name);
+        let seen = KEYS[..index].iter().any(|earlier| earlier.group == key.group);
+        assert!(!seen || KEYS[index - 1].group == key.group, "{}: its group stands together", key.name);
+    }
+}
+
+#[test]
+fn go_booleans() {
+    for (text, on) in [("1", true), ("t", true), ("TRUE", true), ("0", false), ("F", false), ("False", false)] {
+        assert_eq!(from_flags(&[("failover", text)]).failover, on, "{text}");
+    }
+    for text in ["", "yes", "on", "tRUE", "2"] {
+        assert!(load(&flags(&[("failover", text)])).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn zero_and_one_process_are_one_reactor() {
+    for (text, reactors) in [("0", 1), ("1", 1), ("64", 64)] {
+        assert_eq!(from_flags(&[("maxProcesses", text)]).reactors, reactors);
+    }
+}
+
+#[test]
+fn what_is_accepted_without_effect_is_said_once() {
+    let loaded = from_text(
+        r#"[{"port": 1, "tcpConnections": ["a:1", "b:1", "A:1", "a:1"], "remoteReconnectInterval": 5},
+            {"port": 2, "tcpConnections": ["a:1"], "remoteReconnectInterval": "x", "remoteDiagnosticCheckInterval": 1}]"#,
+    );
+    assert_eq!(
+        loaded.unwrap().warnings,
+        [
+            "remoteReconnectInterval has no effect: rmux keeps a connection for as long as it is sound",
+            "remoteDiagnosticCheckInterval has no effect: rmux probes servers by itself",
+            "pool 1 (localhost:1): server A:1 is given more than once: each time, it gets a share of the keys",
+        ]
+    );
+}
+
+#[test]
+fn the_examples_are_right() {
+    for (name, servers) in [("one-pool", vec![1]), ("several-pools", vec![4, 2, 1]), ("original", vec![2])] {
+        let path = format!("{}/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let loaded = load(&flags(&[("config", &path)])).unwrap_or_else(|error| panic!("{error}"));
+        let counts: Vec<usize> = loaded.config.pools.iter().map(|pool| pool.servers.len()).collect();
+        assert_eq!(counts, servers, "{name}");
+    }
+}
+
+use key::Value;

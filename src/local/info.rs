@@ -1,0 +1,52 @@
+//! INFO of a pool with several servers: one text that stands for all of them.
+//!
+//! First the lines of the original rmux, `key: value`, with `rust_version` in the place of `go_version`: what monitors
+//! of it read. Then, in Redis' own sections and format, the fields without which clients do not begin to work (ioredis
+//! waits for `loading`, Sidekiq and BullMQ read `redis_version`, glide `role:master`), and a section for each server.
+//! Those of Redis' fields that only one server could tell (memory, keys, policies) are left out rather than invented.
+//!
+//! Which sections a client asks for makes no difference: it gets all of them. Parsers that put all fields into one
+//! table find each key once, but for `role` and `connected_clients`, which stand in both forms with the same value.
+
+use std::fmt::{self, Write};
+
+use super::{Context, reply};
+use crate::client::Protocol;
+
+/// Appends the text: a bulk string, or a verbatim string in RESP3.
+pub(super) fn answer(protocol: Protocol, context: &Context<'_>, out: &mut Vec<u8>) {
+    let mut text = String::new();
+    write_text(&mut text, context).expect("a String takes every write");
+    reply::verbatim(out, protocol, &text);
+}
+
+fn write_text(text: &mut String, context: &Context<'_>) -> fmt::Result {
+    let facts = context.facts;
+    let active = facts.servers.iter().filter(|server| server.state == "up").count();
+
+    write!(text, "rmux_version: {}\r\n", env!("CARGO_PKG_VERSION"))?;
+    // The oldest compiler that builds this version: which one did build it, a program cannot know by itself.
+    write!(text, "rust_version: {}\r\n", env!("CARGO_PKG_RUST_VERSION"))?;
+    write!(text, "process_id: {}\r\n", facts.process_id)?;
+    write!(text, "connected_clients: {}\r\n", facts.connected_clients)?;
+    write!(text, "active_endpoints: {active}\r\n")?;
+    write!(text, "total_endpoints: {}\r\n", facts.servers.len())?;
+    text.push_str("role: master\r\n");
+
+    write!(text, "\r\n# Server\r\nredis_version:{}\r\nredis_mode:standalone\r\n", context.server_version)?;
+    write!(text, "\r\n# Clients\r\nconnected_clients:{}\r\n", facts.connected_clients)?;
+    text.push_str("\r\n# Persistence\r\nloading:0\r\n");
+    text.push_str("\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
+    text.push_str("\r\n# Cluster\r\ncluster_enabled:0\r\n");
+
+    for (index, server) in facts.servers.iter().enumerate() {
+        write!(text, "\r\n# Server_{index}\r\n")?;
+        write!(text, "server{index}_address:{}\r\n", server.address)?;
+        write!(text, "server{index}_state:{}\r\n", server.state)?;
+        write!(text, "server{index}_connections:{}\r\n", server.connections)?;
+        write!(text, "server{index}_outstanding:{}\r\n", server.outstanding)?;
+        write!(text, "server{index}_requests:{}\r\n", server.requests)?;
+        write!(text, "server{index}_errors:{}\r\n", server.errors)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,563 @@
+use super::*;
+use crate::client::Protocol;
+use crate::command::Class;
+use crate::resp::{Frame, RequestFramer, RequestLimits};
+
+/// One client of a pool, and what the proxy would know about it.
+struct Talk {
+    session: client::Session,
+    servers: &'static [ServerFacts<'static>],
+    listen: &'static str,
+}
+
+const SERVER: ServerFacts<'static> =
+    ServerFacts { address: "redis1:6379", state: "up", connections: 1, outstanding: 2, requests: 30, errors: 4 };
+
+const ONE: &[ServerFacts<'static>] = &[SERVER];
+
+const THREE: &[ServerFacts<'static>] = &[
+    SERVER,
+    ServerFacts { address: "/run/redis.sock", state: "down", ..SERVER },
+    ServerFacts { address: "[::1]:6381", state: "probing", connections: 0, outstanding: 0, requests: 0, errors: 0 },
+];
+
+impl Talk {
+    fn new() -> Talk {
+        Talk { session: client::Session::default(), servers: ONE, listen: "localhost:6379" }
+    }
+
+    fn in_resp3() -> Talk {
+        let mut talk = Talk::new();
+        talk.session.profile.protocol = Protocol::Resp3;
+        talk
+    }
+
+    /// What becomes of the request, and its reply.
+    fn outcome(&mut self, words: &[&[u8]]) -> (Outcome, Vec<u8>) {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            reply::bulk(&mut request, word);
+        }
+        let limits = RequestLimits {
+            args_max: 100,
+            bulk_bytes_max: 100_000,
+            inline_bytes_max: 100_000,
+            request_bytes_max: 100_000,
+        };
+        let mut framer = RequestFramer::new();
+        assert_eq!(framer.frame(&request, &limits), Ok(Frame::Complete(request.len())));
+        let facts = Facts { process_id: 77, connected_clients: 5, servers: self.servers };
+        let context =
+            Context { client_id: 422, server_version: "7.0.15", listen: self.listen, age_ms: 61_999, facts: &facts };
+        let mut out = b"+before\r\n".to_vec();
+        let what = session_command(words);
+        let outcome = answer(what, &request, framer.args(), &mut self.session, &context, &mut out);
+        assert!(out.starts_with(b"+before\r\n"), "what was there stays");
+        out.drain(..b"+before\r\n".len());
+        assert_eq!(out.is_empty(), outcome == Outcome::Forward, "{words:?}");
+        (outcome, out)
+    }
+
+    /// The reply to a request whose words are parted by blanks.
+    fn say(&mut self, request: &str) -> String {
+        let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+        let (outcome, out) = self.outcome(&words);
+        assert_eq!(outcome, Outcome::Reply, "{request}");
+        String::from_utf8(out).expect("a reply to text is text")
+    }
+
+    fn hears(&mut self, request: &str, reply: &str) {
+        assert_eq!(self.say(request), reply, "{request}");
+    }
+
+    fn hears_error(&mut self, request: &str, text: &str) {
+        self.hears(request, &format!("-{text}\r\n"));
+    }
+}
+
+/// The command, as the table has it.
+fn session_command(words: &[&[u8]]) -> command::Session {
+    let mut row = command::find(words[0]).expect("a command");
+    if row.is_container() {
+        row = row.sub(words[1]).expect("a subcommand");
+    }
+    match row.class {
+        Class::Session(what) => what,
+        class => panic!("{} is {class:?}", row.name),
+    }
+}
+
+#[test]
+fn ping_and_echo_are_binary_safe() {
+    for mut talk in [Talk::new(), Talk::in_resp3()] {
+        talk.hears("PING", "+PONG\r\n");
+        talk.hears("ping x", "$1\r\nx\r\n");
+        talk.hears("ECHO phpredis:1:2", "$12\r\nphpredis:1:2\r\n");
+        talk.hears("ECHO ", "$0\r\n\r\n");
+        let bytes: Vec<u8> = (0..=255).collect();
+        let expected = [b"$256\r\n", &bytes[..], b"\r\n"].concat();
+        for name in ["PING", "echo"] {
+            assert_eq!(talk.outcome(&[name.as_bytes(), &bytes]), (Outcome::Reply, expected.clone()));
+        }
+        talk.hears_error("PING x y", "ERR wrong number of arguments for 'ping' command");
+        talk.hears_error("ECHO", "ERR wrong number of arguments for 'echo' command");
+        talk.hears_error("ECHO a b", "ERR wrong number of arguments for 'echo' command");
+    }
+}
+
+#[test]
+fn quit_is_answered_and_ends_the_connection() {
+    let mut talk = Talk::new();
+    for words in [&[&b"QUIT"[..]][..], &[b"quit", b"x", b"y"]] {
+        assert_eq!(talk.outcome(words), (Outcome::ReplyAndLeave, b"+OK\r\n".to_vec()));
+    }
+}
+
+#[test]
+fn select_takes_any_number_that_could_be_a_database() {
+    let mut talk = Talk::new();
+    for (word, database) in [("3", 3), ("0", 0), ("16", 16), ("100000", 100_000), ("2147483647", 0x7fff_ffff)] {
+        talk.hears(&format!("SELECT {word}"), "+OK\r\n");
+        assert_eq!(talk.session.profile.database, database);
+    }
+    talk.hears("SELECT 7", "+OK\r\n");
+    for word in
+        ["x", "", "+1", "01", "-0", "00", "1.0", "0x1", "1 ", " 1", "1\0", "-", "--1", "9223372036854775808", "٣"]
+    {
+        let (_, reply) = talk.outcome(&[b"SELECT", word.as_bytes()]);
+        assert_eq!(reply, b"-ERR value is not an integer or out of range\r\n", "{word:?}");
+    }
+    for word in ["-1", "-2147483648"] {
+        talk.hears_error(&format!("SELECT {word}"), "ERR DB index is out of range");
+    }
+    for word in ["2147483648", "-2147483649", "9223372036854775807", "-9223372036854775808"] {
+        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        talk.hears_error(&format!("SELECT {word}"), text);
+    }
+    talk.hears_error("SELECT", "ERR wrong number of arguments for 'select' command");
+    talk.hears_error("SELECT 1 2", "ERR wrong number of arguments for 'select' command");
+    assert_eq!(talk.session.profile.database, 7, "an error changes nothing");
+}
+
+#[test]
+fn reset_forgets_all_but_the_library() {
+    let mut talk = Talk::new();
+    talk.say("HELLO 3 SETNAME ann");
+    talk.say("SELECT 4");
+    talk.say("CLIENT SETINFO LIB-NAME redis-py");
+    talk.say("CLIENT SETINFO LIB-VER 8.1");
+    talk.hears("RESET", "+RESET\r\n");
+    assert_eq!(talk.session.profile, Profile::default());
+    assert_eq!(&*talk.session.name, "");
+    assert_eq!((&*talk.session.library, &*talk.session.library_version), ("redis-py", "8.1"));
+}
+
+const HELLO_2: &str = "*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:2\r\n\
+                       $2\r\nid\r\n:422\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n\
+                       $7\r\nmodules\r\n*0\r\n";
+
+const HELLO_3: &str = "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n\
+                       $2\r\nid\r\n:422\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n\
+                       $7\r\nmodules\r\n*0\r\n";
+
+#[test]
+fn hello_answers_in_the_protocol_that_it_sets() {
+    let mut talk = Talk::new();
+    talk.hears("HELLO", HELLO_2);
+    talk.hears("HELLO 3", HELLO_3);
+    assert_eq!(talk.session.profile.protocol, Protocol::Resp3);
+    talk.hears("hello", HELLO_3);
+    talk.hears("HELLO 3 SETNAME ann AUTH default any", HELLO_3);
+    talk.hears("CLIENT GETNAME", "$3\r\nann\r\n");
+    talk.hears("HELLO 2 auth default any setname bob", HELLO_2);
+    assert_eq!(talk.session.profile.protocol, Protocol::Resp2);
+    talk.hears("CLIENT GETNAME", "$3\r\nbob\r\n");
+    talk.hears("HELLO 2 SETNAME one SETNAME two", HELLO_2);
+    talk.hears("CLIENT GETNAME", "$3\r\ntwo\r\n");
+    talk.hears("HELLO 2 SETNAME ", HELLO_2);
+    talk.hears("CLIENT GETNAME", "$-1\r\n");
+}
+
+#[test]
+fn a_hello_that_fails_changes_nothing() {
+    let mut talk = Talk::new();
+    talk.say("CLIENT SETNAME ann");
+    for (request, text) in [
+        ("HELLO 1", "NOPROTO unsupported protocol version"),
+        ("HELLO 4 SETNAME x", "NOPROTO unsupported protocol version"),
+        ("HELLO -3", "NOPROTO unsupported protocol version"),
+        ("HELLO x", "ERR Protocol version is not an integer or out of range"),
+        ("HELLO 03", "ERR Protocol version is not an integer or out of range"),
+        ("HELLO ", "ERR Protocol version is not an integer or out of range"),
+        ("HELLO 99999999999999999999", "ERR Protocol version is not an integer or out of range"),
+        ("HELLO 3 FOO", "ERR Syntax error in HELLO option 'FOO'"),
+        ("HELLO 3 FOO bar", "ERR Syntax error in HELLO option 'FOO'"),
+        ("HELLO 3 AUTH pw", "ERR Syntax error in HELLO option 'AUTH'"),
+        ("HELLO 3 AUTH pw SETNAME", "WRONGPASS invalid username-password pair or user is disabled."),
+        ("HELLO 2 AUTH pw SETNAME predis", "ERR Syntax error in HELLO option 'predis'"),
+        ("HELLO 3 SETNAME", "ERR Syntax error in HELLO option 'SETNAME'"),
+        ("HELLO 3 SETNAME x SETNAME", "ERR Syntax error in HELLO option 'SETNAME'"),
+        ("HELLO 3 a\r\nb\0c", "ERR Syntax error in HELLO option 'a  b'"),
+        ("HELLO 3 SETNAME x AUTH bob pw", "WRONGPASS invalid username-password pair or user is disabled."),
+        ("HELLO 3 AUTH bob pw SETNAME a\n", "ERR Client names cannot contain spaces, newlines or special characters."),
+    ] {
+        talk.hears_error(request, text);
+        assert_eq!(talk.session.profile, Profile::default(), "{request}");
+        assert_eq!(&*talk.session.name, "ann", "{request}");
+    }
+}
+
+#[test]
+fn without_a_password_auth_answers_as_redis_without_one() {
+    let mut talk = Talk::new();
+    talk.hears_error("AUTH", "ERR wrong number of arguments for 'auth' command");
+    let text = "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+                configuration is correct?";
+    talk.hears_error("AUTH pw", text);
+    talk.hears("AUTH default pw", "+OK\r\n");
+    talk.hears("AUTH default ", "+OK\r\n");
+    for user in ["bob", "DEFAULT", ""] {
+        let text = "WRONGPASS invalid username-password pair or user is disabled.";
+        talk.hears_error(&format!("AUTH {user} pw"), text);
+    }
+    talk.hears_error("AUTH a b c", "ERR syntax error");
+}
+
+#[test]
+fn clients_name_themselves() {
+    let mut talk = Talk::new();
+    talk.hears("CLIENT GETNAME", "$-1\r\n");
+    talk.hears("client setname bull:YQ==", "+OK\r\n");
+    talk.hears("CLIENT GETNAME", "$9\r\nbull:YQ==\r\n");
+    talk.hears("CLIENT SETNAME !~", "+OK\r\n");
+    for name in ["a b", "a\nb", "a\x7f", "\u{e9}", "a\0"] {
+        let (_, reply) = talk.outcome(&[b"CLIENT", b"SETNAME", name.as_bytes()]);
+        let text = "-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+        assert_eq!(reply, text.as_bytes(), "{name:?}");
+    }
+    talk.hears("CLIENT GETNAME", "$2\r\n!~\r\n");
+    talk.hears(&format!("CLIENT SETNAME {}", "a".repeat(4096)), "+OK\r\n");
+    let too_long = "a".repeat(4097);
+    talk.hears_error(&format!("CLIENT SETNAME {too_long}"), "ERR Client names cannot be longer than 4096 bytes");
+    talk.hears_error(&format!("HELLO 3 SETNAME {too_long}"), "ERR Client names cannot be longer than 4096 bytes");
+    assert_eq!(talk.session.name.len(), 4096);
+    talk.hears("CLIENT SETNAME ", "+OK\r\n");
+    talk.hears("CLIENT GETNAME", "$-1\r\n");
+    Talk::in_resp3().hears("CLIENT GETNAME", "_\r\n");
+}
+
+#[test]
+fn libraries_name_themselves() {
+    let mut talk = Talk::new();
+    talk.hears("CLIENT SETINFO LIB-NAME redis-client(redis-rb_v6.0.0)", "+OK\r\n");
+    talk.hears("client setinfo lib-ver 6.0.0", "+OK\r\n");
+    assert_eq!(&*talk.session.library, "redis-client(redis-rb_v6.0.0)");
+    assert_eq!(&*talk.session.library_version, "6.0.0");
+    talk.hears_error("CLIENT SETINFO Foo x", "ERR Unrecognized option 'Foo'");
+    for name in ["lib-name", "LIB-VER"] {
+        let (_, reply) = talk.outcome(&[b"CLIENT", b"SETINFO", name.as_bytes(), b"a b"]);
+        let expected = format!("-ERR {name} cannot contain spaces, newlines or special characters.\r\n");
+        assert_eq!(String::from_utf8_lossy(&reply), expected);
+    }
+    talk.hears_error(&format!("CLIENT SETINFO LIB-VER {}", "1".repeat(4097)), "ERR LIB-VER is too long");
+    assert_eq!(&*talk.session.library_version, "6.0.0");
+    talk.hears("CLIENT SETINFO LIB-VER ", "+OK\r\n");
+    assert_eq!(&*talk.session.library_version, "");
+}
+
+#[test]
+fn a_client_sees_itself_alone() {
+    let line = |subcommand: &str, resp: u8, name: &str| {
+        format!(
+            "id=422 addr=localhost:6379 laddr=localhost:6379 fd=-1 name={name} age=61 idle=0 flags=N db=3 sub=0 psub=0 \
+             ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 \
+             events=r cmd=client|{subcommand} user=default redir=-1 resp={resp} lib-name=lib lib-ver=1.2\n"
+        )
+    };
+    let mut talk = Talk::new();
+    talk.hears("CLIENT ID", ":422\r\n");
+    talk.say("SELECT 3");
+    talk.say("CLIENT SETINFO LIB-NAME lib");
+    talk.say("CLIENT SETINFO LIB-VER 1.2");
+    let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+    talk.hears("CLIENT INFO", &bulk(&line("info", 2, "")));
+    talk.hears("CLIENT LIST", &bulk(&line("list", 2, "")));
+    talk.say("HELLO 3 SETNAME ann");
+    let verbatim = |text: &str| format!("={}\r\ntxt:{text}\r\n", text.len() + 4);
+    talk.hears("CLIENT INFO", &verbatim(&line("info", 3, "ann")));
+    for request in ["CLIENT LIST", "CLIENT LIST TYPE normal", "CLIENT LIST ID 422", "client list id 1 422 -5 422"] {
+        talk.hears(request, &verbatim(&line("list", 3, "ann")));
+    }
+    for request in ["CLIENT LIST TYPE pubsub", "CLIENT LIST type REPLICA", "CLIENT LIST ID 1 2"] {
+        talk.hears(request, "=4\r\ntxt:\r\n");
+    }
+    talk.hears_error("CLIENT LIST TYPE a\r\nb\n", "ERR Unknown client type 'a  b '");
+    talk.hears_error("CLIENT LIST ID 422 x", "ERR Invalid client ID");
+    for request in ["CLIENT LIST ID", "CLIENT LIST FOO", "CLIENT LIST FOO 1", "CLIENT LIST TYPE normal pubsub"] {
+        talk.hears_error(request, "ERR syntax error");
+    }
+    talk.listen = "/tmp/rmux.sock";
+    let unix = talk.say("CLIENT INFO");
+    assert!(unix.contains(" addr=/tmp/rmux.sock:0 laddr=/tmp/rmux.sock:0 "), "{unix}");
+    assert!(unix.contains(" flags=U "), "{unix}");
+}
+
+#[test]
+fn what_a_pool_need_not_do_is_acknowledged() {
+    for mut talk in [Talk::new(), Talk::in_resp3()] {
+        for request in [
+            "CLIENT NO-EVICT on",
+            "CLIENT NO-EVICT OFF",
+            "CLIENT NO-TOUCH ON",
+            "client no-touch off",
+            "CLIENT REPLY ON",
+            "CLIENT TRACKING off",
+            "CLIENT TRACKING OFF BCAST noloop",
+        ] {
+            talk.hears(request, "+OK\r\n");
+        }
+        talk.hears("CLIENT GETREDIR", ":-1\r\n");
+        for request in [
+            "CLIENT NO-EVICT x",
+            "CLIENT NO-TOUCH x",
+            "CLIENT REPLY FOO",
+            "CLIENT TRACKING foo",
+            "CLIENT TRACKING OFF foo",
+        ] {
+            talk.hears_error(request, "ERR syntax error");
+        }
+    }
+    let off = "*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n$8\r\nredirect\r\n:-1\r\n$8\r\nprefixes\r\n*0\r\n";
+    Talk::new().hears("CLIENT TRACKINGINFO", off);
+    let off = "%3\r\n$5\r\nflags\r\n~1\r\n$3\r\noff\r\n$8\r\nredirect\r\n:-1\r\n$8\r\nprefixes\r\n*0\r\n";
+    Talk::in_resp3().hears("CLIENT TRACKINGINFO", off);
+}
+
+#[test]
+fn what_a_shared_connection_cannot_do_is_refused() {
+    let mut talk = Talk::new();
+    for request in ["CLIENT REPLY OFF", "CLIENT REPLY skip", "CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE"]
+    {
+        talk.hears_error(request, "ERR This command is not supported");
+    }
+    talk.hears_error("CLIENT TRACKING ON OPTIN", "ERR CLIENT TRACKING is not supported");
+    let text = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode \
+                enabled";
+    talk.hears_error("CLIENT CACHING YES", text);
+    // What clients take for a server that has never heard of it; not an error they give up on.
+    let text = "ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.";
+    talk.hears_error("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip", text);
+    talk.hears_error("client foo", "ERR unknown subcommand 'foo'. Try CLIENT HELP.");
+    talk.hears_error("client ", "ERR unknown subcommand ''. Try CLIENT HELP.");
+}
+
+#[test]
+fn subcommands_of_client_have_the_arity_of_redis() {
+    let mut talk = Talk::new();
+    talk.hears_error("CLIENT", "ERR wrong number of arguments for 'client' command");
+    for (request, name) in [
+        ("CLIENT SETNAME", "setname"),
+        ("CLIENT SETNAME a b", "setname"),
+        ("CLIENT GETNAME x", "getname"),
+        ("CLIENT id x", "id"),
+        ("CLIENT INFO x", "info"),
+        ("CLIENT NO-EVICT", "no-evict"),
+        ("CLIENT No-Touch", "no-touch"),
+        ("CLIENT KILL", "kill"),
+        ("CLIENT UNBLOCK", "unblock"),
+        ("CLIENT REPLY", "reply"),
+        ("CLIENT TRACKING", "tracking"),
+        ("CLIENT TRACKINGINFO x", "trackinginfo"),
+        ("CLIENT CACHING", "caching"),
+        ("CLIENT GETREDIR x", "getredir"),
+        ("CLIENT PAUSE", "pause"),
+        ("CLIENT UNPAUSE x", "unpause"),
+        ("CLIENT HELP x", "help"),
+        ("CLIENT SETINFO LIB-NAME", "setinfo"),
+        ("CLIENT SETINFO LIB-NAME a b", "setinfo"),
+    ] {
+        talk.hears_error(request, &format!("ERR wrong number of arguments for 'client|{name}' command"));
+    }
+}
+
+#[test]
+fn help_is_an_array_of_its_lines() {
+    let reply = Talk::new().say("CLIENT HELP");
+    let mut lines = reply.split_terminator("\r\n");
+    let count = lines.next().and_then(|head| head.strip_prefix('*')).expect("an array");
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(count, lines.len().to_string());
+    assert!(lines.iter().all(|line| line.starts_with('+')));
+}
+
+#[test]
+fn a_client_can_close_only_itself() {
+    let mut talk = Talk::new();
+    for request in [
+        "CLIENT KILL ID 423",
+        "CLIENT KILL ID 422",
+        "CLIENT KILL ID 422 SKIPME yes",
+        "CLIENT KILL TYPE normal",
+        "CLIENT KILL TYPE master SKIPME no",
+        "CLIENT KILL ADDR 127.0.0.1:6379 SKIPME no",
+        "CLIENT KILL USER default",
+        "CLIENT KILL ID 422 TYPE pubsub SKIPME no",
+    ] {
+        talk.hears(request, ":0\r\n");
+    }
+    for (request, text) in [
+        ("CLIENT KILL 1.2.3.4:5", "ERR No such client"),
+        ("CLIENT KILL localhost:6379:0", "ERR No such client"),
+        ("CLIENT KILL ID x", "ERR client-id should be greater than 0"),
+        ("CLIENT KILL ID 0", "ERR client-id should be greater than 0"),
+        ("CLIENT KILL ID -1", "ERR client-id should be greater than 0"),
+        ("CLIENT KILL TYPE foo", "ERR Unknown client type 'foo'"),
+        ("CLIENT KILL USER bob SKIPME no", "ERR No such user 'bob'"),
+        ("CLIENT KILL FOO 1", "ERR syntax error"),
+        ("CLIENT KILL ID 422 SKIPME", "ERR syntax error"),
+        ("CLIENT KILL ID 422 SKIPME maybe", "ERR syntax error"),
+    ] {
+        talk.hears_error(request, text);
+    }
+    for (request, reply) in [
+        ("CLIENT KILL ID 422 SKIPME no", ":1\r\n"),
+        ("client kill skipme NO laddr localhost:6379 user default type normal", ":1\r\n"),
+        ("CLIENT KILL localhost:6379", "+OK\r\n"),
+    ] {
+        let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+        assert_eq!(talk.outcome(&words), (Outcome::ReplyAndLeave, reply.into()), "{request}");
+    }
+    talk.listen = "/tmp/rmux.sock";
+    talk.hears_error("CLIENT KILL /tmp/rmux.sock", "ERR No such client");
+    let words: [&[u8]; 3] = [b"CLIENT", b"KILL", b"/tmp/rmux.sock:0"];
+    assert_eq!(talk.outcome(&words), (Outcome::ReplyAndLeave, b"+OK\r\n".to_vec()));
+}
+
+#[test]
+fn nobody_is_blocked_as_far_as_a_client_can_see() {
+    let mut talk = Talk::new();
+    talk.hears("CLIENT UNBLOCK 422", ":0\r\n");
+    talk.hears("CLIENT UNBLOCK 1 timeout", ":0\r\n");
+    talk.hears("CLIENT UNBLOCK -1 ERROR", ":0\r\n");
+    talk.hears_error("CLIENT UNBLOCK x", "ERR value is not an integer or out of range");
+    talk.hears_error("CLIENT UNBLOCK x foo", "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    let text = "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.";
+    talk.hears_error("CLIENT UNBLOCK 1 error x", text);
+}
+
+#[test]
+fn config_get_tells_three_settings() {
+    let mut talk = Talk::new();
+    for (request, reply) in [
+        ("CONFIG GET databases", "*2\r\n$9\r\ndatabases\r\n$2\r\n16\r\n"),
+        ("config get save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+        ("CONFIG GET appendonly", "*2\r\n$10\r\nappendonly\r\n$2\r\nno\r\n"),
+        ("CONFIG GET replica-read-only", "*0\r\n"),
+        ("CONFIG GET ", "*0\r\n"),
+        ("CONFIG GET SAVE", "*2\r\n$4\r\nSAVE\r\n$0\r\n\r\n"),
+        ("CONFIG GET save SAVE save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+        ("CONFIG GET sav?", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+        ("CONFIG GET S*", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+        ("CONFIG GET save nope databases", "*4\r\n$9\r\ndatabases\r\n$2\r\n16\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+    ] {
+        talk.hears(request, reply);
+    }
+    talk.hears_error("CONFIG GET", "ERR wrong number of arguments for 'config|get' command");
+    let all = "%3\r\n$9\r\ndatabases\r\n$2\r\n16\r\n$4\r\nsave\r\n$0\r\n\r\n$10\r\nappendonly\r\n$2\r\nno\r\n";
+    Talk::in_resp3().hears("CONFIG GET *", all);
+    Talk::in_resp3().hears("CONFIG GET nope", "%0\r\n");
+}
+
+#[test]
+fn there_is_no_cluster_and_one_user() {
+    for mut talk in [Talk::new(), Talk::in_resp3()] {
+        for request in ["READONLY", "READWRITE", "ASKING", "CLUSTER INFO", "CLUSTER SLOTS", "CLUSTER HELP"] {
+            talk.hears_error(request, "ERR This instance has cluster support disabled");
+        }
+        talk.hears("ACL WHOAMI", "$7\r\ndefault\r\n");
+    }
+}
+
+#[test]
+fn one_server_speaks_for_itself() {
+    let mut talk = Talk::new();
+    for request in ["INFO", "INFO server", "ROLE", "COMMAND", "COMMAND DOCS"] {
+        let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+        assert_eq!(talk.outcome(&words).0, Outcome::Forward, "{request}");
+    }
+    talk.servers = &[];
+    assert_eq!(talk.outcome(&[b"INFO"]).0, Outcome::Forward);
+    talk.servers = THREE;
+    assert_eq!(talk.outcome(&[b"COMMAND"]).0, Outcome::Forward);
+    talk.hears("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+}
+
+#[test]
+fn info_of_several_servers_begins_with_the_lines_of_the_original() {
+    let mut talk = Talk { servers: THREE, ..Talk::new() };
+    let reply = talk.say("INFO");
+    let (head, text) = reply.split_once("\r\n").expect("a bulk string");
+    let text = text.strip_suffix("\r\n").expect("a bulk string");
+    assert_eq!(head, format!("${}", text.len()));
+
+    let lines: Vec<&str> = text.split("\r\n").collect();
+    let first = [
+        &format!("rmux_version: {}", env!("CARGO_PKG_VERSION")),
+        "rust_version: 1.85",
+        "process_id: 77",
+        "connected_clients: 5",
+        "active_endpoints: 1",
+        "total_endpoints: 3",
+        "role: master",
+        "",
+    ];
+    assert_eq!(lines[..8], first);
+    let sections = "# Server|redis_version:7.0.15|redis_mode:standalone||# Clients|connected_clients:5||\
+                    # Persistence|loading:0||# Replication|role:master|connected_slaves:0||\
+                    # Cluster|cluster_enabled:0||\
+                    # Server_0|server0_address:redis1:6379|server0_state:up|server0_connections:1|\
+                    server0_outstanding:2|server0_requests:30|server0_errors:4||\
+                    # Server_1|server1_address:/run/redis.sock|server1_state:down|server1_connections:1|\
+                    server1_outstanding:2|server1_requests:30|server1_errors:4||\
+                    # Server_2|server2_address:[::1]:6381|server2_state:probing|server2_connections:0|\
+                    server2_outstanding:0|server2_requests:0|server2_errors:0|";
+    assert_eq!(lines[8..].join("|"), sections);
+
+    let mut talk = Talk { servers: THREE, ..Talk::in_resp3() };
+    let expected = format!("={}\r\ntxt:{text}\r\n", text.len() + 4);
+    talk.hears("INFO replication", &expected);
+}
+
+/// A reply that repeats what the client sent must stay one reply, whatever it was.
+#[test]
+fn no_argument_breaks_out_of_its_reply() {
+    let hostile: &[u8] = b"x\r\n+OK\r\n$-1\r\n\0*1\r\n\n";
+    let requests: &[&[&[u8]]] = &[
+        &[b"CLIENT", hostile],
+        &[b"CLIENT", b"SETNAME", hostile],
+        &[b"CLIENT", b"SETINFO", hostile, b"x"],
+        &[b"CLIENT", b"SETINFO", b"LIB-VER", hostile],
+        &[b"CLIENT", b"LIST", b"TYPE", hostile],
+        &[b"CLIENT", b"LIST", b"ID", hostile],
+        &[b"CLIENT", b"KILL", hostile],
+        &[b"CLIENT", b"KILL", b"USER", hostile],
+        &[b"CLIENT", b"KILL", b"TYPE", hostile],
+        &[b"CLIENT", b"KILL", hostile, hostile],
+        &[b"CLIENT", b"UNBLOCK", hostile, b"error"],
+        &[b"CLIENT", b"REPLY", hostile],
+        &[b"CLIENT", b"TRACKING", hostile],
+        &[b"HELLO", hostile],
+        &[b"HELLO", b"3", hostile],
+        &[b"HELLO", b"3", b"SETNAME", hostile],
+        &[b"HELLO", b"3", b"AUTH", hostile, hostile],
+        &[b"AUTH", hostile, hostile],
+        &[b"SELECT", hostile],
+    ];
+    for words in requests {
+        let (outcome, reply) = Talk::new().outcome(words);
+        assert_eq!(outcome, Outcome::Reply);
+        assert_eq!(reply[0], b'-', "{words:?}");
+        let line_ends = reply.iter().filter(|byte| matches!(byte, b'\r' | b'\n' | 0)).count();
+        assert!(reply.ends_with(b"\r\n") && line_ends == 2, "{}", reply.escape_ascii());
+    }
+}

@@ -1,0 +1,209 @@
+//! What becomes of a deadline that has passed.
+//!
+//! Each connection has at most one entry in the wheel. Activity moves deadlines by writing a field and leaves the entry
+//! where it is; so an entry that fires is a question, not an answer: what is this connection waiting for now, and until
+//! when? Then it is late, or the entry is set again.
+//!
+//! ```text
+//!   client   parked: its wait is over · replies that it does not take · nothing heard, and nothing owed
+//!   backend  no handshake yet · the oldest request · bytes that the server does not take · idle, and not the only one
+//!   server   down: time for a probe
+//! ```
+
+use super::health::Loss;
+use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
+use crate::backend::{Backend, Phase};
+use crate::client::Flow;
+use crate::request::{Place, Request, RequestId};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// A connection that is not the only one to its server is closed when it was of no use for so long, in milliseconds.
+const IDLE_MS: u64 = 30_000;
+
+impl Proxy {
+    /// Time has passed.
+    pub fn handle_timeouts<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        self.wheel.advance(now);
+        while let Some(timer) = self.wheel.poll_expired() {
+            match timer {
+                Timer::Client(id) => self.on_client_alarm(id, now, wire),
+                Timer::Backend(id) => self.on_backend_alarm(id, now),
+                Timer::Probe(server) => self.on_probe_due(server, now),
+            }
+        }
+    }
+
+    fn on_client_alarm<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
+        let timeouts = &self.settings.timeouts;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.alarm.on_fired();
+        if let Flow::Parked { server, deadline } = client.flow
+            && deadline <= now
+        {
+            return self.on_wait_over(id, server, now, wire);
+        }
+        let is_unread = client.replies.unsent() > 0;
+        let write_deadline =
+            (is_unread && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
+        let is_owing = client.is_quiet() && matches!(client.flow, Flow::Open | Flow::Uploading { .. });
+        // While it is owed something there is no deadline yet, but there will be one: look again.
+        let heard_at = if is_owing { client.heard_at } else { now };
+        let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
+        let wait_deadline = match client.flow {
+            Flow::Parked { deadline, .. } => Some(deadline),
+            _ => None,
+        };
+        if write_deadline.is_some_and(|deadline| deadline <= now) {
+            return self.close_client(id, Goodbye::WriteTimeout);
+        }
+        if read_deadline.is_some_and(|deadline| deadline <= now) {
+            return self.close_client(id, Goodbye::ReadTimeout);
+        }
+        if let Some(next) = [write_deadline, read_deadline, wait_deadline].into_iter().flatten().min() {
+            client.alarm.set(&mut self.wheel, Timer::Client(id), next);
+        }
+    }
+
+    /// A client has waited for a backend as long as it may: its next request is answered with an error.
+    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, now: Millis, wire: &mut W) {
+        self.endpoints[usize::from(server)].pool.waiting.retain(|&waiting| waiting != id);
+        self.parked -= 1;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.flow = Flow::Open;
+        let read_ms = self.settings.timeouts.local_read_ms;
+        if read_ms > 0 {
+            client.alarm.set(&mut self.wheel, Timer::Client(id), now + read_ms);
+        }
+        self.turn_of = id;
+        self.is_turn_over = true;
+        self.resume_client(id, now, wire);
+        self.turn_of = Id::NONE;
+        self.is_turn_over = false;
+    }
+
+    fn on_backend_alarm(&mut self, id: Id, now: Millis) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.alarm.on_fired();
+        let next = match backend.phase {
+            Phase::Closed => return,
+            Phase::Connecting | Phase::Handshake(_) => {
+                let deadline = backend.since + self.settings.timeouts.remote_connect_ms;
+                if deadline <= now {
+                    return self.lose_backend(id, Loss::ConnectTimeout, now);
+                }
+                Some(deadline)
+            }
+            Phase::Ready | Phase::Draining => {
+                let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
+                if backend.queue.unsent() > 0 && write_deadline <= now {
+                    let server = backend.server;
+                    self.lose_backend(id, Loss::WriteTimeout, now);
+                    return self.suspect(server, now);
+                }
+                if !self.expire(id, now) {
+                    return;
+                }
+                self.next_backend_deadline(id, write_deadline)
+            }
+        };
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        if let Some(next) = next {
+            backend.alarm.set(&mut self.wheel, Timer::Backend(id), next);
+        }
+    }
+
+    /// When to look at a backend again that has nothing due now; closes it if it is no longer needed.
+    fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis) -> Option<Millis> {
+        let backend = self.backends.get(id)?;
+        let head = backend.line.iter(&self.requests).find(|&request| !self.requests[request as usize].is_expired);
+        let read_deadline = head.map(|request| self.requests[request as usize].deadline);
+        let write_deadline = (backend.queue.unsent() > 0).then_some(write_deadline);
+        let idle_deadline = backend.is_idle().then(|| backend.since + IDLE_MS);
+        [read_deadline, write_deadline, idle_deadline].into_iter().flatten().filter(|&next| next != NO_DEADLINE).min()
+    }
+
+    /// Ends the wait of every request of this backend whose time is over. False if the backend is gone over it.
+    fn expire(&mut self, id: Id, now: Millis) -> bool {
+        let Some(backend) = self.backends.get(id) else { return false };
+        let server = backend.server;
+        let is_held_back = backend.is_held_back;
+        let due: Vec<RequestId> = backend
+            .line
+            .iter(&self.requests)
+            .filter(|&request| !self.requests[request as usize].is_expired)
+            .take_while(|&request| self.requests[request as usize].deadline <= now)
+            .collect();
+        if due.is_empty() {
+            return self.maybe_close_idle(id, now);
+        }
+        let first = &mut self.requests[due[0] as usize];
+        if matches!(first.place, Place::Arriving | Place::ArrivingEarly(_)) {
+            if is_held_back {
+                // It is its client that is slow, not the server.
+                first.deadline = now + self.settings.timeouts.remote_read_ms;
+                return true;
+            }
+            // The rest of a reply that its client has the start of does not come.
+            self.lose_backend(id, Loss::Stalled, now);
+            self.suspect(server, now);
+            return false;
+        }
+        for request in due {
+            self.expire_request(id, request, server, now);
+        }
+        self.drain_backend(id, now);
+        self.suspect(server, now);
+        self.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
+    }
+
+    /// Tells the client of a request that its time is over, and leaves a stand-in to swallow the late reply.
+    fn expire_request(&mut self, id: Id, request: RequestId, server: u16, now: Millis) {
+        self.endpoints[usize::from(server)].stats.errors += 1;
+        let entry = &mut self.requests[request as usize];
+        let client = entry.client;
+        let len = entry.len;
+        if client == Id::NONE {
+            entry.is_expired = true;
+        } else {
+            entry.is_at_backend = false;
+            let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, len, 0, false);
+            stand_in.is_at_backend = true;
+            stand_in.is_expired = true;
+            let stand_in = self.requests.insert(stand_in) as RequestId;
+            if let Some(backend) = self.backends.get_mut(id) {
+                backend.line.replace(&mut self.requests, request, stand_in);
+            }
+            self.leave_lane(client, server);
+            let text = format!(
+                "-ERR No reply from {} within {} ms; the command may have been run\r\n",
+                self.address(server),
+                self.settings.timeouts.remote_read_ms
+            );
+            self.deliver(client, request, text.as_bytes(), now);
+        }
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.expired += 1;
+        }
+    }
+
+    /// Closes a backend that was of no use for a while, unless it is the only one. False if it did.
+    fn maybe_close_idle(&mut self, id: Id, now: Millis) -> bool {
+        let Some(backend) = self.backends.get(id) else { return false };
+        if !backend.is_idle() || backend.since + IDLE_MS > now {
+            return true;
+        }
+        let pool = &self.endpoints[usize::from(backend.server)].pool;
+        let others = pool.backends().iter().filter(|&&other| other != id).filter_map(|&other| self.backends.get(other));
+        let is_only_one = !others.into_iter().any(Backend::is_serving);
+        if is_only_one {
+            // Nothing to look at until it is used again.
+            if let Some(backend) = self.backends.get_mut(id) {
+                backend.since = now;
+            }
+            return true;
+        }
+        self.lose_backend(id, Loss::Idle, now);
+        false
+    }
+}

@@ -1,0 +1,375 @@
+//! Bytes of clients → requests → a verdict on each.
+//!
+//! A whole request is routed where it lies in the read buffer. The start of one is kept with its client, together with
+//! how far it is understood, until the rest comes; the start of a *large* one is passed on at once, and the rest as it
+//! arrives, so that no value needs memory of its own size.
+//!
+//! ```text
+//!   kept ─┐
+//!         ├─► frame ─► on_request ─► Forward ─► the backend's queue, or straight to its socket
+//!   read ─┘     │                 ├► Done     a reply of our own, in its place
+//!               │                 └► Wait     it and what is behind it is kept; its turn will come
+//!               └ Partial: kept, or an upload begins
+//! ```
+//!
+//! What a request means is `routing`'s business, and when a waiting client's turn comes is decided here
+//! (`serve_waiting`): in order, and never past somebody who waits.
+
+use std::mem;
+
+use log::debug;
+
+use super::routing::Verdict;
+use super::{Conn, Goodbye, LARGE, Proxy, Wire};
+use crate::buffer::Scratch;
+use crate::client::Flow;
+use crate::local::error;
+use crate::resp::{self, Frame, ProtocolError, RequestFramer};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// Bytes of one client, in order; if they are in a buffer of their own, that can be given away whole.
+enum Input<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Input<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Input::Borrowed(bytes) => bytes,
+            Input::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Proxy {
+    /// The `n` bytes in the read area of `scratch` came from a client.
+    pub fn handle_client_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.heard_at = now;
+        match client.kept.take() {
+            None => {
+                let framer = mem::take(&mut self.framer);
+                let bytes = scratch.joined(&[], n);
+                self.intake(id, Input::Borrowed(bytes), framer, now, wire);
+            }
+            Some(mut kept) if kept.bytes.len() <= Scratch::HEADROOM => {
+                let framer = mem::take(&mut kept.framer);
+                let bytes = scratch.joined(&kept.bytes, n);
+                self.spare(kept);
+                self.intake(id, Input::Borrowed(bytes), framer, now, wire);
+            }
+            Some(mut kept) => {
+                // What is missing is known: memory of its size, and no more.
+                let missing = kept.framer.at().saturating_sub(kept.bytes.len());
+                if kept.bytes.capacity() - kept.bytes.len() < n {
+                    kept.bytes.reserve_exact(missing.max(n));
+                }
+                kept.bytes.extend_from_slice(scratch.joined(&[], n));
+                let bytes = mem::take(&mut kept.bytes);
+                let framer = mem::take(&mut kept.framer);
+                self.spare(kept);
+                self.intake(id, Input::Owned(bytes), framer, now, wire);
+            }
+        }
+    }
+
+    /// Deals with `input`, as far as the client is listened to, and keeps the rest.
+    fn intake<W: Wire>(&mut self, id: Id, mut input: Input<'_>, mut framer: RequestFramer, now: Millis, wire: &mut W) {
+        let mut at = 0;
+        while at < input.bytes().len() {
+            match self.clients.get(id).map(|client| client.flow) {
+                Some(Flow::Open) => {}
+                Some(Flow::Uploading { .. }) => {
+                    let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
+                    at += taken;
+                    if is_whole { continue } else { break }
+                }
+                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Paused) => break,
+                Some(Flow::Leaving | Flow::Closed) | None => {
+                    at = input.bytes().len();
+                    break;
+                }
+            }
+            let bytes = &input.bytes()[at..];
+            let len = match framer.frame(bytes, &self.request_limits) {
+                Ok(Frame::Complete(len)) => len,
+                Ok(Frame::Partial) => {
+                    match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {
+                        Some(taken) => at += taken,
+                        None if bytes.len() > self.settings.limits.buffered_bytes_max => {
+                            let max = self.settings.limits.buffered_bytes_max;
+                            self.on_protocol_error(id, ProtocolError::RequestTooBig(max), now);
+                            continue;
+                        }
+                        None => break,
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    self.on_protocol_error(id, error, now);
+                    continue;
+                }
+            };
+            let verdict = if framer.is_multibulk() {
+                self.on_request(id, &bytes[..len], framer.args(), now)
+            } else if bytes[0] == b'*' {
+                Verdict::Done
+            } else {
+                self.on_inline(id, &bytes[..len], now, wire)
+            };
+            framer.reset();
+            match verdict {
+                Verdict::Done => at += len,
+                Verdict::Wait => break,
+                Verdict::Forward(backend) => {
+                    // Only a request that has its buffer to itself is given away with it.
+                    match &mut input {
+                        Input::Owned(bytes) if at == 0 && len == bytes.len() && len > LARGE => {
+                            let bytes = mem::take(bytes);
+                            self.forward_owned(backend, bytes);
+                        }
+                        input => {
+                            self.forward(backend, &input.bytes()[at..at + len], now, wire);
+                            at += len;
+                        }
+                    }
+                    self.maybe_pause(id);
+                }
+            }
+        }
+        self.keep(id, input, at, framer);
+    }
+
+    /// Keeps what lies behind `at`, if anything does, with how far it is understood.
+    fn keep(&mut self, id: Id, input: Input<'_>, at: usize, mut framer: RequestFramer) {
+        let rest = &input.bytes()[at.min(input.bytes().len())..];
+        let is_uploading = self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Uploading { .. }));
+        let Some(client) = self.clients.get_mut(id).filter(|_| !rest.is_empty() || is_uploading) else {
+            framer.reset();
+            self.framer = framer;
+            return;
+        };
+        if client.flow == Flow::Closed {
+            framer.reset();
+            self.framer = framer;
+            return;
+        }
+        let mut kept = self.spare_kept.pop().unwrap_or_default();
+        self.framer = mem::replace(&mut kept.framer, framer);
+        self.framer.reset();
+        kept.bytes = match input {
+            Input::Owned(bytes) if at == 0 => bytes,
+            input => {
+                let mut own = mem::take(&mut kept.bytes);
+                own.extend_from_slice(&input.bytes()[at..]);
+                own
+            }
+        };
+        client.kept = Some(kept);
+    }
+
+    /// An inline request: split as Redis splits it, and dealt with in its canonical form.
+    fn on_inline<W: Wire>(&mut self, id: Id, line: &[u8], now: Millis, wire: &mut W) -> Verdict {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut request = Vec::new();
+        match resp::split_inline(line, &mut request) {
+            Ok(0) => return Verdict::Done,
+            Ok(_) => {}
+            Err(error) => {
+                self.on_protocol_error(id, error, now);
+                return Verdict::Done;
+            }
+        }
+        let mut framer = RequestFramer::new();
+        if let Err(error) = framer.frame(&request, &self.request_limits) {
+            self.on_protocol_error(id, error, now);
+            return Verdict::Done;
+        }
+        match self.on_request(id, &request, framer.args(), now) {
+            Verdict::Forward(backend) => {
+                self.forward(backend, &request, now, wire);
+                self.maybe_pause(id);
+                Verdict::Done
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// The peer does not speak the protocol: it is told so, in its place, and then closed.
+    fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
+        debug!("client {id}: {error}");
+        if let Some(client) = self.clients.get(id)
+            && let Flow::Uploading { backend, .. } = client.flow
+        {
+            self.abandon_upload(backend, id, now);
+        }
+        let mut reply = mem::take(&mut self.reply);
+        error::write_error(&mut reply, format_args!("ERR {error}"));
+        self.reply_here(id, &reply);
+        reply.clear();
+        self.reply = reply;
+        self.leave(id);
+    }
+
+    /// Stops listening; once everything outstanding is answered, the connection is closed.
+    pub(super) fn leave(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id)
+            && client.flow != Flow::Closed
+        {
+            client.flow = Flow::Leaving;
+            self.mark_client_dirty(id);
+        }
+    }
+
+    /// Stops listening to a client that has too much outstanding, or too much unread.
+    pub(super) fn maybe_pause(&mut self, id: Id) {
+        let limits = &self.settings.limits;
+        let is_memory_short = self.arena.bytes() > limits.buffered_bytes_max;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.flow == Flow::Open
+            && (client.line.len() >= limits.client_outstanding_max
+                || client.unread() >= limits.client_unread_pause_bytes
+                || (is_memory_short && !client.is_quiet()))
+        {
+            client.flow = Flow::Paused;
+            self.mark_client_dirty(id);
+        }
+    }
+
+    /// Begins to pass on a request that is large and not whole, if it can be routed by what is there.
+    ///
+    /// Returns how many bytes were taken; `None` if the request must be collected first.
+    fn maybe_begin_upload<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        framer: &mut RequestFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> Option<usize> {
+        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() {
+            return None;
+        }
+        let taken = framer.at().min(bytes.len());
+        let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
+        framer.rebase(taken);
+        self.backends.get_mut(backend)?.uploader = id;
+        self.clients.get_mut(id)?.flow = Flow::Uploading { backend, request };
+        self.forward(backend, &bytes[..taken], now, wire);
+        Some(taken)
+    }
+
+    /// Passes on what has come of a large request. Returns how much of `bytes` was taken, and whether that was all.
+    fn upload<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        framer: &mut RequestFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> (usize, bool) {
+        let Some(Flow::Uploading { backend, request }) = self.clients.get(id).map(|client| client.flow) else {
+            return (0, false);
+        };
+        let (taken, is_whole) = match framer.frame(bytes, &self.request_limits) {
+            Ok(Frame::Complete(len)) => (len, true),
+            Ok(Frame::Partial) => (framer.at().min(bytes.len()), false),
+            Err(error) => {
+                self.on_protocol_error(id, error, now);
+                return (bytes.len(), false);
+            }
+        };
+        if self.backends.get(backend).is_some_and(|backend| backend.uploader == id) {
+            self.requests[request as usize].len += taken as u32;
+            self.forward(backend, &bytes[..taken], now, wire);
+        }
+        if !is_whole {
+            framer.rebase(taken);
+            return (taken, false);
+        }
+        framer.reset();
+        // Closing the connection may have been the end of both.
+        if let Some(client) = self.clients.get_mut(id).filter(|client| matches!(client.flow, Flow::Uploading { .. })) {
+            client.flow = Flow::Open;
+        }
+        if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
+            entry.uploader = Id::NONE;
+            let deadline = now + self.settings.timeouts.remote_read_ms;
+            self.requests[request as usize].deadline = deadline;
+            entry.alarm.set(&mut self.wheel, super::Timer::Backend(backend), deadline);
+        }
+        (taken, true)
+    }
+
+    /// Half of a request was sent on this backend, and the rest will never come: nothing can be sent behind it.
+    pub(super) fn abandon_upload(&mut self, id: Id, client: Id, now: Millis) {
+        let Some(backend) = self.backends.get_mut(id).filter(|backend| backend.uploader == client) else { return };
+        backend.uploader = Id::NONE;
+        let server = backend.server;
+        if let Some(request) = backend.line.pop_last(&mut self.requests) {
+            let entry = &mut self.requests[request as usize];
+            entry.is_at_backend = false;
+            if entry.client == Id::NONE {
+                self.requests.remove(request as usize);
+            } else {
+                // Its client is told why it is closed, in the place of this request.
+                self.leave_lane(client, server);
+                self.drop_place(client, request);
+            }
+        }
+        self.drain_backend(id, now);
+    }
+
+    /// Gives those a turn that wait for one: first who waited for its own replies, then, at each server in order, who
+    /// waited for a backend.
+    pub(super) fn serve_waiting<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        while let Some(id) = self.woken.pop() {
+            let Some(client) = self.clients.get_mut(id) else { continue };
+            match client.flow {
+                Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::Open => {}
+                _ => continue,
+            }
+            self.resume_client(id, now, wire);
+        }
+        if self.parked == 0 {
+            return;
+        }
+        for server in 0..self.endpoints.len() {
+            while let Some(&id) = self.endpoints[server].pool.waiting.front() {
+                if !self.can_serve(id, server as u16, now) {
+                    break;
+                }
+                self.endpoints[server].pool.waiting.pop_front();
+                self.parked -= 1;
+                let Some(client) = self.clients.get_mut(id) else { continue };
+                client.flow = Flow::Open;
+                self.turn_of = id;
+                self.resume_client(id, now, wire);
+                self.turn_of = Id::NONE;
+            }
+        }
+    }
+
+    /// Deals with what a client had to keep, and then with what its socket has.
+    pub(super) fn resume_client<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if let Some(mut kept) = client.kept.take() {
+            let bytes = mem::take(&mut kept.bytes);
+            let framer = mem::take(&mut kept.framer);
+            self.spare(kept);
+            self.intake(id, Input::Owned(bytes), framer, now, wire);
+        }
+        self.actions.push_back(super::Action::Resume(Conn::Client(id)));
+        self.maybe_say_goodbye(id);
+    }
+
+    /// Closes a client that would rather speak HTTP: somebody's browser is being used to reach Redis.
+    pub(super) fn refuse_http(&mut self, id: Id) {
+        log::warn!("client {id} closed: it sent an HTTP request; a cross-protocol attack?");
+        self.close_client(id, Goodbye::Silence);
+    }
+}

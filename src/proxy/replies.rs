@@ -1,0 +1,310 @@
+//! Bytes of backends → replies → their clients.
+//!
+//! Each reply belongs to the first request in its backend's line. If that request is also the first in its client's
+//! line, the reply goes to the client; if not, it came early, and waits in a queue of its own until its turn:
+//!
+//! ```text
+//!   client's line:   [GET a: Waiting] [GET b: Early "x"] [PING: Early "PONG"]
+//!   "1" arrives for GET a      ──►   "1", "x", PONG go out, in this order
+//! ```
+//!
+//! A small reply that is not whole is kept with its backend. A large one is passed on as it arrives (`Arriving`); when
+//! its client takes less than comes, the backend is not read until it has, unless others wait behind.
+//!
+//! A byte that belongs to nobody closes the backend: a stream that is off by one reply must never be trusted again.
+
+use std::mem;
+
+use super::health::Loss;
+use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Sent, Wire, gather};
+use crate::backend::Phase;
+use crate::buffer::{Queue, Scratch};
+use crate::client::Flow;
+use crate::request::{Place, RequestId};
+use crate::resp::{Frame, ReplyFramer};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+impl Proxy {
+    /// The `n` bytes in the read area of `scratch` came from a backend.
+    pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        let mut framer = mem::take(&mut backend.framer);
+        let data = scratch.joined(&backend.kept, n);
+        backend.kept.clear();
+        let mut at = 0;
+        let loss = loop {
+            if at == data.len() {
+                break None;
+            }
+            match self.take_reply(id, &data[at..], &mut framer, now, wire) {
+                Ok(0) => break None,
+                Ok(taken) => at += taken,
+                Err(loss) => break Some(loss),
+            }
+        };
+        if let Some(loss) = loss {
+            return self.lose_backend(id, loss, now);
+        }
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.framer = framer;
+        backend.kept.extend_from_slice(&data[at..]);
+        self.maybe_drained(id, now);
+    }
+
+    /// Deals with the reply that `bytes` begin with, or with as much of a large one as is there. Returns how many bytes
+    /// were taken; 0 when there are too few.
+    #[inline]
+    fn take_reply<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        framer: &mut ReplyFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> Result<usize, Loss> {
+        let Some(backend) = self.backends.get_mut(id) else { return Ok(bytes.len()) };
+        match framer.frame(bytes).map_err(Loss::Garbage)? {
+            Frame::Complete(len) => {
+                let is_last_piece = mem::replace(&mut backend.is_in_large_reply, false);
+                // A push is no answer; nobody has asked for one.
+                let is_push = framer.kind() == b'>';
+                framer.reset();
+                match &backend.phase {
+                    _ if is_push && !is_last_piece => {}
+                    Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
+                    Phase::Ready | Phase::Draining => self.on_reply(id, &bytes[..len], is_last_piece, now, wire)?,
+                    Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
+                }
+                Ok(len)
+            }
+            Frame::Partial => {
+                let is_large = framer.at().max(bytes.len()) > LARGE;
+                let is_answer = matches!(backend.phase, Phase::Ready | Phase::Draining);
+                if !backend.is_in_large_reply && (!is_large || !is_answer) {
+                    return Ok(0);
+                }
+                let Some(request) = backend.line.first() else { return Err(Loss::Surplus) };
+                backend.is_in_large_reply = true;
+                let len = framer.at().min(bytes.len());
+                framer.rebase(len);
+                self.on_piece(id, request, &bytes[..len], now, wire);
+                Ok(len)
+            }
+        }
+    }
+
+    /// A whole reply, or the last piece of one, has come for the first in line.
+    #[inline]
+    fn on_reply<W: Wire>(
+        &mut self,
+        id: Id,
+        reply: &[u8],
+        is_last_piece: bool,
+        now: Millis,
+        wire: &mut W,
+    ) -> Result<(), Loss> {
+        let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
+        let request = backend.line.first().ok_or(Loss::Surplus)?;
+        let entry = &mut self.requests[request as usize];
+        let answered = backend.answered + u64::from(entry.len);
+        if answered > backend.queue.sent() || backend.uploader != Id::NONE && backend.line.len() == 1 {
+            // The answer to a question that was not asked yet.
+            return Err(Loss::Surplus);
+        }
+        backend.line.pop(&self.requests);
+        backend.answered = answered;
+        backend.queue.release_to(&mut self.arena, answered);
+        let server = backend.server;
+        if backend.line.is_empty() {
+            backend.since = now;
+        }
+        let entry = &mut self.requests[request as usize];
+        let client = entry.client;
+        if client == Id::NONE {
+            if entry.is_expired {
+                backend.expired -= 1;
+            }
+            self.requests.remove(request as usize);
+            return Ok(());
+        }
+        self.leave_lane(client, server);
+        if is_last_piece || reply.len() >= DIRECT_MIN {
+            self.pass_on(client, request, reply, now, wire);
+            self.on_whole(client, request, now);
+        } else {
+            self.requests[request as usize].is_at_backend = false;
+            self.deliver(client, request, reply, now);
+        }
+        Ok(())
+    }
+
+    /// A client has one request less outstanding at `server`.
+    #[inline]
+    pub(super) fn leave_lane(&mut self, id: Id, server: u16) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.leave_lane(server);
+        if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
+            self.woken.push(id);
+        }
+    }
+
+    /// A request, which stands in no backend's line any more, has its whole reply: it goes to the client, or waits for
+    /// its turn.
+    #[inline]
+    pub(super) fn deliver(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.line.first() == Some(request) {
+            client.line.pop(&self.requests);
+            self.requests.remove(request as usize);
+            client.replies.push(&mut self.arena, reply);
+            if client.line.is_empty() && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
+                client.heard_at = now;
+                if !client.is_dirty {
+                    client.is_dirty = true;
+                    self.dirty_clients.push(id);
+                }
+            } else {
+                self.advance_line(id, now);
+            }
+        } else {
+            let mut queue = Queue::new();
+            queue.push(&mut self.arena, reply);
+            client.early_bytes += reply.len();
+            self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
+            self.check_unread(id);
+        }
+    }
+
+    /// Part of a large reply has come for the first in line of this backend.
+    fn on_piece<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
+        let entry = &mut self.requests[request as usize];
+        let client = entry.client;
+        // Its time is over when nothing more comes, not when it is long.
+        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        if client == Id::NONE {
+            return;
+        }
+        self.pass_on(client, request, piece, now, wire);
+        let (Some(client_entry), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else {
+            return;
+        };
+        let is_full = client_entry.unread() > self.settings.limits.client_unread_pause_bytes;
+        if is_full && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
+            backend.is_held_back = true;
+            client_entry.holds_back = id;
+        }
+    }
+
+    /// Sends part of a large reply to the client, or to the place where it waits for its turn.
+    fn pass_on<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let place = &mut self.requests[request as usize].place;
+        if *place == Place::Waiting {
+            *place = if client.line.first() == Some(request) {
+                Place::Arriving
+            } else {
+                Place::ArrivingEarly(self.early.insert(Queue::new()) as u32)
+            };
+        }
+        match place.early() {
+            None => self.send_reply(id, piece, now, wire),
+            Some(early) => {
+                self.early[early as usize].push(&mut self.arena, piece);
+                client.early_bytes += piece.len();
+            }
+        }
+        self.check_unread(id);
+    }
+
+    /// The last piece of a large reply was passed on. Its client may have been closed over it.
+    fn on_whole(&mut self, id: Id, request: RequestId, now: Millis) {
+        let entry = &mut self.requests[request as usize];
+        entry.is_at_backend = false;
+        if entry.client == Id::NONE {
+            self.requests.remove(request as usize);
+            return;
+        }
+        if let Place::ArrivingEarly(early) = entry.place {
+            entry.place = Place::Early(early);
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            debug_assert_eq!(client.line.first(), Some(request));
+            client.line.pop(&self.requests);
+        }
+        self.requests.remove(request as usize);
+        self.advance_line(id, now);
+    }
+
+    /// Sends what has come for those who are next in the client's line.
+    fn advance_line(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.heard_at = now;
+        while let Some(next) = client.line.first() {
+            let entry = &mut self.requests[next as usize];
+            let Some(early) = entry.place.early() else { break };
+            let queue = self.early.remove(early as usize);
+            client.early_bytes -= queue.unsent();
+            client.replies.append(&mut self.arena, queue);
+            if let Place::ArrivingEarly(_) = entry.place {
+                entry.place = Place::Arriving;
+                break;
+            }
+            client.line.pop(&self.requests);
+            self.requests.remove(next as usize);
+        }
+        self.mark_client_dirty(id);
+        self.check_unread(id);
+    }
+
+    /// Appends to what a client is to be sent; a large piece goes straight to the socket, as far as it takes it.
+    fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
+        if bytes.len() < DIRECT_MIN || client.is_blocked {
+            client.replies.push(&mut self.arena, bytes);
+            return self.mark_client_dirty(id);
+        }
+        let waiting = client.replies.unsent();
+        match gather(&client.replies, &self.arena, bytes, Conn::Client(id), wire) {
+            Ok(Sent { bytes: sent, is_blocked }) => {
+                client.replies.consume(&mut self.arena, sent.min(waiting));
+                let past = sent.saturating_sub(waiting);
+                client.replies.skip(past);
+                client.replies.push(&mut self.arena, &bytes[past..]);
+                client.is_blocked = is_blocked;
+                if sent > 0 {
+                    client.took_at = now;
+                }
+                if is_blocked {
+                    self.watch_client_writes(id);
+                }
+                self.mark_client_dirty(id);
+            }
+            Err(_) => self.close_client(id, Goodbye::Broken),
+        }
+    }
+
+    /// Closes a client that leaves too much unread: past its own limit, or past the pause mark when memory is short.
+    fn check_unread(&mut self, id: Id) {
+        let limits = &self.settings.limits;
+        let Some(client) = self.clients.get(id) else { return };
+        let max = if self.arena.bytes() > limits.buffered_bytes_max {
+            limits.client_unread_pause_bytes
+        } else {
+            limits.client_unread_bytes_max
+        };
+        if client.unread() > max {
+            self.close_client(id, Goodbye::Unread);
+        }
+    }
+
+    /// Takes the last request, which will get no reply, out of a client's line.
+    pub(super) fn drop_place(&mut self, id: Id, request: RequestId) {
+        if let Some(client) = self.clients.get_mut(id) {
+            debug_assert_eq!(client.line.last(), Some(request));
+            client.line.pop_last(&mut self.requests);
+        }
+        self.requests.remove(request as usize);
+    }
+}

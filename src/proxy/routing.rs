@@ -1,0 +1,508 @@
+//! Request → command → server → backend.
+//!
+//! The command table says what a request is; the ring says where its first key lives; the pool says which backend takes
+//! it. All of a client's outstanding requests at one server go down the same backend, or their order would be lost: if
+//! that one can not take the next, the client waits until they are answered (`Flow::Behind`). Otherwise it waits until
+//! any backend can take it (`Flow::Parked`), in line.
+//!
+//! Invariant: a request that is given to a backend stands in both lines, and its bytes follow at once (`forward`).
+
+use std::fmt;
+
+use log::trace;
+
+use super::health::server_facts;
+use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
+use crate::backend::{Backend, Handshake, Phase};
+use crate::buffer::Queue;
+use crate::client::{Flow, Profile};
+use crate::command::{self, Access, Class, Command, Lease};
+use crate::local::{self, Context, Facts, Outcome, error};
+use crate::pool::Offer;
+use crate::request::{Place, Request, RequestId};
+use crate::resp::Arg;
+use crate::ring::{Ring, ServerIndex};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// What is to be done with the bytes of a request.
+pub(super) enum Verdict {
+    /// Nothing: it is answered, or ignored.
+    Done,
+    /// Keep them, and whatever is behind them; the client's turn will come.
+    Wait,
+    /// They belong on this backend, in whose line the request stands already.
+    Forward(Id),
+}
+
+/// Where a request goes.
+pub(super) enum Route {
+    /// To this server; the second is the hash of the key that says so.
+    To(u16, u32),
+    /// Nowhere, because no server of its is up.
+    Down,
+    /// Nowhere, because its keys live on several servers.
+    CrossSlot,
+    /// Nowhere, because it has not the arguments that it needs.
+    Arity,
+    /// Nowhere, because no single server could answer it right.
+    Unsupported,
+}
+
+/// Which backend takes a request.
+enum Pick {
+    Take(Id),
+    Behind,
+    Park,
+    /// It has waited long enough.
+    GiveUp,
+}
+
+const UNSUPPORTED: &[u8] = b"-ERR This command is not supported\r\n";
+const CONNECTION_DOWN: &[u8] = b"-ERR Connection down\r\n";
+const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+
+impl Proxy {
+    /// Decides about one whole request. `args` are its arguments; there is at least one.
+    #[inline]
+    pub(super) fn on_request(&mut self, id: Id, request: &[u8], args: &[Arg], now: Millis) -> Verdict {
+        let name = args[0].of(request);
+        let Some(mut command) = command::find(name) else {
+            return self.on_unknown(id, request, args);
+        };
+        trace!("client {id}: {}", command.name);
+        let container = command.name;
+        if command.is_container() {
+            match self.subcommand(id, command, request, args) {
+                Some(sub) => command = sub,
+                None => return Verdict::Done,
+            }
+        }
+        let several = self.endpoints.len() > 1;
+        let route = match command.class {
+            Class::Keyed | Class::Split(_) => self.route_keys(command, request, args),
+            Class::Lease(Lease::Block(_)) if command.blocks(args.len(), |i| args[i].of(request)).is_none() => {
+                self.route_keys(command, request, args)
+            }
+            Class::Any => self.route_any(),
+            Class::Channel if args.len() > 1 => self.route_hash(Ring::hash(args[1].of(request))),
+            Class::Channel if several => Route::Arity,
+            Class::All(_) | Class::Single if several => Route::Unsupported,
+            Class::All(_) | Class::Single | Class::Channel => self.route_any(),
+            Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
+            Class::Session(session) => match self.answer(id, session, request, args, now) {
+                Outcome::Forward => self.route_any(),
+                Outcome::Reply => return Verdict::Done,
+                Outcome::ReplyAndLeave => {
+                    self.leave(id);
+                    return Verdict::Done;
+                }
+            },
+            Class::Lease(_) | Class::Refused | Class::Container => Route::Unsupported,
+        };
+        let reply = match route {
+            Route::To(server, hash) => {
+                return self.dispatch(id, server, hash, command.access, request.len(), now);
+            }
+            Route::Down => CONNECTION_DOWN,
+            Route::CrossSlot => CROSS_SLOT,
+            Route::Unsupported => UNSUPPORTED,
+            Route::Arity => {
+                let name = Name { container, command: command.name };
+                self.reply_with(id, |out| error::wrong_arity(out, name));
+                return Verdict::Done;
+            }
+        };
+        self.reply_here(id, reply);
+        Verdict::Done
+    }
+
+    fn on_unknown(&mut self, id: Id, request: &[u8], args: &[Arg]) -> Verdict {
+        let name = args[0].of(request);
+        if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+            self.refuse_http(id);
+        } else {
+            self.reply_with(id, |out| error::unknown_command(out, name, args[1..].iter().map(|arg| arg.of(request))));
+        }
+        Verdict::Done
+    }
+
+    /// The subcommand that a container's second argument names; if there is none, the client is told.
+    fn subcommand(
+        &mut self,
+        id: Id,
+        container: &'static Command,
+        request: &[u8],
+        args: &[Arg],
+    ) -> Option<&'static Command> {
+        let Some(word) = args.get(1) else {
+            self.reply_with(id, |out| error::wrong_arity(out, container.name));
+            return None;
+        };
+        let word = word.of(request);
+        let sub = container.sub(word);
+        if sub.is_none() {
+            self.reply_with(id, |out| error::unknown_subcommand(out, container.name.as_bytes(), word));
+        }
+        sub
+    }
+
+    /// The server of all keys of a request.
+    #[inline]
+    fn route_keys(&self, command: &Command, request: &[u8], args: &[Arg]) -> Route {
+        if self.endpoints.len() == 1 {
+            return self.route_any();
+        }
+        let arg = |i: usize| args[i].of(request);
+        let span = match command.key_span(args.len(), arg) {
+            Ok(span) => span,
+            Err(_) if !command.arity_allows(args.len()) => return Route::Arity,
+            // Any server will say what is wrong with it.
+            Err(_) => return self.route_any(),
+        };
+        if command.reads_by_pattern(args.len(), arg) {
+            return Route::Unsupported;
+        }
+        let mut keys = span.iter().map(|index| Ring::hash(arg(index as usize)));
+        let Some(first) = keys.next() else {
+            return self.route_any();
+        };
+        let route = self.route_hash(first);
+        if let Route::To(server, _) = route {
+            for hash in keys {
+                match self.route_hash(hash) {
+                    Route::To(other, _) if other == server => {}
+                    Route::To(..) => return Route::CrossSlot,
+                    other => return other,
+                }
+            }
+        }
+        route
+    }
+
+    /// The server that has this hash now.
+    #[inline]
+    pub(super) fn route_hash(&self, hash: u32) -> Route {
+        let server = if self.settings.failover {
+            self.ring.server(hash, &self.up)
+        } else {
+            Some(self.ring.primary(hash)).filter(|&server| self.up.is_up(server))
+        };
+        match server {
+            Some(ServerIndex(server)) => Route::To(server, hash),
+            None => Route::Down,
+        }
+    }
+
+    /// The server for a request without a key: the first one that is up.
+    fn route_any(&self) -> Route {
+        let up = |&server: &u16| self.up.is_up(ServerIndex(server));
+        match (0..self.endpoints.len() as u16).find(up) {
+            Some(server) => Route::To(server, 0),
+            None => Route::Down,
+        }
+    }
+
+    /// Answers a session command here.
+    fn answer(&mut self, id: Id, session: command::Session, request: &[u8], args: &[Arg], now: Millis) -> Outcome {
+        let is_about_servers = matches!(session, command::Session::Info | command::Session::Role);
+        let servers = if is_about_servers {
+            server_facts(&self.endpoints, &self.backends, &self.settings.servers)
+        } else {
+            Vec::new()
+        };
+        let facts =
+            Facts { process_id: self.settings.process_id, connected_clients: self.clients.len(), servers: &servers };
+        let Some(client) = self.clients.get_mut(id) else { return Outcome::Reply };
+        let context = Context {
+            client_id: u64::from(id.generation()),
+            server_version: &self.server_version,
+            listen: &self.settings.listen,
+            age_ms: now - client.since,
+            facts: &facts,
+        };
+        let mut reply = std::mem::take(&mut self.reply);
+        let outcome = local::answer(session, request, args, &mut client.session, &context, &mut reply);
+        if outcome != Outcome::Forward {
+            self.reply_here(id, &reply);
+        }
+        reply.clear();
+        self.reply = reply;
+        outcome
+    }
+
+    /// A reply of our own that `write` writes.
+    pub(super) fn reply_with(&mut self, id: Id, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut reply = std::mem::take(&mut self.reply);
+        write(&mut reply);
+        self.reply_here(id, &reply);
+        reply.clear();
+        self.reply = reply;
+    }
+
+    /// Gives the client a reply of our own, in its place behind what is outstanding.
+    pub(super) fn reply_here(&mut self, id: Id, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
+        if client.line.is_empty() {
+            client.replies.push(&mut self.arena, reply);
+        } else {
+            let mut queue = Queue::new();
+            queue.push(&mut self.arena, reply);
+            client.early_bytes += reply.len();
+            let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
+            request.place = Place::Early(self.early.insert(queue) as u32);
+            let request = self.requests.insert(request) as RequestId;
+            client.line.push(&mut self.requests, request);
+        }
+        self.mark_client_dirty(id);
+        self.maybe_pause(id);
+    }
+
+    /// Finds a backend at `server` for a request of `len` bytes, and puts it into both lines.
+    fn dispatch(&mut self, id: Id, server: u16, hash: u32, access: Access, len: usize, now: Millis) -> Verdict {
+        let Some(client) = self.clients.get(id) else { return Verdict::Done };
+        let profile = client.session.profile;
+        match self.pick(id, server, profile, now) {
+            Pick::Take(backend) => {
+                let mut request = Request::new(id, Millis(0), len as u32, hash, access == Access::Read);
+                request.deadline = now + self.settings.timeouts.remote_read_ms;
+                self.line_up(id, backend, server, request);
+                Verdict::Forward(backend)
+            }
+            Pick::Behind => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.flow = Flow::Behind { server };
+                }
+                Verdict::Wait
+            }
+            Pick::Park => {
+                self.park(id, server, now);
+                Verdict::Wait
+            }
+            Pick::GiveUp => {
+                let (ms, address) = (self.settings.timeouts.remote_connect_ms, self.address(server));
+                let text = format!("-ERR No connection to {address} became free within {ms} ms\r\n");
+                self.reply_here(id, text.as_bytes());
+                Verdict::Done
+            }
+        }
+    }
+
+    pub(super) fn address(&self, server: u16) -> &str {
+        &self.settings.servers[usize::from(server)]
+    }
+
+    /// Puts a request into the lines of its client and of its backend.
+    fn line_up(&mut self, id: Id, backend_id: Id, server: u16, mut request: Request) -> RequestId {
+        request.is_at_backend = true;
+        let deadline = request.deadline;
+        let request = self.requests.insert(request) as RequestId;
+        if let Some(client) = self.clients.get_mut(id) {
+            client.line.push(&mut self.requests, request);
+            client.enter_lane(server, backend_id);
+        }
+        if let Some(backend) = self.backends.get_mut(backend_id) {
+            backend.line.push(&mut self.requests, request);
+            if deadline != NO_DEADLINE {
+                backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
+            }
+        }
+        self.endpoints[usize::from(server)].stats.requests += 1;
+        request
+    }
+
+    /// Which backend takes the next request of this client.
+    fn pick(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
+        let limits = &self.settings.limits;
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
+            return match self.backends.get(lane.backend) {
+                Some(backend) if backend.profile == profile && has_room(backend) => Pick::Take(lane.backend),
+                _ => Pick::Behind,
+            };
+        }
+        let pool = &self.endpoints[usize::from(server)].pool;
+        let is_its_turn = self.turn_of == id;
+        if !pool.waiting.is_empty() && !is_its_turn {
+            return Pick::Park;
+        }
+        match pool.offer(&self.backends, profile, now, has_room) {
+            Offer::Take(backend) => Pick::Take(backend),
+            Offer::Change(backend) => {
+                self.change_profile(backend, profile, now);
+                Pick::Take(backend)
+            }
+            Offer::Open => Pick::Take(self.open_backend(server, profile, now)),
+            Offer::Wait if is_its_turn && self.is_turn_over => {
+                self.is_turn_over = false;
+                Pick::GiveUp
+            }
+            Offer::Wait => Pick::Park,
+        }
+    }
+
+    /// Where a request that lost its backend goes: in the lane that its client has there, or to whom the pool offers.
+    pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+        let limits = &self.settings.limits;
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
+            let backend = self.backends.get(lane.backend)?;
+            return (backend.profile == profile && has_room(backend)).then_some(lane.backend);
+        }
+        match self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room) {
+            Offer::Take(backend) => Some(backend),
+            Offer::Open => Some(self.open_backend(server, profile, now)),
+            Offer::Change(backend) => {
+                self.change_profile(backend, profile, now);
+                Some(backend)
+            }
+            Offer::Wait => None,
+        }
+    }
+
+    /// Has the client wait for a backend, behind those who wait already.
+    fn park(&mut self, id: Id, server: u16, now: Millis) {
+        let deadline = now + self.settings.timeouts.remote_connect_ms;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.flow = Flow::Parked { server, deadline };
+        client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+        self.endpoints[usize::from(server)].pool.waiting.push_back(id);
+        self.parked += 1;
+    }
+
+    /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
+    pub(super) fn can_serve(&self, id: Id, server: u16, now: Millis) -> bool {
+        let Some(client) = self.clients.get(id) else { return true };
+        let limits = &self.settings.limits;
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        let pool = &self.endpoints[usize::from(server)].pool;
+        !self.up.is_up(ServerIndex(server))
+            || pool.offer(&self.backends, client.session.profile, now, has_room) != Offer::Wait
+    }
+
+    /// Sets an idle backend to another profile.
+    fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        debug_assert!(backend.is_idle());
+        backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
+        backend.profile = goal;
+        backend.since = now;
+        let deadline = now + self.settings.timeouts.remote_connect_ms;
+        backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+        self.mark_backend_dirty(id);
+    }
+
+    /// Appends bytes to what a backend is to be sent; a large piece goes straight to the socket, as far as it takes it.
+    #[inline]
+    pub(super) fn forward<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        let is_direct = bytes.len() >= DIRECT_MIN && !backend.is_blocked && matches!(backend.phase, Phase::Ready);
+        if !is_direct {
+            backend.queue.push(&mut self.arena, bytes);
+            return self.mark_backend_dirty(id);
+        }
+        let waiting = backend.queue.unsent();
+        match gather(&backend.queue, &self.arena, bytes, Conn::Backend(id), wire) {
+            Ok(Sent { bytes: sent, is_blocked }) => {
+                backend.queue.mark_sent(&self.arena, sent.min(waiting));
+                let past = sent.saturating_sub(waiting);
+                backend.queue.skip(past);
+                backend.queue.push(&mut self.arena, &bytes[past..]);
+                backend.is_blocked = is_blocked;
+                backend.took_at = now;
+                if is_blocked {
+                    let deadline = now + self.settings.timeouts.remote_write_ms;
+                    backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+                }
+                if past < bytes.len() {
+                    self.mark_backend_dirty(id);
+                }
+            }
+            Err(error) => {
+                backend.queue.push(&mut self.arena, bytes);
+                self.handle_backend_broken(id, &error.to_string(), now);
+            }
+        }
+    }
+
+    /// As `forward`, for a large request that has its memory to itself: nothing is copied.
+    pub(super) fn forward_owned(&mut self, id: Id, bytes: Vec<u8>) {
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.queue.push_vec(&mut self.arena, bytes);
+            self.mark_backend_dirty(id);
+        }
+    }
+
+    /// Routes a large request of which only the start is there. `None` if it can not be passed on in pieces: its keys
+    /// are not known yet, or it would take the last backend, or it is none that a server gets.
+    pub(super) fn route_upload(
+        &mut self,
+        id: Id,
+        start: &[u8],
+        args: &[Arg],
+        args_total: usize,
+        now: Millis,
+    ) -> Option<(Id, RequestId)> {
+        let known = args.iter().take_while(|arg| arg.is_within(start.len())).count();
+        if known == 0 {
+            return None;
+        }
+        let mut command = command::find(args[0].of(start))?;
+        if command.is_container() {
+            command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
+        }
+        if !matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel) {
+            return None;
+        }
+        let route = if self.endpoints.len() == 1 {
+            self.route_any()
+        } else {
+            let needed = command.args_needed()? as usize;
+            if known < needed || args_total < needed {
+                return None;
+            }
+            let arg = |i: usize| args.get(i).filter(|_| i < known).map_or(&b""[..], |arg| arg.of(start));
+            let key = match command.class {
+                Class::Channel => 1,
+                _ => command.key_span(args_total, arg).ok()?.iter().next()? as usize,
+            };
+            self.route_hash(Ring::hash(arg(key)))
+        };
+        let Route::To(server, hash) = route else { return None };
+        let pool = &self.endpoints[usize::from(server)].pool;
+        let uploads = pool.backends().iter().filter_map(|&id| self.backends.get(id));
+        if uploads.filter(|backend| backend.uploader != Id::NONE).count() + 1 >= self.settings.pool_size {
+            return None;
+        }
+        let profile = self.clients.get(id)?.session.profile;
+        let Pick::Take(backend) = self.pick(id, server, profile, now) else { return None };
+        // Its time begins when it is whole.
+        let request = Request::new(id, NO_DEADLINE, start.len() as u32, hash, false);
+        Some((backend, self.line_up(id, backend, server, request)))
+    }
+}
+
+/// A command's full name, as errors show it: `get`, or `client|setname`.
+struct Name {
+    container: &'static str,
+    command: &'static str,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !std::ptr::eq(self.container, self.command) {
+            write!(f, "{}|", self.container)?;
+        }
+        f.write_str(self.command)
+    }
+}
+
+impl Route {
+    /// The server, if there is one.
+    pub(super) fn server(&self) -> Option<u16> {
+        match self {
+            Route::To(server, _) => Some(*server),
+            _ => None,
+        }
+    }
+}

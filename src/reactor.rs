@@ -1,0 +1,355 @@
+//! The loop: one epoll instance, the sockets of one proxy, and the carrying out of what the proxy decides.
+//!
+//! Knows sockets and the clock, and no requests, no replies, no servers' health. Each socket is registered once, for
+//! both directions, edge-triggered; nothing is ever re-armed. What was announced and not read yet is remembered here
+//! (`is_readable`), and a read that returns less than it asked for has drained its socket.
+//!
+//! The order of a turn:
+//!
+//! ```text
+//!   poll ─► the clock, once ─► writable, connected ─► accept ─► read: each ready socket once
+//!        ─► timeouts ─► transmit ─► actions: connect, close, read again ─► poll …
+//! ```
+//!
+//! A turn is bounded: so many accepts, one read of a bounded size for each ready socket. What is left over stays on the
+//! ready list, and the next poll does not sleep.
+
+mod dial;
+mod sockets;
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use log::{error, warn};
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::buffer::Scratch;
+use crate::net::{Address, Listener};
+use crate::proxy::{Action, Conn, Proxy, Settings};
+use crate::timer::Millis;
+use dial::Dialer;
+use sockets::Sockets;
+
+/// What others tell a reactor, from any thread.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    order: Arc<AtomicU8>,
+    waker: Arc<Waker>,
+}
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+
+impl Handle {
+    /// No new clients; the reactor ends when those that are here are answered, or after [`GRACE`].
+    pub fn drain(&self) {
+        self.order.store(DRAIN, Ordering::Release);
+        if let Err(error) = self.waker.wake() {
+            error!("cannot wake a reactor: {error}");
+        }
+    }
+}
+
+/// How long a reactor that is to end waits for what is outstanding.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Accepted connections in one turn; with several reactors, what one leaves the others take.
+const ACCEPTS_MAX: usize = 64;
+/// Readiness events taken from the kernel in one turn.
+const EVENTS_MAX: usize = 1024;
+/// Pause after the system had no file descriptor, or no memory, for one more connection; in milliseconds.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(2);
+
+/// One loop, and what it owns.
+pub struct Reactor {
+    poll: Poll,
+    events: Events,
+    listener: Option<Listener>,
+    proxy: Proxy,
+    sockets: Sockets,
+    dialer: Dialer,
+    scratch: Scratch,
+    /// Connections that may have something to read.
+    ready: Vec<Conn>,
+    /// True while there may be somebody to accept.
+    is_accepting: bool,
+    /// Until then nobody is accepted.
+    accept_at: Option<Millis>,
+    handle: Handle,
+    start: Instant,
+    now: Millis,
+    /// When a reactor that is to end stops waiting.
+    end_at: Option<Millis>,
+}
+
+impl Reactor {
+    /// A reactor that will serve `listener`, with `servers` behind it in the order of `settings.servers`.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no epoll instance, or does not take the listener.
+    pub fn new(settings: Settings, mut listener: Listener, servers: &[Address]) -> io::Result<Reactor> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let now = Millis(0);
+        Ok(Reactor {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            listener: Some(listener),
+            proxy: Proxy::new(settings, now),
+            sockets: Sockets::default(),
+            dialer: Dialer::new(servers, Arc::clone(&waker)),
+            scratch: Scratch::new(),
+            ready: Vec::new(),
+            is_accepting: true,
+            accept_at: None,
+            handle: Handle { order: Arc::new(AtomicU8::new(RUN)), waker },
+            start: Instant::now(),
+            now,
+            end_at: None,
+        })
+    }
+
+    /// With what others can tell it something.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until it is told to end.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel's polling fails.
+    pub fn run(mut self) -> io::Result<()> {
+        self.proxy.start(self.now);
+        self.carry_out();
+        loop {
+            let sleep = self.sleep();
+            match self.poll.poll(&mut self.events, sleep) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            self.now = Millis(self.start.elapsed().as_millis() as u64);
+            self.turn();
+            if self.end_at.is_some_and(|end_at| self.proxy.is_empty() || end_at <= self.now) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// For how long the next poll may sleep.
+    fn sleep(&self) -> Option<Duration> {
+        if !self.ready.is_empty() || (self.is_accepting && self.accept_at.is_none()) {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.proxy.next_deadline(), self.dialer.next_deadline(), self.accept_at, self.end_at];
+        next.into_iter().flatten().min().map(|deadline| Duration::from_millis(deadline - self.now))
+    }
+
+    fn turn(&mut self) {
+        self.on_events();
+        if self.is_accepting {
+            self.accept();
+        }
+        self.read();
+        self.proxy.handle_timeouts(self.now, &mut self.sockets);
+        self.proxy.transmit(self.now, &mut self.sockets);
+        self.carry_out();
+    }
+
+    fn on_events(&mut self) {
+        // Taken out for the time of the loop; an empty one costs no memory.
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                LISTENER => self.is_accepting = true,
+                WAKER => self.on_wake(),
+                token => {
+                    let Some(conn) = self.sockets.find(token) else { continue };
+                    if event.is_writable() {
+                        match conn {
+                            Conn::Backend(_) if self.dialer.is_dialing(conn) => {
+                                self.dialer.on_writable(conn, &mut self.sockets, &mut self.proxy, &self.poll, self.now);
+                            }
+                            _ => self.proxy.handle_writable(conn),
+                        }
+                    }
+                    if (event.is_readable() || event.is_read_closed() || event.is_error())
+                        && let Some(socket) = self.sockets.get_mut(conn)
+                    {
+                        socket.is_readable = true;
+                        socket.is_ending |= event.is_read_closed();
+                        if !socket.is_queued {
+                            socket.is_queued = true;
+                            self.ready.push(conn);
+                        }
+                    }
+                }
+            }
+        }
+        self.events = events;
+    }
+
+    fn on_wake(&mut self) {
+        if self.handle.order.load(Ordering::Acquire) == DRAIN && self.end_at.is_none() {
+            self.end_at = Some(self.now + GRACE);
+            self.is_accepting = false;
+            self.listener = None;
+            self.proxy.handle_shutdown();
+        }
+        self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, &self.poll, self.now);
+    }
+
+    fn accept(&mut self) {
+        if self.accept_at.is_some_and(|accept_at| accept_at > self.now) {
+            return;
+        }
+        self.accept_at = None;
+        let Some(listener) = &self.listener else { return };
+        for _ in 0..ACCEPTS_MAX {
+            let mut stream = match listener.accept() {
+                Ok(stream) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_accepting = false;
+                    return;
+                }
+                // Who gave up before it was accepted is no reason to stop; nor is a signal.
+                Err(error) if is_about_the_peer(&error) => continue,
+                Err(error) => {
+                    warn!("cannot accept a connection, and pause for {ACCEPT_PAUSE_MS} ms: {error}");
+                    self.accept_at = Some(self.now + ACCEPT_PAUSE_MS);
+                    return;
+                }
+            };
+            let Some(id) = self.proxy.handle_accept(self.now) else {
+                // It may not even be reading; what it can not be told at once it is not told.
+                let _ = io::Write::write(&mut stream, Proxy::TOO_MANY_CLIENTS);
+                continue;
+            };
+            let conn = Conn::Client(id);
+            match self.sockets.add(conn, stream, self.poll.registry()) {
+                Ok(()) => {}
+                Err(error) => {
+                    warn!("cannot watch a connection: {error}");
+                    self.proxy.handle_client_broken(id);
+                }
+            }
+        }
+    }
+
+    /// Reads each ready socket once.
+    fn read(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for conn in ready.drain(..) {
+            let Some(socket) = self.sockets.get_mut(conn) else { continue };
+            socket.is_queued = false;
+            if !socket.is_readable || !self.proxy.is_listening_to(conn) {
+                continue;
+            }
+            let area = self.scratch.read_area();
+            let asked = area.len();
+            let result = loop {
+                match socket.stream.read(area) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    result => break result,
+                }
+            };
+            let got = match result {
+                Ok(0) => {
+                    socket.is_readable = false;
+                    self.on_end(conn);
+                    continue;
+                }
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.is_readable = false;
+                    continue;
+                }
+                Err(error) => {
+                    self.on_broken(conn, &error);
+                    continue;
+                }
+            };
+            // A short read has drained the socket; if the peer had closed before it, that was the end.
+            let is_end = got < asked && socket.is_ending;
+            if got < asked {
+                socket.is_readable = false;
+            } else if !socket.is_queued {
+                socket.is_queued = true;
+                self.ready.push(conn);
+            }
+            match conn {
+                Conn::Client(id) => {
+                    self.proxy.handle_client_data(id, &mut self.scratch, got, self.now, &mut self.sockets);
+                }
+                Conn::Backend(id) => {
+                    self.proxy.handle_backend_data(id, &mut self.scratch, got, self.now, &mut self.sockets);
+                }
+            }
+            if is_end {
+                self.on_end(conn);
+            }
+        }
+        // What was put on the list meanwhile is for the next turn; keep the memory of the longer one.
+        if self.ready.is_empty() {
+            self.ready = ready;
+        }
+    }
+
+    fn on_end(&mut self, conn: Conn) {
+        match conn {
+            Conn::Client(id) => self.proxy.handle_client_end(id),
+            Conn::Backend(id) => self.proxy.handle_backend_end(id, self.now),
+        }
+    }
+
+    fn on_broken(&mut self, conn: Conn, error: &io::Error) {
+        match conn {
+            Conn::Client(id) => self.proxy.handle_client_broken(id),
+            Conn::Backend(id) => self.proxy.handle_backend_broken(id, &error.to_string(), self.now),
+        }
+    }
+
+    /// Does what the proxy asks for.
+    fn carry_out(&mut self) {
+        self.dialer.retry(&mut self.sockets, &mut self.proxy, &self.poll, self.now);
+        while let Some(action) = self.proxy.poll_action() {
+            match action {
+                Action::Connect { backend, server } => {
+                    let proxy = &mut self.proxy;
+                    self.dialer.dial(backend, server, &mut self.sockets, proxy, &self.poll, self.now);
+                }
+                Action::Close(conn) => {
+                    self.dialer.forget(conn);
+                    self.sockets.remove(conn);
+                    // A descriptor is free again.
+                    self.accept_at = None;
+                }
+                Action::Resume(conn) => {
+                    if let Some(socket) = self.sockets.get_mut(conn)
+                        && socket.is_readable
+                        && !socket.is_queued
+                    {
+                        socket.is_queued = true;
+                        self.ready.push(conn);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether an accept failed because of the one connection, and not because of this process or system.
+fn is_about_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}

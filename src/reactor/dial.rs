@@ -1,0 +1,205 @@
+//! Connects backends: from a server's address to a connected socket.
+//!
+//! A host name is looked up on another thread, at the first connect and again before a later one, once what is known is
+//! older than a few seconds; all addresses of a name are tried in turn. A Unix socket whose backlog is full is tried
+//! again a little later. How long all of this may take is the proxy's business: it closes a backend that is late.
+//!
+//! ```text
+//!   dial ─► look up? ─► connect to the next address ─► on_writable: connected, or the next, or failed
+//! ```
+//!
+//! Invariant: a backend stands in `dials` from `dial` until it is connected, has failed, or is closed by the proxy.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use log::debug;
+use mio::{Poll, Waker};
+
+use super::sockets::Sockets;
+use crate::net::{Address, ResolvedAddress, Stream};
+use crate::proxy::{Conn, Proxy};
+use crate::resolve::{Resolver, literal};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// A looked-up name is good for so long, in milliseconds; shorter than any sensible failover by DNS.
+const NAME_MS: u64 = 5_000;
+/// Pause before a Unix socket with a full backlog is tried again, in milliseconds.
+const RETRY_MS: u64 = 2;
+
+/// One backend on its way.
+struct Dial {
+    backend: Id,
+    server: u16,
+    /// Addresses that were not tried yet, the next one last.
+    rest: Vec<ResolvedAddress>,
+    state: State,
+    /// Why the last address failed.
+    reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its server's name is being looked up.
+    LookingUp,
+    /// Its socket is connecting.
+    Connecting,
+    /// It is tried again at this time.
+    Retrying(Millis),
+}
+
+/// What is known of the addresses of one server.
+enum Target {
+    Fixed(ResolvedAddress),
+    Name { host: String, port: u16, known: Vec<SocketAddr>, known_until: Millis },
+}
+
+/// Connects the backends of one reactor.
+pub(super) struct Dialer {
+    targets: Vec<Target>,
+    resolver: Resolver,
+    dials: Vec<Dial>,
+}
+
+impl Dialer {
+    pub fn new(servers: &[Address], waker: Arc<Waker>) -> Dialer {
+        let target = |address: &Address| match address {
+            Address::Unix(path) => Target::Fixed(ResolvedAddress::Unix(path.clone())),
+            Address::Tcp { host, port } => match literal(host, *port) {
+                Some(address) => Target::Fixed(ResolvedAddress::Tcp(address)),
+                None => Target::Name { host: host.clone(), port: *port, known: Vec::new(), known_until: Millis(0) },
+            },
+        };
+        Dialer { targets: servers.iter().map(target).collect(), resolver: Resolver::new(waker), dials: Vec::new() }
+    }
+
+    /// When something is to be tried again.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let retry_at = |dial: &Dial| match dial.state {
+            State::Retrying(at) => Some(at),
+            _ => None,
+        };
+        self.dials.iter().filter_map(retry_at).min()
+    }
+
+    /// True while this backend is on its way.
+    pub fn is_dialing(&self, conn: Conn) -> bool {
+        self.dials.iter().any(|dial| Conn::Backend(dial.backend) == conn)
+    }
+
+    /// The proxy has closed this connection.
+    pub fn forget(&mut self, conn: Conn) {
+        self.dials.retain(|dial| Conn::Backend(dial.backend) != conn);
+    }
+
+    /// Begins to connect a backend.
+    pub fn dial(
+        &mut self,
+        backend: Id,
+        server: u16,
+        sockets: &mut Sockets,
+        proxy: &mut Proxy,
+        poll: &Poll,
+        now: Millis,
+    ) {
+        let mut dial = Dial { backend, server, rest: Vec::new(), state: State::LookingUp, reason: String::new() };
+        match &self.targets[usize::from(server)] {
+            Target::Fixed(address) => dial.rest.push(address.clone()),
+            Target::Name { known, known_until, .. } if *known_until > now => dial.rest = in_reverse(known),
+            Target::Name { host, port, .. } => {
+                self.resolver.resolve(u32::from(server), host, *port);
+                self.dials.push(dial);
+                return;
+            }
+        }
+        self.dials.push(dial);
+        self.try_next(self.dials.len() - 1, sockets, proxy, poll, now);
+    }
+
+    /// Names may have been looked up.
+    pub fn on_resolved(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
+        while let Some((server, result)) = self.resolver.poll() {
+            let waits = |dial: &Dial| u32::from(dial.server) == server && dial.state == State::LookingUp;
+            let reason = match result {
+                Ok(addresses) => {
+                    while let Some(index) = self.dials.iter().position(waits) {
+                        self.dials[index].rest = in_reverse(&addresses);
+                        self.try_next(index, sockets, proxy, poll, now);
+                    }
+                    if let Target::Name { known, known_until, .. } = &mut self.targets[server as usize] {
+                        *known = addresses;
+                        *known_until = now + NAME_MS;
+                    }
+                    continue;
+                }
+                Err(error) => format!("its name is not found: {error}"),
+            };
+            while let Some(index) = self.dials.iter().position(waits) {
+                let dial = self.dials.swap_remove(index);
+                proxy.handle_connect_failed(dial.backend, &reason, now);
+            }
+        }
+    }
+
+    /// A socket that was connecting is connected, or has failed.
+    pub fn on_writable(&mut self, conn: Conn, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
+        let Some(index) = self.dials.iter().position(|dial| Conn::Backend(dial.backend) == conn) else { return };
+        let Some(socket) = sockets.get_mut(conn) else { return };
+        match socket.stream.is_connected() {
+            Ok(false) => {}
+            Ok(true) => {
+                let dial = self.dials.swap_remove(index);
+                proxy.handle_connected(dial.backend, now);
+            }
+            Err(error) => {
+                sockets.remove(conn);
+                self.dials[index].reason = error.to_string();
+                self.try_next(index, sockets, proxy, poll, now);
+            }
+        }
+    }
+
+    /// Tries again what was put off.
+    pub fn retry(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
+        let is_due = |dial: &Dial| matches!(dial.state, State::Retrying(at) if at <= now);
+        while let Some(index) = self.dials.iter().position(is_due) {
+            self.try_next(index, sockets, proxy, poll, now);
+        }
+    }
+
+    /// Connects to the next address, or gives up when there is none.
+    fn try_next(&mut self, index: usize, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
+        let dial = &mut self.dials[index];
+        let conn = Conn::Backend(dial.backend);
+        while let Some(address) = dial.rest.pop() {
+            let begun = Stream::connect(&address).and_then(|stream| sockets.add(conn, stream, poll.registry()));
+            match begun {
+                Ok(()) => {
+                    dial.state = State::Connecting;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    dial.rest.push(address);
+                    dial.state = State::Retrying(now + RETRY_MS);
+                    return;
+                }
+                Err(error) => {
+                    debug!("cannot connect to {address}: {error}");
+                    dial.reason = error.to_string();
+                }
+            }
+        }
+        let dial = self.dials.swap_remove(index);
+        if let Target::Name { known_until, .. } = &mut self.targets[usize::from(dial.server)] {
+            // The name may belong to another address by now.
+            *known_until = Millis(0);
+        }
+        proxy.handle_connect_failed(dial.backend, &dial.reason, now);
+    }
+}
+
+fn in_reverse(addresses: &[SocketAddr]) -> Vec<ResolvedAddress> {
+    addresses.iter().rev().map(|&address| ResolvedAddress::Tcp(address)).collect()
+}

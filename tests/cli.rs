@@ -1,0 +1,374 @@
+//! The binary as a start script sees it: flags, the file, what is printed where, exit codes.
+//!
+//! Nothing here listens or connects: every call ends by itself.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn rmux(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rmux")).args(args).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the output is text")
+}
+
+/// Refused: exit code 2, nothing on standard output, this line on standard error.
+fn assert_refused(args: &[&str], line: &str) {
+    let output = rmux(args);
+    assert_eq!(text(&output.stderr), format!("rmux: {line}\n"), "rmux {args:?}");
+    assert_eq!(output.stdout, b"", "rmux {args:?}");
+    assert_eq!(output.status.code(), Some(2), "rmux {args:?}");
+}
+
+/// Accepted by `-test`: exit code 0, one line on standard output, these warnings on standard error.
+fn assert_accepted(args: &[&str], line: &str, warnings: &[&str]) {
+    let args = [&["-test"], args].concat();
+    let output = rmux(&args);
+    let expected: String = warnings.iter().map(|warning| format!("rmux: warning: {warning}\n")).collect();
+    assert_eq!(text(&output.stderr), expected, "rmux {args:?}");
+    assert_eq!(text(&output.stdout), format!("configuration ok: {line}\n"), "rmux {args:?}");
+    assert_eq!(output.status.code(), Some(0), "rmux {args:?}");
+}
+
+/// A configuration file, gone afterwards.
+struct File(PathBuf);
+
+impl File {
+    fn new(bytes: impl AsRef<[u8]>) -> File {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("rmux-cli-{}-{number}.json", std::process::id()));
+        fs::write(&path, bytes).expect("the temporary folder can be written to");
+        File(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("the temporary folder has a name in UTF-8")
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn version_and_help_end_with_zero() {
+    for flag in ["-version", "--version", "-version=true"] {
+        let output = rmux(&[flag]);
+        assert_eq!((text(&output.stdout), output.status.code()), ("rmux 1.0.0\n", Some(0)), "{flag}");
+    }
+    let help = rmux(&["-help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert_eq!(help.stderr, b"");
+    for args in [&["-h"][..], &["--help"], &["-help=1"], &["-port=abc", "-version", "-help"]] {
+        assert_eq!(rmux(args).stdout, help.stdout, "rmux {args:?}");
+    }
+    assert_refused(&["-help=maybe"], r#"-help: "maybe" is not true or false"#);
+}
+
+#[test]
+fn help_mentions_every_flag_within_100_columns() {
+    let output = rmux(&["-help"]);
+    let help = text(&output.stdout);
+    for key in rmux::config::KEYS {
+        let flag = format!("-{}", key.name);
+        let is_entry = |line: &&str| line.trim_start().split([' ', ',']).next() == Some(&flag);
+        let entries: Vec<&str> = help.lines().filter(is_entry).collect();
+        assert_eq!(entries.len(), 1, "{flag}: {entries:?}");
+        // The flag and what it is called, a gap, then the explanation in its column.
+        let (left, right) = entries[0].split_at(34);
+        assert!(left.ends_with("  "), "{flag}: {entries:?}");
+        let beginning: Vec<&str> = key.help.split(' ').take(3).collect();
+        assert!(right.starts_with(&beginning.join(" ")), "{flag}: {entries:?}");
+    }
+    for line in help.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+        assert_eq!(line.trim_end(), line, "no trailing space");
+    }
+    for default in ["localhost:6380", "default 50)", "default 0666", "default true", "1 GiB", "default 500)"] {
+        assert!(help.contains(default), "{default}");
+    }
+}
+
+#[test]
+fn flags_are_written_as_go_takes_them() {
+    for args in [
+        &["-socket=/tmp/x.sock", "-tcpConnections=a:1 b:2"][..],
+        &["--socket=/tmp/x.sock", "--tcpConnections", "  a:1   b:2 "],
+        &["-socket", "/tmp/x.sock", "-tcpConnections", "a:1 b:2", "-failover=false"],
+        &["-failover", "-debug", "-tcpConnections=a:1 b:2", "-useSyslog=f"],
+        &["-tcpConnections=x", "-tcpConnections=a:1 b:2", "-port=0", "-port=1", "--"],
+        &["-tcpConnections=a:1 b:2", "-t=false", "-t"],
+        &[],
+    ] {
+        assert_accepted(args, "1 pool, 2 servers", &[]);
+    }
+    assert_accepted(&["-unixConnections=/run/redis.sock"], "1 pool, 1 server", &[]);
+}
+
+#[test]
+fn bad_flags_are_refused_with_a_line_that_helps() {
+    let long_path = "p".repeat(108);
+    let long_socket = format!("-socket={long_path}");
+    let too_long = format!(r#"-socket: "{long_path}" is too long: a socket's path has at most 107 bytes"#);
+    let many = format!("-tcpConnections={}", "a:1 ".repeat(1025));
+    for (args, line) in [
+        // Which flag
+        (&["-poolsize=3"][..], "unknown flag -poolsize: did you mean -poolSize?"),
+        (&["--tcpconections=a:1"], "unknown flag -tcpconections: did you mean -tcpConnections?"),
+        (&["-password=x"], "unknown flag -password: rmux -help lists the flags"),
+        (&["-x\ny"], r"unknown flag -x\ny: rmux -help lists the flags"),
+        (&["-=3"], "unknown flag -: rmux -help lists the flags"),
+        (&["-debug", "-port"], "-port needs a value: -port=VALUE"),
+        (
+            &["-failover", "false"],
+            r#"unexpected argument "false": every argument is a -flag or its value; a switch is turned off as -failover=false"#,
+        ),
+        (
+            &["start\n", "-debug"],
+            r#"unexpected argument "start\n": every argument is a -flag or its value; a switch is turned off as -failover=false"#,
+        ),
+        // Which kind of value
+        (&["-port=http"], r#"-port: "http" is not a whole number: allowed is 1 to 65535"#),
+        (&["-port="], r#"-port: "" is not a whole number: allowed is 1 to 65535"#),
+        (&["-port", "-debug"], r#"-port: "-debug" is not a whole number: allowed is 1 to 65535"#),
+        (&["-remoteTimeout=2s"], r#"-remoteTimeout: "2s" is not a whole number: allowed is 0 to 2147483647 ms"#),
+        (&["-poolSize=1.5"], r#"-poolSize: "1.5" is not a whole number: allowed is 1 to 10000 connections"#),
+        (&["-failover=yes"], r#"-failover: "yes" is not true or false"#),
+        (&["-socketMode=rw"], r#"-socketMode: "rw" is not octal text like "0660": allowed is 0 to 0777"#),
+        (&["-socketMode=-1"], r#"-socketMode: "-1" is not octal text like "0660": allowed is 0 to 0777"#),
+        // Which range
+        (&["-port=0"], "-port: 0 is out of range: allowed is 1 to 65535"),
+        (&["-port=65536"], "-port: 65536 is out of range: allowed is 1 to 65535"),
+        (&["-poolSize=0"], "-poolSize: 0 is out of range: allowed is 1 to 10000 connections"),
+        (&["-poolSize=10001"], "-poolSize: 10001 is out of range: allowed is 1 to 10000 connections"),
+        (&["-maxProcesses=65"], "-maxProcesses: 65 is out of range: allowed is 0 to 64 threads"),
+        (&["-localTimeout=-1"], "-localTimeout: -1 is out of range: allowed is 0 to 2147483647 ms"),
+        (
+            &["-remoteReadTimeout=99999999999999999999999"],
+            "-remoteReadTimeout: 99999999999999999999999 is out of range: allowed is 0 to 2147483647 ms",
+        ),
+        (&["-socketMode=1777"], "-socketMode: 01777 is out of range: allowed is 0 to 0777"),
+        (&["-clientsMax=0"], "-clientsMax: 0 is out of range: allowed is 1 to 1000000 clients"),
+        (
+            &["-clientUnreadBytesMax=4096"],
+            "-clientUnreadPauseBytes: 1048576 is out of range: allowed is up to clientUnreadBytesMax, which is 4096 bytes",
+        ),
+        // Which address
+        (&["-host="], r#"-host: "" is empty: to listen on every address, write 0.0.0.0 or ::"#),
+        (&["-host=a b"], r#"-host: "a b" has a bad host: write a name or an IP address"#),
+        (&[&long_socket], &too_long),
+        (&["-tcpConnections=a:1 redis2"], r#"-tcpConnections: "redis2" has no port: write host:port"#),
+        (&["-tcpConnections=redis2:0"], r#"-tcpConnections: "redis2:0" has a bad port: allowed is 1 to 65535"#),
+        (
+            &["-tcpConnections=::1:6379"],
+            r#"-tcpConnections: "::1:6379" is not host:port: an IPv6 address stands in brackets, [address]:port"#,
+        ),
+        (&["-tcpConnections=redis://a:1"], r#"-tcpConnections: "redis://a:1" holds a scheme: write host:port alone"#),
+        // What is missing, or too much
+        (&["-tcpConnections="], "no server: give tcpConnections or unixConnections"),
+        (&[&many], "-tcpConnections: 1025 servers are too many: at most 1024"),
+        (
+            &["-tcpConnections=localhost:6379"],
+            "-port: localhost:6379 is a server of this pool as well: it would connect to itself",
+        ),
+        (
+            &["-socket=/tmp/x/./a", "-unixConnections=/tmp/x/a"],
+            "-socket: /tmp/x/./a is a server of this pool as well: it would connect to itself",
+        ),
+    ] {
+        assert_refused(args, line);
+        assert_refused(&[&["-test"], args].concat(), line);
+    }
+}
+
+#[test]
+fn an_argument_that_is_no_text_is_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let argument = OsStr::from_bytes(b"-socket=/tmp/\xff");
+    let output = Command::new(env!("CARGO_BIN_EXE_rmux")).arg(argument).output().expect("the binary runs");
+    assert_eq!(text(&output.stderr), "rmux: argument \"-socket=/tmp/\\xFF\" is not valid UTF-8\n");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn bad_files_are_refused_with_file_pool_key_and_value() {
+    let s = r#""socket": "/tmp/a.sock""#;
+    let t = r#""tcpConnections": ["a:1"]"#;
+    for (file, line) in [
+        // The file as a whole
+        (String::new(), "is not valid JSON: EOF while parsing a value at line 1 column 0"),
+        ("[\n  {\"port\": 1,}\n]".to_owned(), "is not valid JSON: trailing comma at line 2 column 14"),
+        ("[{}] x".to_owned(), "is not valid JSON: trailing characters at line 1 column 6"),
+        (format!("{{{s}, {t}}}"), "must be a list of pools, [{...}, ...], not an object"),
+        ("\"pools\"".to_owned(), r#"must be a list of pools, [{...}, ...], not "pools""#),
+        ("[]".to_owned(), "the list of pools is empty: at least one is needed"),
+        (format!("[{{{s}, {t}}}, 5]"), "pool 2: must be an object, {...}, not 5"),
+        // Which key
+        (
+            format!(r#"[{{{s}, {t}, "poolsize": 5}}]"#),
+            "pool 1 (/tmp/a.sock): poolsize: unknown key, with the value 5: did you mean poolSize?",
+        ),
+        (
+            format!(r#"[{{{s}, {t}}}, {{"port": 7000, "tcpConection": ["b:1"]}}]"#),
+            "pool 2 (localhost:7000): tcpConection: unknown key, with the value a list: did you mean tcpConnections?",
+        ),
+        (
+            format!(r#"[{{{t}, "host": "::1", "colour": "red\n"}}]"#),
+            r#"pool 1 ([::1]:6379): colour: unknown key, with the value "red\n": rmux -help lists the keys"#,
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "debug": true}}]"#),
+            "pool 1 (/tmp/a.sock): debug: is a flag of the program, not a key of a pool",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "poolSize": 5, "failover": true, "poolSize": 6}}]"#),
+            "pool 1 (/tmp/a.sock): poolSize: stands there a second time, with the value 6",
+        ),
+        // Which kind of value
+        (
+            format!(r#"[{{{s}, {t}, "poolSize": "5"}}]"#),
+            r#"pool 1 (/tmp/a.sock): poolSize: "5" is not a whole number: allowed is 1 to 10000 connections"#,
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "poolSize": 5.0}}]"#),
+            "pool 1 (/tmp/a.sock): poolSize: 5.0 is not a whole number: allowed is 1 to 10000 connections",
+        ),
+        (
+            format!(r#"[{{"host": "h", "port": "7000", {t}}}]"#),
+            r#"pool 1 (h:6379): port: "7000" is not a whole number: allowed is 1 to 65535"#,
+        ),
+        (format!(r#"[{{{s}, {t}, "failover": 1}}]"#), "pool 1 (/tmp/a.sock): failover: 1 is not true or false"),
+        (
+            format!(r#"[{{{s}, {t}, "socketMode": 438}}]"#),
+            r#"pool 1 (/tmp/a.sock): socketMode: 438 is not octal text like "0660": allowed is 0 to 0777"#,
+        ),
+        (format!(r#"[{{"socket": 5, {t}}}]"#), "pool 1: socket: 5 is not a string"),
+        (
+            r#"[{"host": "localhost", "port": 7379, "tcpConnections": "localhost:6379"}]"#.to_owned(),
+            r#"pool 1 (localhost:7379): tcpConnections: "localhost:6379" is not a list of strings"#,
+        ),
+        (
+            format!(r#"[{{{s}, "tcpConnections": ["a:1", 6379]}}]"#),
+            "pool 1 (/tmp/a.sock): tcpConnections: 6379 is not a string, in the list",
+        ),
+        // Which range
+        (
+            format!(r#"[{{{s}, {t}, "poolSize": 0}}]"#),
+            "pool 1 (/tmp/a.sock): poolSize: 0 is out of range: allowed is 1 to 10000 connections",
+        ),
+        (format!(r#"[{{"port": 70000, {t}}}]"#), "pool 1: port: 70000 is out of range: allowed is 1 to 65535"),
+        (
+            format!(r#"[{{{s}, {t}, "remoteTimeout": -500}}]"#),
+            "pool 1 (/tmp/a.sock): remoteTimeout: -500 is out of range: allowed is 0 to 2147483647 ms",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "clientUnreadPauseBytes": 5000, "clientUnreadBytesMax": 4096}}]"#),
+            "pool 1 (/tmp/a.sock): clientUnreadPauseBytes: 5000 is out of range: allowed is up to \
+             clientUnreadBytesMax, which is 4096 bytes",
+        ),
+        // Which address
+        (
+            format!(r#"[{{{s}, "tcpConnections": ["a:1 b:1"]}}]"#),
+            "pool 1 (/tmp/a.sock): tcpConnections: \"a:1 b:1\" holds white space: each server is an element of its own",
+        ),
+        (
+            format!(r#"[{{{s}, "tcpConnections": ["[::1]"]}}]"#),
+            r#"pool 1 (/tmp/a.sock): tcpConnections: "[::1]" has no port: write [address]:port"#,
+        ),
+        (
+            format!(r#"[{{{s}, "unixConnections": [""]}}]"#),
+            r#"pool 1 (/tmp/a.sock): unixConnections: "" is empty: write the path of a socket"#,
+        ),
+        (
+            format!(r#"[{{"socket": "/tmp/a\u0000b", {t}}}]"#),
+            r#"pool 1 (/tmp/a\u{0}b): socket: "/tmp/a\u{0}b" holds a zero byte: no path can"#,
+        ),
+        (
+            format!(r#"[{{"host": "", "port": 7000, {t}}}]"#),
+            r#"pool 1 (:7000): host: "" is empty: to listen on every address, write 0.0.0.0 or ::"#,
+        ),
+        // What is missing, or there already
+        (format!("[{{{t}}}]"), "pool 1: says not where to listen: give socket, host or port"),
+        (format!(r#"[{{"socket": "", {t}}}]"#), "pool 1: says not where to listen: give socket, host or port"),
+        (format!("[{{{s}}}]"), "pool 1 (/tmp/a.sock): no server: give tcpConnections or unixConnections"),
+        (
+            format!(r#"[{{{s}, "tcpConnections": [], "unixConnections": []}}]"#),
+            "pool 1 (/tmp/a.sock): no server: give tcpConnections or unixConnections",
+        ),
+        (
+            format!(r#"[{{{s}, {t}}}, {{"port": 1, {t}}}, {{"socket": "/tmp/./a.sock", {t}}}]"#),
+            "pool 3 (/tmp/./a.sock): socket: /tmp/./a.sock is where pool 1 listens already",
+        ),
+        (
+            format!(r#"[{{"port": 7000, {t}}}, {{"host": "LOCALHOST", "port": 7000, {t}}}]"#),
+            "pool 2 (LOCALHOST:7000): port: LOCALHOST:7000 is where pool 1 listens already",
+        ),
+        (
+            r#"[{"host": "h", "port": 7000, "tcpConnections": ["h:7001", "h:7000"]}]"#.to_owned(),
+            "pool 1 (h:7000): port: h:7000 is a server of this pool as well: it would connect to itself",
+        ),
+    ] {
+        let file = File::new(&file);
+        assert_refused(&["-config", file.path()], &format!("{}: {line}", file.path()));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused() {
+    assert_refused(
+        &["-config=/no/such/file.json"],
+        "/no/such/file.json: cannot be read: No such file or directory (os error 2)",
+    );
+    assert_refused(&["-config=/"], "/: cannot be read: Is a directory (os error 21)");
+    let file = File::new(b"[\"\xff\"]");
+    let output = rmux(&["-config", file.path()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is not valid JSON"), "{output:?}");
+    assert_eq!(text(&output.stderr).lines().count(), 1);
+}
+
+#[test]
+fn good_files_are_accepted() {
+    let example = |name: &str| format!("-config={}/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    assert_accepted(&[&example("one-pool")], "1 pool, 1 server", &[]);
+    assert_accepted(&[&example("several-pools")], "3 pools, 7 servers", &[]);
+    assert_accepted(
+        &[&example("original")],
+        "1 pool, 2 servers",
+        &[
+            "remoteReconnectInterval has no effect: rmux keeps a connection for as long as it is sound",
+            "remoteDiagnosticCheckInterval has no effect: rmux probes servers by itself",
+        ],
+    );
+}
+
+#[test]
+fn what_has_no_effect_is_accepted_with_a_warning() {
+    let file = File::new(r#"[{"port": 7000, "tcpConnections": ["a:1", "a:1"], "remoteReconnectInterval": 5}]"#);
+    assert_accepted(
+        &["-socket=/tmp/x.sock", "-debug", "-config", file.path(), "-remoteReconnectInterval=5", "-poolSize=3"],
+        "1 pool, 2 servers",
+        &[
+            "-remoteReconnectInterval has no effect: rmux keeps a connection for as long as it is sound",
+            "-config is given, so these flags are ignored: -socket -poolSize",
+            "pool 1 (localhost:7000): server a:1 is given more than once: each time, it gets a share of the keys",
+        ],
+    );
+    assert_accepted(
+        &["-remoteDiagnosticCheckInterval", "5", "-graphite=stats:8125", "-timing", "-cpuProfile=/tmp/p"],
+        "1 pool, 2 servers",
+        &[
+            "-remoteDiagnosticCheckInterval has no effect: rmux probes servers by itself",
+            "-graphite has no effect: rmux shows its figures with INFO",
+            "-timing has no effect: rmux shows its figures with INFO",
+            "-cpuProfile has no effect: a profiler of the system sees all there is",
+        ],
+    );
+}

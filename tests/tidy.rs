@@ -1,0 +1,453 @@
+//! Lints the repository: what the compiler and clippy do not hold, and review would forget.
+//!
+//! - An import only ever points down: [`HOUSE`] lists every file of `src/` with what it may use. A file that is not in
+//!   the table fails the test, so that its place is decided and not found. Parts (`src/proxy/…`) belong to their file.
+//! - The core knows no sockets, clock, threads or files ([`OUTSIDE`]).
+//! - Some words are not left behind ([`WORDS`]); lines and files have a length; each file says what it owns.
+//!
+//! Code is looked at without its comments and literals. What stands under `#[cfg(test)]`, and in files named `tests.rs`,
+//! is test code, and free to import what it likes.
+
+use std::fs;
+use std::path::Path;
+
+type Modules = &'static [&'static str];
+
+/// What has nothing of the crate below it: the leaves.
+const LEAVES: Modules = &["buffer", "command", "limits", "resp", "ring", "slots", "stats", "timer"];
+/// What the conductor, `proxy`, is made of.
+const PARTS: Modules = &["backend", "client", "local", "pool", "request", "server"];
+
+/// Each file of `src/` (by its module's name), whether it is of the core, and which modules it may import.
+const HOUSE: &[(Modules, Layer, &[Modules])] = &[
+    (LEAVES, Layer::Core, &[]),
+    (PARTS, Layer::Core, &[LEAVES, PARTS]),
+    (&["proxy"], Layer::Core, &[LEAVES, PARTS]),
+    (&["net"], Layer::Shell, &[]),
+    (&["resolve"], Layer::Shell, &[&["net"]]),
+    (&["reactor"], Layer::Shell, &[LEAVES, PARTS, &["proxy", "net", "resolve"]]),
+    (&["logger"], Layer::Top, &[]),
+    (&["config"], Layer::Top, &[LEAVES, &["net"]]),
+    (&["cli"], Layer::Top, &[&["config"]]),
+    (&["main"], Layer::Top, &[LEAVES, &["cli", "config", "logger", "net", "reactor"]]),
+    (&["lib"], Layer::Top, &[]),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    Core,
+    Shell,
+    Top,
+}
+
+/// What the core must not touch, as the beginnings of paths.
+const OUTSIDE: &[&str] = &[
+    "mio",
+    "socket2",
+    "signal_hook",
+    "std::net",
+    "core::net",
+    "std::thread",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::os",
+];
+/// Nor these, whatever they are reached by.
+const CLOCKS: &[&str] = &["Instant", "SystemTime"];
+
+/// Words that must not stand in code: the word, where not, whether test code may have it there, and why not.
+const WORDS: &[(&str, &[&str], bool, &str)] = &[
+    (".unwrap()", &["src"], true, "say with expect(\"…\") which invariant makes it impossible"),
+    ("todo!", FOLDERS, false, "finish it"),
+    ("unimplemented!", FOLDERS, false, "finish it"),
+    ("dbg!", FOLDERS, false, "take it out"),
+    ("sleep(", &["src", "tests"], false, "wait for a condition with a deadline"),
+];
+const FOLDERS: &[&str] = &["src", "tests", "benches", "examples"];
+
+const LINE_CHARS_MAX: usize = 120;
+/// Before its tests.
+const FILE_LINES_MAX: usize = 600;
+/// Files that are one long flat table, with their own bound.
+const TABLES: &[(&str, usize)] = &[("src/command/table.rs", 900)];
+
+#[test]
+fn the_repository_is_tidy() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut complaints = Vec::new();
+    for folder in FOLDERS {
+        for path in rust_files(root, folder) {
+            let text = fs::read_to_string(root.join(&path)).expect("readable");
+            complaints.extend(complaints_about(&path, &text));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The paths of all Rust files under a folder, from the root, sorted.
+fn rust_files(root: &Path, folder: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(root.join(folder)) else { return Vec::new() };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.expect("an entry");
+        let path = format!("{folder}/{}", entry.file_name().to_str().expect("a name in UTF-8"));
+        if entry.file_type().expect("a type").is_dir() {
+            files.extend(rust_files(root, &path));
+        } else if path.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Everything that is wrong with one file, as `path:line: what`.
+fn complaints_about(path: &str, text: &str) -> Vec<String> {
+    let folder = path.split('/').next().expect("split gives at least one");
+    let is_source = folder == "src";
+    let all_code = without_literals(text);
+    let is_test_code = !is_source || path.ends_with("/tests.rs");
+    let code = if is_test_code { String::new() } else { without_tests(&all_code) };
+    let mut found = Vec::new();
+    for &(word, _, is_allowed_in_tests, why) in WORDS.iter().filter(|word| word.1.contains(&folder)) {
+        let searched = if is_allowed_in_tests { &code } else { &all_code };
+        found.extend(lines_with(searched, word).map(|line| (line, format!("`{word}`: {why}"))));
+    }
+    if is_source {
+        found.extend(complaints_about_shape(path, text));
+        found.extend(complaints_about_imports(path, &code));
+    }
+    found.into_iter().map(|(line, what)| format!("{path}:{line}: {what}")).collect()
+}
+
+fn complaints_about_shape(path: &str, text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    if !text.starts_with("//!") {
+        found.push((1, "no head comment (`//!`) that says what this file owns".to_owned()));
+    }
+    for (line, chars) in (1..).zip(text.lines().map(|line| line.chars().count())) {
+        if chars > LINE_CHARS_MAX {
+            found.push((line, format!("{chars} characters in a line (at most {LINE_CHARS_MAX})")));
+        }
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let starts_tests =
+        |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && !pair[1].ends_with(';');
+    let length = lines.windows(2).position(starts_tests).unwrap_or(lines.len());
+    let bound = TABLES.iter().find(|table| table.0 == path).map_or(FILE_LINES_MAX, |table| table.1);
+    if length > bound && !path.ends_with("/tests.rs") {
+        found.push((length, format!("{length} lines before the tests (at most {bound}): move a noun out")));
+    }
+    found
+}
+
+fn complaints_about_imports(path: &str, code: &str) -> Vec<(usize, String)> {
+    let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
+    let module = inside.split('/').next().expect("split gives at least one");
+    let depth = inside.split('/').count();
+    let Some(&(_, layer, may_import)) = HOUSE.iter().find(|room| room.0.contains(&module)) else {
+        return vec![(1, format!("`{module}` is not in the table of tests/tidy.rs: give it its place there"))];
+    };
+    let mut found = Vec::new();
+    for (line, path) in paths_in(code) {
+        let shown = path.join("::");
+        // How many segments lead to the crate's root, if it is reached.
+        let to_root = match path[0].as_str() {
+            "crate" | "rmux" => 1,
+            "super" if path.iter().take_while(|segment| *segment == "super").count() == depth => depth,
+            _ => 0,
+        };
+        if let Some(imported) = path.get(to_root).filter(|_| to_root > 0) {
+            let is_allowed = imported == module || may_import.iter().any(|group| group.contains(&imported.as_str()));
+            if !is_allowed {
+                found.push((line, format!("`{module}` may not import `{imported}` ({shown})")));
+            }
+        }
+        let is_outside = |prefix: &&str| shown == **prefix || shown.starts_with(&format!("{prefix}::"));
+        let is_clock = path.iter().any(|segment| CLOCKS.contains(&segment.as_str()));
+        if layer == Layer::Core && (OUTSIDE.iter().any(is_outside) || is_clock) {
+            found.push((line, format!("`{module}` is of the core, which does not know `{shown}`")));
+        }
+    }
+    found
+}
+
+/// The lines in which a word stands, not as the end of a longer one.
+fn lines_with<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.match_indices(word).filter_map(move |(at, _)| {
+        let is_longer = word.starts_with(is_word) && code[..at].ends_with(is_word);
+        (!is_longer).then(|| line_of(code, at))
+    })
+}
+
+fn line_of(code: &str, at: usize) -> usize {
+    1 + code[..at].matches('\n').count()
+}
+
+fn is_word(char: char) -> bool {
+    char.is_alphanumeric() || char == '_'
+}
+
+/// The code with each comment and literal turned into blanks. Lines stay where they are.
+fn without_literals(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let mut code = String::new();
+    let mut at = 0;
+    while at < chars.len() {
+        let end = end_of_literal(&chars, at);
+        if end == at {
+            code.push(chars[at]);
+            at += 1;
+        } else {
+            let end = end.min(chars.len());
+            code.extend(chars[at..end].iter().map(|&char| if char == '\n' { '\n' } else { ' ' }));
+            at = end;
+        }
+    }
+    code
+}
+
+/// Where the comment or literal that begins here ends; `at` itself if none begins here.
+fn end_of_literal(chars: &[char], at: usize) -> usize {
+    let rest = &chars[at..];
+    let find = |from: usize, mark: &[char]| {
+        let found = rest.get(from..).and_then(|rest| rest.windows(mark.len()).position(|window| window == mark));
+        found.map_or(chars.len(), |found| at + from + found + mark.len())
+    };
+    match *rest {
+        ['/', '/', ..] => at + rest.iter().position(|&char| char == '\n').unwrap_or(rest.len()),
+        ['/', '*', ..] => {
+            let (mut depth, mut end) = (1, 2);
+            while depth > 0 && end < rest.len() {
+                match rest[end..] {
+                    ['/', '*', ..] => (depth, end) = (depth + 1, end + 2),
+                    ['*', '/', ..] => (depth, end) = (depth - 1, end + 2),
+                    _ => end += 1,
+                }
+            }
+            at + end
+        }
+        ['"', ..] => {
+            let mut end = 1;
+            while end < rest.len() && rest[end] != '"' {
+                end += if rest[end] == '\\' { 2 } else { 1 };
+            }
+            at + end + 1
+        }
+        ['r', '"' | '#', ..] if at == 0 || !is_word(chars[at - 1]) || chars[at - 1] == 'b' => {
+            let hashes = rest[1..].iter().take_while(|&&char| char == '#').count();
+            if rest.get(1 + hashes) != Some(&'"') {
+                return at; // a raw identifier
+            }
+            let mut mark = vec!['#'; hashes + 1];
+            mark[0] = '"';
+            find(2 + hashes, &mark)
+        }
+        ['\'', '\\', _, ..] => find(3, &['\'']),
+        ['\'', _, '\'', ..] => at + 3,
+        _ => at, // among others a lifetime
+    }
+}
+
+/// The code with each item under `#[cfg(test)]` (or `all(test, …)`) turned into blanks.
+fn without_tests(code: &str) -> String {
+    let mut bytes = code.as_bytes().to_vec();
+    for (start, _) in code.match_indices("#[cfg(") {
+        let attribute = &code[start..start + end_of_item(&code[start + 1..]) + 1];
+        if !lines_with(attribute, "test").any(|_| true) || attribute.contains("not(test") {
+            continue;
+        }
+        let mut end = start + attribute.len();
+        while code[end..].trim_start().starts_with("#[") {
+            end += code[end..].find('[').expect("just seen");
+            end += end_of_item(&code[end..]);
+        }
+        end += end_of_item(&code[end..]);
+        bytes[start..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+    }
+    String::from_utf8(bytes).expect("whole items were blanked")
+}
+
+/// Where an item that begins here ends: after its closing brace, or its semicolon; for an attribute that begins with its
+/// bracket, after the closing one.
+fn end_of_item(code: &str) -> usize {
+    let is_attribute = code.starts_with('[');
+    let mut depth = 0_usize;
+    for (at, char) in code.char_indices() {
+        match char {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 && (char == '}' || is_attribute) {
+                    return at + 1;
+                }
+            }
+            ';' if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    code.len()
+}
+
+/// Every path in the code, with its line; the groups of a `use` are unfolded.
+fn paths_in(code: &str) -> Vec<(usize, Vec<String>)> {
+    let tokens = tokens_of(code);
+    let mut paths = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        at = match tokens[at].1.starts_with(is_word) {
+            true => read_path(&tokens, at, &[], &mut paths),
+            false => at + 1,
+        };
+    }
+    paths
+}
+
+/// Reads the path that begins at a token, and gives where it ends.
+fn read_path(
+    tokens: &[(usize, &str)],
+    start: usize,
+    prefix: &[String],
+    paths: &mut Vec<(usize, Vec<String>)>,
+) -> usize {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.1);
+    let mut path = prefix.to_vec();
+    let mut at = start;
+    loop {
+        path.push(text(at).to_owned());
+        at += 1;
+        if text(at) != "::" {
+            break;
+        }
+        if text(at + 1) == "{" {
+            at += 2;
+            while !matches!(text(at), "}" | "") {
+                at = if text(at) == "," { at + 1 } else { read_path(tokens, at, &path, paths) };
+            }
+            return at + 1;
+        }
+        if !text(at + 1).starts_with(is_word) && text(at + 1) != "*" {
+            break;
+        }
+        at += 1;
+    }
+    paths.push((tokens[start].0, path));
+    at
+}
+
+/// Words, `::`, and other characters one by one, each with its line.
+fn tokens_of(code: &str) -> Vec<(usize, &str)> {
+    let mut tokens = Vec::new();
+    for (line, text) in (1..).zip(code.lines()) {
+        let mut rest = text.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let length = match first {
+                _ if is_word(first) => rest.find(|char| !is_word(char)).unwrap_or(rest.len()),
+                _ if rest.starts_with("::") => 2,
+                _ => first.len_utf8(),
+            };
+            tokens.push((line, &rest[..length]));
+            rest = rest[length..].trim_start();
+        }
+    }
+    tokens
+}
+
+fn complaints_in(path: &str, code: &str) -> Vec<String> {
+    let found = complaints_about(path, &format!("//! Head.\n{code}"));
+    found.into_iter().map(|complaint| complaint.trim_start_matches(path).to_owned()).collect()
+}
+
+#[test]
+fn an_import_that_points_up_is_reported_however_it_is_written() {
+    for (path, code, complaint) in [
+        ("src/ring.rs", "use crate::timer::Millis;", ":2: `ring` may not import `timer` (crate::timer::Millis)"),
+        ("src/client.rs", "\nuse crate::{\n    resp,\n    proxy::Proxy,\n};", ":5: `client` may not import `proxy`"),
+        ("src/client.rs", "fn f() { crate::net::listen() }", ":2: `client` may not import `net`"),
+        ("src/client.rs", "use super::reactor;", ":2: `client` may not import `reactor`"),
+        ("src/proxy/intake.rs", "use super::super::net::Stream;", ":2: `proxy` may not import `net`"),
+        ("src/net/listen.rs", "use crate::resolve::*;", ":2: `net` may not import `resolve`"),
+        ("src/reactor.rs", "use crate::config::Config;", ":2: `reactor` may not import `config`"),
+        ("src/main.rs", "use rmux::proxy::Proxy;", ":2: `main` may not import `proxy`"),
+        (
+            "src/server.rs",
+            "use std::{fmt, net::{self, IpAddr}};",
+            ":2: `server` is of the core, which does not know `std::net",
+        ),
+        ("src/pool.rs", "use std::time::{Duration, Instant};", "does not know `std::time::Instant`"),
+        ("src/proxy/intake.rs", "fn f() { ::std::thread::spawn(g) }", "does not know `std::thread::spawn`"),
+        ("src/timer.rs", "fn now() -> time::SystemTime {}", "does not know `time::SystemTime`"),
+        ("src/buffer.rs", "use mio::Token;", "does not know `mio::Token`"),
+        ("src/kitchen.rs", "", ":1: `kitchen` is not in the table"),
+    ] {
+        let found = complaints_in(path, code);
+        assert!(!found.is_empty() && found.iter().all(|found| found.contains(complaint)), "{path}: {code}: {found:?}");
+    }
+}
+
+#[test]
+fn an_import_that_points_down_is_fine_and_so_are_tests_comments_and_literals() {
+    for (path, code) in [
+        ("src/client.rs", "use crate::{buffer::{Queue, Arena}, resp, slots::Id};\nuse std::time::Duration;"),
+        ("src/proxy/intake.rs", "use super::Proxy;\nuse crate::proxy::routing;\nuse crate::client::Client;"),
+        ("src/net/listen.rs", "use super::Stream;\nuse std::net::SocketAddr;\nuse mio::net::TcpListener;"),
+        (
+            "src/ring.rs",
+            "// crate::net, dbg!\n/* std::net /* sleep( */ Instant */\nconst A: &str = \"crate::net \\\" mio::x\";",
+        ),
+        (
+            "src/ring.rs",
+            "const A: &str = r#\"crate::net::\"x\" dbg!\"#;\nconst B: [char; 2] = ['\"', '\\''];\nfn f<'a>() {}",
+        ),
+        (
+            "src/ring.rs",
+            "#[cfg(test)]\n#[allow(unused)]\nmod tests {\n use crate::net;\n fn f() { g().unwrap() }\n}\nfn h() {}",
+        ),
+        ("src/ring.rs", "#[cfg(all(test, unix))]\nconst A: [u8; 1] = [crate::net::X; 1];\nfn g() {}"),
+        ("src/resp/tests.rs", "use crate::proxy;\nfn f() { g().unwrap() }"),
+        ("tests/ring.rs", "fn f() { std::thread::spawn(g).join().unwrap() }"),
+    ] {
+        assert_eq!(complaints_in(path, code), [""; 0], "{path}: {code}");
+    }
+}
+
+#[test]
+fn what_follows_a_test_item_is_looked_at_again_and_what_is_not_test_code_too() {
+    for code in [
+        "#[cfg(test)]\nfn only_in_tests() { {} }\nuse crate::net;",
+        "#[cfg(test)]\nuse crate::proxy;\nuse crate::net;",
+        "#[cfg(not(test))]\nuse crate::net;",
+        "#[cfg(feature)]\nuse crate::net;",
+        "const A: char = '\"'; use crate::net; const B: char = '\"';",
+    ] {
+        assert_eq!(complaints_in("src/ring.rs", code).len(), 1, "{code}");
+    }
+}
+
+#[test]
+fn words_left_behind_are_reported() {
+    assert!(complaints_in("src/ring.rs", "fn f() { g().unwrap() }")[0].starts_with(":2: `.unwrap()`: say with expect"));
+    assert!(complaints_in("src/ring.rs", "fn f() { todo!() }")[0].contains("finish it"));
+    assert!(complaints_in("benches/b.rs", "fn f() { unimplemented!() }")[0].contains("finish it"));
+    assert!(complaints_in("tests/t.rs", "fn f() { dbg!(1); }")[0].contains("take it out"));
+    assert!(complaints_in("tests/t.rs", "fn f() {\n thread::sleep(LONG) }")[0].starts_with(":3: `sleep(`: wait"));
+    assert!(complaints_in("src/ring.rs", "#[cfg(test)]\nmod tests { fn f() { sleep(1) } }")[0].contains("wait"));
+    assert!(complaints_in("tests/t.rs", "fn f() { falls_asleep(1) }").is_empty());
+    assert!(complaints_in("benches/b.rs", "fn f() { sleep(1) }").is_empty());
+}
+
+#[test]
+fn lengths_and_head_comments_are_reported() {
+    assert!(complaints_about("src/ring.rs", "fn f() {}\n")[0].starts_with("src/ring.rs:1: no head comment"));
+    let line = "é".repeat(LINE_CHARS_MAX);
+    assert!(complaints_in("src/ring.rs", &format!("// {}", &line[6..])).is_empty());
+    assert_eq!(complaints_in("src/ring.rs", &format!("// {line}"))[0], ":2: 123 characters in a line (at most 120)");
+    let lines = "fn f() {}\n".repeat(FILE_LINES_MAX);
+    let tests = "#[cfg(test)]\nmod tests {}\n";
+    assert!(complaints_in("src/ring.rs", &lines[10..]).is_empty());
+    assert!(complaints_in("src/ring.rs", &format!("{}{tests}{lines}", &lines[10..])).is_empty());
+    assert!(complaints_in("src/ring.rs", &format!("{lines}{tests}"))[0].contains("601 lines before the tests"));
+    assert!(complaints_in("src/ring.rs", &format!("#[cfg(test)]\nmod tests;\n{lines}"))[0].contains("603 lines"));
+    assert!(complaints_in("src/resp/tests.rs", &lines).is_empty());
+}
