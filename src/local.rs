@@ -55,16 +55,16 @@ pub struct Facts<'a> {
     /// Clients connected to this pool.
     pub connected_clients: usize,
     /// One for each server, in the order of the configuration. Built only when asked: see the proxy.
-    pub servers: &'a [ServerFacts],
+    pub servers: &'a [ServerFacts<'a>],
 }
 
 /// One server, as `INFO` shows it.
-#[derive(Debug, Clone)]
-pub struct ServerFacts {
+#[derive(Debug, Clone, Copy)]
+pub struct ServerFacts<'a> {
     /// Its address, as configured.
-    pub address: String,
+    pub address: &'a str,
     /// `up`, `down` or `probing`.
-    pub state: &'static str,
+    pub state: &'a str,
     /// Connections to it.
     pub connections: usize,
     /// Requests that it has not answered yet.

@@ -186,6 +186,7 @@ pub struct Proxy {
     /// For requests that arrive whole.
     framer: RequestFramer,
     /// For clients that keep something; they come and go.
+    #[allow(clippy::vec_box)] // the boxes themselves are what is reused
     spare_kept: Vec<Box<Kept>>,
     /// Where replies of our own are written.
     reply: Vec<u8>,
