@@ -470,6 +470,27 @@ fn outcome(address: &Address, row: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn lines_of_any_length() {
+    // A script's error or status is one line, and no limit is set to it.
+    for kind in KINDS {
+        let server = RedisServer::start();
+        let front = Front::of(kind, &server);
+        for length in [100, 16_000, 65_534, 65_536, 70_000, 200_000, 1_000_000] {
+            for field in ["err", "ok"] {
+                let script = format!("return {{{field}=string.rep('x',{length})}}");
+                let request = [encode(&["EVAL", &script, "0"]), encode(&["ECHO", "a"])].concat();
+                let [mut redis, mut rmux] = [Client::connect(&server.address(kind)), front.client()];
+                redis.send(&request);
+                rmux.send(&request);
+                for _ in 0..2 {
+                    assert!(rmux.reply() == redis.reply(), "{kind:?}: {field} of {length} bytes");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_broken_request_closes_behind_the_replies_that_are_owed() {
     let server = RedisServer::start();
     let front = Front::of(Kind::Unix, &server);

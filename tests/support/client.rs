@@ -119,6 +119,15 @@ impl Client {
         }
     }
 
+    /// Reads once: at least one byte of a reply has come.
+    ///
+    /// # Panics
+    ///
+    /// When nothing comes.
+    pub fn wait_for_some(&mut self) {
+        self.read_some().unwrap_or_else(|why| panic!("expected the start of a reply: {why}"));
+    }
+
     /// The bytes of `count` replies, one after the other.
     pub fn replies(&mut self, count: usize) -> Vec<Vec<u8>> {
         (0..count).map(|_| self.reply()).collect()
