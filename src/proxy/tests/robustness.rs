@@ -1,0 +1,14 @@
+//! Peers that do what no honest peer does.
+
+use super::*;
+
+#[test]
+fn a_client_that_does_not_speak_the_protocol_is_told_behind_what_it_is_owed() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, get("a") + "*1\r\n:1\r\n" + &get("never"));
+    assert_eq!(bench.asked(backends[0]), get("a"));
+    bench.answer(backends[0], bulk("a"));
+    assert_eq!(bench.told(client), bulk("a") + "-ERR Protocol error: expected '$', got ':'\r\n");
+    assert!(bench.is_closed(Conn::Client(client)));
+}
