@@ -267,3 +267,19 @@ fn a_connection_that_is_not_needed_any_more_is_closed_but_the_last_one_is_kept()
     assert_eq!(bench.proxy.backends(), 1);
     assert_ne!(bench.is_closed(Conn::Backend(backends[0])), bench.is_closed(Conn::Backend(second)));
 }
+
+#[test]
+fn at_shutdown_what_is_outstanding_is_answered_and_nobody_new_comes_in() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.client_outstanding_max = 2);
+    let (busy, idle) = (bench.client(), bench.client());
+    bench.say(busy, get("a") + &get("b") + &get("c"));
+    bench.proxy.handle_shutdown();
+    bench.turn();
+    assert!(bench.is_closed(Conn::Client(idle)) && !bench.is_closed(Conn::Client(busy)));
+    assert_eq!(bench.proxy.handle_accept(bench.now), None);
+    bench.answer(backends[0], bulk("a") + &bulk("b"));
+    bench.answer(backends[0], bulk("c"));
+    assert_eq!(bench.told(busy), bulk("a") + &bulk("b") + &bulk("c"));
+    assert!(bench.is_closed(Conn::Client(busy)) && bench.proxy.is_empty());
+    bench.assert_nothing_is_left();
+}
