@@ -215,3 +215,25 @@ fn a_server_that_is_loading_is_not_alive() {
     bench.say(client, get("a"));
     assert!(bench.proxy.up.all_up());
 }
+
+#[test]
+fn a_surplus_byte_closes_the_connection() {
+    for surplus in ["+OK\r\n", "$", "\0", ":1\r\n"] {
+        let (mut bench, backends) = Bench::ready(1, |_| {});
+        let client = bench.client();
+        bench.say(client, get("a"));
+        bench.answer(backends[0], bulk("a") + surplus);
+        assert_eq!(bench.told(client), bulk("a"));
+        assert!(bench.is_closed(Conn::Backend(backends[0])), "{surplus:?}");
+    }
+}
+
+#[test]
+fn the_start_of_a_large_answer_to_a_question_that_was_not_sent_is_not_believed() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.hear(client, get("a"));
+    bench.answer(backends[0], &bulk(&"v".repeat(300_000))[..100_000]);
+    assert_eq!(bench.told(client), "");
+    assert!(bench.is_closed(Conn::Backend(backends[0])) && !bench.is_closed(Conn::Client(client)));
+}

@@ -12,3 +12,15 @@ fn a_client_that_does_not_speak_the_protocol_is_told_behind_what_it_is_owed() {
     assert_eq!(bench.told(client), bulk("a") + "-ERR Protocol error: expected '$', got ':'\r\n");
     assert!(bench.is_closed(Conn::Client(client)));
 }
+
+#[test]
+fn a_server_that_answers_a_handshake_without_end_is_not_heard_out() {
+    let mut bench = Bench::new(1, |_| {});
+    let backend = bench.next_connect(0);
+    bench.proxy.handle_connected(backend, bench.now);
+    bench.turn();
+    let endless = bulk(&"v".repeat(400_000));
+    bench.answer(backend, &endless[..100_000]);
+    bench.answer(backend, &endless[100_000..200_000]);
+    assert!(bench.is_closed(Conn::Backend(backend)));
+}
