@@ -237,3 +237,17 @@ fn the_start_of_a_large_answer_to_a_question_that_was_not_sent_is_not_believed()
     assert_eq!(bench.told(client), "");
     assert!(bench.is_closed(Conn::Backend(backends[0])) && !bench.is_closed(Conn::Client(client)));
 }
+
+#[test]
+fn an_answer_to_a_handshake_that_was_not_sent_is_not_believed() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 1);
+    let client = bench.client();
+    bench.hear(client, request(&["SELECT", "3"]) + &get("a"));
+    // The surplus would pass for the answer to SELECT, and SELECT's own for the answer to GET.
+    bench.answer(backends[0], "+OK\r\n");
+    assert!(bench.is_closed(Conn::Backend(backends[0])));
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), get("a"));
+    bench.answer(second, bulk("a"));
+    assert_eq!(bench.told(client), "+OK\r\n".to_owned() + &bulk("a"));
+}
