@@ -24,3 +24,18 @@ fn a_server_that_answers_a_handshake_without_end_is_not_heard_out() {
     bench.answer(backend, &endless[100_000..200_000]);
     assert!(bench.is_closed(Conn::Backend(backend)));
 }
+
+#[test]
+fn a_reply_of_one_endless_line_is_passed_on_like_any_large_one() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, get("a") + &get("b"));
+    let reply = format!("+{}\r\n", "x".repeat(500_000));
+    let mut told = String::new();
+    for piece in (reply.clone() + &bulk("b")).as_bytes().chunks(100_000) {
+        bench.answer(backends[0], piece);
+        told += &bench.told(client);
+    }
+    assert!(told == reply + &bulk("b"));
+    assert!(!bench.is_closed(Conn::Backend(backends[0])));
+}
