@@ -277,7 +277,9 @@ impl Proxy {
             Ok(Sent { bytes: sent, is_blocked }) => {
                 client.replies.consume(&mut self.arena, sent.min(waiting));
                 let past = sent.saturating_sub(waiting);
-                client.replies.skip(past);
+                if past > 0 {
+                    client.replies.skip(past);
+                }
                 client.replies.push(&mut self.arena, &bytes[past..]);
                 client.is_blocked = is_blocked;
                 if sent > 0 {

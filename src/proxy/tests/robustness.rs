@@ -39,3 +39,13 @@ fn a_reply_of_one_endless_line_is_passed_on_like_any_large_one() {
     assert!(told == reply + &bulk("b"));
     assert!(!bench.is_closed(Conn::Backend(backends[0])));
 }
+
+#[test]
+fn a_request_that_announces_more_than_may_be_held_is_refused_before_memory_is_found_for_it() {
+    let (mut bench, _) = Bench::ready(1, |settings| settings.limits.buffered_bytes_max = 1_000_000);
+    let client = bench.client();
+    // A command that is answered here is not passed on in pieces.
+    bench.say(client, format!("*3\r\n$4\r\nPING\r\n$500000000\r\n{}", "x".repeat(100_000)));
+    assert!(bench.told(client).starts_with("-ERR Protocol error: request larger than"));
+    assert!(bench.is_closed(Conn::Client(client)));
+}

@@ -84,3 +84,20 @@ fn a_server_that_takes_nothing_for_the_write_timeout_loses_its_connection() {
     let second = bench.connect(0);
     assert_eq!(bench.asked(second), set("a", "x"));
 }
+
+#[test]
+fn a_large_piece_behind_something_that_waits_may_be_taken_in_part() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (client, other) = (bench.client(), bench.client());
+    bench.set_room(Conn::Backend(backends[0]), 10);
+    bench.hear(client, get("a"));
+    bench.hear(other, set("b", &"v".repeat(50_000)));
+    bench.turn();
+    bench.make_room(Conn::Backend(backends[0]), usize::MAX - 1);
+    assert_eq!(bench.asked(backends[0]), get("a") + &set("b", &"v".repeat(50_000)));
+    bench.set_room(Conn::Client(client), 5);
+    bench.say(client, request(&["ECHO", "before"]) + &get("c"));
+    bench.answer(backends[0], bulk("a") + "+OK\r\n" + &bulk(&"c".repeat(50_000)));
+    bench.make_room(Conn::Client(client), usize::MAX - 1);
+    assert_eq!(bench.told(client), bulk("a") + &bulk("before") + &bulk(&"c".repeat(50_000)));
+}
