@@ -495,8 +495,10 @@ impl Proxy {
                 Err(_) => return self.close_client(id, Goodbye::Broken),
             }
         }
-        self.maybe_resume(id);
-        self.maybe_say_goodbye(id);
+        // Who is listened to again may have requests that wait; it is seen off when they are dealt with.
+        if !self.maybe_resume(id) {
+            self.maybe_say_goodbye(id);
+        }
     }
 
     /// A client's socket is full: from here on it must make progress.
@@ -511,21 +513,24 @@ impl Proxy {
     }
 
     /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
-    fn maybe_resume(&mut self, id: Id) {
+    /// True if it is: its turn to go on has still to come.
+    fn maybe_resume(&mut self, id: Id) -> bool {
         let limits = &self.settings.limits;
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else { return false };
         if client.flow != Flow::Paused && client.holds_back == Id::NONE {
-            return;
+            return false;
         }
         if client.unread() > limits.client_unread_pause_bytes / 2 {
-            return;
+            return false;
         }
-        if client.flow == Flow::Paused && client.line.len() <= limits.client_outstanding_max / 2 {
+        let is_resumed = client.flow == Flow::Paused && client.line.len() <= limits.client_outstanding_max / 2;
+        if is_resumed {
             client.flow = Flow::Open;
             self.woken.push(id);
             self.actions.push_back(Action::Resume(Conn::Client(id)));
         }
         self.let_go(id);
+        is_resumed
     }
 
     /// Reads on from the backend that waited for this client.

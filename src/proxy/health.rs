@@ -132,6 +132,10 @@ impl Proxy {
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
+        // Before it was asked, a server may say that it has no place for us, and nothing else.
+        if handshake.sent == 0 && !reply.starts_with(b"-") {
+            return Err(Loss::Surplus);
+        }
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
