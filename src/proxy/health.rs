@@ -298,6 +298,8 @@ impl Proxy {
         match &mut entry.flow {
             Flow::Uploading { backend, request: uploading } if *uploading == request => {
                 *backend = Id::NONE;
+                // It may not have been listened to, for the sake of a queue that is gone.
+                self.actions.push_back(Action::Resume(Conn::Client(client)));
                 true
             }
             _ => false,

@@ -101,3 +101,35 @@ fn a_large_piece_behind_something_that_waits_may_be_taken_in_part() {
     bench.make_room(Conn::Client(client), usize::MAX - 1);
     assert_eq!(bench.told(client), bulk("a") + &bulk("before") + &bulk(&"c".repeat(50_000)));
 }
+
+#[test]
+fn a_large_request_whose_connection_is_lost_is_read_to_its_end() {
+    for is_refused in [false, true] {
+        let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.send_queue_bytes_max = 50_000);
+        let client = bench.client();
+        let upload = set("large", &"v".repeat(300_000));
+        let backend = if is_refused {
+            bench.say(client, request(&["SELECT", "99"]));
+            bench.told(client);
+            bench.say(client, &upload[..100_000]);
+            bench.next_connect(0)
+        } else {
+            bench.set_room(Conn::Backend(backends[0]), 0);
+            bench.say(client, &upload[..100_000]);
+            backends[0]
+        };
+        assert!(!bench.proxy.is_listening_to(Conn::Client(client)), "the server takes nothing");
+        if is_refused {
+            bench.proxy.handle_connected(backend, bench.now);
+            bench.turn();
+            bench.answer(backend, "*0\r\n-ERR DB index is out of range\r\n+PONG\r\n");
+        } else {
+            bench.proxy.handle_backend_end(backend, bench.now);
+            bench.turn();
+        }
+        assert!(bench.told(client).starts_with("-ERR "));
+        assert!(bench.proxy.is_listening_to(Conn::Client(client)) && bench.has_resumed(Conn::Client(client)));
+        bench.say(client, upload[100_000..].to_owned() + &request(&["PING"]));
+        assert_eq!(bench.told(client), "+PONG\r\n");
+    }
+}
