@@ -133,3 +133,45 @@ fn a_large_request_whose_connection_is_lost_is_read_to_its_end() {
         assert_eq!(bench.told(client), "+PONG\r\n");
     }
 }
+
+#[test]
+fn a_client_that_waits_for_large_replies_of_two_servers_gets_both() {
+    let (mut bench, backends) = Bench::ready(2, |settings| settings.limits.client_unread_pause_bytes = 100_000);
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let (first, second) = (bulk(&"a".repeat(400_000)), bulk(&"b".repeat(400_000)));
+    let client = bench.client();
+    bench.say(client, get(&a) + &get(&b));
+    // The second one comes first, and as much of it as may be held.
+    let mut replies = [first.as_bytes(), second.as_bytes()];
+    let mut told = String::new();
+    for server in [1, 0].into_iter().cycle().take(40) {
+        if bench.proxy.is_listening_to(Conn::Backend(backends[server])) {
+            let (piece, rest) = replies[server].split_at(replies[server].len().min(60_000));
+            replies[server] = rest;
+            if !piece.is_empty() {
+                bench.answer(backends[server], piece);
+            }
+        }
+        told += &bench.told(client);
+        assert!(bench.proxy.buffered_bytes() < 300_000, "early bytes are bounded");
+    }
+    assert!(told == first + &second, "{} bytes came", told.len());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn two_backends_that_wait_for_one_client_are_both_read_again() {
+    let (mut bench, backends) = Bench::ready(2, |settings| settings.limits.client_unread_pause_bytes = 100_000);
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    bench.say(client, get(&a) + &get(&b));
+    bench.set_room(Conn::Client(client), 0);
+    for backend in [0, 1] {
+        bench.answer(backends[backend], &bulk(&"v".repeat(400_000))[..120_000]);
+        assert!(!bench.proxy.is_listening_to(Conn::Backend(backends[backend])));
+    }
+    bench.make_room(Conn::Client(client), usize::MAX - 1);
+    assert!(bench.proxy.is_listening_to(Conn::Backend(backends[0])) && bench.has_resumed(Conn::Backend(backends[0])));
+    bench.answer(backends[0], &bulk(&"v".repeat(400_000))[120_000..]);
+    assert!(bench.proxy.is_listening_to(Conn::Backend(backends[1])) && bench.has_resumed(Conn::Backend(backends[1])));
+}
