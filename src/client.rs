@@ -127,9 +127,9 @@ pub struct Client {
     pub flow: Flow,
     /// Its entry in the timer wheel.
     pub alarm: Alarm,
-    /// When it last sent something, or was last owed nothing.
+    /// When it last sent something, or got a reply.
     pub heard_at: Millis,
-    /// When it last took some of its replies, or had none to take.
+    /// When it was last offered some of its replies: since then, while it is blocked, it took none.
     pub took_at: Millis,
     /// When it connected.
     pub since: Millis,

@@ -463,9 +463,9 @@ impl Proxy {
                 Ok(sent) => {
                     client.replies.consume(&mut self.arena, sent.bytes);
                     client.is_blocked = sent.is_blocked;
-                    if sent.bytes > 0 {
-                        client.took_at = now;
-                    }
+                    // If nothing was taken, then because its socket is full since just now.
+                    client.took_at = now;
+                    client.heard_at = now;
                     if sent.is_blocked {
                         self.watch_client_writes(id);
                     } else if client.replies.unsent() > 0 {

@@ -283,9 +283,7 @@ impl Proxy {
                 }
                 client.replies.push(&mut self.arena, &bytes[past..]);
                 client.is_blocked = is_blocked;
-                if sent > 0 {
-                    client.took_at = now;
-                }
+                client.took_at = now;
                 if is_blocked {
                     self.watch_client_writes(id);
                 }

@@ -175,3 +175,69 @@ fn two_backends_that_wait_for_one_client_are_both_read_again() {
     bench.answer(backends[0], &bulk(&"v".repeat(400_000))[120_000..]);
     assert!(bench.proxy.is_listening_to(Conn::Backend(backends[1])) && bench.has_resumed(Conn::Backend(backends[1])));
 }
+
+#[test]
+fn a_client_that_is_slow_to_take_its_replies_has_its_whole_read_timeout_afterwards() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.timeouts.local_read_ms = 1_000);
+    let client = bench.client();
+    bench.set_room(Conn::Client(client), 0);
+    bench.say(client, get("a"));
+    bench.answer(backends[0], bulk("a"));
+    bench.pass(1_000);
+    bench.pass(990);
+    bench.make_room(Conn::Client(client), 100);
+    bench.pass(999);
+    assert!(!bench.is_closed(Conn::Client(client)));
+    bench.pass(1);
+    assert!(bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
+fn a_client_that_stops_in_the_middle_of_a_large_request_is_silent_too() {
+    let (mut bench, _) = Bench::ready(1, |settings| settings.timeouts.local_read_ms = 1_000);
+    let client = bench.client();
+    bench.say(client, &set("large", &"v".repeat(300_000))[..100_000]);
+    bench.pass(600);
+    bench.say(client, "v".repeat(100));
+    bench.pass(999);
+    assert!(!bench.is_closed(Conn::Client(client)));
+    bench.pass(1);
+    assert!(bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
+fn what_was_queued_in_this_very_turn_has_not_waited_for_long() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.timeouts.local_write_ms = 1_000;
+        settings.timeouts.local_read_ms = 5_000;
+        settings.timeouts.remote_read_ms = 60_000;
+    });
+    let client = bench.client();
+    bench.say(client, get("a"));
+    bench.answer(backends[0], bulk("a"));
+    bench.now = bench.now + 4_999;
+    bench.hear(client, get("b"));
+    bench.now = bench.now + 1;
+    bench.answer(backends[0], "");
+    assert!(!bench.is_closed(Conn::Backend(backends[0])));
+    bench.now = bench.now + 60_000;
+    bench.answer(backends[0], bulk("b"));
+    assert_eq!(bench.told(client), bulk("a") + &bulk("b"));
+    assert!(!bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
+fn a_socket_that_was_filled_to_its_last_byte_long_ago_is_waited_for_from_now_on() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.timeouts.local_write_ms = 1_000);
+    let client = bench.client();
+    bench.set_room(Conn::Client(client), bulk("a").len());
+    bench.say(client, get("a"));
+    bench.answer(backends[0], bulk("a"));
+    bench.pass(50_000);
+    bench.say(client, get("b"));
+    bench.answer(backends[0], bulk("b"));
+    bench.pass(999);
+    assert!(!bench.is_closed(Conn::Client(client)));
+    bench.pass(1);
+    assert!(bench.is_closed(Conn::Client(client)));
+}
