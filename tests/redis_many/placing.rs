@@ -156,6 +156,27 @@ fn order_holds_over_several_servers() {
 }
 
 #[test]
+fn big_values_from_several_servers_do_not_wait_for_each_other() {
+    // Each alone is more than rmux keeps for a client that does not read; those behind come before their turn.
+    const SIZE: usize = 6 << 20;
+    let servers = servers(3);
+    let rmux = rmux_for(Kind::Unix, &servers, &[]);
+    let keys = key_for_each(3);
+    let mut client = rmux.client();
+    for (number, key) in keys.iter().enumerate() {
+        let value = vec![b'a' + number as u8; SIZE];
+        assert_eq!(show(&client.cmd(&[b"SET".as_slice(), key, &value])), "+OK\r\n");
+    }
+    for order in [[0, 1, 2], [2, 1, 0], [1, 1, 0], [0, 2, 2]] {
+        client.send(&order.map(|server: usize| encode(&[b"GET".as_slice(), &keys[server]])).concat());
+        for server in order {
+            let value = vec![b'a' + server as u8; SIZE];
+            assert!(client.reply() == bulk(&value), "{order:?}: the value of server {server}");
+        }
+    }
+}
+
+#[test]
 fn each_database_on_every_server() {
     let servers = servers(3);
     let rmux = rmux_for(Kind::Tcp, &servers, &[]);

@@ -112,6 +112,8 @@ fn hello_says_what_redis_says() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
+        // The version is the server's own from the moment on that rmux has met it.
+        assert_eq!(front.client().line("GET nothing"), "$-1\r\n");
         for hello in ["HELLO", "HELLO 2", "HELLO 3", "HELLO 3 SETNAME me", "hello 2 setname me"] {
             let wanted = without_id(&Client::connect(&server.address(kind)).line(hello));
             let got = without_id(&front.client().line(hello));

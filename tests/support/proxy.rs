@@ -143,10 +143,16 @@ impl Drop for Rmux {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- what rmux wrote ---\n{}", show(self.log().as_bytes()));
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            eprintln!("--- the last lines that rmux wrote ---\n{}", last.join("\n"));
         }
     }
 }
+
+/// How much of the log is shown when a test fails.
+const LOG_LINES_SHOWN: usize = 60;
 
 /// `-tcpConnections=…` or `-unixConnections=…` for these addresses, which are all of one kind.
 pub fn connections_flag(addresses: &[Address]) -> String {
