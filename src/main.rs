@@ -3,6 +3,8 @@
 //! 0: done, or stopped by a signal. 1: it could not start, or went wrong while running; the log says why. 2: the
 //! arguments or the configuration file are refused; one line on standard error says why.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
