@@ -358,6 +358,45 @@ fn several_reactors_share_the_listener() {
 }
 
 #[test]
+fn several_reactors_end_together() {
+    let fake = slow_server();
+    let connections = connections_flag(&[fake.address()]);
+    let mut rmux = Rmux::start(Kind::Unix, &[&connections, "-maxProcesses=3", "-remoteReadTimeout=15000"]);
+    let mut clients: Vec<Client> = (0..30).map(|_| rmux.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&encode(&["GET", &format!("slow {number}")]));
+    }
+    wait_until("the first requests to arrive", PATIENCE, || {
+        (0..30).any(|number| fake.seen(&format!("GET slow {number}")) == 1)
+    });
+    // Every reactor has read what is there when it has answered those who came later.
+    for _ in 0..30 {
+        assert_eq!(rmux.client().line("PING"), "+PONG\r\n");
+    }
+    rmux.signal("TERM");
+    wait_until("the listener to close", PATIENCE, || rmux.address().connect().is_err());
+    fake.gate().open();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(show(&client.reply()), show(&value_of(&format!("slow {number}"))));
+        client.expect_closed();
+    }
+    assert_eq!(rmux.wait_for_end(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn info_counts_the_clients_of_all_reactors() {
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&servers[0], &servers[1]], &["-maxProcesses=3"]);
+    let mut clients: Vec<Client> = (0..30).map(|_| rmux.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.line("PING"), "+PONG\r\n");
+    }
+    wait_until("INFO to count 30 clients", PATIENCE, || {
+        show(&clients[0].cmd(&["INFO"])).contains("connected_clients: 30\r\n")
+    });
+}
+
+#[test]
 fn a_host_name_is_looked_up() {
     let server = RedisServer::start();
     let Address::Tcp(port) = server.address(Kind::Tcp) else { panic!("a TCP address was asked for") };

@@ -39,6 +39,49 @@ fn a_client_that_does_not_read_is_bounded_and_closed() {
 }
 
 #[test]
+fn those_who_do_not_read_big_values_do_not_use_up_the_pool() {
+    let server = RedisServer::start();
+    server.client().cmd(&[b"SET".as_slice(), b"big", &vec![b'x'; 32 << 20]]);
+    server.client().cmd(&["SET", "small", "value"]);
+    for pool_size in [1, 2, 3] {
+        let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[&format!("-poolSize={pool_size}")]);
+        let mut neighbour = rmux.client();
+        let mut greedy: Vec<Client> = (0..5).map(|_| rmux.client()).collect();
+        for client in &mut greedy {
+            client.send(&encode(&["GET", "big"]));
+            for _ in 0..5 {
+                let reply = show(&neighbour.cmd(&["GET", "small"]));
+                assert_eq!(reply, "$5\r\nvalue\r\n", "poolSize={pool_size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn half_sent_big_requests_do_not_use_up_the_pool() {
+    let server = RedisServer::start();
+    server.client().cmd(&["SET", "small", "value"]);
+    let request = encode(&[b"SET".as_slice(), b"big", &vec![b'x'; 4 << 20]]);
+    let (half, rest) = request.split_at(request.len() / 2);
+    for pool_size in [1, 2, 3] {
+        let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[&format!("-poolSize={pool_size}")]);
+        let mut neighbour = rmux.client();
+        let mut slow: Vec<Client> = (0..5).map(|_| rmux.client()).collect();
+        for client in &mut slow {
+            client.send(half);
+            for _ in 0..5 {
+                let reply = show(&neighbour.cmd(&["GET", "small"]));
+                assert_eq!(reply, "$5\r\nvalue\r\n", "poolSize={pool_size}");
+            }
+        }
+        for (number, client) in slow.iter_mut().enumerate() {
+            client.send(rest);
+            assert_eq!(show(&client.reply()), "+OK\r\n", "poolSize={pool_size}, client {number}");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_reads_slowly_gets_everything() {
     const REQUESTS: usize = 5_000;
     let server = RedisServer::start();
