@@ -154,6 +154,9 @@ impl Drop for Rmux {
 /// How much of the log is shown when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
 
+/// A flag for tests of what is answered, and not of when.
+pub const PATIENT: &str = "-remoteTimeout=15000";
+
 /// `-tcpConnections=…` or `-unixConnections=…` for these addresses, which are all of one kind.
 pub fn connections_flag(addresses: &[Address]) -> String {
     let name = match addresses.first() {
@@ -214,12 +217,13 @@ pub struct Front {
 }
 
 impl Front {
-    /// In front of one server, both sides over sockets of this kind.
+    /// In front of one server, both sides over sockets of this kind, and with patience: what is compared here is bytes,
+    /// and not whether a loaded machine answers within rmux's default of 500 ms.
     pub fn of(kind: Kind, server: &RedisServer) -> Front {
-        Front::with(kind, server, &[])
+        Front::with(kind, server, &[PATIENT])
     }
 
-    /// The same with more flags for rmux.
+    /// The same with these flags, and no others.
     pub fn with(kind: Kind, server: &RedisServer, flags: &[&str]) -> Front {
         if is_direct() {
             return Front { address: server.address(kind), rmux: None };
