@@ -301,7 +301,9 @@ fn answer(requests: &[u8], value_bytes: usize) -> Vec<u8> {
                 reply.extend_from_slice(&value.repeat(keys));
             }
             b"PING" => reply.extend_from_slice(b"+PONG\r\n"),
-            b"HELLO" => reply.extend_from_slice(b"*4\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"),
+            b"HELLO" => {
+                reply.extend_from_slice(b"*4\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$4\r\nrole\r\n$6\r\nmaster\r\n")
+            }
             _ => reply.extend_from_slice(b"+OK\r\n"),
         }
         framer.reset();
