@@ -77,6 +77,23 @@ pub struct Settings {
     pub seed: u64,
 }
 
+impl Settings {
+    /// The defaults, for these servers; listening nowhere in particular.
+    pub fn new(servers: Vec<String>) -> Settings {
+        Settings {
+            listen: String::new(),
+            servers,
+            failover: true,
+            pool_size: 50,
+            lease_max: 50,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            process_id: 1,
+            seed: 1,
+        }
+    }
+}
+
 /// A connection, of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Conn {
