@@ -169,6 +169,8 @@ pub struct Proxy {
     request_limits: RequestLimits,
     ring: Ring,
     up: UpSet,
+    /// Counts the changes of what stands in for what.
+    table: u32,
     endpoints: Vec<Endpoint>,
     clients: Slots<Client>,
     backends: Slots<Backend>,
@@ -234,6 +236,7 @@ impl Proxy {
             },
             ring: Ring::new(count),
             up: UpSet::new(count),
+            table: 0,
             endpoints: (0..count)
                 .map(|_| Endpoint {
                     health: Server::default(),

@@ -161,7 +161,7 @@ impl Proxy {
         let server = backend.server;
         self.mark_backend_dirty(id);
         if let Some(since) = self.endpoints[usize::from(server)].health.on_alive() {
-            self.up.set(ServerIndex(server), true);
+            self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
         }
@@ -384,8 +384,14 @@ impl Proxy {
             return;
         }
         endpoint.stats.downs += 1;
-        self.up.set(ServerIndex(server), false);
+        self.set_up(server, false);
         warn!("server {} is down: {loss}", self.address(server));
+    }
+
+    fn set_up(&mut self, server: u16, is_up: bool) {
+        if self.up.set(ServerIndex(server), is_up) && self.settings.failover && self.endpoints.len() > 1 {
+            self.table = self.table.wrapping_add(1);
+        }
     }
 
     /// The time has come to see whether a server that is down can be reached again.
