@@ -215,6 +215,7 @@ impl Proxy {
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
         self.endpoints[usize::from(server)].pool.remove(id);
+        self.is_room_new = true;
         self.actions.push_back(Action::Close(Conn::Backend(id)));
         let saved = self.take_line(id, &loss, now);
         if was_new && loss.blames_server() {

@@ -129,6 +129,8 @@ impl Proxy {
                 self.on_inline(id, &bytes[..len], now, wire)
             };
             framer.reset();
+            // It was for the request that had waited; those behind it have not.
+            self.is_turn_over = false;
             match verdict {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
@@ -358,6 +360,7 @@ impl Proxy {
             }
             self.resume_client(id, now, wire);
         }
+        self.is_room_new = false;
         if self.parked == 0 {
             return;
         }

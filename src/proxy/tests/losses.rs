@@ -320,3 +320,35 @@ fn writes_that_wait_for_a_server_that_is_down_are_not_overtaken_by_later_ones() 
     bench.answer(backends[1], "+OK\r\n");
     assert_eq!(bench.asked(backends[1]), set(&key, "2"));
 }
+
+#[test]
+fn what_a_connect_that_fails_at_once_leaves_to_be_said_does_not_wait_for_the_next_event() {
+    let mut bench = Bench::new(1, |_| {});
+    let client = bench.client();
+    bench.say(client, get("a"));
+    // The shell is told while it carries out the actions, when this turn's sending is over.
+    let backend = bench.next_connect(0);
+    bench.proxy.handle_connect_failed(backend, "no such socket", bench.now);
+    assert!(bench.proxy.next_deadline().is_some_and(|deadline| deadline <= bench.now));
+    bench.turn();
+    assert_eq!(bench.told(client), "-ERR Connection down\r\n");
+    assert!(bench.proxy.next_deadline().is_none_or(|deadline| deadline > bench.now));
+}
+
+#[test]
+fn who_waits_has_its_turn_in_the_turn_in_which_a_connection_is_lost() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.pool_size = 1;
+        settings.limits.pipeline_max = 1;
+    });
+    let (busy, waits) = (bench.client(), bench.client());
+    bench.set_room(Conn::Backend(backends[0]), 5);
+    bench.say(busy, set("a", "x"));
+    bench.say(waits, set("b", "y"));
+    bench.net.broken.push(Conn::Backend(backends[0]));
+    bench.make_room(Conn::Backend(backends[0]), 100);
+    assert_eq!(bench.told(busy), MAY_HAVE_RUN);
+    assert_eq!(bench.proxy.parked, 0);
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), set("b", "y"));
+}
