@@ -63,6 +63,7 @@ impl Bench {
             servers: (0..servers).map(|server| format!("server-{server}")).collect(),
             failover: true,
             pool_size: 4,
+            lease_max: 4,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             process_id: 1,
