@@ -118,10 +118,6 @@ impl Network {
         &self.links[link]
     }
 
-    pub fn len(&self) -> usize {
-        self.links.len()
-    }
-
     /// The proxy calls this link by this name from now on.
     pub fn name(&mut self, link: LinkId, conn: Conn) {
         self.of.insert(conn, link);
