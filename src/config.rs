@@ -27,7 +27,9 @@ mod json;
 mod key;
 mod spelling;
 
+use crate::command::Policy;
 use crate::net::Address;
+use crate::users::{Credentials, Users};
 
 use draft::{Draft, Fault, Missing};
 use error::{Place, Problem};
@@ -69,6 +71,12 @@ pub struct PoolConfig {
     pub timeouts: Timeouts,
     /// How much to hold.
     pub limits: Limits,
+    /// Who may be a client.
+    pub users: Users,
+    /// Who rmux is to the servers; `None` where they ask for no password.
+    pub credentials: Option<Credentials>,
+    /// Which commands are allowed, denied or declared.
+    pub policy: Policy,
 }
 
 /// What the flags say about the program as a whole.

@@ -103,6 +103,9 @@ fn settings(pool: &PoolConfig) -> Settings {
         pool_size: share(pool.pool_size),
         timeouts: pool.timeouts,
         limits,
+        users: pool.users.clone(),
+        credentials: pool.credentials.clone(),
+        policy: pool.policy.clone(),
         process_id: std::process::id(),
         seed: nanos ^ u64::from(std::process::id()) << 32,
     }

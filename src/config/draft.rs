@@ -106,6 +106,9 @@ impl Draft {
             failover: self.failover,
             timeouts: self.timeouts,
             limits: self.limits,
+            users: Default::default(),
+            credentials: None,
+            policy: Default::default(),
         })
     }
 

@@ -46,6 +46,9 @@ fn without_flags_it_is_the_original_without_flags() {
         failover: true,
         timeouts: Timeouts::default(),
         limits: Limits::default(),
+        users: Users::default(),
+        credentials: None,
+        policy: Policy::default(),
     };
     let config = Config { pools: vec![pool], debug: false, use_syslog: false };
     assert_eq!(loaded, Loaded { config, test: false, warnings: vec![] });

@@ -15,7 +15,7 @@ use super::health::server_facts;
 use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::buffer::Queue;
-use crate::client::{Flow, Profile};
+use crate::client::{Flow, Mode, Profile};
 use crate::command::{self, Access, Class, Command, Lease};
 use crate::local::{self, Context, Facts, Outcome, error};
 use crate::pool::Offer;
@@ -91,16 +91,27 @@ impl Proxy {
     #[inline]
     pub(super) fn on_request(&mut self, id: Id, request: &[u8], args: &[Arg], now: Millis) -> Verdict {
         let name = args[0].of(request);
-        let Some(mut command) = command::find(name) else {
+        let Some(mut command) = command::find(name).or_else(|| self.settings.policy.declared(name)) else {
             return self.on_unknown(id, request, args);
         };
         trace!("client {id}: {}", command.name);
-        let container = command.name;
+        let row = command;
         if command.is_container() {
             match self.subcommand(id, command, request, args) {
                 Some(sub) => command = sub,
                 None => return Verdict::Done,
             }
+        }
+        let container = row.name;
+        if self.clients.get(id).is_some_and(|client| client.mode != Mode::Plain)
+            && let Some(verdict) = self.on_mode(id, &Call { container, command, request, args })
+        {
+            return verdict;
+        }
+        let word = || args.get(1).map(|word| word.of(request));
+        if self.settings.policy.is_denying() && self.settings.policy.is_denied(row, word()) {
+            self.reply_here(id, UNSUPPORTED);
+            return Verdict::Done;
         }
         let several = self.endpoints.len() > 1;
         let call = Call { container, command, request, args };
@@ -122,7 +133,11 @@ impl Proxy {
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => match self.answer(id, session, request, args, now) {
                 Outcome::Forward => self.route_any(),
-                Outcome::Reply => return Verdict::Done,
+                Outcome::Reply | Outcome::Silence => return Verdict::Done,
+                Outcome::Clients => {
+                    self.on_roster(id, request, args, now);
+                    return Verdict::Done;
+                }
                 Outcome::ReplyAndLeave => {
                     self.leave(id);
                     return Verdict::Done;
@@ -132,7 +147,10 @@ impl Proxy {
                 return self.on_subscription(id, &call, lease, now);
             }
             Class::Lease(lease) => return self.on_lease(id, &call, lease, now),
-            Class::Refused | Class::Container => Route::Unsupported,
+            Class::Refused if !self.settings.policy.is_allowed(row, word()) => Route::Unsupported,
+            // Without a key it is allowed only where there is no choice.
+            Class::Refused => self.route_keys(command, request, args),
+            Class::Container => Route::Unsupported,
         };
         let reply = match route {
             Route::To(server, hash) => {
@@ -148,6 +166,25 @@ impl Proxy {
         };
         self.reply_here(id, reply);
         Verdict::Done
+    }
+
+    /// A request of a client that may not ask for everything. `None` when it may ask for this.
+    #[cold]
+    fn on_mode(&mut self, id: Id, call: &Call<'_>) -> Option<Verdict> {
+        let client = self.clients.get(id)?;
+        match client.mode {
+            Mode::Plain => None,
+            Mode::Unauthenticated => {
+                let mut reply = std::mem::take(&mut self.reply);
+                let is_refused = local::refuse_nobody(call.command, call.name(), call.args.len(), &mut reply);
+                if is_refused {
+                    self.reply_here(id, &reply);
+                }
+                reply.clear();
+                self.reply = reply;
+                is_refused.then_some(Verdict::Done)
+            }
+        }
     }
 
     fn on_unknown(&mut self, id: Id, request: &[u8], args: &[Arg]) -> Verdict {
@@ -246,17 +283,20 @@ impl Proxy {
         };
         let facts =
             Facts { process_id: self.settings.process_id, connected_clients: self.clients.len(), servers: &servers };
-        let Some(client) = self.clients.get_mut(id) else { return Outcome::Reply };
+        let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: u64::from(id.generation()),
             server_version: &self.server_version,
             listen: &self.settings.listen,
+            peer: client.peer.as_deref(),
+            users: &self.settings.users,
             age_ms: now - client.since,
             facts: &facts,
         };
         let mut reply = std::mem::take(&mut self.reply);
         let outcome = local::answer(session, request, args, &mut client.session, &context, &mut reply);
-        if outcome != Outcome::Forward {
+        client.set_user(client.session.user);
+        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
             self.reply_here(id, &reply);
         }
         reply.clear();
@@ -276,6 +316,9 @@ impl Proxy {
     /// Gives the client a reply of our own, in its place behind what is outstanding.
     pub(super) fn reply_here(&mut self, id: Id, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
+        if client.session.mute.take() {
+            return self.mark_client_dirty(id);
+        }
         if client.line.is_empty() {
             client.replies.push(&mut self.arena, reply);
         } else {
@@ -331,6 +374,7 @@ impl Proxy {
         let deadline = request.deadline;
         let request = self.requests.insert(request) as RequestId;
         if let Some(client) = self.clients.get_mut(id) {
+            self.requests[request as usize].is_muted = client.session.mute.take();
             client.line.push(&mut self.requests, request);
             client.enter_lane(server, backend_id);
         }
@@ -481,6 +525,14 @@ impl Proxy {
             return None;
         }
         let mut command = command::find(args[0].of(start))?;
+        // Who may not send it is told so when all of it is there.
+        if self.clients.get(id)?.mode != Mode::Plain {
+            return None;
+        }
+        let word = args.get(1).filter(|_| known > 1).map(|word| word.of(start));
+        if self.settings.policy.is_denied(command, word) {
+            return None;
+        }
         if command.is_container() {
             command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
         }
