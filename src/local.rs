@@ -211,12 +211,7 @@ fn reset(session: &mut client::Session, context: &Context<'_>, out: &mut Vec<u8>
 ///
 /// As in Redis, what is wrong with the request as such is said first: that the command is unknown (the caller has seen to
 /// that), and how many arguments it takes. `name` is the full name for that error.
-pub fn refuse_nobody(
-    command: &command::Command,
-    name: impl std::fmt::Display,
-    argc: usize,
-    out: &mut Vec<u8>,
-) -> bool {
+pub fn refuse_nobody(command: &command::Command, name: impl std::fmt::Display, argc: usize, out: &mut Vec<u8>) -> bool {
     let is_door = matches!(
         command.class,
         command::Class::Session(

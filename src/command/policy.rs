@@ -399,7 +399,8 @@ mod tests {
         for request in ["slowlog GET", "latency", "latency doctor", "config set", "acl SETUSER", "restore-asking k"] {
             assert!(is_allowed(&policy, request), "{request}");
         }
-        for request in ["slowlog", "slowlog reset", "slowlog get\0", "config rewrite", "config", "debug", "acl whoami"] {
+        for request in ["slowlog", "slowlog reset", "slowlog get\0", "config rewrite", "config", "debug", "acl whoami"]
+        {
             assert!(!is_allowed(&policy, request), "{request:?}");
         }
     }

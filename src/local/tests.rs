@@ -340,7 +340,8 @@ fn nobody_may_knock_and_leave() {
     for request in ["AUTH x", "AUTH a b", "HELLO", "HELLO 3 AUTH a b", "QUIT", "RESET", "auth a b c d"] {
         assert_eq!(refusal(request), "", "{request}");
     }
-    for request in ["GET a", "PING", "SELECT 1", "CLIENT ID", "INFO", "CONFIG SET a b", "SHUTDOWN", "MULTI", "BLPOP a 0"]
+    for request in
+        ["GET a", "PING", "SELECT 1", "CLIENT ID", "INFO", "CONFIG SET a b", "SHUTDOWN", "MULTI", "BLPOP a 0"]
     {
         assert_eq!(refusal(request), "-NOAUTH Authentication required.\r\n", "{request}");
     }
@@ -484,8 +485,7 @@ fn what_a_pool_need_not_do_is_acknowledged() {
 #[test]
 fn what_a_shared_connection_cannot_do_is_refused() {
     let mut talk = Talk::new();
-    for request in ["CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE"]
-    {
+    for request in ["CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE"] {
         talk.hears_error(request, "ERR This command is not supported");
     }
     talk.hears_error("CLIENT TRACKING ON OPTIN", "ERR CLIENT TRACKING is not supported");

@@ -76,13 +76,7 @@ impl Proxy {
         ids.contains(&own)
     }
 
-    fn client_facts<'a>(
-        &'a self,
-        id: Id,
-        client: &'a Client,
-        command: &'static str,
-        now: Millis,
-    ) -> ClientFacts<'a> {
+    fn client_facts<'a>(&'a self, id: Id, client: &'a Client, command: &'static str, now: Millis) -> ClientFacts<'a> {
         ClientFacts {
             id: u64::from(id.generation()),
             peer: client.peer.as_deref(),
