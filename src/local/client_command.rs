@@ -185,6 +185,8 @@ fn info(session: &Session, context: &Context<'_>, out: &mut Vec<u8>) {
         idle_ms: 0,
         session,
         user: context.users.name(session.user),
+        is_blocked: false,
+        is_in_multi: false,
         command: "client|info",
     };
     let mut line = String::new();

@@ -33,6 +33,10 @@ pub struct ClientFacts<'a> {
     pub session: &'a Session,
     /// Its user's name.
     pub user: &'a str,
+    /// True exactly when it waits for data.
+    pub is_blocked: bool,
+    /// True exactly when it has said MULTI.
+    pub is_in_multi: bool,
     /// What it does at this moment, as `client|list`; `NULL` when that is not known.
     pub command: &'a str,
 }
@@ -193,7 +197,7 @@ pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
         name = facts.session.name,
         age = facts.age_ms / 1000,
         idle = facts.idle_ms / 1000,
-        flags = if is_path(facts.listen) { "U" } else { "N" },
+        flags = flags(facts),
         command = facts.command,
         user = facts.user,
         resp = if protocol == Protocol::Resp3 { 3 } else { 2 },
@@ -201,6 +205,12 @@ pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
         version = facts.session.library_version,
     );
     written.expect("a String takes every write");
+}
+
+fn flags(facts: &ClientFacts<'_>) -> String {
+    let flags = [(facts.is_in_multi, 'x'), (facts.is_blocked, 'b'), (is_path(facts.listen), 'U')];
+    let flags: String = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
+    if flags.is_empty() { "N".to_owned() } else { flags }
 }
 
 /// A Unix socket, rather than a host and a port.

@@ -85,6 +85,8 @@ impl Talk {
             idle_ms: 0,
             session: &self.session,
             user: self.users.name(self.session.user),
+            is_blocked: false,
+            is_in_multi: false,
             command: "client|list",
         };
         let is_selected = match &ask {
