@@ -86,6 +86,26 @@ pub struct Settings {
     pub seed: u64,
 }
 
+impl Settings {
+    /// The defaults, for these servers; listening nowhere in particular.
+    pub fn new(servers: Vec<String>) -> Settings {
+        Settings {
+            listen: String::new(),
+            servers,
+            failover: true,
+            pool_size: 50,
+            lease_max: 50,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            users: Users::default(),
+            credentials: None,
+            policy: Policy::default(),
+            process_id: 1,
+            seed: 1,
+        }
+    }
+}
+
 /// A connection, of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Conn {
@@ -183,6 +203,8 @@ pub struct Proxy {
     unauthenticated_limits: RequestLimits,
     ring: Ring,
     up: UpSet,
+    /// Counts the changes of what stands in for what.
+    table: u32,
     endpoints: Vec<Endpoint>,
     clients: Slots<Client>,
     backends: Slots<Backend>,
@@ -205,6 +227,8 @@ pub struct Proxy {
     step_lens: Vec<u32>,
     /// How many clients are parked, at all servers together.
     parked: usize,
+    /// True when a backend was closed since the parked ones were looked at.
+    is_room_new: bool,
     /// The parked client whose turn it is.
     turn_of: Id,
     /// True while that one has waited too long, and is given its turn to be told so.
@@ -251,6 +275,7 @@ impl Proxy {
             request_limits,
             ring: Ring::new(count),
             up: UpSet::new(count),
+            table: 0,
             endpoints: (0..count)
                 .map(|_| Endpoint {
                     health: Server::default(),
@@ -273,6 +298,7 @@ impl Proxy {
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
             parked: 0,
+            is_room_new: false,
             turn_of: Id::NONE,
             is_turn_over: false,
             framer: RequestFramer::new(),
@@ -390,8 +416,12 @@ impl Proxy {
         self.clients.is_empty()
     }
 
-    /// When [`Proxy::handle_timeouts`] must be called at the latest.
+    /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
+    /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
+        if !self.is_settled() {
+            return Some(Millis(0));
+        }
         self.wheel.next_deadline()
     }
 
@@ -449,9 +479,11 @@ impl Proxy {
         }
     }
 
-    /// True exactly when nothing has come up that another round could deal with.
+    /// True exactly when [`Proxy::transmit`] would do nothing.
     fn is_settled(&self) -> bool {
-        self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() && self.orphaned.is_empty()
+        let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
+        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty();
+        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {

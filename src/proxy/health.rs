@@ -161,7 +161,7 @@ impl Proxy {
         let server = backend.server;
         self.mark_backend_dirty(id);
         if let Some(since) = self.endpoints[usize::from(server)].health.on_alive() {
-            self.up.set(ServerIndex(server), true);
+            self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
         }
@@ -225,6 +225,7 @@ impl Proxy {
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
         self.endpoints[usize::from(server)].pool.remove(id);
+        self.is_room_new = true;
         self.actions.push_back(Action::Close(Conn::Backend(id)));
         let saved = self.take_line(id, &loss, now);
         if was_new && loss.blames_server() {
@@ -394,8 +395,14 @@ impl Proxy {
             return;
         }
         endpoint.stats.downs += 1;
-        self.up.set(ServerIndex(server), false);
+        self.set_up(server, false);
         warn!("server {} is down: {loss}", self.address(server));
+    }
+
+    fn set_up(&mut self, server: u16, is_up: bool) {
+        if self.up.set(ServerIndex(server), is_up) && self.settings.failover && self.endpoints.len() > 1 {
+            self.table = self.table.wrapping_add(1);
+        }
     }
 
     /// The time has come to see whether a server that is down can be reached again.

@@ -81,9 +81,9 @@ impl Proxy {
         let mut at = 0;
         while at < input.bytes().len() {
             let Some(client) = self.clients.get(id) else { break };
-            let mut limits = &self.request_limits;
-            match client.flow {
-                Flow::Open if client.mode == Mode::Unauthenticated => limits = &self.unauthenticated_limits,
+            let (flow, is_nobody) = (client.flow, client.mode == Mode::Unauthenticated);
+            match flow {
+                Flow::Open if !self.follows_table(id) => break,
                 Flow::Open => {}
                 Flow::Uploading { .. } => {
                     let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
@@ -97,6 +97,7 @@ impl Proxy {
                 }
             }
             let bytes = &input.bytes()[at..];
+            let limits = if is_nobody { &self.unauthenticated_limits } else { &self.request_limits };
             let len = match framer.frame(bytes, limits) {
                 Ok(Frame::Complete(len)) => len,
                 Ok(Frame::Partial) => {
@@ -131,6 +132,8 @@ impl Proxy {
                 self.on_inline(id, &bytes[..len], now, wire)
             };
             framer.reset();
+            // It was for the request that had waited; those behind it have not.
+            self.is_turn_over = false;
             match verdict {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
@@ -151,6 +154,20 @@ impl Proxy {
             }
         }
         self.keep(id, input, at, framer);
+    }
+
+    /// Whether the next request of a client may be routed. When another server has come to stand in for one, what is
+    /// outstanding by the old table is waited for: a request could overtake an earlier one for the same key.
+    #[inline]
+    fn follows_table(&mut self, id: Id) -> bool {
+        let table = self.table;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.table != table) else { return true };
+        if let Some(lane) = client.lanes.first() {
+            client.flow = Flow::Behind { server: lane.server };
+            return false;
+        }
+        client.table = table;
+        true
     }
 
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
@@ -346,6 +363,7 @@ impl Proxy {
             }
             self.resume_client(id, now, wire);
         }
+        self.is_room_new = false;
         if self.parked == 0 {
             return;
         }

@@ -470,15 +470,19 @@ impl Proxy {
                 _ => Pick::Behind,
             };
         }
+        let pool = &self.endpoints[usize::from(server)].pool;
+        let is_its_turn = self.turn_of == id;
+        let has_precedence = pool.waiting.is_empty() || is_its_turn;
         if let Some(lane) = client.lane(server) {
             return match self.backends.get(lane.backend) {
-                Some(backend) if backend.profile == profile && has_room(backend) => Pick::Take(lane.backend),
+                // Who never runs out of requests would keep the backend from those who need it for another profile.
+                Some(backend) if has_precedence && backend.profile == profile && has_room(backend) => {
+                    Pick::Take(lane.backend)
+                }
                 _ => Pick::Behind,
             };
         }
-        let pool = &self.endpoints[usize::from(server)].pool;
-        let is_its_turn = self.turn_of == id;
-        if !pool.waiting.is_empty() && !is_its_turn {
+        if !has_precedence {
             return Pick::Park;
         }
         match pool.offer(&self.backends, profile, now, has_room) {
