@@ -313,18 +313,17 @@ impl Proxy {
     /// Gives a request whose backend is lost to another, of the server that has its key now.
     fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
         let Some(entry) = self.requests.get_mut(request as usize) else { return };
-        let (client, hash) = (entry.client, entry.hash);
+        let client = entry.client;
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
             self.requests.remove(request as usize);
             return;
         }
         entry.losses += 1;
-        let server = match self.endpoints.len() {
-            1 => self.up.is_up(ServerIndex(0)).then_some(0),
-            _ => self.route_hash(hash).server(),
-        };
-        let Some(server) = server else {
+        if let Place::Part(merging) = entry.place {
+            self.forget_collected(merging, request);
+        }
+        let Some(server) = self.route_again(request, lost, &bytes) else {
             return self.deliver(client, request, b"-ERR Connection down\r\n", now);
         };
         let Some(backend_id) = self.pick_again(client, server, profile, now) else {
@@ -332,18 +331,11 @@ impl Proxy {
             return self.deliver(client, request, text.as_bytes(), now);
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        let entry = &mut self.requests[request as usize];
-        entry.deadline = deadline;
-        entry.is_at_backend = true;
-        if let Some(entry) = self.clients.get_mut(client) {
-            entry.enter_lane(server, backend_id);
-        }
+        self.requests[request as usize].deadline = deadline;
+        self.stand_at(request, backend_id, server);
         if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.requests, request);
             backend.queue.push_vec(&mut self.arena, bytes);
-            backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
         }
-        self.endpoints[usize::from(server)].stats.requests += 1;
         self.mark_backend_dirty(backend_id);
     }
 

@@ -53,6 +53,18 @@ impl<'a> Call<'a> {
         self.args[index].of(self.request)
     }
 
+    /// The arguments from `from` on and before `to`, as they stand in the request, lengths and line ends included.
+    /// `from <= to`.
+    pub fn raw(&self, from: usize, to: usize) -> &'a [u8] {
+        let start = match from {
+            // Behind the count.
+            0 => 3 + self.args.len().ilog10() as usize + 1,
+            _ => self.args[from - 1].end(),
+        };
+        let end = if to == from { start } else { self.args[to - 1].end() };
+        &self.request[start..end]
+    }
+
     /// The full name, as errors show it.
     pub fn name(&self) -> Name {
         Name { container: self.container, command: self.command.name }
@@ -115,7 +127,7 @@ impl Proxy {
                 self.route_keys(command, request, args)
             }
             Class::Any => self.route_any(),
-            Class::Channel if args.len() > 1 => self.route_hash(Ring::hash(args[1].of(request))),
+            Class::Channel if args.len() > 1 => self.route_hash(self.hash_of(args[1].of(request))),
             Class::Channel if several => Route::Arity,
             Class::Single if several => Route::Unsupported,
             Class::All(_) | Class::Single | Class::Channel => self.route_any(),
@@ -182,7 +194,7 @@ impl Proxy {
 
     /// The server of all keys of a request.
     #[inline]
-    fn route_keys(&self, command: &Command, request: &[u8], args: &[Arg]) -> Route {
+    pub(super) fn route_keys(&self, command: &Command, request: &[u8], args: &[Arg]) -> Route {
         if self.endpoints.len() == 1 {
             return self.route_any();
         }
@@ -196,7 +208,7 @@ impl Proxy {
         if command.reads_by_pattern(args.len(), arg) {
             return Route::Unsupported;
         }
-        let mut keys = span.iter().map(|index| Ring::hash(arg(index as usize)));
+        let mut keys = span.iter().map(|index| self.hash_of(arg(index as usize)));
         let Some(first) = keys.next() else {
             return self.route_any();
         };
@@ -211,6 +223,15 @@ impl Proxy {
             }
         }
         route
+    }
+
+    /// The hash of a key, or of its tag.
+    #[inline]
+    pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
+        match self.settings.hash_tag {
+            None => Ring::hash(key),
+            Some(tag) => Ring::hash(tag.hashed_part(key)),
+        }
     }
 
     /// The server that has this hash now.
@@ -293,30 +314,39 @@ impl Proxy {
 
     /// Finds a backend at `server` for a request of `len` bytes, and puts it into both lines.
     fn dispatch(&mut self, id: Id, server: u16, hash: u32, access: Access, len: usize, now: Millis) -> Verdict {
-        let Some(client) = self.clients.get(id) else { return Verdict::Done };
-        let profile = client.session.profile;
-        match self.pick(id, server, profile, now) {
-            Pick::Take(backend) => {
+        match self.claim(id, server, now) {
+            Ok(backend) => {
                 let mut request = Request::new(id, Millis(0), len as u32, hash, access == Access::Read);
                 request.deadline = now + self.settings.timeouts.remote_read_ms;
                 self.line_up(id, backend, server, request);
                 Verdict::Forward(backend)
             }
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// A backend of `server` that takes the client's next request. If there is none, the client waits for one, or is
+    /// told why not: the verdict says which.
+    pub(super) fn claim(&mut self, id: Id, server: u16, now: Millis) -> Result<Id, Verdict> {
+        let Some(client) = self.clients.get(id) else { return Err(Verdict::Done) };
+        let profile = client.session.profile;
+        match self.pick(id, server, profile, now) {
+            Pick::Take(backend) => Ok(backend),
             Pick::Behind => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.flow = Flow::Behind { server };
                 }
-                Verdict::Wait
+                Err(Verdict::Wait)
             }
             Pick::Park => {
                 self.park(id, server, now);
-                Verdict::Wait
+                Err(Verdict::Wait)
             }
             Pick::GiveUp => {
                 let (ms, address) = (self.settings.timeouts.remote_connect_ms, self.address(server));
                 let text = format!("-ERR No connection to {address} became free within {ms} ms\r\n");
                 self.reply_here(id, text.as_bytes());
-                Verdict::Done
+                Err(Verdict::Done)
             }
         }
     }
@@ -326,12 +356,22 @@ impl Proxy {
     }
 
     /// Puts a request into the lines of its client and of its backend.
-    fn line_up(&mut self, id: Id, backend_id: Id, server: u16, mut request: Request) -> RequestId {
-        request.is_at_backend = true;
-        let deadline = request.deadline;
+    fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
         let request = self.requests.insert(request) as RequestId;
         if let Some(client) = self.clients.get_mut(id) {
             client.line.push(&mut self.requests, request);
+        }
+        self.stand_at(request, backend, server);
+        request
+    }
+
+    /// Puts a request into the line of a backend, which is one of `server`. Its bytes must follow at once.
+    #[inline]
+    pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
+        let entry = &mut self.requests[request as usize];
+        entry.is_at_backend = true;
+        let deadline = entry.deadline;
+        if let Some(client) = self.clients.get_mut(entry.client) {
             client.enter_lane(server, backend_id);
         }
         if let Some(backend) = self.backends.get_mut(backend_id) {
@@ -341,7 +381,6 @@ impl Proxy {
             }
         }
         self.endpoints[usize::from(server)].stats.requests += 1;
-        request
     }
 
     /// Which backend takes the next request of this client.
@@ -499,7 +538,7 @@ impl Proxy {
                 Class::Channel => 1,
                 _ => command.key_span(args_total, arg).ok()?.iter().next()? as usize,
             };
-            self.route_hash(Ring::hash(arg(key)))
+            self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
         let pool = &self.endpoints[usize::from(server)].pool;
