@@ -252,6 +252,12 @@ impl Backend {
             && self.queue.unsent() < queue_bytes_max
     }
 
+    /// Whether the first request in line, of `len` bytes, was sent to its last byte: only then can a reply be its own.
+    #[inline]
+    pub fn was_sent(&self, len: u64) -> bool {
+        self.answered + len <= self.queue.sent() && (self.uploader == Id::NONE || self.line.len() > 1)
+    }
+
     /// How many of its outstanding requests somebody still waits for, as far as time is concerned.
     pub fn unexpired(&self) -> usize {
         self.line.len() - self.expired

@@ -129,6 +129,10 @@ impl Proxy {
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
+        // Before it was asked, a server may say that it has no place for us, and nothing else.
+        if handshake.sent == 0 && !reply.starts_with(b"-") {
+            return Err(Loss::Surplus);
+        }
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
@@ -294,6 +298,8 @@ impl Proxy {
         match &mut entry.flow {
             Flow::Uploading { backend, request: uploading } if *uploading == request => {
                 *backend = Id::NONE;
+                // It may not have been listened to, for the sake of a queue that is gone.
+                self.actions.push_back(Action::Resume(Conn::Client(client)));
                 true
             }
             _ => false,

@@ -98,7 +98,7 @@ impl Proxy {
                 Ok(Frame::Partial) => {
                     match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {
                         Some(taken) => at += taken,
-                        None if bytes.len() > self.settings.limits.buffered_bytes_max => {
+                        None if framer.at().max(bytes.len()) > self.settings.limits.buffered_bytes_max => {
                             let max = self.settings.limits.buffered_bytes_max;
                             self.on_protocol_error(id, ProtocolError::RequestTooBig(max), now);
                             continue;

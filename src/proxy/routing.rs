@@ -478,7 +478,9 @@ impl Proxy {
             Ok(Sent { bytes: sent, is_blocked }) => {
                 backend.queue.mark_sent(&self.arena, sent.min(waiting));
                 let past = sent.saturating_sub(waiting);
-                backend.queue.skip(past);
+                if past > 0 {
+                    backend.queue.skip(past);
+                }
                 backend.queue.push(&mut self.arena, &bytes[past..]);
                 backend.is_blocked = is_blocked;
                 backend.took_at = now;
