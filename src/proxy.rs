@@ -34,6 +34,7 @@ mod pubsub;
 mod replies;
 mod routing;
 mod split;
+mod transaction;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -55,6 +56,7 @@ use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
+use health::Loss;
 
 /// What a proxy is told at its start; it never changes.
 #[derive(Debug, Clone)]
@@ -71,6 +73,8 @@ pub struct Settings {
     pub multi_key: bool,
     /// The most connections to one server.
     pub pool_size: usize,
+    /// The most of them that clients have for themselves at one time; one is always left to the others.
+    pub lease_max: usize,
     /// How long each kind of waiting may last.
     pub timeouts: Timeouts,
     /// How much of each thing it may hold.
@@ -196,6 +200,11 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Leased backends whose sessions nobody can clean any more.
+    orphaned: Vec<Id>,
+    /// For transactions that arrive whole.
+    step_framer: RequestFramer,
+    step_lens: Vec<u32>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// The parked client whose turn it is.
@@ -244,7 +253,7 @@ impl Proxy {
             endpoints: (0..count)
                 .map(|_| Endpoint {
                     health: Server::default(),
-                    pool: Pool::new(settings.pool_size),
+                    pool: Pool::new(settings.pool_size, settings.lease_max),
                     stats: ServerStats::default(),
                 })
                 .collect(),
@@ -263,6 +272,9 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
+            orphaned: Vec::new(),
+            step_framer: RequestFramer::new(),
+            step_lens: Vec::new(),
             parked: 0,
             turn_of: Id::NONE,
             is_turn_over: false,
@@ -309,8 +321,8 @@ impl Proxy {
     pub fn handle_client_end(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.is_ended = true;
-        if let Flow::Uploading { .. } = client.flow {
-            // The rest of its request will never come, and what it was owed before is its own business.
+        if let Flow::Uploading { .. } | Flow::Blocked { .. } = client.flow {
+            // The rest of its request will never come; or it waits for data, and is no longer there to have it.
             self.close_client(id, Goodbye::Done);
             return;
         }
@@ -414,6 +426,9 @@ impl Proxy {
             while let Some((backend, client)) = self.abandoned.pop() {
                 self.abandon_upload(backend, client, now);
             }
+            while let Some(backend) = self.orphaned.pop() {
+                self.lose_backend(backend, Loss::Orphaned, now);
+            }
             self.serve_waiting(now, wire);
             while let Some(id) = self.dirty_backends.pop() {
                 self.transmit_backend(id, now, wire);
@@ -422,10 +437,15 @@ impl Proxy {
                 self.transmit_client(id, now, wire);
             }
             // Who took its replies may go on, and who left may have given room to others.
-            if self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() {
+            if self.is_settled() {
                 return;
             }
         }
+    }
+
+    /// True exactly when nothing has come up that another round could deal with.
+    fn is_settled(&self) -> bool {
+        self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() && self.orphaned.is_empty()
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
@@ -568,6 +588,7 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
+        let leased = client.transaction.take().and_then(|transaction| transaction.lease).map(|(_, backend)| backend);
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
@@ -593,12 +614,15 @@ impl Proxy {
         merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
             Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
-            Flow::Parked { server, .. } => {
-                self.endpoints[usize::from(server)].pool.waiting.retain(|&waiting| waiting != id);
+            Flow::Parked { server, for_lease, .. } => {
+                self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
                 self.parked -= 1;
             }
+            // Left alive, it would take the next element for nobody.
+            Flow::Blocked { backend } => self.orphaned.push(backend),
             _ => {}
         }
+        self.orphaned.extend(leased);
         self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 

@@ -103,6 +103,7 @@ fn settings(pool: &PoolConfig) -> Settings {
         hash_tag: pool.hash_tag,
         multi_key: pool.multi_key,
         pool_size: share(pool.pool_size),
+        lease_max: share(if pool.lease_max == 0 { pool.pool_size } else { pool.lease_max }),
         timeouts: pool.timeouts,
         limits,
         process_id: std::process::id(),

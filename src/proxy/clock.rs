@@ -38,10 +38,10 @@ impl Proxy {
         let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
-        if let Flow::Parked { server, deadline } = client.flow
+        if let Flow::Parked { server, for_lease, deadline } = client.flow
             && deadline <= now
         {
-            return self.on_wait_over(id, server, now, wire);
+            return self.on_wait_over(id, server, for_lease, now, wire);
         }
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
         let write_deadline =
@@ -73,8 +73,8 @@ impl Proxy {
     }
 
     /// A client has waited for a backend as long as it may: its next request is answered with an error.
-    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, now: Millis, wire: &mut W) {
-        self.endpoints[usize::from(server)].pool.waiting.retain(|&waiting| waiting != id);
+    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
+        self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
         self.parked -= 1;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;

@@ -15,12 +15,12 @@
 
 use std::mem;
 
-use super::health::Loss;
+use super::health::{Loss, printable};
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Sent, Wire, gather};
 use crate::backend::Phase;
 use crate::buffer::{Queue, Scratch};
 use crate::client::Flow;
-use crate::request::{Place, RequestId};
+use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -73,7 +73,9 @@ impl Proxy {
                 match &backend.phase {
                     _ if is_push && !is_last_piece => {}
                     Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
-                    Phase::Ready | Phase::Draining => self.on_reply(id, &bytes[..len], is_last_piece, now, wire)?,
+                    Phase::Ready | Phase::Draining => {
+                        self.on_reply(id, (framer.kind(), &bytes[..len]), is_last_piece, now, wire)?
+                    }
                     Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
                 }
                 Ok(len)
@@ -107,7 +109,7 @@ impl Proxy {
     fn on_reply<W: Wire>(
         &mut self,
         id: Id,
-        reply: &[u8],
+        (kind, reply): (u8, &[u8]),
         is_last_piece: bool,
         now: Millis,
         wire: &mut W,
@@ -127,12 +129,18 @@ impl Proxy {
             backend.since = now;
         }
         let entry = &mut self.requests[request as usize];
-        let client = entry.client;
+        let (client, role) = (entry.client, entry.role);
         if client == Id::NONE {
             if entry.is_expired {
                 backend.expired -= 1;
             }
             self.requests.remove(request as usize);
+            if role == Role::Internal && kind != b'+' {
+                return Err(Loss::Refused(printable(reply)));
+            }
+            if role != Role::Plain {
+                self.on_role(id, client, role, kind, reply);
+            }
             return Ok(());
         }
         self.leave_lane(client, server);
@@ -142,6 +150,9 @@ impl Proxy {
         } else {
             self.requests[request as usize].is_at_backend = false;
             self.deliver(client, request, reply, now);
+        }
+        if role != Role::Plain {
+            self.on_role(id, client, role, kind, reply);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@
 
 use super::compose::{self, Shape};
 use super::merging::Merging;
-use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Route, UNSUPPORTED, Verdict};
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Pick, Route, UNSUPPORTED, Verdict};
 use super::{NO_DEADLINE, Proxy};
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
@@ -186,7 +186,11 @@ impl Proxy {
     /// Finds a backend for every part. If one must be waited for, the verdict says so, and nothing was asked of any.
     fn claim_all(&mut self, id: Id, merging: &mut Merging, now: Millis) -> Result<(), Verdict> {
         for part in merging.parts_mut() {
-            part.backend = self.claim(id, part.server, now)?;
+            let Some(client) = self.clients.get(id) else { return Err(Verdict::Done) };
+            part.backend = match self.pick(id, part.server, client.session.profile, now) {
+                Pick::Take(backend) => backend,
+                pick => return Err(self.hold(id, part.server, pick, false, now)),
+            };
         }
         Ok(())
     }
@@ -226,6 +230,11 @@ impl Proxy {
             let (Some(request), Some(backend)) = (entry.request, self.backends.get(entry.backend)) else { continue };
             self.requests[request as usize].len = (backend.queue.end() - entry.start) as u32;
             self.mark_backend_dirty(entry.backend);
+        }
+        if access == Access::Write
+            && let (Some(client), Some(part)) = (self.clients.get_mut(id), merging.parts().last())
+        {
+            client.wrote_to = part.backend;
         }
         let key = self.merges.insert(merging);
         debug_assert_eq!(key as u32, number);

@@ -8,6 +8,7 @@ mod losses;
 mod promises;
 mod robustness;
 mod slow_peers;
+mod split;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -62,7 +63,10 @@ impl Bench {
             listen: "the bench".into(),
             servers: (0..servers).map(|server| format!("server-{server}")).collect(),
             failover: true,
+            hash_tag: None,
+            multi_key: true,
             pool_size: 4,
+            lease_max: 4,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             process_id: 1,
@@ -218,6 +222,7 @@ impl Bench {
     fn assert_nothing_is_left(&self) {
         assert!(self.proxy.requests.is_empty(), "{} requests are left", self.proxy.requests.len());
         assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
+        assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
         assert_eq!(self.proxy.buffered_bytes(), 0);
     }
 }
