@@ -18,6 +18,7 @@ use std::fmt;
 
 use log::{debug, warn};
 
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
 use super::{Action, Conn, Endpoint, Goodbye, Proxy, Timer};
 use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
 use crate::client::{Flow, Profile};
@@ -294,7 +295,7 @@ impl Proxy {
                     saved.push((request, bytes));
                 }
                 None if is_safe && matches!(loss, Loss::Connect(_) | Loss::ConnectTimeout | Loss::Refused(_)) => {
-                    self.deliver(client, request, b"-ERR Connection down\r\n", now);
+                    self.deliver(client, request, CONNECTION_DOWN, now);
                 }
                 None => self.lose_request(client, request, server, now),
             }
@@ -332,18 +333,21 @@ impl Proxy {
     /// Gives a request whose backend is lost to another, of the server that has its key now.
     fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
         let Some(entry) = self.requests.get_mut(request as usize) else { return };
-        let client = entry.client;
+        let (client, hash, place) = (entry.client, entry.hash, entry.place);
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
             self.requests.remove(request as usize);
             return;
         }
         entry.losses += 1;
-        if let Place::Part(merging) = entry.place {
-            self.forget_collected(merging, request);
-        }
-        let Some(server) = self.route_again(request, lost, &bytes) else {
-            return self.deliver(client, request, b"-ERR Connection down\r\n", now);
+        let route = match place {
+            Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
+            _ => self.route_again(&bytes, hash),
+        };
+        let server = match route {
+            Route::To(server, _) => server,
+            Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
+            _ => return self.deliver(client, request, CONNECTION_DOWN, now),
         };
         let Some(backend_id) = self.pick_again(client, server, profile, now) else {
             let text = format!("-ERR Connection to {} lost, and no other is free\r\n", self.address(lost));

@@ -25,10 +25,9 @@ use super::compose::{self, Shape};
 use super::merging::Merging;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Pick, Route, UNSUPPORTED, Verdict};
 use super::{NO_DEADLINE, Proxy};
-use crate::command::{self, Access, Class, Gather, Merge};
+use crate::command::{Access, Gather, Merge};
 use crate::local::{error, reply};
 use crate::request::{Place, Request, RequestId};
-use crate::resp::{Frame, RequestFramer};
 use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -247,28 +246,17 @@ impl Proxy {
         }
     }
 
-    /// Where a request, whose bytes are `bytes`, goes now that its backend at server `lost` is gone. Keys that lived
-    /// together need not have the same server to stand in for theirs.
-    pub(super) fn route_again(&self, request: RequestId, lost: u16, bytes: &[u8]) -> Option<u16> {
-        let entry = &self.requests[request as usize];
-        let is_pinned = match entry.place {
-            Place::Part(merging) => self.merges[merging as usize].is_pinned,
-            _ => false,
-        };
-        if self.endpoints.len() == 1 || is_pinned {
-            return self.up.is_up(ServerIndex(lost)).then_some(lost);
+    /// Where a part goes that lost its backend at server `lost`. What had come of its reply is worth nothing.
+    pub(super) fn route_part_again(&mut self, merging: u32, request: RequestId, lost: u16, bytes: &[u8]) -> Route {
+        self.forget_collected(merging, request);
+        if !self.merges[merging as usize].is_pinned {
+            return match self.route_again(bytes, 0) {
+                // Different servers stand in for its keys.
+                Route::CrossSlot => Route::Down,
+                route => route,
+            };
         }
-        let mut framer = RequestFramer::new();
-        let command = match framer.frame(bytes, &self.request_limits) {
-            Ok(Frame::Complete(len)) if len == bytes.len() => command::find(framer.args()[0].of(bytes)),
-            _ => None,
-        };
-        match command {
-            Some(command) if matches!(command.class, Class::Keyed | Class::Split(_)) => {
-                self.route_keys(command, bytes, framer.args()).server()
-            }
-            _ => self.route_hash(entry.hash).server(),
-        }
+        if self.up.is_up(ServerIndex(lost)) { Route::To(lost, 0) } else { Route::Down }
     }
 }
 

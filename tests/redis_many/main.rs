@@ -4,6 +4,7 @@
 //! ```text
 //! parts     one command for several servers, split and merged, held against one Redis
 //! placing   the golden ring, several keys in one command, order over servers, INFO
+//! chaos     clients and connections come and go and break off: nobody ever sees what is not his
 //! failover  a server dies, is frozen, comes back; all of them do; none is there at the start
 //! ```
 //!
@@ -12,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaos;
 mod failover;
 mod parts;
 mod placing;
