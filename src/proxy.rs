@@ -17,16 +17,19 @@
 //! ```text
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
-//!   clock     what becomes of a deadline that has passed
+//!   clock     what becomes of a deadline that has passed        split     request → parts for several servers
+//!   merging   replies to parts → the reply to the whole         compose   … byte by byte
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod clock;
+mod compose;
 mod health;
 mod intake;
 mod lease;
+mod merging;
 mod pubsub;
 mod replies;
 mod routing;
@@ -40,14 +43,15 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
+use self::merging::Merging;
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::limits::{Limits, Timeouts};
 use crate::pool::Pool;
-use crate::request::Requests;
+use crate::request::{Place, Requests};
 use crate::resp::{RequestFramer, RequestLimits};
-use crate::ring::{Ring, UpSet};
+use crate::ring::{HashTag, Ring, UpSet};
 use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
@@ -63,6 +67,10 @@ pub struct Settings {
     pub servers: Vec<String>,
     /// Whether a server that is down is stood in for by the next one of the ring.
     pub failover: bool,
+    /// The part of a key that chooses its server; `None`: all of it.
+    pub hash_tag: Option<HashTag>,
+    /// Whether a command is sent to several servers; if not, it is refused, as the original rmux did.
+    pub multi_key: bool,
     /// The most connections to one server.
     pub pool_size: usize,
     /// The most of them that clients have for themselves at one time; one is always left to the others.
@@ -84,6 +92,8 @@ impl Settings {
             listen: String::new(),
             servers,
             failover: true,
+            hash_tag: None,
+            multi_key: true,
             pool_size: 50,
             lease_max: 50,
             timeouts: Timeouts::default(),
@@ -195,6 +205,14 @@ pub struct Proxy {
     arena: Arena,
     /// Replies that came before their turn.
     early: Slab<Queue>,
+    /// Requests that several servers answer.
+    merges: Slab<Merging>,
+    /// Entries for those; they come and go.
+    spare_merges: Vec<Merging>,
+    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
+    part_of_server: Vec<u16>,
+    /// One index for each server that there is, even if its address is given twice.
+    distinct_servers: Vec<u16>,
     wheel: Wheel<Timer>,
     actions: VecDeque<Action>,
     dirty_clients: Vec<Id>,
@@ -268,6 +286,10 @@ impl Proxy {
             requests: Requests::new(),
             arena: Arena::new(),
             early: Slab::new(),
+            merges: Slab::new(),
+            spare_merges: Vec::new(),
+            part_of_server: vec![split::NO_PART; count],
+            distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),
             dirty_clients: Vec::new(),
@@ -604,17 +626,23 @@ impl Proxy {
         self.let_go(id, usize::MAX);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
+        let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
             entry.client = Id::NONE;
-            if let Some(early) = entry.place.early() {
+            let place = entry.place;
+            if let Some(early) = place.early() {
                 let mut queue = self.early.remove(early as usize);
                 queue.clear(&mut self.arena);
             }
             if !entry.is_at_backend {
                 self.requests.remove(request as usize);
             }
+            if let Place::Merging(merging) = place {
+                merges.push(merging);
+            }
         }
+        merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
             Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
             Flow::Parked { server, for_lease, .. } => {

@@ -334,14 +334,18 @@ impl Proxy {
     /// Gives a request whose backend is lost to another, of the server that has its key now.
     fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
         let Some(entry) = self.requests.get_mut(request as usize) else { return };
-        let (client, hash) = (entry.client, entry.hash);
+        let (client, hash, place) = (entry.client, entry.hash, entry.place);
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
             self.requests.remove(request as usize);
             return;
         }
         entry.losses += 1;
-        let server = match self.route_again(&bytes, hash) {
+        let route = match place {
+            Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
+            _ => self.route_again(&bytes, hash),
+        };
+        let server = match route {
             Route::To(server, _) => server,
             Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
             _ => return self.deliver(client, request, CONNECTION_DOWN, now),
@@ -351,18 +355,11 @@ impl Proxy {
             return self.deliver(client, request, text.as_bytes(), now);
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        let entry = &mut self.requests[request as usize];
-        entry.deadline = deadline;
-        entry.is_at_backend = true;
-        if let Some(entry) = self.clients.get_mut(client) {
-            entry.enter_lane(server, backend_id);
-        }
+        self.requests[request as usize].deadline = deadline;
+        self.stand_at(request, backend_id, server);
         if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.requests, request);
             backend.queue.push_vec(&mut self.arena, bytes);
-            backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
         }
-        self.endpoints[usize::from(server)].stats.requests += 1;
         self.mark_backend_dirty(backend_id);
     }
 
