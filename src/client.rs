@@ -11,18 +11,21 @@
 //!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
 //!          ├──► Behind ─────────────────┤
+//!   its subscription is not confirmed   │
+//!          ├──► Subscribing ────────────┤
 //!   a large request, on its way         │
 //!          └──► Uploading ──────────────┘
 //! ```
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind` or `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing` or `Paused`, what it sent behind lies in `kept`.
 
-use crate::buffer::Queue;
-use crate::request::{ClientLine, RequestId};
+use crate::buffer::{Arena, Queue};
+use crate::request::{ClientLine, Place, RequestId, Requests};
 use crate::resp::RequestFramer;
 use crate::slots::Id;
+use crate::subscription::Subscriber;
 use crate::timer::{Alarm, Millis};
 
 /// The version of the protocol in which replies are written.
@@ -57,6 +60,16 @@ pub struct Session {
     pub library_version: Box<str>,
 }
 
+/// What a client's requests mean: whether something is to be looked at before the table of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// What they always mean.
+    #[default]
+    Plain,
+    /// It hears messages: in RESP2 it may do little else.
+    Subscribed,
+}
+
 /// Whether a client is listened to, and why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
@@ -77,6 +90,8 @@ pub enum Flow {
         /// Index of the server.
         server: u16,
     },
+    /// Its next request waits until the servers have confirmed what it has subscribed to.
+    Subscribing,
     /// A large request is passed on as it arrives: to this backend, or to nobody when that one is lost.
     Uploading {
         /// The backend that takes it; [`Id::NONE`] when the rest is thrown away.
@@ -123,8 +138,12 @@ pub struct Client {
     pub lanes: Vec<Lane>,
     /// What it sent that is not dealt with.
     pub kept: Option<Box<Kept>>,
+    /// What it has because it subscribes.
+    pub subscriber: Option<Box<Subscriber>>,
     /// Whether it is listened to.
     pub flow: Flow,
+    /// What its requests mean.
+    pub mode: Mode,
     /// Its entry in the timer wheel.
     pub alarm: Alarm,
     /// When it last sent something, or was last owed nothing.
@@ -154,7 +173,9 @@ impl Client {
             line: ClientLine::default(),
             lanes: Vec::new(),
             kept: None,
+            subscriber: None,
             flow: Flow::Open,
+            mode: Mode::Plain,
             alarm: Alarm::default(),
             heard_at: now,
             took_at: now,
@@ -180,6 +201,37 @@ impl Client {
     /// True exactly when bytes that it sends can be dealt with.
     pub fn is_listened_to(&self) -> bool {
         matches!(self.flow, Flow::Open | Flow::Uploading { .. }) && !self.is_ended
+    }
+
+    /// The mode that it is in when nothing else is: outside of any transaction.
+    pub fn mode_at_rest(&self) -> Mode {
+        match &self.subscriber {
+            Some(subscriber) if subscriber.is_hearing() => Mode::Subscribed,
+            _ => Mode::Plain,
+        }
+    }
+
+    /// True exactly when a message can go out next: no reply is half sent, nothing is subscribed to and not confirmed,
+    /// and, in RESP2, where a message can not be told from a reply, no reply is outstanding at all.
+    pub fn is_open_to_messages(&self, requests: &Requests) -> bool {
+        let Some(first) = self.line.first() else { return true };
+        self.session.profile.protocol == Protocol::Resp3
+            && requests[first as usize].place != Place::Arriving
+            && self.subscriber.as_ref().is_none_or(|subscriber| subscriber.awaited.is_empty())
+    }
+
+    /// Between two replies: sends the messages that had to wait, if they may go out now.
+    pub fn release_messages(&mut self, arena: &mut Arena, requests: &Requests) {
+        let is_open = self.is_open_to_messages(requests);
+        let Some(subscriber) = &mut self.subscriber else { return };
+        if is_open && subscriber.held.unsent() > 0 {
+            let held = std::mem::take(&mut subscriber.held);
+            self.early_bytes -= held.unsent();
+            self.replies.append(arena, held);
+        }
+        if subscriber.is_spent() {
+            self.subscriber = None;
+        }
     }
 
     /// Its outstanding requests at `server`.

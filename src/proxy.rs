@@ -18,6 +18,7 @@
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
 //!   clock     what becomes of a deadline that has passed
+//!   pubsub    clients that subscribe, and their messages     listener  who hears the messages of a server for them
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -27,6 +28,7 @@ mod clock;
 mod health;
 mod intake;
 mod lease;
+mod listener;
 mod pubsub;
 mod replies;
 mod routing;
@@ -51,6 +53,7 @@ use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
+use pubsub::Pubsub;
 
 /// What a proxy is told at its start; it never changes.
 #[derive(Debug, Clone)]
@@ -148,6 +151,7 @@ enum Timer {
     Client(Id),
     Backend(Id),
     Probe(u16),
+    Listener(u16),
 }
 
 /// A server, with all that belongs to it.
@@ -180,6 +184,8 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Who hears what.
+    pubsub: Pubsub,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// The parked client whose turn it is.
@@ -243,6 +249,7 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
+            pubsub: Pubsub::new(count),
             parked: 0,
             turn_of: Id::NONE,
             is_turn_over: false,
@@ -394,6 +401,7 @@ impl Proxy {
             while let Some((backend, client)) = self.abandoned.pop() {
                 self.abandon_upload(backend, client, now);
             }
+            self.let_go_of_topics(now);
             self.serve_waiting(now, wire);
             while let Some(id) = self.dirty_backends.pop() {
                 self.transmit_backend(id, now, wire);
@@ -402,7 +410,8 @@ impl Proxy {
                 self.transmit_client(id, now, wire);
             }
             // Who took its replies may go on, and who left may have given room to others.
-            if self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() {
+            let is_settled = self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty();
+            if is_settled && !self.pubsub.registry.has_orphans() {
                 return;
             }
         }
@@ -542,6 +551,7 @@ impl Proxy {
             self.spare(kept);
         }
         self.let_go(id);
+        self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];

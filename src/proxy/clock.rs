@@ -13,7 +13,7 @@
 use super::health::Loss;
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
-use crate::client::Flow;
+use crate::client::{Flow, Mode};
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -30,12 +30,12 @@ impl Proxy {
                 Timer::Client(id) => self.on_client_alarm(id, now, wire),
                 Timer::Backend(id) => self.on_backend_alarm(id, now),
                 Timer::Probe(server) => self.on_probe_due(server, now),
+                Timer::Listener(server) => self.on_listener_due(server, now),
             }
         }
     }
 
     fn on_client_alarm<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
         if let Flow::Parked { server, deadline } = client.flow
@@ -43,10 +43,17 @@ impl Proxy {
         {
             return self.on_wait_over(id, server, now, wire);
         }
+        if client.subscriber.is_some() {
+            self.check_subscriber(id, now);
+        }
+        let timeouts = &self.settings.timeouts;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         let is_unread = client.replies.unsent() > 0;
         let write_deadline =
             (is_unread && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
-        let is_owing = client.is_quiet() && matches!(client.flow, Flow::Open | Flow::Uploading { .. });
+        let is_owing = client.is_quiet()
+            && client.mode != Mode::Subscribed
+            && matches!(client.flow, Flow::Open | Flow::Uploading { .. });
         // While it is owed something there is no deadline yet, but there will be one: look again.
         let heard_at = if is_owing { client.heard_at } else { now };
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
@@ -94,6 +101,10 @@ impl Proxy {
                 }
                 Some(deadline)
             }
+            Phase::Ready if backend.is_listener => match self.on_listener_alarm(id, now) {
+                Some(next) => Some(next),
+                None => return,
+            },
             Phase::Ready | Phase::Draining => {
                 let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
                 if backend.queue.unsent() > 0 && write_deadline <= now {

@@ -50,6 +50,8 @@ pub(super) enum Loss {
     WriteTimeout,
     /// The rest of a large reply did not come within `remoteReadTimeout`.
     Stalled,
+    /// It hears messages, and does not answer within `remoteReadTimeout`.
+    Deaf,
     /// All that could still be answered is; it had a request that timed out.
     Drained,
     /// It was of no use for a while.
@@ -68,6 +70,7 @@ impl fmt::Display for Loss {
             Loss::Garbage(error) => write!(f, "it does not speak the Redis protocol: {error}"),
             Loss::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
+            Loss::Deaf => f.write_str("it does not confirm subscriptions within remoteReadTimeout"),
             Loss::Drained => f.write_str("a request timed out"),
             Loss::Idle => f.write_str("no longer needed"),
         }
@@ -156,10 +159,12 @@ impl Proxy {
             self.up.set(ServerIndex(server), true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
+            self.on_server_back(server, now);
         }
         if let Some(refusal) = refusal {
             self.refuse_queued(id, &refusal, now);
         }
+        self.maybe_hear(id, now);
         Ok(())
     }
 
@@ -212,6 +217,9 @@ impl Proxy {
         }
         for (request, bytes) in saved {
             self.send_again(request, server, profile, bytes, now);
+        }
+        if self.maybe_lose_listener(id, was_new, &loss, now) {
+            return;
         }
         let is_alone = !self.endpoints[usize::from(server)]
             .pool
@@ -368,6 +376,7 @@ impl Proxy {
         endpoint.stats.downs += 1;
         self.up.set(ServerIndex(server), false);
         warn!("server {} is down: {loss}", self.address(server));
+        self.review_confirmations(now);
     }
 
     /// The time has come to see whether a server that is down can be reached again.
@@ -452,6 +461,6 @@ pub(super) fn server_facts<'a>(
 }
 
 /// The start of a server's reply, fit for a log line.
-fn printable(reply: &[u8]) -> String {
+pub(super) fn printable(reply: &[u8]) -> String {
     String::from_utf8_lossy(&reply[..reply.len().min(200)]).trim_end().to_string()
 }

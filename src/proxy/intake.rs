@@ -22,7 +22,7 @@ use log::debug;
 use super::routing::Verdict;
 use super::{Conn, Goodbye, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
-use crate::client::Flow;
+use crate::client::{Flow, Mode};
 use crate::local::error;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -86,7 +86,7 @@ impl Proxy {
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Paused) => break,
+                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Paused) => break,
                 Some(Flow::Leaving | Flow::Closed) | None => {
                     at = input.bytes().len();
                     break;
@@ -250,7 +250,8 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Option<usize> {
-        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() {
+        let is_plain = self.clients.get(id).is_some_and(|client| client.mode == Mode::Plain);
+        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || !is_plain {
             return None;
         }
         let taken = framer.at().min(bytes.len());
@@ -330,6 +331,7 @@ impl Proxy {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::Subscribing => client.flow = Flow::Open,
                 Flow::Open => {}
                 _ => continue,
             }

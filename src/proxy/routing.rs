@@ -15,7 +15,7 @@ use super::health::server_facts;
 use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::buffer::Queue;
-use crate::client::{Flow, Profile};
+use crate::client::{Flow, Mode, Profile};
 use crate::command::{self, Access, Class, Command, Lease};
 use crate::local::{self, Context, Facts, Outcome, error};
 use crate::pool::Offer;
@@ -104,6 +104,11 @@ impl Proxy {
         }
         let several = self.endpoints.len() > 1;
         let call = Call { container, command, request, args };
+        if self.clients.get(id).is_some_and(|client| client.mode != Mode::Plain)
+            && let Some(verdict) = self.on_subscribers_request(id, &call)
+        {
+            return verdict;
+        }
         let route = match command.class {
             Class::Keyed => self.route_keys(command, request, args),
             Class::Split(merge) => match self.route_keys(command, request, args) {
