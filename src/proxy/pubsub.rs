@@ -218,8 +218,19 @@ impl Proxy {
                 self.reply_with(id, |out| error::wrong_arity(out, call.name()));
             }
             _ => self.reply_with(id, |out| {
-                let name = call.name();
-                error::write_error(out, format_args!("ERR Can't execute '{name}': only {ALLOWED_IN_RESP2}"));
+                let code = match command.class {
+                    Class::Lease(Lease::Exec) => "EXECABORT Transaction discarded because of:",
+                    _ => "ERR",
+                };
+                // The one container whose subcommands are not in the table.
+                let is_client = command.class == Class::Session(Session::Client) && call.args.len() > 1;
+                let word = if is_client { call.arg(1).to_ascii_lowercase() } else { Vec::new() };
+                let word = String::from_utf8_lossy(&word);
+                let (name, bar, word) = (call.name(), if word.is_empty() { "" } else { "|" }, &word);
+                error::write_error(
+                    out,
+                    format_args!("{code} Can't execute '{name}{bar}{word}': only {ALLOWED_IN_RESP2}"),
+                );
             }),
         }
         Some(Verdict::Done)
@@ -240,7 +251,9 @@ impl Proxy {
             self.pubsub.confirmations.retain(|number, confirmation| {
                 let is_others = confirmation.client != id;
                 if !is_others {
-                    confirmation.topics.iter().for_each(|&topic| drop(awaited.remove(&(topic, number))));
+                    for &topic in &confirmation.topics {
+                        awaited.remove(&(topic, number));
+                    }
                 }
                 is_others
             });
