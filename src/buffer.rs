@@ -213,9 +213,9 @@ impl Queue {
         }
     }
 
-    /// `n` bytes were sent past this queue, in which nothing waited unless `n` is 0; they are not kept.
+    /// `n` bytes were sent past this queue, in which nothing waited; they are not kept.
     pub fn skip(&mut self, n: usize) {
-        debug_assert!(n == 0 || self.unsent() == 0);
+        debug_assert!(self.unsent() == 0);
         self.sent += n as u64;
         self.end += n as u64;
     }

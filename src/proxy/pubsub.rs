@@ -25,7 +25,7 @@ use super::listener::Listener;
 use super::routing::{CONNECTION_DOWN, Call, Verdict};
 use super::{DIRECT_MIN, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::buffer::Queue;
-use crate::client::{Flow, Mode, Protocol};
+use crate::client::{Flow, Protocol};
 use crate::command::{Channels, Class, Lease, Session};
 use crate::local::error;
 use crate::request::{Place, Request, RequestId};
@@ -111,7 +111,6 @@ impl Proxy {
             }
             push::confirmation(&mut frames, protocol, family, true, Some(name), subscriber.count(family));
         }
-        self.settle_mode(id);
         self.ask_all(family, &topics, now);
         topics.sort_unstable();
         topics.dedup();
@@ -151,7 +150,7 @@ impl Proxy {
         if topics.is_empty() {
             push::confirmation(&mut frames, protocol, family, false, None, self.count(id, family));
         }
-        self.settle_mode(id);
+        self.settle(id);
         self.reply_here(id, &frames);
     }
 
@@ -175,21 +174,26 @@ impl Proxy {
             let topics: Vec<TopicId> = self.pubsub.registry.topics_of(id, family).collect();
             topics.into_iter().for_each(|topic| self.part(id, topic));
         }
-        self.settle_mode(id);
+        self.settle(id);
     }
 
-    /// What a client hears has changed.
-    fn settle_mode(&mut self, id: Id) {
+    /// What a client hears has become less: perhaps it is no subscriber any more.
+    fn settle(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        if matches!(client.mode, Mode::Plain | Mode::Subscribed) {
-            client.mode = client.mode_at_rest();
-        }
         client.release_messages(&mut self.arena, &self.requests);
+    }
+
+    /// A request of a client that subscribes, or is in a transaction. `None` if it means what it always means.
+    pub(super) fn on_request_in_state(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
+        match self.on_subscribers_request(id, call) {
+            None => self.on_request_in_transaction(id, call, now),
+            verdict => verdict,
+        }
     }
 
     /// A request of a client that hears something. `None` if it means what it always means.
     pub(super) fn on_subscribers_request(&mut self, id: Id, call: &Call<'_>) -> Option<Verdict> {
-        let client = self.clients.get_mut(id)?;
+        let client = self.clients.get_mut(id).filter(|client| client.is_hearing())?;
         let command = call.command;
         let is_resp2 = client.session.profile.protocol == Protocol::Resp2;
         let is_arity_right = command.arity_allows(call.args.len());
@@ -202,11 +206,8 @@ impl Proxy {
                 return None;
             }
             Class::Session(_) if !is_resp2 => return None,
+            _ if !is_resp2 && !client.is_restrained() => return None,
             _ if !is_resp2 => {
-                let is_waiting = client.subscriber.as_ref().is_some_and(|own| !own.awaited.is_empty());
-                if !is_waiting {
-                    return None;
-                }
                 client.flow = Flow::Subscribing;
                 return Some(Verdict::Wait);
             }
@@ -289,7 +290,7 @@ impl Proxy {
         }
         if !self.is_anything_to_be_heard() {
             let all: Vec<usize> = self.pubsub.confirmations.iter().map(|(number, _)| number).collect();
-            all.into_iter().for_each(|number| self.refuse(number, CONNECTION_DOWN, now));
+            all.into_iter().for_each(|number| self.turn_down(number, CONNECTION_DOWN, now));
             return;
         }
         let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, _)| topic).collect();
@@ -316,11 +317,11 @@ impl Proxy {
 
     /// A server refuses this topic: those who wait for it are told in its own words.
     pub(super) fn refuse_topic(&mut self, topic: TopicId, reply: &[u8], now: Millis) {
-        self.waiting_for(topic).into_iter().for_each(|number| self.refuse(number, reply, now));
+        self.waiting_for(topic).into_iter().for_each(|number| self.turn_down(number, reply, now));
     }
 
     /// A subscription will not come about: as in Redis, none of its channels is heard then.
-    fn refuse(&mut self, number: usize, reply: &[u8], now: Millis) {
+    fn turn_down(&mut self, number: usize, reply: &[u8], now: Millis) {
         let Some(confirmation) = self.pubsub.confirmations.try_remove(number) else { return };
         for &topic in &confirmation.topics {
             self.pubsub.awaited.remove(&(topic, number));
@@ -328,7 +329,7 @@ impl Proxy {
         for &topic in &confirmation.joined {
             self.part(confirmation.client, topic);
         }
-        self.settle_mode(confirmation.client);
+        self.settle(confirmation.client);
         self.fill_place(confirmation.client, confirmation.request, reply, now);
     }
 
