@@ -17,9 +17,9 @@
 //! ```text
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
-//!   clock     what becomes of a deadline that has passed        split     request → parts for several servers
-//!   merging   replies to parts → the reply to the whole         compose   … byte by byte
 //!   clock     what becomes of a deadline that has passed       roster    clients that ask about each other
+//!   split     request → parts for several servers              merging   replies to parts → the reply to the whole
+//!   pubsub    clients that subscribe, and their messages       listener  who hears the messages of a server for them
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -30,6 +30,7 @@ mod compose;
 mod health;
 mod intake;
 mod lease;
+mod listener;
 mod merging;
 mod pubsub;
 mod replies;
@@ -61,6 +62,7 @@ use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
 use crate::users::{Credentials, Users};
 use health::Loss;
+use pubsub::Pubsub;
 
 /// What a proxy is told at its start; it never changes.
 #[derive(Debug, Clone)]
@@ -195,6 +197,7 @@ enum Timer {
     Client(Id),
     Backend(Id),
     Probe(u16),
+    Listener(u16),
 }
 
 /// A server, with all that belongs to it.
@@ -239,6 +242,8 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Who hears what.
+    pubsub: Pubsub,
     /// Leased backends whose sessions nobody can clean any more.
     orphaned: Vec<Id>,
     /// For transactions that arrive whole.
@@ -317,6 +322,7 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
+            pubsub: Pubsub::new(count),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
@@ -488,6 +494,7 @@ impl Proxy {
             while let Some(backend) = self.orphaned.pop() {
                 self.lose_backend(backend, Loss::Orphaned, now);
             }
+            self.let_go_of_topics(now);
             self.serve_waiting(now, wire);
             while let Some(id) = self.dirty_backends.pop() {
                 self.transmit_backend(id, now, wire);
@@ -505,7 +512,7 @@ impl Proxy {
     /// True exactly when [`Proxy::transmit`] would do nothing.
     fn is_settled(&self) -> bool {
         let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty();
+        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty() || self.pubsub.registry.has_orphans();
         is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
     }
 
@@ -654,6 +661,7 @@ impl Proxy {
             self.spare(kept);
         }
         self.let_go(id, usize::MAX);
+        self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
         let mut merges = Vec::new();

@@ -51,6 +51,8 @@ pub(super) enum Loss {
     WriteTimeout,
     /// The rest of a large reply did not come within `remoteReadTimeout`.
     Stalled,
+    /// It hears messages, and does not answer within `remoteReadTimeout`.
+    Deaf,
     /// All that could still be answered is; it had a request that timed out.
     Drained,
     /// It was of no use for a while.
@@ -71,6 +73,7 @@ impl fmt::Display for Loss {
             Loss::Garbage(error) => write!(f, "it does not speak the Redis protocol: {error}"),
             Loss::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
+            Loss::Deaf => f.write_str("it does not confirm subscriptions within remoteReadTimeout"),
             Loss::Drained => f.write_str("a request timed out"),
             Loss::Idle => f.write_str("no longer needed"),
             Loss::Orphaned => f.write_str("the client that held it is gone"),
@@ -164,10 +167,12 @@ impl Proxy {
             self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
+            self.on_server_back(server, now);
         }
         if let Some(refusal) = refusal {
             self.refuse_queued(id, &refusal, now);
         }
+        self.maybe_hear(id, now);
         Ok(())
     }
 
@@ -233,6 +238,9 @@ impl Proxy {
         }
         for (request, bytes) in saved {
             self.send_again(request, server, profile, bytes, now);
+        }
+        if self.maybe_lose_listener(id, was_new, &loss, now) {
+            return;
         }
         let is_alone = !self.endpoints[usize::from(server)]
             .pool
@@ -394,6 +402,7 @@ impl Proxy {
         endpoint.stats.downs += 1;
         self.set_up(server, false);
         warn!("server {} is down: {loss}", self.address(server));
+        self.review_confirmations(now);
     }
 
     fn set_up(&mut self, server: u16, is_up: bool) {

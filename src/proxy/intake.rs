@@ -90,7 +90,9 @@ impl Proxy {
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Blocked { .. } | Flow::Paused => break,
+                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Blocked { .. } | Flow::Paused => {
+                    break;
+                }
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
@@ -281,7 +283,8 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Option<usize> {
-        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() {
+        let is_restrained = self.clients.get(id).is_none_or(|client| client.is_restrained());
+        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || is_restrained {
             return None;
         }
         let taken = framer.at().min(bytes.len());
@@ -361,6 +364,7 @@ impl Proxy {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::Subscribing => client.flow = Flow::Open,
                 Flow::Open => {}
                 _ => continue,
             }

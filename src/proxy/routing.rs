@@ -134,7 +134,7 @@ impl Proxy {
         }
         let several = self.endpoints.len() > 1;
         let call = Call { container: row.name, command, request, args };
-        if self.clients.get(id).is_some_and(|client| client.mode != Mode::Plain || client.transaction.is_some())
+        if self.clients.get(id).is_some_and(|client| !client.is_plain())
             && let Some(verdict) = self.on_mode(id, &call, now)
         {
             return verdict;
@@ -218,8 +218,7 @@ impl Proxy {
             self.reply = reply;
             return is_refused.then_some(Verdict::Done);
         }
-        client.transaction.as_ref()?;
-        self.on_request_in_transaction(id, call, now)
+        self.on_request_in_state(id, call, now)
     }
 
     fn on_unknown(&mut self, id: Id, request: &[u8], args: &[Arg]) -> Verdict {
