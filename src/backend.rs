@@ -223,6 +223,8 @@ pub struct Backend {
     pub framer: ReplyFramer,
     /// The start of a reply that is not whole yet.
     pub kept: Vec<u8>,
+    /// True exactly when it hears messages for all clients: it is in no pool, and answers no requests.
+    pub is_listener: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
     pub lease: Id,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
@@ -256,6 +258,7 @@ impl Backend {
             expired: 0,
             framer: ReplyFramer::new(),
             kept: Vec::new(),
+            is_listener: false,
             lease: Id::NONE,
             uploader: Id::NONE,
             is_in_large_reply: false,

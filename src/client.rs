@@ -11,6 +11,8 @@
 //!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
 //!          ├──► Behind ─────────────────┤
+//!   its subscription is not confirmed   │
+//!          ├──► Subscribing ────────────┤
 //!   a command that waits for data       │
 //!          ├──► Blocked ────────────────┤
 //!   a large request, on its way         │
@@ -19,12 +21,14 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Blocked` or `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Blocked` or `Paused`, what it sent behind lies
+//! in `kept`.
 
-use crate::buffer::Queue;
-use crate::request::{ClientLine, RequestId};
+use crate::buffer::{Arena, Queue};
+use crate::request::{ClientLine, Place, RequestId, Requests};
 use crate::resp::RequestFramer;
 use crate::slots::Id;
+use crate::subscription::Subscriber;
 use crate::timer::{Alarm, Millis};
 use crate::users::UserId;
 
@@ -123,6 +127,8 @@ pub enum Flow {
         /// Index of the server.
         server: u16,
     },
+    /// Its next request waits until the servers have confirmed what it has subscribed to.
+    Subscribing,
     /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
     Blocked {
         /// The backend.
@@ -199,6 +205,8 @@ pub struct Client {
     pub wrote_to: Id,
     /// What it sent that is not dealt with.
     pub kept: Option<Box<Kept>>,
+    /// What it has because it subscribes.
+    pub subscriber: Option<Box<Subscriber>>,
     /// Whether it is listened to.
     pub flow: Flow,
     /// Its entry in the timer wheel.
@@ -235,6 +243,7 @@ impl Client {
             transaction: None,
             wrote_to: Id::NONE,
             kept: None,
+            subscriber: None,
             flow: Flow::Open,
             alarm: Alarm::default(),
             heard_at: now,
@@ -277,6 +286,48 @@ impl Client {
     /// True exactly when bytes that it sends can be dealt with.
     pub fn is_listened_to(&self) -> bool {
         matches!(self.flow, Flow::Open | Flow::Uploading { .. }) && !self.is_ended
+    }
+
+    /// True exactly when it hears messages.
+    pub fn is_hearing(&self) -> bool {
+        self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_hearing())
+    }
+
+    /// True exactly when each of its requests means what it always means.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.mode == Mode::Plain && self.transaction.is_none() && self.subscriber.is_none()
+    }
+
+    /// True exactly when its subscriptions stand between it and the servers: in RESP2 a client that hears messages may
+    /// do little else, in RESP3 it can until they are confirmed.
+    pub fn is_restrained(&self) -> bool {
+        let Some(subscriber) = &self.subscriber else { return false };
+        let is_resp2 = self.session.profile.protocol == Protocol::Resp2;
+        subscriber.is_hearing() && (is_resp2 || !subscriber.awaited.is_empty())
+    }
+
+    /// True exactly when a message can go out next: no reply is half sent, nothing is subscribed to and not confirmed,
+    /// and, in RESP2, where a message can not be told from a reply, no reply is outstanding at all.
+    pub fn is_open_to_messages(&self, requests: &Requests) -> bool {
+        let Some(first) = self.line.first() else { return true };
+        self.session.profile.protocol == Protocol::Resp3
+            && requests[first as usize].place != Place::Arriving
+            && self.subscriber.as_ref().is_none_or(|subscriber| subscriber.awaited.is_empty())
+    }
+
+    /// Between two replies: sends the messages that had to wait, if they may go out now.
+    pub fn release_messages(&mut self, arena: &mut Arena, requests: &Requests) {
+        let is_open = self.is_open_to_messages(requests);
+        let Some(subscriber) = &mut self.subscriber else { return };
+        if is_open && subscriber.held.unsent() > 0 {
+            let held = std::mem::take(&mut subscriber.held);
+            self.early_bytes -= held.unsent();
+            self.replies.append(arena, held);
+        }
+        if subscriber.is_spent() {
+            self.subscriber = None;
+        }
     }
 
     /// Its outstanding requests at `server`.

@@ -7,7 +7,7 @@
 //! ```text
 //! main ─► cli, config, reactor          argv in, exit code out
 //! SHELL   reactor ─► net, resolve, proxy    only here: mio, socket2, std::net, the clock, threads
-//! CORE    proxy ─► client, server, pool, backend, request, local
+//! CORE    proxy ─► client, server, pool, backend, request, subscription, local
 //!         client, backend ─► resp, buffer
 //!         the leaves (ring, timer, command, resp, buffer, slots, limits, stats, users) ─► nothing of this crate
 //! ```
@@ -37,5 +37,6 @@ pub mod serve;
 pub mod server;
 pub mod slots;
 pub mod stats;
+pub mod subscription;
 pub mod timer;
 pub mod users;

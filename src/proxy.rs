@@ -18,15 +18,20 @@
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
 //!   clock     what becomes of a deadline that has passed       roster    clients that ask about each other
+//!   split     request → parts for several servers              merging   replies to parts → the reply to the whole
+//!   pubsub    clients that subscribe, and their messages       listener  who hears the messages of a server for them
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod clock;
+mod compose;
 mod health;
 mod intake;
 mod lease;
+mod listener;
+mod merging;
 mod pubsub;
 mod replies;
 mod roster;
@@ -41,21 +46,23 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
+use self::merging::Merging;
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
 use crate::pool::Pool;
-use crate::request::Requests;
+use crate::request::{Place, Requests};
 use crate::resp::{RequestFramer, RequestLimits};
-use crate::ring::{Ring, UpSet};
+use crate::ring::{HashTag, Ring, UpSet};
 use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
 use crate::users::{Credentials, Users};
 use health::Loss;
+use pubsub::Pubsub;
 
 /// What a proxy is told at its start; it never changes.
 #[derive(Debug, Clone)]
@@ -66,6 +73,10 @@ pub struct Settings {
     pub servers: Vec<String>,
     /// Whether a server that is down is stood in for by the next one of the ring.
     pub failover: bool,
+    /// The part of a key that chooses its server; `None`: all of it.
+    pub hash_tag: Option<HashTag>,
+    /// Whether a command is sent to several servers; if not, it is refused, as the original rmux did.
+    pub multi_key: bool,
     /// The most connections to one server.
     pub pool_size: usize,
     /// The most of them that clients have for themselves at one time; one is always left to the others.
@@ -93,13 +104,15 @@ impl Settings {
             listen: String::new(),
             servers,
             failover: true,
+            hash_tag: None,
+            multi_key: true,
             pool_size: 50,
             lease_max: 50,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
-            users: Users::default(),
+            users: Default::default(),
             credentials: None,
-            policy: Policy::default(),
+            policy: Default::default(),
             process_id: 1,
             seed: 1,
         }
@@ -184,6 +197,7 @@ enum Timer {
     Client(Id),
     Backend(Id),
     Probe(u16),
+    Listener(u16),
 }
 
 /// A server, with all that belongs to it.
@@ -212,6 +226,14 @@ pub struct Proxy {
     arena: Arena,
     /// Replies that came before their turn.
     early: Slab<Queue>,
+    /// Requests that several servers answer.
+    merges: Slab<Merging>,
+    /// Entries for those; they come and go.
+    spare_merges: Vec<Merging>,
+    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
+    part_of_server: Vec<u16>,
+    /// One index for each server that there is, even if its address is given twice.
+    distinct_servers: Vec<u16>,
     wheel: Wheel<Timer>,
     actions: VecDeque<Action>,
     dirty_clients: Vec<Id>,
@@ -220,6 +242,8 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Who hears what.
+    pubsub: Pubsub,
     /// Leased backends whose sessions nobody can clean any more.
     orphaned: Vec<Id>,
     /// For transactions that arrive whole.
@@ -288,12 +312,17 @@ impl Proxy {
             requests: Requests::new(),
             arena: Arena::new(),
             early: Slab::new(),
+            merges: Slab::new(),
+            spare_merges: Vec::new(),
+            part_of_server: vec![split::NO_PART; count],
+            distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
+            pubsub: Pubsub::new(count),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
@@ -465,6 +494,7 @@ impl Proxy {
             while let Some(backend) = self.orphaned.pop() {
                 self.lose_backend(backend, Loss::Orphaned, now);
             }
+            self.let_go_of_topics(now);
             self.serve_waiting(now, wire);
             while let Some(id) = self.dirty_backends.pop() {
                 self.transmit_backend(id, now, wire);
@@ -482,7 +512,7 @@ impl Proxy {
     /// True exactly when [`Proxy::transmit`] would do nothing.
     fn is_settled(&self) -> bool {
         let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty();
+        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty() || self.pubsub.registry.has_orphans();
         is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
     }
 
@@ -631,19 +661,26 @@ impl Proxy {
             self.spare(kept);
         }
         self.let_go(id, usize::MAX);
+        self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
+        let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
             entry.client = Id::NONE;
-            if let Some(early) = entry.place.early() {
+            let place = entry.place;
+            if let Some(early) = place.early() {
                 let mut queue = self.early.remove(early as usize);
                 queue.clear(&mut self.arena);
             }
             if !entry.is_at_backend {
                 self.requests.remove(request as usize);
             }
+            if let Place::Merging(merging) = place {
+                merges.push(merging);
+            }
         }
+        merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
             Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
             Flow::Parked { server, for_lease, .. } => {

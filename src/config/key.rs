@@ -359,6 +359,10 @@ pub static KEYS: &[Key] = &[
          left to the others; 0: all but one"),
     pool("failover", Servers, Switch(|d| &mut d.failover),
         "while a server is down, another one takes its keys"),
+    pool("multiKey", Servers, Switch(|d| &mut d.multi_key),
+        "a command for several servers is sent to each, and its replies are merged; off, it is refused"),
+    pool("hashTag", Servers, Text("characters", "", |d| &mut d.hash_tag),
+        "two characters, like {}: what stands between them in a key chooses its server"),
 
     file("password", Access, Password(|d| &mut d.password.text),
         "password of the default user; without it and without users, everybody is let in"),

@@ -51,6 +51,8 @@ pub(super) enum Loss {
     WriteTimeout,
     /// The rest of a large reply did not come within `remoteReadTimeout`.
     Stalled,
+    /// It hears messages, and does not answer within `remoteReadTimeout`.
+    Deaf,
     /// All that could still be answered is; it had a request that timed out.
     Drained,
     /// It was of no use for a while.
@@ -71,6 +73,7 @@ impl fmt::Display for Loss {
             Loss::Garbage(error) => write!(f, "it does not speak the Redis protocol: {error}"),
             Loss::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
+            Loss::Deaf => f.write_str("it does not confirm subscriptions within remoteReadTimeout"),
             Loss::Drained => f.write_str("a request timed out"),
             Loss::Idle => f.write_str("no longer needed"),
             Loss::Orphaned => f.write_str("the client that held it is gone"),
@@ -164,10 +167,12 @@ impl Proxy {
             self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
+            self.on_server_back(server, now);
         }
         if let Some(refusal) = refusal {
             self.refuse_queued(id, &refusal, now);
         }
+        self.maybe_hear(id, now);
         Ok(())
     }
 
@@ -233,6 +238,9 @@ impl Proxy {
         }
         for (request, bytes) in saved {
             self.send_again(request, server, profile, bytes, now);
+        }
+        if self.maybe_lose_listener(id, was_new, &loss, now) {
+            return;
         }
         let is_alone = !self.endpoints[usize::from(server)]
             .pool
@@ -344,14 +352,18 @@ impl Proxy {
     /// Gives a request whose backend is lost to another, of the server that has its key now.
     fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
         let Some(entry) = self.requests.get_mut(request as usize) else { return };
-        let (client, hash) = (entry.client, entry.hash);
+        let (client, hash, place) = (entry.client, entry.hash, entry.place);
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
             self.requests.remove(request as usize);
             return;
         }
         entry.losses += 1;
-        let server = match self.route_again(&bytes, hash) {
+        let route = match place {
+            Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
+            _ => self.route_again(&bytes, hash),
+        };
+        let server = match route {
             Route::To(server, _) => server,
             Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
             _ => return self.deliver(client, request, CONNECTION_DOWN, now),
@@ -361,18 +373,11 @@ impl Proxy {
             return self.deliver(client, request, text.as_bytes(), now);
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        let entry = &mut self.requests[request as usize];
-        entry.deadline = deadline;
-        entry.is_at_backend = true;
-        if let Some(entry) = self.clients.get_mut(client) {
-            entry.enter_lane(server, backend_id);
-        }
+        self.requests[request as usize].deadline = deadline;
+        self.stand_at(request, backend_id, server);
         if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.requests, request);
             backend.queue.push_vec(&mut self.arena, bytes);
-            backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
         }
-        self.endpoints[usize::from(server)].stats.requests += 1;
         self.mark_backend_dirty(backend_id);
     }
 
@@ -397,6 +402,7 @@ impl Proxy {
         endpoint.stats.downs += 1;
         self.set_up(server, false);
         warn!("server {} is down: {loss}", self.address(server));
+        self.review_confirmations(now);
     }
 
     fn set_up(&mut self, server: u16, is_up: bool) {

@@ -81,7 +81,7 @@ impl Proxy {
         let mut at = 0;
         while at < input.bytes().len() {
             let Some(client) = self.clients.get(id) else { break };
-            let (flow, is_nobody) = (client.flow, client.mode == Mode::Unauthenticated);
+            let (flow, mode) = (client.flow, client.mode);
             match flow {
                 Flow::Open if !self.follows_table(id) => break,
                 Flow::Open => {}
@@ -90,14 +90,19 @@ impl Proxy {
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Blocked { .. } | Flow::Paused => break,
+                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Blocked { .. } | Flow::Paused => {
+                    break;
+                }
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
                 }
             }
             let bytes = &input.bytes()[at..];
-            let limits = if is_nobody { &self.unauthenticated_limits } else { &self.request_limits };
+            let limits = match mode {
+                Mode::Unauthenticated => &self.unauthenticated_limits,
+                _ => &self.request_limits,
+            };
             let len = match framer.frame(bytes, limits) {
                 Ok(Frame::Complete(len)) => len,
                 Ok(Frame::Partial) => {
@@ -278,7 +283,8 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Option<usize> {
-        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() {
+        let is_restrained = self.clients.get(id).is_none_or(|client| client.is_restrained());
+        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || is_restrained {
             return None;
         }
         let taken = framer.at().min(bytes.len());
@@ -358,6 +364,7 @@ impl Proxy {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::Subscribing => client.flow = Flow::Open,
                 Flow::Open => {}
                 _ => continue,
             }

@@ -29,6 +29,9 @@ impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a backend.
     pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
         let Some(backend) = self.backends.get_mut(id) else { return };
+        if backend.is_listener {
+            return self.handle_listener_data(id, scratch, n, now, wire);
+        }
         let mut framer = mem::take(&mut backend.framer);
         let data = scratch.joined(&backend.kept, n);
         backend.kept.clear();
@@ -171,6 +174,9 @@ impl Proxy {
     /// its turn.
     #[inline]
     pub(super) fn deliver(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
+        if let Place::Part(merging) = self.requests[request as usize].place {
+            return self.answer_part(merging, request, reply, now);
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.line.first() == Some(request) {
             client.line.pop(&self.requests);
@@ -211,8 +217,10 @@ impl Proxy {
         let (Some(client_entry), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else {
             return;
         };
+        // The rest of a part's reply must come, or the client has nothing to take.
+        let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
         let unread = client_entry.unread_before(Some(request));
-        let is_full = unread > self.settings.limits.client_unread_pause_bytes;
+        let is_full = !is_part && unread > self.settings.limits.client_unread_pause_bytes;
         if is_full && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
             backend.is_held_back = true;
             client_entry.holds_back = true;
@@ -221,8 +229,11 @@ impl Proxy {
 
     /// Sends part of a large reply to the client, or to the place where it waits for its turn.
     fn pass_on<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
-        let Some(client) = self.clients.get_mut(id) else { return };
         let place = &mut self.requests[request as usize].place;
+        if let Place::Part(merging) = *place {
+            return self.collect(merging, request, piece);
+        }
+        let Some(client) = self.clients.get_mut(id) else { return };
         if *place == Place::Waiting {
             *place = if client.line.first() == Some(request) {
                 Place::Arriving
@@ -252,6 +263,9 @@ impl Proxy {
             self.requests.remove(request as usize);
             return;
         }
+        if let Place::Part(merging) = entry.place {
+            return self.end_part(merging, request, now);
+        }
         if let Place::ArrivingEarly(early) = entry.place {
             entry.place = Place::Early(early);
             return;
@@ -265,10 +279,14 @@ impl Proxy {
     }
 
     /// Sends what has come for those who are next in the client's line.
-    fn advance_line(&mut self, id: Id, now: Millis) {
+    pub(super) fn advance_line(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
-        while let Some(next) = client.line.first() {
+        loop {
+            if client.subscriber.is_some() {
+                client.release_messages(&mut self.arena, &self.requests);
+            }
+            let Some(next) = client.line.first() else { break };
             let entry = &mut self.requests[next as usize];
             let Some(early) = entry.place.early() else { break };
             let queue = self.early.remove(early as usize);
@@ -280,13 +298,21 @@ impl Proxy {
             }
             client.line.pop(&self.requests);
             self.requests.remove(next as usize);
+            if let Some(subscriber) = &mut client.subscriber
+                && subscriber.awaited.front() == Some(&next)
+            {
+                subscriber.awaited.pop_front();
+                if client.flow == Flow::Subscribing && subscriber.awaited.is_empty() {
+                    self.woken.push(id);
+                }
+            }
         }
         self.mark_client_dirty(id);
         self.check_unread(id);
     }
 
     /// Appends to what a client is to be sent; a large piece goes straight to the socket, as far as it takes it.
-    fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
+    pub(super) fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         if bytes.len() < DIRECT_MIN || client.is_blocked {
             client.replies.push(&mut self.arena, bytes);
@@ -313,7 +339,7 @@ impl Proxy {
     }
 
     /// Closes a client that leaves too much unread: past its own limit, or past the pause mark when memory is short.
-    fn check_unread(&mut self, id: Id) {
+    pub(super) fn check_unread(&mut self, id: Id) {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get(id) else { return };
         let max = if self.arena.bytes() > limits.buffered_bytes_max {

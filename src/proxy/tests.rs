@@ -8,6 +8,7 @@ mod losses;
 mod promises;
 mod robustness;
 mod slow_peers;
+mod split;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -211,6 +212,7 @@ impl Bench {
     fn assert_nothing_is_left(&self) {
         assert!(self.proxy.requests.is_empty(), "{} requests are left", self.proxy.requests.len());
         assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
+        assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
         assert_eq!(self.proxy.buffered_bytes(), 0);
     }
 }

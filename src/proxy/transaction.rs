@@ -271,7 +271,11 @@ impl Proxy {
     ///
     /// Returns its length and its verdict; `None` if it must go step by step.
     pub(super) fn on_whole_transaction(&mut self, id: Id, bytes: &[u8], now: Millis) -> Option<(usize, Verdict)> {
-        if self.clients.get(id).is_none_or(|client| client.transaction.is_some() || client.mode != Mode::Plain) {
+        if self
+            .clients
+            .get(id)
+            .is_none_or(|client| client.transaction.is_some() || client.mode != Mode::Plain || client.is_restrained())
+        {
             return None;
         }
         let mut lens = std::mem::take(&mut self.step_lens);
