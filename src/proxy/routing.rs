@@ -359,6 +359,7 @@ impl Proxy {
             listen: &self.settings.listen,
             peer: client.peer.as_deref(),
             users: &self.settings.users,
+            heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             age_ms: now - client.since,
             facts: &facts,
         };
@@ -388,6 +389,12 @@ impl Proxy {
         if client.session.mute.take() {
             return self.mark_client_dirty(id);
         }
+        self.reply_in_place(id, reply);
+    }
+
+    /// The same, whether the client wants to be answered or not.
+    pub(super) fn reply_in_place(&mut self, id: Id, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         if client.line.is_empty() {
             client.replies.push(&mut self.arena, reply);
         } else {

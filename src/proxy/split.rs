@@ -210,6 +210,7 @@ impl Proxy {
         merging.parent = self.requests.insert(parent) as RequestId;
         merging.client = id;
         if let Some(client) = self.clients.get_mut(id) {
+            self.requests[merging.parent as usize].is_muted = client.session.mute.take();
             client.line.push(&mut self.requests, merging.parent);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
