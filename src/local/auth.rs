@@ -6,8 +6,8 @@
 //! everyone is the default user, and AUTH answers as a Redis without a password does. A client that fails to become
 //! somebody else stays who it is.
 //!
-//! Invariant: HELLO takes effect as a whole or, when it answers with an error, not at all. Redis 7.0 acts on its options
-//! one after the other: there, what stands before the mistake is done. From 7.2 on it reads all of them first, as here.
+//! Invariant: HELLO takes effect as a whole or, when it answers with an error, not at all. Redis 7.0 acts on its
+//! options one after the other: there, what stands before the mistake is done. From 7.2 on it reads all of them first, as here.
 
 use super::{Context, Words, client_command, error, integer, reply};
 use crate::client::{Protocol, Session};
