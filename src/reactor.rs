@@ -181,9 +181,10 @@ impl Reactor {
                             _ => self.proxy.handle_writable(conn),
                         }
                     }
-                    if (event.is_readable() || event.is_read_closed() || event.is_error())
-                        && let Some(socket) = self.sockets.get_mut(conn)
-                    {
+                    if !(event.is_readable() || event.is_read_closed() || event.is_error()) {
+                        continue;
+                    }
+                    if let Some(socket) = self.sockets.get_mut(conn) {
                         socket.is_readable = true;
                         socket.is_ending |= event.is_read_closed();
                         if !socket.is_queued {
@@ -333,12 +334,12 @@ impl Reactor {
                     self.accept_at = None;
                 }
                 Action::Resume(conn) => {
-                    if let Some(socket) = self.sockets.get_mut(conn)
-                        && socket.is_readable
-                        && !socket.is_queued
-                    {
-                        socket.is_queued = true;
-                        self.ready.push(conn);
+                    match self.sockets.get_mut(conn) {
+                        Some(socket) if socket.is_readable && !socket.is_queued => {
+                            socket.is_queued = true;
+                            self.ready.push(conn);
+                        }
+                        _ => {}
                     }
                 }
             }

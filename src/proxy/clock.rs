@@ -38,10 +38,9 @@ impl Proxy {
         let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
-        if let Flow::Parked { server, deadline } = client.flow
-            && deadline <= now
-        {
-            return self.on_wait_over(id, server, now, wire);
+        match client.flow {
+            Flow::Parked { server, deadline } if deadline <= now => return self.on_wait_over(id, server, now, wire),
+            _ => {}
         }
         let is_unread = client.replies.unsent() > 0;
         let write_deadline =
