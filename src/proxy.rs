@@ -26,8 +26,11 @@
 mod clock;
 mod health;
 mod intake;
+mod lease;
+mod pubsub;
 mod replies;
 mod routing;
+mod split;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -35,6 +35,30 @@ pub(super) enum Verdict {
     Forward(Id),
 }
 
+/// One whole request, understood.
+pub(super) struct Call<'a> {
+    /// The first word's name; the same as the command's, unless that is a subcommand.
+    pub container: &'static str,
+    /// The row of the table.
+    pub command: &'static Command,
+    /// Its bytes.
+    pub request: &'a [u8],
+    /// Its arguments, the name first.
+    pub args: &'a [Arg],
+}
+
+impl<'a> Call<'a> {
+    /// The argument with this index.
+    pub fn arg(&self, index: usize) -> &'a [u8] {
+        self.args[index].of(self.request)
+    }
+
+    /// The full name, as errors show it.
+    pub fn name(&self) -> Name {
+        Name { container: self.container, command: self.command.name }
+    }
+}
+
 /// Where a request goes.
 pub(super) enum Route {
     /// To this server; the second is the hash of the key that says so.
@@ -58,9 +82,9 @@ enum Pick {
     GiveUp,
 }
 
-const UNSUPPORTED: &[u8] = b"-ERR This command is not supported\r\n";
-const CONNECTION_DOWN: &[u8] = b"-ERR Connection down\r\n";
-const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+pub(super) const UNSUPPORTED: &[u8] = b"-ERR This command is not supported\r\n";
+pub(super) const CONNECTION_DOWN: &[u8] = b"-ERR Connection down\r\n";
+pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 
 impl Proxy {
     /// Decides about one whole request. `args` are its arguments; there is at least one.
@@ -79,15 +103,21 @@ impl Proxy {
             }
         }
         let several = self.endpoints.len() > 1;
+        let call = Call { container, command, request, args };
         let route = match command.class {
-            Class::Keyed | Class::Split(_) => self.route_keys(command, request, args),
+            Class::Keyed => self.route_keys(command, request, args),
+            Class::Split(merge) => match self.route_keys(command, request, args) {
+                Route::CrossSlot => return self.on_split(id, &call, merge, now),
+                route => route,
+            },
+            Class::All(gather) if several => return self.on_gather(id, &call, gather, now),
             Class::Lease(Lease::Block(_)) if command.blocks(args.len(), |i| args[i].of(request)).is_none() => {
                 self.route_keys(command, request, args)
             }
             Class::Any => self.route_any(),
             Class::Channel if args.len() > 1 => self.route_hash(Ring::hash(args[1].of(request))),
             Class::Channel if several => Route::Arity,
-            Class::All(_) | Class::Single if several => Route::Unsupported,
+            Class::Single if several => Route::Unsupported,
             Class::All(_) | Class::Single | Class::Channel => self.route_any(),
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => match self.answer(id, session, request, args, now) {
@@ -98,7 +128,11 @@ impl Proxy {
                     return Verdict::Done;
                 }
             },
-            Class::Lease(_) | Class::Refused | Class::Container => Route::Unsupported,
+            Class::Lease(lease @ (Lease::Subscribe(_) | Lease::Unsubscribe(_))) => {
+                return self.on_subscription(id, &call, lease, now);
+            }
+            Class::Lease(lease) => return self.on_lease(id, &call, lease, now),
+            Class::Refused | Class::Container => Route::Unsupported,
         };
         let reply = match route {
             Route::To(server, hash) => {
@@ -108,8 +142,7 @@ impl Proxy {
             Route::CrossSlot => CROSS_SLOT,
             Route::Unsupported => UNSUPPORTED,
             Route::Arity => {
-                let name = Name { container, command: command.name };
-                self.reply_with(id, |out| error::wrong_arity(out, name));
+                self.reply_with(id, |out| error::wrong_arity(out, call.name()));
                 return Verdict::Done;
             }
         };
@@ -483,7 +516,7 @@ impl Proxy {
 }
 
 /// A command's full name, as errors show it: `get`, or `client|setname`.
-struct Name {
+pub(super) struct Name {
     container: &'static str,
     command: &'static str,
 }
