@@ -333,15 +333,13 @@ impl Reactor {
                     // A descriptor is free again.
                     self.accept_at = None;
                 }
-                Action::Resume(conn) => {
-                    match self.sockets.get_mut(conn) {
-                        Some(socket) if socket.is_readable && !socket.is_queued => {
-                            socket.is_queued = true;
-                            self.ready.push(conn);
-                        }
-                        _ => {}
+                Action::Resume(conn) => match self.sockets.get_mut(conn) {
+                    Some(socket) if socket.is_readable && !socket.is_queued => {
+                        socket.is_queued = true;
+                        self.ready.push(conn);
                     }
-                }
+                    _ => {}
+                },
             }
         }
     }
