@@ -11,13 +11,15 @@
 //!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
 //!          ├──► Behind ─────────────────┤
+//!   a command that waits for data       │
+//!          ├──► Blocked ────────────────┤
 //!   a large request, on its way         │
 //!          └──► Uploading ──────────────┘
 //! ```
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind` or `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Blocked` or `Paused`, what it sent behind lies in `kept`.
 
 use crate::buffer::Queue;
 use crate::request::{ClientLine, RequestId};
@@ -68,6 +70,8 @@ pub enum Flow {
     Parked {
         /// Index of the server.
         server: u16,
+        /// True if it needs one for itself.
+        for_lease: bool,
         /// When the wait is given up.
         deadline: Millis,
     },
@@ -76,6 +80,11 @@ pub enum Flow {
     Behind {
         /// Index of the server.
         server: u16,
+    },
+    /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
+    Blocked {
+        /// The backend.
+        backend: Id,
     },
     /// A large request is passed on as it arrives: to this backend, or to nobody when that one is lost.
     Uploading {
@@ -101,6 +110,21 @@ pub struct Lane {
     pub server: u16,
 }
 
+/// A transaction that arrives step by step, or the keys that are watched for one.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// The server and the backend of all of it, once a key has said which.
+    pub lease: Option<(u16, Id)>,
+    /// True once the client has said `MULTI`.
+    pub is_multi: bool,
+    /// True once the server was told `MULTI`.
+    pub is_begun: bool,
+    /// True once something was refused, or lost: `EXEC` will not be run.
+    pub is_broken: bool,
+    /// The database that the last `SELECT` within named.
+    pub database: Option<u32>,
+}
+
 /// What a client has sent and rmux has not dealt with: the start of a request, or requests that must wait.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -121,6 +145,10 @@ pub struct Client {
     pub line: ClientLine,
     /// The same, counted by server.
     pub lanes: Vec<Lane>,
+    /// The transaction that it is in; a `WATCH` begins one, too.
+    pub transaction: Option<Box<Transaction>>,
+    /// The backend that carried its last write; [`Id::NONE`] before the first. `WAIT` is about that one.
+    pub wrote_to: Id,
     /// What it sent that is not dealt with.
     pub kept: Option<Box<Kept>>,
     /// Whether it is listened to.
@@ -153,6 +181,8 @@ impl Client {
             replies: Queue::new(),
             line: ClientLine::default(),
             lanes: Vec::new(),
+            transaction: None,
+            wrote_to: Id::NONE,
             kept: None,
             flow: Flow::Open,
             alarm: Alarm::default(),

@@ -39,7 +39,9 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
         match client.flow {
-            Flow::Parked { server, deadline } if deadline <= now => return self.on_wait_over(id, server, now, wire),
+            Flow::Parked { server, for_lease, deadline } if deadline <= now => {
+                return self.on_wait_over(id, server, for_lease, now, wire);
+            }
             _ => {}
         }
         let is_unread = client.replies.unsent() > 0;
@@ -65,8 +67,8 @@ impl Proxy {
     }
 
     /// A client has waited for a backend as long as it may: its next request is answered with an error.
-    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, now: Millis, wire: &mut W) {
-        self.endpoints[usize::from(server)].pool.waiting.retain(|&waiting| waiting != id);
+    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
+        self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
         self.parked -= 1;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;

@@ -22,7 +22,7 @@ use super::{Action, Conn, Endpoint, Goodbye, Proxy, Timer};
 use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
 use crate::client::{Flow, Profile};
 use crate::local::ServerFacts;
-use crate::request::{Place, RequestId};
+use crate::request::{Place, RequestId, Role};
 use crate::resp::ProtocolError;
 use crate::ring::ServerIndex;
 use crate::server::{Health, PROBE_DELAY_FIRST_MS};
@@ -54,6 +54,8 @@ pub(super) enum Loss {
     Drained,
     /// It was of no use for a while.
     Idle,
+    /// The client that had it for itself is gone.
+    Orphaned,
 }
 
 impl fmt::Display for Loss {
@@ -70,6 +72,7 @@ impl fmt::Display for Loss {
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
             Loss::Drained => f.write_str("a request timed out"),
             Loss::Idle => f.write_str("no longer needed"),
+            Loss::Orphaned => f.write_str("the client that held it is gone"),
         }
     }
 }
@@ -77,7 +80,7 @@ impl fmt::Display for Loss {
 impl Loss {
     /// True exactly when it says something about the server, and not only about what rmux wants of it.
     fn blames_server(&self) -> bool {
-        !matches!(self, Loss::Drained | Loss::Idle)
+        !matches!(self, Loss::Drained | Loss::Idle | Loss::Orphaned)
     }
 }
 
@@ -129,6 +132,10 @@ impl Proxy {
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
+        // Before it was asked, a server may say that it has no place for us, and nothing else.
+        if handshake.sent == 0 && !reply.starts_with(b"-") {
+            return Err(Loss::Surplus);
+        }
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
@@ -173,6 +180,8 @@ impl Proxy {
         backend.answered = backend.queue.end();
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
+        let owner = std::mem::replace(&mut backend.lease, Id::NONE);
+        self.on_lease_lost(id, owner);
         let requests: Vec<RequestId> = line.iter(&self.requests).collect();
         for request in requests {
             let entry = &mut self.requests[request as usize];
@@ -231,6 +240,7 @@ impl Proxy {
         let line = std::mem::take(&mut backend.line);
         let queue = std::mem::take(&mut backend.queue);
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
+        let owner = std::mem::replace(&mut backend.lease, Id::NONE);
         let mut offset = backend.answered;
         let mut owed: Vec<(RequestId, u64, bool)> = Vec::new();
         for request in line.iter(&self.requests) {
@@ -242,6 +252,11 @@ impl Proxy {
         for (request, start, is_safe) in owed.iter_mut().rev() {
             let entry = &self.requests[*request as usize];
             let is_unsent = *start >= queue.sent();
+            if entry.role != Role::Plain {
+                // Part of something that happens on one connection, or not at all.
+                *is_safe = is_unsent;
+                continue;
+            }
             *is_safe = is_unsent || entry.is_read && entry.losses == 0 && !writers.contains(&entry.client);
             if !is_unsent && !entry.is_read && !writers.contains(&entry.client) {
                 writers.push(entry.client);
@@ -252,6 +267,7 @@ impl Proxy {
             let entry = &mut self.requests[request as usize];
             entry.is_at_backend = false;
             let (client, len, place, losses) = (entry.client, u64::from(entry.len), entry.place, entry.losses);
+            let is_alone = entry.role == Role::Plain && owner == Id::NONE;
             if client == Id::NONE {
                 self.requests.remove(request as usize);
                 continue;
@@ -266,7 +282,7 @@ impl Proxy {
                 self.lose_request(client, request, server, now);
                 continue;
             }
-            let bytes = match is_safe && losses + 1 < LOSSES_MAX {
+            let bytes = match is_safe && is_alone && losses + 1 < LOSSES_MAX {
                 true => queue.copy_range(&self.arena, start, start + len),
                 false => None,
             };
@@ -285,6 +301,7 @@ impl Proxy {
         }
         let mut queue = queue;
         queue.clear(&mut self.arena);
+        self.on_lease_lost(id, owner);
         saved
     }
 
@@ -452,6 +469,6 @@ pub(super) fn server_facts<'a>(
 }
 
 /// The start of a server's reply, fit for a log line.
-fn printable(reply: &[u8]) -> String {
+pub(super) fn printable(reply: &[u8]) -> String {
     String::from_utf8_lossy(&reply[..reply.len().min(200)]).trim_end().to_string()
 }
