@@ -30,10 +30,10 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["logger"], Layer::Top, &[]),
     (&["config"], Layer::Top, &[LEAVES, &["net"]]),
     (&["cli"], Layer::Top, &[&["config"]]),
-    (&["service"], Layer::Top, &[]),
+    (&["service"], Layer::Top, &[&["config", "net"]]),
     (&["healthcheck"], Layer::Top, &[&["config", "net"]]),
     (&["serve"], Layer::Top, &[LEAVES, &["config", "net", "proxy", "reactor", "service"]]),
-    (&["main"], Layer::Top, &[&["cli", "healthcheck", "logger", "serve"]]),
+    (&["main"], Layer::Top, &[&["cli", "healthcheck", "logger", "serve", "service"]]),
     (&["lib"], Layer::Top, &[]),
 ];
 

@@ -48,8 +48,8 @@ fn without_flags_it_is_the_original_without_flags() {
         timeouts: Timeouts::default(),
         limits: Limits::default(),
     };
-    let config = Config { pools: vec![pool], debug: false, use_syslog: false };
-    assert_eq!(loaded, Loaded { config, test: false, warnings: vec![] });
+    let config = Config { pools: vec![pool], debug: false, use_syslog: false, pid_file: None, user: None, group: None };
+    assert_eq!(loaded, Loaded { config, test: false, healthcheck: false, warnings: vec![] });
 }
 
 #[test]
