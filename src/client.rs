@@ -155,16 +155,16 @@ pub struct Client {
     pub flow: Flow,
     /// Its entry in the timer wheel.
     pub alarm: Alarm,
-    /// When it last sent something, or was last owed nothing.
+    /// When it last sent something, or got a reply.
     pub heard_at: Millis,
-    /// When it last took some of its replies, or had none to take.
+    /// When it was last offered some of its replies: since then, while it is blocked, it took none.
     pub took_at: Millis,
     /// When it connected.
     pub since: Millis,
     /// Bytes of replies that came before their turn.
     pub early_bytes: usize,
-    /// A backend that is not read until this client has taken some replies; [`Id::NONE`] for none.
-    pub holds_back: Id,
+    /// True while a backend in one of its lanes may not be read until it has taken some replies.
+    pub holds_back: bool,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
     /// True while its socket takes nothing.
@@ -190,7 +190,7 @@ impl Client {
             took_at: now,
             since: now,
             early_bytes: 0,
-            holds_back: Id::NONE,
+            holds_back: false,
             is_dirty: false,
             is_blocked: false,
             is_ended: false,
@@ -205,6 +205,12 @@ impl Client {
     /// Bytes of replies that it has not taken.
     pub fn unread(&self) -> usize {
         self.replies.unsent() + self.early_bytes
+    }
+
+    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way, for
+    /// any other those that came early, too.
+    pub fn unread_before(&self, request: Option<RequestId>) -> usize {
+        if self.line.first() == request { self.replies.unsent() } else { self.unread() }
     }
 
     /// True exactly when bytes that it sends can be dealt with.

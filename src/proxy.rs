@@ -479,9 +479,9 @@ impl Proxy {
                 Ok(sent) => {
                     client.replies.consume(&mut self.arena, sent.bytes);
                     client.is_blocked = sent.is_blocked;
-                    if sent.bytes > 0 {
-                        client.took_at = now;
-                    }
+                    // If nothing was taken, then because its socket is full since just now.
+                    client.took_at = now;
+                    client.heard_at = now;
                     if sent.is_blocked {
                         self.watch_client_writes(id);
                     } else if client.replies.unsent() > 0 {
@@ -514,29 +514,35 @@ impl Proxy {
     fn maybe_resume(&mut self, id: Id) -> bool {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return false };
-        if client.flow != Flow::Paused && client.holds_back == Id::NONE {
-            return false;
-        }
-        if client.unread() > limits.client_unread_pause_bytes / 2 {
-            return false;
-        }
-        let is_resumed = client.flow == Flow::Paused && client.line.len() <= limits.client_outstanding_max / 2;
+        let is_resumed = client.flow == Flow::Paused
+            && client.unread() <= limits.client_unread_pause_bytes / 2
+            && client.line.len() <= limits.client_outstanding_max / 2;
         if is_resumed {
             client.flow = Flow::Open;
             self.woken.push(id);
             self.actions.push_back(Action::Resume(Conn::Client(id)));
         }
-        self.let_go(id);
+        if client.holds_back {
+            self.let_go(id, limits.client_unread_pause_bytes / 2);
+        }
         is_resumed
     }
 
-    /// Reads on from the backend that waited for this client.
-    fn let_go(&mut self, id: Id) {
+    /// Reads on from the backends that waited until no more than so many bytes are left before what they bring.
+    fn let_go(&mut self, id: Id, unread_max: usize) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let held = std::mem::replace(&mut client.holds_back, Id::NONE);
-        if let Some(backend) = self.backends.get_mut(held) {
+        client.holds_back = false;
+        for lane in &client.lanes {
+            let Some(backend) = self.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back) else {
+                continue;
+            };
+            // Nothing stands behind in the line of a backend that is held back: the request is this client's.
+            if client.unread_before(backend.line.first()) > unread_max {
+                client.holds_back = true;
+                continue;
+            }
             backend.is_held_back = false;
-            self.actions.push_back(Action::Resume(Conn::Backend(held)));
+            self.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
         }
     }
 
@@ -559,13 +565,13 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        client.lanes.clear();
         let leased = client.transaction.take().and_then(|transaction| transaction.lease).map(|(_, backend)| backend);
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
-        self.let_go(id);
+        self.let_go(id, usize::MAX);
         let Some(client) = self.clients.get_mut(id) else { return };
+        client.lanes.clear();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
             entry.client = Id::NONE;

@@ -18,6 +18,7 @@ use std::fmt;
 
 use log::{debug, warn};
 
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
 use super::{Action, Conn, Endpoint, Goodbye, Proxy, Timer};
 use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
 use crate::client::{Flow, Profile};
@@ -294,7 +295,7 @@ impl Proxy {
                     saved.push((request, bytes));
                 }
                 None if is_safe && matches!(loss, Loss::Connect(_) | Loss::ConnectTimeout | Loss::Refused(_)) => {
-                    self.deliver(client, request, b"-ERR Connection down\r\n", now);
+                    self.deliver(client, request, CONNECTION_DOWN, now);
                 }
                 None => self.lose_request(client, request, server, now),
             }
@@ -311,6 +312,8 @@ impl Proxy {
         match &mut entry.flow {
             Flow::Uploading { backend, request: uploading } if *uploading == request => {
                 *backend = Id::NONE;
+                // It may not have been listened to, for the sake of a queue that is gone.
+                self.actions.push_back(Action::Resume(Conn::Client(client)));
                 true
             }
             _ => false,
@@ -337,12 +340,10 @@ impl Proxy {
             return;
         }
         entry.losses += 1;
-        let server = match self.endpoints.len() {
-            1 => self.up.is_up(ServerIndex(0)).then_some(0),
-            _ => self.route_hash(hash).server(),
-        };
-        let Some(server) = server else {
-            return self.deliver(client, request, b"-ERR Connection down\r\n", now);
+        let server = match self.route_again(&bytes, hash) {
+            Route::To(server, _) => server,
+            Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
+            _ => return self.deliver(client, request, CONNECTION_DOWN, now),
         };
         let Some(backend_id) = self.pick_again(client, server, profile, now) else {
             let text = format!("-ERR Connection to {} lost, and no other is free\r\n", self.address(lost));

@@ -22,10 +22,20 @@ use crate::request::{Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
 
+/// Redis's own words: an `EXEC` that it rejects discards the transaction, or would.
+const EXEC_ARITY: &[u8] =
+    b"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n";
+
 impl Proxy {
     /// A request that holds or changes the state of its connection.
     pub(super) fn on_lease(&mut self, id: Id, call: &Call<'_>, lease: Lease, now: Millis) -> Verdict {
         if !call.command.arity_allows(call.args.len()) {
+            if lease == Lease::Exec {
+                self.give_up(id, now);
+                self.reply_here(id, EXEC_ARITY);
+                return Verdict::Done;
+            }
+            self.break_transaction(id);
             self.reply_with(id, |out| error::wrong_arity(out, call.name()));
             return Verdict::Done;
         }

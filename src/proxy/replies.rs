@@ -207,10 +207,11 @@ impl Proxy {
         let (Some(client_entry), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else {
             return;
         };
-        let is_full = client_entry.unread() > self.settings.limits.client_unread_pause_bytes;
+        let unread = client_entry.unread_before(Some(request));
+        let is_full = unread > self.settings.limits.client_unread_pause_bytes;
         if is_full && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
             backend.is_held_back = true;
-            client_entry.holds_back = id;
+            client_entry.holds_back = true;
         }
     }
 
@@ -293,9 +294,7 @@ impl Proxy {
                 }
                 client.replies.push(&mut self.arena, &bytes[past..]);
                 client.is_blocked = is_blocked;
-                if sent > 0 {
-                    client.took_at = now;
-                }
+                client.took_at = now;
                 if is_blocked {
                     self.watch_client_writes(id);
                 }

@@ -20,7 +20,7 @@ use crate::command::{self, Access, Class, Command, Lease};
 use crate::local::{self, Context, Facts, Outcome, error};
 use crate::pool::Offer;
 use crate::request::{Place, Request, RequestId};
-use crate::resp::Arg;
+use crate::resp::{Arg, Frame, RequestFramer};
 use crate::ring::{Ring, ServerIndex};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -236,6 +236,28 @@ impl Proxy {
             }
         }
         route
+    }
+
+    /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
+    pub(super) fn route_again(&self, request: &[u8], hash: u32) -> Route {
+        if self.endpoints.len() == 1 {
+            return self.route_any();
+        }
+        let mut framer = RequestFramer::new();
+        let is_whole = framer.frame(request, &self.request_limits) == Ok(Frame::Complete(request.len()));
+        debug_assert!(is_whole, "only whole requests are sent again");
+        let args = framer.args();
+        let mut command = args.first().and_then(|name| command::find(name.of(request)));
+        if let Some(container) = command.filter(|command| command.is_container()) {
+            command = args.get(1).and_then(|word| container.sub(word.of(request)));
+        }
+        match command {
+            Some(command) if matches!(command.class, Class::Keyed | Class::Split(_) | Class::Lease(_)) => {
+                self.route_keys(command, request, args)
+            }
+            Some(Command { class: Class::Channel, .. }) => self.route_hash(hash),
+            _ => self.route_any(),
+        }
     }
 
     /// The server that has this hash now.

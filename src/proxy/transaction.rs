@@ -206,7 +206,7 @@ impl Proxy {
     }
 
     /// Ends a transaction that will not be run, and leaves its backend clean.
-    fn give_up(&mut self, id: Id, now: Millis) {
+    pub(super) fn give_up(&mut self, id: Id, now: Millis) {
         if let Some((_, backend)) = self.leased(id) {
             self.send_internal(backend, if self.is_begun(id) { DISCARD } else { UNWATCH }, now);
             self.end_lease(backend);

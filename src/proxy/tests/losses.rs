@@ -251,3 +251,32 @@ fn an_answer_to_a_handshake_that_was_not_sent_is_not_believed() {
     bench.answer(second, bulk("a"));
     assert_eq!(bench.told(client), "+OK\r\n".to_owned() + &bulk("a"));
 }
+
+#[test]
+fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for_all_of_them() {
+    let (mut bench, _) = Bench::ready(3, |_| {});
+    // Two keys of server 0, for which different servers stand in.
+    let stands_in = |bench: &mut Bench, key: &str| {
+        bench.proxy.up.set(ServerIndex(0), false);
+        let server = bench.proxy.route_hash(Ring::hash(key.as_bytes())).server();
+        bench.proxy.up.set(ServerIndex(0), true);
+        server
+    };
+    let keys: Vec<String> = (0..200)
+        .map(|number| format!("k{number}"))
+        .filter(|key| bench.proxy.ring.primary(Ring::hash(key.as_bytes())) == ServerIndex(0))
+        .collect();
+    let of = |bench: &mut Bench, server| {
+        keys.iter().find(|key| stands_in(bench, key) == Some(server)).expect("server 0 has two neighbours").clone()
+    };
+    let (a, b) = (of(&mut bench, 1), of(&mut bench, 2));
+    let backend = bench.proxy.endpoints[0].pool.backends()[0];
+    let client = bench.client();
+    bench.set_room(Conn::Backend(backend), 0);
+    bench.say(client, request(&["MSET", &a, "1", &b, "2"]));
+    bench.proxy.handle_backend_broken(backend, "reset", bench.now);
+    bench.turn();
+    bench.refuse(0);
+    assert_eq!(bench.told(client), "-CROSSSLOT Keys in request don't hash to the same slot\r\n");
+    bench.assert_nothing_is_left();
+}
