@@ -213,10 +213,9 @@ impl Reactor {
                             socket.is_queued = true;
                             self.ready.push(conn);
                         }
-                        if let Conn::Client(id) = conn
-                            && event.is_read_closed()
-                        {
-                            self.proxy.handle_client_hangup(id);
+                        match conn {
+                            Conn::Client(id) if event.is_read_closed() => self.proxy.handle_client_hangup(id),
+                            _ => {}
                         }
                     }
                 }
