@@ -1,8 +1,9 @@
 //! `rmux -healthcheck`: asks the rmux that runs with this configuration whether it answers, as a client of its would.
 //!
-//! A connection to each pool's listener, `PING`, and within [`TIMEOUT`] the answer `+PONG`. rmux answers that itself, so
-//! it tells of rmux alone, and not of the servers behind it: a container whose Redis is away is not to be restarted.
-//! It blocks, asks one pool after the other, and needs nothing of the running process but its listeners.
+//! A connection to each pool's listener, `PING`, and within [`TIMEOUT`] the answer `+PONG` (or that a password is wanted
+//! first). rmux answers that itself, so it tells of rmux alone, and not of the servers behind it: a container whose Redis
+//! is away is not to be restarted. It blocks, asks one pool after the other, and needs nothing of the running process but
+//! its listeners.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -48,20 +49,21 @@ pub fn check(config: &Config) -> Result<(), Failure> {
 fn ping(address: &Address, deadline: Instant) -> io::Result<()> {
     let mut socket = connect(address, deadline)?;
     socket.write_all(b"*1\r\n$4\r\nPING\r\n")?;
-    let mut reply = [0; PONG.len()];
-    let mut length = 0;
-    while length < reply.len() && reply[..length] == PONG[..length] {
+    let mut reply = Vec::new();
+    while reply.len() < REPLY_BYTES_MAX && !reply.ends_with(b"\n") {
         patience(&socket, deadline)?;
-        match socket.read(&mut reply[length..]) {
+        let mut piece = [0; 128];
+        match socket.read(&mut piece) {
             Ok(0) => return Err(io::Error::other("the connection was closed without an answer")),
-            Ok(got) => length += got,
+            Ok(got) => reply.extend_from_slice(&piece[..got]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    match reply[..length] == *PONG {
+    // Who wants a password first is alive.
+    match reply == b"+PONG\r\n" || reply.starts_with(b"-NOAUTH ") {
         true => Ok(()),
-        false => Err(io::Error::other(format!("answered \"{}\", not +PONG", reply[..length].escape_ascii()))),
+        false => Err(io::Error::other(format!("answered \"{}\", not +PONG", reply.trim_ascii_end().escape_ascii()))),
     }
 }
 
@@ -112,7 +114,8 @@ fn patience(socket: &Socket, deadline: Instant) -> io::Result<Duration> {
     Ok(left)
 }
 
-const PONG: &[u8] = b"+PONG\r\n";
+/// A reply that is longer than this is no PONG.
+const REPLY_BYTES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -130,7 +133,8 @@ mod tests {
             client.read_exact(&mut request).expect("a request");
             assert_eq!(&request, b"*1\r\n$4\r\nPING\r\n");
             for piece in answer.chunks(3) {
-                client.write_all(piece).expect("it listens");
+                // Who has heard enough leaves.
+                let _ = client.write_all(piece);
             }
         });
         let address = Address::Tcp { host: "localhost".to_owned(), port };
@@ -142,7 +146,10 @@ mod tests {
     #[test]
     fn a_pong_is_health_and_nothing_else_is() {
         assert_eq!(ask(b"+PONG\r\n"), Ok(()));
-        assert_eq!(ask(b"-LOADING\r\n").expect_err("ill"), r#"answered "-LO", not +PONG"#);
+        assert_eq!(ask(b"-NOAUTH Authentication required.\r\n"), Ok(()));
+        let refusal = ask(b"-ERR max number of clients reached\r\n").expect_err("ill");
+        assert_eq!(refusal, r#"answered "-ERR max number of clients reached", not +PONG"#);
+        assert!(ask(&[0; 1000]).expect_err("ill").starts_with(r#"answered "\x00\x00"#));
         assert_eq!(ask(b"").expect_err("ill"), "the connection was closed without an answer");
         assert_eq!(ask(b"+PON").expect_err("ill"), "the connection was closed without an answer");
     }
