@@ -71,6 +71,9 @@ fn look_after(
 ) -> io::Result<()> {
     let third = manager.watchdog().map(|span| span / 3);
     let mut look_at = third.map(|third| Instant::now() + third);
+    if third.is_some() {
+        threads.iter().for_each(|thread| thread.handle.ask());
+    }
     let mut is_ready = false;
     let mut is_ending = false;
     while threads.iter().any(|thread| thread.stage() < ENDED) {
@@ -224,3 +227,65 @@ impl Thread {
 }
 
 const NAME: &str = concat!("rmux ", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Limits, Timeouts};
+    use crate::net::Address;
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    /// A reactor, and a thread that lets it turn when it is told to; until then it is as good as stuck.
+    fn stuck_reactor(name: &str, bell: &Bell) -> (Thread, std::sync::mpsc::Sender<()>, Option<SocketFile>) {
+        let path = std::env::temp_dir().join(format!("rmux-serve-{}-{name}.sock", std::process::id()));
+        let pool = PoolConfig {
+            listen: Address::Unix(path),
+            socket_mode: 0o600,
+            servers: vec![Address::Unix("/nonexistent".into())],
+            reactors: 1,
+            pool_size: 1,
+            failover: false,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+        };
+        let (listener, file) = net::listen(&pool.listen, 1, pool.socket_mode).expect("listen");
+        let reactor = reactors(&pool, &listener).expect("a reactor").remove(0);
+        let (go, gone) = std::sync::mpsc::channel();
+        let (handle, stage) = (reactor.handle(), Arc::new(AtomicU8::new(SETTLED)));
+        let (own_stage, ringer) = (Arc::clone(&stage), bell.ringer().expect("a descriptor"));
+        let thread = thread::spawn(move || {
+            let _ = gone.recv();
+            let result = reactor.run(|| {});
+            own_stage.store(ENDED, Ordering::Release);
+            ringer.ring();
+            result
+        });
+        (Thread { handle, stage, thread }, go, file)
+    }
+
+    #[test]
+    fn a_reactor_that_is_stuck_ends_the_signs_of_life() {
+        let bell = Bell::new().expect("descriptors are free");
+        let (stuck, go, _file) = stuck_reactor("stuck", &bell);
+        let handle = stuck.handle.clone();
+        let (heard, said) = UnixDatagram::pair().expect("descriptors are free");
+        let manager = Manager::new(Some(said), Some(Duration::from_millis(30)));
+        let watch = thread::spawn(move || look_after(&[stuck], &bell, &manager, Vec::new(), "fine"));
+
+        let mut word = [0; 64];
+        let mut next = |patience| {
+            heard.set_read_timeout(Some(patience)).expect("more than zero");
+            heard.recv(&mut word).map(|length| String::from_utf8_lossy(&word[..length]).into_owned())
+        };
+        let long = Duration::from_secs(10);
+        assert_eq!(next(long).expect("it is ready"), "READY=1\nSTATUS=fine");
+        next(Duration::from_millis(200)).expect_err("no sign of life, many times over");
+        go.send(()).expect("the thread waits");
+        for _ in 0..3 {
+            assert_eq!(next(long).expect("it turns again"), "WATCHDOG=1");
+        }
+        handle.drain();
+        watch.join().expect("no panic").expect("a good end");
+    }
+}

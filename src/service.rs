@@ -47,6 +47,11 @@ impl Manager {
         });
         let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
         let watchdog = watchdog(number("WATCHDOG_USEC"), number("WATCHDOG_PID"), std::process::id().into());
+        Manager::new(socket, watchdog)
+    }
+
+    /// One that listens at the other end of this socket, and has so much patience; without a socket, none.
+    pub fn new(socket: Option<UnixDatagram>, watchdog: Option<Duration>) -> Manager {
         Manager { watchdog: watchdog.filter(|_| socket.is_some()), socket }
     }
 
@@ -120,7 +125,7 @@ mod tests {
         let abstract_name = SocketAddr::from_abstract_name(&name).expect("short enough");
         let by_name = UnixDatagram::bind_addr(&abstract_name).expect("nobody else has this name");
         for (receiver, address) in [(by_path, path.clone().into_os_string()), (by_name, format!("@{name}").into())] {
-            let manager = Manager { socket: Some(connect(&address).expect("somebody listens")), watchdog: None };
+            let manager = Manager::new(Some(connect(&address).expect("somebody listens")), None);
             manager.tell_ready("listens");
             let mut buffer = [0; 64];
             let length = receiver.recv(&mut buffer).expect("one datagram");
@@ -129,6 +134,6 @@ mod tests {
         std::fs::remove_file(&path).expect("it is still there");
         assert_eq!(connect(OsStr::new("vsock:2:1")).expect_err("no socket of ours").kind(), io::ErrorKind::Unsupported);
         connect(path.as_os_str()).expect_err("nobody is there");
-        Manager { socket: None, watchdog: None }.tell_ready("nobody hears it");
+        Manager::new(None, None).tell_ready("nobody hears it");
     }
 }
