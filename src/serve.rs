@@ -231,26 +231,18 @@ const NAME: &str = concat!("rmux ", env!("CARGO_PKG_VERSION"));
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Limits, Timeouts};
-    use crate::net::Address;
+    use crate::cli::{self, Action};
     use std::os::unix::net::UnixDatagram;
     use std::time::Duration;
 
     /// A reactor, and a thread that lets it turn when it is told to; until then it is as good as stuck.
     fn stuck_reactor(name: &str, bell: &Bell) -> (Thread, std::sync::mpsc::Sender<()>, Option<SocketFile>) {
         let path = std::env::temp_dir().join(format!("rmux-serve-{}-{name}.sock", std::process::id()));
-        let pool = PoolConfig {
-            listen: Address::Unix(path),
-            socket_mode: 0o600,
-            servers: vec![Address::Unix("/nonexistent".into())],
-            reactors: 1,
-            pool_size: 1,
-            failover: false,
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-        };
+        let flags = [format!("-socket={}", path.display()), "-unixConnections=/nonexistent".to_owned()];
+        let Ok(Action::Serve(loaded)) = cli::parse(flags.map(Into::into)) else { panic!("good flags") };
+        let pool = &loaded.config.pools[0];
         let (listener, file) = net::listen(&pool.listen, 1, pool.socket_mode).expect("listen");
-        let reactor = reactors(&pool, &listener).expect("a reactor").remove(0);
+        let reactor = reactors(pool, &listener).expect("a reactor").remove(0);
         let (go, gone) = std::sync::mpsc::channel();
         let (handle, stage) = (reactor.handle(), Arc::new(AtomicU8::new(SETTLED)));
         let (own_stage, ringer) = (Arc::clone(&stage), bell.ringer().expect("a descriptor"));
