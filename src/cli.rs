@@ -23,6 +23,8 @@ pub enum Action {
     Print(String),
     /// The configuration is right, and it was only to be checked: print [`summary`] and exit with 0.
     Check(Loaded),
+    /// Ask the rmux that serves this configuration whether it answers, and exit with 0 if it does, else with 1.
+    Healthcheck(Loaded),
     /// Serve this configuration.
     Serve(Loaded),
 }
@@ -66,7 +68,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> 
         return Ok(Action::Print(format!("rmux {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let loaded = config::load(&flags).map_err(Error::Config)?;
-    Ok(if loaded.test { Action::Check(loaded) } else { Action::Serve(loaded) })
+    Ok(match &loaded {
+        Loaded { test: true, .. } => Action::Check(loaded),
+        Loaded { healthcheck: true, .. } => Action::Healthcheck(loaded),
+        _ => Action::Serve(loaded),
+    })
 }
 
 /// What `-test` prints when all is well: one line, without its line feed.

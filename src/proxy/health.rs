@@ -146,11 +146,11 @@ impl Proxy {
             Err(Refusal::Server) => return Err(Loss::Refused(self.refusal_text(step, reply))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
-        if let Step::Hello(_) = step
-            && let Some(version) = backend::version_in_hello(reply)
-            && *version != *self.server_version
-        {
-            self.server_version = version.into();
+        if let Step::Hello(_) = step {
+            match backend::version_in_hello(reply) {
+                Some(version) if *version != *self.server_version => self.server_version = version.into(),
+                _ => {}
+            }
         }
         if !handshake.steps.is_empty() {
             return Ok(());

@@ -201,9 +201,7 @@ impl Proxy {
 
     /// A request is refused: if it was meant for a transaction, that one will not be run.
     pub(super) fn break_transaction(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && let Some(transaction) = &mut client.transaction
-        {
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             transaction.is_broken |= transaction.is_multi;
         }
     }
@@ -258,11 +256,11 @@ impl Proxy {
         now: Millis,
     ) -> Verdict {
         let verdict = self.send_step(id, server, backend, call, Role::Ending { database }, now);
-        if let Verdict::Forward(_) = verdict
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            client.transaction = None;
-            client.wrote_to = backend;
+        if let Verdict::Forward(_) = verdict {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.transaction = None;
+                client.wrote_to = backend;
+            }
         }
         verdict
     }
