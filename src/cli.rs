@@ -1,8 +1,8 @@
 //! argv → what to do: print something, check a configuration, or serve it.
 //!
 //! Flags are written as Go programs take them, as the original was one: `-flag=value`, `-flag value`, the same with two
-//! dashes; a boolean may stand alone, and takes its value only with `=`. Of a flag given twice, the last counts. `--` ends
-//! the flags, and nothing may follow: rmux takes no other arguments.
+//! dashes; a boolean may stand alone, and takes its value only with `=`. Of a flag given twice, the last counts. `--`
+//! ends the flags, and nothing may follow: rmux takes no other arguments.
 //!
 //! getopts does the splitting, the key table of the configuration says which flags there are; this file knows neither
 //! their kinds nor their ranges. It also writes the help, from the same table. It prints nothing itself.
@@ -113,7 +113,8 @@ impl fmt::Display for Error {
             Error::MissingValue(name) => write!(f, "-{name} needs a value: -{name}=VALUE"),
             Error::StrayArgument(text) => write!(
                 f,
-                "unexpected argument {text:.200?}: every argument is a -flag or its value; a switch is turned off as -failover=false"
+                "unexpected argument {text:.200?}: every argument is a -flag or its value; a switch is turned off as \
+                 -failover=false"
             ),
             Error::NotUnicode(argument) => write!(f, "argument {argument:?} is not valid UTF-8"),
             Error::Config(error) => write!(f, "{error}"),

@@ -18,8 +18,8 @@
 //! with a warning. A value of `null` in the file is as if the key were not there. The original's keys that have no
 //! meaning here are accepted, with a warning.
 //!
-//! [`load`] reads the file, and the files and variables with passwords; it prints nothing and logs nothing, and no error
-//! repeats a password.
+//! [`load`] reads the file, and the files and variables with passwords; it prints nothing and logs nothing, and no
+//! error repeats a password.
 
 mod address;
 mod draft;
@@ -135,7 +135,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Makes a configuration of the flags that were given (each at most once, with its text) and of the file that they name.
+/// Makes a configuration of the flags that were given (each at most once, with its text) and of the file that they
+/// name.
 ///
 /// # Errors
 ///

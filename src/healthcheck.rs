@@ -1,9 +1,9 @@
 //! `rmux -healthcheck`: asks the rmux that runs with this configuration whether it answers, as a client of its would.
 //!
-//! A connection to each pool's listener, `PING`, and within [`TIMEOUT`] the answer `+PONG` (or that a password is wanted
-//! first). rmux answers that itself, so it tells of rmux alone, and not of the servers behind it: a container whose Redis
-//! is away is not to be restarted. It blocks, asks one pool after the other, and needs nothing of the running process but
-//! its listeners.
+//! A connection to each pool's listener, `PING`, and within [`TIMEOUT`] the answer `+PONG` (or that a password is
+//! wanted first). rmux answers that itself, so it tells of rmux alone, and not of the servers behind it: a container
+//! whose Redis is away is not to be restarted. It blocks, asks one pool after the other, and needs nothing of the
+//! running process but its listeners.
 
 use std::fmt;
 use std::io::{self, Read, Write};

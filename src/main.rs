@@ -1,8 +1,8 @@
 //! argv → config → logger → reactor; the exit codes.
 //!
-//! 0: done, or stopped by a signal. 1: it could not start, or went wrong while running; the log says why; or it was asked
-//! whether another rmux answers, and that one does not. 2: the arguments or the configuration file are refused; one line
-//! on standard error says why.
+//! 0: done, or stopped by a signal. 1: it could not start, or went wrong while running; the log says why; or it was
+//! asked whether another rmux answers, and that one does not. 2: the arguments or the configuration file are refused;
+//! one line on standard error says why.
 
 #![forbid(unsafe_code)]
 

@@ -368,7 +368,8 @@ impl Proxy {
         Some(id)
     }
 
-    /// Where a client comes from, as `host:port`. To be told before it says anything; a Unix socket has nothing to tell.
+    /// Where a client comes from, as `host:port`. To be told before it says anything; a Unix socket has nothing to
+    /// tell.
     pub fn handle_peer(&mut self, id: Id, address: Box<str>) {
         if let Some(client) = self.clients.get_mut(id) {
             client.peer = Some(address);

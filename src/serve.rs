@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The first INT or TERM drains: the listening sockets and their files go at once, what is outstanding is answered, and
-//! after [`reactor::GRACE`](crate::reactor::GRACE) the rest is cut off. A second one ends the process where it stands, and
-//! so does a reactor that fails: half a service is none, and what supervises this process starts it anew. PIPE is
+//! after [`reactor::GRACE`](crate::reactor::GRACE) the rest is cut off. A second one ends the process where it stands,
+//! and so does a reactor that fails: half a service is none, and what supervises this process starts it anew. PIPE is
 //! ignored, as in every Rust program: a broken socket is an error of the write.
 
 use std::io;
@@ -36,8 +36,8 @@ mod bell;
 ///
 /// # Errors
 ///
-/// When a pool cannot listen, the pid file cannot be written, a thread cannot be made, or a reactor fails; the text names
-/// the address or file. And when a second signal came.
+/// When a pool cannot listen, the pid file cannot be written, a thread cannot be made, or a reactor fails; the text
+/// names the address or file. And when a second signal came.
 pub fn serve(config: &Config) -> io::Result<()> {
     // Before anything listens, so that no signal finds the process unprepared.
     let bell = Bell::new()?;
@@ -191,7 +191,8 @@ struct Thread {
     thread: JoinHandle<io::Result<()>>,
 }
 
-/// The stages of a reactor, in their order: it looks up its servers' names; it knows them, or has given up; it has ended.
+/// The stages of a reactor, in their order: it looks up its servers' names; it knows them, or has given up; it has
+/// ended.
 const STARTING: u8 = 0;
 const SETTLED: u8 = 1;
 const ENDED: u8 = 2;

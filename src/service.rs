@@ -1,12 +1,14 @@
 //! What rmux is to the system that runs it: a service with a manager, a process with a pid file and an owner.
 //!
-//! [`Manager`] is the service manager (systemd, or whoever speaks its protocol, `sd_notify(3)`): it is told when rmux is
-//! ready, that it is still alive, and that it stops. Each message is one datagram of lines `NAME=value`, sent to the socket
-//! that the environment names; without one there is no manager, and nothing is said. The rest has places of its own:
+//! [`Manager`] is the service manager (systemd, or whoever speaks its protocol, `sd_notify(3)`): it is told when rmux
+//! is ready, that it is still alive, and that it stops. Each message is one datagram of lines `NAME=value`, sent to the
+//! socket that the environment names; without one there is no manager, and nothing is said. The rest has places of its
+//! own:
 //!
 //! ```text
-//!   account      the names of a user and a group → numbers          pid_file     a file with the process's number in it
-//!   privileges   root → that user, by starting this program anew    activation   sockets that the manager has opened
+//!   account      the names of a user and a group → numbers          pid_file     a file with the process's number in
+//!   it privileges   root → that user, by starting this program anew    activation   sockets that the manager has
+//!   opened
 //! ```
 //!
 //! Knows nothing of what is served. Everything here is done with the standard library: a message, a file, an `exec`.
@@ -36,8 +38,8 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// The one that the environment tells of (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`), or none. One that cannot be
-    /// reached gets a line in the log.
+    /// The one that the environment tells of (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`), or none. One that
+    /// cannot be reached gets a line in the log.
     pub fn of_environment() -> Manager {
         let socket = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()).and_then(|name| {
             let connected = connect(&name);

@@ -68,8 +68,8 @@ impl Proxy {
         self.block(id, server, backend, Request::new(id, Millis(0), call.len(), hash, false), timeout, now)
     }
 
-    /// `WAIT` and `WAITAOF` ask about the writes of their own connection: the one that carried this client's last write,
-    /// which is nobody else's until the reply has come.
+    /// `WAIT` and `WAITAOF` ask about the writes of their own connection: the one that carried this client's last
+    /// write, which is nobody else's until the reply has come.
     fn on_wait(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
         let Some(client) = self.clients.get(id) else { return Verdict::Done };
         let wrote_to = client.wrote_to;

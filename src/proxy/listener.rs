@@ -9,7 +9,8 @@
 //!   Closed ──────────────────────► Opening ──────────────────────────────────────────► Listening
 //!     ▲  ▲                            │ refused, though the server is up                   │
 //!     │  └──────── Pausing ◄──────────┘◄──────────── lost again at once ───────────────────┤
-//!     │            a timer                                                                 │ lost: opened anew at once,
+//!     │            a timer                                                                 │ lost: opened anew at
+//!     once,
 //!     └────────────────────────────────────────────────────────────────────────────────────┘ if the server is up
 //! ```
 //!

@@ -1,5 +1,5 @@
-//! What wakes the main thread: a signal to the process, or a reactor that has something to tell. Each rings by writing a
-//! byte to one end of a socket pair; the main thread sleeps on the other end, with a timeout if it wants one.
+//! What wakes the main thread: a signal to the process, or a reactor that has something to tell. Each rings by writing
+//! a byte to one end of a socket pair; the main thread sleeps on the other end, with a timeout if it wants one.
 //!
 //! ```text
 //!   INT, TERM ──► the signal's handler ──┐

@@ -6,7 +6,8 @@
 //!   root's rmux listens ──┘                                                     rmux made, rmux removes at the end
 //! ```
 //!
-//! systemd's other way, descriptors 3 and up announced by `LISTEN_FDS`, cannot be taken up by a program that does without
+//! systemd's other way, descriptors 3 and up announced by `LISTEN_FDS`, cannot be taken up by a program that does
+//! without
 //! `unsafe` (see `net`); it is recognised, and refused with the line that the unit needs.
 
 use std::env;

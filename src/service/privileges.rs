@@ -4,8 +4,9 @@
 //! the way that is taken. The process id stays the same, and the signals, the supervisor and the pid file with it.
 //!
 //! ```text
-//!   root: the first pool listens ─► its socket and the pid file are given to the user ─► exec ─► the user: takes up the
-//!                                                                                        socket, opens all the rest
+//!   root: the first pool listens ─► its socket and the pid file are given to the user ─► exec ─► the user: takes up
+//!                                                                                        the socket, opens all the
+//!                                                                                        rest
 //! ```
 //!
 //! All but the first pool are opened by the user. The supplementary groups are all given up (the standard library does
