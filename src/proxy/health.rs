@@ -390,7 +390,7 @@ impl Proxy {
             .backends()
             .iter()
             .any(|&id| self.backends.get(id).is_some_and(|other| matches!(other.phase, Phase::Ready)));
-        if is_serving_others && matches!(loss, Loss::Refused(_)) {
+        if is_serving_others && endpoint.health.is_up() && matches!(loss, Loss::Refused(_)) {
             endpoint.pool.on_refused(now + PROBE_DELAY_FIRST_MS);
             return;
         }
