@@ -129,6 +129,11 @@ impl Proxy {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
         }
+        match (call.container, call.command.name) {
+            ("script", "load") if call.args.len() > 2 => self.scripts.learn(call.arg(2)),
+            ("script", "flush") => self.scripts.clear(),
+            _ => {}
+        }
         let mut merging = self.new_merging();
         for &server in &self.distinct_servers {
             merging.add_part(server);
