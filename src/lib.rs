@@ -7,9 +7,9 @@
 //! ```text
 //! main ─► cli, config, reactor          argv in, exit code out
 //! SHELL   reactor ─► net, resolve, proxy    only here: mio, socket2, std::net, the clock, threads
-//! CORE    proxy ─► client, server, pool, backend, request, local
+//! CORE    proxy ─► client, server, pool, backend, request, subscription, local
 //!         client, backend ─► resp, buffer
-//!         the leaves (ring, timer, command, resp, buffer, slots, limits, sha1, stats) ─► nothing of this crate
+//!         the leaves (ring, timer, command, resp, buffer, slots, limits, sha1, stats, users) ─► nothing of this crate
 //! ```
 //!
 //! The core is sans-IO: no sockets, no clock, no randomness of its own, no threads. It is a function of its inputs.
@@ -38,4 +38,6 @@ pub mod server;
 pub mod sha1;
 pub mod slots;
 pub mod stats;
+pub mod subscription;
 pub mod timer;
+pub mod users;

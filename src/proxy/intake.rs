@@ -23,7 +23,7 @@ use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, Goodbye, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
-use crate::client::Flow;
+use crate::client::{Flow, Mode};
 use crate::local::error;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -80,21 +80,30 @@ impl Proxy {
     fn intake<W: Wire>(&mut self, id: Id, mut input: Input<'_>, mut framer: RequestFramer, now: Millis, wire: &mut W) {
         let mut at = 0;
         while at < input.bytes().len() {
-            match self.clients.get(id).map(|client| client.flow) {
-                Some(Flow::Open) => {}
-                Some(Flow::Uploading { .. }) => {
+            let Some(client) = self.clients.get(id) else { break };
+            let (flow, mode) = (client.flow, client.mode);
+            match flow {
+                Flow::Open if !self.follows_table(id) => break,
+                Flow::Open => {}
+                Flow::Uploading { .. } => {
                     let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Blocked { .. } | Flow::Paused) => break,
-                Some(Flow::Leaving | Flow::Closed) | None => {
+                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Blocked { .. } | Flow::Paused => {
+                    break;
+                }
+                Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
                 }
             }
             let bytes = &input.bytes()[at..];
-            let len = match framer.frame(bytes, &self.request_limits) {
+            let limits = match mode {
+                Mode::Unauthenticated => &self.unauthenticated_limits,
+                _ => &self.request_limits,
+            };
+            let len = match framer.frame(bytes, limits) {
                 Ok(Frame::Complete(len)) => len,
                 Ok(Frame::Partial) => {
                     match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {
@@ -128,6 +137,8 @@ impl Proxy {
                 self.on_inline(id, &bytes[..len], now, wire)
             };
             framer.reset();
+            // It was for the request that had waited; those behind it have not.
+            self.is_turn_over = false;
             match verdict {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
@@ -148,6 +159,20 @@ impl Proxy {
             }
         }
         self.keep(id, input, at, framer);
+    }
+
+    /// Whether the next request of a client may be routed. When another server has come to stand in for one, what is
+    /// outstanding by the old table is waited for: a request could overtake an earlier one for the same key.
+    #[inline]
+    fn follows_table(&mut self, id: Id) -> bool {
+        let table = self.table;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.table != table) else { return true };
+        if let Some(lane) = client.lanes.first() {
+            client.flow = Flow::Behind { server: lane.server };
+            return false;
+        }
+        client.table = table;
+        true
     }
 
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
@@ -258,7 +283,8 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Option<usize> {
-        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() {
+        let is_restrained = self.clients.get(id).is_none_or(|client| client.is_restrained());
+        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || is_restrained {
             return None;
         }
         let taken = framer.at().min(bytes.len());
@@ -338,11 +364,13 @@ impl Proxy {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::Subscribing => client.flow = Flow::Open,
                 Flow::Open => {}
                 _ => continue,
             }
             self.resume_client(id, now, wire);
         }
+        self.is_room_new = false;
         if self.parked == 0 {
             return;
         }

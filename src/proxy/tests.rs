@@ -59,19 +59,9 @@ struct Bench {
 impl Bench {
     /// A proxy with so many servers, none of them connected yet.
     fn new(servers: usize, change: impl FnOnce(&mut Settings)) -> Bench {
-        let mut settings = Settings {
-            listen: "the bench".into(),
-            servers: (0..servers).map(|server| format!("server-{server}")).collect(),
-            failover: true,
-            hash_tag: None,
-            multi_key: true,
-            pool_size: 4,
-            lease_max: 4,
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            process_id: 1,
-            seed: 7,
-        };
+        let servers = (0..servers).map(|server| format!("server-{server}")).collect();
+        let mut settings =
+            Settings { listen: "the bench".into(), pool_size: 4, lease_max: 4, seed: 7, ..Settings::new(servers) };
         change(&mut settings);
         let now = Millis(1_000);
         let mut bench = Bench {

@@ -375,6 +375,19 @@ fn a_server_that_does_not_do_the_database_is_the_reply() {
 }
 
 #[test]
+fn who_wants_no_reply_gets_none_to_a_request_in_parts() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    let skip = request(&["CLIENT", "REPLY", "SKIP"]);
+    bench.say(client, skip + &request(&["DEL", &a, &b]) + &request(&["EXISTS", &a, &b]));
+    bench.answer(backends[0], ":1\r\n:2\r\n");
+    bench.answer(backends[1], ":1\r\n:2\r\n");
+    assert_eq!(bench.told(client), ":4\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn servers_that_say_something_else_are_an_error() {
     let (mut bench, backends) = Bench::ready(2, |_| {});
     let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
