@@ -36,6 +36,7 @@ mod pubsub;
 mod replies;
 mod roster;
 mod routing;
+mod scripts;
 mod split;
 mod transaction;
 
@@ -47,6 +48,7 @@ use log::{debug, info};
 use slab::Slab;
 
 use self::merging::Merging;
+use self::scripts::Scripts;
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
@@ -232,6 +234,8 @@ pub struct Proxy {
     spare_merges: Vec<Merging>,
     /// For each server, its part of the request that is being split; `NO_PART` when it has none.
     part_of_server: Vec<u16>,
+    /// What `EVALSHA` may mean at a server that does not know it.
+    scripts: Scripts,
     /// One index for each server that there is, even if its address is given twice.
     distinct_servers: Vec<u16>,
     wheel: Wheel<Timer>,
@@ -315,6 +319,7 @@ impl Proxy {
             merges: Slab::new(),
             spare_merges: Vec::new(),
             part_of_server: vec![split::NO_PART; count],
+            scripts: Scripts::default(),
             distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),

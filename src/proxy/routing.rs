@@ -12,6 +12,7 @@ use std::fmt;
 use log::trace;
 
 use super::health::server_facts;
+use super::scripts::shows_script;
 use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::buffer::Queue;
@@ -140,7 +141,12 @@ impl Proxy {
             }
         }
         let route = match command.class {
-            Class::Keyed => self.route_keys(command, request, args),
+            Class::Keyed => {
+                if several && shows_script(command) && args.len() > 2 {
+                    self.scripts.learn(args[1].of(request));
+                }
+                self.route_keys(command, request, args)
+            }
             Class::Split(merge) => match self.route_keys(command, request, args) {
                 Route::CrossSlot => return self.on_split(id, &call, merge, now),
                 route => route,
