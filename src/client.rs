@@ -30,6 +30,7 @@ use crate::resp::RequestFramer;
 use crate::slots::Id;
 use crate::subscription::Subscriber;
 use crate::timer::{Alarm, Millis};
+use crate::users::UserId;
 
 /// The version of the protocol in which replies are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -55,12 +56,53 @@ pub struct Profile {
 pub struct Session {
     /// Database and protocol.
     pub profile: Profile,
+    /// Who it is.
+    pub user: UserId,
+    /// Which of its requests are answered.
+    pub mute: Mute,
     /// The name that it gave itself with `CLIENT SETNAME` or `HELLO … SETNAME`; empty for none.
     pub name: Box<str>,
     /// Its library, as told by `CLIENT SETINFO LIB-NAME`; empty for none.
     pub library: Box<str>,
     /// Its library's version, as told by `CLIENT SETINFO LIB-VER`; empty for none.
     pub library_version: Box<str>,
+}
+
+/// Which requests are answered, as `CLIENT REPLY` has it. The others are run all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mute {
+    /// All of them.
+    #[default]
+    Off,
+    /// All but the next one.
+    Next,
+    /// None.
+    On,
+}
+
+impl Mute {
+    /// Whether the reply to the request that is dealt with now is dropped. To be asked once for each request.
+    #[inline]
+    pub fn take(&mut self) -> bool {
+        match *self {
+            Mute::Off => false,
+            Mute::Next => {
+                *self = Mute::Off;
+                true
+            }
+            Mute::On => true,
+        }
+    }
+}
+
+/// What a client may ask for. Anything but `Plain` takes its requests another way: one comparison for those that do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Everything.
+    #[default]
+    Plain,
+    /// Only to be let in: it has not said who it is, and there are passwords.
+    Unauthenticated,
 }
 
 /// Whether a client is listened to, and why not.
@@ -145,6 +187,10 @@ pub struct Kept {
 pub struct Client {
     /// What it has told about itself.
     pub session: Session,
+    /// What it may ask for.
+    pub mode: Mode,
+    /// Where it comes from, as `host:port`; `None` where nothing tells, as behind a Unix socket.
+    pub peer: Option<Box<str>>,
     /// Replies on their way to it.
     pub replies: Queue,
     /// Its outstanding requests, in the order in which it sent them.
@@ -188,6 +234,8 @@ impl Client {
     pub fn new(now: Millis) -> Client {
         Client {
             session: Session::default(),
+            mode: Mode::default(),
+            peer: None,
             replies: Queue::new(),
             line: ClientLine::default(),
             lanes: Vec::new(),
@@ -207,6 +255,16 @@ impl Client {
             is_blocked: false,
             is_ended: false,
         }
+    }
+
+    /// It is this user from here on.
+    pub fn set_user(&mut self, user: UserId) {
+        self.session.user = user;
+        self.mode = match self.mode {
+            _ if user == UserId::NOBODY => Mode::Unauthenticated,
+            Mode::Unauthenticated => Mode::Plain,
+            mode => mode,
+        };
     }
 
     /// True exactly when nothing is owed to it: no reply outstanding, none on its way.
@@ -233,6 +291,12 @@ impl Client {
     /// True exactly when it hears messages.
     pub fn is_hearing(&self) -> bool {
         self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_hearing())
+    }
+
+    /// True exactly when each of its requests means what it always means.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.mode == Mode::Plain && self.transaction.is_none() && self.subscriber.is_none()
     }
 
     /// True exactly when its subscriptions stand between it and the servers: in RESP2 a client that hears messages may

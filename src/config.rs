@@ -18,17 +18,22 @@
 //! with a warning. A value of `null` in the file is as if the key were not there. The original's keys that have no
 //! meaning here are accepted, with a warning.
 //!
-//! [`load`] reads the file and nothing else; it prints nothing and logs nothing.
+//! [`load`] reads the file, and the files and variables with passwords; it prints nothing and logs nothing, and no error
+//! repeats a password.
 
 mod address;
 mod draft;
+mod entry;
 mod error;
 mod json;
 mod key;
+mod password;
 mod spelling;
 
+use crate::command::Policy;
 use crate::net::Address;
 use crate::ring::HashTag;
+use crate::users::{Credentials, Users};
 
 use draft::{Draft, Fault, Missing};
 use error::{Place, Problem};
@@ -76,6 +81,12 @@ pub struct PoolConfig {
     pub timeouts: Timeouts,
     /// How much to hold.
     pub limits: Limits,
+    /// Who may be a client.
+    pub users: Users,
+    /// Who rmux is to the servers; `None` where they ask for no password.
+    pub credentials: Option<Credentials>,
+    /// Which commands are allowed, denied or declared.
+    pub policy: Policy,
 }
 
 /// What the flags say about the program as a whole.
@@ -175,12 +186,13 @@ fn draft_of_object(pairs: &[(String, Json)], place: &Place, warnings: &mut Warni
     for (index, (name, value)) in pairs.iter().enumerate() {
         let problem = match key::find(name) {
             None => {
-                let names = KEYS.iter().filter(|key| key.scope == Scope::Pool).map(|key| key.name);
-                Problem::UnknownKey { value: value.to_string(), likely: nearest(name, names) }
+                let names = KEYS.iter().filter(|key| key.scope != Scope::Program).map(|key| key.name);
+                let likely = nearest(name, names);
+                Problem::UnknownKey { value: shown(name, likely, value), likely }
             }
             Some(key) if key.scope == Scope::Program => Problem::FlagOnly,
             Some(_) if pairs[..index].iter().any(|(earlier, _)| earlier == name) => {
-                Problem::GivenTwice { value: value.to_string() }
+                Problem::GivenTwice { value: shown(name, None, value) }
             }
             Some(_) => continue,
         };
@@ -199,6 +211,14 @@ fn draft_of_object(pairs: &[(String, Json)], place: &Place, warnings: &mut Warni
         }
     }
     Ok(draft)
+}
+
+/// The value of a key, as an error shows it: what may be a password stays unseen, also under a name that is misspelt.
+fn shown(name: &str, likely: Option<&str>, value: &Json) -> String {
+    let is_secret = |name: &str| key::find(name).is_some_and(Key::is_secret);
+    let lower = name.to_lowercase();
+    let seems_secret = ["pass", "pwd", "secret", "auth", "token", "user"].iter().any(|part| lower.contains(part));
+    if seems_secret || is_secret(name) || likely.is_some_and(is_secret) { "***".to_owned() } else { value.to_string() }
 }
 
 /// Where a pool of the file seems to listen, before anything of it is known to be right.

@@ -9,7 +9,7 @@
 //! SHELL   reactor ─► net, resolve, proxy    only here: mio, socket2, std::net, the clock, threads
 //! CORE    proxy ─► client, server, pool, backend, request, subscription, local
 //!         client, backend ─► resp, buffer
-//!         the leaves (ring, timer, command, resp, buffer, slots, limits, stats) ─► nothing of this crate
+//!         the leaves (ring, timer, command, resp, buffer, slots, limits, stats, users) ─► nothing of this crate
 //! ```
 //!
 //! The core is sans-IO: no sockets, no clock, no randomness of its own, no threads. It is a function of its inputs.
@@ -39,3 +39,4 @@ pub mod slots;
 pub mod stats;
 pub mod subscription;
 pub mod timer;
+pub mod users;

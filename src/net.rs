@@ -58,6 +58,14 @@ impl Stream {
         }
     }
 
+    /// The other end of a TCP connection, as `host:port`; `None` for a Unix socket, and where it is gone already.
+    pub fn peer_address(&self) -> Option<Box<str>> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().ok().map(|address| address.to_string().into()),
+            Stream::Unix(_) => None,
+        }
+    }
+
     /// True exactly when a connection that was begun is made; false while it is still on its way.
     ///
     /// # Errors

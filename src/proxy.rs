@@ -17,9 +17,9 @@
 //! ```text
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
-//!   clock     what becomes of a deadline that has passed        split     request → parts for several servers
-//!   merging   replies to parts → the reply to the whole         compose   … byte by byte
-//!   pubsub    clients that subscribe, and their messages        listener  who hears the messages of a server for them
+//!   clock     what becomes of a deadline that has passed       roster    clients that ask about each other
+//!   split     request → parts for several servers              merging   replies to parts → the reply to the whole
+//!   pubsub    clients that subscribe, and their messages       listener  who hears the messages of a server for them
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -34,6 +34,7 @@ mod listener;
 mod merging;
 mod pubsub;
 mod replies;
+mod roster;
 mod routing;
 mod split;
 mod transaction;
@@ -49,6 +50,7 @@ use self::merging::Merging;
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
+use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
 use crate::pool::Pool;
 use crate::request::{Place, Requests};
@@ -58,6 +60,7 @@ use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
+use crate::users::{Credentials, Users};
 use health::Loss;
 use pubsub::Pubsub;
 
@@ -82,6 +85,12 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How much of each thing it may hold.
     pub limits: Limits,
+    /// Who may be a client.
+    pub users: Users,
+    /// Who rmux is to the servers; `None` where they ask for no password.
+    pub credentials: Option<Credentials>,
+    /// Which commands are allowed, denied or declared.
+    pub policy: Policy,
     /// For `INFO`.
     pub process_id: u32,
     /// Spreads the probes of many hosts.
@@ -101,6 +110,9 @@ impl Settings {
             lease_max: 50,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            users: Default::default(),
+            credentials: None,
+            policy: Default::default(),
             process_id: 1,
             seed: 1,
         }
@@ -160,6 +172,8 @@ enum Goodbye {
     Unread,
     /// The rest of a reply that it has the start of is lost.
     Truncated,
+    /// Another client said `CLIENT KILL`.
+    Killed,
 }
 
 impl fmt::Display for Goodbye {
@@ -171,6 +185,7 @@ impl fmt::Display for Goodbye {
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
             Goodbye::Unread => "it leaves more replies unread than it may",
+            Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
     }
@@ -198,6 +213,8 @@ struct Endpoint {
 pub struct Proxy {
     settings: Settings,
     request_limits: RequestLimits,
+    /// For those who have not said who they are.
+    unauthenticated_limits: RequestLimits,
     ring: Ring,
     up: UpSet,
     /// Counts the changes of what stands in for what.
@@ -270,13 +287,16 @@ impl Proxy {
     pub fn new(settings: Settings, now: Millis) -> Proxy {
         let count = settings.servers.len();
         let limits = &settings.limits;
+        let request_limits = RequestLimits {
+            args_max: limits.args_max,
+            bulk_bytes_max: limits.bulk_bytes_max,
+            inline_bytes_max: limits.inline_bytes_max,
+            request_bytes_max: limits.request_bytes_max,
+            is_unauthenticated: false,
+        };
         Proxy {
-            request_limits: RequestLimits {
-                args_max: limits.args_max,
-                bulk_bytes_max: limits.bulk_bytes_max,
-                inline_bytes_max: limits.inline_bytes_max,
-                request_bytes_max: limits.request_bytes_max,
-            },
+            unauthenticated_limits: request_limits.unauthenticated(),
+            request_limits,
             ring: Ring::new(count),
             up: UpSet::new(count),
             table: 0,
@@ -335,7 +355,9 @@ impl Proxy {
             return None;
         }
         self.stats.clients += 1;
-        let id = self.clients.insert(Client::new(now));
+        let mut client = Client::new(now);
+        client.set_user(self.settings.users.on_connect());
+        let id = self.clients.insert(client);
         if self.settings.timeouts.local_read_ms > 0 {
             let deadline = now + self.settings.timeouts.local_read_ms;
             if let Some(client) = self.clients.get_mut(id) {
@@ -344,6 +366,13 @@ impl Proxy {
         }
         debug!("client {id} connected");
         Some(id)
+    }
+
+    /// Where a client comes from, as `host:port`. To be told before it says anything; a Unix socket has nothing to tell.
+    pub fn handle_peer(&mut self, id: Id, address: Box<str>) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.peer = Some(address);
+        }
     }
 
     /// What a client is told that connects when there are too many; Redis's own words.

@@ -238,6 +238,9 @@ impl Reactor {
                 let _ = io::Write::write(&mut stream, Proxy::TOO_MANY_CLIENTS);
                 continue;
             };
+            if let Some(address) = stream.peer_address() {
+                self.proxy.handle_peer(id, address);
+            }
             let conn = Conn::Client(id);
             match self.sockets.add(conn, stream, self.poll.registry()) {
                 Ok(()) => {}

@@ -106,6 +106,9 @@ fn settings(pool: &PoolConfig) -> Settings {
         lease_max: share(if pool.lease_max == 0 { pool.pool_size } else { pool.lease_max }),
         timeouts: pool.timeouts,
         limits,
+        users: pool.users.clone(),
+        credentials: pool.credentials.clone(),
+        policy: pool.policy.clone(),
         process_id: std::process::id(),
         seed: nanos ^ u64::from(std::process::id()) << 32,
     }

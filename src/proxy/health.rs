@@ -112,7 +112,7 @@ impl Proxy {
         if !matches!(backend.phase, Phase::Connecting) {
             return;
         }
-        backend.phase = Phase::Handshake(Handshake::first(backend.profile));
+        backend.phase = Phase::Handshake(Handshake::first(backend.profile, self.settings.credentials.as_ref()));
         backend.took_at = now;
         self.mark_backend_dirty(id);
     }
@@ -143,7 +143,7 @@ impl Proxy {
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
-            Err(Refusal::Server) => return Err(Loss::Refused(printable(reply))),
+            Err(Refusal::Server) => return Err(Loss::Refused(self.refusal_text(step, reply))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
         if let Step::Hello(_) = step
@@ -174,6 +174,16 @@ impl Proxy {
         }
         self.maybe_hear(id, now);
         Ok(())
+    }
+
+    /// What a server said to a step that it refuses, fit for a log line: without the password.
+    fn refusal_text(&self, step: Step, reply: &[u8]) -> String {
+        match &self.settings.credentials {
+            Some(credentials) if step == Step::Auth => {
+                printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes())
+            }
+            _ => printable(reply),
+        }
     }
 
     /// The server does not do what the clients of this backend want: each of its requests, none of them sent, gets the

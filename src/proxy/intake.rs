@@ -23,7 +23,7 @@ use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, Goodbye, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
-use crate::client::Flow;
+use crate::client::{Flow, Mode};
 use crate::local::error;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -80,24 +80,30 @@ impl Proxy {
     fn intake<W: Wire>(&mut self, id: Id, mut input: Input<'_>, mut framer: RequestFramer, now: Millis, wire: &mut W) {
         let mut at = 0;
         while at < input.bytes().len() {
-            match self.clients.get(id).map(|client| client.flow) {
-                Some(Flow::Open) if !self.follows_table(id) => break,
-                Some(Flow::Open) => {}
-                Some(Flow::Uploading { .. }) => {
+            let Some(client) = self.clients.get(id) else { break };
+            let (flow, mode) = (client.flow, client.mode);
+            match flow {
+                Flow::Open if !self.follows_table(id) => break,
+                Flow::Open => {}
+                Flow::Uploading { .. } => {
                     let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Some(
-                    Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Blocked { .. } | Flow::Paused,
-                ) => break,
-                Some(Flow::Leaving | Flow::Closed) | None => {
+                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Blocked { .. } | Flow::Paused => {
+                    break;
+                }
+                Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
                 }
             }
             let bytes = &input.bytes()[at..];
-            let len = match framer.frame(bytes, &self.request_limits) {
+            let limits = match mode {
+                Mode::Unauthenticated => &self.unauthenticated_limits,
+                _ => &self.request_limits,
+            };
+            let len = match framer.frame(bytes, limits) {
                 Ok(Frame::Complete(len)) => len,
                 Ok(Frame::Partial) => {
                     match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {

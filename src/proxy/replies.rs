@@ -180,8 +180,10 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.line.first() == Some(request) {
             client.line.pop(&self.requests);
-            self.requests.remove(request as usize);
-            client.replies.push(&mut self.arena, reply);
+            let entry = self.requests.remove(request as usize);
+            if !entry.is_muted {
+                client.replies.push(&mut self.arena, reply);
+            }
             if client.line.is_empty() && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
                 client.heard_at = now;
                 if !client.is_dirty {
@@ -193,8 +195,10 @@ impl Proxy {
             }
         } else {
             let mut queue = Queue::new();
-            queue.push(&mut self.arena, reply);
-            client.early_bytes += reply.len();
+            if !self.requests[request as usize].is_muted {
+                queue.push(&mut self.arena, reply);
+                client.early_bytes += reply.len();
+            }
             self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
             self.check_unread(id);
         }
@@ -237,7 +241,11 @@ impl Proxy {
                 Place::ArrivingEarly(self.early.insert(Queue::new()) as u32)
             };
         }
-        match place.early() {
+        let early = place.early();
+        if self.requests[request as usize].is_muted {
+            return;
+        }
+        match early {
             None => self.send_reply(id, piece, now, wire),
             Some(early) => {
                 self.early[early as usize].push(&mut self.arena, piece);
