@@ -63,6 +63,8 @@ pub struct PoolConfig {
     pub reactors: usize,
     /// Most connections to each server, for each reactor; 1 to 10,000.
     pub pool_size: usize,
+    /// The most of them that clients hold for themselves at one time; 0: all but one.
+    pub lease_max: usize,
     /// Whether another server takes the keys of one that is down.
     pub failover: bool,
     /// How long to wait.

@@ -31,6 +31,7 @@ mod pubsub;
 mod replies;
 mod routing;
 mod split;
+mod transaction;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -51,6 +52,7 @@ use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
+use health::Loss;
 
 /// What a proxy is told at its start; it never changes.
 #[derive(Debug, Clone)]
@@ -63,6 +65,8 @@ pub struct Settings {
     pub failover: bool,
     /// The most connections to one server.
     pub pool_size: usize,
+    /// The most of them that clients have for themselves at one time; one is always left to the others.
+    pub lease_max: usize,
     /// How long each kind of waiting may last.
     pub timeouts: Timeouts,
     /// How much of each thing it may hold.
@@ -180,6 +184,11 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Leased backends whose sessions nobody can clean any more.
+    orphaned: Vec<Id>,
+    /// For transactions that arrive whole.
+    step_framer: RequestFramer,
+    step_lens: Vec<u32>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// The parked client whose turn it is.
@@ -228,7 +237,7 @@ impl Proxy {
             endpoints: (0..count)
                 .map(|_| Endpoint {
                     health: Server::default(),
-                    pool: Pool::new(settings.pool_size),
+                    pool: Pool::new(settings.pool_size, settings.lease_max),
                     stats: ServerStats::default(),
                 })
                 .collect(),
@@ -243,6 +252,9 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
+            orphaned: Vec::new(),
+            step_framer: RequestFramer::new(),
+            step_lens: Vec::new(),
             parked: 0,
             turn_of: Id::NONE,
             is_turn_over: false,
@@ -289,8 +301,8 @@ impl Proxy {
     pub fn handle_client_end(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.is_ended = true;
-        if let Flow::Uploading { .. } = client.flow {
-            // The rest of its request will never come, and what it was owed before is its own business.
+        if let Flow::Uploading { .. } | Flow::Blocked { .. } = client.flow {
+            // The rest of its request will never come; or it waits for data, and is no longer there to have it.
             self.close_client(id, Goodbye::Done);
             return;
         }
@@ -394,6 +406,9 @@ impl Proxy {
             while let Some((backend, client)) = self.abandoned.pop() {
                 self.abandon_upload(backend, client, now);
             }
+            while let Some(backend) = self.orphaned.pop() {
+                self.lose_backend(backend, Loss::Orphaned, now);
+            }
             self.serve_waiting(now, wire);
             while let Some(id) = self.dirty_backends.pop() {
                 self.transmit_backend(id, now, wire);
@@ -402,10 +417,15 @@ impl Proxy {
                 self.transmit_client(id, now, wire);
             }
             // Who took its replies may go on, and who left may have given room to others.
-            if self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() {
+            if self.is_settled() {
                 return;
             }
         }
+    }
+
+    /// True exactly when nothing has come up that another round could deal with.
+    fn is_settled(&self) -> bool {
+        self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() && self.orphaned.is_empty()
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
@@ -463,9 +483,9 @@ impl Proxy {
                 Ok(sent) => {
                     client.replies.consume(&mut self.arena, sent.bytes);
                     client.is_blocked = sent.is_blocked;
-                    if sent.bytes > 0 {
-                        client.took_at = now;
-                    }
+                    // If nothing was taken, then because its socket is full since just now.
+                    client.took_at = now;
+                    client.heard_at = now;
                     if sent.is_blocked {
                         self.watch_client_writes(id);
                     } else if client.replies.unsent() > 0 {
@@ -475,8 +495,10 @@ impl Proxy {
                 Err(_) => return self.close_client(id, Goodbye::Broken),
             }
         }
-        self.maybe_resume(id);
-        self.maybe_say_goodbye(id);
+        // Who is listened to again may have requests that wait; it is seen off when they are dealt with.
+        if !self.maybe_resume(id) {
+            self.maybe_say_goodbye(id);
+        }
     }
 
     /// A client's socket is full: from here on it must make progress.
@@ -491,30 +513,39 @@ impl Proxy {
     }
 
     /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
-    fn maybe_resume(&mut self, id: Id) {
+    /// True if it is: its turn to go on has still to come.
+    fn maybe_resume(&mut self, id: Id) -> bool {
         let limits = &self.settings.limits;
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if client.flow != Flow::Paused && client.holds_back == Id::NONE {
-            return;
-        }
-        if client.unread() > limits.client_unread_pause_bytes / 2 {
-            return;
-        }
-        if client.flow == Flow::Paused && client.line.len() <= limits.client_outstanding_max / 2 {
+        let Some(client) = self.clients.get_mut(id) else { return false };
+        let is_resumed = client.flow == Flow::Paused
+            && client.unread() <= limits.client_unread_pause_bytes / 2
+            && client.line.len() <= limits.client_outstanding_max / 2;
+        if is_resumed {
             client.flow = Flow::Open;
             self.woken.push(id);
             self.actions.push_back(Action::Resume(Conn::Client(id)));
         }
-        self.let_go(id);
+        if client.holds_back {
+            self.let_go(id, limits.client_unread_pause_bytes / 2);
+        }
+        is_resumed
     }
 
-    /// Reads on from the backend that waited for this client.
-    fn let_go(&mut self, id: Id) {
+    /// Reads on from the backends that waited until no more than so many bytes are left before what they bring.
+    fn let_go(&mut self, id: Id, unread_max: usize) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let held = std::mem::replace(&mut client.holds_back, Id::NONE);
-        if let Some(backend) = self.backends.get_mut(held) {
+        client.holds_back = false;
+        for lane in &client.lanes {
+            let Some(backend) = self.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back) else {
+                continue;
+            };
+            // Nothing stands behind in the line of a backend that is held back: the request is this client's.
+            if client.unread_before(backend.line.first()) > unread_max {
+                client.holds_back = true;
+                continue;
+            }
             backend.is_held_back = false;
-            self.actions.push_back(Action::Resume(Conn::Backend(held)));
+            self.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
         }
     }
 
@@ -537,12 +568,13 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        client.lanes.clear();
+        let leased = client.transaction.take().and_then(|transaction| transaction.lease).map(|(_, backend)| backend);
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
-        self.let_go(id);
+        self.let_go(id, usize::MAX);
         let Some(client) = self.clients.get_mut(id) else { return };
+        client.lanes.clear();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
             entry.client = Id::NONE;
@@ -556,12 +588,15 @@ impl Proxy {
         }
         match flow {
             Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
-            Flow::Parked { server, .. } => {
-                self.endpoints[usize::from(server)].pool.waiting.retain(|&waiting| waiting != id);
+            Flow::Parked { server, for_lease, .. } => {
+                self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
                 self.parked -= 1;
             }
+            // Left alive, it would take the next element for nobody.
+            Flow::Blocked { backend } => self.orphaned.push(backend),
             _ => {}
         }
+        self.orphaned.extend(leased);
         self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 

@@ -47,6 +47,24 @@ impl Place {
     }
 }
 
+/// What a request's reply means beyond itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing.
+    Plain,
+    /// It is part of a transaction, which goes to one backend as a whole or not at all.
+    Atomic,
+    /// Its client waits for data; the lease ends with its reply.
+    Blocking,
+    /// It ends a transaction, and the lease, if there is one. If it took effect, this database is selected from then on.
+    Ending {
+        /// The database that the last `SELECT` in the transaction named.
+        database: Option<u32>,
+    },
+    /// rmux sent it for itself: nobody waits, and the reply must be a status.
+    Internal,
+}
+
 /// One outstanding request.
 #[derive(Debug)]
 pub struct Request {
@@ -62,6 +80,8 @@ pub struct Request {
     pub place: Place,
     /// True exactly while it stands in a backend's line.
     pub is_at_backend: bool,
+    /// What its reply means beyond itself.
+    pub role: Role,
     /// True exactly when its time is over: its client was told, and a late reply will be dropped.
     pub is_expired: bool,
     /// True exactly when running it a second time does no harm.
@@ -81,6 +101,7 @@ impl Request {
             hash,
             place: Place::Waiting,
             is_at_backend: false,
+            role: Role::Plain,
             is_expired: false,
             is_read,
             losses: 0,

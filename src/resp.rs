@@ -351,6 +351,8 @@ pub struct ReplyFramer {
     /// What `left` was outside of each open aggregate of unknown length.
     outer: Vec<u64>,
     is_streamed_string: bool,
+    /// True while `at` lies within a line whose end is still to come.
+    is_in_line: bool,
     kind: u8,
 }
 
@@ -370,6 +372,7 @@ impl ReplyFramer {
         self.is_open = false;
         self.left = 0;
         self.is_streamed_string = false;
+        self.is_in_line = false;
         self.outer.clear();
     }
 
@@ -401,14 +404,23 @@ impl ReplyFramer {
             self.left = 1;
         }
         while self.left > 0 {
-            let Some(&kind) = buf.get(self.at) else {
-                return Ok(Frame::Partial);
+            let kind = match buf.get(self.at) {
+                _ if self.is_in_line => b'+',
+                Some(&kind) => kind,
+                None => return Ok(Frame::Partial),
             };
             let next = match kind {
-                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => match line_end(buf, self.at + 1) {
-                    Some(next) => next,
-                    None => return Ok(Frame::Partial),
-                },
+                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
+                    let from = if self.is_in_line { self.at } else { self.at + 1 };
+                    let end = line_end(buf, from);
+                    self.is_in_line = end.is_none();
+                    let Some(next) = end else {
+                        // A line may be as long as a script makes it; its last byte so far may be half of its end.
+                        self.at = from.max(buf.len().saturating_sub(1));
+                        return Ok(Frame::Partial);
+                    };
+                    next
+                }
                 b'$' | b'=' | b'!' if !self.is_streamed_string => match line_number(buf, self.at + 1) {
                     Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
                     Line::Number(-1, next) => next,

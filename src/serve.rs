@@ -101,6 +101,7 @@ fn settings(pool: &PoolConfig) -> Settings {
         servers: pool.servers.iter().map(ToString::to_string).collect(),
         failover: pool.failover,
         pool_size: share(pool.pool_size),
+        lease_max: share(if pool.lease_max == 0 { pool.pool_size } else { pool.lease_max }),
         timeouts: pool.timeouts,
         limits,
         process_id: std::process::id(),

@@ -280,6 +280,8 @@ fn a_server_that_is_down_is_logged_once() {
         let log = rmux.log();
         log.lines().filter(|line| line.contains(&port.to_string()) && line.contains("down")).count()
     };
+    // Which of the two comes first is open.
+    wait_until("the line of the start", PATIENCE, || rmux.log().contains("listens"));
     let lines = rmux.log().lines().count();
     assert!((1..=2).contains(&down_lines()), "{}", rmux.log());
     let probes = fake.accepted();
@@ -355,6 +357,32 @@ fn several_reactors_share_the_listener() {
             assert_eq!(client.line(&format!("GET k{number}")), format!("${}\r\n{text}\r\n", text.len()));
         }
     }
+}
+
+#[test]
+fn several_reactors_end_together() {
+    let fake = slow_server();
+    let connections = connections_flag(&[fake.address()]);
+    let mut rmux = Rmux::start(Kind::Unix, &[&connections, "-maxProcesses=3", "-remoteReadTimeout=15000"]);
+    let mut clients: Vec<Client> = (0..30).map(|_| rmux.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&encode(&["GET", &format!("slow {number}")]));
+    }
+    wait_until("the first requests to arrive", PATIENCE, || {
+        (0..30).any(|number| fake.seen(&format!("GET slow {number}")) == 1)
+    });
+    // Every reactor has read what is there when it has answered those who came later.
+    for _ in 0..30 {
+        assert_eq!(rmux.client().line("PING"), "+PONG\r\n");
+    }
+    rmux.signal("TERM");
+    wait_until("the listener to close", PATIENCE, || rmux.address().connect().is_err());
+    fake.gate().open();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(show(&client.reply()), show(&value_of(&format!("slow {number}"))));
+        client.expect_closed();
+    }
+    assert_eq!(rmux.wait_for_end(PATIENCE).code(), Some(0));
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn without_flags_it_is_the_original_without_flags() {
         servers: vec![tcp("localhost", 6380), tcp("localhost", 6381)],
         reactors: 1,
         pool_size: 50,
+        lease_max: 0,
         failover: true,
         timeouts: Timeouts::default(),
         limits: Limits::default(),

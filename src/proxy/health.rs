@@ -18,11 +18,12 @@ use std::fmt;
 
 use log::{debug, warn};
 
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
 use super::{Action, Conn, Endpoint, Goodbye, Proxy, Timer};
 use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
 use crate::client::{Flow, Profile};
 use crate::local::ServerFacts;
-use crate::request::{Place, RequestId};
+use crate::request::{Place, RequestId, Role};
 use crate::resp::ProtocolError;
 use crate::ring::ServerIndex;
 use crate::server::{Health, PROBE_DELAY_FIRST_MS};
@@ -54,6 +55,8 @@ pub(super) enum Loss {
     Drained,
     /// It was of no use for a while.
     Idle,
+    /// The client that had it for itself is gone.
+    Orphaned,
 }
 
 impl fmt::Display for Loss {
@@ -70,6 +73,7 @@ impl fmt::Display for Loss {
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
             Loss::Drained => f.write_str("a request timed out"),
             Loss::Idle => f.write_str("no longer needed"),
+            Loss::Orphaned => f.write_str("the client that held it is gone"),
         }
     }
 }
@@ -77,7 +81,7 @@ impl fmt::Display for Loss {
 impl Loss {
     /// True exactly when it says something about the server, and not only about what rmux wants of it.
     fn blames_server(&self) -> bool {
-        !matches!(self, Loss::Drained | Loss::Idle)
+        !matches!(self, Loss::Drained | Loss::Idle | Loss::Orphaned)
     }
 }
 
@@ -129,6 +133,10 @@ impl Proxy {
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
+        // Before it was asked, a server may say that it has no place for us, and nothing else.
+        if handshake.sent == 0 && !reply.starts_with(b"-") {
+            return Err(Loss::Surplus);
+        }
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
@@ -173,6 +181,8 @@ impl Proxy {
         backend.answered = backend.queue.end();
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
+        let owner = std::mem::replace(&mut backend.lease, Id::NONE);
+        self.on_lease_lost(id, owner);
         let requests: Vec<RequestId> = line.iter(&self.requests).collect();
         for request in requests {
             let entry = &mut self.requests[request as usize];
@@ -231,6 +241,7 @@ impl Proxy {
         let line = std::mem::take(&mut backend.line);
         let queue = std::mem::take(&mut backend.queue);
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
+        let owner = std::mem::replace(&mut backend.lease, Id::NONE);
         let mut offset = backend.answered;
         let mut owed: Vec<(RequestId, u64, bool)> = Vec::new();
         for request in line.iter(&self.requests) {
@@ -242,6 +253,11 @@ impl Proxy {
         for (request, start, is_safe) in owed.iter_mut().rev() {
             let entry = &self.requests[*request as usize];
             let is_unsent = *start >= queue.sent();
+            if entry.role != Role::Plain {
+                // Part of something that happens on one connection, or not at all.
+                *is_safe = is_unsent;
+                continue;
+            }
             *is_safe = is_unsent || entry.is_read && entry.losses == 0 && !writers.contains(&entry.client);
             if !is_unsent && !entry.is_read && !writers.contains(&entry.client) {
                 writers.push(entry.client);
@@ -252,6 +268,7 @@ impl Proxy {
             let entry = &mut self.requests[request as usize];
             entry.is_at_backend = false;
             let (client, len, place, losses) = (entry.client, u64::from(entry.len), entry.place, entry.losses);
+            let is_alone = entry.role == Role::Plain && owner == Id::NONE;
             if client == Id::NONE {
                 self.requests.remove(request as usize);
                 continue;
@@ -266,7 +283,7 @@ impl Proxy {
                 self.lose_request(client, request, server, now);
                 continue;
             }
-            let bytes = match is_safe && losses + 1 < LOSSES_MAX {
+            let bytes = match is_safe && is_alone && losses + 1 < LOSSES_MAX {
                 true => queue.copy_range(&self.arena, start, start + len),
                 false => None,
             };
@@ -278,13 +295,14 @@ impl Proxy {
                     saved.push((request, bytes));
                 }
                 None if is_safe && matches!(loss, Loss::Connect(_) | Loss::ConnectTimeout | Loss::Refused(_)) => {
-                    self.deliver(client, request, b"-ERR Connection down\r\n", now);
+                    self.deliver(client, request, CONNECTION_DOWN, now);
                 }
                 None => self.lose_request(client, request, server, now),
             }
         }
         let mut queue = queue;
         queue.clear(&mut self.arena);
+        self.on_lease_lost(id, owner);
         saved
     }
 
@@ -294,6 +312,8 @@ impl Proxy {
         match &mut entry.flow {
             Flow::Uploading { backend, request: uploading } if *uploading == request => {
                 *backend = Id::NONE;
+                // It may not have been listened to, for the sake of a queue that is gone.
+                self.actions.push_back(Action::Resume(Conn::Client(client)));
                 true
             }
             _ => false,
@@ -320,12 +340,10 @@ impl Proxy {
             return;
         }
         entry.losses += 1;
-        let server = match self.endpoints.len() {
-            1 => self.up.is_up(ServerIndex(0)).then_some(0),
-            _ => self.route_hash(hash).server(),
-        };
-        let Some(server) = server else {
-            return self.deliver(client, request, b"-ERR Connection down\r\n", now);
+        let server = match self.route_again(&bytes, hash) {
+            Route::To(server, _) => server,
+            Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
+            _ => return self.deliver(client, request, CONNECTION_DOWN, now),
         };
         let Some(backend_id) = self.pick_again(client, server, profile, now) else {
             let text = format!("-ERR Connection to {} lost, and no other is free\r\n", self.address(lost));
@@ -452,6 +470,6 @@ pub(super) fn server_facts<'a>(
 }
 
 /// The start of a server's reply, fit for a log line.
-fn printable(reply: &[u8]) -> String {
+pub(super) fn printable(reply: &[u8]) -> String {
     String::from_utf8_lossy(&reply[..reply.len().min(200)]).trim_end().to_string()
 }

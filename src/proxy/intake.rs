@@ -20,6 +20,7 @@ use std::mem;
 use log::debug;
 
 use super::routing::Verdict;
+use super::transaction::is_multi;
 use super::{Conn, Goodbye, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
 use crate::client::Flow;
@@ -86,7 +87,7 @@ impl Proxy {
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Paused) => break,
+                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Blocked { .. } | Flow::Paused) => break,
                 Some(Flow::Leaving | Flow::Closed) | None => {
                     at = input.bytes().len();
                     break;
@@ -98,7 +99,7 @@ impl Proxy {
                 Ok(Frame::Partial) => {
                     match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {
                         Some(taken) => at += taken,
-                        None if bytes.len() > self.settings.limits.buffered_bytes_max => {
+                        None if framer.at().max(bytes.len()) > self.settings.limits.buffered_bytes_max => {
                             let max = self.settings.limits.buffered_bytes_max;
                             self.on_protocol_error(id, ProtocolError::RequestTooBig(max), now);
                             continue;
@@ -112,8 +113,15 @@ impl Proxy {
                     continue;
                 }
             };
+            let mut len = len;
             let verdict = if framer.is_multibulk() {
-                self.on_request(id, &bytes[..len], framer.args(), now)
+                match is_multi(&bytes[..len]).then(|| self.on_whole_transaction(id, bytes, now)).flatten() {
+                    Some((whole, verdict)) => {
+                        len = whole;
+                        verdict
+                    }
+                    None => self.on_request(id, &bytes[..len], framer.args(), now),
+                }
             } else if bytes[0] == b'*' {
                 Verdict::Done
             } else {
@@ -339,18 +347,26 @@ impl Proxy {
             return;
         }
         for server in 0..self.endpoints.len() {
-            while let Some(&id) = self.endpoints[server].pool.waiting.front() {
-                if !self.can_serve(id, server as u16, now) {
-                    break;
-                }
-                self.endpoints[server].pool.waiting.pop_front();
-                self.parked -= 1;
-                let Some(client) = self.clients.get_mut(id) else { continue };
-                client.flow = Flow::Open;
-                self.turn_of = id;
-                self.resume_client(id, now, wire);
-                self.turn_of = Id::NONE;
+            for for_lease in [false, true] {
+                self.serve_line(server as u16, for_lease, now, wire);
             }
+        }
+    }
+
+    fn serve_line<W: Wire>(&mut self, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
+        // Who has to wait again goes to the end, and is not looked at twice.
+        for _ in 0..self.endpoints[usize::from(server)].pool.line_of(for_lease).len() {
+            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(for_lease).front() else { return };
+            if !self.can_serve(id, server, for_lease, now) {
+                return;
+            }
+            self.endpoints[usize::from(server)].pool.line_of(for_lease).pop_front();
+            self.parked -= 1;
+            let Some(client) = self.clients.get_mut(id) else { continue };
+            client.flow = Flow::Open;
+            self.turn_of = id;
+            self.resume_client(id, now, wire);
+            self.turn_of = Id::NONE;
         }
     }
 

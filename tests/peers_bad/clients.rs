@@ -2,7 +2,7 @@
 
 use crate::support::client::{Client, bulk, encode, show};
 use crate::support::fake::{FakeServer, answer, value_of};
-use crate::support::proxy::{Rmux, connections_flag};
+use crate::support::proxy::{PATIENT, Rmux, connections_flag};
 use crate::support::server::RedisServer;
 use crate::support::{Address, Kind, PATIENCE, Stream, cpu_time, memory_kb, sockets_affordable, wait_until};
 use crate::{expect_own_values, in_front_of};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 fn a_client_that_does_not_read_is_bounded_and_closed() {
     const REQUESTS: usize = 100_000;
     let server = RedisServer::start();
-    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-localWriteTimeout=400"]);
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-localWriteTimeout=400", PATIENT]);
     let value = vec![b'x'; 10_000];
     server.client().cmd(&[b"SET".as_slice(), b"k", &value]);
     let mut greedy = rmux.client();
@@ -39,10 +39,53 @@ fn a_client_that_does_not_read_is_bounded_and_closed() {
 }
 
 #[test]
+fn those_who_do_not_read_big_values_do_not_use_up_the_pool() {
+    let server = RedisServer::start();
+    server.client().cmd(&[b"SET".as_slice(), b"big", &vec![b'x'; 32 << 20]]);
+    server.client().cmd(&["SET", "small", "value"]);
+    for pool_size in [1, 2, 3] {
+        let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[&format!("-poolSize={pool_size}"), PATIENT]);
+        let mut neighbour = rmux.client();
+        let mut greedy: Vec<Client> = (0..5).map(|_| rmux.client()).collect();
+        for client in &mut greedy {
+            client.send(&encode(&["GET", "big"]));
+            for _ in 0..5 {
+                let reply = show(&neighbour.cmd(&["GET", "small"]));
+                assert_eq!(reply, "$5\r\nvalue\r\n", "poolSize={pool_size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn half_sent_big_requests_do_not_use_up_the_pool() {
+    let server = RedisServer::start();
+    server.client().cmd(&["SET", "small", "value"]);
+    let request = encode(&[b"SET".as_slice(), b"big", &vec![b'x'; 4 << 20]]);
+    let (half, rest) = request.split_at(request.len() / 2);
+    for pool_size in [1, 2, 3] {
+        let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[&format!("-poolSize={pool_size}"), PATIENT]);
+        let mut neighbour = rmux.client();
+        let mut slow: Vec<Client> = (0..5).map(|_| rmux.client()).collect();
+        for client in &mut slow {
+            client.send(half);
+            for _ in 0..5 {
+                let reply = show(&neighbour.cmd(&["GET", "small"]));
+                assert_eq!(reply, "$5\r\nvalue\r\n", "poolSize={pool_size}");
+            }
+        }
+        for (number, client) in slow.iter_mut().enumerate() {
+            client.send(rest);
+            assert_eq!(show(&client.reply()), "+OK\r\n", "poolSize={pool_size}, client {number}");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_reads_slowly_gets_everything() {
     const REQUESTS: usize = 5_000;
     let server = RedisServer::start();
-    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[]);
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[PATIENT]);
     let value = vec![b'x'; 10_000];
     server.client().cmd(&[b"SET".as_slice(), b"k", &value]);
     let mut slow = rmux.client();
@@ -135,7 +178,7 @@ fn a_client_that_leaves_takes_its_reply_with_it() {
 #[test]
 fn half_a_request_and_gone() {
     let server = RedisServer::start();
-    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[]);
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[PATIENT]);
     let mut neighbour = rmux.client();
     let value = vec![b'x'; 4 << 20];
     let small = encode(&["SET", "half", "value"]);
@@ -158,7 +201,7 @@ fn half_a_request_and_gone() {
 fn a_half_closed_client_gets_its_replies() {
     for kind in crate::support::KINDS {
         let server = RedisServer::start();
-        let rmux = Rmux::in_front_of(kind, &[&server], &[]);
+        let rmux = Rmux::in_front_of(kind, &[&server], &[PATIENT]);
         let mut client = rmux.client();
         client.send(&[encode(&["SET", "k", "v"]), encode(&["GET", "k"]).repeat(1_000)].concat());
         client.shutdown_write();
@@ -218,7 +261,7 @@ fn trickled_requests_harm_nobody() {
 #[test]
 fn resets_harm_nobody() {
     let server = RedisServer::start();
-    let rmux = Rmux::in_front_of(Kind::Tcp, &[&server], &[]);
+    let rmux = Rmux::in_front_of(Kind::Tcp, &[&server], &[PATIENT]);
     let mut neighbour = rmux.client();
     let Address::Tcp(port) = *rmux.address() else { panic!("it listens on TCP") };
     for round in 0..100 {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! placing   the golden ring, several keys in one command, order over servers, INFO
+//! chaos     clients and connections come and go and break off: nobody ever sees what is not his
 //! failover  a server dies, is frozen, comes back; all of them do; none is there at the start
 //! ```
 //!
@@ -11,5 +12,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaos;
 mod failover;
 mod placing;

@@ -2,7 +2,7 @@
 
 use crate::support::client::{Client, body, bulk, encode, show};
 use crate::support::golden::{key_for_each, keys_of, rows};
-use crate::support::proxy::{Rmux, connections_flag};
+use crate::support::proxy::{PATIENT, Rmux, connections_flag};
 use crate::support::server::RedisServer;
 use crate::support::{Kind, PATIENCE, wait_until};
 
@@ -26,7 +26,7 @@ fn holders(servers: &mut [Client], key: &[u8]) -> Vec<usize> {
 fn keys_live_where_the_golden_ring_says() {
     for (kind, count) in [(Kind::Tcp, 2), (Kind::Unix, 3), (Kind::Tcp, 4), (Kind::Unix, 5), (Kind::Tcp, 8)] {
         let servers = servers(count);
-        let rmux = rmux_for(kind, &servers, &[]);
+        let rmux = rmux_for(kind, &servers, &[PATIENT]);
         let mut client = rmux.client();
         let mut direct: Vec<Client> = servers.iter().map(RedisServer::client).collect();
         let rows: Vec<_> = rows().into_iter().filter(|row| row.servers == count && row.down.is_none()).collect();
@@ -46,7 +46,7 @@ fn keys_of_a_dead_server_live_where_the_golden_ring_says() {
         let dead = rows[0].down.expect("these rows have one");
         let mut servers = servers(count);
         servers[dead].kill();
-        let rmux = rmux_for(Kind::Unix, &servers, &[]);
+        let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
         let mut client = rmux.client();
         let mut direct: Vec<(usize, Client)> =
             (0..count).filter(|index| *index != dead).map(|index| (index, servers[index].client())).collect();
@@ -87,7 +87,7 @@ fn tcp_servers_come_before_unix_servers() {
 fn several_keys_only_when_they_share_a_server() {
     const CROSSSLOT: &str = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
     let servers = servers(3);
-    let rmux = rmux_for(Kind::Unix, &servers, &[]);
+    let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
     let mut client = rmux.client();
     let together = keys_of(1, 3);
     let [a, b, c] = [&together[0], &together[1], &together[2]];
@@ -129,7 +129,7 @@ fn several_keys_only_when_they_share_a_server() {
 #[test]
 fn order_holds_over_several_servers() {
     let servers = servers(4);
-    let rmux = rmux_for(Kind::Unix, &servers, &[]);
+    let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
     let keys = key_for_each(4);
     let mut client = rmux.client();
     let mut requests = Vec::new();
@@ -156,9 +156,30 @@ fn order_holds_over_several_servers() {
 }
 
 #[test]
+fn big_values_from_several_servers_do_not_wait_for_each_other() {
+    // Each alone is more than rmux keeps for a client that does not read; those behind come before their turn.
+    const SIZE: usize = 6 << 20;
+    let servers = servers(3);
+    let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
+    let keys = key_for_each(3);
+    let mut client = rmux.client();
+    for (number, key) in keys.iter().enumerate() {
+        let value = vec![b'a' + number as u8; SIZE];
+        assert_eq!(show(&client.cmd(&[b"SET".as_slice(), key, &value])), "+OK\r\n");
+    }
+    for order in [[0, 1, 2], [2, 1, 0], [1, 1, 0], [0, 2, 2]] {
+        client.send(&order.map(|server: usize| encode(&[b"GET".as_slice(), &keys[server]])).concat());
+        for server in order {
+            let value = vec![b'a' + server as u8; SIZE];
+            assert!(client.reply() == bulk(&value), "{order:?}: the value of server {server}");
+        }
+    }
+}
+
+#[test]
 fn each_database_on_every_server() {
     let servers = servers(3);
-    let rmux = rmux_for(Kind::Tcp, &servers, &[]);
+    let rmux = rmux_for(Kind::Tcp, &servers, &[PATIENT]);
     let keys = key_for_each(3);
     let mut clients: Vec<Client> = (0..4).map(|_| rmux.client()).collect();
     for (database, client) in clients.iter_mut().enumerate() {
@@ -179,7 +200,7 @@ fn each_database_on_every_server() {
 #[test]
 fn info_begins_with_the_originals_seven_lines() {
     let mut servers = servers(3);
-    let rmux = rmux_for(Kind::Unix, &servers, &[]);
+    let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
     let mut client = rmux.client();
     let _neighbour = rmux.client();
     let wait_for = |field: &str, value: &str| {
@@ -216,7 +237,7 @@ fn info_begins_with_the_originals_seven_lines() {
 #[test]
 fn local_answers_need_no_server() {
     let servers = servers(2);
-    let rmux = rmux_for(Kind::Unix, &servers, &[]);
+    let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
     drop(servers);
     let mut client = rmux.client();
     assert_eq!(client.line("PING"), "+PONG\r\n");

@@ -250,7 +250,7 @@ fn pool_size_is_the_most_connections() {
         return;
     }
     let server = RedisServer::start();
-    let front = Front::with(Kind::Unix, &server, &["-poolSize=3"]);
+    let front = Front::with(Kind::Unix, &server, &["-poolSize=3", "-remoteReadTimeout=15000"]);
     let value = pattern(8 << 20);
     server.client().cmd(&[b"SET".as_slice(), b"big", &value]);
     let mut greedy: Vec<Client> = (0..10).map(|_| front.client()).collect();

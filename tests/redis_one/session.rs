@@ -4,7 +4,7 @@
 //! that is virtual, and SELECT that always succeeds.
 
 use crate::support::client::{Client, body, bulk, encode, show};
-use crate::support::proxy::{Front, Rmux};
+use crate::support::proxy::{Front, PATIENT, Rmux};
 use crate::support::server::RedisServer;
 use crate::support::{KINDS, Kind, is_direct};
 
@@ -61,7 +61,7 @@ fn a_database_that_does_not_exist_is_an_error_of_the_first_command() {
         return;
     }
     let server = RedisServer::start();
-    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[]);
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[PATIENT]);
     let mut client = rmux.client();
     let mut neighbour = rmux.client();
     assert_eq!(client.line("SELECT 99"), "+OK\r\n");
@@ -80,7 +80,7 @@ fn the_database_outlives_the_connection_to_the_server() {
     }
     for kind in KINDS {
         let server = RedisServer::start();
-        let rmux = Rmux::in_front_of(kind, &[&server], &[]);
+        let rmux = Rmux::in_front_of(kind, &[&server], &[PATIENT]);
         let mut third = rmux.client();
         let mut first = rmux.client();
         third.line("SELECT 3");
@@ -112,6 +112,8 @@ fn hello_says_what_redis_says() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
+        // The version is the server's own from the moment on that rmux has met it.
+        assert_eq!(front.client().line("GET nothing"), "$-1\r\n");
         for hello in ["HELLO", "HELLO 2", "HELLO 3", "HELLO 3 SETNAME me", "hello 2 setname me"] {
             let wanted = without_id(&Client::connect(&server.address(kind)).line(hello));
             let got = without_id(&front.client().line(hello));
@@ -161,7 +163,7 @@ fn what_libraries_say_of_themselves_is_taken() {
         return;
     }
     let server = RedisServer::start();
-    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[]);
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[PATIENT]);
     let mut client = rmux.client();
     assert_eq!(client.line("CLIENT SETINFO LIB-NAME redis-py"), "+OK\r\n");
     assert_eq!(client.line("CLIENT SETINFO LIB-VER 5.0"), "+OK\r\n");
@@ -216,7 +218,7 @@ fn refused_and_unknown_commands_keep_the_connection() {
     }
     for kind in KINDS {
         let server = RedisServer::start();
-        let rmux = Rmux::in_front_of(kind, &[&server], &[]);
+        let rmux = Rmux::in_front_of(kind, &[&server], &[PATIENT]);
         let mut client = rmux.client();
         for refused in [
             "CONFIG SET save x",

@@ -119,6 +119,12 @@ impl Client {
         }
     }
 
+    /// Closes both directions, for every handle on the socket.
+    pub fn break_off(&self) {
+        // The peer may have closed first.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
     /// Reads once: at least one byte of a reply has come.
     ///
     /// # Panics

@@ -143,10 +143,19 @@ impl Drop for Rmux {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- what rmux wrote ---\n{}", show(self.log().as_bytes()));
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            eprintln!("--- the last lines that rmux wrote ---\n{}", last.join("\n"));
         }
     }
 }
+
+/// How much of the log is shown when a test fails.
+const LOG_LINES_SHOWN: usize = 60;
+
+/// A flag for tests of what is answered, and not of when.
+pub const PATIENT: &str = "-remoteTimeout=15000";
 
 /// `-tcpConnections=…` or `-unixConnections=…` for these addresses, which are all of one kind.
 pub fn connections_flag(addresses: &[Address]) -> String {
@@ -208,12 +217,13 @@ pub struct Front {
 }
 
 impl Front {
-    /// In front of one server, both sides over sockets of this kind.
+    /// In front of one server, both sides over sockets of this kind, and with patience: what is compared here is bytes,
+    /// and not whether a loaded machine answers within rmux's default of 500 ms.
     pub fn of(kind: Kind, server: &RedisServer) -> Front {
-        Front::with(kind, server, &[])
+        Front::with(kind, server, &[PATIENT])
     }
 
-    /// The same with more flags for rmux.
+    /// The same with these flags, and no others.
     pub fn with(kind: Kind, server: &RedisServer, flags: &[&str]) -> Front {
         if is_direct() {
             return Front { address: server.address(kind), rmux: None };
