@@ -10,7 +10,7 @@ const { env } = process
 export const require = createRequire(`${env.RMUX_MODULES}/package.json`)
 export const versionOf = name => require(`${env.RMUX_MODULES}/node_modules/${name}/package.json`).version
 export const address = env.RMUX_SOCKET ? { path: env.RMUX_SOCKET } : { host: env.RMUX_HOST, port: Number(env.RMUX_PORT) }
-export const password = env.RMUX_PASSWORD
+export const password = env.RMUX_PASSWORD || undefined
 export const database = Number(env.RMUX_DATABASE)
 export const name = env.RMUX_NAME
 export const servers = Number(env.RMUX_SERVERS)
