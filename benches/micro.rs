@@ -5,11 +5,21 @@
 //! The median stands beside it; where the two are far apart, the machine was not quiet.
 //!
 //! The first rows are the harness's own price, and of what the design means to do without: one look at the clock, one copy.
+//! Then come the leaves, and at the end whole requests through the proxy's core, as `replay/` brings them through: all
+//! that lies between two system calls.
 //! No row fails: a benchmark is never a timed test.
+
+mod replay;
 
 use std::env;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+
+use replay::Replay;
+use rmux::command;
+use rmux::resp::{ReplyFramer, RequestFramer};
+use rmux::ring::{Ring, ServerIndex, UpSet};
+use rmux::timer::{Alarm, Millis, Wheel};
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -19,9 +29,20 @@ fn main() {
         return;
     }
     let bench = Bench { filter: words.into_iter().find(|word| !word.starts_with("--")) };
-    println!("| {:<44} | {:>10} | {:>10} |", "operation", "ns, least", "ns, median");
-    println!("|{}|-----------:|-----------:|", "-".repeat(46));
+    println!("| {:<64} | {:>10} | {:>10} |", "operation", "ns, least", "ns, median");
+    println!("|{}|-----------:|-----------:|", "-".repeat(66));
     baseline(&bench);
+    framing(&bench);
+    lookup(&bench);
+    ring(&bench);
+    timer(&bench);
+    for scene in replay::scenes() {
+        let name = format!("proxy: {}", scene.title);
+        let requests = scene.requests_per_turn;
+        let mut replay = Replay::new(scene);
+        bench.run(&name, requests, || replay.turn());
+        replay.verify();
+    }
 }
 
 /// What everything else stands on.
@@ -32,6 +53,83 @@ fn baseline(bench: &Bench) {
     let mut copy = [0; 64];
     bench.run("baseline: copy of 64 bytes", 1, || copy.copy_from_slice(black_box(&source)));
     black_box(copy);
+}
+
+/// Where a request or a reply ends.
+fn framing(bench: &Bench) {
+    let limits = replay::request_limits();
+    let value = "x".repeat(32);
+    let get = replay::request(&["GET", "key:000000000001"]);
+    let set = replay::request(&["SET", "key:000000000001", &value]);
+    let mut framer = RequestFramer::new();
+    let mut request = |name: &str, bytes: &[u8]| {
+        bench.run(name, 1, || {
+            let frame = framer.frame(black_box(bytes), &limits);
+            framer.reset();
+            frame
+        });
+    };
+    request("framing: request GET", &get);
+    request("framing: request SET of 32 bytes", &set);
+    let values = [b"*100\r\n".as_slice(), &replay::bulk(32).repeat(100)].concat();
+    let mut framer = ReplyFramer::new();
+    let mut reply = |name: &str, bytes: &[u8]| {
+        bench.run(name, 1, || {
+            let frame = framer.frame(black_box(bytes));
+            framer.reset();
+            frame
+        });
+    };
+    reply("framing: reply +OK", b"+OK\r\n");
+    reply("framing: reply of 32 bytes", &replay::bulk(32));
+    reply("framing: reply of 100 values of 32 bytes", &values);
+}
+
+/// Name → command.
+fn lookup(bench: &Bench) {
+    bench.run("command: GET", 1, || command::find(black_box(b"GET")));
+    bench.run("command: zrangebyscore", 1, || command::find(black_box(b"zrangebyscore")));
+    bench.run("command: none of this name", 1, || command::find(black_box(b"GETT")));
+}
+
+/// Key → server.
+fn ring(bench: &Bench) {
+    let key = b"key:000000000001";
+    bench.run("ring: hash of 16 bytes", 1, || Ring::hash(black_box(key)));
+    let ring = Ring::new(16);
+    let mut up = UpSet::new(16);
+    bench.run("ring: key → server, 16 servers", 1, || ring.server_of_key(black_box(key), &up));
+    let own = ring.server_of_key(key, &up).unwrap_or(ServerIndex(0));
+    up.set(own, false);
+    bench.run("ring: key → server, its own one down", 1, || ring.server_of_key(black_box(key), &up));
+}
+
+/// Deadlines among those of 1,000 connections.
+fn timer(bench: &Bench) {
+    let mut wheel: Wheel<u32> = Wheel::new(Millis(0));
+    for connection in 0..1_000 {
+        wheel.arm(connection, Millis(u64::MAX / 2 + u64::from(connection)));
+    }
+    bench.run("timer: arm and cancel", 1, || {
+        let entry = wheel.arm(0, black_box(Millis(500)));
+        wheel.cancel(entry)
+    });
+    let mut alarm = Alarm::default();
+    alarm.set(&mut wheel, 0, Millis(1_000_000));
+    bench.run("timer: a deadline moved back", 1, || alarm.set(&mut wheel, 0, black_box(Millis(2_000_000))));
+    alarm.clear(&mut wheel);
+    let mut now = 0;
+    bench.run("timer: a millisecond passes, nothing is due", 1, || {
+        now += 1;
+        wheel.advance(Millis(now));
+        wheel.poll_expired()
+    });
+    bench.run("timer: arm, a millisecond passes, due", 1, || {
+        now += 1;
+        wheel.arm(0, Millis(now));
+        wheel.advance(Millis(now));
+        wheel.poll_expired()
+    });
 }
 
 /// Measures what its filter lets through.
@@ -50,7 +148,7 @@ impl Bench {
             .map(|_| time(calls, &mut work).as_nanos() as f64 / (f64::from(calls) * f64::from(operations)))
             .collect();
         batches.sort_by(f64::total_cmp);
-        println!("| {name:<44} | {:>10.2} | {:>10.2} |", batches[0], batches[BATCHES / 2]);
+        println!("| {name:<64} | {:>10.2} | {:>10.2} |", batches[0], batches[BATCHES / 2]);
     }
 }
 

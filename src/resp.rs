@@ -203,42 +203,62 @@ impl RequestFramer {
             self.args_left = count as usize;
         }
         while self.args_left > 0 {
-            // `at` is the start of a length line; one byte of it tells whether the CR LF before it is there.
-            if !self.args.is_empty() && self.at <= buf.len() && self.at >= 2 && buf[self.at - 2..self.at] != *b"\r\n" {
-                return Err(ProtocolError::BulkTerminator);
+            // Nearly always a `$`, up to three digits, CR LF, and the CR LF of the argument before it.
+            let is_short = buf.get(self.at) == Some(&b'$') && self.is_ended(buf);
+            match short_number(buf, self.at + 1) {
+                Some((len, start)) if is_short => self.push(start, len, limits)?,
+                _ => match self.length_line(buf)? {
+                    Some((len, start)) => self.push(start, len, limits)?,
+                    None => return Ok(Frame::Partial),
+                },
             }
-            if self.at >= buf.len() {
-                return Ok(Frame::Partial);
-            }
-            let (len, start) = match line_number(buf, self.at + 1) {
-                // An empty line: its CR is where the '$' should be.
-                _ if buf[self.at..].starts_with(b"\r\n") => {
-                    return Err(ProtocolError::ExpectedBulk(b'\r'));
-                }
-                Line::Partial => return Ok(Frame::Partial),
-                Line::TooLong => return Err(ProtocolError::BulkCountTooBig),
-                _ if buf[self.at] != b'$' => return Err(ProtocolError::ExpectedBulk(buf[self.at])),
-                Line::Invalid => return Err(ProtocolError::BulkLength),
-                Line::Number(len, next) => (len, next),
-            };
-            if len < 0 || len > limits.bulk_bytes_max as i64 {
-                return Err(ProtocolError::BulkLength);
-            }
-            let len = len as usize;
-            if start + len + 2 > limits.request_bytes_max {
-                return Err(ProtocolError::RequestTooBig(limits.request_bytes_max));
-            }
-            self.args.push(Arg { start: start as u32, len: len as u32 });
-            self.at = start + len + 2;
-            self.args_left -= 1;
         }
         if self.at > buf.len() {
             return Ok(Frame::Partial);
         }
-        if self.at >= 2 && buf[self.at - 2..self.at] != *b"\r\n" {
+        if !self.is_ended(buf) {
             return Err(ProtocolError::BulkTerminator);
         }
         Ok(Frame::Complete(self.at))
+    }
+
+    /// True unless an argument ends at `at`, and not with CR LF. (One that was passed on in pieces is not looked at.)
+    #[inline]
+    fn is_ended(&self, buf: &[u8]) -> bool {
+        self.args.is_empty() || self.at < 2 || buf.get(self.at - 2..self.at).is_none_or(|end| end == b"\r\n")
+    }
+
+    #[inline]
+    fn push(&mut self, start: usize, len: usize, limits: &RequestLimits) -> Result<(), ProtocolError> {
+        if len > limits.bulk_bytes_max {
+            return Err(ProtocolError::BulkLength);
+        }
+        if start + len + 2 > limits.request_bytes_max {
+            return Err(ProtocolError::RequestTooBig(limits.request_bytes_max));
+        }
+        self.args.push(Arg { start: start as u32, len: len as u32 });
+        self.at = start + len + 2;
+        self.args_left -= 1;
+        Ok(())
+    }
+
+    /// The length that stands at `at`, whatever it looks like, and the offset behind it; `None` if it is not whole.
+    fn length_line(&self, buf: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
+        if self.at <= buf.len() && !self.is_ended(buf) {
+            return Err(ProtocolError::BulkTerminator);
+        }
+        if self.at >= buf.len() {
+            return Ok(None);
+        }
+        match line_number(buf, self.at + 1) {
+            // An empty line: its CR is where the '$' should be.
+            _ if buf[self.at..].starts_with(b"\r\n") => Err(ProtocolError::ExpectedBulk(b'\r')),
+            Line::Partial => Ok(None),
+            Line::TooLong => Err(ProtocolError::BulkCountTooBig),
+            _ if buf[self.at] != b'$' => Err(ProtocolError::ExpectedBulk(buf[self.at])),
+            Line::Number(len, next) if len >= 0 => Ok(Some((len as usize, next))),
+            Line::Number(..) | Line::Invalid => Err(ProtocolError::BulkLength),
+        }
     }
 
     fn frame_inline(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Frame, ProtocolError> {
@@ -532,6 +552,26 @@ fn line_number(buf: &[u8], at: usize) -> Line {
         i += 1;
     }
     line_number_slow(buf, at)
+}
+
+/// A number of one to three digits at `at`, its CR LF, and the offset behind that; `None` sends to `line_number`.
+#[inline]
+fn short_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    let line: &[u8; 5] = buf.get(at..at + 5)?.try_into().ok()?;
+    let digits = line.map(|byte| usize::from(byte.wrapping_sub(b'0')));
+    if digits[0] > 9 {
+        None
+    } else if line[1..3] == *b"\r\n" {
+        Some((digits[0], at + 3))
+    } else if digits[0] == 0 || digits[1] > 9 {
+        None
+    } else if line[2..4] == *b"\r\n" {
+        Some((digits[0] * 10 + digits[1], at + 4))
+    } else if digits[2] <= 9 && line[3..5] == *b"\r\n" {
+        Some((digits[0] * 100 + digits[1] * 10 + digits[2], at + 5))
+    } else {
+        None
+    }
 }
 
 #[cold]

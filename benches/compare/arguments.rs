@@ -8,8 +8,9 @@
 
 use std::path::PathBuf;
 
+use crate::scene::{self, Scene, View};
 use crate::subject;
-use crate::work::{self, Work};
+use crate::work::Doing;
 
 /// What the user asked for.
 pub enum Request {
@@ -21,12 +22,16 @@ pub enum Request {
 
 /// A comparison's plan.
 pub struct Arguments {
-    /// The work loads, with their numbers of requests as they will run.
-    pub works: Vec<Work>,
+    /// The scenes, with their numbers of requests as they will run.
+    pub scenes: Vec<Scene>,
     /// The subjects asked for by name; all that are installed when empty.
     pub only: Vec<String>,
     /// How often each subject does each work load, at least 1.
     pub rounds: u32,
+    /// The same for the points of a sweep, where neighbours vouch for each other.
+    pub sweep_rounds: u32,
+    /// Whether BENCHMARKS.md, its plots and its raw rows are renewed.
+    pub is_written: bool,
     /// Where the raw rows go.
     pub csv: Option<PathBuf>,
 }
@@ -35,7 +40,8 @@ impl Arguments {
     /// Reads the command line without the program's name.
     pub fn parse(words: &[String]) -> Result<Request, String> {
         let mut only: Vec<String> = Vec::new();
-        let mut works: Vec<Work> = work::all().into_iter().filter(|work| work.by_default).collect();
+        let mut scenes: Vec<Scene> = scene::all();
+        let mut is_written = false;
         let mut rounds: Option<u32> = None;
         let mut requests: Option<u32> = None;
         let mut quick = false;
@@ -55,7 +61,8 @@ impl Arguments {
                 "--bench" => started_by_bench = true,
                 "--quick" => quick = true,
                 "--only" => only = names(&value()?),
-                "--work" => works = select_works(&names(&value()?))?,
+                "--work" => scenes = select(&names(&value()?))?,
+                "--write" => is_written = true,
                 "--rounds" => rounds = Some(number(flag, &value()?)?),
                 "--requests" => requests = Some(number(flag, &value()?)?),
                 "--csv" => csv = Some(PathBuf::from(value()?)),
@@ -71,14 +78,23 @@ impl Arguments {
                 return Err(format!("--only {name}: no such subject\n{}", listing()));
             }
         }
-        for work in &mut works {
-            if quick {
-                work.requests = (work.requests / QUICK_DIVISOR).max(work.clients * work.pipeline);
+        for scene in &mut scenes {
+            if quick && matches!(scene.view, View::Plot(_)) {
+                // The first and the last point, and every third between them.
+                let last = scene.works.len() - 1;
+                let mut number = 0..;
+                scene.works.retain(|_| number.next().is_some_and(|number| number % 3 == 0 || number == last));
             }
-            work.requests = requests.unwrap_or(work.requests);
+            for work in &mut scene.works {
+                if quick && work.doing != Doing::Huge {
+                    work.requests = (work.requests / QUICK_DIVISOR).max(work.clients * work.pipeline);
+                }
+                work.requests = requests.unwrap_or(work.requests);
+            }
         }
         let rounds = rounds.unwrap_or(if quick { 1 } else { ROUNDS_DEFAULT });
-        Ok(Request::Compare(Arguments { works, only, rounds, csv }))
+        let sweep_rounds = rounds.div_ceil(2);
+        Ok(Request::Compare(Arguments { scenes, only, rounds, sweep_rounds, is_written, csv }))
     }
 }
 
@@ -86,19 +102,13 @@ fn names(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-fn select_works(names: &[String]) -> Result<Vec<Work>, String> {
-    if names.iter().any(|name| name == "all") {
-        return Ok(work::all());
+fn select(names: &[String]) -> Result<Vec<Scene>, String> {
+    for name in names {
+        if !scene::all().iter().any(|scene| scene.name == name) {
+            return Err(format!("--work {name}: no such work load\n{}", listing()));
+        }
     }
-    names
-        .iter()
-        .map(|name| {
-            work::all()
-                .into_iter()
-                .find(|work| work.name == name)
-                .ok_or_else(|| format!("--work {name}: no such work load\n{}", listing()))
-        })
-        .collect()
+    Ok(scene::all().into_iter().filter(|scene| names.iter().any(|name| name == scene.name)).collect())
 }
 
 fn number(flag: &str, value: &str) -> Result<u32, String> {
@@ -109,10 +119,9 @@ fn number(flag: &str, value: &str) -> Result<u32, String> {
 }
 
 fn listing() -> String {
-    let mut text = String::from("work loads (* by default; `all` for all):\n");
-    for work in work::all() {
-        let star = if work.by_default { '*' } else { ' ' };
-        text.push_str(&format!(" {star} {:<11} {}\n", work.name, work.title));
+    let mut text = String::from("work loads:\n");
+    for scene in scene::all() {
+        text.push_str(&format!("   {:<11} {}\n", scene.name, scene.title));
     }
     text.push_str("subjects:\n");
     for (name, how) in subject::known() {
@@ -124,11 +133,12 @@ fn listing() -> String {
 const ROUNDS_DEFAULT: u32 = 3;
 const QUICK_DIVISOR: u32 = 4;
 const USAGE: &str = "\
-usage: cargo bench --bench compare -- [--work A,B] [--only A,B] [--rounds N] [--requests N] [--quick] [--csv FILE]
+usage: cargo bench --bench compare -- [--work A,B] [--only A,B] [--rounds N] [--requests N] [--quick] [--csv FILE] [--write]
   --work      the work loads to run
   --only      the subjects to measure; without it all that are installed
-  --rounds    how often each one runs (3; 1 with --quick)
+  --rounds    how often each one runs (3; 1 with --quick); the points of a sweep half as often
   --requests  requests of each command in each run, instead of the work load's own number
-  --quick     a quarter of the requests, one round: a look, not a measurement
+  --quick     a quarter of the requests, one round, fewer points: a look, not a measurement
   --csv       write the raw rows to this file
+  --write     renew BENCHMARKS.md, benches/plots and benches/results.csv, as far as they were measured
   --help      this text and the names";

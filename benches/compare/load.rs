@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::process::{Folder, Process};
-use crate::redis::Target;
-use crate::work::Work;
+use crate::redis::{BENCHMARK_KEY, Target};
+use crate::work::{Doing, Work};
 
 /// What redis-benchmark saw.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +23,14 @@ pub struct Outcome {
     pub seconds: f64,
     /// Median of the latency, in milliseconds.
     pub p50_ms: f64,
+    /// 90th percentile, where it is known.
+    pub p90_ms: Option<f64>,
     /// 99th percentile of the latency, in milliseconds.
     pub p99_ms: f64,
+    /// The longest, where it is known.
+    pub max_ms: Option<f64>,
+    /// Bytes of large values that came besides.
+    pub streamed_bytes: u64,
 }
 
 /// Runs the work load to its end and calls `sample` some ten times a second meanwhile.
@@ -74,7 +80,6 @@ fn arguments(target: &Target, work: &Work) -> Vec<String> {
         Target::Unix(path) => vec!["-s".to_owned(), path.display().to_string()],
     };
     for (flag, value) in [
-        ("-t", work.tests.join(",")),
         ("-c", work.clients.to_string()),
         ("-n", work.requests.to_string()),
         ("-d", work.bytes.to_string()),
@@ -84,15 +89,36 @@ fn arguments(target: &Target, work: &Work) -> Vec<String> {
         arguments.push(flag.to_owned());
         arguments.push(value);
     }
+    if work.keys > 0 {
+        arguments.extend(["-r".to_owned(), work.keys.to_string()]);
+    }
     arguments.push("--csv".to_owned());
+    match work.doing {
+        Doing::Mget(keys) => {
+            arguments.push("MGET".to_owned());
+            arguments.extend((0..keys).map(|_| String::from_utf8_lossy(BENCHMARK_KEY).into_owned()));
+        }
+        _ => arguments.extend(["-t".to_owned(), tests(work).join(",")]),
+    }
     arguments
+}
+
+fn tests(work: &Work) -> &'static [&'static str] {
+    match work.doing {
+        Doing::Tests(tests) => tests,
+        Doing::Mget(_) => &["mget"],
+        Doing::Alone | Doing::Huge | Doing::Php(_) => &[],
+    }
 }
 
 /// One row per command: `"SET","rps","avg","min","p50","p95","p99","max"`, latencies in milliseconds.
 fn parse(output: &str, work: &Work) -> Result<Outcome, String> {
-    let mut outcome = Outcome { requests: 0, seconds: 0.0, p50_ms: 0.0, p99_ms: 0.0 };
-    for test in work.tests {
-        let head = format!("\"{}\",", test.to_uppercase());
+    let mut outcome =
+        Outcome { requests: 0, seconds: 0.0, p50_ms: 0.0, p90_ms: None, p99_ms: 0.0, max_ms: None, streamed_bytes: 0 };
+    for test in tests(work) {
+        // A command of one's own is named by all its words.
+        let end = if matches!(work.doing, Doing::Mget(_)) { ' ' } else { '"' };
+        let head = format!("\"{}{end}", test.to_uppercase());
         let row = output
             .lines()
             .find_map(|line| line.strip_prefix(&head))

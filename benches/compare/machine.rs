@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::subject::Subject;
 
@@ -13,6 +14,7 @@ pub fn facts(subjects: &[Subject]) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let mut text = format!("- machine: {}, {cores} cores, {}\n", first("/proc/cpuinfo", "model name"), memory());
     text.push_str(&format!("- kernel: {}\n", read("/proc/sys/kernel/osrelease").trim()));
+    text.push_str(&format!("- compiler: {}\n", version("rustc", "--version")));
     text.push_str(&format!("- redis-server: {}\n", version("redis-server", "--version")));
     text.push_str(&format!("- redis-benchmark: {}\n", version("redis-benchmark", "--version")));
     for subject in subjects {
@@ -21,6 +23,21 @@ pub fn facts(subjects: &[Subject]) -> String {
         }
     }
     text
+}
+
+/// Today, as UTC.
+pub fn date() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    // The civil calendar, counted from a March 1st, so that the day that some years have more is the last of its year.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02}")
 }
 
 /// The kernel's three load averages.

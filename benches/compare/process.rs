@@ -50,6 +50,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Whether it has children of its own, that only it can end.
+    is_parent: bool,
 }
 
 /// What a process has used since it started.
@@ -62,6 +64,8 @@ pub struct Usage {
     pub waits: u64,
     /// Resident memory.
     pub bytes: u64,
+    /// The most resident memory that it ever had.
+    pub bytes_peak: u64,
 }
 
 impl Process {
@@ -85,7 +89,12 @@ impl Process {
             .stderr(errors)
             .spawn()
             .map_err(failed)?;
-        Ok(Process { name: name.to_owned(), child, log })
+        Ok(Process { name: name.to_owned(), child, log, is_parent: false })
+    }
+
+    /// It has children, and ends them when it is told to end: it is told, and not killed.
+    pub fn end_gently(&mut self) {
+        self.is_parent = true;
     }
 
     /// Calls `attempt` until it succeeds; an error when the process ends before, or at the deadline.
@@ -130,8 +139,9 @@ impl Process {
             cpu += thread_cpu(&thread)?;
             waits += status_number(&fs::read_to_string(thread.join("status"))?, "voluntary_ctxt_switches:");
         }
-        let kilobytes = status_number(&fs::read_to_string(root.join("status"))?, "VmRSS:");
-        Ok(Usage { cpu, waits, bytes: kilobytes * 1_024 })
+        let status = fs::read_to_string(root.join("status"))?;
+        let bytes = |field| status_number(&status, field) * 1_024;
+        Ok(Usage { cpu, waits, bytes: bytes("VmRSS:"), bytes_peak: bytes("VmHWM:") })
     }
 
     fn last_words(&self) -> String {
@@ -145,6 +155,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.is_parent {
+            let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+            let deadline = Instant::now() + END_TIMEOUT;
+            while matches!(self.exit_code(), Ok(None)) && Instant::now() < deadline {
+                std::thread::sleep(START_POLL);
+            }
+        }
         // Both fail only when it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -181,6 +198,7 @@ fn status_number(status: &str, field: &str) -> u64 {
 /// Enough for 10,000 clients, and for as many connections to the server.
 const DESCRIPTORS: u32 = 20_000;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 const START_POLL: Duration = Duration::from_millis(5);
 /// Linux shows user space 100 ticks per second everywhere.
 const TICK_MS: u64 = 10;

@@ -11,6 +11,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::redis::Target;
+use crate::scene::RMUX_TWO;
 
 /// The name of the peer that CPU time is put in relation to.
 pub const TWEMPROXY: &str = "twemproxy";
@@ -47,6 +48,8 @@ pub enum Listens {
 pub struct Place {
     /// Where to listen.
     pub listen: Target,
+    /// How many clients will come.
+    pub clients: u32,
     /// The servers' ports on 127.0.0.1.
     pub server_ports: Vec<u16>,
     /// Where its configuration file will be.
@@ -117,6 +120,17 @@ pub const PROXIES: &[Proxy] = &[
         config: |_| None,
         arguments: rmux_arguments,
     },
+    // As many threads as the machines of the first measurements have cores.
+    Proxy {
+        name: RMUX_TWO,
+        variable: "RMUX",
+        programs: &[env!("CARGO_BIN_EXE_rmux")],
+        listens: Listens::Unix,
+        version_flag: Some("-version"),
+        config_extension: "json",
+        config: |_| None,
+        arguments: |place| [rmux_arguments(place), words(&["-maxProcesses=2"])].concat(),
+    },
     // An older build beside the present one: the number before and after a change.
     Proxy {
         name: "rmux-base",
@@ -136,7 +150,7 @@ pub const PROXIES: &[Proxy] = &[
         version_flag: None,
         config_extension: "json",
         config: |_| None,
-        arguments: rmux_arguments,
+        arguments: original_arguments,
     },
     Proxy {
         name: TWEMPROXY,
@@ -227,10 +241,19 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// The original's flags are this project's flags.
-fn rmux_arguments(place: &Place) -> Vec<String> {
+/// The original's flags, which are this project's flags as well.
+fn original_arguments(place: &Place) -> Vec<String> {
     let servers = place.servers(|port| format!("127.0.0.1:{port} "));
     vec![format!("-socket={}", place.listen()), format!("-tcpConnections={}", servers.trim_end())]
+}
+
+fn rmux_arguments(place: &Place) -> Vec<String> {
+    let mut arguments = original_arguments(place);
+    // The limit is 10,000 unless it is told another.
+    if place.clients > 9_000 {
+        arguments.push(format!("-clientsMax={}", place.clients + 100));
+    }
+    arguments
 }
 
 /// A bootstrap with the redis filter on a Unix socket. Its timeout is long: a slow answer is to be seen as slow.

@@ -1,8 +1,9 @@
-//! The one redis-server behind all subjects, and the few words of its protocol that a comparison needs.
+//! The redis-servers behind all subjects, and the few words of their protocol that a comparison needs.
 //!
-//! Owns the server's process and one control connection that stays open from the beginning to the end, so that the
+//! Owns each server's process and one control connection that stays open from the beginning to the end, so that the
 //! counters of the server move by what the subject does, and by nothing else that is not known: the control connection
-//! is one of `connected_clients`, and its INFOs are few among the commands.
+//! is one of `connected_clients`, and its INFOs are few among the commands. The first server serves the whole run; the
+//! others of a [`Fleet`] are started for the work loads that spread keys over them, and stopped after them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::probe::{SMALL_BYTES, SMALL_KEY};
 use crate::process::{Folder, Process};
 
 /// Where something listens.
@@ -19,6 +21,89 @@ pub enum Target {
     Tcp(u16),
     /// The path of a Unix socket.
     Unix(PathBuf),
+}
+
+impl Target {
+    /// As one word, for a command line.
+    pub fn to_word(&self) -> String {
+        match self {
+            Target::Tcp(port) => format!("tcp:{port}"),
+            Target::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// The target that [`Target::to_word`] wrote.
+    pub fn from_word(word: &str) -> Option<Target> {
+        match word.split_once(':')? {
+            ("tcp", port) => Some(Target::Tcp(port.parse().ok()?)),
+            ("unix", path) => Some(Target::Unix(PathBuf::from(path))),
+            _ => None,
+        }
+    }
+}
+
+/// The servers of the work load that is running.
+pub struct Fleet {
+    servers: Vec<RedisServer>,
+}
+
+impl Fleet {
+    /// Starts the first one.
+    pub fn start(folder: &Folder) -> Result<Fleet, String> {
+        Ok(Fleet { servers: vec![RedisServer::start(folder, 0)?] })
+    }
+
+    /// Makes it this many.
+    pub fn resize(&mut self, folder: &Folder, count: u32) -> Result<(), String> {
+        let count = (count as usize).max(1);
+        self.servers.truncate(count);
+        while self.servers.len() < count {
+            self.servers.push(RedisServer::start(folder, self.servers.len())?);
+        }
+        Ok(())
+    }
+
+    /// The first one.
+    pub fn first(&self) -> &RedisServer {
+        &self.servers[0]
+    }
+
+    /// Their TCP ports.
+    pub fn ports(&self) -> Vec<u16> {
+        self.servers.iter().map(|server| server.port).collect()
+    }
+
+    /// Empties all of them, and gives the first one the values that are asked for.
+    pub fn fill(&mut self, bytes: u32) -> Result<(), String> {
+        for server in &mut self.servers {
+            server.control.command(&[b"FLUSHALL"])?;
+        }
+        let control = &mut self.servers[0].control;
+        control.command(&[b"SET", BENCHMARK_KEY, &vec![b'x'; bytes as usize]])?;
+        control.command(&[b"SET", SMALL_KEY, &[b'x'; SMALL_BYTES]])?;
+        Ok(())
+    }
+
+    /// Connections at this moment, without the control connections.
+    pub fn clients(&mut self) -> Result<u64, String> {
+        self.servers.iter_mut().map(RedisServer::clients).sum()
+    }
+
+    /// Their counters, added up.
+    pub fn counters(&mut self) -> Result<Counters, String> {
+        let mut sum = Counters { accepted: 0, commands: 0 };
+        for server in &mut self.servers {
+            let counters = server.counters()?;
+            sum.accepted += counters.accepted;
+            sum.commands += counters.commands;
+        }
+        Ok(sum)
+    }
+
+    /// The CPU time that they have used.
+    pub fn cpu(&self) -> Result<Duration, String> {
+        self.servers.iter().map(|server| server.process.usage().map(|usage| usage.cpu)).sum()
+    }
 }
 
 /// A redis-server without persistence, on TCP and on a Unix socket.
@@ -43,9 +128,9 @@ pub struct Counters {
 
 impl RedisServer {
     /// Starts it and waits until it answers.
-    pub fn start(folder: &Folder) -> Result<RedisServer, String> {
+    fn start(folder: &Folder, number: usize) -> Result<RedisServer, String> {
         let port = free_port()?;
-        let socket = folder.file("redis.sock");
+        let socket = folder.file(&format!("redis-{number}.sock"));
         let arguments: Vec<String> = [
             "--bind",
             "127.0.0.1",
@@ -66,7 +151,8 @@ impl RedisServer {
         ]
         .map(str::to_owned)
         .to_vec();
-        let mut process = Process::start(folder, "redis-server", Path::new("redis-server"), &arguments)?;
+        let mut process =
+            Process::start(folder, &format!("redis-server-{number}"), Path::new("redis-server"), &arguments)?;
         let control = process
             .await_ready(|| {
                 let mut link = Link::connect(&Target::Unix(socket.clone()))?;
@@ -77,21 +163,12 @@ impl RedisServer {
         Ok(RedisServer { process, port, socket, control })
     }
 
-    /// Gives redis-benchmark's key a value of this size, so that a GET reads what a SET of the same work load writes.
-    pub fn fill(&mut self, bytes: u32) -> Result<(), String> {
-        self.control.command(&[b"FLUSHALL"])?;
-        self.control.command(&[b"SET", BENCHMARK_KEY, &vec![b'x'; bytes as usize]])?;
-        Ok(())
-    }
-
-    /// Connections at this moment, without the control connection.
-    pub fn clients(&mut self) -> Result<u64, String> {
+    fn clients(&mut self) -> Result<u64, String> {
         let info = self.control.command(&[b"INFO", b"clients"])?;
         Ok(info_number(&info, "connected_clients:")?.saturating_sub(1))
     }
 
-    /// Its counters.
-    pub fn counters(&mut self) -> Result<Counters, String> {
+    fn counters(&mut self) -> Result<Counters, String> {
         let info = self.control.command(&[b"INFO", b"stats"])?;
         Ok(Counters {
             accepted: info_number(&info, "total_connections_received:")?,
@@ -102,35 +179,65 @@ impl RedisServer {
 
 /// A connection that asks and waits.
 pub struct Link {
-    stream: BufReader<Box<dyn Stream>>,
+    stream: BufReader<Socket>,
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+/// A blocking connection; reads and writes give up after a while.
+pub enum Socket {
+    /// Without delay: a small piece is sent at once.
+    Tcp(TcpStream),
+    /// The other kind.
+    Unix(UnixStream),
+}
 
-impl Link {
-    /// Connects; reads and writes give up after a second.
-    pub fn connect(target: &Target) -> Result<Link, String> {
-        let stream = Link::open(target).map_err(|error| format!("{target:?}: {error}"))?;
-        Ok(Link { stream: BufReader::new(stream) })
-    }
-
-    fn open(target: &Target) -> io::Result<Box<dyn Stream>> {
+impl Socket {
+    /// Connects.
+    pub fn connect(target: &Target) -> io::Result<Socket> {
         Ok(match target {
             Target::Tcp(port) => {
                 let stream = TcpStream::connect(("127.0.0.1", *port))?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
                 stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-                Box::new(stream)
+                Socket::Tcp(stream)
             }
             Target::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
                 stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-                Box::new(stream)
+                Socket::Unix(stream)
             }
         })
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(buffer),
+            Socket::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write(bytes),
+            Socket::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Link {
+    /// Connects.
+    pub fn connect(target: &Target) -> Result<Link, String> {
+        let stream = Socket::connect(target).map_err(|error| format!("{target:?}: {error}"))?;
+        Ok(Link { stream: BufReader::new(stream) })
     }
 
     /// Sends one command and returns its reply: a line's text or a bulk's bytes. An error reply is an error here.
@@ -179,5 +286,5 @@ fn info_number(info: &[u8], field: &str) -> Result<u64, String> {
 }
 
 /// What redis-benchmark uses for every request when it is not told to draw random keys (redis-benchmark.c).
-const BENCHMARK_KEY: &[u8] = b"key:__rand_int__";
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+pub const BENCHMARK_KEY: &[u8] = b"key:__rand_int__";
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,201 +1,228 @@
-//! What was measured in one run, the tables made of many, and the raw rows.
+//! How scenes are shown: tables in Markdown, curves and bars.
 //!
-//! Knows no process and no socket: samples in, text out. A figure in a table is the median of its rounds. A ratio is the
-//! median of the ratios *within* each round, since the two runs it compares stood next to each other. `±` is half of
-//! what lies between the least and the greatest, in percent of the median: how far to trust the figure beside it.
+//! Knows what each column and each plot is made of, and no process. BENCHMARKS.md says what each column means.
 
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
-
-use crate::load::Outcome;
+use crate::plot::{Bars, Curves};
 use crate::proxy::TWEMPROXY;
-use crate::subject::{DIRECT_TCP, FLOOR, Subject};
-use crate::work::Work;
+use crate::sample::{Figure, Sample, Samples};
+use crate::scene::{Axes, Scene, Shown, View};
+use crate::subject::{DIRECT_TCP, DIRECT_UNIX, FLOOR, Subject};
 
-/// One subject's one run of one work load.
-pub struct Sample {
-    /// The work load as it was run.
-    pub work: Work,
-    /// The subject's name.
-    pub through: &'static str,
-    /// From 1.
-    pub round: u32,
-    /// TCP sockets of the machine in TIME_WAIT when the run began.
-    pub time_wait: u64,
-    /// What the clients saw.
-    pub outcome: Outcome,
-    /// What the subject's own process used; none for a direct connection.
-    pub own: Option<Own>,
-    /// What happened at the server; none for the floor.
-    pub behind: Option<Behind>,
+/// What stands in a column.
+enum Column {
+    /// The figure, with so many decimals.
+    Median(&'static str, usize, Figure),
+    /// How far to trust it.
+    Spread(Figure),
+    /// Divided by that of another subject.
+    Over(&'static str, &'static str, Figure),
+    /// Divided by that of the same subject's first variant.
+    OverFirst(&'static str, Figure),
+    /// What is more than another subject's, in microseconds, of a figure in milliseconds.
+    Added(&'static str, &'static str, Figure),
+    /// The same, divided by what the peer adds.
+    AddedOverPeer(&'static str, &'static str, Figure),
 }
 
-/// What a proxy's process used during a run.
-#[derive(Debug, Clone, Copy)]
-pub struct Own {
-    /// CPU time of all its threads.
-    pub cpu: Duration,
-    /// How often one of them went to sleep.
-    pub waits: u64,
-    /// Resident memory before the run, after a first SET and GET.
-    pub bytes_at_rest: u64,
-    /// Resident memory after the run.
-    pub bytes_after: u64,
-}
-
-/// What a run did to the server.
-#[derive(Debug, Clone, Copy)]
-pub struct Behind {
-    /// CPU time of all the server's threads.
-    pub cpu: Duration,
-    /// Connections that it accepted for the run, those that the proxy opened before included.
-    pub accepted: u64,
-    /// The most that were open at a moment when it was looked at (some ten times a second).
-    pub peak: u64,
-}
-
-impl Sample {
-    fn per_second(&self) -> f64 {
-        self.outcome.requests as f64 / self.outcome.seconds
-    }
-
-    fn own_us(&self) -> Option<f64> {
-        self.own.map(|own| self.us_per_request(own.cpu))
-    }
-
-    fn requests_per_wait(&self) -> Option<f64> {
-        self.own.map(|own| self.outcome.requests as f64 / own.waits as f64)
-    }
-
-    fn behind_us(&self) -> Option<f64> {
-        self.behind.map(|behind| self.us_per_request(behind.cpu))
-    }
-
-    fn us_per_request(&self, cpu: Duration) -> f64 {
-        cpu.as_secs_f64() * 1e6 / self.outcome.requests as f64
-    }
-}
-
-/// The Markdown table of one work load, a row per subject that has a sample of it.
-pub fn table(work: &Work, subjects: &[Subject], samples: &[Sample]) -> String {
-    let of_work = Samples(samples.iter().filter(|sample| sample.work.name == work.name).collect());
-    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
+/// The Markdown table of one scene, a row for each subject and work load that has a sample.
+pub fn table(scene: &Scene, subjects: &[Subject], samples: &Samples) -> String {
+    let of_scene = samples.of_scene(scene.name);
+    let columns = columns(scene.view);
+    let has_variants = scene.works.len() > 1;
+    let mut head = vec!["through".to_owned()];
+    head.extend(has_variants.then(|| "variant".to_owned()));
+    head.extend(columns.iter().map(|column| column.head().to_owned()));
+    let mut rows = vec![head];
     for subject in subjects {
-        let own = of_work.of(subject.name);
-        if own.0.is_empty() {
-            continue;
+        for work in &scene.works {
+            let of_variant = of_scene.of_variant(&work.variant);
+            let own = of_variant.of(subject.name);
+            if own.is_empty() {
+                continue;
+            }
+            let first = of_scene.of_variant(&scene.works[0].variant).of(subject.name);
+            let mut row = vec![subject.name.to_owned()];
+            row.extend(has_variants.then(|| work.variant.clone()));
+            row.extend(columns.iter().map(|column| column.cell(&own, &of_variant, &first)));
+            rows.push(row);
         }
-        let throughput = |sample: &Sample| Some(sample.per_second());
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        rows.push(vec![
-            subject.name.to_owned(),
-            figure(own.median(throughput), 0),
-            figure(own.spread(throughput), 0),
-            figure(of_work.ratio(subject.name, DIRECT_TCP, throughput), 2),
-            figure(of_work.ratio(subject.name, FLOOR, throughput), 2),
-            figure(own.median(|sample| Some(sample.outcome.p50_ms)), 3),
-            figure(own.median(|sample| Some(sample.outcome.p99_ms)), 3),
-            figure(own.median(Sample::own_us), 2),
-            figure(own.spread(Sample::own_us), 0),
-            figure(of_work.ratio(subject.name, FLOOR, Sample::own_us), 2),
-            figure(of_work.ratio(subject.name, TWEMPROXY, Sample::own_us), 2),
-            figure(own.median(Sample::requests_per_wait), 1),
-            figure(own.median(Sample::behind_us), 2),
-            figure(of_work.ratio(subject.name, DIRECT_TCP, Sample::behind_us), 2),
-            figure(own.median(|sample| sample.behind.map(|behind| behind.accepted as f64)), 0),
-            figure(own.median(|sample| sample.behind.map(|behind| behind.peak as f64)), 0),
-            figure(own.median(|sample| sample.own.map(|own| megabytes(own.bytes_at_rest))), 1),
-            figure(own.median(|sample| sample.own.map(|own| megabytes(own.bytes_after))), 1),
-        ]);
     }
-    align(&rows)
+    align(&rows, 1 + usize::from(has_variants))
 }
 
-/// Writes every sample as a row of comma-separated values, in the order in which they were taken.
-pub fn write_csv(path: &Path, samples: &[Sample]) -> Result<(), String> {
-    let mut text = String::from(
-        "work,round,through,clients,pipeline,keep_alive,value_bytes,requests,seconds,requests_per_second,p50_ms,p99_ms,\
-         proxy_cpu_us_per_request,proxy_waits,proxy_bytes_at_rest,proxy_bytes_after,\
-         redis_cpu_us_per_request,redis_connections_accepted,redis_connections_peak,\
-         time_wait_before\n",
-    );
-    for sample in samples {
-        let Sample { work, outcome, own, behind, .. } = sample;
-        let fields = [
-            work.name.to_owned(),
-            sample.round.to_string(),
-            sample.through.to_owned(),
-            work.clients.to_string(),
-            work.pipeline.to_string(),
-            u8::from(work.keep_alive).to_string(),
-            work.bytes.to_string(),
-            outcome.requests.to_string(),
-            format!("{:.4}", outcome.seconds),
-            format!("{:.1}", sample.per_second()),
-            outcome.p50_ms.to_string(),
-            outcome.p99_ms.to_string(),
-            sample.own_us().map_or_else(String::new, |us| format!("{us:.4}")),
-            own.map_or_else(String::new, |own| own.waits.to_string()),
-            own.map_or_else(String::new, |own| own.bytes_at_rest.to_string()),
-            own.map_or_else(String::new, |own| own.bytes_after.to_string()),
-            sample.behind_us().map_or_else(String::new, |us| format!("{us:.4}")),
-            behind.map_or_else(String::new, |behind| behind.accepted.to_string()),
-            behind.map_or_else(String::new, |behind| behind.peak.to_string()),
-            sample.time_wait.to_string(),
-        ];
-        text.push_str(&fields.join(","));
-        text.push('\n');
-    }
-    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// Samples of one work load.
-struct Samples<'a>(Vec<&'a Sample>);
-
-impl<'a> Samples<'a> {
-    fn of(&self, name: &str) -> Samples<'a> {
-        Samples(self.0.iter().filter(|sample| sample.through == name).copied().collect())
+impl Column {
+    fn head(&self) -> &'static str {
+        match self {
+            Column::Median(head, ..)
+            | Column::Over(head, ..)
+            | Column::OverFirst(head, _)
+            | Column::Added(head, ..)
+            | Column::AddedOverPeer(head, ..) => head,
+            Column::Spread(_) => "± %",
+        }
     }
 
-    fn median(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-        median(self.0.iter().filter_map(|sample| figure(sample)).collect())
-    }
-
-    fn spread(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-        let values: Vec<f64> = self.0.iter().filter_map(|sample| figure(sample)).collect();
-        let least = values.iter().copied().reduce(f64::min)?;
-        let greatest = values.iter().copied().reduce(f64::max)?;
-        Some(50.0 * (greatest - least) / median(values)?)
-    }
-
-    /// One subject's figure over another's, round by round.
-    fn ratio(&self, name: &str, reference: &str, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-        let (samples, references) = (self.of(name), self.of(reference));
-        let ratios = samples.0.iter().filter_map(|sample| {
-            let beside = references.0.iter().find(|beside| beside.round == sample.round)?;
-            Some(figure(sample)? / figure(beside)?)
-        });
-        median(ratios.collect())
+    fn cell(&self, own: &Samples, of_variant: &Samples, first: &Samples) -> String {
+        let added =
+            |own: &Samples, other: &str, figure| own.beside(&of_variant.of(other), figure, |own, other| own - other);
+        match self {
+            Column::Median(_, decimals, figure) => cell(own.median(figure), *decimals),
+            Column::Spread(figure) => cell(own.spread(figure), 0),
+            Column::Over(_, other, figure) => cell(own.ratio(&of_variant.of(other), *figure), 2),
+            Column::OverFirst(_, figure) => cell(own.ratio(first, *figure), 2),
+            Column::Added(_, other, figure) => cell(added(own, other, *figure).map(|added| added * 1e3), 1),
+            Column::AddedOverPeer(_, other, figure) => {
+                let peer = added(&of_variant.of(TWEMPROXY), other, *figure);
+                cell(added(own, other, *figure).zip(peer).map(|(own, peer)| own / peer), 2)
+            }
+        }
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(values[middle]),
-        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+fn columns(view: View) -> Vec<Column> {
+    use Column::{Added, AddedOverPeer, Median, Over, OverFirst, Spread};
+    let at_rest = Median("MB rest", 1, |sample| sample.own.map(|own| own.bytes_at_rest as f64 / 1e6));
+    let after = Median("MB after", 1, |sample| sample.own.map(|own| own.bytes_after as f64 / 1e6));
+    let max = |head| Median(head, 2, |sample| sample.outcome.max_ms);
+    match view {
+        View::Full => vec![
+            Median("req/s", 0, Sample::per_second),
+            Spread(Sample::per_second),
+            Over("/ tcp", DIRECT_TCP, Sample::per_second),
+            Over("/ floor", FLOOR, Sample::per_second),
+            Median("p50 ms", 3, Sample::p50_ms),
+            Median("p99 ms", 3, Sample::p99_ms),
+            Median("CPU us", 2, Sample::own_us),
+            Spread(Sample::own_us),
+            Over("/ floor", FLOOR, Sample::own_us),
+            Over("/ twem", TWEMPROXY, Sample::own_us),
+            Median("req/wait", 1, Sample::requests_per_wait),
+            Median("redis us", 2, Sample::behind_us),
+            Over("/ tcp", DIRECT_TCP, Sample::behind_us),
+            Median("conns", 0, Sample::accepted),
+            Median("peak", 0, |sample| sample.behind.map(|behind| behind.peak as f64)),
+            at_rest,
+            after,
+        ],
+        View::Variants | View::Idle | View::Plot(_) => {
+            let mut columns = vec![
+                Median("req/s", 0, Sample::per_second),
+                Spread(Sample::per_second),
+                OverFirst("/ first", Sample::per_second),
+                Median("p50 ms", 3, Sample::p50_ms),
+                Median("p99 ms", 3, Sample::p99_ms),
+                Median("CPU us", 2, Sample::own_us),
+                Spread(Sample::own_us),
+                OverFirst("/ first", Sample::own_us),
+                Median("req/wait", 1, Sample::requests_per_wait),
+                Median("redis us", 2, Sample::behind_us),
+                Median("conns", 0, Sample::accepted),
+                after,
+            ];
+            if matches!(view, View::Idle) {
+                columns.push(Median("bytes/idle", 0, Sample::bytes_per_idle));
+            }
+            columns
+        }
+        View::Delay => vec![
+            Median("p50 ms", 4, Sample::p50_ms),
+            Spread(Sample::p50_ms),
+            Median("p99 ms", 4, Sample::p99_ms),
+            Spread(Sample::p99_ms),
+            Added("p50 adds us", DIRECT_UNIX, Sample::p50_ms),
+            AddedOverPeer("/ twem", DIRECT_UNIX, Sample::p50_ms),
+            Added("p99 adds us", DIRECT_UNIX, Sample::p99_ms),
+            AddedOverPeer("/ twem", DIRECT_UNIX, Sample::p99_ms),
+            max("max ms"),
+            Median("CPU us", 2, Sample::own_us),
+        ],
+        View::Huge => vec![
+            Median("MB/s", 0, |sample| Some(sample.outcome.streamed_bytes as f64 / 1e6 / sample.outcome.seconds)),
+            at_rest,
+            Median("MB grown", 1, Sample::growth_mb),
+            Median("other p50 ms", 3, Sample::p50_ms),
+            Median("other p99 ms", 3, Sample::p99_ms),
+            max("other max ms"),
+        ],
+        View::Php => vec![
+            Median("pages/s", 0, Sample::per_second),
+            Spread(Sample::per_second),
+            Over("/ tcp", DIRECT_TCP, Sample::per_second),
+            Median("p50 ms", 2, Sample::p50_ms),
+            Median("p90 ms", 2, |sample| sample.outcome.p90_ms),
+            Median("p99 ms", 2, Sample::p99_ms),
+            max("max ms"),
+            Median("conns/s", 1, Sample::accepted_per_second),
+            Median("redis us", 0, Sample::behind_us),
+            Median("redis % core", 1, Sample::behind_percent),
+            Median("CPU us", 0, Sample::own_us),
+        ],
     }
 }
 
-fn figure(value: Option<f64>, decimals: usize) -> String {
+/// The curves of a scene that is shown as a plot.
+pub fn curves(scene: &Scene, axes: Axes, subjects: &[Subject], samples: &Samples) -> Option<String> {
+    let of_scene = samples.of_scene(scene.name);
+    let (y_title, figure): (_, Figure) = match axes.y {
+        Shown::Throughput => ("requests per second", Sample::per_second),
+        Shown::IdleMemory => {
+            ("resident memory of the proxy, MB", |sample| sample.own.map(|own| own.bytes_with_idle as f64 / 1e6))
+        }
+    };
+    let points = |subject: &Subject| -> Vec<(f64, f64)> {
+        let of_subject = of_scene.of(subject.name);
+        let point = |variant: &str| of_subject.of_variant(variant).median(figure);
+        scene.works.iter().filter_map(|work| Some((work.x, point(&work.variant)?))).collect()
+    };
+    let series = subjects.iter().map(|subject| (subject.name.to_owned(), points(subject)));
+    let curves = Curves {
+        title: scene.title.to_owned(),
+        x_title: axes.x.to_owned(),
+        y_title: y_title.to_owned(),
+        is_x_log: axes.is_x_log,
+        is_y_log: axes.y == Shown::Throughput,
+        series: series.filter(|(_, points)| !points.is_empty()).collect(),
+    };
+    curves.svg()
+}
+
+/// The bars that put several scenes side by side: name of the plot, and the chart.
+pub fn bars(subjects: &[Subject], samples: &Samples) -> Vec<(&'static str, String)> {
+    let chart = |title: &str, y_title: &str, groups: &[(&str, Samples)], figure: Figure| {
+        let has_any = |name: &str| groups.iter().any(|(_, group)| group.of(name).median(figure).is_some());
+        let names: Vec<&str> = subjects.iter().map(|subject| subject.name).filter(|name| has_any(name)).collect();
+        let values = |group: &Samples| names.iter().map(|name| group.of(name).median(figure)).collect();
+        let bars = Bars {
+            title: title.to_owned(),
+            y_title: y_title.to_owned(),
+            series: names.iter().map(|name| (*name).to_owned()).collect(),
+            groups: groups.iter().map(|(name, group)| ((*name).to_owned(), values(group))).collect(),
+        };
+        bars.svg()
+    };
+    let cpu = [("keepalive", "keep-alive"), ("pipeline", "pipeline of 16"), ("reconnect", "a connection each")]
+        .map(|(scene, name)| (name, samples.of_scene(scene)));
+    let php = samples.of_scene("php");
+    let pages = [("the same machine", "connect"), ("2 ms away", "connect, 2 ms away")]
+        .map(|(name, variant)| (name, php.of_variant(variant)));
+    let charts = [
+        ("cpu", chart("CPU per request by proxy", "microseconds of the proxy per request", &cpu, Sample::own_us)),
+        (
+            "php",
+            chart("PHP pages per second", "pages per second, 16 workers, ten calls a page", &pages, Sample::per_second),
+        ),
+        ("php-connections", chart("Connections that Redis accepts", "per second", &pages, Sample::accepted_per_second)),
+    ];
+    charts.into_iter().filter_map(|(name, svg)| Some((name, svg?))).collect()
+}
+
+/// A number, or a dash where there is none.
+pub fn cell(value: Option<f64>, decimals: usize) -> String {
     value.filter(|value| value.is_finite()).map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
-/// The first column to the left, figures to the right, every cell as wide as its column's widest.
-fn align(rows: &[Vec<String>]) -> String {
+/// The first columns to the left, figures to the right, every cell as wide as its column's widest.
+pub fn align(rows: &[Vec<String>], left: usize) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> =
         (0..columns).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
@@ -203,22 +230,16 @@ fn align(rows: &[Vec<String>]) -> String {
     for (index, row) in rows.iter().enumerate() {
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];
-            text.push_str(&if column == 0 { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") });
+            text.push_str(&if column < left { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") });
         }
         text.push_str("|\n");
         if index == 0 {
             for (column, width) in widths.iter().enumerate() {
                 let dashes = "-".repeat(width + 1);
-                text.push_str(&if column == 0 { format!("|{dashes}-") } else { format!("|{dashes}:") });
+                text.push_str(&if column < left { format!("|{dashes}-") } else { format!("|{dashes}:") });
             }
             text.push_str("|\n");
         }
     }
     text
 }
-
-/// BENCHMARKS.md says what each column means.
-const HEAD: [&str; 18] = [
-    "through", "req/s", "± %", "/ tcp", "/ floor", "p50 ms", "p99 ms", "CPU us", "± %", "/ floor", "/ twem",
-    "req/wait", "redis us", "/ tcp", "conns", "peak", "MB rest", "MB after",
-];

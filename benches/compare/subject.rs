@@ -18,7 +18,8 @@ use std::path::PathBuf;
 use crate::floor;
 use crate::process::{Folder, Process, Usage};
 use crate::proxy::{Listens, PROXIES, Place, Proxy};
-use crate::redis::{self, Link, RedisServer, Target};
+use crate::redis::{self, Fleet, Link, Target};
+use crate::scene::RMUX_TWO;
 use crate::work::Work;
 
 /// One way to reach the server, found on this machine.
@@ -47,12 +48,25 @@ impl Running {
     pub fn usage(&self) -> Result<Option<Usage>, String> {
         self.process.as_ref().map(Process::usage).transpose()
     }
+
+    /// Gives every key that the work load draws from a value: through the subject, for only it knows where they belong.
+    pub fn fill(&self, work: &Work) -> Result<(), String> {
+        let mut link = Link::connect(&self.target)?;
+        let value = vec![b'x'; work.bytes as usize];
+        // As redis-benchmark writes a random key.
+        (0..work.keys)
+            .try_for_each(|key| link.command(&[b"SET", format!("key:{key:012}").as_bytes(), &value]).map(drop))
+    }
 }
 
 impl Subject {
     /// False where its figure would mean nothing: the floor's constant is no value of 100 kB.
     pub fn can_do(&self, work: &Work) -> bool {
-        self.reaches_redis() || work.is_small()
+        match work.subjects {
+            // What differs from another subject in nothing but what one work load is about stays out of all others.
+            [] => self.name != RMUX_TWO && (self.reaches_redis() || work.is_small()),
+            subjects => subjects.contains(&self.name),
+        }
     }
 
     /// True exactly when its requests arrive at the server.
@@ -63,19 +77,21 @@ impl Subject {
     /// Program and flag that tell its version.
     pub fn version_command(&self) -> Option<(String, &'static str)> {
         match &self.kind {
-            Kind::Proxy { proxy, program } => Some((program.display().to_string(), proxy.version_flag?)),
+            Kind::Proxy { proxy, program } if self.name != RMUX_TWO => {
+                Some((program.display().to_string(), proxy.version_flag?))
+            }
             _ => None,
         }
     }
 
-    /// Starts it, and returns when a request has come back through it.
-    pub fn start(&self, folder: &Folder, server: &RedisServer) -> Result<Running, String> {
+    /// Starts it in front of these ports, and returns when a request has come back through it.
+    pub fn start(&self, folder: &Folder, fleet: &Fleet, ports: &[u16], work: &Work) -> Result<Running, String> {
         let socket = folder.file(&format!("{}.sock", self.name));
         // The last run's process was killed and may have left it behind.
         let _ = fs::remove_file(&socket);
         let (target, mut process) = match &self.kind {
-            Kind::DirectTcp => (Target::Tcp(server.port), None),
-            Kind::DirectUnix => (Target::Unix(server.socket.clone()), None),
+            Kind::DirectTcp => (Target::Tcp(ports[0]), None),
+            Kind::DirectUnix => (Target::Unix(fleet.first().socket.clone()), None),
             Kind::Floor => {
                 let own = env::current_exe().map_err(|error| format!("own path: {error}"))?;
                 let arguments = [floor::FLAG.to_owned(), socket.display().to_string()];
@@ -89,7 +105,8 @@ impl Subject {
                 };
                 let place = Place {
                     listen,
-                    server_ports: vec![server.port],
+                    clients: work.clients + work.idle,
+                    server_ports: ports.to_vec(),
                     config: folder.file(&format!("{}.{}", self.name, proxy.config_extension)),
                     pid_file: folder.file(&format!("{}.pid", self.name)),
                     spare_port: redis::free_port()?,
@@ -124,7 +141,7 @@ fn try_once(target: &Target, compare_value: bool) -> Result<(), String> {
 pub fn installed(only: &[String]) -> (Vec<Subject>, Vec<(&'static str, String)>) {
     let mut subjects = vec![
         Subject { name: DIRECT_TCP, kind: Kind::DirectTcp },
-        Subject { name: "direct-unix", kind: Kind::DirectUnix },
+        Subject { name: DIRECT_UNIX, kind: Kind::DirectUnix },
         Subject { name: FLOOR, kind: Kind::Floor },
     ];
     subjects.retain(|subject| is_wanted(subject.name, only));
@@ -142,7 +159,7 @@ pub fn installed(only: &[String]) -> (Vec<Subject>, Vec<(&'static str, String)>)
 pub fn known() -> Vec<(&'static str, String)> {
     let mut list = vec![
         (DIRECT_TCP, "redis itself over TCP".to_owned()),
-        ("direct-unix", "redis itself over its Unix socket".to_owned()),
+        (DIRECT_UNIX, "redis itself over its Unix socket".to_owned()),
         (FLOOR, "a program that answers a constant".to_owned()),
     ];
     list.extend(PROXIES.iter().map(|proxy| (proxy.name, proxy.source())));
@@ -160,5 +177,7 @@ fn is_wanted(name: &str, only: &[String]) -> bool {
 
 /// The name of the subject that throughput and the server's CPU time are put in relation to.
 pub const DIRECT_TCP: &str = "direct-tcp";
+/// The name of the subject that delays are put in relation to.
+pub const DIRECT_UNIX: &str = "direct-unix";
 /// The name of the subject that CPU time is put in relation to.
 pub const FLOOR: &str = "floor";

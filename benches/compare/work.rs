@@ -1,18 +1,18 @@
-//! The work loads: what redis-benchmark is told to do.
+//! A work load: what clients do, how many of them, and what lies behind the way that they take.
 //!
-//! Knows no subject and no figure. A new work load is a new entry of [`all`]. The numbers of requests are chosen so
-//! that a run takes about a second through a fast proxy, and a few through a slow one: the whole table in about five
-//! minutes.
+//! Knows no subject but by name, and no figure. The scenes that work loads belong to are in `scene.rs`.
 
 /// One work load.
 #[derive(Debug, Clone)]
 pub struct Work {
-    /// Its name on the command line and in the raw rows.
-    pub name: &'static str,
-    /// Its headline.
-    pub title: &'static str,
-    /// redis-benchmark's tests, in its own order: `set` before `get`.
-    pub tests: &'static [&'static str],
+    /// The name of the scene that it belongs to.
+    pub scene: &'static str,
+    /// What sets it apart from the others of its scene; empty when it is the only one.
+    pub variant: String,
+    /// Where it stands on the horizontal axis of its scene's plot.
+    pub x: f64,
+    /// What clients do.
+    pub doing: Doing,
     /// Connections at the same time.
     pub clients: u32,
     /// Requests that a client sends at once.
@@ -23,78 +23,49 @@ pub struct Work {
     pub bytes: u32,
     /// Requests of each test in one run.
     pub requests: u32,
-    /// Run when `--work` is not given.
-    pub by_default: bool,
+    /// Keys that requests draw from at random; 0 = always the same one.
+    pub keys: u32,
+    /// Servers that the keys are spread over.
+    pub servers: u32,
+    /// Clients that are connected besides, and hardly ever say anything.
+    pub idle: u32,
+    /// True: a relay before the server delays each direction, as a network does.
+    pub is_far: bool,
+    /// Subjects that do it; all that can when empty.
+    pub subjects: &'static [&'static str],
+}
+
+/// What clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// redis-benchmark's tests, in its own order: `set` before `get`.
+    Tests(&'static [&'static str]),
+    /// MGET of so many keys, by redis-benchmark.
+    Mget(u32),
+    /// One client that asks, waits, and looks at the clock in microseconds.
+    Alone,
+    /// A client that takes values of a size that no buffer should hold, and another one that asks for small ones meanwhile.
+    Huge,
+    /// Web pages: php-fpm behind nginx; each connects, does ten calls and disconnects. True: connections persist.
+    Php(bool),
 }
 
 impl Work {
     /// True exactly when the floor program's constant answer stands for this one: its price is that of small replies.
     pub fn is_small(&self) -> bool {
-        self.bytes <= SMALL_MAX
+        matches!(self.doing, Doing::Tests(_)) && self.bytes <= SMALL_MAX && !self.is_far && self.servers == 1
+    }
+
+    /// Commands that the server sees, at least, for one request of the outcome.
+    pub fn commands_per_request(&self) -> u64 {
+        match self.doing {
+            Doing::Php(_) => PHP_CALLS,
+            _ => 1,
+        }
     }
 }
 
-/// Every work load, in the order of the tables.
-pub fn all() -> Vec<Work> {
-    let keep_alive = Work {
-        name: "keepalive",
-        title: "Keep-alive: 50 clients, SET and GET of 32 bytes",
-        tests: &["set", "get"],
-        clients: 50,
-        pipeline: 1,
-        keep_alive: true,
-        bytes: 32,
-        requests: 50_000,
-        by_default: true,
-    };
-    vec![
-        keep_alive.clone(),
-        Work {
-            name: "pipeline",
-            title: "Pipeline of 16: 50 clients, SET and GET of 32 bytes",
-            pipeline: 16,
-            requests: 400_000,
-            ..keep_alive.clone()
-        },
-        Work {
-            name: "reconnect",
-            title: "A connection per request: 50 clients, SET and GET of 32 bytes",
-            keep_alive: false,
-            requests: 20_000,
-            ..keep_alive.clone()
-        },
-        Work {
-            name: "get100k",
-            title: "GET of 100 kB: 50 clients",
-            tests: &["get"],
-            bytes: 100_000,
-            requests: 10_000,
-            ..keep_alive.clone()
-        },
-        Work {
-            name: "set100k",
-            title: "SET of 100 kB: 50 clients",
-            tests: &["set"],
-            bytes: 100_000,
-            requests: 10_000,
-            ..keep_alive.clone()
-        },
-        Work {
-            name: "clients1000",
-            title: "Keep-alive: 1,000 clients, SET and GET of 32 bytes",
-            clients: 1_000,
-            ..keep_alive.clone()
-        },
-        Work {
-            name: "one",
-            title: "One client, no load, SET and GET of 32 bytes: the added delay",
-            clients: 1,
-            requests: 20_000,
-            by_default: false,
-            ..keep_alive
-        },
-    ]
-}
-
+/// Cache calls of one web page.
+pub const PHP_CALLS: u64 = 10;
 /// The largest value, in bytes, that still counts as a small reply.
 const SMALL_MAX: u32 = 1_024;

@@ -1,0 +1,99 @@
+//! The figures aimed at, beside what was measured.
+//!
+//! Each target is a bound and a figure out of the samples. A figure that was not measured is left empty, and none makes
+//! the run fail: a benchmark is never a timed test.
+
+use crate::proxy::TWEMPROXY;
+use crate::report::{align, cell};
+use crate::sample::{Figure, Sample, Samples};
+use crate::scene::RMUX_TWO;
+use crate::subject::{DIRECT_TCP, DIRECT_UNIX, FLOOR};
+
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// The Markdown table of all targets.
+pub fn table(samples: &Samples) -> String {
+    let mut rows = vec![["figure", "aimed at", "measured", ""].map(str::to_owned).to_vec()];
+    for (title, bound, measured) in targets(samples) {
+        let (sign, value, is_met) = match bound {
+            Bound::AtMost(value) => ("≤", value, measured.map(|measured| measured <= value)),
+            Bound::AtLeast(value) => ("≥", value, measured.map(|measured| measured >= value)),
+        };
+        let verdict = match is_met {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "not measured",
+        };
+        rows.push(vec![title.to_owned(), format!("{sign} {value}"), cell(measured, 3), verdict.to_owned()]);
+    }
+    align(&rows, 1)
+}
+
+fn targets(samples: &Samples) -> Vec<(&'static str, Bound, Option<f64>)> {
+    use Bound::{AtLeast, AtMost};
+    let rmux = |scene: &str| samples.of_scene(scene).of("rmux");
+    let over = |scene: &str, other: &str, figure: Figure| rmux(scene).ratio(&samples.of_scene(scene).of(other), figure);
+    let variant = |scene: &str, name: &str, variant: &str| samples.of_scene(scene).of_variant(variant).of(name);
+    let variants = |scene: &str, second: &str, first: &str, figure: Figure| {
+        variant(scene, "rmux", second).ratio(&variant(scene, "rmux", first), figure)
+    };
+    let adds = |figure: Figure| {
+        let one = samples.of_scene("one");
+        let added = |name: &str| one.of(name).beside(&one.of(DIRECT_UNIX), figure, |own, direct| own - direct);
+        added("rmux").zip(added(TWEMPROXY)).map(|(own, peer)| own / peer)
+    };
+    let two_over_one = |figure: Figure| {
+        samples.of_scene("reactors").of(RMUX_TWO).ratio(&samples.of_scene("reactors").of("rmux"), figure)
+    };
+    vec![
+        ("keep-alive: CPU / floor's", AtMost(1.25), over("keepalive", FLOOR, Sample::own_us)),
+        ("keep-alive: CPU / twemproxy's", AtMost(0.8), over("keepalive", TWEMPROXY, Sample::own_us)),
+        ("keep-alive: throughput / direct TCP's", AtLeast(1.05), over("keepalive", DIRECT_TCP, Sample::per_second)),
+        ("keep-alive: Redis's CPU / direct TCP's", AtMost(0.25), over("keepalive", DIRECT_TCP, Sample::behind_us)),
+        ("pipeline of 16: CPU, us", AtMost(0.45), rmux("pipeline").median(Sample::own_us)),
+        ("pipeline of 16: CPU / twemproxy's", AtMost(0.2), over("pipeline", TWEMPROXY, Sample::own_us)),
+        ("pipeline of 16: throughput / direct TCP's", AtLeast(1.0), over("pipeline", DIRECT_TCP, Sample::per_second)),
+        ("a connection each: CPU / floor's", AtMost(1.0), over("reconnect", FLOOR, Sample::own_us)),
+        ("a connection each: throughput / floor's", AtLeast(1.0), over("reconnect", FLOOR, Sample::per_second)),
+        (
+            "a connection each: throughput / direct TCP's",
+            AtLeast(3.8),
+            over("reconnect", DIRECT_TCP, Sample::per_second),
+        ),
+        (
+            "a connection each: Redis's CPU / direct TCP's",
+            AtMost(0.05),
+            over("reconnect", DIRECT_TCP, Sample::behind_us),
+        ),
+        ("a connection each: connections that Redis accepts", AtMost(5.0), rmux("reconnect").median(Sample::accepted)),
+        ("the same, 2 ms away: throughput / direct TCP's", AtLeast(1.9), over("relay", DIRECT_TCP, Sample::per_second)),
+        ("GET of 100 kB: CPU / twemproxy's", AtMost(0.8), over("get100k", TWEMPROXY, Sample::own_us)),
+        ("SET of 100 kB: CPU / haproxy's", AtMost(1.0), over("set100k", "haproxy", Sample::own_us)),
+        ("GET of 100 MB: memory grows by, MB", AtMost(4.0), rmux("huge").median(Sample::growth_mb)),
+        ("GET of 100 MB: another client's p99, ms", AtMost(2.0), rmux("huge").median(Sample::p99_ms)),
+        ("one client: added p50 / twemproxy's", AtMost(0.9), adds(Sample::p50_ms)),
+        ("one client: added p99 / twemproxy's", AtMost(0.9), adds(Sample::p99_ms)),
+        ("1,000 clients: connections that Redis sees", AtMost(2.0), rmux("clients1000").median(Sample::accepted)),
+        (
+            "10,000 idle clients: throughput / alone",
+            AtLeast(0.95),
+            variants("idle", "10,000 idle", "alone", Sample::per_second),
+        ),
+        ("10,000 idle clients: memory of one, bytes", AtMost(400.0), rmux("idle").median(Sample::bytes_per_idle)),
+        ("16 servers: CPU / one server's", AtMost(1.3), variants("servers", "16 servers", "1 server", Sample::own_us)),
+        ("maxProcesses 2: CPU / one's", AtMost(1.05), two_over_one(Sample::own_us)),
+        (
+            "MGET of 100 keys on 4 servers: CPU / one server's",
+            AtMost(1.5),
+            variants("mget", "4 servers", "1 server", Sample::own_us),
+        ),
+        (
+            "memory at rest, MB",
+            AtMost(4.0),
+            rmux("keepalive").median(|sample| sample.own.map(|own| own.bytes_at_rest as f64 / 1e6)),
+        ),
+    ]
+}
