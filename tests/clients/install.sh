@@ -44,13 +44,21 @@ install_family() {
     done
 }
 
+# Ends what would take longer than all of the installing may.
+within_time() {
+    timeout -k 5 "$(seconds_left "$install_seconds")" "$@"
+    code=$?
+    [ "$code" -ne 124 ] || echo "installing took too long; the next run goes on with it"
+    return "$code"
+}
+
 install_python() {
     command -v python3 >/dev/null || { echo "there is no python3" && return 1; }
     rm -rf "$folder"
     # One place says what the packages are, with commas between them; pip wants them as words.
     # shellcheck disable=SC2046
     python3 -m venv "$folder" &&
-        timeout -k 5 200 "$folder/bin/pip" install -q --disable-pip-version-check $(echo "$packages" | tr , ' ')
+        within_time "$folder/bin/pip" install -q --disable-pip-version-check $(echo "$packages" | tr , ' ')
 }
 
 install_node() {
@@ -59,7 +67,7 @@ install_node() {
     mkdir -p "$folder"
     echo '{"private": true}' >"$folder/package.json"
     # shellcheck disable=SC2046 # several packages
-    timeout -k 5 200 npm install --prefix "$folder" --no-package-lock --no-audit --no-fund --loglevel=error \
+    within_time npm install --prefix "$folder" --no-package-lock --no-audit --no-fund --loglevel=error \
         $(echo "$packages" | tr , ' ')
 }
 
@@ -68,7 +76,7 @@ install_rust() {
     command -v cargo >/dev/null || { echo "there is no cargo" && return 1; }
     mkdir -p "$folder/src"
     cp "$here/rust/Cargo.toml" "$folder/" && cp "$here"/rust/src/* "$folder/src/" || return 1
-    (cd "$folder" && CARGO_TARGET_DIR=$folder/target timeout -k 5 360 cargo build --quiet)
+    (cd "$folder" && CARGO_TARGET_DIR=$folder/target within_time cargo build --quiet)
 }
 
 # All of PHP's and Ruby's packages at once, or those that there are, one by one.
@@ -102,7 +110,10 @@ command_of() {
         case $family in
         python) echo "'$cache/python/$place/bin/python' '$here/python/$script'" ;;
         node) echo "RMUX_MODULES='$cache/node/$place' node '$here/node/$script'" ;;
-        rust) echo "'$cache/rust/$place/target/debug/$script'" ;;
+        rust)
+            version=$(grep -A 1 "^name = \"${script%_rs}\"$" "$cache/rust/$place/Cargo.lock" | sed -n 's/^version = //p')
+            echo "RMUX_CLIENT_VERSION=$version '$cache/rust/$place/target/debug/$script'"
+            ;;
         esac
         ;;
     esac

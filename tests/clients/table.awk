@@ -4,7 +4,7 @@
     row = $1; leg = $2; line = $3
     for (i = 4; i <= NF; i++) line = line "|" $i
     if (!(row in seen)) { seen[row] = 1; order[++rows] = row; split(row, words, " "); name[row] = words[2] }
-    if (line ~ /^client /) { split(line, words, " "); name[row] = words[2]; version[row] = words[3]; next }
+    if (line ~ /^client /) { split(line, words, " "); name[row] = words[2]; if (words[3] != "-") version[row] = words[3]; next }
     if (line ~ /^ok /) { passed[row]++; all_passed++ }
     if (line ~ /^not ok /) { failed[row]++; all_failed++; notes[++count] = row ", " leg ": " line }
     if (line ~ /^skip /) { skipped[row]++; all_skipped++; notes[++count] = row ", " leg ": " line }

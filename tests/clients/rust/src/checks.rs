@@ -31,6 +31,11 @@ impl Place {
     }
 }
 
+/// The version of the client, which ../run.sh finds in Cargo.lock: the libraries do not tell it.
+pub fn version() -> String {
+    env::var("RMUX_CLIENT_VERSION").unwrap_or_else(|_| "-".to_owned())
+}
+
 /// Keys enough that three servers all have some of them.
 pub fn keys() -> Vec<String> {
     (0..100).map(|number| format!("key:{number}")).collect()

@@ -4,14 +4,14 @@ mod checks;
 
 use std::time::Duration;
 
-use checks::{Outcome, Place, equal, keys, tell, told};
+use checks::{Outcome, Place, equal, keys, tell, told, version};
 use fred::clients::SubscriberClient;
 use fred::prelude::*;
 use fred::types::RespVersion;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    println!("client fred {}", VERSION);
+    println!("client fred {}", version());
     for (number, version) in [(2, RespVersion::RESP2), (3, RespVersion::RESP3)] {
         runtime.block_on(all_checks(number, version));
     }
@@ -35,6 +35,8 @@ async fn all_checks(number: u8, version: RespVersion) {
     tell(&format!("many at once, RESP{number}"), many_at_once(&client).await);
     tell(&format!("several keys, RESP{number}"), several_keys(&client).await);
     tell(&format!("transaction, RESP{number}"), transaction(&client).await);
+    let title = format!("transaction over several servers, RESP{number}");
+    tell(&title, transaction_over_several_servers(&client, &place).await);
     tell(&format!("blocking pop, RESP{number}"), blocking_pop(&client, &config).await);
     tell(&format!("publish and subscribe, RESP{number}"), publish_and_subscribe(&client, &config).await);
     tell(&format!("scripts, RESP{number}"), scripts(&client).await);
@@ -87,7 +89,7 @@ async fn many_at_once(client: &Client) -> Outcome {
 
 async fn several_keys(client: &Client) -> Outcome {
     let pairs: Vec<(String, String)> = keys().into_iter().map(|key| (key.clone(), key)).collect();
-    client.mset::<(), _>(pairs).await.map_err(told)?;
+    client.mset(pairs).await.map_err(told)?;
     equal(client.mget::<Vec<String>, _>(keys()).await.map_err(told)?, keys())?;
     equal(client.del::<i64, _>(keys()).await.map_err(told)?, 100)
 }
@@ -97,6 +99,21 @@ async fn transaction(client: &Client) -> Outcome {
     transaction.set::<(), _, _>("{t}a", 1, None, None, false).await.map_err(told)?;
     transaction.incr::<(), _>("{t}a").await.map_err(told)?;
     equal(transaction.exec::<(String, i64)>(true).await.map_err(told)?, ("OK".to_owned(), 2))
+}
+
+async fn transaction_over_several_servers(client: &Client, place: &Place) -> Outcome {
+    let transaction = client.multi();
+    for key in keys() {
+        transaction.set::<(), _, _>(key, "inside", None, None, false).await.map_err(told)?;
+    }
+    let result: FredResult<Vec<String>> = transaction.exec(true).await;
+    if place.servers == 1 {
+        return equal(result.map_err(told)?.len(), 100);
+    }
+    let text = result.err().map_or_else(|| "no error".to_owned(), told);
+    equal(["CROSSSLOT", "same slot", "EXECABORT"].iter().any(|word| text.contains(word)), true)?;
+    let values: Vec<Option<String>> = client.mget(keys()).await.map_err(told)?;
+    equal(values.iter().filter(|value| value.as_deref() == Some("inside")).count(), 0)
 }
 
 async fn blocking_pop(client: &Client, config: &Config) -> Outcome {
@@ -129,6 +146,3 @@ async fn scripts(client: &Client) -> Outcome {
     }
     Ok(())
 }
-
-/// As Cargo.toml asks for it: the library does not tell its own.
-const VERSION: &str = "10";

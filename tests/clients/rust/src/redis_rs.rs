@@ -4,7 +4,7 @@ mod checks;
 
 use std::thread;
 
-use checks::{Outcome, Place, equal, keys, tell, told};
+use checks::{Outcome, Place, equal, keys, tell, told, version};
 use redis::{Client, Commands, Connection, Pipeline, RedisResult, Script, Value, cmd, pipe};
 
 struct Run {
@@ -14,7 +14,7 @@ struct Run {
 
 fn main() {
     let run = Run { place: Place::from_environment(), keys: keys() };
-    println!("client redis-rs {}", VERSION);
+    println!("client redis-rs {}", version());
     let checks: [(&str, fn(&Run) -> Outcome); 13] = [
         ("connect and ping", connect_and_ping),
         ("a wrong password is refused", wrong_password),
@@ -74,9 +74,10 @@ fn wrong_password(run: &Run) -> Outcome {
     let client = Client::open(run.url("wrong", 0)).map_err(told)?;
     match client.get_connection() {
         Ok(_) => Err("let in".to_owned()),
-        Err(error) => {
-            equal(error.kind() == redis::ErrorKind::AuthenticationFailed || error.to_string().contains("WRONGPASS"), true)
-        }
+        Err(error) => equal(
+            error.kind() == redis::ErrorKind::AuthenticationFailed || error.to_string().contains("WRONGPASS"),
+            true,
+        ),
     }
 }
 
@@ -133,7 +134,10 @@ fn transaction_over_several_servers(run: &Run) -> Outcome {
         return equal(result.map(|replies| replies.len()), Ok(100));
     }
     let text = result.err().map_or_else(|| "no error".to_owned(), told);
-    equal(["CROSSSLOT", "CrossSlot", "EXECABORT", "ExecAbort", "same slot"].iter().any(|word| text.contains(word)), true)?;
+    equal(
+        ["CROSSSLOT", "CrossSlot", "EXECABORT", "ExecAbort", "same slot"].iter().any(|word| text.contains(word)),
+        true,
+    )?;
     let values: Vec<Option<String>> = connection.mget(&run.keys).map_err(told)?;
     equal(values.iter().filter(|value| value.as_deref() == Some("inside")).count(), 0)
 }
@@ -144,8 +148,7 @@ fn watch(run: &Run) -> Outcome {
     cmd("WATCH").arg("{w}").exec(&mut one).map_err(told)?;
     other.set::<_, _, ()>("{w}", 10).map_err(told)?;
     equal(pipe().atomic().set("{w}", 0).query(&mut one), Ok(Value::Nil))?;
-    let after: RedisResult<(i64,)> =
-        redis::transaction(&mut one, &["{w}"], |one, pipe| pipe.incr("{w}", 1).query(one));
+    let after: RedisResult<(i64,)> = redis::transaction(&mut one, &["{w}"], |one, pipe| pipe.incr("{w}", 1).query(one));
     equal(after, Ok((11,)))
 }
 
@@ -181,8 +184,7 @@ fn scripts_and_scan(run: &Run) -> Outcome {
     for key in &run.keys {
         equal(script.key(key).arg(21).invoke(&mut connection), Ok(42))?;
     }
-    let mut seen: Vec<String> =
-        connection.scan().map_err(told)?.collect::<RedisResult<Vec<String>>>().map_err(told)?;
+    let mut seen: Vec<String> = connection.scan().map_err(told)?.collect::<RedisResult<Vec<String>>>().map_err(told)?;
     let mut wanted = run.keys.clone();
     seen.sort();
     seen.dedup();
@@ -211,6 +213,3 @@ fn multiplexed(run: &Run) -> Outcome {
         Ok(())
     })
 }
-
-/// As Cargo.toml asks for it: the library does not tell its own.
-const VERSION: &str = "1";
