@@ -145,6 +145,8 @@ pub struct Client {
     pub line: ClientLine,
     /// The same, counted by server.
     pub lanes: Vec<Lane>,
+    /// The count of changes to the table of servers by which they were routed.
+    pub table: u32,
     /// The transaction that it is in; a `WATCH` begins one, too.
     pub transaction: Option<Box<Transaction>>,
     /// The backend that carried its last write; [`Id::NONE`] before the first. `WAIT` is about that one.
@@ -181,6 +183,7 @@ impl Client {
             replies: Queue::new(),
             line: ClientLine::default(),
             lanes: Vec::new(),
+            table: 0,
             transaction: None,
             wrote_to: Id::NONE,
             kept: None,

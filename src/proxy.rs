@@ -17,16 +17,19 @@
 //! ```text
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
-//!   clock     what becomes of a deadline that has passed
+//!   clock     what becomes of a deadline that has passed        split     request → parts for several servers
+//!   merging   replies to parts → the reply to the whole         compose   … byte by byte
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod clock;
+mod compose;
 mod health;
 mod intake;
 mod lease;
+mod merging;
 mod pubsub;
 mod replies;
 mod routing;
@@ -40,14 +43,15 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
+use self::merging::Merging;
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::limits::{Limits, Timeouts};
 use crate::pool::Pool;
-use crate::request::Requests;
+use crate::request::{Place, Requests};
 use crate::resp::{RequestFramer, RequestLimits};
-use crate::ring::{Ring, UpSet};
+use crate::ring::{HashTag, Ring, UpSet};
 use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
@@ -63,6 +67,10 @@ pub struct Settings {
     pub servers: Vec<String>,
     /// Whether a server that is down is stood in for by the next one of the ring.
     pub failover: bool,
+    /// The part of a key that chooses its server; `None`: all of it.
+    pub hash_tag: Option<HashTag>,
+    /// Whether a command is sent to several servers; if not, it is refused, as the original rmux did.
+    pub multi_key: bool,
     /// The most connections to one server.
     pub pool_size: usize,
     /// The most of them that clients have for themselves at one time; one is always left to the others.
@@ -75,6 +83,25 @@ pub struct Settings {
     pub process_id: u32,
     /// Spreads the probes of many hosts.
     pub seed: u64,
+}
+
+impl Settings {
+    /// The defaults, for these servers; listening nowhere in particular.
+    pub fn new(servers: Vec<String>) -> Settings {
+        Settings {
+            listen: String::new(),
+            servers,
+            failover: true,
+            hash_tag: None,
+            multi_key: true,
+            pool_size: 50,
+            lease_max: 50,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            process_id: 1,
+            seed: 1,
+        }
+    }
 }
 
 /// A connection, of either kind.
@@ -169,6 +196,8 @@ pub struct Proxy {
     request_limits: RequestLimits,
     ring: Ring,
     up: UpSet,
+    /// Counts the changes of what stands in for what.
+    table: u32,
     endpoints: Vec<Endpoint>,
     clients: Slots<Client>,
     backends: Slots<Backend>,
@@ -176,6 +205,14 @@ pub struct Proxy {
     arena: Arena,
     /// Replies that came before their turn.
     early: Slab<Queue>,
+    /// Requests that several servers answer.
+    merges: Slab<Merging>,
+    /// Entries for those; they come and go.
+    spare_merges: Vec<Merging>,
+    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
+    part_of_server: Vec<u16>,
+    /// One index for each server that there is, even if its address is given twice.
+    distinct_servers: Vec<u16>,
     wheel: Wheel<Timer>,
     actions: VecDeque<Action>,
     dirty_clients: Vec<Id>,
@@ -191,6 +228,8 @@ pub struct Proxy {
     step_lens: Vec<u32>,
     /// How many clients are parked, at all servers together.
     parked: usize,
+    /// True when a backend was closed since the parked ones were looked at.
+    is_room_new: bool,
     /// The parked client whose turn it is.
     turn_of: Id,
     /// True while that one has waited too long, and is given its turn to be told so.
@@ -234,6 +273,7 @@ impl Proxy {
             },
             ring: Ring::new(count),
             up: UpSet::new(count),
+            table: 0,
             endpoints: (0..count)
                 .map(|_| Endpoint {
                     health: Server::default(),
@@ -246,6 +286,10 @@ impl Proxy {
             requests: Requests::new(),
             arena: Arena::new(),
             early: Slab::new(),
+            merges: Slab::new(),
+            spare_merges: Vec::new(),
+            part_of_server: vec![split::NO_PART; count],
+            distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),
             dirty_clients: Vec::new(),
@@ -256,6 +300,7 @@ impl Proxy {
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
             parked: 0,
+            is_room_new: false,
             turn_of: Id::NONE,
             is_turn_over: false,
             framer: RequestFramer::new(),
@@ -364,8 +409,12 @@ impl Proxy {
         self.clients.is_empty()
     }
 
-    /// When [`Proxy::handle_timeouts`] must be called at the latest.
+    /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
+    /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
+        if !self.is_settled() {
+            return Some(Millis(0));
+        }
         self.wheel.next_deadline()
     }
 
@@ -423,9 +472,11 @@ impl Proxy {
         }
     }
 
-    /// True exactly when nothing has come up that another round could deal with.
+    /// True exactly when [`Proxy::transmit`] would do nothing.
     fn is_settled(&self) -> bool {
-        self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() && self.orphaned.is_empty()
+        let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
+        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty();
+        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
@@ -575,17 +626,23 @@ impl Proxy {
         self.let_go(id, usize::MAX);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
+        let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
             entry.client = Id::NONE;
-            if let Some(early) = entry.place.early() {
+            let place = entry.place;
+            if let Some(early) = place.early() {
                 let mut queue = self.early.remove(early as usize);
                 queue.clear(&mut self.arena);
             }
             if !entry.is_at_backend {
                 self.requests.remove(request as usize);
             }
+            if let Place::Merging(merging) = place {
+                merges.push(merging);
+            }
         }
+        merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
             Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
             Flow::Parked { server, for_lease, .. } => {

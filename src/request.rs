@@ -11,6 +11,9 @@
 //!   backend 2  ─► [GET b]
 //! ```
 //!
+//! A request that several servers answer is several requests: the parent stands in its client's line alone, and each
+//! part in a backend's line alone (see the proxy's `merging`).
+//!
 //! A request of a client that is gone stays in its backend's line with nobody waiting ([`Id::NONE`]), so that its reply
 //! is counted and dropped. Knows no bytes and no sockets. Who unlinks a request from its last line removes it.
 
@@ -35,6 +38,10 @@ pub enum Place {
     ArrivingEarly(u32),
     /// It came whole before its turn and lies in the early queue of this number.
     Early(u32),
+    /// It comes together from the replies of several servers: the entry of this number.
+    Merging(u32),
+    /// This is what one server is asked for the entry of that number: it stands in no client's line.
+    Part(u32),
 }
 
 impl Place {
@@ -42,7 +49,7 @@ impl Place {
     pub fn early(self) -> Option<u32> {
         match self {
             Place::Early(queue) | Place::ArrivingEarly(queue) => Some(queue),
-            Place::Waiting | Place::Arriving => None,
+            Place::Waiting | Place::Arriving | Place::Merging(_) | Place::Part(_) => None,
         }
     }
 }
@@ -88,6 +95,8 @@ pub struct Request {
     pub is_read: bool,
     /// How many backends it was given to, and lost with.
     pub losses: u8,
+    /// Which part of its entry it is; of no meaning unless its place is [`Place::Part`].
+    pub part: u16,
     next: [RequestId; 2],
 }
 
@@ -105,6 +114,7 @@ impl Request {
             is_expired: false,
             is_read,
             losses: 0,
+            part: 0,
             next: [NIL; 2],
         }
     }

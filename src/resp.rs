@@ -17,6 +17,8 @@
 //! Order of calls: `frame` until it is not `Partial`; then `reset`, and the slice begins behind the frame.
 //! Invariant: a `Complete(n)` has `n <= slice.len()`, and the next frame starts exactly at `n`.
 
+pub mod elements;
+
 use std::fmt;
 
 /// The longest line that an inline request, or the header of a count, may have (Redis: `PROTO_INLINE_MAX_SIZE`).
@@ -43,6 +45,12 @@ impl Arg {
     #[inline]
     pub fn of(self, request: &[u8]) -> &[u8] {
         &request[self.start as usize..][..self.len as usize]
+    }
+
+    /// The offset behind the argument's CR LF: where the next one begins, or the request ends.
+    #[inline]
+    pub fn end(self) -> usize {
+        self.start as usize + self.len as usize + 2
     }
 
     /// True if the argument lies within the first `len` bytes of the request.

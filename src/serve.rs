@@ -100,6 +100,8 @@ fn settings(pool: &PoolConfig) -> Settings {
         listen: pool.listen.to_string(),
         servers: pool.servers.iter().map(ToString::to_string).collect(),
         failover: pool.failover,
+        hash_tag: pool.hash_tag,
+        multi_key: pool.multi_key,
         pool_size: share(pool.pool_size),
         lease_max: share(if pool.lease_max == 0 { pool.pool_size } else { pool.lease_max }),
         timeouts: pool.timeouts,

@@ -313,6 +313,10 @@ pub static KEYS: &[Key] = &[
          left to the others; 0: all but one"),
     pool("failover", Servers, Switch(|d| &mut d.failover),
         "while a server is down, another one takes its keys"),
+    pool("multiKey", Servers, Switch(|d| &mut d.multi_key),
+        "a command for several servers is sent to each, and its replies are merged; off, it is refused"),
+    pool("hashTag", Servers, Text("characters", "", |d| &mut d.hash_tag),
+        "two characters, like {}: what stands between them in a key chooses its server"),
 
     pool("localTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms, &mut d.timeouts.local_write_ms]),
         "for the client side: both of the next two; 0 is none"),

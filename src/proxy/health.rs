@@ -161,7 +161,7 @@ impl Proxy {
         let server = backend.server;
         self.mark_backend_dirty(id);
         if let Some(since) = self.endpoints[usize::from(server)].health.on_alive() {
-            self.up.set(ServerIndex(server), true);
+            self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
         }
@@ -215,6 +215,7 @@ impl Proxy {
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
         self.endpoints[usize::from(server)].pool.remove(id);
+        self.is_room_new = true;
         self.actions.push_back(Action::Close(Conn::Backend(id)));
         let saved = self.take_line(id, &loss, now);
         if was_new && loss.blames_server() {
@@ -333,14 +334,18 @@ impl Proxy {
     /// Gives a request whose backend is lost to another, of the server that has its key now.
     fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
         let Some(entry) = self.requests.get_mut(request as usize) else { return };
-        let (client, hash) = (entry.client, entry.hash);
+        let (client, hash, place) = (entry.client, entry.hash, entry.place);
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
             self.requests.remove(request as usize);
             return;
         }
         entry.losses += 1;
-        let server = match self.route_again(&bytes, hash) {
+        let route = match place {
+            Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
+            _ => self.route_again(&bytes, hash),
+        };
+        let server = match route {
             Route::To(server, _) => server,
             Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
             _ => return self.deliver(client, request, CONNECTION_DOWN, now),
@@ -350,18 +355,11 @@ impl Proxy {
             return self.deliver(client, request, text.as_bytes(), now);
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        let entry = &mut self.requests[request as usize];
-        entry.deadline = deadline;
-        entry.is_at_backend = true;
-        if let Some(entry) = self.clients.get_mut(client) {
-            entry.enter_lane(server, backend_id);
-        }
+        self.requests[request as usize].deadline = deadline;
+        self.stand_at(request, backend_id, server);
         if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.requests, request);
             backend.queue.push_vec(&mut self.arena, bytes);
-            backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
         }
-        self.endpoints[usize::from(server)].stats.requests += 1;
         self.mark_backend_dirty(backend_id);
     }
 
@@ -384,8 +382,14 @@ impl Proxy {
             return;
         }
         endpoint.stats.downs += 1;
-        self.up.set(ServerIndex(server), false);
+        self.set_up(server, false);
         warn!("server {} is down: {loss}", self.address(server));
+    }
+
+    fn set_up(&mut self, server: u16, is_up: bool) {
+        if self.up.set(ServerIndex(server), is_up) && self.settings.failover && self.endpoints.len() > 1 {
+            self.table = self.table.wrapping_add(1);
+        }
     }
 
     /// The time has come to see whether a server that is down can be reached again.

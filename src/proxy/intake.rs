@@ -81,6 +81,7 @@ impl Proxy {
         let mut at = 0;
         while at < input.bytes().len() {
             match self.clients.get(id).map(|client| client.flow) {
+                Some(Flow::Open) if !self.follows_table(id) => break,
                 Some(Flow::Open) => {}
                 Some(Flow::Uploading { .. }) => {
                     let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
@@ -128,6 +129,8 @@ impl Proxy {
                 self.on_inline(id, &bytes[..len], now, wire)
             };
             framer.reset();
+            // It was for the request that had waited; those behind it have not.
+            self.is_turn_over = false;
             match verdict {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
@@ -148,6 +151,20 @@ impl Proxy {
             }
         }
         self.keep(id, input, at, framer);
+    }
+
+    /// Whether the next request of a client may be routed. When another server has come to stand in for one, what is
+    /// outstanding by the old table is waited for: a request could overtake an earlier one for the same key.
+    #[inline]
+    fn follows_table(&mut self, id: Id) -> bool {
+        let table = self.table;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.table != table) else { return true };
+        if let Some(lane) = client.lanes.first() {
+            client.flow = Flow::Behind { server: lane.server };
+            return false;
+        }
+        client.table = table;
+        true
     }
 
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
@@ -343,6 +360,7 @@ impl Proxy {
             }
             self.resume_client(id, now, wire);
         }
+        self.is_room_new = false;
         if self.parked == 0 {
             return;
         }

@@ -171,6 +171,9 @@ impl Proxy {
     /// its turn.
     #[inline]
     pub(super) fn deliver(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
+        if let Place::Part(merging) = self.requests[request as usize].place {
+            return self.answer_part(merging, request, reply, now);
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.line.first() == Some(request) {
             client.line.pop(&self.requests);
@@ -207,8 +210,10 @@ impl Proxy {
         let (Some(client_entry), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else {
             return;
         };
+        // The rest of a part's reply must come, or the client has nothing to take.
+        let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
         let unread = client_entry.unread_before(Some(request));
-        let is_full = unread > self.settings.limits.client_unread_pause_bytes;
+        let is_full = !is_part && unread > self.settings.limits.client_unread_pause_bytes;
         if is_full && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
             backend.is_held_back = true;
             client_entry.holds_back = true;
@@ -217,8 +222,11 @@ impl Proxy {
 
     /// Sends part of a large reply to the client, or to the place where it waits for its turn.
     fn pass_on<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
-        let Some(client) = self.clients.get_mut(id) else { return };
         let place = &mut self.requests[request as usize].place;
+        if let Place::Part(merging) = *place {
+            return self.collect(merging, request, piece);
+        }
+        let Some(client) = self.clients.get_mut(id) else { return };
         if *place == Place::Waiting {
             *place = if client.line.first() == Some(request) {
                 Place::Arriving
@@ -243,6 +251,9 @@ impl Proxy {
         if entry.client == Id::NONE {
             self.requests.remove(request as usize);
             return;
+        }
+        if let Place::Part(merging) = entry.place {
+            return self.end_part(merging, request, now);
         }
         if let Place::ArrivingEarly(early) = entry.place {
             entry.place = Place::Early(early);

@@ -53,6 +53,18 @@ impl<'a> Call<'a> {
         self.args[index].of(self.request)
     }
 
+    /// The arguments from `from` on and before `to`, as they stand in the request, lengths and line ends included.
+    /// `from <= to`.
+    pub fn raw(&self, from: usize, to: usize) -> &'a [u8] {
+        let start = match from {
+            // Behind the count.
+            0 => 3 + self.args.len().ilog10() as usize + 1,
+            _ => self.args[from - 1].end(),
+        };
+        let end = if to == from { start } else { self.args[to - 1].end() };
+        &self.request[start..end]
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> u32 {
         self.request.len() as u32
@@ -132,7 +144,7 @@ impl Proxy {
                 self.route_keys(command, request, args)
             }
             Class::Any => self.route_any(),
-            Class::Channel if args.len() > 1 => self.route_hash(Ring::hash(args[1].of(request))),
+            Class::Channel if args.len() > 1 => self.route_hash(self.hash_of(args[1].of(request))),
             Class::Channel if several => Route::Arity,
             Class::Single if several => Route::Unsupported,
             Class::All(_) | Class::Single | Class::Channel => self.route_any(),
@@ -221,7 +233,7 @@ impl Proxy {
         if command.reads_by_pattern(args.len(), arg) {
             return Route::Unsupported;
         }
-        let mut keys = span.iter().map(|index| Ring::hash(arg(index as usize)));
+        let mut keys = span.iter().map(|index| self.hash_of(arg(index as usize)));
         let Some(first) = keys.next() else {
             return self.route_any();
         };
@@ -236,6 +248,15 @@ impl Proxy {
             }
         }
         route
+    }
+
+    /// The hash of a key, or of its tag.
+    #[inline]
+    pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
+        match self.settings.hash_tag {
+            None => Ring::hash(key),
+            Some(tag) => Ring::hash(tag.hashed_part(key)),
+        }
     }
 
     /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
@@ -387,12 +408,22 @@ impl Proxy {
     }
 
     /// Puts a request into the lines of its client and of its backend.
-    pub(super) fn line_up(&mut self, id: Id, backend_id: Id, server: u16, mut request: Request) -> RequestId {
-        request.is_at_backend = true;
-        let deadline = request.deadline;
+    pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
         let request = self.requests.insert(request) as RequestId;
         if let Some(client) = self.clients.get_mut(id) {
             client.line.push(&mut self.requests, request);
+        }
+        self.stand_at(request, backend, server);
+        request
+    }
+
+    /// Puts a request into the line of a backend, which is one of `server`. Its bytes must follow at once.
+    #[inline]
+    pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
+        let entry = &mut self.requests[request as usize];
+        entry.is_at_backend = true;
+        let deadline = entry.deadline;
+        if let Some(client) = self.clients.get_mut(entry.client) {
             client.enter_lane(server, backend_id);
         }
         if let Some(backend) = self.backends.get_mut(backend_id) {
@@ -402,7 +433,6 @@ impl Proxy {
             }
         }
         self.endpoints[usize::from(server)].stats.requests += 1;
-        request
     }
 
     /// Which backend takes the next request of this client.
@@ -424,15 +454,19 @@ impl Proxy {
                 _ => Pick::Behind,
             };
         }
+        let pool = &self.endpoints[usize::from(server)].pool;
+        let is_its_turn = self.turn_of == id;
+        let has_precedence = pool.waiting.is_empty() || is_its_turn;
         if let Some(lane) = client.lane(server) {
             return match self.backends.get(lane.backend) {
-                Some(backend) if backend.profile == profile && has_room(backend) => Pick::Take(lane.backend),
+                // Who never runs out of requests would keep the backend from those who need it for another profile.
+                Some(backend) if has_precedence && backend.profile == profile && has_room(backend) => {
+                    Pick::Take(lane.backend)
+                }
                 _ => Pick::Behind,
             };
         }
-        let pool = &self.endpoints[usize::from(server)].pool;
-        let is_its_turn = self.turn_of == id;
-        if !pool.waiting.is_empty() && !is_its_turn {
+        if !has_precedence {
             return Pick::Park;
         }
         match pool.offer(&self.backends, profile, now, has_room) {
@@ -581,7 +615,7 @@ impl Proxy {
                 Class::Channel => 1,
                 _ => command.key_span(args_total, arg).ok()?.iter().next()? as usize,
             };
-            self.route_hash(Ring::hash(arg(key)))
+            self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
         let pool = &self.endpoints[usize::from(server)].pool;

@@ -8,6 +8,7 @@ mod losses;
 mod promises;
 mod robustness;
 mod slow_peers;
+mod split;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -58,17 +59,9 @@ struct Bench {
 impl Bench {
     /// A proxy with so many servers, none of them connected yet.
     fn new(servers: usize, change: impl FnOnce(&mut Settings)) -> Bench {
-        let mut settings = Settings {
-            listen: "the bench".into(),
-            servers: (0..servers).map(|server| format!("server-{server}")).collect(),
-            failover: true,
-            pool_size: 4,
-            lease_max: 4,
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            process_id: 1,
-            seed: 7,
-        };
+        let servers = (0..servers).map(|server| format!("server-{server}")).collect();
+        let mut settings =
+            Settings { listen: "the bench".into(), pool_size: 4, lease_max: 4, seed: 7, ..Settings::new(servers) };
         change(&mut settings);
         let now = Millis(1_000);
         let mut bench = Bench {
@@ -219,6 +212,7 @@ impl Bench {
     fn assert_nothing_is_left(&self) {
         assert!(self.proxy.requests.is_empty(), "{} requests are left", self.proxy.requests.len());
         assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
+        assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
         assert_eq!(self.proxy.buffered_bytes(), 0);
     }
 }

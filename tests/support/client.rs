@@ -101,8 +101,16 @@ impl Client {
 
     /// The bytes of exactly one reply, or why there is none.
     pub fn try_reply(&mut self) -> Result<Vec<u8>, NoReply> {
+        // How much of a first line that may be long was looked at already.
+        let mut searched = 0;
         loop {
-            match reply_length(&self.buffer[self.consumed..]) {
+            let waiting = &self.buffer[self.consumed..];
+            if !waiting[searched..].contains(&b'\n') {
+                searched = waiting.len();
+                self.read_some()?;
+                continue;
+            }
+            match reply_length(waiting) {
                 Err(why) => return Err(NoReply::Garbage(why)),
                 Ok(Some(length)) => {
                     let reply = self.buffer[self.consumed..self.consumed + length].to_vec();

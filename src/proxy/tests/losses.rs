@@ -280,3 +280,75 @@ fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for
     assert_eq!(bench.told(client), "-CROSSSLOT Keys in request don't hash to the same slot\r\n");
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_read_is_not_sent_again_to_where_a_later_write_of_its_client_has_been() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let key = key_on(&bench, 0);
+    let client = bench.client();
+    bench.say(client, get(&key));
+    // Another connection finds the server gone; the one that owes the reply is still there.
+    let other = bench.client();
+    bench.say(other, request(&["SELECT", "1"]) + &get(&key));
+    bench.refuse(0);
+    bench.say(client, set(&key, "later"));
+    bench.proxy.handle_backend_end(backends[0], bench.now);
+    bench.turn();
+    assert_eq!(bench.asked(backends[1]), get(&key));
+    bench.answer(backends[1], bulk("earlier"));
+    assert_eq!(bench.asked(backends[1]), set(&key, "later"));
+    bench.answer(backends[1], "+OK\r\n");
+    assert_eq!(bench.told(client), bulk("earlier") + "+OK\r\n");
+}
+
+#[test]
+fn writes_that_wait_for_a_server_that_is_down_are_not_overtaken_by_later_ones() {
+    let (mut bench, backends) = Bench::ready(2, |settings| settings.pool_size = 2);
+    let key = key_on(&bench, 0);
+    bench.proxy.handle_backend_end(backends[0], bench.now);
+    bench.turn();
+    // Two connections are on their way to a server that is gone.
+    let (first, second) = (bench.client(), bench.client());
+    bench.say(second, request(&["SELECT", "1"]) + &get(&key));
+    bench.say(first, set(&key, "1"));
+    assert_eq!(bench.connects.iter().filter(|connect| connect.1 == 0).count(), 2);
+    bench.connects.reverse();
+    bench.refuse(0);
+    bench.say(first, set(&key, "2"));
+    bench.refuse(0);
+    assert_eq!(bench.asked(backends[1]), set(&key, "1"));
+    bench.answer(backends[1], "+OK\r\n");
+    assert_eq!(bench.asked(backends[1]), set(&key, "2"));
+}
+
+#[test]
+fn what_a_connect_that_fails_at_once_leaves_to_be_said_does_not_wait_for_the_next_event() {
+    let mut bench = Bench::new(1, |_| {});
+    let client = bench.client();
+    bench.say(client, get("a"));
+    // The shell is told while it carries out the actions, when this turn's sending is over.
+    let backend = bench.next_connect(0);
+    bench.proxy.handle_connect_failed(backend, "no such socket", bench.now);
+    assert!(bench.proxy.next_deadline().is_some_and(|deadline| deadline <= bench.now));
+    bench.turn();
+    assert_eq!(bench.told(client), "-ERR Connection down\r\n");
+    assert!(bench.proxy.next_deadline().is_none_or(|deadline| deadline > bench.now));
+}
+
+#[test]
+fn who_waits_has_its_turn_in_the_turn_in_which_a_connection_is_lost() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.pool_size = 1;
+        settings.limits.pipeline_max = 1;
+    });
+    let (busy, waits) = (bench.client(), bench.client());
+    bench.set_room(Conn::Backend(backends[0]), 5);
+    bench.say(busy, set("a", "x"));
+    bench.say(waits, set("b", "y"));
+    bench.net.broken.push(Conn::Backend(backends[0]));
+    bench.make_room(Conn::Backend(backends[0]), 100);
+    assert_eq!(bench.told(busy), MAY_HAVE_RUN);
+    assert_eq!(bench.proxy.parked, 0);
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), set("b", "y"));
+}

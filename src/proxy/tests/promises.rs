@@ -234,11 +234,11 @@ fn a_large_reply_is_passed_on_as_it_comes() {
 }
 
 #[test]
-fn keys_of_several_servers_in_one_request_are_refused() {
+fn keys_of_several_servers_that_must_be_together_are_refused() {
     let (mut bench, _) = Bench::ready(2, |_| {});
     let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
     let client = bench.client();
-    bench.say(client, request(&["MGET", &a, &b]));
+    bench.say(client, request(&["RENAME", &a, &b]));
     assert_eq!(bench.told(client), "-CROSSSLOT Keys in request don't hash to the same slot\r\n");
 }
 
@@ -282,4 +282,21 @@ fn at_shutdown_what_is_outstanding_is_answered_and_nobody_new_comes_in() {
     assert_eq!(bench.told(busy), bulk("a") + &bulk("b") + &bulk("c"));
     assert!(bench.is_closed(Conn::Client(busy)) && bench.proxy.is_empty());
     bench.assert_nothing_is_left();
+}
+
+#[test]
+fn only_the_request_that_has_waited_is_given_up() {
+    let (mut bench, backends) = Bench::ready(2, |settings| {
+        settings.pool_size = 1;
+        settings.limits.pipeline_max = 1;
+        settings.timeouts.remote_read_ms = 60_000;
+    });
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let (busy, waits) = (bench.client(), bench.client());
+    bench.say(busy, get(&a) + &get(&b));
+    bench.say(waits, get(&a) + &get(&b));
+    bench.pass(500);
+    assert_eq!(bench.told(waits), "-ERR No connection to server-0 became free within 500 ms\r\n");
+    bench.answer(backends[1], bulk("b"));
+    assert_eq!(bench.asked(backends[1]), get(&b).repeat(2), "its next one has the same time");
 }

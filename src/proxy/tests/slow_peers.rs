@@ -241,3 +241,16 @@ fn a_socket_that_was_filled_to_its_last_byte_long_ago_is_waited_for_from_now_on(
     bench.pass(1);
     assert!(bench.is_closed(Conn::Client(client)));
 }
+
+#[test]
+fn who_has_a_connection_does_not_keep_it_from_those_who_wait() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 1);
+    let (busy, waits) = (bench.client(), bench.client());
+    bench.say(busy, get("a"));
+    bench.say(waits, request(&["SELECT", "1"]) + &get("b"));
+    for _ in 0..3 {
+        bench.say(busy, get("a"));
+        bench.answer(backends[0], bulk("a"));
+    }
+    assert!(bench.asked(backends[0]).contains("SELECT"), "it never owed nothing");
+}
