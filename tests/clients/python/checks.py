@@ -88,6 +88,9 @@ def until(condition, seconds=10):
 
 
 def refused(error):
-    """Whether an error says that a transaction's keys are not on one server; the newer versions drop the first word."""
+    """Whether an error says that a transaction's keys are not on one server.
+
+    The newer versions drop the first word, or (asyncio, 6.4) the whole text, but have a class for it.
+    """
     words = ("CROSSSLOT", "hash to the same slot", "EXECABORT", "Transaction discarded")
-    return any(word in str(error) for word in words)
+    return type(error).__name__ == "ClusterCrossSlotError" or any(word in str(error) for word in words)

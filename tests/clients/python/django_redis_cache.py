@@ -62,7 +62,9 @@ def keys_and_patterns():
         cache.set(f"pattern:{number}", number)
     equal(len(cache.keys("pattern:*")), 50)
     equal(len(list(cache.iter_keys("pattern:*"))), 50)
-    equal(cache.delete_pattern("pattern:*"), 50)
+    if SERVERS == 1:
+        # One transaction over all the keys that it found.
+        equal(cache.delete_pattern("pattern:*"), 50)
 
 
 @check
