@@ -28,11 +28,12 @@ use replay::{Replay, Scene, scenes};
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
-    if let [flag, name, turns] = words.as_slice()
-        && flag == REPLAY
-    {
-        replay(name, turns.parse().unwrap_or(1));
-        return ExitCode::SUCCESS;
+    match words.as_slice() {
+        [flag, name, turns] if flag == REPLAY => {
+            replay(name, turns.parse().unwrap_or(1));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     // Cargo says --bench; without it this is `cargo test --all-targets`, and there is nothing to test.
     if !words.iter().any(|word| word == "--bench") {

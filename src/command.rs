@@ -24,13 +24,15 @@
 //! [`Command::args_needed`] is `n` has all its keys among its first `n` arguments.
 
 mod keys;
+mod policy;
 mod table;
 
 pub use keys::{KeyError, KeySpan, Keys};
+pub use policy::{Declared, Objection, Policy, names};
 use table::ROWS;
 
 /// One command, or one subcommand of a container.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Command {
     /// Lower case. A subcommand has its own word only: `get`, not `config|get`.
     pub name: &'static str,

@@ -17,8 +17,9 @@
 //! ```text
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
-//!   clock     what becomes of a deadline that has passed        split     request → parts for several servers
-//!   merging   replies to parts → the reply to the whole         compose   … byte by byte
+//!   clock     what becomes of a deadline that has passed       roster    clients that ask about each other
+//!   split     request → parts for several servers              merging   replies to parts → the reply to the whole
+//!   pubsub    clients that subscribe, and their messages       listener  who hears the messages of a server for them
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -29,9 +30,11 @@ mod compose;
 mod health;
 mod intake;
 mod lease;
+mod listener;
 mod merging;
 mod pubsub;
 mod replies;
+mod roster;
 mod routing;
 mod split;
 mod transaction;
@@ -47,6 +50,7 @@ use self::merging::Merging;
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
+use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
 use crate::pool::Pool;
 use crate::request::{Place, Requests};
@@ -56,7 +60,9 @@ use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
+use crate::users::{Credentials, Users};
 use health::Loss;
+use pubsub::Pubsub;
 
 /// What a proxy is told at its start; it never changes.
 #[derive(Debug, Clone)]
@@ -79,6 +85,12 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How much of each thing it may hold.
     pub limits: Limits,
+    /// Who may be a client.
+    pub users: Users,
+    /// Who rmux is to the servers; `None` where they ask for no password.
+    pub credentials: Option<Credentials>,
+    /// Which commands are allowed, denied or declared.
+    pub policy: Policy,
     /// For `INFO`.
     pub process_id: u32,
     /// Spreads the probes of many hosts.
@@ -98,6 +110,9 @@ impl Settings {
             lease_max: 50,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            users: Default::default(),
+            credentials: None,
+            policy: Default::default(),
             process_id: 1,
             seed: 1,
         }
@@ -157,6 +172,8 @@ enum Goodbye {
     Unread,
     /// The rest of a reply that it has the start of is lost.
     Truncated,
+    /// Another client said `CLIENT KILL`.
+    Killed,
 }
 
 impl fmt::Display for Goodbye {
@@ -168,6 +185,7 @@ impl fmt::Display for Goodbye {
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
             Goodbye::Unread => "it leaves more replies unread than it may",
+            Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
     }
@@ -179,6 +197,7 @@ enum Timer {
     Client(Id),
     Backend(Id),
     Probe(u16),
+    Listener(u16),
 }
 
 /// A server, with all that belongs to it.
@@ -194,6 +213,8 @@ struct Endpoint {
 pub struct Proxy {
     settings: Settings,
     request_limits: RequestLimits,
+    /// For those who have not said who they are.
+    unauthenticated_limits: RequestLimits,
     ring: Ring,
     up: UpSet,
     /// Counts the changes of what stands in for what.
@@ -221,6 +242,8 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Who hears what.
+    pubsub: Pubsub,
     /// Leased backends whose sessions nobody can clean any more.
     orphaned: Vec<Id>,
     /// For transactions that arrive whole.
@@ -264,13 +287,16 @@ impl Proxy {
     pub fn new(settings: Settings, now: Millis) -> Proxy {
         let count = settings.servers.len();
         let limits = &settings.limits;
+        let request_limits = RequestLimits {
+            args_max: limits.args_max,
+            bulk_bytes_max: limits.bulk_bytes_max,
+            inline_bytes_max: limits.inline_bytes_max,
+            request_bytes_max: limits.request_bytes_max,
+            is_unauthenticated: false,
+        };
         Proxy {
-            request_limits: RequestLimits {
-                args_max: limits.args_max,
-                bulk_bytes_max: limits.bulk_bytes_max,
-                inline_bytes_max: limits.inline_bytes_max,
-                request_bytes_max: limits.request_bytes_max,
-            },
+            unauthenticated_limits: request_limits.unauthenticated(),
+            request_limits,
             ring: Ring::new(count),
             up: UpSet::new(count),
             table: 0,
@@ -296,6 +322,7 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
+            pubsub: Pubsub::new(count),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
@@ -328,7 +355,9 @@ impl Proxy {
             return None;
         }
         self.stats.clients += 1;
-        let id = self.clients.insert(Client::new(now));
+        let mut client = Client::new(now);
+        client.set_user(self.settings.users.on_connect());
+        let id = self.clients.insert(client);
         if self.settings.timeouts.local_read_ms > 0 {
             let deadline = now + self.settings.timeouts.local_read_ms;
             if let Some(client) = self.clients.get_mut(id) {
@@ -337,6 +366,13 @@ impl Proxy {
         }
         debug!("client {id} connected");
         Some(id)
+    }
+
+    /// Where a client comes from, as `host:port`. To be told before it says anything; a Unix socket has nothing to tell.
+    pub fn handle_peer(&mut self, id: Id, address: Box<str>) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.peer = Some(address);
+        }
     }
 
     /// What a client is told that connects when there are too many; Redis's own words.
@@ -363,17 +399,13 @@ impl Proxy {
     pub fn handle_writable(&mut self, conn: Conn) {
         match conn {
             Conn::Client(id) => {
-                if let Some(client) = self.clients.get_mut(id)
-                    && client.is_blocked
-                {
+                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_blocked) {
                     client.is_blocked = false;
                     self.mark_client_dirty(id);
                 }
             }
             Conn::Backend(id) => {
-                if let Some(backend) = self.backends.get_mut(id)
-                    && backend.is_blocked
-                {
+                if let Some(backend) = self.backends.get_mut(id).filter(|backend| backend.is_blocked) {
                     backend.is_blocked = false;
                     self.mark_backend_dirty(id);
                 }
@@ -458,6 +490,7 @@ impl Proxy {
             while let Some(backend) = self.orphaned.pop() {
                 self.lose_backend(backend, Loss::Orphaned, now);
             }
+            self.let_go_of_topics(now);
             self.serve_waiting(now, wire);
             while let Some(id) = self.dirty_backends.pop() {
                 self.transmit_backend(id, now, wire);
@@ -475,7 +508,7 @@ impl Proxy {
     /// True exactly when [`Proxy::transmit`] would do nothing.
     fn is_settled(&self) -> bool {
         let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty();
+        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty() || self.pubsub.registry.has_orphans();
         is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
     }
 
@@ -555,9 +588,10 @@ impl Proxy {
     /// A client's socket is full: from here on it must make progress.
     fn watch_client_writes(&mut self, id: Id) {
         let write_ms = self.settings.timeouts.local_write_ms;
-        if write_ms > 0
-            && let Some(client) = self.clients.get_mut(id)
-        {
+        if write_ms == 0 {
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(id) {
             let deadline = client.took_at + write_ms;
             client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         }
@@ -624,6 +658,7 @@ impl Proxy {
             self.spare(kept);
         }
         self.let_go(id, usize::MAX);
+        self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
         let mut merges = Vec::new();
@@ -658,18 +693,14 @@ impl Proxy {
     }
 
     fn mark_client_dirty(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && !client.is_dirty
-        {
+        if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
             client.is_dirty = true;
             self.dirty_clients.push(id);
         }
     }
 
     fn mark_backend_dirty(&mut self, id: Id) {
-        if let Some(backend) = self.backends.get_mut(id)
-            && !backend.is_dirty
-        {
+        if let Some(backend) = self.backends.get_mut(id).filter(|backend| !backend.is_dirty) {
             backend.is_dirty = true;
             self.dirty_backends.push(id);
         }

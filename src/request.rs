@@ -93,6 +93,8 @@ pub struct Request {
     pub is_expired: bool,
     /// True exactly when running it a second time does no harm.
     pub is_read: bool,
+    /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
+    pub is_muted: bool,
     /// How many backends it was given to, and lost with.
     pub losses: u8,
     /// Which part of its entry it is; of no meaning unless its place is [`Place::Part`].
@@ -113,6 +115,7 @@ impl Request {
             role: Role::Plain,
             is_expired: false,
             is_read,
+            is_muted: false,
             losses: 0,
             part: 0,
             next: [NIL; 2],

@@ -80,6 +80,10 @@ pub enum ProtocolError {
     UnbalancedQuotes,
     /// The whole request is larger than this many bytes.
     RequestTooBig(usize),
+    /// More arguments than somebody may send who has not said who it is.
+    UnauthenticatedMultibulkLength,
+    /// A longer argument than somebody may send who has not said who it is.
+    UnauthenticatedBulkLength,
     /// A reply begins with this byte.
     ReplyType(u8),
     /// A reply's length or count is not a number, or absurd.
@@ -102,6 +106,8 @@ impl fmt::Display for ProtocolError {
             ProtocolError::BulkCountTooBig => f.write_str("too big bulk count string"),
             ProtocolError::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
             ProtocolError::RequestTooBig(max) => write!(f, "request larger than {max} bytes"),
+            ProtocolError::UnauthenticatedMultibulkLength => f.write_str("unauthenticated multibulk length"),
+            ProtocolError::UnauthenticatedBulkLength => f.write_str("unauthenticated bulk length"),
             ProtocolError::ReplyType(byte) => write!(f, "unknown reply type {:?}", *byte as char),
             ProtocolError::ReplyLength => f.write_str("invalid length in reply"),
         }
@@ -121,7 +127,46 @@ pub struct RequestLimits {
     pub inline_bytes_max: usize,
     /// Bytes of one whole request; below 4 GiB.
     pub request_bytes_max: usize,
+    /// Whether they are those of [`RequestLimits::unauthenticated`], whose errors say so.
+    pub is_unauthenticated: bool,
 }
+
+impl RequestLimits {
+    /// What of these limits is left for somebody who has not said who it is. The first two are Redis's; a whole request
+    /// may be longer there than [`INLINE_BYTES_MAX`], which no request does that lets somebody in.
+    pub fn unauthenticated(&self) -> RequestLimits {
+        RequestLimits {
+            args_max: self.args_max.min(10),
+            bulk_bytes_max: self.bulk_bytes_max.min(16 * 1024),
+            inline_bytes_max: self.inline_bytes_max,
+            request_bytes_max: self.request_bytes_max.min(INLINE_BYTES_MAX),
+            is_unauthenticated: true,
+        }
+    }
+
+    #[cold]
+    fn refuse_count(&self, count: i64) -> ProtocolError {
+        if self.is_unauthenticated && count <= ARGS_ANYWHERE_MAX {
+            ProtocolError::UnauthenticatedMultibulkLength
+        } else {
+            ProtocolError::MultibulkLength
+        }
+    }
+
+    #[cold]
+    fn refuse_length(&self, len: usize) -> ProtocolError {
+        if self.is_unauthenticated && len <= BULK_BYTES_ANYWHERE_MAX {
+            ProtocolError::UnauthenticatedBulkLength
+        } else {
+            ProtocolError::BulkLength
+        }
+    }
+}
+
+/// Redis's own bound on the number of arguments: a number past it is wrong, whoever sends it.
+const ARGS_ANYWHERE_MAX: i64 = i32::MAX as i64;
+/// The same for the length of one (`proto-max-bulk-len`).
+const BULK_BYTES_ANYWHERE_MAX: usize = 512 * 1024 * 1024;
 
 /// Finds the end and the arguments of one request.
 #[derive(Debug, Default)]
@@ -201,7 +246,7 @@ impl RequestFramer {
                 Line::Invalid => return Err(ProtocolError::MultibulkLength),
             };
             if count > limits.args_max as i64 {
-                return Err(ProtocolError::MultibulkLength);
+                return Err(limits.refuse_count(count));
             }
             if count <= 0 {
                 return Ok(Frame::Complete(self.at));
@@ -239,7 +284,7 @@ impl RequestFramer {
     #[inline]
     fn push(&mut self, start: usize, len: usize, limits: &RequestLimits) -> Result<(), ProtocolError> {
         if len > limits.bulk_bytes_max {
-            return Err(ProtocolError::BulkLength);
+            return Err(limits.refuse_length(len));
         }
         if start + len + 2 > limits.request_bytes_max {
             return Err(ProtocolError::RequestTooBig(limits.request_bytes_max));

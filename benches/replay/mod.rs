@@ -317,5 +317,6 @@ pub fn request_limits() -> RequestLimits {
         bulk_bytes_max: limits.bulk_bytes_max,
         inline_bytes_max: limits.inline_bytes_max,
         request_bytes_max: limits.request_bytes_max,
+        is_unauthenticated: false,
     }
 }

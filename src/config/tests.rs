@@ -49,9 +49,12 @@ fn without_flags_it_is_the_original_without_flags() {
         hash_tag: None,
         timeouts: Timeouts::default(),
         limits: Limits::default(),
+        users: Users::default(),
+        credentials: None,
+        policy: Policy::default(),
     };
-    let config = Config { pools: vec![pool], debug: false, use_syslog: false };
-    assert_eq!(loaded, Loaded { config, test: false, warnings: vec![] });
+    let config = Config { pools: vec![pool], debug: false, use_syslog: false, pid_file: None, user: None, group: None };
+    assert_eq!(loaded, Loaded { config, test: false, healthcheck: false, warnings: vec![] });
 }
 
 #[test]
@@ -146,7 +149,8 @@ fn a_hash_tag_is_two_characters_or_none() {
 #[test]
 fn each_row_of_the_table_reaches_a_field_of_its_own() {
     let plain = from_flags(&[]);
-    for key in KEYS.iter().filter(|key| key.scope == Scope::Pool && !key.is_retired()) {
+    let has_own_test = |key: &Key| matches!(key.group, Group::Access | Group::Commands);
+    for key in KEYS.iter().filter(|key| key.scope == Scope::Pool && !key.is_retired() && !has_own_test(key)) {
         let range = key.range();
         let text = match key.hint() {
             "path" => "/x",
@@ -256,6 +260,48 @@ fn the_examples_are_right() {
         let counts: Vec<usize> = loaded.config.pools.iter().map(|pool| pool.servers.len()).collect();
         assert_eq!(counts, servers, "{name}");
     }
+}
+
+#[test]
+fn users_and_passwords() {
+    let pool = &from_file(
+        r#"[{"port": 1, "tcpConnections": ["a:1"], "password": "hunter2", "remoteUser": "app",
+             "remotePasswordEnv": "PATH", "users": [{"name": "bob", "password": "two"}]}]"#,
+    )[0];
+    let path = std::env::var_os("PATH").unwrap().into_encoded_bytes();
+    assert!(!pool.users.is_open());
+    assert!(pool.users.enter(b"default", b"hunter2").is_some());
+    let bob = pool.users.enter(b"bob", b"two").unwrap();
+    assert_eq!(pool.users.name(bob), "bob");
+    assert!(pool.users.enter(b"bob", b"hunter2").is_none());
+    let credentials = pool.credentials.as_ref().unwrap();
+    assert_eq!((credentials.user.as_deref(), credentials.password.reveal()), (Some("app"), &path[..]));
+    assert!(!format!("{pool:?}").contains("hunter2"));
+
+    let pool = from_flags(&[("passwordEnv", "PATH"), ("remotePasswordEnv", "PATH")]);
+    assert!(pool.users.enter(b"default", &path).is_some());
+    assert_eq!(pool.credentials.unwrap().user, None);
+    let pool = from_flags(&[("passwordFile", ""), ("remoteUser", ""), ("remotePasswordEnv", "")]);
+    assert_eq!(pool, from_flags(&[]));
+}
+
+#[test]
+fn commands_that_are_allowed_denied_and_declared() {
+    let pool = &from_file(
+        r#"[{"port": 1, "tcpConnections": ["a:1"], "allowCommands": ["SLOWLOG|get", "latency"],
+             "denyCommands": ["flushall", "client|kill"],
+             "moduleCommands": [{"name": "My.Cmd", "firstKey": 2, "readonly": true},
+                                {"name": "my.mset", "firstKey": 1, "lastKey": -1, "step": 2}]}]"#,
+    )[0];
+    let row = |name: &str| crate::command::find(name.as_bytes()).unwrap();
+    let policy = &pool.policy;
+    assert!(policy.is_allowed(row("slowlog"), Some(b"GET")) && !policy.is_allowed(row("slowlog"), Some(b"reset")));
+    assert!(policy.is_denying() && policy.is_denied(row("flushall"), None));
+    assert!(!policy.is_denied(row("flushdb"), None));
+    assert_eq!(policy.declared(b"MY.CMD").unwrap().keys.range(), (2, 2, 1));
+    assert_eq!(policy.declared(b"my.mset").unwrap().keys.range(), (1, -1, 2));
+    let in_flags = from_flags(&[("tcpConnections", "a:1"), ("denyCommands", "flushall client|kill")]);
+    assert!(in_flags.policy.is_denied(row("client"), Some(b"kill")));
 }
 
 use key::Value;

@@ -51,6 +51,8 @@ pub(super) enum Loss {
     WriteTimeout,
     /// The rest of a large reply did not come within `remoteReadTimeout`.
     Stalled,
+    /// It hears messages, and does not answer within `remoteReadTimeout`.
+    Deaf,
     /// All that could still be answered is; it had a request that timed out.
     Drained,
     /// It was of no use for a while.
@@ -71,6 +73,7 @@ impl fmt::Display for Loss {
             Loss::Garbage(error) => write!(f, "it does not speak the Redis protocol: {error}"),
             Loss::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
+            Loss::Deaf => f.write_str("it does not confirm subscriptions within remoteReadTimeout"),
             Loss::Drained => f.write_str("a request timed out"),
             Loss::Idle => f.write_str("no longer needed"),
             Loss::Orphaned => f.write_str("the client that held it is gone"),
@@ -109,7 +112,7 @@ impl Proxy {
         if !matches!(backend.phase, Phase::Connecting) {
             return;
         }
-        backend.phase = Phase::Handshake(Handshake::first(backend.profile));
+        backend.phase = Phase::Handshake(Handshake::first(backend.profile, self.settings.credentials.as_ref()));
         backend.took_at = now;
         self.mark_backend_dirty(id);
     }
@@ -140,14 +143,14 @@ impl Proxy {
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
-            Err(Refusal::Server) => return Err(Loss::Refused(printable(reply))),
+            Err(Refusal::Server) => return Err(Loss::Refused(self.refusal_text(step, reply))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
-        if let Step::Hello(_) = step
-            && let Some(version) = backend::version_in_hello(reply)
-            && *version != *self.server_version
-        {
-            self.server_version = version.into();
+        if let Step::Hello(_) = step {
+            match backend::version_in_hello(reply) {
+                Some(version) if *version != *self.server_version => self.server_version = version.into(),
+                _ => {}
+            }
         }
         if !handshake.steps.is_empty() {
             return Ok(());
@@ -164,11 +167,23 @@ impl Proxy {
             self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
+            self.on_server_back(server, now);
         }
         if let Some(refusal) = refusal {
             self.refuse_queued(id, &refusal, now);
         }
+        self.maybe_hear(id, now);
         Ok(())
+    }
+
+    /// What a server said to a step that it refuses, fit for a log line: without the password.
+    fn refusal_text(&self, step: Step, reply: &[u8]) -> String {
+        match &self.settings.credentials {
+            Some(credentials) if step == Step::Auth => {
+                printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes())
+            }
+            _ => printable(reply),
+        }
     }
 
     /// The server does not do what the clients of this backend want: each of its requests, none of them sent, gets the
@@ -223,6 +238,9 @@ impl Proxy {
         }
         for (request, bytes) in saved {
             self.send_again(request, server, profile, bytes, now);
+        }
+        if self.maybe_lose_listener(id, was_new, &loss, now) {
+            return;
         }
         let is_alone = !self.endpoints[usize::from(server)]
             .pool
@@ -384,6 +402,7 @@ impl Proxy {
         endpoint.stats.downs += 1;
         self.set_up(server, false);
         warn!("server {} is down: {loss}", self.address(server));
+        self.review_confirmations(now);
     }
 
     fn set_up(&mut self, server: u16, is_up: bool) {

@@ -29,6 +29,9 @@ impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a backend.
     pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
         let Some(backend) = self.backends.get_mut(id) else { return };
+        if backend.is_listener {
+            return self.handle_listener_data(id, scratch, n, now, wire);
+        }
         let mut framer = mem::take(&mut backend.framer);
         let data = scratch.joined(&backend.kept, n);
         backend.kept.clear();
@@ -177,8 +180,10 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.line.first() == Some(request) {
             client.line.pop(&self.requests);
-            self.requests.remove(request as usize);
-            client.replies.push(&mut self.arena, reply);
+            let entry = self.requests.remove(request as usize);
+            if !entry.is_muted {
+                client.replies.push(&mut self.arena, reply);
+            }
             if client.line.is_empty() && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
                 client.heard_at = now;
                 if !client.is_dirty {
@@ -190,8 +195,10 @@ impl Proxy {
             }
         } else {
             let mut queue = Queue::new();
-            queue.push(&mut self.arena, reply);
-            client.early_bytes += reply.len();
+            if !self.requests[request as usize].is_muted {
+                queue.push(&mut self.arena, reply);
+                client.early_bytes += reply.len();
+            }
             self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
             self.check_unread(id);
         }
@@ -234,7 +241,11 @@ impl Proxy {
                 Place::ArrivingEarly(self.early.insert(Queue::new()) as u32)
             };
         }
-        match place.early() {
+        let early = place.early();
+        if self.requests[request as usize].is_muted {
+            return;
+        }
+        match early {
             None => self.send_reply(id, piece, now, wire),
             Some(early) => {
                 self.early[early as usize].push(&mut self.arena, piece);
@@ -268,10 +279,14 @@ impl Proxy {
     }
 
     /// Sends what has come for those who are next in the client's line.
-    fn advance_line(&mut self, id: Id, now: Millis) {
+    pub(super) fn advance_line(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
-        while let Some(next) = client.line.first() {
+        loop {
+            if client.subscriber.is_some() {
+                client.release_messages(&mut self.arena, &self.requests);
+            }
+            let Some(next) = client.line.first() else { break };
             let entry = &mut self.requests[next as usize];
             let Some(early) = entry.place.early() else { break };
             let queue = self.early.remove(early as usize);
@@ -283,13 +298,21 @@ impl Proxy {
             }
             client.line.pop(&self.requests);
             self.requests.remove(next as usize);
+            if let Some(subscriber) = &mut client.subscriber
+                && subscriber.awaited.front() == Some(&next)
+            {
+                subscriber.awaited.pop_front();
+                if client.flow == Flow::Subscribing && subscriber.awaited.is_empty() {
+                    self.woken.push(id);
+                }
+            }
         }
         self.mark_client_dirty(id);
         self.check_unread(id);
     }
 
     /// Appends to what a client is to be sent; a large piece goes straight to the socket, as far as it takes it.
-    fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
+    pub(super) fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         if bytes.len() < DIRECT_MIN || client.is_blocked {
             client.replies.push(&mut self.arena, bytes);
@@ -316,7 +339,7 @@ impl Proxy {
     }
 
     /// Closes a client that leaves too much unread: past its own limit, or past the pause mark when memory is short.
-    fn check_unread(&mut self, id: Id) {
+    pub(super) fn check_unread(&mut self, id: Id) {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get(id) else { return };
         let max = if self.arena.bytes() > limits.buffered_bytes_max {

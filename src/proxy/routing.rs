@@ -15,7 +15,7 @@ use super::health::server_facts;
 use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::buffer::Queue;
-use crate::client::{Flow, Profile};
+use crate::client::{Flow, Mode, Profile};
 use crate::command::{self, Access, Class, Command, Lease};
 use crate::local::{self, Context, Facts, Outcome, error};
 use crate::pool::Offer;
@@ -115,23 +115,29 @@ impl Proxy {
     #[inline]
     pub(super) fn on_request(&mut self, id: Id, request: &[u8], args: &[Arg], now: Millis) -> Verdict {
         let name = args[0].of(request);
-        let Some(mut command) = command::find(name) else {
+        let Some(mut command) = command::find(name).or_else(|| self.settings.policy.declared(name)) else {
             return self.on_unknown(id, request, args);
         };
         trace!("client {id}: {}", command.name);
-        let container = command.name;
+        let row = command;
         if command.is_container() {
             match self.subcommand(id, command, request, args) {
                 Some(sub) => command = sub,
                 None => return Verdict::Done,
             }
         }
+        let policy = &self.settings.policy;
+        if policy.is_denying() && policy.is_denied(row, args.get(1).map(|word| word.of(request))) {
+            self.break_transaction(id);
+            self.reply_here(id, UNSUPPORTED);
+            return Verdict::Done;
+        }
         let several = self.endpoints.len() > 1;
-        let call = Call { container, command, request, args };
-        if self.clients.get(id).is_some_and(|client| client.transaction.is_some())
-            && let Some(verdict) = self.on_request_in_transaction(id, &call, now)
-        {
-            return verdict;
+        let call = Call { container: row.name, command, request, args };
+        if self.clients.get(id).is_some_and(|client| !client.is_plain()) {
+            if let Some(verdict) = self.on_mode(id, &call, now) {
+                return verdict;
+            }
         }
         let route = match command.class {
             Class::Keyed => self.route_keys(command, request, args),
@@ -151,7 +157,11 @@ impl Proxy {
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => match self.answer(id, session, request, args, now) {
                 Outcome::Forward => self.route_any(),
-                Outcome::Reply => return Verdict::Done,
+                Outcome::Reply | Outcome::Silence => return Verdict::Done,
+                Outcome::Clients => {
+                    self.on_roster(id, request, args, now);
+                    return Verdict::Done;
+                }
                 Outcome::ReplyAndLeave => {
                     self.leave(id);
                     return Verdict::Done;
@@ -161,7 +171,10 @@ impl Proxy {
                 return self.on_subscription(id, &call, lease, now);
             }
             Class::Lease(lease) => return self.on_lease(id, &call, lease, now),
-            Class::Refused | Class::Container => Route::Unsupported,
+            Class::Refused if !self.is_allowed(&call) => Route::Unsupported,
+            // Without a key it is allowed only where there is no choice.
+            Class::Refused => self.route_keys(command, request, args),
+            Class::Container => Route::Unsupported,
         };
         match route {
             Route::To(server, hash) => self.dispatch(id, server, hash, command.access, request.len(), now),
@@ -182,6 +195,30 @@ impl Proxy {
         };
         self.reply_here(id, reply);
         Verdict::Done
+    }
+
+    /// Whether the configuration allows a request that the table refuses.
+    #[cold]
+    pub(super) fn is_allowed(&self, call: &Call<'_>) -> bool {
+        let word = call.args.get(1).map(|word| word.of(call.request));
+        command::find(call.container.as_bytes()).is_some_and(|row| self.settings.policy.is_allowed(row, word))
+    }
+
+    /// A request of a client that may not ask for everything. `None` when it may ask for this.
+    #[cold]
+    fn on_mode(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
+        let client = self.clients.get(id)?;
+        if client.mode == Mode::Unauthenticated {
+            let mut reply = std::mem::take(&mut self.reply);
+            let is_refused = local::refuse_nobody(call.command, call.name(), call.args.len(), &mut reply);
+            if is_refused {
+                self.reply_here(id, &reply);
+            }
+            reply.clear();
+            self.reply = reply;
+            return is_refused.then_some(Verdict::Done);
+        }
+        self.on_request_in_state(id, call, now)
     }
 
     fn on_unknown(&mut self, id: Id, request: &[u8], args: &[Arg]) -> Verdict {
@@ -268,14 +305,15 @@ impl Proxy {
         let is_whole = framer.frame(request, &self.request_limits) == Ok(Frame::Complete(request.len()));
         debug_assert!(is_whole, "only whole requests are sent again");
         let args = framer.args();
-        let mut command = args.first().and_then(|name| command::find(name.of(request)));
+        let find = |name| command::find(name).or_else(|| self.settings.policy.declared(name));
+        let mut command = args.first().and_then(|name| find(name.of(request)));
         if let Some(container) = command.filter(|command| command.is_container()) {
             command = args.get(1).and_then(|word| container.sub(word.of(request)));
         }
         match command {
-            Some(command) if matches!(command.class, Class::Keyed | Class::Split(_) | Class::Lease(_)) => {
-                self.route_keys(command, request, args)
-            }
+            Some(
+                command @ Command { class: Class::Keyed | Class::Split(_) | Class::Lease(_) | Class::Refused, .. },
+            ) => self.route_keys(command, request, args),
             Some(Command { class: Class::Channel, .. }) => self.route_hash(hash),
             _ => self.route_any(),
         }
@@ -314,17 +352,20 @@ impl Proxy {
         };
         let facts =
             Facts { process_id: self.settings.process_id, connected_clients: self.clients.len(), servers: &servers };
-        let Some(client) = self.clients.get_mut(id) else { return Outcome::Reply };
+        let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: u64::from(id.generation()),
             server_version: &self.server_version,
             listen: &self.settings.listen,
+            peer: client.peer.as_deref(),
+            users: &self.settings.users,
             age_ms: now - client.since,
             facts: &facts,
         };
         let mut reply = std::mem::take(&mut self.reply);
         let outcome = local::answer(session, request, args, &mut client.session, &context, &mut reply);
-        if outcome != Outcome::Forward {
+        client.set_user(client.session.user);
+        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
             self.reply_here(id, &reply);
         }
         reply.clear();
@@ -344,6 +385,9 @@ impl Proxy {
     /// Gives the client a reply of our own, in its place behind what is outstanding.
     pub(super) fn reply_here(&mut self, id: Id, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
+        if client.session.mute.take() {
+            return self.mark_client_dirty(id);
+        }
         if client.line.is_empty() {
             client.replies.push(&mut self.arena, reply);
         } else {
@@ -369,10 +413,10 @@ impl Proxy {
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
         self.line_up(id, backend, server, Request::new(id, deadline, len as u32, hash, access == Access::Read));
-        if access == Access::Write
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            client.wrote_to = backend;
+        if access == Access::Write {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.wrote_to = backend;
+            }
         }
         Verdict::Forward(backend)
     }
@@ -411,6 +455,7 @@ impl Proxy {
     pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
         let request = self.requests.insert(request) as RequestId;
         if let Some(client) = self.clients.get_mut(id) {
+            self.requests[request as usize].is_muted = client.session.mute.take();
             client.line.push(&mut self.requests, request);
         }
         self.stand_at(request, backend, server);
@@ -441,10 +486,8 @@ impl Proxy {
         let limits = &self.settings.limits;
         let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if let Some(transaction) = &client.transaction
-            && let Some((leased_at, backend)) = transaction.lease
-            && leased_at == server
-        {
+        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
+        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
             return match self.backends.get(backend) {
                 Some(leased) if leased.profile != profile => Pick::Watching,
@@ -597,6 +640,14 @@ impl Proxy {
             return None;
         }
         let mut command = command::find(args[0].of(start))?;
+        // Who may not send it is told so when all of it is there.
+        if self.clients.get(id)?.mode != Mode::Plain {
+            return None;
+        }
+        let word = args.get(1).filter(|_| known > 1).map(|word| word.of(start));
+        if self.settings.policy.is_denied(command, word) {
+            return None;
+        }
         if command.is_container() {
             command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
         }

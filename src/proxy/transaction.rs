@@ -16,8 +16,8 @@
 
 use super::Proxy;
 use super::routing::{CROSS_SLOT, Call, Pick, Route, Verdict};
-use crate::client::Transaction;
-use crate::command::{self, Class, Lease, Session};
+use crate::client::{Mode, Transaction};
+use crate::command::{self, Class, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -192,15 +192,16 @@ impl Proxy {
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
             Class::Session(Session::Ping | Session::Echo | Session::Select | Session::Info | Session::Role) => None,
             Class::Session(Session::Command) => None,
+            Class::Refused if !self.is_allowed(call) => Some(Route::Unsupported),
+            Class::Refused if call.command.keys == Keys::None => None,
+            Class::Refused => Some(self.route_keys(call.command, call.request, call.args)),
             _ => Some(Route::Unsupported),
         }
     }
 
     /// A request is refused: if it was meant for a transaction, that one will not be run.
     pub(super) fn break_transaction(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && let Some(transaction) = &mut client.transaction
-        {
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             transaction.is_broken |= transaction.is_multi;
         }
     }
@@ -255,11 +256,11 @@ impl Proxy {
         now: Millis,
     ) -> Verdict {
         let verdict = self.send_step(id, server, backend, call, Role::Ending { database }, now);
-        if let Verdict::Forward(_) = verdict
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            client.transaction = None;
-            client.wrote_to = backend;
+        if let Verdict::Forward(_) = verdict {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.transaction = None;
+                client.wrote_to = backend;
+            }
         }
         verdict
     }
@@ -268,7 +269,11 @@ impl Proxy {
     ///
     /// Returns its length and its verdict; `None` if it must go step by step.
     pub(super) fn on_whole_transaction(&mut self, id: Id, bytes: &[u8], now: Millis) -> Option<(usize, Verdict)> {
-        if self.clients.get(id).is_none_or(|client| client.transaction.is_some()) {
+        if self
+            .clients
+            .get(id)
+            .is_none_or(|client| client.transaction.is_some() || client.mode != Mode::Plain || client.is_restrained())
+        {
             return None;
         }
         let mut lens = std::mem::take(&mut self.step_lens);
@@ -294,11 +299,16 @@ impl Proxy {
             }
             lens.push(len as u32);
             at += len;
+            let (request, args) = (&rest[..len], framer.args());
+            let Some(mut command) = command::find(args[0].of(request)) else { break None };
+            if self.settings.policy.is_denying()
+                && self.settings.policy.is_denied(command, args.get(1).map(|word| word.of(request)))
+            {
+                break None;
+            }
             if lens.len() == 1 {
                 continue;
             }
-            let (request, args) = (&rest[..len], framer.args());
-            let Some(mut command) = command::find(args[0].of(request)) else { break None };
             let container = command.name;
             if command.is_container() {
                 match args.get(1).and_then(|word| command.sub(word.of(request))) {
