@@ -149,6 +149,18 @@ impl Axis {
         let mut axis = Axis { least, greatest, is_log, from, to };
         if is_log {
             axis.least = axis.least.min(axis.greatest / 10.0);
+            // Curves do not lie on the frame.
+            if from > to {
+                let round = |value: f64, is_up: bool| {
+                    let power = 10_f64.powf(value.log10().floor());
+                    let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+                    let fits = |step: &f64| if is_up { *step >= value } else { *step <= value };
+                    let mut fitting = steps.into_iter().filter(fits);
+                    let step = if is_up { fitting.next() } else { fitting.next_back() };
+                    step.unwrap_or(value)
+                };
+                (axis.least, axis.greatest) = (round(axis.least, false), round(axis.greatest, true));
+            }
         } else {
             let step = axis.step();
             axis.greatest = (axis.greatest / step).ceil() * step;
