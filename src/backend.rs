@@ -190,6 +190,8 @@ pub struct Backend {
     pub framer: ReplyFramer,
     /// The start of a reply that is not whole yet.
     pub kept: Vec<u8>,
+    /// The client that has it for itself; [`Id::NONE`] while it is shared.
+    pub lease: Id,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
     pub uploader: Id,
     /// True while a large reply is passed on as it arrives.
@@ -221,6 +223,7 @@ impl Backend {
             expired: 0,
             framer: ReplyFramer::new(),
             kept: Vec::new(),
+            lease: Id::NONE,
             uploader: Id::NONE,
             is_in_large_reply: false,
             alarm: Alarm::default(),
@@ -237,19 +240,30 @@ impl Backend {
         matches!(self.phase, Phase::Connecting | Phase::Handshake(_) | Phase::Ready)
     }
 
-    /// True exactly when it is ready and owes nothing.
+    /// True exactly when it is ready, owes nothing, and is nobody's.
     pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Ready) && self.line.is_empty()
+        matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.lease == Id::NONE
     }
 
-    /// Whether one more request fits, and nothing large is in its way.
+    /// Whether one more request of anybody fits, and nothing large is in its way.
     #[inline]
     pub fn has_room(&self, pipeline_max: usize, queue_bytes_max: usize) -> bool {
+        self.lease == Id::NONE && self.has_room_for_owner(pipeline_max, queue_bytes_max)
+    }
+
+    /// The same, for the client that has it for itself.
+    pub fn has_room_for_owner(&self, pipeline_max: usize, queue_bytes_max: usize) -> bool {
         self.is_serving()
             && self.uploader == Id::NONE
             && !self.is_in_large_reply
             && self.line.len() < pipeline_max
             && self.queue.unsent() < queue_bytes_max
+    }
+
+    /// Whether the first request in line, of `len` bytes, was sent to its last byte: only then can a reply be its own.
+    #[inline]
+    pub fn was_sent(&self, len: u64) -> bool {
+        self.answered + len <= self.queue.sent() && (self.uploader == Id::NONE || self.line.len() > 1)
     }
 
     /// How many of its outstanding requests somebody still waits for, as far as time is concerned.

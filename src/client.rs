@@ -11,13 +11,15 @@
 //!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
 //!          ├──► Behind ─────────────────┤
+//!   a command that waits for data       │
+//!          ├──► Blocked ────────────────┤
 //!   a large request, on its way         │
 //!          └──► Uploading ──────────────┘
 //! ```
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind` or `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Blocked` or `Paused`, what it sent behind lies in `kept`.
 
 use crate::buffer::Queue;
 use crate::request::{ClientLine, RequestId};
@@ -68,6 +70,8 @@ pub enum Flow {
     Parked {
         /// Index of the server.
         server: u16,
+        /// True if it needs one for itself.
+        for_lease: bool,
         /// When the wait is given up.
         deadline: Millis,
     },
@@ -76,6 +80,11 @@ pub enum Flow {
     Behind {
         /// Index of the server.
         server: u16,
+    },
+    /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
+    Blocked {
+        /// The backend.
+        backend: Id,
     },
     /// A large request is passed on as it arrives: to this backend, or to nobody when that one is lost.
     Uploading {
@@ -101,6 +110,21 @@ pub struct Lane {
     pub server: u16,
 }
 
+/// A transaction that arrives step by step, or the keys that are watched for one.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// The server and the backend of all of it, once a key has said which.
+    pub lease: Option<(u16, Id)>,
+    /// True once the client has said `MULTI`.
+    pub is_multi: bool,
+    /// True once the server was told `MULTI`.
+    pub is_begun: bool,
+    /// True once something was refused, or lost: `EXEC` will not be run.
+    pub is_broken: bool,
+    /// The database that the last `SELECT` within named.
+    pub database: Option<u32>,
+}
+
 /// What a client has sent and rmux has not dealt with: the start of a request, or requests that must wait.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -121,22 +145,28 @@ pub struct Client {
     pub line: ClientLine,
     /// The same, counted by server.
     pub lanes: Vec<Lane>,
+    /// The count of changes to the table of servers by which they were routed.
+    pub table: u32,
+    /// The transaction that it is in; a `WATCH` begins one, too.
+    pub transaction: Option<Box<Transaction>>,
+    /// The backend that carried its last write; [`Id::NONE`] before the first. `WAIT` is about that one.
+    pub wrote_to: Id,
     /// What it sent that is not dealt with.
     pub kept: Option<Box<Kept>>,
     /// Whether it is listened to.
     pub flow: Flow,
     /// Its entry in the timer wheel.
     pub alarm: Alarm,
-    /// When it last sent something, or was last owed nothing.
+    /// When it last sent something, or got a reply.
     pub heard_at: Millis,
-    /// When it last took some of its replies, or had none to take.
+    /// When it was last offered some of its replies: since then, while it is blocked, it took none.
     pub took_at: Millis,
     /// When it connected.
     pub since: Millis,
     /// Bytes of replies that came before their turn.
     pub early_bytes: usize,
-    /// A backend that is not read until this client has taken some replies; [`Id::NONE`] for none.
-    pub holds_back: Id,
+    /// True while a backend in one of its lanes may not be read until it has taken some replies.
+    pub holds_back: bool,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
     /// True while its socket takes nothing.
@@ -153,6 +183,9 @@ impl Client {
             replies: Queue::new(),
             line: ClientLine::default(),
             lanes: Vec::new(),
+            table: 0,
+            transaction: None,
+            wrote_to: Id::NONE,
             kept: None,
             flow: Flow::Open,
             alarm: Alarm::default(),
@@ -160,7 +193,7 @@ impl Client {
             took_at: now,
             since: now,
             early_bytes: 0,
-            holds_back: Id::NONE,
+            holds_back: false,
             is_dirty: false,
             is_blocked: false,
             is_ended: false,
@@ -175,6 +208,12 @@ impl Client {
     /// Bytes of replies that it has not taken.
     pub fn unread(&self) -> usize {
         self.replies.unsent() + self.early_bytes
+    }
+
+    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way, for
+    /// any other those that came early, too.
+    pub fn unread_before(&self, request: Option<RequestId>) -> usize {
+        if self.line.first() == request { self.replies.unsent() } else { self.unread() }
     }
 
     /// True exactly when bytes that it sends can be dealt with.

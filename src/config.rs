@@ -28,6 +28,7 @@ mod key;
 mod spelling;
 
 use crate::net::Address;
+use crate::ring::HashTag;
 
 use draft::{Draft, Fault, Missing};
 use error::{Place, Problem};
@@ -63,8 +64,14 @@ pub struct PoolConfig {
     pub reactors: usize,
     /// Most connections to each server, for each reactor; 1 to 10,000.
     pub pool_size: usize,
+    /// The most of them that clients hold for themselves at one time; 0: all but one.
+    pub lease_max: usize,
     /// Whether another server takes the keys of one that is down.
     pub failover: bool,
+    /// Whether a command whose keys live on several servers, or which is about all of them, is sent to each.
+    pub multi_key: bool,
+    /// What of a key chooses its server; `None`: all of it.
+    pub hash_tag: Option<HashTag>,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// How much to hold.

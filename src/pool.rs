@@ -34,14 +34,31 @@ pub struct Pool {
     size_max: usize,
     /// Until then no backend more is made: the server refused the last one, and serves the others.
     full_until: Millis,
-    /// Clients that wait, the longest first.
+    /// The most backends that are leased at one time; at least one is always left to shared traffic.
+    lease_max: usize,
+    /// Clients that wait for room on a shared backend, the longest first.
     pub waiting: VecDeque<Id>,
+    /// Clients that wait for a backend of their own, the longest first.
+    pub waiting_for_lease: VecDeque<Id>,
 }
 
 impl Pool {
-    /// A pool without backends that will have at most `size_max`.
-    pub fn new(size_max: usize) -> Pool {
-        Pool { backends: Vec::new(), size_max, full_until: Millis(0), waiting: VecDeque::new() }
+    /// A pool without backends that will have at most `size_max`, of which at most `lease_max`, and never all, are
+    /// leased at one time.
+    pub fn new(size_max: usize, lease_max: usize) -> Pool {
+        Pool {
+            backends: Vec::new(),
+            size_max,
+            full_until: Millis(0),
+            lease_max: lease_max.min(size_max - 1),
+            waiting: VecDeque::new(),
+            waiting_for_lease: VecDeque::new(),
+        }
+    }
+
+    /// Those who wait for a backend of their own, or for room on a shared one.
+    pub fn line_of(&mut self, for_lease: bool) -> &mut VecDeque<Id> {
+        if for_lease { &mut self.waiting_for_lease } else { &mut self.waiting }
     }
 
     /// The backends, the oldest first.
@@ -95,6 +112,37 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// True exactly when no backend can ever be leased.
+    pub fn never_leases(&self) -> bool {
+        self.lease_max == 0
+    }
+
+    /// Which backend a client can have for itself, with the session set to `profile`.
+    ///
+    /// An idle one is taken if another one stays for shared traffic; a lease ended is an idle backend, so that leases
+    /// that follow each other use the same connection.
+    pub fn offer_lease(&self, all: &Slots<Backend>, profile: Profile, now: Millis) -> Offer {
+        let backends = || self.backends.iter().filter_map(|&id| Some((id, all.get(id)?)));
+        if backends().filter(|(_, backend)| backend.lease != Id::NONE).count() >= self.lease_max {
+            return Offer::Wait;
+        }
+        let shared = backends().filter(|(_, backend)| backend.lease == Id::NONE && backend.is_serving()).count();
+        // The youngest, since the oldest is the one that shared traffic fills first.
+        let idle = || backends().filter(|(_, backend)| shared > 1 && backend.is_idle());
+        if let Some((id, _)) = idle().rev().find(|(_, backend)| backend.profile == profile) {
+            return Offer::Take(id);
+        }
+        if self.has_room(now) {
+            return Offer::Open;
+        }
+        match idle().min_by_key(|(_, backend)| backend.since) {
+            Some((id, _)) => Offer::Change(id),
+            None => Offer::Wait,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_oldest_with_room_is_filled_first() {
-        let (mut all, mut pool) = (Slots::new(), Pool::new(3));
+        let (mut all, mut pool) = (Slots::new(), Pool::new(3, 2));
         assert_eq!(pool.offer(&all, DB0, Millis(10), |_| true), Offer::Open);
         let first = ready(&mut all, &mut pool, DB0, 5);
         let second = ready(&mut all, &mut pool, DB0, 1);
@@ -129,5 +177,27 @@ mod tests {
         pool.on_refused(Millis(11));
         assert_eq!(pool.offer(&all, DB1, Millis(10), |_| true), Offer::Change(second));
         assert_eq!(pool.offer(&all, DB1, Millis(11), |_| true), Offer::Open);
+    }
+
+    #[test]
+    fn a_lease_leaves_one_backend_to_the_others() {
+        let (mut all, mut pool) = (Slots::new(), Pool::new(3, 9));
+        let now = Millis(10);
+        let first = ready(&mut all, &mut pool, DB0, 5);
+        assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Open);
+        let second = ready(&mut all, &mut pool, DB0, 6);
+        assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Take(second));
+        if let Some(backend) = all.get_mut(second) {
+            backend.lease = first;
+        }
+        assert_eq!(pool.offer(&all, DB0, now, |backend| backend.has_room(9, 9)), Offer::Take(first));
+        assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Open);
+        let third = ready(&mut all, &mut pool, DB0, 1);
+        assert_eq!(pool.offer_lease(&all, DB1, now), Offer::Change(third));
+        if let Some(backend) = all.get_mut(third) {
+            backend.lease = first;
+        }
+        assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Wait);
+        assert!(Pool::new(1, 9).never_leases());
     }
 }

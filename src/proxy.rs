@@ -17,20 +17,24 @@
 //! ```text
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
-//!   clock     what becomes of a deadline that has passed
+//!   clock     what becomes of a deadline that has passed        split     request → parts for several servers
+//!   merging   replies to parts → the reply to the whole         compose   … byte by byte
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod clock;
+mod compose;
 mod health;
 mod intake;
 mod lease;
+mod merging;
 mod pubsub;
 mod replies;
 mod routing;
 mod split;
+mod transaction;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -39,18 +43,20 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
+use self::merging::Merging;
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::limits::{Limits, Timeouts};
 use crate::pool::Pool;
-use crate::request::Requests;
+use crate::request::{Place, Requests};
 use crate::resp::{RequestFramer, RequestLimits};
-use crate::ring::{Ring, UpSet};
+use crate::ring::{HashTag, Ring, UpSet};
 use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
+use health::Loss;
 
 /// What a proxy is told at its start; it never changes.
 #[derive(Debug, Clone)]
@@ -61,8 +67,14 @@ pub struct Settings {
     pub servers: Vec<String>,
     /// Whether a server that is down is stood in for by the next one of the ring.
     pub failover: bool,
+    /// The part of a key that chooses its server; `None`: all of it.
+    pub hash_tag: Option<HashTag>,
+    /// Whether a command is sent to several servers; if not, it is refused, as the original rmux did.
+    pub multi_key: bool,
     /// The most connections to one server.
     pub pool_size: usize,
+    /// The most of them that clients have for themselves at one time; one is always left to the others.
+    pub lease_max: usize,
     /// How long each kind of waiting may last.
     pub timeouts: Timeouts,
     /// How much of each thing it may hold.
@@ -71,6 +83,25 @@ pub struct Settings {
     pub process_id: u32,
     /// Spreads the probes of many hosts.
     pub seed: u64,
+}
+
+impl Settings {
+    /// The defaults, for these servers; listening nowhere in particular.
+    pub fn new(servers: Vec<String>) -> Settings {
+        Settings {
+            listen: String::new(),
+            servers,
+            failover: true,
+            hash_tag: None,
+            multi_key: true,
+            pool_size: 50,
+            lease_max: 50,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            process_id: 1,
+            seed: 1,
+        }
+    }
 }
 
 /// A connection, of either kind.
@@ -165,6 +196,8 @@ pub struct Proxy {
     request_limits: RequestLimits,
     ring: Ring,
     up: UpSet,
+    /// Counts the changes of what stands in for what.
+    table: u32,
     endpoints: Vec<Endpoint>,
     clients: Slots<Client>,
     backends: Slots<Backend>,
@@ -172,6 +205,14 @@ pub struct Proxy {
     arena: Arena,
     /// Replies that came before their turn.
     early: Slab<Queue>,
+    /// Requests that several servers answer.
+    merges: Slab<Merging>,
+    /// Entries for those; they come and go.
+    spare_merges: Vec<Merging>,
+    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
+    part_of_server: Vec<u16>,
+    /// One index for each server that there is, even if its address is given twice.
+    distinct_servers: Vec<u16>,
     wheel: Wheel<Timer>,
     actions: VecDeque<Action>,
     dirty_clients: Vec<Id>,
@@ -180,8 +221,15 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Leased backends whose sessions nobody can clean any more.
+    orphaned: Vec<Id>,
+    /// For transactions that arrive whole.
+    step_framer: RequestFramer,
+    step_lens: Vec<u32>,
     /// How many clients are parked, at all servers together.
     parked: usize,
+    /// True when a backend was closed since the parked ones were looked at.
+    is_room_new: bool,
     /// The parked client whose turn it is.
     turn_of: Id,
     /// True while that one has waited too long, and is given its turn to be told so.
@@ -225,10 +273,11 @@ impl Proxy {
             },
             ring: Ring::new(count),
             up: UpSet::new(count),
+            table: 0,
             endpoints: (0..count)
                 .map(|_| Endpoint {
                     health: Server::default(),
-                    pool: Pool::new(settings.pool_size),
+                    pool: Pool::new(settings.pool_size, settings.lease_max),
                     stats: ServerStats::default(),
                 })
                 .collect(),
@@ -237,13 +286,21 @@ impl Proxy {
             requests: Requests::new(),
             arena: Arena::new(),
             early: Slab::new(),
+            merges: Slab::new(),
+            spare_merges: Vec::new(),
+            part_of_server: vec![split::NO_PART; count],
+            distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
+            orphaned: Vec::new(),
+            step_framer: RequestFramer::new(),
+            step_lens: Vec::new(),
             parked: 0,
+            is_room_new: false,
             turn_of: Id::NONE,
             is_turn_over: false,
             framer: RequestFramer::new(),
@@ -289,8 +346,8 @@ impl Proxy {
     pub fn handle_client_end(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.is_ended = true;
-        if let Flow::Uploading { .. } = client.flow {
-            // The rest of its request will never come, and what it was owed before is its own business.
+        if let Flow::Uploading { .. } | Flow::Blocked { .. } = client.flow {
+            // The rest of its request will never come; or it waits for data, and is no longer there to have it.
             self.close_client(id, Goodbye::Done);
             return;
         }
@@ -352,8 +409,12 @@ impl Proxy {
         self.clients.is_empty()
     }
 
-    /// When [`Proxy::handle_timeouts`] must be called at the latest.
+    /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
+    /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
+        if !self.is_settled() {
+            return Some(Millis(0));
+        }
         self.wheel.next_deadline()
     }
 
@@ -394,6 +455,9 @@ impl Proxy {
             while let Some((backend, client)) = self.abandoned.pop() {
                 self.abandon_upload(backend, client, now);
             }
+            while let Some(backend) = self.orphaned.pop() {
+                self.lose_backend(backend, Loss::Orphaned, now);
+            }
             self.serve_waiting(now, wire);
             while let Some(id) = self.dirty_backends.pop() {
                 self.transmit_backend(id, now, wire);
@@ -402,10 +466,17 @@ impl Proxy {
                 self.transmit_client(id, now, wire);
             }
             // Who took its replies may go on, and who left may have given room to others.
-            if self.woken.is_empty() && self.dirty_backends.is_empty() && self.abandoned.is_empty() {
+            if self.is_settled() {
                 return;
             }
         }
+    }
+
+    /// True exactly when [`Proxy::transmit`] would do nothing.
+    fn is_settled(&self) -> bool {
+        let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
+        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty();
+        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
@@ -463,9 +534,9 @@ impl Proxy {
                 Ok(sent) => {
                     client.replies.consume(&mut self.arena, sent.bytes);
                     client.is_blocked = sent.is_blocked;
-                    if sent.bytes > 0 {
-                        client.took_at = now;
-                    }
+                    // If nothing was taken, then because its socket is full since just now.
+                    client.took_at = now;
+                    client.heard_at = now;
                     if sent.is_blocked {
                         self.watch_client_writes(id);
                     } else if client.replies.unsent() > 0 {
@@ -475,8 +546,10 @@ impl Proxy {
                 Err(_) => return self.close_client(id, Goodbye::Broken),
             }
         }
-        self.maybe_resume(id);
-        self.maybe_say_goodbye(id);
+        // Who is listened to again may have requests that wait; it is seen off when they are dealt with.
+        if !self.maybe_resume(id) {
+            self.maybe_say_goodbye(id);
+        }
     }
 
     /// A client's socket is full: from here on it must make progress.
@@ -491,30 +564,39 @@ impl Proxy {
     }
 
     /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
-    fn maybe_resume(&mut self, id: Id) {
+    /// True if it is: its turn to go on has still to come.
+    fn maybe_resume(&mut self, id: Id) -> bool {
         let limits = &self.settings.limits;
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if client.flow != Flow::Paused && client.holds_back == Id::NONE {
-            return;
-        }
-        if client.unread() > limits.client_unread_pause_bytes / 2 {
-            return;
-        }
-        if client.flow == Flow::Paused && client.line.len() <= limits.client_outstanding_max / 2 {
+        let Some(client) = self.clients.get_mut(id) else { return false };
+        let is_resumed = client.flow == Flow::Paused
+            && client.unread() <= limits.client_unread_pause_bytes / 2
+            && client.line.len() <= limits.client_outstanding_max / 2;
+        if is_resumed {
             client.flow = Flow::Open;
             self.woken.push(id);
             self.actions.push_back(Action::Resume(Conn::Client(id)));
         }
-        self.let_go(id);
+        if client.holds_back {
+            self.let_go(id, limits.client_unread_pause_bytes / 2);
+        }
+        is_resumed
     }
 
-    /// Reads on from the backend that waited for this client.
-    fn let_go(&mut self, id: Id) {
+    /// Reads on from the backends that waited until no more than so many bytes are left before what they bring.
+    fn let_go(&mut self, id: Id, unread_max: usize) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let held = std::mem::replace(&mut client.holds_back, Id::NONE);
-        if let Some(backend) = self.backends.get_mut(held) {
+        client.holds_back = false;
+        for lane in &client.lanes {
+            let Some(backend) = self.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back) else {
+                continue;
+            };
+            // Nothing stands behind in the line of a backend that is held back: the request is this client's.
+            if client.unread_before(backend.line.first()) > unread_max {
+                client.holds_back = true;
+                continue;
+            }
             backend.is_held_back = false;
-            self.actions.push_back(Action::Resume(Conn::Backend(held)));
+            self.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
         }
     }
 
@@ -537,31 +619,41 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        client.lanes.clear();
+        let leased = client.transaction.take().and_then(|transaction| transaction.lease).map(|(_, backend)| backend);
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
-        self.let_go(id);
+        self.let_go(id, usize::MAX);
         let Some(client) = self.clients.get_mut(id) else { return };
+        client.lanes.clear();
+        let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
             entry.client = Id::NONE;
-            if let Some(early) = entry.place.early() {
+            let place = entry.place;
+            if let Some(early) = place.early() {
                 let mut queue = self.early.remove(early as usize);
                 queue.clear(&mut self.arena);
             }
             if !entry.is_at_backend {
                 self.requests.remove(request as usize);
             }
+            if let Place::Merging(merging) = place {
+                merges.push(merging);
+            }
         }
+        merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
             Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
-            Flow::Parked { server, .. } => {
-                self.endpoints[usize::from(server)].pool.waiting.retain(|&waiting| waiting != id);
+            Flow::Parked { server, for_lease, .. } => {
+                self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
                 self.parked -= 1;
             }
+            // Left alive, it would take the next element for nobody.
+            Flow::Blocked { backend } => self.orphaned.push(backend),
             _ => {}
         }
+        self.orphaned.extend(leased);
         self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 

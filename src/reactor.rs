@@ -190,6 +190,11 @@ impl Reactor {
                             socket.is_queued = true;
                             self.ready.push(conn);
                         }
+                        if let Conn::Client(id) = conn
+                            && event.is_read_closed()
+                        {
+                            self.proxy.handle_client_hangup(id);
+                        }
                     }
                 }
             }

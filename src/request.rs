@@ -11,6 +11,9 @@
 //!   backend 2  ─► [GET b]
 //! ```
 //!
+//! A request that several servers answer is several requests: the parent stands in its client's line alone, and each
+//! part in a backend's line alone (see the proxy's `merging`).
+//!
 //! A request of a client that is gone stays in its backend's line with nobody waiting ([`Id::NONE`]), so that its reply
 //! is counted and dropped. Knows no bytes and no sockets. Who unlinks a request from its last line removes it.
 
@@ -35,6 +38,10 @@ pub enum Place {
     ArrivingEarly(u32),
     /// It came whole before its turn and lies in the early queue of this number.
     Early(u32),
+    /// It comes together from the replies of several servers: the entry of this number.
+    Merging(u32),
+    /// This is what one server is asked for the entry of that number: it stands in no client's line.
+    Part(u32),
 }
 
 impl Place {
@@ -42,9 +49,27 @@ impl Place {
     pub fn early(self) -> Option<u32> {
         match self {
             Place::Early(queue) | Place::ArrivingEarly(queue) => Some(queue),
-            Place::Waiting | Place::Arriving => None,
+            Place::Waiting | Place::Arriving | Place::Merging(_) | Place::Part(_) => None,
         }
     }
+}
+
+/// What a request's reply means beyond itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing.
+    Plain,
+    /// It is part of a transaction, which goes to one backend as a whole or not at all.
+    Atomic,
+    /// Its client waits for data; the lease ends with its reply.
+    Blocking,
+    /// It ends a transaction, and the lease, if there is one. If it took effect, this database is selected from then on.
+    Ending {
+        /// The database that the last `SELECT` in the transaction named.
+        database: Option<u32>,
+    },
+    /// rmux sent it for itself: nobody waits, and the reply must be a status.
+    Internal,
 }
 
 /// One outstanding request.
@@ -62,12 +87,16 @@ pub struct Request {
     pub place: Place,
     /// True exactly while it stands in a backend's line.
     pub is_at_backend: bool,
+    /// What its reply means beyond itself.
+    pub role: Role,
     /// True exactly when its time is over: its client was told, and a late reply will be dropped.
     pub is_expired: bool,
     /// True exactly when running it a second time does no harm.
     pub is_read: bool,
     /// How many backends it was given to, and lost with.
     pub losses: u8,
+    /// Which part of its entry it is; of no meaning unless its place is [`Place::Part`].
+    pub part: u16,
     next: [RequestId; 2],
 }
 
@@ -81,9 +110,11 @@ impl Request {
             hash,
             place: Place::Waiting,
             is_at_backend: false,
+            role: Role::Plain,
             is_expired: false,
             is_read,
             losses: 0,
+            part: 0,
             next: [NIL; 2],
         }
     }

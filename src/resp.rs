@@ -17,6 +17,8 @@
 //! Order of calls: `frame` until it is not `Partial`; then `reset`, and the slice begins behind the frame.
 //! Invariant: a `Complete(n)` has `n <= slice.len()`, and the next frame starts exactly at `n`.
 
+pub mod elements;
+
 use std::fmt;
 
 /// The longest line that an inline request, or the header of a count, may have (Redis: `PROTO_INLINE_MAX_SIZE`).
@@ -43,6 +45,12 @@ impl Arg {
     #[inline]
     pub fn of(self, request: &[u8]) -> &[u8] {
         &request[self.start as usize..][..self.len as usize]
+    }
+
+    /// The offset behind the argument's CR LF: where the next one begins, or the request ends.
+    #[inline]
+    pub fn end(self) -> usize {
+        self.start as usize + self.len as usize + 2
     }
 
     /// True if the argument lies within the first `len` bytes of the request.
@@ -203,42 +211,62 @@ impl RequestFramer {
             self.args_left = count as usize;
         }
         while self.args_left > 0 {
-            // `at` is the start of a length line; one byte of it tells whether the CR LF before it is there.
-            if !self.args.is_empty() && self.at <= buf.len() && self.at >= 2 && buf[self.at - 2..self.at] != *b"\r\n" {
-                return Err(ProtocolError::BulkTerminator);
+            // Nearly always a `$`, up to three digits, CR LF, and the CR LF of the argument before it.
+            let is_short = buf.get(self.at) == Some(&b'$') && self.is_ended(buf);
+            match short_number(buf, self.at + 1) {
+                Some((len, start)) if is_short => self.push(start, len, limits)?,
+                _ => match self.length_line(buf)? {
+                    Some((len, start)) => self.push(start, len, limits)?,
+                    None => return Ok(Frame::Partial),
+                },
             }
-            if self.at >= buf.len() {
-                return Ok(Frame::Partial);
-            }
-            let (len, start) = match line_number(buf, self.at + 1) {
-                // An empty line: its CR is where the '$' should be.
-                _ if buf[self.at..].starts_with(b"\r\n") => {
-                    return Err(ProtocolError::ExpectedBulk(b'\r'));
-                }
-                Line::Partial => return Ok(Frame::Partial),
-                Line::TooLong => return Err(ProtocolError::BulkCountTooBig),
-                _ if buf[self.at] != b'$' => return Err(ProtocolError::ExpectedBulk(buf[self.at])),
-                Line::Invalid => return Err(ProtocolError::BulkLength),
-                Line::Number(len, next) => (len, next),
-            };
-            if len < 0 || len > limits.bulk_bytes_max as i64 {
-                return Err(ProtocolError::BulkLength);
-            }
-            let len = len as usize;
-            if start + len + 2 > limits.request_bytes_max {
-                return Err(ProtocolError::RequestTooBig(limits.request_bytes_max));
-            }
-            self.args.push(Arg { start: start as u32, len: len as u32 });
-            self.at = start + len + 2;
-            self.args_left -= 1;
         }
         if self.at > buf.len() {
             return Ok(Frame::Partial);
         }
-        if self.at >= 2 && buf[self.at - 2..self.at] != *b"\r\n" {
+        if !self.is_ended(buf) {
             return Err(ProtocolError::BulkTerminator);
         }
         Ok(Frame::Complete(self.at))
+    }
+
+    /// True unless an argument ends at `at`, and not with CR LF. (One that was passed on in pieces is not looked at.)
+    #[inline]
+    fn is_ended(&self, buf: &[u8]) -> bool {
+        self.args.is_empty() || self.at < 2 || buf.get(self.at - 2..self.at).is_none_or(|end| end == b"\r\n")
+    }
+
+    #[inline]
+    fn push(&mut self, start: usize, len: usize, limits: &RequestLimits) -> Result<(), ProtocolError> {
+        if len > limits.bulk_bytes_max {
+            return Err(ProtocolError::BulkLength);
+        }
+        if start + len + 2 > limits.request_bytes_max {
+            return Err(ProtocolError::RequestTooBig(limits.request_bytes_max));
+        }
+        self.args.push(Arg { start: start as u32, len: len as u32 });
+        self.at = start + len + 2;
+        self.args_left -= 1;
+        Ok(())
+    }
+
+    /// The length that stands at `at`, whatever it looks like, and the offset behind it; `None` if it is not whole.
+    fn length_line(&self, buf: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
+        if self.at <= buf.len() && !self.is_ended(buf) {
+            return Err(ProtocolError::BulkTerminator);
+        }
+        if self.at >= buf.len() {
+            return Ok(None);
+        }
+        match line_number(buf, self.at + 1) {
+            // An empty line: its CR is where the '$' should be.
+            _ if buf[self.at..].starts_with(b"\r\n") => Err(ProtocolError::ExpectedBulk(b'\r')),
+            Line::Partial => Ok(None),
+            Line::TooLong => Err(ProtocolError::BulkCountTooBig),
+            _ if buf[self.at] != b'$' => Err(ProtocolError::ExpectedBulk(buf[self.at])),
+            Line::Number(len, next) if len >= 0 => Ok(Some((len as usize, next))),
+            Line::Number(..) | Line::Invalid => Err(ProtocolError::BulkLength),
+        }
     }
 
     fn frame_inline(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Frame, ProtocolError> {
@@ -351,6 +379,8 @@ pub struct ReplyFramer {
     /// What `left` was outside of each open aggregate of unknown length.
     outer: Vec<u64>,
     is_streamed_string: bool,
+    /// True while `at` lies within a line whose end is still to come.
+    is_in_line: bool,
     kind: u8,
 }
 
@@ -370,6 +400,7 @@ impl ReplyFramer {
         self.is_open = false;
         self.left = 0;
         self.is_streamed_string = false;
+        self.is_in_line = false;
         self.outer.clear();
     }
 
@@ -401,14 +432,23 @@ impl ReplyFramer {
             self.left = 1;
         }
         while self.left > 0 {
-            let Some(&kind) = buf.get(self.at) else {
-                return Ok(Frame::Partial);
+            let kind = match buf.get(self.at) {
+                _ if self.is_in_line => b'+',
+                Some(&kind) => kind,
+                None => return Ok(Frame::Partial),
             };
             let next = match kind {
-                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => match line_end(buf, self.at + 1) {
-                    Some(next) => next,
-                    None => return Ok(Frame::Partial),
-                },
+                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
+                    let from = if self.is_in_line { self.at } else { self.at + 1 };
+                    let end = line_end(buf, from);
+                    self.is_in_line = end.is_none();
+                    let Some(next) = end else {
+                        // A line may be as long as a script makes it; its last byte so far may be half of its end.
+                        self.at = from.max(buf.len().saturating_sub(1));
+                        return Ok(Frame::Partial);
+                    };
+                    next
+                }
                 b'$' | b'=' | b'!' if !self.is_streamed_string => match line_number(buf, self.at + 1) {
                     Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
                     Line::Number(-1, next) => next,
@@ -520,6 +560,26 @@ fn line_number(buf: &[u8], at: usize) -> Line {
         i += 1;
     }
     line_number_slow(buf, at)
+}
+
+/// A number of one to three digits at `at`, its CR LF, and the offset behind that; `None` sends to `line_number`.
+#[inline]
+fn short_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    let line: &[u8; 5] = buf.get(at..at + 5)?.try_into().ok()?;
+    let digits = line.map(|byte| usize::from(byte.wrapping_sub(b'0')));
+    if digits[0] > 9 {
+        None
+    } else if line[1..3] == *b"\r\n" {
+        Some((digits[0], at + 3))
+    } else if digits[0] == 0 || digits[1] > 9 {
+        None
+    } else if line[2..4] == *b"\r\n" {
+        Some((digits[0] * 10 + digits[1], at + 4))
+    } else if digits[2] <= 9 && line[3..5] == *b"\r\n" {
+        Some((digits[0] * 100 + digits[1] * 10 + digits[2], at + 5))
+    } else {
+        None
+    }
 }
 
 #[cold]

@@ -17,7 +17,7 @@
 use std::io::{self, IoSlice};
 
 use rmux::buffer::Scratch;
-use rmux::limits::{Limits, Timeouts};
+use rmux::limits::Limits;
 use rmux::proxy::{Action, Conn, Proxy, Settings, Wire};
 use rmux::resp::{Frame, RequestFramer, RequestLimits};
 use rmux::slots::Id;
@@ -111,16 +111,8 @@ pub struct Replay {
 impl Replay {
     /// Connects clients and servers, and rehearses the first turn.
     pub fn new(scene: Scene) -> Replay {
-        let settings = Settings {
-            listen: "replay".to_owned(),
-            servers: (0..scene.servers).map(|number| format!("server{number}:6379")).collect(),
-            failover: true,
-            pool_size: 50,
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            process_id: 1,
-            seed: 1,
-        };
+        let servers = (0..scene.servers).map(|number| format!("server{number}:6379")).collect();
+        let settings = Settings { listen: "replay".to_owned(), ..Settings::new(servers) };
         let proxy = Proxy::new(settings, Millis(0));
         let mut replay = Replay {
             proxy,

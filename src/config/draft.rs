@@ -13,6 +13,7 @@
 
 use crate::limits::{Limits, Timeouts};
 use crate::net::Address;
+use crate::ring::HashTag;
 
 use super::address::{identity, listen_host, socket_path, tcp_server};
 use super::error::{Problem, Quoted};
@@ -30,7 +31,10 @@ pub struct Draft {
     pub(crate) socket_mode: u32,
     pub(crate) reactors: usize,
     pub(crate) pool_size: usize,
+    pub(crate) lease_max: usize,
     pub(crate) failover: bool,
+    pub(crate) multi_key: bool,
+    pub(crate) hash_tag: Option<String>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
 }
@@ -59,7 +63,10 @@ impl Default for Draft {
             socket_mode: 0o666,
             reactors: 1,
             pool_size: 50,
+            lease_max: 0,
             failover: true,
+            multi_key: true,
+            hash_tag: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
         }
@@ -88,6 +95,7 @@ impl Draft {
     pub(crate) fn into_pool(self, missing: Missing) -> Result<PoolConfig, Fault> {
         let listen = self.listen(missing)?;
         let servers = self.servers(missing)?;
+        let hash_tag = hash_tag(self.hash_tag.as_deref().unwrap_or_default())?;
         let own = identity(&listen);
         if servers.iter().any(|server| identity(server) == own) {
             let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
@@ -103,7 +111,10 @@ impl Draft {
             servers,
             reactors: self.reactors.max(1),
             pool_size: self.pool_size,
+            lease_max: self.lease_max,
             failover: self.failover,
+            multi_key: self.multi_key,
+            hash_tag,
             timeouts: self.timeouts,
             limits: self.limits,
         })
@@ -161,6 +172,18 @@ impl Draft {
 /// The words of a list as a flag holds it: separated by any white space.
 pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The two bytes of a hash tag; nothing is none.
+fn hash_tag(text: &str) -> Result<Option<HashTag>, Fault> {
+    match *text.as_bytes() {
+        [] => Ok(None),
+        [open, close] if text.is_ascii() => Ok(Some(HashTag { open, close })),
+        _ => {
+            let wanted = "two ASCII characters, the one before and the one behind the tag, like \"{}\"".to_owned();
+            Err((Some("hashTag"), Problem::WrongKind { value: Quoted(text).to_string(), wanted }))
+        }
+    }
 }
 
 fn bad_address(text: &str, reason: &'static str) -> Problem {

@@ -307,9 +307,16 @@ pub static KEYS: &[Key] = &[
     pool("unixConnections", Servers, List("paths", "", |d| &mut d.unix_connections),
         "Redis servers, each the path of a Unix socket; they follow the TCP ones on the ring"),
     pool("poolSize", Servers, Number(1..=10_000, "connections", |d| &mut d.pool_size),
-        "most connections to each server, for each thread"),
+        "most connections to each server, shared out among the threads"),
+    pool("leaseMax", Servers, Number(0..=10_000, "connections", |d| &mut d.lease_max),
+        "most of them that clients hold for themselves at one time (transactions, blocking commands); one is always \
+         left to the others; 0: all but one"),
     pool("failover", Servers, Switch(|d| &mut d.failover),
         "while a server is down, another one takes its keys"),
+    pool("multiKey", Servers, Switch(|d| &mut d.multi_key),
+        "a command for several servers is sent to each, and its replies are merged; off, it is refused"),
+    pool("hashTag", Servers, Text("characters", "", |d| &mut d.hash_tag),
+        "two characters, like {}: what stands between them in a key chooses its server"),
 
     pool("localTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms, &mut d.timeouts.local_write_ms]),
         "for the client side: both of the next two; 0 is none"),

@@ -43,7 +43,10 @@ fn without_flags_it_is_the_original_without_flags() {
         servers: vec![tcp("localhost", 6380), tcp("localhost", 6381)],
         reactors: 1,
         pool_size: 50,
+        lease_max: 0,
         failover: true,
+        multi_key: true,
+        hash_tag: None,
         timeouts: Timeouts::default(),
         limits: Limits::default(),
     };
@@ -131,6 +134,16 @@ fn null_is_as_if_not_there() {
 }
 
 #[test]
+fn a_hash_tag_is_two_characters_or_none() {
+    assert_eq!(from_flags(&[("hashTag", "")]).hash_tag, None);
+    assert_eq!(from_flags(&[("hashTag", "<>")]).hash_tag, Some(HashTag { open: b'<', close: b'>' }));
+    for text in ["{", "{x}", "é", "{{}}"] {
+        let error = load(&flags(&[("hashTag", text)])).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("-hashTag: \"{text}\" is not two ASCII characters")), "{error}");
+    }
+}
+
+#[test]
 fn each_row_of_the_table_reaches_a_field_of_its_own() {
     let plain = from_flags(&[]);
     for key in KEYS.iter().filter(|key| key.scope == Scope::Pool && !key.is_retired()) {
@@ -141,6 +154,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
             "servers" => "example:1",
             "paths" => "/x",
             "octal" => "0600",
+            "characters" => "{}",
             "" => "false",
             // Some number that is allowed, and is no default.
             _ if key.name == "clientUnreadPauseBytes" => "2048",
@@ -149,7 +163,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
         let changed = from_flags(&[(key.name, text)]);
         assert_ne!(changed, plain, "-{}={text}", key.name);
         let json = match key.hint() {
-            "path" | "host" | "octal" => format!("\"{text}\""),
+            "path" | "host" | "octal" | "characters" => format!("\"{text}\""),
             "servers" | "paths" => format!("[\"{text}\"]"),
             _ => text.to_owned(),
         };

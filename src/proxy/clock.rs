@@ -38,15 +38,22 @@ impl Proxy {
         let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
-        if let Flow::Parked { server, deadline } = client.flow
+        if let Flow::Parked { server, for_lease, deadline } = client.flow
             && deadline <= now
         {
-            return self.on_wait_over(id, server, now, wire);
+            return self.on_wait_over(id, server, for_lease, now, wire);
         }
-        let is_unread = client.replies.unsent() > 0;
+        // What was queued in this turn was not offered yet: only a full socket makes no progress.
         let write_deadline =
-            (is_unread && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
-        let is_owing = client.is_quiet() && matches!(client.flow, Flow::Open | Flow::Uploading { .. });
+            (client.is_blocked && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
+        let is_owing = match client.flow {
+            Flow::Open => client.is_quiet(),
+            // The request that it is sending stands in its line already.
+            Flow::Uploading { request, .. } => {
+                client.replies.unsent() == 0 && client.line.first().is_none_or(|first| first == request)
+            }
+            _ => false,
+        };
         // While it is owed something there is no deadline yet, but there will be one: look again.
         let heard_at = if is_owing { client.heard_at } else { now };
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
@@ -66,8 +73,8 @@ impl Proxy {
     }
 
     /// A client has waited for a backend as long as it may: its next request is answered with an error.
-    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, now: Millis, wire: &mut W) {
-        self.endpoints[usize::from(server)].pool.waiting.retain(|&waiting| waiting != id);
+    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
+        self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
         self.parked -= 1;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
@@ -96,7 +103,7 @@ impl Proxy {
             }
             Phase::Ready | Phase::Draining => {
                 let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
-                if backend.queue.unsent() > 0 && write_deadline <= now {
+                if backend.is_blocked && write_deadline <= now {
                     let server = backend.server;
                     self.lose_backend(id, Loss::WriteTimeout, now);
                     return self.suspect(server, now);
@@ -118,7 +125,7 @@ impl Proxy {
         let backend = self.backends.get(id)?;
         let head = backend.line.iter(&self.requests).find(|&request| !self.requests[request as usize].is_expired);
         let read_deadline = head.map(|request| self.requests[request as usize].deadline);
-        let write_deadline = (backend.queue.unsent() > 0).then_some(write_deadline);
+        let write_deadline = backend.is_blocked.then_some(write_deadline);
         let idle_deadline = backend.is_idle().then(|| backend.since + IDLE_MS);
         [read_deadline, write_deadline, idle_deadline].into_iter().flatten().filter(|&next| next != NO_DEADLINE).min()
     }

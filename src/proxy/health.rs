@@ -18,11 +18,12 @@ use std::fmt;
 
 use log::{debug, warn};
 
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
 use super::{Action, Conn, Endpoint, Goodbye, Proxy, Timer};
 use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
 use crate::client::{Flow, Profile};
 use crate::local::ServerFacts;
-use crate::request::{Place, RequestId};
+use crate::request::{Place, RequestId, Role};
 use crate::resp::ProtocolError;
 use crate::ring::ServerIndex;
 use crate::server::{Health, PROBE_DELAY_FIRST_MS};
@@ -54,6 +55,8 @@ pub(super) enum Loss {
     Drained,
     /// It was of no use for a while.
     Idle,
+    /// The client that had it for itself is gone.
+    Orphaned,
 }
 
 impl fmt::Display for Loss {
@@ -70,6 +73,7 @@ impl fmt::Display for Loss {
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
             Loss::Drained => f.write_str("a request timed out"),
             Loss::Idle => f.write_str("no longer needed"),
+            Loss::Orphaned => f.write_str("the client that held it is gone"),
         }
     }
 }
@@ -77,7 +81,7 @@ impl fmt::Display for Loss {
 impl Loss {
     /// True exactly when it says something about the server, and not only about what rmux wants of it.
     fn blames_server(&self) -> bool {
-        !matches!(self, Loss::Drained | Loss::Idle)
+        !matches!(self, Loss::Drained | Loss::Idle | Loss::Orphaned)
     }
 }
 
@@ -129,6 +133,10 @@ impl Proxy {
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
+        // Before it was asked, a server may say that it has no place for us, and nothing else.
+        if handshake.sent == 0 && !reply.starts_with(b"-") {
+            return Err(Loss::Surplus);
+        }
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
@@ -153,7 +161,7 @@ impl Proxy {
         let server = backend.server;
         self.mark_backend_dirty(id);
         if let Some(since) = self.endpoints[usize::from(server)].health.on_alive() {
-            self.up.set(ServerIndex(server), true);
+            self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
         }
@@ -173,6 +181,8 @@ impl Proxy {
         backend.answered = backend.queue.end();
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
+        let owner = std::mem::replace(&mut backend.lease, Id::NONE);
+        self.on_lease_lost(id, owner);
         let requests: Vec<RequestId> = line.iter(&self.requests).collect();
         for request in requests {
             let entry = &mut self.requests[request as usize];
@@ -205,6 +215,7 @@ impl Proxy {
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
         self.endpoints[usize::from(server)].pool.remove(id);
+        self.is_room_new = true;
         self.actions.push_back(Action::Close(Conn::Backend(id)));
         let saved = self.take_line(id, &loss, now);
         if was_new && loss.blames_server() {
@@ -231,6 +242,7 @@ impl Proxy {
         let line = std::mem::take(&mut backend.line);
         let queue = std::mem::take(&mut backend.queue);
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
+        let owner = std::mem::replace(&mut backend.lease, Id::NONE);
         let mut offset = backend.answered;
         let mut owed: Vec<(RequestId, u64, bool)> = Vec::new();
         for request in line.iter(&self.requests) {
@@ -242,6 +254,11 @@ impl Proxy {
         for (request, start, is_safe) in owed.iter_mut().rev() {
             let entry = &self.requests[*request as usize];
             let is_unsent = *start >= queue.sent();
+            if entry.role != Role::Plain {
+                // Part of something that happens on one connection, or not at all.
+                *is_safe = is_unsent;
+                continue;
+            }
             *is_safe = is_unsent || entry.is_read && entry.losses == 0 && !writers.contains(&entry.client);
             if !is_unsent && !entry.is_read && !writers.contains(&entry.client) {
                 writers.push(entry.client);
@@ -252,6 +269,7 @@ impl Proxy {
             let entry = &mut self.requests[request as usize];
             entry.is_at_backend = false;
             let (client, len, place, losses) = (entry.client, u64::from(entry.len), entry.place, entry.losses);
+            let is_alone = entry.role == Role::Plain && owner == Id::NONE;
             if client == Id::NONE {
                 self.requests.remove(request as usize);
                 continue;
@@ -266,7 +284,7 @@ impl Proxy {
                 self.lose_request(client, request, server, now);
                 continue;
             }
-            let bytes = match is_safe && losses + 1 < LOSSES_MAX {
+            let bytes = match is_safe && is_alone && losses + 1 < LOSSES_MAX {
                 true => queue.copy_range(&self.arena, start, start + len),
                 false => None,
             };
@@ -278,13 +296,14 @@ impl Proxy {
                     saved.push((request, bytes));
                 }
                 None if is_safe && matches!(loss, Loss::Connect(_) | Loss::ConnectTimeout | Loss::Refused(_)) => {
-                    self.deliver(client, request, b"-ERR Connection down\r\n", now);
+                    self.deliver(client, request, CONNECTION_DOWN, now);
                 }
                 None => self.lose_request(client, request, server, now),
             }
         }
         let mut queue = queue;
         queue.clear(&mut self.arena);
+        self.on_lease_lost(id, owner);
         saved
     }
 
@@ -294,6 +313,8 @@ impl Proxy {
         match &mut entry.flow {
             Flow::Uploading { backend, request: uploading } if *uploading == request => {
                 *backend = Id::NONE;
+                // It may not have been listened to, for the sake of a queue that is gone.
+                self.actions.push_back(Action::Resume(Conn::Client(client)));
                 true
             }
             _ => false,
@@ -313,37 +334,32 @@ impl Proxy {
     /// Gives a request whose backend is lost to another, of the server that has its key now.
     fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
         let Some(entry) = self.requests.get_mut(request as usize) else { return };
-        let (client, hash) = (entry.client, entry.hash);
+        let (client, hash, place) = (entry.client, entry.hash, entry.place);
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
             self.requests.remove(request as usize);
             return;
         }
         entry.losses += 1;
-        let server = match self.endpoints.len() {
-            1 => self.up.is_up(ServerIndex(0)).then_some(0),
-            _ => self.route_hash(hash).server(),
+        let route = match place {
+            Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
+            _ => self.route_again(&bytes, hash),
         };
-        let Some(server) = server else {
-            return self.deliver(client, request, b"-ERR Connection down\r\n", now);
+        let server = match route {
+            Route::To(server, _) => server,
+            Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
+            _ => return self.deliver(client, request, CONNECTION_DOWN, now),
         };
         let Some(backend_id) = self.pick_again(client, server, profile, now) else {
             let text = format!("-ERR Connection to {} lost, and no other is free\r\n", self.address(lost));
             return self.deliver(client, request, text.as_bytes(), now);
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        let entry = &mut self.requests[request as usize];
-        entry.deadline = deadline;
-        entry.is_at_backend = true;
-        if let Some(entry) = self.clients.get_mut(client) {
-            entry.enter_lane(server, backend_id);
-        }
+        self.requests[request as usize].deadline = deadline;
+        self.stand_at(request, backend_id, server);
         if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.requests, request);
             backend.queue.push_vec(&mut self.arena, bytes);
-            backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
         }
-        self.endpoints[usize::from(server)].stats.requests += 1;
         self.mark_backend_dirty(backend_id);
     }
 
@@ -366,8 +382,14 @@ impl Proxy {
             return;
         }
         endpoint.stats.downs += 1;
-        self.up.set(ServerIndex(server), false);
+        self.set_up(server, false);
         warn!("server {} is down: {loss}", self.address(server));
+    }
+
+    fn set_up(&mut self, server: u16, is_up: bool) {
+        if self.up.set(ServerIndex(server), is_up) && self.settings.failover && self.endpoints.len() > 1 {
+            self.table = self.table.wrapping_add(1);
+        }
     }
 
     /// The time has come to see whether a server that is down can be reached again.
@@ -452,6 +474,6 @@ pub(super) fn server_facts<'a>(
 }
 
 /// The start of a server's reply, fit for a log line.
-fn printable(reply: &[u8]) -> String {
+pub(super) fn printable(reply: &[u8]) -> String {
     String::from_utf8_lossy(&reply[..reply.len().min(200)]).trim_end().to_string()
 }

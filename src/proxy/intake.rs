@@ -20,6 +20,7 @@ use std::mem;
 use log::debug;
 
 use super::routing::Verdict;
+use super::transaction::is_multi;
 use super::{Conn, Goodbye, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
 use crate::client::Flow;
@@ -80,13 +81,14 @@ impl Proxy {
         let mut at = 0;
         while at < input.bytes().len() {
             match self.clients.get(id).map(|client| client.flow) {
+                Some(Flow::Open) if !self.follows_table(id) => break,
                 Some(Flow::Open) => {}
                 Some(Flow::Uploading { .. }) => {
                     let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Paused) => break,
+                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Blocked { .. } | Flow::Paused) => break,
                 Some(Flow::Leaving | Flow::Closed) | None => {
                     at = input.bytes().len();
                     break;
@@ -98,7 +100,7 @@ impl Proxy {
                 Ok(Frame::Partial) => {
                     match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {
                         Some(taken) => at += taken,
-                        None if bytes.len() > self.settings.limits.buffered_bytes_max => {
+                        None if framer.at().max(bytes.len()) > self.settings.limits.buffered_bytes_max => {
                             let max = self.settings.limits.buffered_bytes_max;
                             self.on_protocol_error(id, ProtocolError::RequestTooBig(max), now);
                             continue;
@@ -112,14 +114,23 @@ impl Proxy {
                     continue;
                 }
             };
+            let mut len = len;
             let verdict = if framer.is_multibulk() {
-                self.on_request(id, &bytes[..len], framer.args(), now)
+                match is_multi(&bytes[..len]).then(|| self.on_whole_transaction(id, bytes, now)).flatten() {
+                    Some((whole, verdict)) => {
+                        len = whole;
+                        verdict
+                    }
+                    None => self.on_request(id, &bytes[..len], framer.args(), now),
+                }
             } else if bytes[0] == b'*' {
                 Verdict::Done
             } else {
                 self.on_inline(id, &bytes[..len], now, wire)
             };
             framer.reset();
+            // It was for the request that had waited; those behind it have not.
+            self.is_turn_over = false;
             match verdict {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
@@ -140,6 +151,20 @@ impl Proxy {
             }
         }
         self.keep(id, input, at, framer);
+    }
+
+    /// Whether the next request of a client may be routed. When another server has come to stand in for one, what is
+    /// outstanding by the old table is waited for: a request could overtake an earlier one for the same key.
+    #[inline]
+    fn follows_table(&mut self, id: Id) -> bool {
+        let table = self.table;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.table != table) else { return true };
+        if let Some(lane) = client.lanes.first() {
+            client.flow = Flow::Behind { server: lane.server };
+            return false;
+        }
+        client.table = table;
+        true
     }
 
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
@@ -335,22 +360,31 @@ impl Proxy {
             }
             self.resume_client(id, now, wire);
         }
+        self.is_room_new = false;
         if self.parked == 0 {
             return;
         }
         for server in 0..self.endpoints.len() {
-            while let Some(&id) = self.endpoints[server].pool.waiting.front() {
-                if !self.can_serve(id, server as u16, now) {
-                    break;
-                }
-                self.endpoints[server].pool.waiting.pop_front();
-                self.parked -= 1;
-                let Some(client) = self.clients.get_mut(id) else { continue };
-                client.flow = Flow::Open;
-                self.turn_of = id;
-                self.resume_client(id, now, wire);
-                self.turn_of = Id::NONE;
+            for for_lease in [false, true] {
+                self.serve_line(server as u16, for_lease, now, wire);
             }
+        }
+    }
+
+    fn serve_line<W: Wire>(&mut self, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
+        // Who has to wait again goes to the end, and is not looked at twice.
+        for _ in 0..self.endpoints[usize::from(server)].pool.line_of(for_lease).len() {
+            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(for_lease).front() else { return };
+            if !self.can_serve(id, server, for_lease, now) {
+                return;
+            }
+            self.endpoints[usize::from(server)].pool.line_of(for_lease).pop_front();
+            self.parked -= 1;
+            let Some(client) = self.clients.get_mut(id) else { continue };
+            client.flow = Flow::Open;
+            self.turn_of = id;
+            self.resume_client(id, now, wire);
+            self.turn_of = Id::NONE;
         }
     }
 

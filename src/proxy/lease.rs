@@ -1,15 +1,244 @@
-//! What needs a backend of its own: transactions, and commands that wait for data.
+//! What needs a backend of its own: commands that wait for data, and, in `transaction`, what arrives step by step.
+//!
+//! A leased backend leaves the shared set: nobody else is given it. It comes back when the reply has come that ends the
+//! lease, since its session is clean then; with anything else (its client is gone, a request timed out) it is closed.
+//!
+//! ```text
+//!   shared ──► leased by a client ──► the reply that ends it ──► shared
+//!                    └──► the client leaves, or a reply is lost ──► closed, and whoever waits behind is told
+//! ```
+//!
+//! A client that waits for data is not read, but for the end of its connection: then its backend is closed at once, or
+//! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
-use super::Proxy;
-use super::routing::{Call, UNSUPPORTED, Verdict};
-use crate::command::Lease;
+use super::routing::{Call, Pick, Route, UNSUPPORTED, Verdict};
+use super::{NO_DEADLINE, Proxy};
+use crate::backend::Backend;
+use crate::client::Flow;
+use crate::command::{Lease, Timeout};
+use crate::local::error;
+use crate::pool::Offer;
+use crate::request::{Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
 
+/// Redis's own words: an `EXEC` that it rejects discards the transaction, or would.
+const EXEC_ARITY: &[u8] =
+    b"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n";
+
 impl Proxy {
     /// A request that holds or changes the state of its connection.
-    pub(super) fn on_lease(&mut self, id: Id, _call: &Call<'_>, _lease: Lease, _now: Millis) -> Verdict {
-        self.reply_here(id, UNSUPPORTED);
-        Verdict::Done
+    pub(super) fn on_lease(&mut self, id: Id, call: &Call<'_>, lease: Lease, now: Millis) -> Verdict {
+        if !call.command.arity_allows(call.args.len()) {
+            if lease == Lease::Exec {
+                self.give_up(id, now);
+                self.reply_here(id, EXEC_ARITY);
+                return Verdict::Done;
+            }
+            self.break_transaction(id);
+            self.reply_with(id, |out| error::wrong_arity(out, call.name()));
+            return Verdict::Done;
+        }
+        match lease {
+            Lease::Block(_) => self.on_blocking(id, call, now),
+            Lease::Wait => self.on_wait(id, call, now),
+            Lease::Multi => self.on_multi(id),
+            Lease::Exec => self.on_exec(id, call, now),
+            Lease::Discard => self.on_discard(id, call, now),
+            Lease::Watch => self.on_watch(id, call, now),
+            Lease::Unwatch => self.on_unwatch(id, call, now),
+            Lease::Subscribe(_) | Lease::Unsubscribe(_) => {
+                self.reply_here(id, UNSUPPORTED);
+                Verdict::Done
+            }
+        }
+    }
+
+    /// A command that may wait for data: it gets a backend for itself.
+    fn on_blocking(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        let (server, hash) = match self.route_keys(call.command, call.request, call.args) {
+            Route::To(server, hash) => (server, hash),
+            route => return self.refuse(id, call, route),
+        };
+        let timeout = call.command.blocks(call.args.len(), |i| call.arg(i));
+        let backend = match self.lease(id, server, now) {
+            Pick::Take(backend) => backend,
+            pick => return self.hold(id, server, pick, true, now),
+        };
+        self.block(id, server, backend, Request::new(id, Millis(0), call.len(), hash, false), timeout, now)
+    }
+
+    /// `WAIT` and `WAITAOF` ask about the writes of their own connection: the one that carried this client's last write,
+    /// which is nobody else's until the reply has come.
+    fn on_wait(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        let Some(client) = self.clients.get(id) else { return Verdict::Done };
+        let wrote_to = client.wrote_to;
+        let millis = std::str::from_utf8(call.arg(call.args.len() - 1)).ok().and_then(|text| text.parse().ok());
+        let timeout = Some(millis.filter(|&millis| millis > 0).map_or(Timeout::Forever, Timeout::Millis));
+        let request = Request::new(id, Millis(0), call.len(), 0, false);
+        if wrote_to == Id::NONE {
+            let Some(server) = self.route_any().server() else { return self.refuse(id, call, Route::Down) };
+            return match self.lease(id, server, now) {
+                Pick::Take(backend) => self.block(id, server, backend, request, timeout, now),
+                pick => self.hold(id, server, pick, true, now),
+            };
+        }
+        let Some(backend) = self.backends.get(wrote_to).filter(|backend| backend.is_serving()) else {
+            self.reply_here(id, b"-ERR The connection that carried the last write of this client is lost\r\n");
+            return Verdict::Done;
+        };
+        let server = backend.server;
+        if self.endpoints[usize::from(server)].pool.never_leases() {
+            return self.hold(id, server, Pick::Never, true, now);
+        }
+        let is_others = backend.lease != Id::NONE && backend.lease != id || backend.uploader != Id::NONE;
+        if is_others || client.lane(server).is_some_and(|lane| lane.backend != wrote_to) {
+            // Its turn comes with the end of its own requests; if it has none, with the next backend that is free.
+            let pick = if client.lane(server).is_some() { Pick::Behind } else { Pick::Park };
+            return self.hold(id, server, pick, true, now);
+        }
+        if let Some(backend) = self.backends.get_mut(wrote_to) {
+            backend.lease = id;
+        }
+        self.block(id, server, wrote_to, request, timeout, now)
+    }
+
+    /// Puts a request that may wait into line, and stops listening to its client until the reply has come.
+    fn block(
+        &mut self,
+        id: Id,
+        server: u16,
+        backend: Id,
+        mut request: Request,
+        timeout: Option<Timeout>,
+        now: Millis,
+    ) -> Verdict {
+        let read_ms = self.settings.timeouts.remote_read_ms;
+        request.deadline = match timeout {
+            Some(Timeout::Forever) => NO_DEADLINE,
+            Some(Timeout::Millis(millis)) => Millis(now.0.saturating_add(millis).saturating_add(read_ms)),
+            None => now + read_ms,
+        };
+        request.role = Role::Blocking;
+        self.line_up(id, backend, server, request);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.flow = Flow::Blocked { backend };
+        }
+        Verdict::Forward(backend)
+    }
+
+    /// Finds a backend at `server` that this client can have for itself.
+    pub(super) fn lease(&mut self, id: Id, server: u16, now: Millis) -> Pick {
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
+        if let Some(transaction) = &client.transaction
+            && let Some((leased_at, backend)) = transaction.lease
+            && leased_at == server
+        {
+            let is_same = |backend: &Backend| backend.profile == client.session.profile;
+            let is_same = self.backends.get(backend).is_some_and(is_same);
+            return if is_same { Pick::Take(backend) } else { Pick::Watching };
+        }
+        if client.lane(server).is_some() {
+            return Pick::Behind;
+        }
+        let profile = client.session.profile;
+        let pool = &self.endpoints[usize::from(server)].pool;
+        if pool.never_leases() {
+            return Pick::Never;
+        }
+        let is_its_turn = self.turn_of == id;
+        if !pool.waiting_for_lease.is_empty() && !is_its_turn {
+            return Pick::Park;
+        }
+        let backend = match pool.offer_lease(&self.backends, profile, now) {
+            Offer::Take(backend) => backend,
+            Offer::Change(backend) => {
+                self.change_profile(backend, profile, now);
+                backend
+            }
+            Offer::Open => self.open_backend(server, profile, now),
+            Offer::Wait if is_its_turn && self.is_turn_over => {
+                self.is_turn_over = false;
+                return Pick::GiveUp;
+            }
+            Offer::Wait => return Pick::Park,
+        };
+        if let Some(entry) = self.backends.get_mut(backend) {
+            entry.lease = id;
+        }
+        Pick::Take(backend)
+    }
+
+    /// The reply of a request with a role has come: its kind is `kind`, and `reply` is its end, or all of it.
+    pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, kind: u8, reply: &[u8]) {
+        if role == Role::Blocking
+            && let Some(entry) = self.clients.get_mut(client)
+            && entry.flow == (Flow::Blocked { backend })
+        {
+            entry.flow = Flow::Open;
+            self.woken.push(client);
+        }
+        if let Role::Ending { database: Some(database) } = role {
+            // The session of this backend is not what its profile says; nobody else shall have it.
+            self.orphaned.push(backend);
+            let was_run = kind == b'*' && reply != b"*-1\r\n";
+            if let Some(entry) = self.clients.get_mut(client).filter(|_| was_run) {
+                entry.session.profile.database = database;
+            }
+            return;
+        }
+        let is_watching = self.clients.get(client).is_some_and(|client| {
+            client
+                .transaction
+                .as_ref()
+                .is_some_and(|transaction| transaction.lease.is_some_and(|(_, id)| id == backend))
+        });
+        if matches!(role, Role::Blocking | Role::Ending { .. }) && !is_watching {
+            self.end_lease(backend);
+        }
+    }
+
+    /// The session of a leased backend is clean again: anybody may have it.
+    pub(super) fn end_lease(&mut self, id: Id) {
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.lease = Id::NONE;
+        }
+    }
+
+    /// A leased backend is lost: its client is told with the replies that it waits for, and with `EXEC`.
+    pub(super) fn on_lease_lost(&mut self, backend: Id, owner: Id) {
+        let Some(client) = self.clients.get_mut(owner) else { return };
+        if client.flow == (Flow::Blocked { backend }) {
+            client.flow = Flow::Open;
+            self.woken.push(owner);
+        }
+        if let Some(transaction) = &mut client.transaction
+            && transaction.lease.is_some_and(|(_, leased)| leased == backend)
+        {
+            transaction.lease = None;
+            transaction.is_begun = false;
+            transaction.is_broken = true;
+        }
+    }
+
+    /// Sends a request of rmux's own, whose reply nobody waits for.
+    pub(super) fn send_internal(&mut self, id: Id, bytes: &[u8], now: Millis) {
+        let deadline = now + self.settings.timeouts.remote_read_ms;
+        let mut request = Request::new(Id::NONE, deadline, bytes.len() as u32, 0, false);
+        request.role = Role::Internal;
+        request.is_at_backend = true;
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        let request = self.requests.insert(request) as RequestId;
+        backend.line.push(&mut self.requests, request);
+        backend.queue.push(&mut self.arena, bytes);
+        backend.alarm.set(&mut self.wheel, super::Timer::Backend(id), deadline);
+        self.mark_backend_dirty(id);
+    }
+
+    /// A client that waits for data has closed its connection, though it may have said something before.
+    pub fn handle_client_hangup(&mut self, id: Id) {
+        if self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Blocked { .. })) {
+            self.handle_client_end(id);
+        }
     }
 }

@@ -15,13 +15,13 @@
 
 use std::mem;
 
-use super::health::Loss;
+use super::health::{Loss, printable};
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Sent, Wire, gather};
 use crate::backend::Phase;
 use crate::buffer::{Queue, Scratch};
 use crate::client::Flow;
-use crate::request::{Place, RequestId};
-use crate::resp::{Frame, ReplyFramer};
+use crate::request::{Place, RequestId, Role};
+use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -73,18 +73,28 @@ impl Proxy {
                 match &backend.phase {
                     _ if is_push && !is_last_piece => {}
                     Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
-                    Phase::Ready | Phase::Draining => self.on_reply(id, &bytes[..len], is_last_piece, now, wire)?,
+                    Phase::Ready | Phase::Draining => {
+                        self.on_reply(id, (framer.kind(), &bytes[..len]), is_last_piece, now, wire)?
+                    }
                     Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
                 }
                 Ok(len)
             }
             Frame::Partial => {
                 let is_large = framer.at().max(bytes.len()) > LARGE;
-                let is_answer = matches!(backend.phase, Phase::Ready | Phase::Draining);
-                if !backend.is_in_large_reply && (!is_large || !is_answer) {
+                match &backend.phase {
+                    Phase::Ready | Phase::Draining => {}
+                    Phase::Handshake(_) if !is_large => return Ok(0),
+                    Phase::Handshake(_) => return Err(Loss::Garbage(ProtocolError::ReplyLength)),
+                    Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
+                }
+                let request = backend.line.first().ok_or(Loss::Surplus)?;
+                if !backend.was_sent(u64::from(self.requests[request as usize].len)) {
+                    return Err(Loss::Surplus);
+                }
+                if !backend.is_in_large_reply && !is_large {
                     return Ok(0);
                 }
-                let Some(request) = backend.line.first() else { return Err(Loss::Surplus) };
                 backend.is_in_large_reply = true;
                 let len = framer.at().min(bytes.len());
                 framer.rebase(len);
@@ -99,33 +109,38 @@ impl Proxy {
     fn on_reply<W: Wire>(
         &mut self,
         id: Id,
-        reply: &[u8],
+        (kind, reply): (u8, &[u8]),
         is_last_piece: bool,
         now: Millis,
         wire: &mut W,
     ) -> Result<(), Loss> {
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let request = backend.line.first().ok_or(Loss::Surplus)?;
-        let entry = &mut self.requests[request as usize];
-        let answered = backend.answered + u64::from(entry.len);
-        if answered > backend.queue.sent() || backend.uploader != Id::NONE && backend.line.len() == 1 {
+        let len = u64::from(self.requests[request as usize].len);
+        if !backend.was_sent(len) {
             // The answer to a question that was not asked yet.
             return Err(Loss::Surplus);
         }
         backend.line.pop(&self.requests);
-        backend.answered = answered;
-        backend.queue.release_to(&mut self.arena, answered);
+        backend.answered += len;
+        backend.queue.release_to(&mut self.arena, backend.answered);
         let server = backend.server;
         if backend.line.is_empty() {
             backend.since = now;
         }
         let entry = &mut self.requests[request as usize];
-        let client = entry.client;
+        let (client, role) = (entry.client, entry.role);
         if client == Id::NONE {
             if entry.is_expired {
                 backend.expired -= 1;
             }
             self.requests.remove(request as usize);
+            if role == Role::Internal && kind != b'+' {
+                return Err(Loss::Refused(printable(reply)));
+            }
+            if role != Role::Plain {
+                self.on_role(id, client, role, kind, reply);
+            }
             return Ok(());
         }
         self.leave_lane(client, server);
@@ -135,6 +150,9 @@ impl Proxy {
         } else {
             self.requests[request as usize].is_at_backend = false;
             self.deliver(client, request, reply, now);
+        }
+        if role != Role::Plain {
+            self.on_role(id, client, role, kind, reply);
         }
         Ok(())
     }
@@ -153,6 +171,9 @@ impl Proxy {
     /// its turn.
     #[inline]
     pub(super) fn deliver(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
+        if let Place::Part(merging) = self.requests[request as usize].place {
+            return self.answer_part(merging, request, reply, now);
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.line.first() == Some(request) {
             client.line.pop(&self.requests);
@@ -189,17 +210,23 @@ impl Proxy {
         let (Some(client_entry), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else {
             return;
         };
-        let is_full = client_entry.unread() > self.settings.limits.client_unread_pause_bytes;
+        // The rest of a part's reply must come, or the client has nothing to take.
+        let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
+        let unread = client_entry.unread_before(Some(request));
+        let is_full = !is_part && unread > self.settings.limits.client_unread_pause_bytes;
         if is_full && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
             backend.is_held_back = true;
-            client_entry.holds_back = id;
+            client_entry.holds_back = true;
         }
     }
 
     /// Sends part of a large reply to the client, or to the place where it waits for its turn.
     fn pass_on<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
-        let Some(client) = self.clients.get_mut(id) else { return };
         let place = &mut self.requests[request as usize].place;
+        if let Place::Part(merging) = *place {
+            return self.collect(merging, request, piece);
+        }
+        let Some(client) = self.clients.get_mut(id) else { return };
         if *place == Place::Waiting {
             *place = if client.line.first() == Some(request) {
                 Place::Arriving
@@ -224,6 +251,9 @@ impl Proxy {
         if entry.client == Id::NONE {
             self.requests.remove(request as usize);
             return;
+        }
+        if let Place::Part(merging) = entry.place {
+            return self.end_part(merging, request, now);
         }
         if let Place::ArrivingEarly(early) = entry.place {
             entry.place = Place::Early(early);
@@ -270,12 +300,12 @@ impl Proxy {
             Ok(Sent { bytes: sent, is_blocked }) => {
                 client.replies.consume(&mut self.arena, sent.min(waiting));
                 let past = sent.saturating_sub(waiting);
-                client.replies.skip(past);
+                if past > 0 {
+                    client.replies.skip(past);
+                }
                 client.replies.push(&mut self.arena, &bytes[past..]);
                 client.is_blocked = is_blocked;
-                if sent > 0 {
-                    client.took_at = now;
-                }
+                client.took_at = now;
                 if is_blocked {
                     self.watch_client_writes(id);
                 }

@@ -20,7 +20,7 @@ use crate::command::{self, Access, Class, Command, Lease};
 use crate::local::{self, Context, Facts, Outcome, error};
 use crate::pool::Offer;
 use crate::request::{Place, Request, RequestId};
-use crate::resp::Arg;
+use crate::resp::{Arg, Frame, RequestFramer};
 use crate::ring::{Ring, ServerIndex};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -53,6 +53,23 @@ impl<'a> Call<'a> {
         self.args[index].of(self.request)
     }
 
+    /// The arguments from `from` on and before `to`, as they stand in the request, lengths and line ends included.
+    /// `from <= to`.
+    pub fn raw(&self, from: usize, to: usize) -> &'a [u8] {
+        let start = match from {
+            // Behind the count.
+            0 => 3 + self.args.len().ilog10() as usize + 1,
+            _ => self.args[from - 1].end(),
+        };
+        let end = if to == from { start } else { self.args[to - 1].end() };
+        &self.request[start..end]
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u32 {
+        self.request.len() as u32
+    }
+
     /// The full name, as errors show it.
     pub fn name(&self) -> Name {
         Name { container: self.container, command: self.command.name }
@@ -74,12 +91,19 @@ pub(super) enum Route {
 }
 
 /// Which backend takes a request.
-enum Pick {
+pub(super) enum Pick {
+    /// This one.
     Take(Id),
+    /// None, until the client's own requests at that server are answered.
     Behind,
+    /// None, until one is free.
     Park,
-    /// It has waited long enough.
+    /// None, and it has waited long enough.
     GiveUp,
+    /// None, ever: no backend of this pool can be leased.
+    Never,
+    /// None: the client has selected another database since it watched keys of this one.
+    Watching,
 }
 
 pub(super) const UNSUPPORTED: &[u8] = b"-ERR This command is not supported\r\n";
@@ -104,6 +128,11 @@ impl Proxy {
         }
         let several = self.endpoints.len() > 1;
         let call = Call { container, command, request, args };
+        if self.clients.get(id).is_some_and(|client| client.transaction.is_some())
+            && let Some(verdict) = self.on_request_in_transaction(id, &call, now)
+        {
+            return verdict;
+        }
         let route = match command.class {
             Class::Keyed => self.route_keys(command, request, args),
             Class::Split(merge) => match self.route_keys(command, request, args) {
@@ -115,7 +144,7 @@ impl Proxy {
                 self.route_keys(command, request, args)
             }
             Class::Any => self.route_any(),
-            Class::Channel if args.len() > 1 => self.route_hash(Ring::hash(args[1].of(request))),
+            Class::Channel if args.len() > 1 => self.route_hash(self.hash_of(args[1].of(request))),
             Class::Channel if several => Route::Arity,
             Class::Single if several => Route::Unsupported,
             Class::All(_) | Class::Single | Class::Channel => self.route_any(),
@@ -134,23 +163,29 @@ impl Proxy {
             Class::Lease(lease) => return self.on_lease(id, &call, lease, now),
             Class::Refused | Class::Container => Route::Unsupported,
         };
+        match route {
+            Route::To(server, hash) => self.dispatch(id, server, hash, command.access, request.len(), now),
+            route => self.refuse(id, &call, route),
+        }
+    }
+
+    /// Tells the client why its request goes nowhere.
+    pub(super) fn refuse(&mut self, id: Id, call: &Call<'_>, route: Route) -> Verdict {
         let reply = match route {
-            Route::To(server, hash) => {
-                return self.dispatch(id, server, hash, command.access, request.len(), now);
-            }
             Route::Down => CONNECTION_DOWN,
             Route::CrossSlot => CROSS_SLOT,
-            Route::Unsupported => UNSUPPORTED,
             Route::Arity => {
                 self.reply_with(id, |out| error::wrong_arity(out, call.name()));
                 return Verdict::Done;
             }
+            Route::To(..) | Route::Unsupported => UNSUPPORTED,
         };
         self.reply_here(id, reply);
         Verdict::Done
     }
 
     fn on_unknown(&mut self, id: Id, request: &[u8], args: &[Arg]) -> Verdict {
+        self.break_transaction(id);
         let name = args[0].of(request);
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             self.refuse_http(id);
@@ -169,12 +204,14 @@ impl Proxy {
         args: &[Arg],
     ) -> Option<&'static Command> {
         let Some(word) = args.get(1) else {
+            self.break_transaction(id);
             self.reply_with(id, |out| error::wrong_arity(out, container.name));
             return None;
         };
         let word = word.of(request);
         let sub = container.sub(word);
         if sub.is_none() {
+            self.break_transaction(id);
             self.reply_with(id, |out| error::unknown_subcommand(out, container.name.as_bytes(), word));
         }
         sub
@@ -182,7 +219,7 @@ impl Proxy {
 
     /// The server of all keys of a request.
     #[inline]
-    fn route_keys(&self, command: &Command, request: &[u8], args: &[Arg]) -> Route {
+    pub(super) fn route_keys(&self, command: &Command, request: &[u8], args: &[Arg]) -> Route {
         if self.endpoints.len() == 1 {
             return self.route_any();
         }
@@ -196,7 +233,7 @@ impl Proxy {
         if command.reads_by_pattern(args.len(), arg) {
             return Route::Unsupported;
         }
-        let mut keys = span.iter().map(|index| Ring::hash(arg(index as usize)));
+        let mut keys = span.iter().map(|index| self.hash_of(arg(index as usize)));
         let Some(first) = keys.next() else {
             return self.route_any();
         };
@@ -211,6 +248,37 @@ impl Proxy {
             }
         }
         route
+    }
+
+    /// The hash of a key, or of its tag.
+    #[inline]
+    pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
+        match self.settings.hash_tag {
+            None => Ring::hash(key),
+            Some(tag) => Ring::hash(tag.hashed_part(key)),
+        }
+    }
+
+    /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
+    pub(super) fn route_again(&self, request: &[u8], hash: u32) -> Route {
+        if self.endpoints.len() == 1 {
+            return self.route_any();
+        }
+        let mut framer = RequestFramer::new();
+        let is_whole = framer.frame(request, &self.request_limits) == Ok(Frame::Complete(request.len()));
+        debug_assert!(is_whole, "only whole requests are sent again");
+        let args = framer.args();
+        let mut command = args.first().and_then(|name| command::find(name.of(request)));
+        if let Some(container) = command.filter(|command| command.is_container()) {
+            command = args.get(1).and_then(|word| container.sub(word.of(request)));
+        }
+        match command {
+            Some(command) if matches!(command.class, Class::Keyed | Class::Split(_) | Class::Lease(_)) => {
+                self.route_keys(command, request, args)
+            }
+            Some(Command { class: Class::Channel, .. }) => self.route_hash(hash),
+            _ => self.route_any(),
+        }
     }
 
     /// The server that has this hash now.
@@ -228,7 +296,7 @@ impl Proxy {
     }
 
     /// The server for a request without a key: the first one that is up.
-    fn route_any(&self) -> Route {
+    pub(super) fn route_any(&self) -> Route {
         let up = |&server: &u16| self.up.is_up(ServerIndex(server));
         match (0..self.endpoints.len() as u16).find(up) {
             Some(server) => Route::To(server, 0),
@@ -295,30 +363,44 @@ impl Proxy {
     fn dispatch(&mut self, id: Id, server: u16, hash: u32, access: Access, len: usize, now: Millis) -> Verdict {
         let Some(client) = self.clients.get(id) else { return Verdict::Done };
         let profile = client.session.profile;
-        match self.pick(id, server, profile, now) {
-            Pick::Take(backend) => {
-                let mut request = Request::new(id, Millis(0), len as u32, hash, access == Access::Read);
-                request.deadline = now + self.settings.timeouts.remote_read_ms;
-                self.line_up(id, backend, server, request);
-                Verdict::Forward(backend)
-            }
+        let backend = match self.pick(id, server, profile, now) {
+            Pick::Take(backend) => backend,
+            pick => return self.hold(id, server, pick, false, now),
+        };
+        let deadline = now + self.settings.timeouts.remote_read_ms;
+        self.line_up(id, backend, server, Request::new(id, deadline, len as u32, hash, access == Access::Read));
+        if access == Access::Write
+            && let Some(client) = self.clients.get_mut(id)
+        {
+            client.wrote_to = backend;
+        }
+        Verdict::Forward(backend)
+    }
+
+    /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
+    #[cold]
+    pub(super) fn hold(&mut self, id: Id, server: u16, pick: Pick, for_lease: bool, now: Millis) -> Verdict {
+        let text = match pick {
+            Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.flow = Flow::Behind { server };
                 }
-                Verdict::Wait
+                return Verdict::Wait;
             }
             Pick::Park => {
-                self.park(id, server, now);
-                Verdict::Wait
+                self.park(id, server, for_lease, now);
+                return Verdict::Wait;
             }
             Pick::GiveUp => {
                 let (ms, address) = (self.settings.timeouts.remote_connect_ms, self.address(server));
-                let text = format!("-ERR No connection to {address} became free within {ms} ms\r\n");
-                self.reply_here(id, text.as_bytes());
-                Verdict::Done
+                format!("-ERR No connection to {address} became free within {ms} ms\r\n")
             }
-        }
+            Pick::Watching => "-ERR The database cannot change while keys are watched\r\n".to_string(),
+            Pick::Never => "-ERR poolSize is 1: no connection can be held for this command\r\n".to_string(),
+        };
+        self.reply_here(id, text.as_bytes());
+        Verdict::Done
     }
 
     pub(super) fn address(&self, server: u16) -> &str {
@@ -326,12 +408,22 @@ impl Proxy {
     }
 
     /// Puts a request into the lines of its client and of its backend.
-    fn line_up(&mut self, id: Id, backend_id: Id, server: u16, mut request: Request) -> RequestId {
-        request.is_at_backend = true;
-        let deadline = request.deadline;
+    pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
         let request = self.requests.insert(request) as RequestId;
         if let Some(client) = self.clients.get_mut(id) {
             client.line.push(&mut self.requests, request);
+        }
+        self.stand_at(request, backend, server);
+        request
+    }
+
+    /// Puts a request into the line of a backend, which is one of `server`. Its bytes must follow at once.
+    #[inline]
+    pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
+        let entry = &mut self.requests[request as usize];
+        entry.is_at_backend = true;
+        let deadline = entry.deadline;
+        if let Some(client) = self.clients.get_mut(entry.client) {
             client.enter_lane(server, backend_id);
         }
         if let Some(backend) = self.backends.get_mut(backend_id) {
@@ -341,22 +433,40 @@ impl Proxy {
             }
         }
         self.endpoints[usize::from(server)].stats.requests += 1;
-        request
     }
 
     /// Which backend takes the next request of this client.
-    fn pick(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
+    #[inline]
+    pub(super) fn pick(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
         let limits = &self.settings.limits;
         let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
-        if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
-            return match self.backends.get(lane.backend) {
-                Some(backend) if backend.profile == profile && has_room(backend) => Pick::Take(lane.backend),
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
+        if let Some(transaction) = &client.transaction
+            && let Some((leased_at, backend)) = transaction.lease
+            && leased_at == server
+        {
+            // Keys are watched: what is read and written meanwhile must come behind that.
+            return match self.backends.get(backend) {
+                Some(leased) if leased.profile != profile => Pick::Watching,
+                Some(leased) if leased.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max) => {
+                    Pick::Take(backend)
+                }
                 _ => Pick::Behind,
             };
         }
         let pool = &self.endpoints[usize::from(server)].pool;
         let is_its_turn = self.turn_of == id;
-        if !pool.waiting.is_empty() && !is_its_turn {
+        let has_precedence = pool.waiting.is_empty() || is_its_turn;
+        if let Some(lane) = client.lane(server) {
+            return match self.backends.get(lane.backend) {
+                // Who never runs out of requests would keep the backend from those who need it for another profile.
+                Some(backend) if has_precedence && backend.profile == profile && has_room(backend) => {
+                    Pick::Take(lane.backend)
+                }
+                _ => Pick::Behind,
+            };
+        }
+        if !has_precedence {
             return Pick::Park;
         }
         match pool.offer(&self.backends, profile, now, has_room) {
@@ -394,27 +504,31 @@ impl Proxy {
     }
 
     /// Has the client wait for a backend, behind those who wait already.
-    fn park(&mut self, id: Id, server: u16, now: Millis) {
+    fn park(&mut self, id: Id, server: u16, for_lease: bool, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.flow = Flow::Parked { server, deadline };
+        client.flow = Flow::Parked { server, for_lease, deadline };
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-        self.endpoints[usize::from(server)].pool.waiting.push_back(id);
+        self.endpoints[usize::from(server)].pool.line_of(for_lease).push_back(id);
         self.parked += 1;
     }
 
     /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
-    pub(super) fn can_serve(&self, id: Id, server: u16, now: Millis) -> bool {
+    pub(super) fn can_serve(&self, id: Id, server: u16, for_lease: bool, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let limits = &self.settings.limits;
         let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         let pool = &self.endpoints[usize::from(server)].pool;
-        !self.up.is_up(ServerIndex(server))
-            || pool.offer(&self.backends, client.session.profile, now, has_room) != Offer::Wait
+        let profile = client.session.profile;
+        let offer = match for_lease {
+            true => pool.offer_lease(&self.backends, profile, now),
+            false => pool.offer(&self.backends, profile, now, has_room),
+        };
+        !self.up.is_up(ServerIndex(server)) || offer != Offer::Wait
     }
 
     /// Sets an idle backend to another profile.
-    fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
+    pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
         let Some(backend) = self.backends.get_mut(id) else { return };
         debug_assert!(backend.is_idle());
         backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
@@ -439,7 +553,9 @@ impl Proxy {
             Ok(Sent { bytes: sent, is_blocked }) => {
                 backend.queue.mark_sent(&self.arena, sent.min(waiting));
                 let past = sent.saturating_sub(waiting);
-                backend.queue.skip(past);
+                if past > 0 {
+                    backend.queue.skip(past);
+                }
                 backend.queue.push(&mut self.arena, &bytes[past..]);
                 backend.is_blocked = is_blocked;
                 backend.took_at = now;
@@ -499,7 +615,7 @@ impl Proxy {
                 Class::Channel => 1,
                 _ => command.key_span(args_total, arg).ok()?.iter().next()? as usize,
             };
-            self.route_hash(Ring::hash(arg(key)))
+            self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
         let pool = &self.endpoints[usize::from(server)].pool;

@@ -1,1 +1,247 @@
-//! The proxy, driven by hand.
+//! The proxy, driven by hand: one test for each main promise, and one for each bug that was found.
+//!
+//! A [`Bench`] plays the shell with a net of its own: what is written to a connection is collected there, as much of it
+//! as the connection has room for; what clients and servers say is handed over as if it was just read. Nothing happens
+//! but what a test does, and time stands still until it is told to pass.
+
+mod losses;
+mod promises;
+mod robustness;
+mod slow_peers;
+mod split;
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+
+use super::*;
+use crate::buffer::Scratch;
+use crate::ring::ServerIndex;
+
+/// Connections that take what they have room for.
+#[derive(Default)]
+struct Net {
+    written: HashMap<Conn, Vec<u8>>,
+    /// How much a connection still takes; without an entry: everything.
+    room: HashMap<Conn, usize>,
+    broken: Vec<Conn>,
+}
+
+impl Wire for Net {
+    fn write(&mut self, conn: Conn, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.broken.contains(&conn) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let mut taken = 0;
+        for slice in slices {
+            let room = self.room.get(&conn).copied().unwrap_or(usize::MAX);
+            let n = slice.len().min(room);
+            if room != usize::MAX {
+                self.room.insert(conn, room - n);
+            }
+            self.written.entry(conn).or_default().extend_from_slice(&slice[..n]);
+            taken += n;
+        }
+        Ok(taken)
+    }
+}
+
+struct Bench {
+    proxy: Proxy,
+    net: Net,
+    scratch: Scratch,
+    now: Millis,
+    /// Backends that the proxy wants connected, and their servers.
+    connects: Vec<(Id, u16)>,
+    closed: Vec<Conn>,
+    resumed: Vec<Conn>,
+}
+
+impl Bench {
+    /// A proxy with so many servers, none of them connected yet.
+    fn new(servers: usize, change: impl FnOnce(&mut Settings)) -> Bench {
+        let servers = (0..servers).map(|server| format!("server-{server}")).collect();
+        let mut settings =
+            Settings { listen: "the bench".into(), pool_size: 4, lease_max: 4, seed: 7, ..Settings::new(servers) };
+        change(&mut settings);
+        let now = Millis(1_000);
+        let mut bench = Bench {
+            proxy: Proxy::new(settings, now),
+            net: Net::default(),
+            scratch: Scratch::new(),
+            now,
+            connects: Vec::new(),
+            closed: Vec::new(),
+            resumed: Vec::new(),
+        };
+        bench.proxy.start(now);
+        bench.turn();
+        bench
+    }
+
+    /// A proxy with one ready connection to each of its servers.
+    fn ready(servers: usize, change: impl FnOnce(&mut Settings)) -> (Bench, Vec<Id>) {
+        let mut bench = Bench::new(servers, change);
+        let backends = (0..servers).map(|server| bench.connect(server as u16)).collect();
+        (bench, backends)
+    }
+
+    /// The rest of a turn, after its input.
+    fn turn(&mut self) {
+        self.proxy.handle_timeouts(self.now, &mut self.net);
+        self.proxy.transmit(self.now, &mut self.net);
+        while let Some(action) = self.proxy.poll_action() {
+            match action {
+                Action::Connect { backend, server } => self.connects.push((backend, server)),
+                Action::Close(conn) => self.closed.push(conn),
+                Action::Resume(conn) => self.resumed.push(conn),
+            }
+        }
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.now = self.now + milliseconds;
+        self.turn();
+    }
+
+    fn client(&mut self) -> Id {
+        self.proxy.handle_accept(self.now).expect("there is room for one more client")
+    }
+
+    /// Hands over what a client says, without ending the turn.
+    fn hear(&mut self, client: Id, bytes: impl AsRef<[u8]>) {
+        for piece in bytes.as_ref().chunks(Scratch::READ) {
+            self.scratch.read_area()[..piece.len()].copy_from_slice(piece);
+            self.proxy.handle_client_data(client, &mut self.scratch, piece.len(), self.now, &mut self.net);
+        }
+    }
+
+    /// A client says something, and the turn ends.
+    fn say(&mut self, client: Id, bytes: impl AsRef<[u8]>) {
+        self.hear(client, bytes);
+        self.turn();
+    }
+
+    /// Hands over what a server says, without ending the turn.
+    fn hear_server(&mut self, backend: Id, bytes: impl AsRef<[u8]>) {
+        for piece in bytes.as_ref().chunks(Scratch::READ) {
+            self.scratch.read_area()[..piece.len()].copy_from_slice(piece);
+            self.proxy.handle_backend_data(backend, &mut self.scratch, piece.len(), self.now, &mut self.net);
+        }
+    }
+
+    /// A server says something, and the turn ends.
+    fn answer(&mut self, backend: Id, bytes: impl AsRef<[u8]>) {
+        self.hear_server(backend, bytes);
+        self.turn();
+    }
+
+    fn take(&mut self, conn: Conn) -> String {
+        let bytes = self.net.written.remove(&conn).unwrap_or_default();
+        String::from_utf8(bytes).expect("these tests speak ASCII")
+    }
+
+    /// What a client was sent since this was asked last.
+    fn told(&mut self, client: Id) -> String {
+        self.take(Conn::Client(client))
+    }
+
+    /// What a server was sent on this connection since this was asked last.
+    fn asked(&mut self, backend: Id) -> String {
+        self.take(Conn::Backend(backend))
+    }
+
+    /// Takes the next connect to this server that the proxy waits for.
+    fn next_connect(&mut self, server: u16) -> Id {
+        let place = self.connects.iter().position(|connect| connect.1 == server).expect("a connect to this server");
+        self.connects.remove(place).0
+    }
+
+    /// The next connect to this server succeeds, and its handshake too.
+    fn connect(&mut self, server: u16) -> Id {
+        let backend = self.next_connect(server);
+        self.proxy.handle_connected(backend, self.now);
+        self.turn();
+        self.shake_hands(backend);
+        backend
+    }
+
+    /// Answers the handshake that was just sent.
+    fn shake_hands(&mut self, backend: Id) {
+        let asked = self.asked(backend);
+        let mut replies = String::new();
+        for word in asked.split("\r\n") {
+            replies += match word {
+                "HELLO" => "*0\r\n",
+                "SELECT" => "+OK\r\n",
+                "PING" => "+PONG\r\n",
+                _ => "",
+            };
+        }
+        assert!(!replies.is_empty(), "no handshake: {asked:?}");
+        self.answer(backend, replies);
+    }
+
+    /// A connect to this server is refused.
+    fn refuse(&mut self, server: u16) {
+        let backend = self.next_connect(server);
+        self.proxy.handle_connect_failed(backend, "refused", self.now);
+        self.turn();
+    }
+
+    fn is_closed(&self, conn: Conn) -> bool {
+        self.closed.contains(&conn)
+    }
+
+    fn has_resumed(&self, conn: Conn) -> bool {
+        self.resumed.contains(&conn)
+    }
+
+    /// The socket of this connection takes so many bytes from now on.
+    fn set_room(&mut self, conn: Conn, room: usize) {
+        self.net.room.insert(conn, room);
+    }
+
+    /// The socket of this connection has room again, for so many bytes.
+    fn make_room(&mut self, conn: Conn, room: usize) {
+        self.net.room.insert(conn, room);
+        self.proxy.handle_writable(conn);
+        self.turn();
+    }
+
+    /// Nothing is left of anybody's requests and replies.
+    fn assert_nothing_is_left(&self) {
+        assert!(self.proxy.requests.is_empty(), "{} requests are left", self.proxy.requests.len());
+        assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
+        assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
+        assert_eq!(self.proxy.buffered_bytes(), 0);
+    }
+}
+
+/// A request in its canonical form.
+fn request(words: &[&str]) -> String {
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    request
+}
+
+fn get(key: &str) -> String {
+    request(&["GET", key])
+}
+
+fn set(key: &str, value: &str) -> String {
+    request(&["SET", key, value])
+}
+
+/// A reply with this text.
+fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
+}
+
+/// Of the keys k0, k1 … the first one that lives on this server when all are up.
+fn key_on(bench: &Bench, server: u16) -> String {
+    let keys = (0..).map(|number| format!("k{number}"));
+    let lives_here = |key: &String| bench.proxy.ring.primary(Ring::hash(key.as_bytes())) == ServerIndex(server);
+    keys.into_iter().find(lives_here).expect("every server has keys")
+}

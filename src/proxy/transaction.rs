@@ -1,0 +1,375 @@
+//! Transactions: whole ones on a shared backend, those that arrive step by step on a leased one.
+//!
+//! A transaction that stands whole in the read buffer, from `MULTI` to `EXEC`, goes down a shared backend contiguously:
+//! nobody else's request can come between, since all of it is queued at once. Otherwise `MULTI` is answered here, and the
+//! first command that has a server says whose backend is leased:
+//!
+//! ```text
+//!   client:   MULTI      SET a 1              GET a       EXEC              (WATCH k leases at once)
+//!             +OK here   lease, MULTI, SET a  GET a       EXEC, lease ends with the reply
+//!                        (OK dropped) QUEUED  QUEUED      *2 …
+//! ```
+//!
+//! Redis itself answers everything that reaches it. What never does (a refused command, a key on another server, a
+//! backend that was lost) is an error at once, and `EXEC` answers `EXECABORT`. No part of a transaction is ever sent
+//! twice: a second `SET` outside of its `MULTI` would be a write that nobody asked for.
+
+use super::Proxy;
+use super::routing::{CROSS_SLOT, Call, Pick, Route, Verdict};
+use crate::client::Transaction;
+use crate::command::{self, Class, Lease, Session};
+use crate::request::{Request, Role};
+use crate::resp::Frame;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const DISCARD: &[u8] = b"*1\r\n$7\r\nDISCARD\r\n";
+const UNWATCH: &[u8] = b"*1\r\n$7\r\nUNWATCH\r\n";
+const OK: &[u8] = b"+OK\r\n";
+const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
+
+/// Requests in a transaction that goes down a shared backend as a whole.
+const WHOLE_MAX: usize = 1024;
+
+impl Proxy {
+    pub(super) fn on_multi(&mut self, id: Id) -> Verdict {
+        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
+        let transaction = client.transaction.get_or_insert_default();
+        if std::mem::replace(&mut transaction.is_multi, true) {
+            self.reply_here(id, b"-ERR MULTI calls can not be nested\r\n");
+        } else {
+            self.reply_here(id, OK);
+        }
+        Verdict::Done
+    }
+
+    pub(super) fn on_watch(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        if self.is_in_multi(id) {
+            self.reply_here(id, b"-ERR WATCH inside MULTI is not allowed\r\n");
+            return Verdict::Done;
+        }
+        let server = match self.route_keys(call.command, call.request, call.args) {
+            Route::To(server, _) => server,
+            route => return self.refuse(id, call, route),
+        };
+        if self.leased(id).is_some_and(|(leased_at, _)| leased_at != server) {
+            self.reply_here(id, CROSS_SLOT);
+            return Verdict::Done;
+        }
+        let backend = match self.lease(id, server, now) {
+            Pick::Take(backend) => backend,
+            pick => return self.hold(id, server, pick, true, now),
+        };
+        if let Some(client) = self.clients.get_mut(id) {
+            client.transaction.get_or_insert_default().lease = Some((server, backend));
+        }
+        self.send_step(id, server, backend, call, Role::Atomic, now)
+    }
+
+    pub(super) fn on_unwatch(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        if self.is_in_multi(id) {
+            return self.on_step(id, call, now);
+        }
+        let Some((server, backend)) = self.leased(id) else {
+            self.end_transaction(id);
+            self.reply_here(id, OK);
+            return Verdict::Done;
+        };
+        self.send_last(id, server, backend, call, None, now)
+    }
+
+    pub(super) fn on_discard(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        if !self.is_in_multi(id) {
+            self.reply_here(id, b"-ERR DISCARD without MULTI\r\n");
+            return Verdict::Done;
+        }
+        match self.leased(id) {
+            Some((server, backend)) if self.is_begun(id) => self.send_last(id, server, backend, call, None, now),
+            _ => {
+                self.give_up(id, now);
+                self.reply_here(id, OK);
+                Verdict::Done
+            }
+        }
+    }
+
+    pub(super) fn on_exec(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        let Some(client) = self.clients.get(id) else { return Verdict::Done };
+        let Some(transaction) = client.transaction.as_ref().filter(|transaction| transaction.is_multi) else {
+            self.reply_here(id, b"-ERR EXEC without MULTI\r\n");
+            return Verdict::Done;
+        };
+        if transaction.is_broken {
+            self.give_up(id, now);
+            self.reply_here(id, ABORTED);
+            return Verdict::Done;
+        }
+        let database = transaction.database;
+        let Some((server, backend)) = transaction.lease else {
+            self.end_transaction(id);
+            self.reply_here(id, b"*0\r\n");
+            return Verdict::Done;
+        };
+        self.begin(id, backend, now);
+        self.send_last(id, server, backend, call, database, now)
+    }
+
+    /// A request of a client that has said `MULTI`. `None` if it is to be dealt with like any other.
+    pub(super) fn on_request_in_transaction(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
+        if !self.is_in_multi(id) {
+            if call.command.class == Class::Session(Session::Reset) {
+                self.give_up(id, now);
+            }
+            return None;
+        }
+        match call.command.class {
+            Class::Lease(Lease::Multi | Lease::Exec | Lease::Discard | Lease::Watch) => None,
+            Class::Session(Session::Quit) => None,
+            Class::Session(Session::Reset) => {
+                self.give_up(id, now);
+                None
+            }
+            _ => Some(self.on_step(id, call, now)),
+        }
+    }
+
+    /// A command that is to be queued in a transaction.
+    fn on_step(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        if self.clients.get(id).is_some_and(|client| client.transaction.as_ref().is_some_and(|entry| entry.is_broken)) {
+            // It will not be run, and EXEC will say so; until then Redis itself says no more than this.
+            self.reply_here(id, b"+QUEUED\r\n");
+            return Verdict::Done;
+        }
+        let leased = self.leased(id);
+        let route = match self.route_step(call) {
+            Some(route) => route,
+            // Any server will do: the one that the transaction has already, if there is one.
+            None => leased.map_or_else(|| self.route_any(), |(server, _)| Route::To(server, 0)),
+        };
+        let server = match route {
+            Route::To(server, _) if leased.is_some_and(|(leased_at, _)| leased_at != server) => {
+                self.break_transaction(id);
+                return self.refuse(id, call, Route::CrossSlot);
+            }
+            Route::To(server, _) => server,
+            route => {
+                self.break_transaction(id);
+                return self.refuse(id, call, route);
+            }
+        };
+        let backend = match self.lease(id, server, now) {
+            Pick::Take(backend) => backend,
+            pick @ (Pick::GiveUp | Pick::Never | Pick::Watching) => {
+                self.break_transaction(id);
+                return self.hold(id, server, pick, true, now);
+            }
+            pick => return self.hold(id, server, pick, true, now),
+        };
+        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
+        if let Some(transaction) = &mut client.transaction {
+            transaction.lease = Some((server, backend));
+            if let Class::Session(Session::Select) = call.command.class {
+                let word = call.args.get(1).map_or(&b""[..], |arg| arg.of(call.request));
+                let number = std::str::from_utf8(word).ok().and_then(|text| text.parse().ok());
+                transaction.database = number.or(transaction.database);
+            }
+        }
+        self.begin(id, backend, now);
+        self.send_step(id, server, backend, call, Role::Atomic, now)
+    }
+
+    /// Where a command within a transaction must go; `None` if any server will do.
+    fn route_step(&self, call: &Call<'_>) -> Option<Route> {
+        let several = self.endpoints.len() > 1;
+        match call.command.class {
+            Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) => {
+                Some(self.route_keys(call.command, call.request, call.args))
+            }
+            Class::Channel if several && call.args.len() > 1 => None,
+            Class::All(_) | Class::Single if several => Some(Route::Unsupported),
+            Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
+            Class::Lease(Lease::Unwatch | Lease::Wait) => None,
+            Class::Session(Session::Ping | Session::Echo | Session::Select | Session::Info | Session::Role) => None,
+            Class::Session(Session::Command) => None,
+            _ => Some(Route::Unsupported),
+        }
+    }
+
+    /// A request is refused: if it was meant for a transaction, that one will not be run.
+    pub(super) fn break_transaction(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id)
+            && let Some(transaction) = &mut client.transaction
+        {
+            transaction.is_broken |= transaction.is_multi;
+        }
+    }
+
+    /// Ends a transaction that will not be run, and leaves its backend clean.
+    pub(super) fn give_up(&mut self, id: Id, now: Millis) {
+        if let Some((_, backend)) = self.leased(id) {
+            self.send_internal(backend, if self.is_begun(id) { DISCARD } else { UNWATCH }, now);
+            self.end_lease(backend);
+        }
+        self.end_transaction(id);
+    }
+
+    fn end_transaction(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.transaction = None;
+        }
+    }
+
+    /// Tells the server `MULTI`, if it was not told yet.
+    fn begin(&mut self, id: Id, backend: Id, now: Millis) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(transaction) = &mut client.transaction else { return };
+        if !std::mem::replace(&mut transaction.is_begun, true) {
+            self.send_internal(backend, MULTI, now);
+        }
+    }
+
+    /// Sends a step of a transaction on its backend.
+    fn send_step(&mut self, id: Id, server: u16, backend: Id, call: &Call<'_>, role: Role, now: Millis) -> Verdict {
+        let limits = &self.settings.limits;
+        let has_room = |backend: &crate::backend::Backend| {
+            backend.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max)
+        };
+        if !self.backends.get(backend).is_some_and(has_room) {
+            return self.hold(id, server, Pick::Behind, true, now);
+        }
+        let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, call.len(), 0, false);
+        request.role = role;
+        self.line_up(id, backend, server, request);
+        Verdict::Forward(backend)
+    }
+
+    /// Sends the request that ends a transaction. The lease ends with its reply.
+    fn send_last(
+        &mut self,
+        id: Id,
+        server: u16,
+        backend: Id,
+        call: &Call<'_>,
+        database: Option<u32>,
+        now: Millis,
+    ) -> Verdict {
+        let verdict = self.send_step(id, server, backend, call, Role::Ending { database }, now);
+        if let Verdict::Forward(_) = verdict
+            && let Some(client) = self.clients.get_mut(id)
+        {
+            client.transaction = None;
+            client.wrote_to = backend;
+        }
+        verdict
+    }
+
+    /// If a transaction stands whole at the start of `bytes`, puts all of it into line on one shared backend.
+    ///
+    /// Returns its length and its verdict; `None` if it must go step by step.
+    pub(super) fn on_whole_transaction(&mut self, id: Id, bytes: &[u8], now: Millis) -> Option<(usize, Verdict)> {
+        if self.clients.get(id).is_none_or(|client| client.transaction.is_some()) {
+            return None;
+        }
+        let mut lens = std::mem::take(&mut self.step_lens);
+        lens.clear();
+        let found = self.scan_transaction(bytes, &mut lens);
+        let verdict = found.map(|server| self.dispatch_whole(id, server, &lens, now));
+        let len = lens.iter().map(|&len| len as usize).sum();
+        self.step_lens = lens;
+        verdict.map(|verdict| (len, verdict))
+    }
+
+    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to `lens`.
+    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<u16> {
+        let mut framer = std::mem::take(&mut self.step_framer);
+        let mut at = 0;
+        let mut server = None;
+        let found = loop {
+            framer.reset();
+            let rest = &bytes[at..];
+            let Ok(Frame::Complete(len)) = framer.frame(rest, &self.request_limits) else { break None };
+            if !framer.is_multibulk() || lens.len() == WHOLE_MAX {
+                break None;
+            }
+            lens.push(len as u32);
+            at += len;
+            if lens.len() == 1 {
+                continue;
+            }
+            let (request, args) = (&rest[..len], framer.args());
+            let Some(mut command) = command::find(args[0].of(request)) else { break None };
+            let container = command.name;
+            if command.is_container() {
+                match args.get(1).and_then(|word| command.sub(word.of(request))) {
+                    Some(sub) => command = sub,
+                    None => break None,
+                }
+            }
+            if !command.arity_allows(args.len()) {
+                break None;
+            }
+            match command.class {
+                Class::Lease(Lease::Exec | Lease::Discard) => {
+                    break server.or_else(|| self.route_any().server());
+                }
+                // Answered here while there is no transaction, they would have to change the session with EXEC.
+                Class::Session(Session::Ping | Session::Echo) => continue,
+                Class::Session(_) | Class::Lease(Lease::Multi | Lease::Watch) => break None,
+                _ => {}
+            }
+            match self.route_step(&Call { container, command, request, args }) {
+                None => {}
+                Some(Route::To(other, _)) if server.is_none_or(|server| server == other) => server = Some(other),
+                Some(_) => break None,
+            }
+        };
+        self.step_framer = framer;
+        found
+    }
+
+    fn dispatch_whole(&mut self, id: Id, server: u16, lens: &[u32], now: Millis) -> Verdict {
+        let Some(client) = self.clients.get(id) else { return Verdict::Done };
+        let profile = client.session.profile;
+        let backend = match self.pick(id, server, profile, now) {
+            Pick::Take(backend) => backend,
+            Pick::GiveUp => {
+                for _ in lens {
+                    self.hold(id, server, Pick::GiveUp, false, now);
+                }
+                return Verdict::Done;
+            }
+            pick => return self.hold(id, server, pick, false, now),
+        };
+        for &len in lens {
+            let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
+            request.role = Role::Atomic;
+            self.line_up(id, backend, server, request);
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.wrote_to = backend;
+        }
+        Verdict::Forward(backend)
+    }
+
+    fn transaction(&self, id: Id) -> Option<&Transaction> {
+        self.clients.get(id)?.transaction.as_deref()
+    }
+
+    fn is_in_multi(&self, id: Id) -> bool {
+        self.transaction(id).is_some_and(|transaction| transaction.is_multi)
+    }
+
+    fn is_begun(&self, id: Id) -> bool {
+        self.transaction(id).is_some_and(|transaction| transaction.is_begun)
+    }
+
+    fn leased(&self, id: Id) -> Option<(u16, Id)> {
+        self.transaction(id)?.lease
+    }
+}
+
+/// True if this request is `MULTI`, and nothing else.
+pub(super) fn is_multi(request: &[u8]) -> bool {
+    request.len() == MULTI.len() && request.eq_ignore_ascii_case(MULTI)
+}

@@ -1,0 +1,284 @@
+//! Transactions and commands that wait for data, against real redis-servers: what needs a backend of its own.
+//!
+//! What Redis itself answers must come through unchanged, whole or step by step, in both protocols; what rmux adds (a
+//! bounded number of leases, nothing left behind by a client that is gone) is tested on its own.
+
+mod support;
+
+use std::time::Duration;
+
+use support::client::{Client, bulk, encode, show};
+use support::golden::key_for_each;
+use support::proxy::{Front, Rmux};
+use support::server::RedisServer;
+use support::{KINDS, Kind, PATIENCE, is_direct, wait_until};
+
+/// Transactions as clients send them, each a list of requests.
+const TRANSACTIONS: &[&[&str]] = &[
+    &["MULTI", "SET a 1", "INCR a", "GET a", "EXEC", "GET a"],
+    &["MULTI", "EXEC"],
+    &["MULTI", "SET a 5", "DISCARD", "GET a"],
+    &["EXEC", "DISCARD", "UNWATCH", "PING"],
+    &["MULTI", "MULTI", "SET a 2", "EXEC"],
+    &["WATCH a", "GET a", "MULTI", "SET a 3", "EXEC", "GET a"],
+    &["WATCH a", "SET a 4", "MULTI", "SET a 5", "EXEC", "GET a"],
+    &["WATCH a", "UNWATCH", "SET a 6", "MULTI", "GET a", "EXEC"],
+    &["WATCH a b", "MULTI", "DISCARD", "SET a 6", "MULTI", "GET a", "EXEC"],
+    &["MULTI", "SET a", "SET a 7", "EXEC", "GET a"],
+    &["MULTI", "NOSUCH x", "SET a 8", "EXEC", "GET a"],
+    &["MULTI", "LPUSH a x", "SET b 1", "EXEC", "GET b"],
+    &["MULTI", "PING", "ECHO x", "PING y", "EXEC"],
+    &["MULTI", "BLPOP nothing 0", "XREAD BLOCK 0 STREAMS nothing $", "EXEC"],
+    &["MULTI", "SELECT 3", "SET a three", "EXEC", "GET a", "SELECT 0", "GET a", "SELECT 3", "DEL a", "SELECT 0"],
+    &["MULTI", "WATCH a", "GET a", "EXEC"],
+    &["MULTI", "HSET h f v", "HGETALL h", "ZADD z 1 m", "ZSCORE z m", "EXEC", "DEL h z"],
+    &["MULTI", "EVAL return{KEYS[1],ARGV[1]} 1 a b", "EXEC"],
+    &["MULTI", "RESET", "GET a"],
+    &["MULTI extra", "EXEC extra", "WATCH", "UNWATCH x", "PING"],
+];
+
+fn request(line: &str) -> Vec<u8> {
+    encode(&line.split(' ').collect::<Vec<_>>())
+}
+
+/// Runs all transactions, each request after the reply to the one before, or all at once.
+fn run(client: &mut Client, protocol: &str, is_pipelined: bool) -> Vec<String> {
+    let mut replies = vec![client.line("FLUSHALL")];
+    // RESET goes back to RESP2, so the protocol is set for each of them.
+    for lines in TRANSACTIONS {
+        client.cmd(&["HELLO", protocol]);
+        if is_pipelined {
+            client.send(&lines.iter().flat_map(|line| request(line)).collect::<Vec<_>>());
+        }
+        for line in *lines {
+            if !is_pipelined {
+                client.send(&request(line));
+            }
+            replies.push(format!("{line}: {}", show(&client.reply())));
+        }
+    }
+    replies
+}
+
+#[test]
+fn transactions_say_what_redis_says() {
+    for kind in KINDS {
+        let server = RedisServer::start();
+        let front = Front::of(kind, &server);
+        for protocol in ["2", "3"] {
+            for is_pipelined in [false, true] {
+                let wanted = run(&mut server.client(), protocol, is_pipelined);
+                let got = run(&mut front.client(), protocol, is_pipelined);
+                for (got, wanted) in got.iter().zip(&wanted) {
+                    assert_eq!(got, wanted, "RESP{protocol}, pipelined: {is_pipelined}");
+                }
+                assert_eq!(got.len(), wanted.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_watched_key_that_another_client_writes_stops_the_transaction() {
+    let server = RedisServer::start();
+    let front = Front::of(Kind::Unix, &server);
+    let (mut one, mut other) = (front.client(), front.client());
+    assert_eq!(one.line("WATCH k"), "+OK\r\n");
+    assert_eq!(other.line("SET k theirs"), "+OK\r\n");
+    assert_eq!(one.line("MULTI"), "+OK\r\n");
+    assert_eq!(one.line("SET k mine"), "+QUEUED\r\n");
+    assert_eq!(one.line("EXEC"), "*-1\r\n");
+    assert_eq!(one.line("GET k"), "$6\r\ntheirs\r\n");
+}
+
+#[test]
+fn a_client_that_dies_in_a_transaction_leaves_nothing_behind() {
+    let server = RedisServer::start();
+    let front = Front::of(Kind::Unix, &server);
+    for round in 0..20 {
+        let mut victim = front.client();
+        victim.line("WATCH k");
+        victim.line("MULTI");
+        assert_eq!(victim.line(&format!("SET k {round}")), "+QUEUED\r\n");
+        drop(victim);
+        // Whoever comes next is in no transaction, and watches nothing.
+        let mut next = front.client();
+        assert_eq!(next.line("GET k"), "$-1\r\n");
+        assert_eq!(next.line("MULTI"), "+OK\r\n");
+        assert_eq!(next.line("GET k"), "+QUEUED\r\n");
+        assert_eq!(next.line("EXEC"), "*1\r\n$-1\r\n");
+    }
+}
+
+#[test]
+fn transactions_in_a_row_use_the_same_connections() {
+    if is_direct() {
+        return;
+    }
+    let server = RedisServer::start();
+    let front = Front::of(Kind::Unix, &server);
+    let mut client = front.client();
+    for round in 0..200 {
+        client.line("MULTI");
+        client.line("INCR counter");
+        assert_eq!(client.line("EXEC"), format!("*1\r\n:{}\r\n", round + 1));
+    }
+    let mut direct = server.client();
+    let clients = direct.line("CLIENT LIST").matches("cmd=").count();
+    // The shared one, the leased one, and this one; and one more that the test's own start may have made.
+    assert!(clients <= 4, "{clients} connections");
+}
+
+#[test]
+fn what_waits_longer_than_the_read_timeout_still_gets_its_reply() {
+    let server = RedisServer::start();
+    let front = Front::with(Kind::Unix, &server, &["-remoteTimeout=200"]);
+    let mut client = front.client();
+    // 0.6 seconds of waiting against a read timeout of 0.2.
+    assert_eq!(client.line("BLPOP nothing 0.6"), "*-1\r\n");
+    assert_eq!(client.line("XREAD BLOCK 600 STREAMS nothing $"), "*-1\r\n");
+    assert_eq!(client.line("PING"), "+PONG\r\n");
+}
+
+#[test]
+fn what_is_sent_behind_a_waiting_command_has_its_turn_after_it() {
+    let server = RedisServer::start();
+    let front = Front::of(Kind::Unix, &server);
+    let mut client = front.client();
+    client.send(&[request("BLPOP list 0"), request("PING"), request("SET after 1")].concat());
+    let mut other = front.client();
+    assert_eq!(other.line("GET after"), "$-1\r\n");
+    assert_eq!(other.line("RPUSH list x"), ":1\r\n");
+    assert_eq!(show(&client.reply()), "*2\r\n$4\r\nlist\r\n$1\r\nx\r\n");
+    assert_eq!(show(&client.reply()), "+PONG\r\n");
+    assert_eq!(show(&client.reply()), "+OK\r\n");
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_takes_no_element_with_it() {
+    let server = RedisServer::start();
+    let front = Front::of(Kind::Unix, &server);
+    for _ in 0..20 {
+        let mut leaver = front.client();
+        leaver.send(&request("BRPOP list 0"));
+        let mut direct = server.client();
+        wait_until("the client waits", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:1"));
+        drop(leaver);
+        wait_until("nobody waits any more", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:0"));
+        let mut pusher = front.client();
+        assert_eq!(pusher.line("LPUSH list x"), ":1\r\n");
+        assert_eq!(pusher.line("RPOP list"), "$1\r\nx\r\n");
+    }
+}
+
+#[test]
+fn leases_are_bounded_and_who_finds_none_waits_and_is_told() {
+    if is_direct() {
+        return;
+    }
+    let server = RedisServer::start();
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-poolSize=4", "-remoteConnectTimeout=300"]);
+    let mut direct = server.client();
+    let mut waiting: Vec<Client> = (0..3).map(|_| rmux.client()).collect();
+    for client in &mut waiting {
+        client.send(&request("BLPOP list 0"));
+    }
+    wait_until("three wait", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:3"));
+    let mut fourth = rmux.client();
+    let told = fourth.line("BLPOP list 0");
+    assert!(told.starts_with("-ERR No connection to ") && told.ends_with("became free within 300 ms\r\n"), "{told}");
+    // The one that is left serves everybody else.
+    assert_eq!(fourth.line("PING"), "+PONG\r\n");
+    assert_eq!(fourth.line("GET x"), "$-1\r\n");
+    // In the order in which they came.
+    fourth.send(&request("BLPOP list 0"));
+    for client in &mut waiting {
+        assert_eq!(direct.line("RPUSH list x"), ":1\r\n");
+        assert_eq!(show(&client.reply()), "*2\r\n$4\r\nlist\r\n$1\r\nx\r\n");
+    }
+    wait_until("the fourth waits", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:1"));
+    assert_eq!(direct.line("RPUSH list y"), ":1\r\n");
+    assert_eq!(show(&fourth.reply()), "*2\r\n$4\r\nlist\r\n$1\r\ny\r\n");
+}
+
+#[test]
+fn a_pool_of_one_says_that_it_has_nothing_to_lease() {
+    if is_direct() {
+        return;
+    }
+    let server = RedisServer::start();
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-poolSize=1"]);
+    let mut client = rmux.client();
+    assert_eq!(client.line("BLPOP list 0"), "-ERR poolSize is 1: no connection can be held for this command\r\n");
+    // A transaction that stands whole in the buffer needs none.
+    client.send(&[request("MULTI"), request("SET a 1"), request("GET a"), request("EXEC")].concat());
+    let replies: Vec<String> = client.replies(4).iter().map(|reply| show(reply)).collect();
+    assert_eq!(replies, ["+OK\r\n", "+QUEUED\r\n", "+QUEUED\r\n", "*2\r\n+OK\r\n$1\r\n1\r\n"]);
+}
+
+#[test]
+fn wait_is_about_the_writes_of_its_own_client() {
+    let server = RedisServer::start();
+    let mut replica = RedisServer::prepare(&[]);
+    replica.revive();
+    let mut replica_client = replica.client();
+    let Some(port) = server.address(Kind::Tcp).flag_value().rsplit(':').next().map(str::to_owned) else {
+        panic!("a TCP address has a port");
+    };
+    assert_eq!(replica_client.line(&format!("REPLICAOF 127.0.0.1 {port}")), "+OK\r\n");
+    wait_until("the replica is there", PATIENCE, || replica_client.line("INFO replication").contains("link_status:up"));
+    let front = Front::of(Kind::Unix, &server);
+    let mut client = front.client();
+    assert_eq!(client.line("SET k v"), "+OK\r\n");
+    assert_eq!(client.line("WAIT 1 5000"), ":1\r\n");
+    // One that never comes: it waits, and others are served meanwhile.
+    assert_eq!(client.line("SET k w"), "+OK\r\n");
+    client.send(&request("WAIT 2 700"));
+    assert_eq!(front.client().line("GET k"), "$1\r\nw\r\n");
+    assert_eq!(show(&client.reply()), ":1\r\n");
+}
+
+#[test]
+fn a_transaction_whose_server_dies_is_not_run_and_says_so() {
+    if is_direct() {
+        return;
+    }
+    let mut server = RedisServer::start();
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[]);
+    let mut client = rmux.client();
+    assert_eq!(client.line("MULTI"), "+OK\r\n");
+    assert_eq!(client.line("SET k v"), "+QUEUED\r\n");
+    server.kill();
+    server.revive();
+    wait_until("rmux is connected again", PATIENCE, || rmux.client().line("GET k") == "$-1\r\n");
+    let told = client.line("EXEC");
+    assert!(told.starts_with("-EXECABORT"), "{told}");
+    assert_eq!(client.line("GET k"), "$-1\r\n");
+}
+
+#[test]
+fn with_several_servers_a_transaction_lives_on_one() {
+    if is_direct() {
+        return;
+    }
+    let servers: Vec<RedisServer> = (0..3).map(|_| RedisServer::start()).collect();
+    let rmux = Rmux::in_front_of(Kind::Tcp, &servers.iter().collect::<Vec<_>>(), &[]);
+    let keys = key_for_each(3);
+    let mut client = rmux.client();
+    assert_eq!(show(&client.cmd(&["MULTI"])), "+OK\r\n");
+    assert_eq!(show(&client.cmd(&[b"SET", &keys[1][..], b"1"])), "+QUEUED\r\n");
+    assert_eq!(show(&client.cmd(&[b"GET", &keys[1][..]])), "+QUEUED\r\n");
+    assert_eq!(show(&client.cmd(&["EXEC"])), "*2\r\n+OK\r\n$1\r\n1\r\n");
+    assert_eq!(show(&client.cmd(&["MULTI"])), "+OK\r\n");
+    assert_eq!(show(&client.cmd(&[b"SET", &keys[1][..], b"2"])), "+QUEUED\r\n");
+    let told = show(&client.cmd(&[b"SET", &keys[2][..], b"2"]));
+    assert!(told.starts_with("-CROSSSLOT"), "{told}");
+    let told = show(&client.cmd(&["EXEC"]));
+    assert!(told.starts_with("-EXECABORT"), "{told}");
+    assert_eq!(show(&client.cmd(&[b"GET", &keys[1][..]])), show(&bulk(b"1")));
+    // Blocking, on the server that has the key.
+    client.set_patience(Duration::from_secs(20));
+    client.send(&encode(&[b"BLPOP", &keys[0][..], b"0"]));
+    assert_eq!(show(&servers[0].client().cmd(&[b"RPUSH", &keys[0][..], b"x"])), ":1\r\n");
+    assert_eq!(show(&client.reply()), show(&[b"*2\r\n".to_vec(), bulk(&keys[0]), bulk(b"x")].concat()));
+}
