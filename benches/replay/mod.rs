@@ -116,7 +116,6 @@ impl Replay {
     /// Connects clients and servers, and rehearses the first turn.
     pub fn new(scene: Scene) -> Replay {
         let servers: Vec<String> = (0..scene.servers).map(|number| format!("server{number}:6379")).collect();
-        let servers: Vec<String> = (0..scene.servers).map(|number| format!("server{number}:6379")).collect();
         let settings = Settings::new(servers);
         let proxy = Proxy::new(settings, Millis(0));
         let mut replay = Replay {
