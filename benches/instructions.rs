@@ -172,7 +172,7 @@ const REPLAY: &str = "--replay";
 /// In percent.
 const GROWTH_MAX: f64 = 3.0;
 /// About so many requests in the shorter run.
-const REQUESTS: u32 = 4_000;
-const TURNS_MIN: u32 = 50;
+const REQUESTS: u32 = 2_400;
+const TURNS_MIN: u32 = 30;
 /// Copies of memory as every processor can do them, or the count would depend on the processor.
 const PLAIN_PROCESSOR: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX,-ERMS,-FSRM,-SSSE3,-BMI2";
