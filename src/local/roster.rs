@@ -192,8 +192,9 @@ pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
     let [sub, psub, ssub] = facts.heard;
     let written = writeln!(
         text,
-        "id={id} addr={peer}{peer_port} laddr={listen}{port} fd=-1 name={name} age={age} idle={idle} flags={flags} \
-         db={database} sub={sub} psub={psub} ssub={ssub} multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
+        "id={id} addr={peer}{peer_port} laddr={listen}{port} fd=-1 name={name} age={age} idle={idle} \
+         flags={flags} db={database} sub={sub} psub={psub} ssub={ssub} multi=-1 qbuf=0 \
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
          obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} redir=-1 resp={resp} \
          lib-name={library} lib-ver={version}",
         id = facts.id,
