@@ -376,10 +376,10 @@ impl Proxy {
                 Ok(len)
             }
             Frame::Partial if backend.is_in_large_reply || framer.at() > message_max => {
-                if !mem::replace(&mut backend.is_in_large_reply, true)
-                    && let Some(Push::Message { family, topic }) = push::read(bytes)
-                {
-                    self.cut_off(family, topic);
+                if !mem::replace(&mut backend.is_in_large_reply, true) {
+                    if let Some(Push::Message { family, topic }) = push::read(bytes) {
+                        self.cut_off(family, topic);
+                    }
                 }
                 let len = framer.at().min(bytes.len());
                 framer.rebase(len);
