@@ -21,8 +21,8 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Blocked` or `Paused`, what it sent behind lies
-//! in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Blocked` or `Paused`, what it sent behind
+//! lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
 use crate::request::{ClientLine, Place, RequestId, Requests};
@@ -95,7 +95,8 @@ impl Mute {
     }
 }
 
-/// What a client may ask for. Anything but `Plain` takes its requests another way: one comparison for those that do not.
+/// What a client may ask for. Anything but `Plain` takes its requests another way: one comparison for those that do
+/// not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Everything.
@@ -277,8 +278,8 @@ impl Client {
         self.replies.unsent() + self.early_bytes
     }
 
-    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way, for
-    /// any other those that came early, too.
+    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way,
+    /// for any other those that came early, too.
     pub fn unread_before(&self, request: Option<RequestId>) -> usize {
         if self.line.first() == request { self.replies.unsent() } else { self.unread() }
     }

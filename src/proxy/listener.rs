@@ -9,7 +9,8 @@
 //!   Closed ──────────────────────► Opening ──────────────────────────────────────────► Listening
 //!     ▲  ▲                            │ refused, though the server is up                   │
 //!     │  └──────── Pausing ◄──────────┘◄──────────── lost again at once ───────────────────┤
-//!     │            a timer                                                                 │ lost: opened anew at once,
+//!     │            a timer                                                                 │ lost: opened anew at
+//!     once,
 //!     └────────────────────────────────────────────────────────────────────────────────────┘ if the server is up
 //! ```
 //!
@@ -304,6 +305,7 @@ impl Proxy {
         wire: &mut W,
     ) {
         let Some(backend) = self.backends.get_mut(id) else { return };
+        self.pubsub.listeners[usize::from(backend.server)].heard_at = now;
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
         let taken = if kept.len() > Scratch::HEADROOM {
@@ -392,7 +394,6 @@ impl Proxy {
         let Some(backend) = self.backends.get(id) else { return Ok(()) };
         let server = backend.server;
         let listener = &mut self.pubsub.listeners[usize::from(server)];
-        listener.heard_at = now;
         let push = push::read(frame).ok_or(Loss::Surplus)?;
         if let Push::Message { family, topic } = push {
             self.spread(family, topic, frame, now, wire);
@@ -470,7 +471,9 @@ impl Proxy {
         let server = backend.server;
         let write_deadline = backend.is_blocked.then(|| backend.took_at + self.settings.timeouts.remote_write_ms);
         let listener = &self.pubsub.listeners[usize::from(server)];
-        let read_deadline = (!listener.owed.is_empty()).then_some(listener.answer_by);
+        // Messages that were on their way come before the answer.
+        let answer_by = listener.answer_by.max(listener.heard_at + self.settings.timeouts.remote_read_ms);
+        let read_deadline = (!listener.owed.is_empty()).then_some(answer_by);
         let loss = if write_deadline.is_some_and(|deadline| deadline <= now) {
             Some(Loss::WriteTimeout)
         } else if read_deadline.is_some_and(|deadline| deadline <= now) {

@@ -135,10 +135,10 @@ impl Proxy {
         }
         let several = self.endpoints.len() > 1;
         let call = Call { container: row.name, command, request, args };
-        if self.clients.get(id).is_some_and(|client| !client.is_plain())
-            && let Some(verdict) = self.on_mode(id, &call, now)
-        {
-            return verdict;
+        if self.clients.get(id).is_some_and(|client| !client.is_plain()) {
+            if let Some(verdict) = self.on_mode(id, &call, now) {
+                return verdict;
+            }
         }
         let route = match command.class {
             Class::Keyed => {
@@ -419,10 +419,10 @@ impl Proxy {
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
         self.line_up(id, backend, server, Request::new(id, deadline, len as u32, hash, access == Access::Read));
-        if access == Access::Write
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            client.wrote_to = backend;
+        if access == Access::Write {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.wrote_to = backend;
+            }
         }
         Verdict::Forward(backend)
     }
@@ -492,10 +492,8 @@ impl Proxy {
         let limits = &self.settings.limits;
         let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if let Some(transaction) = &client.transaction
-            && let Some((leased_at, backend)) = transaction.lease
-            && leased_at == server
-        {
+        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
+        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
             return match self.backends.get(backend) {
                 Some(leased) if leased.profile != profile => Pick::Watching,

@@ -1,9 +1,10 @@
 //! The scripts that clients have shown, so that a server that has one not yet can be given it.
 //!
 //! With several servers, `EVALSHA` goes to the server of its keys, and that one may never have seen the script: a
-//! client that said `EVAL` said it to one server, and a server that was restarted has forgotten. So rmux remembers what
-//! went by in `EVAL`, `EVAL_RO` and `SCRIPT LOAD`, and answers a `-NOSCRIPT` itself, by sending `EVAL` with the same
-//! keys and arguments in the place of the `EVALSHA`. That runs nothing twice: `NOSCRIPT` says that nothing was run.
+//! client that said `EVAL` once said it to one server, and a server that was restarted has forgotten. So rmux remembers
+//! what went by in `EVAL`, `EVAL_RO` and `SCRIPT LOAD`, and answers a `-NOSCRIPT` itself, by sending `EVAL` with the
+//! same keys and arguments in the place of the `EVALSHA`. That runs nothing twice: `NOSCRIPT` says that nothing was
+//! run.
 //!
 //! ```text
 //!   client   EVALSHA e0e1.. 1 k ──► server 2: EVALSHA e0e1.. 1 k
@@ -15,8 +16,8 @@
 //! What the client sent behind, to the same server, has arrived there before the `EVAL`; replies keep their order all
 //! the same. With one server nothing is remembered, and its `NOSCRIPT` is the client's. `SCRIPT FLUSH` forgets.
 //!
-//! Bounded: [`SCRIPTS_MAX`] scripts, [`BYTES_MAX`] bytes; the oldest go first. A script larger than a quarter of that
-//! is not remembered. Each reactor has a memory of its own.
+//! Bounded: [`SCRIPTS_MAX`] scripts, [`BYTES_MAX`] bytes; the oldest go first. A script that is larger than a quarter
+//! of that is not remembered. Each reactor has a memory of its own.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet, VecDeque};

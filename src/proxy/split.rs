@@ -203,7 +203,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// Puts the parent into its client's line, and the parts, whose bytes are queued, into those of their backends.
+    /// Puts the parent into its client's line and the parts, whose bytes were just queued, into those of their
+    /// backends.
     fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
         let number = self.merges.vacant_key() as u32;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);

@@ -9,6 +9,7 @@ mod promises;
 mod robustness;
 mod slow_peers;
 mod split;
+mod subscriptions;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
