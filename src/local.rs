@@ -48,6 +48,8 @@ pub struct Context<'a> {
     pub peer: Option<&'a str>,
     /// Who there may be.
     pub users: &'a Users,
+    /// How many channels, patterns and shard channels the client hears.
+    pub heard: [u32; 3],
     /// Milliseconds since the client connected.
     pub age_ms: u64,
     /// Facts for `INFO` with several servers.

@@ -33,6 +33,7 @@ mod intake;
 mod lease;
 mod listener;
 mod merging;
+mod permission;
 mod pubsub;
 mod replies;
 mod roster;

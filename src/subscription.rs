@@ -169,6 +169,11 @@ impl Subscriber {
         }
     }
 
+    /// Channels, patterns and shard channels that it hears.
+    pub fn counts(&self) -> [u32; 3] {
+        self.counts
+    }
+
     /// True exactly when it hears anything at all.
     pub fn is_hearing(&self) -> bool {
         self.counts != [0; 3]

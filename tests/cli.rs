@@ -142,11 +142,13 @@ fn bad_flags_are_refused_with_a_line_that_helps() {
         (&["-allowCommands=get"], r#"-allowCommands: "get" is not refused: there is nothing to allow"#),
         (
             &["-allowCommands=slowlog"],
-            r#"-allowCommands: "slowlog" has no key, and with several servers nothing says which of them should get it"#,
+            "-allowCommands: \"slowlog\" has no key, and with several servers nothing says which of them should get \
+             it",
         ),
         (
             &["-unixConnections=/r", "-allowCommands=MONITOR"],
-            r#"-allowCommands: "MONITOR" cannot be allowed: it makes something else of its connection, which other clients share"#,
+            "-allowCommands: \"MONITOR\" cannot be allowed: it makes something else of its connection, which other \
+             clients share",
         ),
         (
             &["-unixConnections=/r", "-allowCommands=slowlog|get", "-denyCommands=SLOWLOG|get"],

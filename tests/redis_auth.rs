@@ -71,6 +71,11 @@ fn rmux_logs_in_to_its_servers() {
             assert!(client.line("HELLO 3").starts_with("%7\r\n"));
             assert_eq!(client.line("GET k"), "$4\r\nfive\r\n");
             assert_eq!(rmux.client().line("GET k"), "$1\r\nv\r\n");
+            // The connection that hears for all of them logs in as well.
+            let mut hearing = rmux.client();
+            assert!(hearing.line("SUBSCRIBE news").ends_with(":1\r\n"));
+            assert_eq!(client.line("PUBLISH news x"), ":1\r\n");
+            assert!(show(&hearing.reply()).starts_with("*3\r\n$7\r\nmessage\r\n"));
             let mut direct = server.client();
             assert_eq!(show(&direct.cmd(login)), "+OK\r\n");
             // Whatever a client says about itself, the server hears nothing of it.
@@ -276,6 +281,10 @@ fn replies_that_a_client_does_not_want_are_left_out_in_their_place() {
         client.send(&encode(&["RESET"]));
         assert_eq!(show(&client.reply()), "+RESET\r\n");
         assert_eq!(client.line("DEL n big"), ":2\r\n");
+        // What is pushed comes all the same, as in Redis.
+        client.send(&encode(&["CLIENT", "REPLY", "OFF"]));
+        client.send(&encode(&["SUBSCRIBE", "news"]));
+        assert!(show(&client.reply()).starts_with("*3\r\n$9\r\nsubscribe\r\n"));
     }
 }
 
@@ -324,6 +333,13 @@ fn clients_see_and_close_each_other() {
     wait_until("no blocked client", PATIENCE, || !is_blocked());
     assert_eq!(direct.line("RPUSH list x"), ":1\r\n");
     assert_eq!(bob.line("LPOP list"), "$1\r\nx\r\n");
+    let mut hearing = login("AUTH eve e");
+    hearing.line("SUBSCRIBE news weather");
+    hearing.reply();
+    let line = bob.line("CLIENT LIST TYPE pubsub");
+    assert!(line.contains(" flags=P ") && line.contains(" sub=2 psub=0 ssub=0 "), "{line}");
+    assert_eq!(bob.line("CLIENT KILL TYPE pubsub"), ":1\r\n");
+    hearing.expect_closed();
     bob.send(&encode(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"]));
     assert_eq!(show(&bob.reply()), ":1\r\n");
     bob.expect_closed();
@@ -417,6 +433,29 @@ fn commands_of_modules_go_where_their_keys_are() {
     assert_eq!(client.line("EXEC"), "*1\r\n+OK\r\n");
     assert_eq!(client.line("my.get k1"), "$3\r\none\r\n");
     assert!(client.line("my.del k1").starts_with("-ERR unknown command 'my.del'"));
+}
+
+#[test]
+fn a_request_in_parts_is_left_out_as_a_whole() {
+    let servers: Vec<RedisServer> = (0..3).map(|_| RedisServer::start()).collect();
+    let rmux = rmux(Kind::Unix, &servers.iter().collect::<Vec<_>>(), r#""poolSize": 2"#);
+    let mut client = rmux.client();
+    let keys: Vec<String> = (0..30).map(|number| format!("k{number}")).collect();
+    let words = |name: &'static str| [vec![name], keys.iter().map(String::as_str).collect()].concat();
+    let pairs: Vec<&str> = keys.iter().flat_map(|key| [key.as_str(), "v"]).collect();
+    let requests = [
+        encode(&["CLIENT", "REPLY", "SKIP"]),
+        encode(&[vec!["MSET"], pairs].concat()),
+        encode(&words("EXISTS")),
+        encode(&["CLIENT", "REPLY", "OFF"]),
+        encode(&words("MGET")),
+        encode(&["DBSIZE"]),
+        encode(&["CLIENT", "REPLY", "ON"]),
+        encode(&words("DEL")),
+    ];
+    client.send(&requests.concat());
+    let replies: Vec<String> = client.replies(3).iter().map(|reply| show(reply)).collect();
+    assert_eq!(replies, [":30\r\n", "+OK\r\n", ":30\r\n"]);
 }
 
 /// Every way to write a command that Redis takes, and many that it does not: what is refused reaches no server.

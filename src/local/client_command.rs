@@ -185,6 +185,7 @@ fn info(session: &Session, context: &Context<'_>, out: &mut Vec<u8>) {
         idle_ms: 0,
         session,
         user: context.users.name(session.user),
+        heard: context.heard,
         is_blocked: false,
         is_in_multi: false,
         command: "client|info",

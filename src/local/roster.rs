@@ -33,6 +33,8 @@ pub struct ClientFacts<'a> {
     pub session: &'a Session,
     /// Its user's name.
     pub user: &'a str,
+    /// How many channels, patterns and shard channels it hears.
+    pub heard: [u32; 3],
     /// True exactly when it waits for data.
     pub is_blocked: bool,
     /// True exactly when it has said MULTI.
@@ -69,7 +71,8 @@ pub struct Filter<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Normal,
-    /// Subscribers, replicas, masters.
+    PubSub,
+    /// Replicas and masters.
     Other,
 }
 
@@ -155,7 +158,9 @@ fn read_kill<'a>(words: Words<'a>, users: &Users, out: &mut Vec<u8>) -> Option<F
 fn read_kind(name: &[u8], out: &mut Vec<u8>) -> Option<Kind> {
     if name.eq_ignore_ascii_case(b"normal") {
         Some(Kind::Normal)
-    } else if client_command::is_one_of(name, &["master", "replica", "slave", "pubsub"]) {
+    } else if name.eq_ignore_ascii_case(b"pubsub") {
+        Some(Kind::PubSub)
+    } else if client_command::is_one_of(name, &["master", "replica", "slave"]) {
         Some(Kind::Other)
     } else {
         error::write_error_around(out, "ERR Unknown client type '", name, "'");
@@ -171,7 +176,7 @@ impl Filter<'_> {
             rest.is_some_and(|rest| rest == port_behind(address).as_bytes())
         };
         self.ids.as_ref().is_none_or(|ids| ids.binary_search(&(facts.id as i64)).is_ok())
-            && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.kind.is_none_or(|kind| kind == kind_of(facts))
             && self.address.is_none_or(|given| is_address(given, facts.peer.unwrap_or(facts.listen)))
             && self.listen.is_none_or(|given| is_address(given, facts.listen))
             && self.user.is_none_or(|user| user == facts.user.as_bytes())
@@ -184,11 +189,12 @@ impl Filter<'_> {
 pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
     let Profile { database, protocol } = facts.session.profile;
     let peer = facts.peer.unwrap_or(facts.listen);
+    let [sub, psub, ssub] = facts.heard;
     let written = writeln!(
         text,
         "id={id} addr={peer}{peer_port} laddr={listen}{port} fd=-1 name={name} age={age} idle={idle} flags={flags} \
-         db={database} sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
-         oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} redir=-1 resp={resp} \
+         db={database} sub={sub} psub={psub} ssub={ssub} multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
+         obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} redir=-1 resp={resp} \
          lib-name={library} lib-ver={version}",
         id = facts.id,
         peer_port = port_behind(peer),
@@ -207,8 +213,14 @@ pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
     written.expect("a String takes every write");
 }
 
+fn kind_of(facts: &ClientFacts<'_>) -> Kind {
+    if facts.heard == [0; 3] { Kind::Normal } else { Kind::PubSub }
+}
+
 fn flags(facts: &ClientFacts<'_>) -> String {
-    let flags = [(facts.is_in_multi, 'x'), (facts.is_blocked, 'b'), (is_path(facts.listen), 'U')];
+    let is_subscriber = kind_of(facts) == Kind::PubSub;
+    let is_unix = is_path(facts.listen);
+    let flags = [(is_subscriber, 'P'), (facts.is_in_multi, 'x'), (facts.is_blocked, 'b'), (is_unix, 'U')];
     let flags: String = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
     if flags.is_empty() { "N".to_owned() } else { flags }
 }

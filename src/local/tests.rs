@@ -60,6 +60,7 @@ impl Talk {
             listen: self.listen,
             peer: self.peer,
             users: &self.users,
+            heard: [0; 3],
             age_ms: 61_999,
             facts: &facts,
         };
@@ -86,6 +87,7 @@ impl Talk {
             idle_ms: 0,
             session: &self.session,
             user: self.users.name(self.session.user),
+            heard: [0; 3],
             is_blocked: false,
             is_in_multi: false,
             command: "client|list",

@@ -83,6 +83,10 @@ impl Proxy {
             self.reply_with(id, |out| error::wrong_arity(out, call.name()));
             return Verdict::Done;
         }
+        // As in Redis, what is pushed comes whatever CLIENT REPLY says; but it counts as the next request.
+        if let Some(client) = self.clients.get_mut(id) {
+            client.session.mute.take();
+        }
         match lease {
             Lease::Subscribe(family) => self.subscribe(id, call, family, now),
             Lease::Unsubscribe(family) => self.unsubscribe(id, call, family),
@@ -116,14 +120,7 @@ impl Proxy {
         topics.dedup();
         topics.retain(|&topic| !self.is_heard_everywhere(topic));
         if topics.is_empty() {
-            self.reply_here(id, &frames);
-            // Behind what is outstanding it is a confirmation that has not gone out yet, like any other.
-            if let Some(client) = self.clients.get_mut(id) {
-                if let (Some(place), Some(subscriber)) = (client.line.last(), &mut client.subscriber) {
-                    subscriber.awaited.push_back(place);
-                }
-            }
-            return;
+            return self.reply_in_place(id, &frames);
         }
         let request = self.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false)) as RequestId;
         let Some(client) = self.clients.get_mut(id) else { return };
@@ -158,7 +155,7 @@ impl Proxy {
             push::confirmation(&mut frames, protocol, family, false, None, self.count(id, family));
         }
         self.settle(id);
-        self.reply_here(id, &frames);
+        self.reply_in_place(id, &frames);
     }
 
     fn count(&self, id: Id, family: Channels) -> usize {

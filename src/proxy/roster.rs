@@ -85,6 +85,7 @@ impl Proxy {
             idle_ms: now - client.heard_at,
             session: &client.session,
             user: self.settings.users.name(client.session.user),
+            heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             is_blocked: matches!(client.flow, Flow::Blocked { .. }),
             is_in_multi: client.transaction.as_ref().is_some_and(|transaction| transaction.is_multi),
             command,

@@ -203,30 +203,6 @@ impl Proxy {
         Verdict::Done
     }
 
-    /// Whether the configuration allows a request that the table refuses.
-    #[cold]
-    pub(super) fn is_allowed(&self, call: &Call<'_>) -> bool {
-        let word = call.args.get(1).map(|word| word.of(call.request));
-        command::find(call.container.as_bytes()).is_some_and(|row| self.settings.policy.is_allowed(row, word))
-    }
-
-    /// A request of a client that may not ask for everything. `None` when it may ask for this.
-    #[cold]
-    fn on_mode(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
-        let client = self.clients.get(id)?;
-        if client.mode == Mode::Unauthenticated {
-            let mut reply = std::mem::take(&mut self.reply);
-            let is_refused = local::refuse_nobody(call.command, call.name(), call.args.len(), &mut reply);
-            if is_refused {
-                self.reply_here(id, &reply);
-            }
-            reply.clear();
-            self.reply = reply;
-            return is_refused.then_some(Verdict::Done);
-        }
-        self.on_request_in_state(id, call, now)
-    }
-
     fn on_unknown(&mut self, id: Id, request: &[u8], args: &[Arg]) -> Verdict {
         self.break_transaction(id);
         let name = args[0].of(request);
@@ -365,6 +341,7 @@ impl Proxy {
             listen: &self.settings.listen,
             peer: client.peer.as_deref(),
             users: &self.settings.users,
+            heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             age_ms: now - client.since,
             facts: &facts,
         };
@@ -394,6 +371,12 @@ impl Proxy {
         if client.session.mute.take() {
             return self.mark_client_dirty(id);
         }
+        self.reply_in_place(id, reply);
+    }
+
+    /// The same, whether the client wants to be answered or not.
+    pub(super) fn reply_in_place(&mut self, id: Id, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         if client.line.is_empty() {
             client.replies.push(&mut self.arena, reply);
         } else {

@@ -213,6 +213,7 @@ impl Proxy {
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
+            self.requests[merging.parent as usize].is_muted = client.session.mute.take();
             client.line.push(&mut self.requests, merging.parent);
             self.requests[merging.parent as usize].is_muted = client.session.mute.take();
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
