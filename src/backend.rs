@@ -34,8 +34,8 @@ use crate::users::Credentials;
 /// One step of a handshake, and the reply that it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// `AUTH`: `+OK`. The first of all steps, with nothing outstanding before it: behind other requests Redis 7.2 to 8.9
-    /// may leave out the error.
+    /// `AUTH`: `+OK`. The first of all steps, with nothing outstanding before it: behind other requests Redis 7.2 to
+    /// 8.9 may leave out the error.
     Auth,
     /// `HELLO`: any reply but an error; with RESP2, an error means an old server, and does no harm.
     Hello(Protocol),

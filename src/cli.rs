@@ -1,8 +1,8 @@
 //! argv → what to do: print something, check a configuration, or serve it.
 //!
 //! Flags are written as Go programs take them, as the original was one: `-flag=value`, `-flag value`, the same with two
-//! dashes; a boolean may stand alone, and takes its value only with `=`. Of a flag given twice, the last counts. `--` ends
-//! the flags, and nothing may follow: rmux takes no other arguments.
+//! dashes; a boolean may stand alone, and takes its value only with `=`. Of a flag given twice, the last counts. `--`
+//! ends the flags, and nothing may follow: rmux takes no other arguments.
 //!
 //! getopts does the splitting, the key table of the configuration says which flags there are; this file knows neither
 //! their kinds nor their ranges. It also writes the help, from the same table. It prints nothing itself.
@@ -23,6 +23,8 @@ pub enum Action {
     Print(String),
     /// The configuration is right, and it was only to be checked: print [`summary`] and exit with 0.
     Check(Loaded),
+    /// Ask the rmux that serves this configuration whether it answers, and exit with 0 if it does, else with 1.
+    Healthcheck(Loaded),
     /// Serve this configuration.
     Serve(Loaded),
 }
@@ -66,7 +68,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> 
         return Ok(Action::Print(format!("rmux {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let loaded = config::load(&flags).map_err(Error::Config)?;
-    Ok(if loaded.test { Action::Check(loaded) } else { Action::Serve(loaded) })
+    Ok(match &loaded {
+        Loaded { test: true, .. } => Action::Check(loaded),
+        Loaded { healthcheck: true, .. } => Action::Healthcheck(loaded),
+        _ => Action::Serve(loaded),
+    })
 }
 
 /// What `-test` prints when all is well: one line, without its line feed.
@@ -107,7 +113,8 @@ impl fmt::Display for Error {
             Error::MissingValue(name) => write!(f, "-{name} needs a value: -{name}=VALUE"),
             Error::StrayArgument(text) => write!(
                 f,
-                "unexpected argument {text:.200?}: every argument is a -flag or its value; a switch is turned off as -failover=false"
+                "unexpected argument {text:.200?}: every argument is a -flag or its value; a switch is turned off as \
+                 -failover=false"
             ),
             Error::NotUnicode(argument) => write!(f, "argument {argument:?} is not valid UTF-8"),
             Error::Config(error) => write!(f, "{error}"),

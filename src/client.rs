@@ -95,7 +95,8 @@ impl Mute {
     }
 }
 
-/// What a client may ask for. Anything but `Plain` takes its requests another way: one comparison for those that do not.
+/// What a client may ask for. Anything but `Plain` takes its requests another way: one comparison for those that do
+/// not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Everything.
@@ -277,8 +278,8 @@ impl Client {
         self.replies.unsent() + self.early_bytes
     }
 
-    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way, for
-    /// any other those that came early, too.
+    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way,
+    /// for any other those that came early, too.
     pub fn unread_before(&self, request: Option<RequestId>) -> usize {
         if self.line.first() == request { self.replies.unsent() } else { self.unread() }
     }

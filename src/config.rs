@@ -18,8 +18,8 @@
 //! with a warning. A value of `null` in the file is as if the key were not there. The original's keys that have no
 //! meaning here are accepted, with a warning.
 //!
-//! [`load`] reads the file, and the files and variables with passwords; it prints nothing and logs nothing, and no error
-//! repeats a password.
+//! [`load`] reads the file, and the files and variables with passwords; it prints nothing and logs nothing, and no
+//! error repeats a password.
 
 mod address;
 mod draft;
@@ -29,6 +29,8 @@ mod json;
 mod key;
 mod password;
 mod spelling;
+
+use std::path::PathBuf;
 
 use crate::command::Policy;
 use crate::net::Address;
@@ -53,6 +55,12 @@ pub struct Config {
     pub debug: bool,
     /// Log to the local syslog socket.
     pub use_syslog: bool,
+    /// The file to write the process id to.
+    pub pid_file: Option<PathBuf>,
+    /// Whom to become when started as root, by name or number.
+    pub user: Option<String>,
+    /// With which group, by name or number; `None` is the user's own. Only with a user.
+    pub group: Option<String>,
 }
 
 /// A listener, the servers behind it, and its bounds.
@@ -100,6 +108,14 @@ pub struct Process {
     pub debug: bool,
     /// Log to the local syslog socket.
     pub use_syslog: bool,
+    /// Only ask a running rmux whether it answers.
+    pub healthcheck: bool,
+    /// The file to write the process id to.
+    pub pid_file: Option<String>,
+    /// Whom to become when started as root.
+    pub user: Option<String>,
+    /// With which group.
+    pub group: Option<String>,
     /// Print the version.
     pub version: bool,
     /// Print the help.
@@ -113,11 +129,14 @@ pub struct Loaded {
     pub config: Config,
     /// Whether that is only to be checked (`-test`).
     pub test: bool,
+    /// Whether another rmux is to be asked if it answers there (`-healthcheck`).
+    pub healthcheck: bool,
     /// One line each: what was accepted and does not do what it seems to.
     pub warnings: Vec<String>,
 }
 
-/// Makes a configuration of the flags that were given (each at most once, with its text) and of the file that they name.
+/// Makes a configuration of the flags that were given (each at most once, with its text) and of the file that they
+/// name.
 ///
 /// # Errors
 ///
@@ -146,8 +165,15 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     for (index, pool) in pools.iter().enumerate() {
         warnings.add_twice(index + 1, pool);
     }
-    let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog };
-    Ok(Loaded { config, test: process.test, warnings: warnings.lines })
+    // An empty text counts as not given, as with the addresses.
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (user, group) = (given(process.user), given(process.group));
+    if group.is_some() && user.is_none() {
+        return Err(Error::new(here.at("group"), Problem::Needs { key: "user" }));
+    }
+    let pid_file = given(process.pid_file).map(PathBuf::from);
+    let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog, pid_file, user, group };
+    Ok(Loaded { config, test: process.test, healthcheck: process.healthcheck, warnings: warnings.lines })
 }
 
 fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>, Error> {

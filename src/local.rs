@@ -13,8 +13,8 @@
 //!                      └─► Forward        nothing appended: a server answers
 //! ```
 //!
-//! Knows no sockets, no backends, no clock, and no other client than the one that asks. Invariants: exactly one reply is
-//! appended unless the outcome says that there is none; a reply that is an error has changed nothing in the session;
+//! Knows no sockets, no backends, no clock, and no other client than the one that asks. Invariants: exactly one reply
+//! is appended unless the outcome says that there is none; a reply that is an error has changed nothing in the session;
 //! PING, ECHO and SELECT allocate nothing but room in `out`.
 //!
 //! Bytes and texts are those of Redis 7.0.15, recorded from its socket; `CLIENT SETINFO` and `CLIENT NO-TOUCH`, which
@@ -209,8 +209,8 @@ fn reset(session: &mut client::Session, context: &Context<'_>, out: &mut Vec<u8>
 /// Whether a command is refused to somebody who has not said who it is, and must; if so, the reply is written. What
 /// lets somebody in, or out, is not.
 ///
-/// As in Redis, what is wrong with the request as such is said first: that the command is unknown (the caller has seen to
-/// that), and how many arguments it takes. `name` is the full name for that error.
+/// As in Redis, what is wrong with the request as such is said first: that the command is unknown (the caller has seen
+/// to that), and how many arguments it takes. `name` is the full name for that error.
 pub fn refuse_nobody(command: &command::Command, name: impl std::fmt::Display, argc: usize, out: &mut Vec<u8>) -> bool {
     let is_door = matches!(
         command.class,

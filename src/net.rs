@@ -21,10 +21,12 @@ use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
 mod address;
+mod inherit;
 mod listen;
 mod socket_file;
 
 pub use address::{Address, AddressError, ResolvedAddress};
+pub use inherit::{inherited, stop_inherited};
 pub use listen::{ListenError, Listener, backlog_max, listen};
 pub use socket_file::SocketFile;
 

@@ -36,6 +36,7 @@ mod pubsub;
 mod replies;
 mod roster;
 mod routing;
+mod scripts;
 mod split;
 mod transaction;
 
@@ -47,6 +48,7 @@ use log::{debug, info};
 use slab::Slab;
 
 use self::merging::Merging;
+use self::scripts::Scripts;
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
@@ -232,6 +234,8 @@ pub struct Proxy {
     spare_merges: Vec<Merging>,
     /// For each server, its part of the request that is being split; `NO_PART` when it has none.
     part_of_server: Vec<u16>,
+    /// What `EVALSHA` may mean at a server that does not know it.
+    scripts: Scripts,
     /// One index for each server that there is, even if its address is given twice.
     distinct_servers: Vec<u16>,
     wheel: Wheel<Timer>,
@@ -315,6 +319,7 @@ impl Proxy {
             merges: Slab::new(),
             spare_merges: Vec::new(),
             part_of_server: vec![split::NO_PART; count],
+            scripts: Scripts::default(),
             distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),
@@ -368,7 +373,8 @@ impl Proxy {
         Some(id)
     }
 
-    /// Where a client comes from, as `host:port`. To be told before it says anything; a Unix socket has nothing to tell.
+    /// Where a client comes from, as `host:port`. To be told before it says anything; a Unix socket has nothing to
+    /// tell.
     pub fn handle_peer(&mut self, id: Id, address: Box<str>) {
         if let Some(client) = self.clients.get_mut(id) {
             client.peer = Some(address);
@@ -399,17 +405,13 @@ impl Proxy {
     pub fn handle_writable(&mut self, conn: Conn) {
         match conn {
             Conn::Client(id) => {
-                if let Some(client) = self.clients.get_mut(id)
-                    && client.is_blocked
-                {
+                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_blocked) {
                     client.is_blocked = false;
                     self.mark_client_dirty(id);
                 }
             }
             Conn::Backend(id) => {
-                if let Some(backend) = self.backends.get_mut(id)
-                    && backend.is_blocked
-                {
+                if let Some(backend) = self.backends.get_mut(id).filter(|backend| backend.is_blocked) {
                     backend.is_blocked = false;
                     self.mark_backend_dirty(id);
                 }
@@ -592,9 +594,10 @@ impl Proxy {
     /// A client's socket is full: from here on it must make progress.
     fn watch_client_writes(&mut self, id: Id) {
         let write_ms = self.settings.timeouts.local_write_ms;
-        if write_ms > 0
-            && let Some(client) = self.clients.get_mut(id)
-        {
+        if write_ms == 0 {
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(id) {
             let deadline = client.took_at + write_ms;
             client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         }
@@ -696,18 +699,14 @@ impl Proxy {
     }
 
     fn mark_client_dirty(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && !client.is_dirty
-        {
+        if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
             client.is_dirty = true;
             self.dirty_clients.push(id);
         }
     }
 
     fn mark_backend_dirty(&mut self, id: Id) {
-        if let Some(backend) = self.backends.get_mut(id)
-            && !backend.is_dirty
-        {
+        if let Some(backend) = self.backends.get_mut(id).filter(|backend| !backend.is_dirty) {
             backend.is_dirty = true;
             self.dirty_backends.push(id);
         }

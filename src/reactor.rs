@@ -19,7 +19,7 @@ mod sockets;
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{error, warn};
@@ -36,6 +36,8 @@ use sockets::Sockets;
 #[derive(Debug, Clone)]
 pub struct Handle {
     order: Arc<AtomicU8>,
+    /// True from a question until it is answered.
+    is_asked: Arc<AtomicBool>,
     waker: Arc<Waker>,
 }
 
@@ -46,6 +48,21 @@ impl Handle {
     /// No new clients; the reactor ends when those that are here are answered, or after [`GRACE`].
     pub fn drain(&self) {
         self.order.store(DRAIN, Ordering::Release);
+        self.wake();
+    }
+
+    /// Asks whether the loop still turns; the answer comes with its next turn.
+    pub fn ask(&self) {
+        self.is_asked.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// True exactly when no question is open.
+    pub fn has_answered(&self) -> bool {
+        !self.is_asked.load(Ordering::Acquire)
+    }
+
+    fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             error!("cannot wake a reactor: {error}");
         }
@@ -109,7 +126,7 @@ impl Reactor {
             ready: Vec::new(),
             is_accepting: true,
             accept_at: None,
-            handle: Handle { order: Arc::new(AtomicU8::new(RUN)), waker },
+            handle: Handle { order: Arc::new(AtomicU8::new(RUN)), is_asked: Arc::default(), waker },
             start: Instant::now(),
             now,
             end_at: None,
@@ -121,15 +138,20 @@ impl Reactor {
         self.handle.clone()
     }
 
-    /// Runs until it is told to end.
+    /// Runs until it is told to end. `on_settled` is called once, when the address of every server is known, or the
+    /// looking for it has been given up.
     ///
     /// # Errors
     ///
     /// When the kernel's polling fails.
-    pub fn run(mut self) -> io::Result<()> {
+    pub fn run(mut self, on_settled: impl FnOnce()) -> io::Result<()> {
         self.proxy.start(self.now);
         self.carry_out();
+        let mut on_settled = Some(on_settled);
         loop {
+            if let Some(on_settled) = on_settled.take_if(|_| !self.dialer.is_looking_up()) {
+                on_settled();
+            }
             let sleep = self.sleep();
             match self.poll.poll(&mut self.events, sleep) {
                 Ok(()) => {}
@@ -169,7 +191,7 @@ impl Reactor {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
-                LISTENER => self.is_accepting = true,
+                LISTENER => self.is_accepting = self.listener.is_some(),
                 WAKER => self.on_wake(),
                 token => {
                     let Some(conn) = self.sockets.find(token) else { continue };
@@ -181,19 +203,19 @@ impl Reactor {
                             _ => self.proxy.handle_writable(conn),
                         }
                     }
-                    if (event.is_readable() || event.is_read_closed() || event.is_error())
-                        && let Some(socket) = self.sockets.get_mut(conn)
-                    {
+                    if !(event.is_readable() || event.is_read_closed() || event.is_error()) {
+                        continue;
+                    }
+                    if let Some(socket) = self.sockets.get_mut(conn) {
                         socket.is_readable = true;
                         socket.is_ending |= event.is_read_closed();
                         if !socket.is_queued {
                             socket.is_queued = true;
                             self.ready.push(conn);
                         }
-                        if let Conn::Client(id) = conn
-                            && event.is_read_closed()
-                        {
-                            self.proxy.handle_client_hangup(id);
+                        match conn {
+                            Conn::Client(id) if event.is_read_closed() => self.proxy.handle_client_hangup(id),
+                            _ => {}
                         }
                     }
                 }
@@ -203,6 +225,7 @@ impl Reactor {
     }
 
     fn on_wake(&mut self) {
+        self.handle.is_asked.store(false, Ordering::Release);
         if self.handle.order.load(Ordering::Acquire) == DRAIN && self.end_at.is_none() {
             self.end_at = Some(self.now + GRACE);
             self.is_accepting = false;
@@ -340,15 +363,13 @@ impl Reactor {
                     // A descriptor is free again.
                     self.accept_at = None;
                 }
-                Action::Resume(conn) => {
-                    if let Some(socket) = self.sockets.get_mut(conn)
-                        && socket.is_readable
-                        && !socket.is_queued
-                    {
+                Action::Resume(conn) => match self.sockets.get_mut(conn) {
+                    Some(socket) if socket.is_readable && !socket.is_queued => {
                         socket.is_queued = true;
                         self.ready.push(conn);
                     }
-                }
+                    _ => {}
+                },
             }
         }
     }

@@ -63,7 +63,8 @@ pub enum Role {
     Atomic,
     /// Its client waits for data; the lease ends with its reply.
     Blocking,
-    /// It ends a transaction, and the lease, if there is one. If it took effect, this database is selected from then on.
+    /// It ends a transaction, and the lease, if there is one. If it took effect, this database is selected from then
+    /// on.
     Ending {
         /// The database that the last `SELECT` in the transaction named.
         database: Option<u32>,

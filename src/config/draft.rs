@@ -1,9 +1,9 @@
 //! One pool while it is being read, and what makes a valid pool of it.
 //!
-//! A draft starts with every default. The rows of the key table write into it, each value already checked by itself; what
-//! only shows when all of them are there is checked here: somewhere to listen, at least one server, no pool that is its
-//! own server. The draft does not know whether its values came from flags or a file; the one difference, whether missing
-//! addresses have a default, is told to it.
+//! A draft starts with every default. The rows of the key table write into it, each value already checked by itself;
+//! what only shows when all of them are there is checked here: somewhere to listen, at least one server, no pool that
+//! is its own server. The draft does not know whether its values came from flags or a file; the one difference, whether
+//! missing addresses have a default, is told to it.
 //!
 //! ```text
 //! flag texts ─┐                                   ┌─► PoolConfig
@@ -215,7 +215,8 @@ impl Draft {
         Ok(Address::Tcp { host, port: self.port.unwrap_or(DEFAULT_PORT) })
     }
 
-    /// TCP first, then Unix, each in the order given: the ring depends on it, so a server given twice stays there twice.
+    /// TCP first, then Unix, each in the order given: the ring depends on it, so a server given twice stays there
+    /// twice.
     fn servers(&self, missing: Missing) -> Result<Vec<Address>, Fault> {
         let unix = self.unix_connections.as_deref().unwrap_or_default();
         let default_tcp: Vec<String> = words(DEFAULT_TCP_CONNECTIONS);

@@ -1,7 +1,7 @@
 //! The keys of a pool whose value is a list of objects: `users` and `moduleCommands`.
 //!
-//! Reads each object as strictly as a pool is read: no unknown key, no key twice, each value of its kind. What is wrong is
-//! said with the number of the entry, from 1, and its key; never with a value, which may be a password.
+//! Reads each object as strictly as a pool is read: no unknown key, no key twice, each value of its kind. What is wrong
+//! is said with the number of the entry, from 1, and its key; never with a value, which may be a password.
 //!
 //! It does not know whether the entries make sense together; that is the draft's business.
 

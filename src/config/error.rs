@@ -87,6 +87,10 @@ pub(crate) enum Problem {
         count: usize,
         max: usize,
     },
+    /// It means nothing without another one.
+    Needs {
+        key: &'static str,
+    },
     /// A pool that would be its own server.
     OwnAddress {
         address: String,
@@ -191,6 +195,7 @@ impl fmt::Display for Problem {
             Problem::TooManyServers { count, max } => {
                 write!(f, "{count} servers are too many: at most {max}")
             }
+            Problem::Needs { key } => write!(f, "has no meaning without {key}: give both"),
             Problem::OwnAddress { address } => {
                 write!(f, "{} is a server of this pool as well: it would connect to itself", Plain(address))
             }

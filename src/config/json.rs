@@ -1,6 +1,7 @@
 //! A JSON document as it was written: keys in their order, with those that stand twice.
 //!
-//! serde_json's own `Value` keeps the last of two equal keys and forgets the order, so it cannot say that somebody wrote
+//! serde_json's own `Value` keeps the last of two equal keys and forgets the order, so it cannot say that somebody
+//! wrote
 //! `port` twice. This one keeps every pair. It knows nothing of pools: it reads a file, and it can name what it found.
 //!
 //! Limits: a file of 16 MiB, and serde_json's nesting depth of 128.

@@ -1,11 +1,11 @@
 //! Every flag and every key of the file: one table, one row each.
 //!
-//! A row says the name, the kind of value with its range and unit, the field that it goes to, and a line of help. Flags,
-//! JSON, `-help` and the errors are all driven by it, and the defaults are read from the field itself, so that nothing is
-//! said twice: a new setting is one row here and one field in the draft.
+//! A row says the name, the kind of value with its range and unit, the field that it goes to, and a line of help.
+//! Flags, JSON, `-help` and the errors are all driven by it, and the defaults are read from the field itself, so that
+//! nothing is said twice: a new setting is one row here and one field in the draft.
 //!
-//! A value is read in two steps: out of its text or JSON into a [`Value`] (is it of the right kind?), then into the draft
-//! (is it in range?). The rows are applied in the order of the table, whatever the order of the user: that is how
+//! A value is read in two steps: out of its text or JSON into a [`Value`] (is it of the right kind?), then into the
+//! draft (is it in range?). The rows are applied in the order of the table, whatever the order of the user: that is how
 //! `localReadTimeout` wins over `localTimeout`. What only shows with several keys together is not known here.
 
 use std::ops::RangeInclusive;
@@ -388,7 +388,8 @@ pub static KEYS: &[Key] = &[
     file("moduleCommands", Commands, ModuleCommands(|d| &mut d.module_commands),
         "commands that rmux does not know: each an object with name, firstKey, lastKey, step, readonly"),
 
-    pool("localTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms, &mut d.timeouts.local_write_ms]),
+    pool("localTimeout", Timeouts,
+        LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms, &mut d.timeouts.local_write_ms]),
         "for the client side: both of the next two; 0 is none"),
     pool("localReadTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms]),
         "wait for a client's next request; 0 is none"),
@@ -416,7 +417,8 @@ pub static KEYS: &[Key] = &[
         "size of an inline request"),
     pool("clientOutstandingMax", Limits, Number(1..=COUNT_MAX, "requests", |d| &mut d.limits.client_outstanding_max),
         "unanswered requests of a client; reading from it pauses there"),
-    pool("clientUnreadPauseBytes", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.client_unread_pause_bytes),
+    pool("clientUnreadPauseBytes", Limits,
+        Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.client_unread_pause_bytes),
         "replies that a client has not taken; reading from it pauses there"),
     pool("clientUnreadBytesMax", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.client_unread_bytes_max),
         "replies that a client has not taken; past it, the client is closed"),
@@ -433,10 +435,18 @@ pub static KEYS: &[Key] = &[
         "JSON file with a list of pools; every flag above is then ignored"),
     program("test", "t", Switch(|d| &mut d.process.test),
         "check the configuration, say so, and exit"),
+    program("healthcheck", "", Switch(|d| &mut d.process.healthcheck),
+        "ask the rmux that runs with this configuration for a PONG: exit code 0 if all pools answer, else 1"),
     program("debug", "", Switch(|d| &mut d.process.debug),
         "log more: each client that comes and goes"),
     program("useSyslog", "", Switch(|d| &mut d.process.use_syslog),
         "log to the local syslog, /dev/log, and not to standard output"),
+    program("pidFile", "", Text("path", "", |d| &mut d.process.pid_file),
+        "write the process id to this file, and remove it at the end"),
+    program("user", "", Text("name", "", |d| &mut d.process.user),
+        "when started as root, become this user (or number) once the first pool listens"),
+    program("group", "", Text("name", "", |d| &mut d.process.group),
+        "with this group (or number), and not the user's own"),
     program("version", "", Switch(|d| &mut d.process.version),
         "print the version and exit"),
     program("help", "h", Switch(|d| &mut d.process.help),

@@ -53,8 +53,8 @@ fn without_flags_it_is_the_original_without_flags() {
         credentials: None,
         policy: Policy::default(),
     };
-    let config = Config { pools: vec![pool], debug: false, use_syslog: false };
-    assert_eq!(loaded, Loaded { config, test: false, warnings: vec![] });
+    let config = Config { pools: vec![pool], debug: false, use_syslog: false, pid_file: None, user: None, group: None };
+    assert_eq!(loaded, Loaded { config, test: false, healthcheck: false, warnings: vec![] });
 }
 
 #[test]

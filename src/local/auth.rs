@@ -1,13 +1,14 @@
 //! AUTH and HELLO: who a client is, and which version of the protocol it speaks.
 //!
-//! Credentials never reach a server: Redis 7.2 to 8.9 loses the error reply of a failing AUTH behind other requests, and
-//! every reply after it would be somebody else's. They are checked here, in one place for both commands
+//! Credentials never reach a server: Redis 7.2 to 8.9 loses the error reply of a failing AUTH behind other requests,
+//! and every reply after it would be somebody else's. They are checked here, in one place for both commands
 //! ([`Users::enter`](crate::users::Users::enter)), against the users of the configuration; while there are none,
 //! everyone is the default user, and AUTH answers as a Redis without a password does. A client that fails to become
 //! somebody else stays who it is.
 //!
-//! Invariant: HELLO takes effect as a whole or, when it answers with an error, not at all. Redis 7.0 acts on its options
-//! one after the other: there, what stands before the mistake is done. From 7.2 on it reads all of them first, as here.
+//! Invariant: HELLO takes effect as a whole or, when it answers with an error, not at all. Redis 7.0 acts on its
+//! options one after the other: there, what stands before the mistake is done. From 7.2 on it reads all of them first,
+//! as here.
 
 use super::{Context, Words, client_command, error, integer, reply};
 use crate::client::{Protocol, Session};

@@ -1,3 +1,4 @@
+//! The exact bytes of every reply that rmux gives itself.
 use super::roster::{Ask, ClientFacts};
 use super::*;
 use crate::client::Protocol;

@@ -208,11 +208,11 @@ fn listen_unix(path: &Path, backlog: i32, mode: u32) -> Result<(Listener, Socket
     Ok((unix_listener(socket.into()), file))
 }
 
-fn tcp_listener(socket: OwnedFd) -> Listener {
+pub(super) fn tcp_listener(socket: OwnedFd) -> Listener {
     Listener::Tcp(TcpListener::from_std(socket.into()))
 }
 
-fn unix_listener(socket: OwnedFd) -> Listener {
+pub(super) fn unix_listener(socket: OwnedFd) -> Listener {
     Listener::Unix(UnixListener::from_std(socket.into()))
 }
 

@@ -38,10 +38,11 @@ impl Proxy {
     fn on_client_alarm<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
-        if let Flow::Parked { server, for_lease, deadline } = client.flow
-            && deadline <= now
-        {
-            return self.on_wait_over(id, server, for_lease, now, wire);
+        match client.flow {
+            Flow::Parked { server, for_lease, deadline } if deadline <= now => {
+                return self.on_wait_over(id, server, for_lease, now, wire);
+            }
+            _ => {}
         }
         if client.subscriber.is_some() {
             self.check_subscriber(id, now);

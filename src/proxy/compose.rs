@@ -18,9 +18,9 @@
 //!
 //! A cursor that a client holds is `server's cursor * number of servers + place of the server`. 0 is the start at the
 //! first server; when a server's own cursor comes back as 0, the client goes on with `0 * number + next place`, and
-//! after the last server it gets 0, the end. So each server's keys are scanned with all that SCAN guarantees, one server
-//! after the other. Redis's cursors stay below the size of its hash table, and so far below 2^64 that the product fits;
-//! should one not fit, that is an error.
+//! after the last server it gets 0, the end. So each server's keys are scanned with all that SCAN guarantees, one
+//! server after the other. Redis's cursors stay below the size of its hash table, and so far below 2^64 that the
+//! product fits; should one not fit, that is an error.
 
 use std::collections::HashSet;
 

@@ -146,11 +146,11 @@ impl Proxy {
             Err(Refusal::Server) => return Err(Loss::Refused(self.refusal_text(step, reply))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
-        if let Step::Hello(_) = step
-            && let Some(version) = backend::version_in_hello(reply)
-            && *version != *self.server_version
-        {
-            self.server_version = version.into();
+        if let Step::Hello(_) = step {
+            match backend::version_in_hello(reply) {
+                Some(version) if *version != *self.server_version => self.server_version = version.into(),
+                _ => {}
+            }
         }
         if !handshake.steps.is_empty() {
             return Ok(());
@@ -390,7 +390,7 @@ impl Proxy {
             .backends()
             .iter()
             .any(|&id| self.backends.get(id).is_some_and(|other| matches!(other.phase, Phase::Ready)));
-        if is_serving_others && matches!(loss, Loss::Refused(_)) {
+        if is_serving_others && endpoint.health.is_up() && matches!(loss, Loss::Refused(_)) {
             endpoint.pool.on_refused(now + PROBE_DELAY_FIRST_MS);
             return;
         }

@@ -234,9 +234,7 @@ impl Proxy {
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
         debug!("client {id}: {error}");
-        if let Some(client) = self.clients.get(id)
-            && let Flow::Uploading { backend, .. } = client.flow
-        {
+        if let Some(Flow::Uploading { backend, .. }) = self.clients.get(id).map(|client| client.flow) {
             self.abandon_upload(backend, id, now);
         }
         let mut reply = mem::take(&mut self.reply);
@@ -249,9 +247,7 @@ impl Proxy {
 
     /// Stops listening; once everything outstanding is answered, the connection is closed.
     pub(super) fn leave(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && client.flow != Flow::Closed
-        {
+        if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
             client.flow = Flow::Leaving;
             self.mark_client_dirty(id);
         }

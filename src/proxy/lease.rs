@@ -68,8 +68,8 @@ impl Proxy {
         self.block(id, server, backend, Request::new(id, Millis(0), call.len(), hash, false), timeout, now)
     }
 
-    /// `WAIT` and `WAITAOF` ask about the writes of their own connection: the one that carried this client's last write,
-    /// which is nobody else's until the reply has come.
+    /// `WAIT` and `WAITAOF` ask about the writes of their own connection: the one that carried this client's last
+    /// write, which is nobody else's until the reply has come.
     fn on_wait(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
         let Some(client) = self.clients.get(id) else { return Verdict::Done };
         let wrote_to = client.wrote_to;
@@ -130,10 +130,8 @@ impl Proxy {
     /// Finds a backend at `server` that this client can have for itself.
     pub(super) fn lease(&mut self, id: Id, server: u16, now: Millis) -> Pick {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if let Some(transaction) = &client.transaction
-            && let Some((leased_at, backend)) = transaction.lease
-            && leased_at == server
-        {
+        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
+        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
             let is_same = |backend: &Backend| backend.profile == client.session.profile;
             let is_same = self.backends.get(backend).is_some_and(is_same);
             return if is_same { Pick::Take(backend) } else { Pick::Watching };
@@ -171,10 +169,8 @@ impl Proxy {
 
     /// The reply of a request with a role has come: its kind is `kind`, and `reply` is its end, or all of it.
     pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, kind: u8, reply: &[u8]) {
-        if role == Role::Blocking
-            && let Some(entry) = self.clients.get_mut(client)
-            && entry.flow == (Flow::Blocked { backend })
-        {
+        let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::Blocked { backend }));
+        if let Some(entry) = blocked.filter(|_| role == Role::Blocking) {
             entry.flow = Flow::Open;
             self.woken.push(client);
         }
@@ -212,9 +208,11 @@ impl Proxy {
             client.flow = Flow::Open;
             self.woken.push(owner);
         }
-        if let Some(transaction) = &mut client.transaction
-            && transaction.lease.is_some_and(|(_, leased)| leased == backend)
-        {
+        let lost = client
+            .transaction
+            .as_mut()
+            .filter(|transaction| transaction.lease.is_some_and(|(_, leased)| leased == backend));
+        if let Some(transaction) = lost {
             transaction.lease = None;
             transaction.is_begun = false;
             transaction.is_broken = true;

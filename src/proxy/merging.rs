@@ -34,19 +34,19 @@ pub(super) struct Part {
     pub server: u16,
     /// The backend that was chosen for it at first.
     pub backend: Id,
-    /// Where its bytes begin in that one's queue.
-    pub start: u64,
+    /// How many bytes it has in that one's queue.
+    pub len: usize,
     /// How many keys it has.
     pub keys: usize,
     /// Its request; `None` before it is asked, and after it is answered.
     pub request: Option<RequestId>,
-    /// What has come of its reply.
-    reply: Vec<u8>,
+    /// What it is to ask; as soon as that is queued: what has come of its reply.
+    pub bytes: Vec<u8>,
 }
 
 impl AsRef<[u8]> for Part {
     fn as_ref(&self) -> &[u8] {
-        &self.reply
+        &self.bytes
     }
 }
 
@@ -93,7 +93,7 @@ impl Merging {
     /// One more part, for this server. Returns its number.
     pub fn add_part(&mut self, server: u16) -> u16 {
         if self.used == self.parts.len() {
-            self.parts.push(Part { server, backend: Id::NONE, start: 0, keys: 0, request: None, reply: Vec::new() });
+            self.parts.push(Part { server, backend: Id::NONE, len: 0, keys: 0, request: None, bytes: Vec::new() });
         }
         let part = &mut self.parts[self.used];
         part.server = server;
@@ -122,9 +122,9 @@ impl Merging {
         }
         self.parts.truncate(PARTS_KEPT_MAX);
         for part in &mut self.parts {
-            part.reply.clear();
-            if part.reply.capacity() > REPLY_KEPT_MAX {
-                part.reply = Vec::new();
+            part.bytes.clear();
+            if part.bytes.capacity() > BYTES_KEPT_MAX {
+                part.bytes = Vec::new();
             }
         }
         self.used = 0;
@@ -136,11 +136,11 @@ impl Merging {
 }
 
 /// Entries that wait for the next use.
-const SPARE_MAX: usize = 32;
+const SPARE_MAX: usize = 256;
 /// What an entry keeps for its next use: parts, bytes of each part's buffer, keys.
 const PARTS_KEPT_MAX: usize = 16;
-const REPLY_KEPT_MAX: usize = 16 * 1024;
-const ORDER_KEPT_MAX: usize = 4096;
+const BYTES_KEPT_MAX: usize = 4 * 1024;
+const ORDER_KEPT_MAX: usize = 1024;
 
 impl Proxy {
     /// An empty entry; it is given back with `spare_merging`, or entered into `merges`.
@@ -175,10 +175,10 @@ impl Proxy {
             entry.is_too_large = true;
             client.early_bytes -= entry.collected;
             self.arena.let_go(std::mem::take(&mut entry.collected));
-            entry.parts.iter_mut().for_each(|part| part.reply = Vec::new());
+            entry.parts.iter_mut().for_each(|part| part.bytes = Vec::new());
             return;
         }
-        entry.parts[usize::from(number)].reply.extend_from_slice(piece);
+        entry.parts[usize::from(number)].bytes.extend_from_slice(piece);
         entry.collected += piece.len();
         client.early_bytes += piece.len();
         self.arena.hold(piece.len());
@@ -188,7 +188,7 @@ impl Proxy {
     pub(super) fn forget_collected(&mut self, merging: u32, request: RequestId) {
         let number = self.requests[request as usize].part;
         let entry = &mut self.merges[merging as usize];
-        let reply = &mut entry.parts[usize::from(number)].reply;
+        let reply = &mut entry.parts[usize::from(number)].bytes;
         let len = reply.len();
         reply.clear();
         entry.collected -= len;

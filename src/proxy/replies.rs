@@ -16,6 +16,7 @@
 use std::mem;
 
 use super::health::{Loss, printable};
+use super::scripts::NO_SCRIPT;
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Sent, Wire, gather};
 use crate::backend::Phase;
 use crate::buffer::{Queue, Scratch};
@@ -124,10 +125,16 @@ impl Proxy {
             // The answer to a question that was not asked yet.
             return Err(Loss::Surplus);
         }
+        let unknown_script = match kind {
+            b'-' if self.endpoints.len() > 1 && reply.starts_with(NO_SCRIPT) => {
+                backend.queue.copy_range(&self.arena, backend.answered, backend.answered + len)
+            }
+            _ => None,
+        };
         backend.line.pop(&self.requests);
         backend.answered += len;
         backend.queue.release_to(&mut self.arena, backend.answered);
-        let server = backend.server;
+        let (server, profile) = (backend.server, backend.profile);
         if backend.line.is_empty() {
             backend.since = now;
         }
@@ -147,6 +154,11 @@ impl Proxy {
             return Ok(());
         }
         self.leave_lane(client, server);
+        if let Some(bytes) = unknown_script
+            && self.send_with_script(client, request, (server, profile), &bytes, now)
+        {
+            return Ok(());
+        }
         if is_last_piece || reply.len() >= DIRECT_MIN {
             self.pass_on(client, request, reply, now, wire);
             self.on_whole(client, request, now);

@@ -12,6 +12,7 @@ use std::fmt;
 use log::trace;
 
 use super::health::server_facts;
+use super::scripts::shows_script;
 use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::buffer::Queue;
@@ -134,13 +135,18 @@ impl Proxy {
         }
         let several = self.endpoints.len() > 1;
         let call = Call { container: row.name, command, request, args };
-        if self.clients.get(id).is_some_and(|client| !client.is_plain())
-            && let Some(verdict) = self.on_mode(id, &call, now)
-        {
-            return verdict;
+        if self.clients.get(id).is_some_and(|client| !client.is_plain()) {
+            if let Some(verdict) = self.on_mode(id, &call, now) {
+                return verdict;
+            }
         }
         let route = match command.class {
-            Class::Keyed => self.route_keys(command, request, args),
+            Class::Keyed => {
+                if several && shows_script(command) && args.len() > 2 {
+                    self.scripts.learn(args[1].of(request));
+                }
+                self.route_keys(command, request, args)
+            }
             Class::Split(merge) => match self.route_keys(command, request, args) {
                 Route::CrossSlot => return self.on_split(id, &call, merge, now),
                 route => route,
@@ -413,10 +419,10 @@ impl Proxy {
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
         self.line_up(id, backend, server, Request::new(id, deadline, len as u32, hash, access == Access::Read));
-        if access == Access::Write
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            client.wrote_to = backend;
+        if access == Access::Write {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.wrote_to = backend;
+            }
         }
         Verdict::Forward(backend)
     }
@@ -486,10 +492,8 @@ impl Proxy {
         let limits = &self.settings.limits;
         let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if let Some(transaction) = &client.transaction
-            && let Some((leased_at, backend)) = transaction.lease
-            && leased_at == server
-        {
+        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
+        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
             return match self.backends.get(backend) {
                 Some(leased) if leased.profile != profile => Pick::Watching,

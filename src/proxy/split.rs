@@ -24,7 +24,7 @@
 use super::compose::{self, Shape};
 use super::merging::Merging;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Pick, Route, UNSUPPORTED, Verdict};
-use super::{NO_DEADLINE, Proxy};
+use super::{LARGE, NO_DEADLINE, Proxy};
 use crate::command::{Access, Gather, Merge};
 use crate::local::{error, reply};
 use crate::request::{Place, Request, RequestId};
@@ -39,7 +39,8 @@ impl Proxy {
     /// A request whose keys live on several servers.
     pub(super) fn on_split(&mut self, id: Id, call: &Call<'_>, merge: Merge, now: Millis) -> Verdict {
         let span = call.command.key_span(call.args.len(), |index| call.arg(index));
-        let Some(span) = span.ok().filter(|span| self.settings.multi_key && span.extra.is_none()) else {
+        let Some(span) = span.ok().filter(|span| self.settings.multi_key && span.extra.is_none() && span.first > 0)
+        else {
             self.reply_here(id, CROSS_SLOT);
             return Verdict::Done;
         };
@@ -49,7 +50,9 @@ impl Proxy {
             Merge::ByPosition => Shape::ByPosition,
             Merge::AllOk => Shape::AllOk,
         };
-        let is_whole = self.sort_keys(call, span.iter(), &mut merging);
+        let (first, step) = (span.first as usize, span.step as usize);
+        let tail = first + span.count as usize * step;
+        let is_whole = self.sort_keys(call, first, tail, step, &mut merging);
         for part in merging.parts() {
             self.part_of_server[usize::from(part.server)] = NO_PART;
         }
@@ -62,45 +65,44 @@ impl Proxy {
             self.spare_merging(merging);
             return verdict;
         }
-        let (first, step) = (span.first as usize, span.step as usize);
-        let tail = first + span.count as usize * step;
         let fixed = first + call.args.len() - tail;
-        let start = std::mem::take(&mut self.reply);
-        self.send_parts(id, call.command.access, merging, now, |proxy, merging| {
-            let mut head = start;
-            for part in merging.parts() {
-                reply::array(&mut head, fixed + part.keys * step);
-                head.extend_from_slice(call.raw(0, first));
-                proxy.queue(part.backend, &head);
-                head.clear();
+        let mut head = std::mem::take(&mut self.reply);
+        for part in merging.parts_mut() {
+            head.clear();
+            reply::array(&mut head, fixed + part.keys * step);
+            head.extend_from_slice(call.raw(0, first));
+            part.bytes.extend_from_slice(call.raw(tail, call.args.len()));
+            part.len = head.len() + part.bytes.len();
+            self.queue(part.backend, &head);
+            if part.bytes.len() > LARGE {
+                self.forward_owned(part.backend, std::mem::take(&mut part.bytes));
+            } else {
+                self.queue(part.backend, &part.bytes);
+                part.bytes.clear();
             }
-            for (key, &part) in merging.order.iter().enumerate() {
-                let at = first + key * step;
-                proxy.queue(merging.parts()[usize::from(part)].backend, call.raw(at, at + step));
-            }
-            if tail < call.args.len() {
-                for part in merging.parts() {
-                    proxy.queue(part.backend, call.raw(tail, call.args.len()));
-                }
-            }
-            proxy.reply = head;
-        });
+        }
+        head.clear();
+        self.reply = head;
+        self.line_up_parts(id, call.command.access, merging, now);
         Verdict::Done
     }
 
-    /// Finds the part of each key. False if the server of one is down.
-    fn sort_keys(&mut self, call: &Call<'_>, keys: impl Iterator<Item = u32>, merging: &mut Merging) -> bool {
-        for index in keys {
-            let Route::To(server, _) = self.route_hash(self.hash_of(call.arg(index as usize))) else { return false };
-            let part = match self.part_of_server[usize::from(server)] {
-                NO_PART => {
-                    let part = merging.add_part(server);
-                    self.part_of_server[usize::from(server)] = part;
-                    part
-                }
-                part => part,
-            };
-            merging.parts_mut()[usize::from(part)].keys += 1;
+    /// Finds the part of each key, and begins its bytes with the key and what belongs to it. False if the server of one
+    /// is down.
+    fn sort_keys(&mut self, call: &Call<'_>, first: usize, tail: usize, step: usize, merging: &mut Merging) -> bool {
+        let mut start = call.args[first - 1].end();
+        for index in (first..tail).step_by(step) {
+            let Route::To(server, _) = self.route_hash(self.hash_of(call.arg(index))) else { return false };
+            let mut part = self.part_of_server[usize::from(server)];
+            if part == NO_PART {
+                part = merging.add_part(server);
+                self.part_of_server[usize::from(server)] = part;
+            }
+            let end = call.args[index + step - 1].end();
+            let entry = &mut merging.parts_mut()[usize::from(part)];
+            entry.keys += 1;
+            entry.bytes.extend_from_slice(&call.request[start..end]);
+            start = end;
             merging.order.push(part);
         }
         true
@@ -126,6 +128,11 @@ impl Proxy {
         if !self.distinct_servers.iter().all(|&server| self.up.is_up(ServerIndex(server))) {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
+        }
+        match (call.container, call.command.name) {
+            ("script", "load") if call.args.len() > 2 => self.scripts.learn(call.arg(2)),
+            ("script", "flush") => self.scripts.clear(),
+            _ => {}
         }
         let mut merging = self.new_merging();
         for &server in &self.distinct_servers {
@@ -176,9 +183,11 @@ impl Proxy {
             self.spare_merging(merging);
             return verdict;
         }
-        self.send_parts(id, call.command.access, merging, now, |proxy, merging| {
-            merging.parts().iter().for_each(|part| proxy.queue(part.backend, request));
-        });
+        for part in merging.parts_mut() {
+            part.len = request.len();
+            self.queue(part.backend, request);
+        }
+        self.line_up_parts(id, call.command.access, merging, now);
         Verdict::Done
     }
 
@@ -194,46 +203,29 @@ impl Proxy {
         Ok(())
     }
 
-    /// Puts the parent into its client's line and the parts into those of their backends, with the bytes that `write`
-    /// queues there.
-    fn send_parts(
-        &mut self,
-        id: Id,
-        access: Access,
-        mut merging: Merging,
-        now: Millis,
-        write: impl FnOnce(&mut Proxy, &Merging),
-    ) {
+    /// Puts the parent into its client's line and the parts, whose bytes were just queued, into those of their
+    /// backends.
+    fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
         let number = self.merges.vacant_key() as u32;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
         parent.place = Place::Merging(number);
         merging.parent = self.requests.insert(parent) as RequestId;
         merging.client = id;
+        let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
             client.line.push(&mut self.requests, merging.parent);
+            self.requests[merging.parent as usize].is_muted = client.session.mute.take();
+            client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
         for (part, entry) in (0..).zip(merging.parts_mut()) {
-            let mut request = Request::new(id, deadline, 0, 0, access == Access::Read);
+            let mut request = Request::new(id, deadline, entry.len as u32, 0, access == Access::Read);
             request.place = Place::Part(number);
             request.part = part;
             let request = self.requests.insert(request) as RequestId;
             entry.request = Some(request);
             self.stand_at(request, entry.backend, entry.server);
-            // Where its bytes begin, until it is known where they end.
-            let start = self.backends.get(entry.backend).map_or(0, |backend| backend.queue.end());
-            entry.start = start;
-        }
-        write(self, &merging);
-        for entry in merging.parts() {
-            let (Some(request), Some(backend)) = (entry.request, self.backends.get(entry.backend)) else { continue };
-            self.requests[request as usize].len = (backend.queue.end() - entry.start) as u32;
             self.mark_backend_dirty(entry.backend);
-        }
-        if access == Access::Write
-            && let (Some(client), Some(part)) = (self.clients.get_mut(id), merging.parts().last())
-        {
-            client.wrote_to = part.backend;
         }
         let key = self.merges.insert(merging);
         debug_assert_eq!(key as u32, number);

@@ -1,8 +1,8 @@
 //! Transactions: whole ones on a shared backend, those that arrive step by step on a leased one.
 //!
 //! A transaction that stands whole in the read buffer, from `MULTI` to `EXEC`, goes down a shared backend contiguously:
-//! nobody else's request can come between, since all of it is queued at once. Otherwise `MULTI` is answered here, and the
-//! first command that has a server says whose backend is leased:
+//! nobody else's request can come between, since all of it is queued at once. Otherwise `MULTI` is answered here, and
+//! the first command that has a server says whose backend is leased:
 //!
 //! ```text
 //!   client:   MULTI      SET a 1              GET a       EXEC              (WATCH k leases at once)
@@ -201,9 +201,7 @@ impl Proxy {
 
     /// A request is refused: if it was meant for a transaction, that one will not be run.
     pub(super) fn break_transaction(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && let Some(transaction) = &mut client.transaction
-        {
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             transaction.is_broken |= transaction.is_multi;
         }
     }
@@ -258,11 +256,11 @@ impl Proxy {
         now: Millis,
     ) -> Verdict {
         let verdict = self.send_step(id, server, backend, call, Role::Ending { database }, now);
-        if let Verdict::Forward(_) = verdict
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            client.transaction = None;
-            client.wrote_to = backend;
+        if let Verdict::Forward(_) = verdict {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.transaction = None;
+                client.wrote_to = backend;
+            }
         }
         verdict
     }
@@ -287,7 +285,8 @@ impl Proxy {
         verdict.map(|verdict| (len, verdict))
     }
 
-    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to `lens`.
+    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to
+    /// `lens`.
     fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<u16> {
         let mut framer = std::mem::take(&mut self.step_framer);
         let mut at = 0;

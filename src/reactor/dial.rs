@@ -89,6 +89,11 @@ impl Dialer {
         self.dials.iter().any(|dial| Conn::Backend(dial.backend) == conn)
     }
 
+    /// True while a backend waits for its server's name to be looked up.
+    pub fn is_looking_up(&self) -> bool {
+        self.dials.iter().any(|dial| dial.state == State::LookingUp)
+    }
+
     /// The proxy has closed this connection.
     pub fn forget(&mut self, conn: Conn) {
         self.dials.retain(|dial| Conn::Backend(dial.backend) != conn);

@@ -176,6 +176,9 @@ fn scripts_and_functions_are_on_every_server() {
         assert_eq!(show(&client.cmd(&[b"EVALSHA".as_slice(), sha.as_bytes(), b"1", key, b"v"])), "+OK\r\n");
     }
     four[2].client().line("SCRIPT FLUSH");
+    let call = [b"EVALSHA".as_slice(), sha.as_bytes(), b"1", &keys[2], b"v"];
+    assert_eq!(show(&client.cmd(&call)), "+OK\r\n", "it is given what it has forgotten");
+    four[2].client().line("SCRIPT FLUSH");
     assert_eq!(client.line(&format!("SCRIPT EXISTS {sha}")), "*1\r\n:0\r\n", "not everywhere is not there");
     assert_eq!(client.line("SCRIPT FLUSH"), "+OK\r\n");
     let library =

@@ -352,3 +352,20 @@ fn who_waits_has_its_turn_in_the_turn_in_which_a_connection_is_lost() {
     let second = bench.connect(0);
     assert_eq!(bench.asked(second), set("b", "y"));
 }
+
+#[test]
+fn a_probe_that_is_refused_for_want_of_room_is_not_the_last_one() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    // One connection is fine, another can not be made: the server is taken for down.
+    bench.say(client, request(&["SELECT", "1"]) + &get("a"));
+    bench.refuse(0);
+    assert!(!bench.proxy.up.all_up());
+    bench.pass(100);
+    let probe = bench.next_connect(0);
+    bench.proxy.handle_connected(probe, bench.now);
+    bench.answer(probe, "-ERR max number of clients reached\r\n");
+    bench.pass(1_000);
+    bench.connect(0);
+    assert!(bench.proxy.up.all_up());
+}

@@ -375,6 +375,19 @@ fn a_server_that_does_not_do_the_database_is_the_reply() {
 }
 
 #[test]
+fn who_wants_no_reply_gets_none_to_a_request_in_parts() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    let skip = request(&["CLIENT", "REPLY", "SKIP"]);
+    bench.say(client, skip + &request(&["DEL", &a, &b]) + &request(&["EXISTS", &a, &b]));
+    bench.answer(backends[0], ":1\r\n:2\r\n");
+    bench.answer(backends[1], ":1\r\n:2\r\n");
+    assert_eq!(bench.told(client), ":4\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn servers_that_say_something_else_are_an_error() {
     let (mut bench, backends) = Bench::ready(2, |_| {});
     let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
@@ -415,4 +428,61 @@ fn without_multi_key_it_is_refused_as_the_original_did() {
     let client = alone.client();
     alone.say(client, request(&["FLUSHALL"]));
     assert_eq!(alone.asked(backends[0]), request(&["FLUSHALL"]), "one server takes everything");
+}
+
+const NO_SCRIPT: &str = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+const DIGEST: &str = "E0E1F9FABFC9D4800C877A703B823AC0578FF8DB";
+
+#[test]
+fn a_server_that_does_not_know_a_script_is_given_it_in_the_place_of_the_call() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    bench.say(client, request(&["EVAL", "return 1", "1", &a]));
+    bench.asked(backends[0]);
+    bench.answer(backends[0], ":1\r\n");
+    bench.told(client);
+    bench.say(client, request(&["EVALSHA", DIGEST, "1", &b, "x"]) + &get(&b) + &get(&a));
+    assert_eq!(bench.asked(backends[1]), request(&["EVALSHA", DIGEST, "1", &b, "x"]) + &get(&b));
+    bench.answer(backends[1], NO_SCRIPT);
+    assert_eq!(bench.asked(backends[1]), request(&["EVAL", "return 1", "1", &b, "x"]));
+    bench.answer(backends[1], bulk("B"));
+    bench.answer(backends[0], bulk("A"));
+    assert_eq!(bench.told(client), "", "the call keeps its place");
+    bench.answer(backends[1], ":1\r\n");
+    assert_eq!(bench.told(client), ":1\r\n".to_owned() + &bulk("B") + &bulk("A"));
+    bench.say(client, request(&["EVALSHA", &"0".repeat(40), "1", &b]));
+    bench.answer(backends[1], NO_SCRIPT);
+    assert_eq!(bench.told(client), NO_SCRIPT, "what nobody has shown is not known");
+    bench.asked(backends[1]);
+    bench.say(client, request(&["EVALSHA_RO", DIGEST, "1", &b]));
+    bench.asked(backends[1]);
+    bench.answer(backends[1], NO_SCRIPT);
+    assert_eq!(bench.asked(backends[1]), request(&["EVAL_RO", "return 1", "1", &b]));
+    bench.answer(backends[1], NO_SCRIPT);
+    assert_eq!(bench.told(client), NO_SCRIPT, "once");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn one_server_says_itself_what_it_does_not_know() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, request(&["EVAL", "return 1", "0"]) + &request(&["EVALSHA", DIGEST, "0"]));
+    bench.answer(backends[0], ":1\r\n".to_owned() + NO_SCRIPT);
+    assert_eq!(bench.told(client), ":1\r\n".to_owned() + NO_SCRIPT);
+}
+
+#[test]
+fn scripts_that_were_flushed_are_forgotten() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let client = bench.client();
+    bench.say(client, request(&["SCRIPT", "LOAD", "return 1"]) + &request(&["SCRIPT", "FLUSH"]));
+    for backend in [backends[0], backends[1]] {
+        bench.answer(backend, bulk(DIGEST) + "+OK\r\n");
+    }
+    assert_eq!(bench.told(client), bulk(DIGEST) + "+OK\r\n");
+    bench.say(client, request(&["EVALSHA", DIGEST, "0"]));
+    bench.answer(backends[0], NO_SCRIPT);
+    assert_eq!(bench.told(client), NO_SCRIPT);
 }
