@@ -9,9 +9,8 @@
 //!   Closed ──────────────────────► Opening ──────────────────────────────────────────► Listening
 //!     ▲  ▲                            │ refused, though the server is up                   │
 //!     │  └──────── Pausing ◄──────────┘◄──────────── lost again at once ───────────────────┤
-//!     │            a timer                                                                 │ lost: opened anew at
-//!     once,
-//!     └────────────────────────────────────────────────────────────────────────────────────┘ if the server is up
+//!     │            a timer                                                                 │
+//!     └─────────────────────── lost: opened anew at once, if the server is up ◄────────────┘
 //! ```
 //!
 //! Its server answers in order, so what it owes is a queue: a confirmation belongs to the oldest question, and counts
