@@ -120,7 +120,14 @@ impl Proxy {
         topics.dedup();
         topics.retain(|&topic| !self.is_heard_everywhere(topic));
         if topics.is_empty() {
-            return self.reply_in_place(id, &frames);
+            self.reply_in_place(id, &frames);
+            // Behind what is outstanding it is a confirmation that has not gone out yet, like any other.
+            if let Some(client) = self.clients.get_mut(id) {
+                if let (Some(place), Some(subscriber)) = (client.line.last(), &mut client.subscriber) {
+                    subscriber.awaited.push_back(place);
+                }
+            }
+            return;
         }
         let request = self.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false)) as RequestId;
         let Some(client) = self.clients.get_mut(id) else { return };
