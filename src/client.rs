@@ -95,8 +95,7 @@ impl Mute {
     }
 }
 
-/// What a client may ask for. Anything but `Plain` takes its requests another way: one comparison for those that do
-/// not.
+/// What a client may ask for. Anything but `Plain` takes its requests another way; the others pay one comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Everything.

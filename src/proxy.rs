@@ -25,6 +25,7 @@
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
+mod audit;
 mod clock;
 mod compose;
 mod health;

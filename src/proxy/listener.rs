@@ -9,9 +9,8 @@
 //!   Closed ──────────────────────► Opening ──────────────────────────────────────────► Listening
 //!     ▲  ▲                            │ refused, though the server is up                   │
 //!     │  └──────── Pausing ◄──────────┘◄──────────── lost again at once ───────────────────┤
-//!     │            a timer                                                                 │ lost: opened anew at
-//!     once,
-//!     └────────────────────────────────────────────────────────────────────────────────────┘ if the server is up
+//!     │            a timer                                                                 │
+//!     └─────────────────────── lost: opened anew at once, if the server is up ◄────────────┘
 //! ```
 //!
 //! Its server answers in order, so what it owes is a queue: a confirmation belongs to the oldest question, and counts
@@ -376,10 +375,10 @@ impl Proxy {
                 Ok(len)
             }
             Frame::Partial if backend.is_in_large_reply || framer.at() > message_max => {
-                if !mem::replace(&mut backend.is_in_large_reply, true)
-                    && let Some(Push::Message { family, topic }) = push::read(bytes)
-                {
-                    self.cut_off(family, topic);
+                if !mem::replace(&mut backend.is_in_large_reply, true) {
+                    if let Some(Push::Message { family, topic }) = push::read(bytes) {
+                        self.cut_off(family, topic);
+                    }
                 }
                 let len = framer.at().min(bytes.len());
                 framer.rebase(len);

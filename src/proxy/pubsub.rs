@@ -122,10 +122,10 @@ impl Proxy {
         if topics.is_empty() {
             self.reply_in_place(id, &frames);
             // Behind what is outstanding it is a confirmation that has not gone out yet, like any other.
-            if let Some(client) = self.clients.get_mut(id)
-                && let (Some(place), Some(subscriber)) = (client.line.last(), &mut client.subscriber)
-            {
-                subscriber.awaited.push_back(place);
+            if let Some(client) = self.clients.get_mut(id) {
+                if let (Some(place), Some(subscriber)) = (client.line.last(), &mut client.subscriber) {
+                    subscriber.awaited.push_back(place);
+                }
             }
             return;
         }
@@ -172,10 +172,10 @@ impl Proxy {
     /// A client hears this no longer, if it did.
     fn part(&mut self, id: Id, topic: TopicId) {
         let Some(family) = self.pubsub.registry.topic(topic).map(|topic| topic.family) else { return };
-        if self.pubsub.registry.part(id, topic)
-            && let Some(client) = self.clients.get_mut(id)
-            && let Some(subscriber) = &mut client.subscriber
-        {
+        if !self.pubsub.registry.part(id, topic) {
+            return;
+        }
+        if let Some(subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.as_mut()) {
             subscriber.on_parted(family);
         }
     }
@@ -253,9 +253,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.subscriber.is_some()) else { return };
         let has_confirmations = client.subscriber.as_ref().is_some_and(|own| !own.awaited.is_empty());
         self.part_from_all(id);
-        if let Some(client) = self.clients.get_mut(id)
-            && let Some(mut subscriber) = client.subscriber.take()
-        {
+        if let Some(mut subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.take()) {
             subscriber.held.clear(&mut self.arena);
         }
         if has_confirmations {

@@ -233,7 +233,9 @@ impl Proxy {
         let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
         let unread = client_entry.unread_before(Some(request));
         let is_full = !is_part && unread > self.settings.limits.client_unread_pause_bytes;
-        if is_full && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
+        // Who waits for a backend of this server shall not wait for a client that reads slowly.
+        let is_wanted = self.endpoints[usize::from(backend.server)].pool.is_waited_for();
+        if is_full && !is_wanted && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
             backend.is_held_back = true;
             client_entry.holds_back = true;
         }

@@ -13,7 +13,7 @@ use log::trace;
 
 use super::health::server_facts;
 use super::scripts::shows_script;
-use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
+use super::{Action, Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::buffer::Queue;
 use crate::client::{Flow, Mode, Profile};
@@ -543,6 +543,13 @@ impl Proxy {
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         self.endpoints[usize::from(server)].pool.line_of(for_lease).push_back(id);
         self.parked += 1;
+        // What is held back for clients that read slowly goes on, and they may be closed over it.
+        for &backend in self.endpoints[usize::from(server)].pool.backends() {
+            if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.is_held_back) {
+                entry.is_held_back = false;
+                self.actions.push_back(Action::Resume(Conn::Backend(backend)));
+            }
+        }
     }
 
     /// True if it is of use to give the first one in line its turn: it will be served, or told why not.

@@ -16,10 +16,6 @@ server_password=opensesame
 
 serve_rmux() {
     legs="one-tcp one-unix three-tcp three-unix"
-    passwords=", \"password\": \"$client_password\", \"remotePassword\": \"$server_password\""
-    hash_tag=', "hashTag": "{}"'
-    knows password || client_password='' server_password='' passwords=''
-    knows hashTag || hash_tag=''
     for leg in $legs; do
         for socket in $(servers_of "$leg"); do
             start redis-server --port 0 --unixsocket "$socket" --requirepass "$server_password" \
@@ -54,11 +50,6 @@ serve_directly() {
     start redis-server --port 0 --unixsocket "$work/one-unix" --requirepass "$client_password" \
         --save "" --appendonly no --dir "$work"
     until_answers "$work/one-unix" "$client_password"
-}
-
-# Whether rmux has the setting; without it, what it is for is tried all the same, and fails.
-knows() {
-    "$rmux" -help | grep -q -e "-$1 " || { say "This rmux has no setting $1." && return 1; }
 }
 
 # The sockets of the servers of the leg $1.
@@ -99,7 +90,8 @@ write_configuration() {
             paths="$paths${paths:+, }\"$socket\""
         done
         echo "$separator{$listen, \"unixConnections\": [$paths],"
-        echo "  \"poolSize\": 50, \"remoteTimeout\": 5000$passwords$hash_tag}"
+        echo "  \"poolSize\": 50, \"remoteTimeout\": 5000, \"password\": \"$client_password\","
+        echo "  \"remotePassword\": \"$server_password\", \"hashTag\": \"{}\"}"
         separator=,
     done
     echo ']'

@@ -1,0 +1,177 @@
+//! Whether the proxy is in order: its invariants, checked from one end to the other.
+//!
+//! For tests. It looks at everything and changes nothing; it holds between two turns, when all actions are carried out.
+//!
+//! ```text
+//!   requests ◄─► the lines of clients, the lines of backends     early replies ◄─► requests
+//!   lanes ◄─► who stands where     pools ◄─► backends     waiting ◄─► parked     queues: answered <= sent <= end
+//! ```
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Endpoint, Proxy};
+use crate::backend::{Backend, Phase};
+use crate::client::{Client, Flow};
+use crate::request::RequestId;
+use crate::slots::Id;
+
+/// An error with this text, unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)*) => {
+        if !$condition {
+            return Err(format!($($text)*));
+        }
+    };
+}
+
+impl Proxy {
+    /// How many requests are outstanding: sent, or queued to be sent, or answered before their turn.
+    pub fn outstanding(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// How many timers are set.
+    pub fn timers(&self) -> usize {
+        self.wheel.len()
+    }
+
+    /// True exactly when every server can be given requests.
+    pub fn is_all_up(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.health.is_up()) && self.up.all_up()
+    }
+
+    /// Checks all invariants.
+    ///
+    /// # Errors
+    ///
+    /// The first one that does not hold, in words.
+    pub fn check(&self) -> Result<(), String> {
+        // Where each request stands.
+        let mut at: HashMap<RequestId, Id> = HashMap::new();
+        for (id, backend) in self.backends.iter() {
+            self.check_backend(id, backend)?;
+            for request in backend.line.iter(&self.requests) {
+                ensure!(at.insert(request, id).is_none(), "request {request} stands in two lines");
+            }
+        }
+        let mut owned = HashSet::new();
+        let mut early = 0;
+        for (id, client) in self.clients.iter() {
+            early += self.check_client(id, client, &at, &mut owned)?;
+        }
+        ensure!(early == self.early.len(), "{} early replies are kept for {early} requests", self.early.len());
+        for (request, entry) in &self.requests {
+            let request = request as RequestId;
+            ensure!(entry.is_at_backend == at.contains_key(&request), "request {request} stands where it does not");
+            ensure!((entry.client != Id::NONE) == owned.contains(&request), "request {request} has lost its client");
+            ensure!(entry.is_at_backend || entry.client != Id::NONE, "request {request} is nobody's");
+        }
+        let mut parked = 0;
+        for (server, endpoint) in self.endpoints.iter().enumerate() {
+            parked += self.check_endpoint(server, endpoint)?;
+        }
+        ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
+        Ok(())
+    }
+
+    fn check_backend(&self, id: Id, backend: &Backend) -> Result<(), String> {
+        let pool = self.endpoints[usize::from(backend.server)].pool.backends();
+        ensure!(!matches!(backend.phase, Phase::Closed), "backend {id} is closed, and nobody was told");
+        ensure!(pool.contains(&id), "backend {id} is not in its pool");
+        let (mut len, mut expired) = (0, 0);
+        for request in backend.line.iter(&self.requests) {
+            len += u64::from(self.requests[request as usize].len);
+            expired += usize::from(self.requests[request as usize].is_expired);
+        }
+        ensure!(backend.line.iter(&self.requests).count() == backend.line.len(), "backend {id}: its line");
+        let (sent, end) = (backend.queue.sent(), backend.queue.end());
+        ensure!(backend.answered <= sent && sent <= end, "backend {id}: {} <= {sent} <= {end}", backend.answered);
+        ensure!(backend.answered + len == end, "backend {id}: {} + {len} is not {end}", backend.answered);
+        ensure!(expired == backend.expired, "backend {id}: {expired} have expired, not {}", backend.expired);
+        ensure!(!backend.is_dirty || self.dirty_backends.contains(&id), "backend {id} is dirty, and nobody knows");
+        if backend.is_held_back {
+            let owner = backend.line.first().map(|request| self.requests[request as usize].client);
+            let owner = owner.and_then(|owner| self.clients.get(owner));
+            ensure!(owner.is_some_and(|owner| owner.holds_back), "backend {id} is held back by nobody");
+        }
+        if backend.uploader != Id::NONE {
+            let flow = self.clients.get(backend.uploader).map(|client| client.flow);
+            let is_uploading = matches!(flow, Some(Flow::Uploading { backend, .. }) if backend == id);
+            ensure!(is_uploading, "backend {id} waits for the rest of a request that never comes: {flow:?}");
+        }
+        if backend.lease != Id::NONE {
+            ensure!(self.clients.get(backend.lease).is_some(), "backend {id} is leased by nobody");
+        }
+        Ok(())
+    }
+
+    /// Returns how many replies came early for it.
+    fn check_client(
+        &self,
+        id: Id,
+        client: &Client,
+        at: &HashMap<RequestId, Id>,
+        owned: &mut HashSet<RequestId>,
+    ) -> Result<usize, String> {
+        ensure!(client.flow != Flow::Closed, "client {id} is closed, and nobody was told");
+        let mut standing: HashMap<Id, u32> = HashMap::new();
+        let (mut early, mut early_bytes) = (0, 0);
+        for request in client.line.iter(&self.requests) {
+            let entry = &self.requests[request as usize];
+            ensure!(entry.client == id, "request {request} stands in the line of client {id}, and is not its own");
+            ensure!(owned.insert(request), "request {request} stands in the lines of two clients");
+            if let Some(backend) = at.get(&request) {
+                *standing.entry(*backend).or_default() += 1;
+            }
+            if let Some(queue) = entry.place.early() {
+                let queue = self.early.get(queue as usize).ok_or("an early reply is gone")?;
+                early += 1;
+                early_bytes += queue.unsent();
+            }
+        }
+        ensure!(client.line.iter(&self.requests).count() == client.line.len(), "client {id}: its line");
+        ensure!(early_bytes == client.early_bytes, "client {id}: {early_bytes} early bytes");
+        for lane in &client.lanes {
+            let counted = standing.remove(&lane.backend);
+            ensure!(counted == Some(lane.count), "client {id}: {} in a lane, {counted:?} in line", lane.count);
+            let server = self.backends.get(lane.backend).map(|backend| backend.server);
+            ensure!(server == Some(lane.server), "client {id}: a lane to server {server:?}");
+        }
+        ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
+        ensure!(!client.is_dirty || self.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
+        let is_coming = self.woken.contains(&id) || client.is_dirty;
+        match client.flow {
+            Flow::Paused => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
+            Flow::Behind { server } => {
+                ensure!(client.lane(server).is_some() || is_coming, "client {id} waits for itself at server {server}");
+            }
+            Flow::Parked { server, for_lease, .. } => {
+                let pool = &self.endpoints[usize::from(server)].pool;
+                let waiting = if for_lease { &pool.waiting_for_lease } else { &pool.waiting };
+                ensure!(waiting.contains(&id), "client {id} is parked, and waits nowhere");
+            }
+            Flow::Leaving => ensure!(!client.is_quiet() || is_coming, "client {id} has left, and is still here"),
+            _ => {}
+        }
+        Ok(early)
+    }
+
+    /// Returns how many clients wait there.
+    fn check_endpoint(&self, server: usize, endpoint: &Endpoint) -> Result<usize, String> {
+        let pool = &endpoint.pool;
+        ensure!(pool.backends().len() <= self.settings.pool_size, "server {server}: too many backends");
+        for &id in pool.backends() {
+            let backend = self.backends.get(id).ok_or("a pool knows a backend that is gone")?;
+            ensure!(usize::from(backend.server) == server, "backend {id} is in the pool of server {server}");
+        }
+        for &id in pool.waiting.iter().chain(&pool.waiting_for_lease) {
+            let is_here =
+                |client: &Client| matches!(client.flow, Flow::Parked { server: at, .. } if usize::from(at) == server);
+            ensure!(
+                self.clients.get(id).is_some_and(is_here),
+                "client {id} waits at server {server}, and is not parked"
+            );
+        }
+        Ok(pool.waiting.len() + pool.waiting_for_lease.len())
+    }
+}

@@ -1,0 +1,424 @@
+//! Model clients: they send what `workload` makes up, take their replies, and judge each of them.
+//!
+//! A polite client reads what it is sent, finishes what it begins, and says when it leaves. Another one vanishes with
+//! replies outstanding or half a request sent, stops reading, trickles, or speaks nonsense; what is owed to it may be
+//! lost over that, but no reply that it gets may be wrong.
+
+use std::collections::BTreeMap;
+
+use crate::history::{Fate, History, Token, mirror};
+use crate::network::{LinkId, Network};
+use crate::plan::{Faults, Plan};
+use crate::protocol::{Value, parse_reply, show};
+use crate::random::Random;
+use crate::redis::DATABASES;
+use crate::workload::{Expect, Pending};
+
+/// What a client sees of the world.
+pub struct Scene<'a> {
+    pub plan: &'a Plan,
+    pub network: &'a mut Network,
+    pub random: &'a mut Random,
+    pub history: &'a mut History,
+    /// Links that wait to be accepted.
+    pub backlog: &'a mut Vec<LinkId>,
+    pub step: u64,
+    pub now: u64,
+    /// Time without the jumps of the clock.
+    pub paced: u64,
+    /// The paced time at which something was last wrong with a server, or with time.
+    pub disturbed_at: Option<u64>,
+    /// True once everybody shall finish.
+    pub is_ending: bool,
+}
+
+impl Scene<'_> {
+    /// Whether an error may be the answer to what was sent then.
+    fn is_excused(&self, sent_at: Option<u64>) -> bool {
+        let sent_at = sent_at.unwrap_or(self.paced);
+        self.plan.is_sluggish || self.disturbed_at.is_some_and(|at| sent_at <= at + self.plan.patience_ms())
+    }
+}
+
+#[derive(Default)]
+pub struct Client {
+    pub number: u32,
+    pub is_polite: bool,
+    pub link: Option<LinkId>,
+    pub database: u32,
+    pub is_resp3: bool,
+    pub pending: Vec<Pending>,
+    /// How many of `pending` are answered.
+    answered: usize,
+    next: u32,
+    /// Requests that it will still make.
+    left: usize,
+    outbox: Vec<u8>,
+    sent: u64,
+    inbox: Vec<u8>,
+    own: BTreeMap<(u32, Vec<u8>), u32>,
+    /// It will send nothing more, and waits for the end.
+    is_ended: bool,
+    /// It has what it was owed; whatever else happens to its connection is right.
+    is_dismissed: bool,
+    /// It has vanished: after that step it resets the connection.
+    vanishes_at: Option<u64>,
+    deaf_until: u64,
+    mute_until: u64,
+    /// Paced time of the last byte that it got.
+    heard_at: u64,
+    pub is_done: bool,
+    pub replies: u64,
+}
+
+impl Client {
+    pub fn new(number: u32, scene: &mut Scene<'_>) -> Client {
+        let is_polite = scene.plan.faults == Faults::None || scene.random.percent(60);
+        Client {
+            number,
+            is_polite,
+            left: scene.random.pick(&[1, 5, 40, 150]),
+            heard_at: scene.paced,
+            ..Client::default()
+        }
+    }
+
+    pub fn next_number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    pub fn own_key(&self, random: &mut Random) -> Vec<u8> {
+        format!("p{}.{}", self.number, random.below(3)).into_bytes()
+    }
+
+    pub fn wrote_own(&mut self, key: Vec<u8>, number: u32) {
+        self.own.insert((self.database, key), number);
+    }
+
+    pub fn last_own(&self, key: &[u8]) -> Option<u32> {
+        self.own.get(&(self.database, key.to_vec())).copied()
+    }
+
+    /// Puts a request behind what is to be sent.
+    pub fn queue(&mut self, mut pending: Pending, bytes: &[u8]) {
+        self.outbox.extend_from_slice(bytes);
+        pending.len = bytes.len();
+        pending.end = self.sent + self.outbox.len() as u64;
+        self.pending.push(pending);
+    }
+
+    /// How many of its requests are not answered.
+    pub fn owed(&self) -> usize {
+        self.pending.len() - self.answered
+    }
+
+    pub fn act(&mut self, scene: &mut Scene<'_>) {
+        let Some(link) = self.link else {
+            let capacity = scene.plan.pipe(scene.random);
+            let link = scene.network.connect(capacity);
+            scene.backlog.push(link);
+            self.link = Some(link);
+            return;
+        };
+        if let Some(step) = self.vanishes_at {
+            if step <= scene.step || scene.network.is_over(link) {
+                scene.network.reset(link);
+                self.is_done = true;
+            }
+            return;
+        }
+        if !self.is_polite && !scene.is_ending {
+            self.misbehave(link, scene);
+            if self.is_done || self.vanishes_at.is_some() {
+                return;
+            }
+        }
+        let may_ask = !self.is_ended && self.left > 0 && self.outbox.len() < 400_000;
+        if may_ask && !scene.is_ending && scene.random.one_in(4) {
+            for _ in 0..scene.random.between(1, scene.plan.pipeline).min(self.left) {
+                self.left -= 1;
+                self.ask(scene.plan, scene.random, scene.history);
+            }
+        }
+        if scene.step >= self.mute_until || scene.is_ending {
+            self.send(link, scene);
+        }
+        if scene.step >= self.deaf_until || scene.is_ending {
+            self.receive(link, scene);
+        } else {
+            self.heard_at = scene.paced;
+        }
+        self.check_patience(scene);
+        self.maybe_leave(link, scene);
+    }
+
+    fn misbehave(&mut self, link: LinkId, scene: &mut Scene<'_>) {
+        match scene.random.below(600) {
+            0 => {
+                trace!("client {} vanishes", self.number);
+                scene.network.reset(link);
+                self.is_done = true;
+            }
+            1 => {
+                trace!("client {} leaves without a word", self.number);
+                scene.network.end(link);
+                self.vanishes_at = Some(scene.step + scene.random.below(20) as u64);
+            }
+            2..5 => self.deaf_until = scene.step + scene.random.between(5, 300) as u64,
+            5..8 => self.mute_until = scene.step + scene.random.between(5, 300) as u64,
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, link: LinkId, scene: &mut Scene<'_>) {
+        let n = match self.is_polite || scene.is_ending {
+            true => scene.random.pick(&[100, 3_000, 200_000, 200_000]),
+            false => scene.random.pick(&[1, 1, 10, 3_000, 200_000]),
+        };
+        let n = scene.network.send(link, &self.outbox[..self.outbox.len().min(n)]);
+        if n == 0 {
+            return;
+        }
+        self.outbox.drain(..n);
+        self.sent += n as u64;
+        for pending in self.pending[self.answered..].iter_mut().filter(|pending| pending.sent_at.is_none()) {
+            if pending.end > self.sent {
+                break;
+            }
+            pending.sent_at = Some(scene.paced);
+        }
+    }
+
+    fn receive(&mut self, link: LinkId, scene: &mut Scene<'_>) {
+        let n = scene.random.pick(&[1, 100, 5_000, 200_000, 200_000]);
+        let n = scene.network.receive(link, n, &mut self.inbox);
+        if n > 0 {
+            self.heard_at = scene.paced;
+            self.judge_all(scene);
+        }
+        if scene.network.is_over(link) {
+            self.check_end(link, scene);
+            self.is_done = true;
+        }
+    }
+
+    fn judge_all(&mut self, scene: &mut Scene<'_>) {
+        let mut done = 0;
+        loop {
+            if self.is_dismissed {
+                self.inbox.clear();
+                return;
+            }
+            let (value, len) = match parse_reply(&self.inbox[done..]) {
+                Ok(Some(reply)) => reply,
+                Ok(None) => break,
+                Err(error) => panic!("client {} is sent {error}", self.number),
+            };
+            done += len;
+            if self.answered == 0 && value == Value::Error(b"ERR max number of clients reached".to_vec()) {
+                assert!(scene.plan.settings.limits.clients_max < 100, "there is room for one more client");
+                self.is_dismissed = true;
+                continue;
+            }
+            assert!(self.owed() > 0, "client {} is sent a reply too many: {}", self.number, value.show());
+            self.judge(&value, scene);
+        }
+        self.inbox.drain(..done);
+    }
+
+    /// Is this the right reply for the oldest request that is not answered?
+    fn judge(&mut self, value: &Value, scene: &mut Scene<'_>) {
+        let pending = &self.pending[self.answered];
+        trace!("client {} gets {} for {:?}", self.number, value.show(), pending.expect);
+        self.answered += 1;
+        self.replies += 1;
+        self.is_dismissed |= pending.is_last;
+        let fault = match value {
+            Value::Error(text) if !pending.is_local => fault(&String::from_utf8_lossy(text)),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            let is_excused = match fault {
+                Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
+                Fault::Waited => scene.plan.faults > Faults::None,
+                Fault::Spread => pending.is_spread && scene.plan.settings.servers.len() > 1,
+                Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
+                Fault::TooBig => pending.len > scene.plan.settings.limits.buffered_bytes_max,
+            };
+            assert!(is_excused, "client {} gets {} for no reason: {pending:?}", self.number, value.show());
+            let fate = if matches!(fault, Fault::Lost | Fault::Late) { Fate::Unknown } else { Fate::NotDone };
+            pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
+            self.is_dismissed |= matches!(fault, Fault::TooBig);
+            return;
+        }
+        assert!(pending.sent_at.is_some(), "client {} is answered before it has asked: {}", self.number, value.show());
+        if let Err(error) = self.check(pending, value, scene) {
+            panic!("client {} gets {}, {error}: {pending:?}", self.number, value.show());
+        }
+        let fate = if pending.database >= DATABASES { Fate::NotDone } else { Fate::Done };
+        pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
+    }
+
+    fn check(&self, pending: &Pending, value: &Value, scene: &Scene<'_>) -> Result<(), String> {
+        let is_resp3 = pending.is_resp3;
+        let mirrored = |&(token, len): &(Token, usize)| Value::Bulk(mirror(pending.database, is_resp3, token, len));
+        let is_nil = |value: &Value| *value == Value::Nil(if is_resp3 { b'_' } else { b'$' });
+        let expected = match &pending.expect {
+            Expect::Value(expected) => expected.clone(),
+            Expect::Mirror(token, len) => mirrored(&(*token, *len)),
+            Expect::Mirrors(all) => Value::Array(all.iter().map(mirrored).collect()),
+            Expect::Table(token, len) => {
+                let pairs = vec![Value::Bulk(b"field".to_vec()), mirrored(&(*token, *len))];
+                if is_resp3 { Value::Map(pairs) } else { Value::Array(pairs) }
+            }
+            Expect::Positive if matches!(value, Value::Int(1..)) => return Ok(()),
+            Expect::Positive => return Err("not a number above 0".to_string()),
+            Expect::Welcome => {
+                let words = match value {
+                    Value::Map(words) if is_resp3 => words,
+                    Value::Array(words) if !is_resp3 => words,
+                    _ => return Err("not a welcome".to_string()),
+                };
+                let proto = words.iter().position(|word| *word == Value::Bulk(b"proto".to_vec()));
+                let told = proto.and_then(|proto| words.get(proto + 1));
+                return match told == Some(&Value::Int(if is_resp3 { 3 } else { 2 })) {
+                    true => Ok(()),
+                    false => Err("another protocol".to_string()),
+                };
+            }
+            Expect::Error(start) => {
+                return match value {
+                    Value::Error(text) if text.starts_with(start.as_bytes()) => Ok(()),
+                    _ => Err("another error".to_string()),
+                };
+            }
+            Expect::End => return Err("and not the end".to_string()),
+            Expect::Shared(_) | Expect::Own(..) if is_nil(value) => Value::Nil(0),
+            Expect::Shared(key) | Expect::Own(key, _) => {
+                let Value::Bulk(bytes) = value else { return Err("not a value".to_string()) };
+                let token = Token::of_value(bytes)?;
+                if !scene.history.knows(token, key, pending.database) {
+                    return Err(format!("which was not written to {}", show(key)));
+                }
+                value.clone()
+            }
+        };
+        if let Expect::Own(_, last) = &pending.expect {
+            let number = match value {
+                Value::Bulk(bytes) => Some(Token::of_value(bytes)?.number),
+                _ => None,
+            };
+            if number > Some(pending.number) {
+                return Err("which it wrote later".to_string());
+            }
+            if scene.plan.faults == Faults::None && number != *last {
+                return Err(format!("though it wrote {last:?} last"));
+            }
+            return Ok(());
+        }
+        match expected == *value || matches!(pending.expect, Expect::Shared(_)) {
+            true => Ok(()),
+            false => Err(format!("not {}", expected.show())),
+        }
+    }
+
+    /// The proxy has closed the connection: had it a reason?
+    fn check_end(&self, link: LinkId, scene: &Scene<'_>) {
+        let link = scene.network.link(link);
+        let limits = &scene.plan.settings.limits;
+        let timeouts = &scene.plan.settings.timeouts;
+        let owed = &self.pending[self.answered..];
+        let is_all_answered = owed.is_empty() && self.inbox.is_empty();
+        let unread: usize = owed.iter().map(|pending| pending.reply_len).sum::<usize>() + self.inbox.len();
+        let unread_max = match scene.plan.faults {
+            Faults::All => limits.client_unread_bytes_max.min(limits.client_unread_pause_bytes),
+            _ => limits.client_unread_bytes_max,
+        };
+        // The longest that the proxy can say that nothing happened. What it refused to accept it did not wait for.
+        let silence = link.closed_at.saturating_sub(link.read_at.max(link.wrote_at));
+        let is_silent = timeouts.local_read_ms > 0 && silence >= timeouts.local_read_ms;
+        let pause = link.closed_at.saturating_sub(link.wrote_at);
+        let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
+        let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
+        let is_right = self.is_dismissed
+            || self.is_ended && is_all_answered
+            || owed.iter().any(|pending| matches!(pending.expect, Expect::End))
+            || unread > unread_max
+            || is_silent
+            || is_slow
+            || has_half;
+        assert!(
+            is_right,
+            "client {} is closed for no reason; {} replies are owed, {} bytes came of the next: {:?}",
+            self.number,
+            owed.len(),
+            self.inbox.len(),
+            owed.first()
+        );
+        trace!("client {} is closed", self.number);
+    }
+
+    /// Nobody who listens waits for ever.
+    fn check_patience(&self, scene: &Scene<'_>) {
+        let Some(pending) = self.pending.get(self.answered) else { return };
+        let Some(sent_at) = pending.sent_at else { return };
+        let waited = scene.paced - sent_at.max(self.heard_at);
+        assert!(
+            waited <= scene.plan.patience_ms() || self.is_done || self.is_dismissed,
+            "client {} has waited {waited} ms, and has got nothing: {pending:?}",
+            self.number
+        );
+    }
+
+    fn maybe_leave(&mut self, link: LinkId, scene: &mut Scene<'_>) {
+        if self.is_done || self.is_ended || !self.outbox.is_empty() || self.left > 0 && !scene.is_ending {
+            return;
+        }
+        // Some say that they have nothing more to ask before they have all that they asked for.
+        if self.owed() == 0 || scene.random.one_in(10) {
+            trace!("client {} ends", self.number);
+            scene.network.end(link);
+            self.is_ended = true;
+        }
+    }
+}
+
+/// What can go wrong with a request that a server should have answered.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// Its connection was lost, and it may have been run.
+    Lost,
+    /// No reply came in time, and it may have been run.
+    Late,
+    /// It was not sent: no server is there for it.
+    Down,
+    /// It was not sent: no connection became free.
+    Waited,
+    /// It was not sent: its keys live on several servers.
+    Spread,
+    /// The server does not run anything yet.
+    Loading,
+    /// The server does not speak RESP3.
+    NoProtocol,
+    /// It is larger than what may be held.
+    TooBig,
+}
+
+fn fault(text: &str) -> Option<Fault> {
+    let may_have_run = text.ends_with("; the command may have been run");
+    match text {
+        "ERR Connection down" => Some(Fault::Down),
+        _ if text.starts_with("ERR Connection to server-") && may_have_run => Some(Fault::Lost),
+        _ if text.starts_with("ERR Connection to server-") && text.ends_with(" lost, and no other is free") => {
+            Some(Fault::Down)
+        }
+        _ if text.starts_with("ERR No reply from server-") && may_have_run => Some(Fault::Late),
+        _ if text.starts_with("ERR No connection to server-") => Some(Fault::Waited),
+        _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
+        _ if text.starts_with("LOADING ") => Some(Fault::Loading),
+        _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
+        _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
+        _ => None,
+    }
+}

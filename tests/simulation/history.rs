@@ -1,0 +1,189 @@
+//! Every write that was ever asked for, and what became of it; the values by which each byte can be attributed.
+//!
+//! A write carries a token (its client's number and its own) in its value or in its key. A server that runs it says so
+//! here, and a client that is told something about it, too. What can not be true at the same time is found at once:
+//!
+//! ```text
+//!   run twice · acknowledged and not run · run, though its client was told that it was not · run in another database,
+//!   on another key, on a server that no state of the ring would choose · out of its client's order
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rmux::ring::{Ring, ServerIndex, UpSet};
+
+use crate::protocol::show;
+
+/// The name of one request: the number of its client, and its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token {
+    pub client: u32,
+    pub number: u32,
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.client, self.number)
+    }
+}
+
+impl Token {
+    pub fn parse(text: &[u8]) -> Option<Token> {
+        let (client, number) = std::str::from_utf8(text).ok()?.split_once('.')?;
+        Some(Token { client: client.parse().ok()?, number: number.parse().ok()? })
+    }
+
+    /// A value of `len` bytes, or a little more, that names this token.
+    pub fn value(self, len: usize) -> Vec<u8> {
+        let mut value = format!("w{self}.{len}:").into_bytes();
+        let filled = value.len().max(len);
+        value.resize(filled, self.filling());
+        value
+    }
+
+    /// The token that a value names; an error if it is not exactly what [`Token::value`] made.
+    pub fn of_value(value: &[u8]) -> Result<Token, String> {
+        let parse = || {
+            let head = value.strip_prefix(b"w")?;
+            let head = &head[..head.iter().take(40).position(|&byte| byte == b':')?];
+            let dot = head.iter().rposition(|&byte| byte == b'.')?;
+            let len: usize = std::str::from_utf8(&head[dot + 1..]).ok()?.parse().ok()?;
+            Some((Token::parse(&head[..dot])?, len))
+        };
+        let (token, len) = parse().ok_or_else(|| format!("not a value that anybody wrote: {}", show(value)))?;
+        if token.value(len) != value {
+            return Err(format!("the value of {token} is damaged: {} bytes, {}", value.len(), show(value)));
+        }
+        Ok(token)
+    }
+
+    fn filling(self) -> u8 {
+        b'a' + ((self.client * 7 + self.number) % 26) as u8
+    }
+}
+
+/// What a server answers to a read of a key that names a token: nobody ever wrote it, and everybody can foresee it.
+pub fn mirror(database: u32, is_resp3: bool, token: Token, len: usize) -> Vec<u8> {
+    let mut value = format!("{database}/{}/{token}/", if is_resp3 { 3 } else { 2 }).into_bytes();
+    let filled = value.len().max(len);
+    value.resize(filled, token.filling());
+    value
+}
+
+pub fn mirror_key(token: Token, len: usize) -> Vec<u8> {
+    format!("m:{token}:{len}").into_bytes()
+}
+
+pub fn parse_mirror_key(key: &[u8]) -> Option<(Token, usize)> {
+    let mut parts = key.strip_prefix(b"m:")?.split(|&byte| byte == b':');
+    let token = Token::parse(parts.next()?)?;
+    Some((token, std::str::from_utf8(parts.next()?).ok()?.parse().ok()?))
+}
+
+/// What a client knows about its write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was told nothing.
+    Open,
+    /// It was done.
+    Done,
+    /// It was not done.
+    NotDone,
+    /// It may have been done.
+    Unknown,
+}
+
+struct Write {
+    key: Vec<u8>,
+    database: u32,
+    runs: u32,
+    fate: Fate,
+}
+
+/// Everything that was written, and the ring that says where.
+pub struct History {
+    writes: BTreeMap<Token, Write>,
+    /// The number of the last write to a client's own key, for each server and database.
+    last: BTreeMap<(usize, u32, Vec<u8>), u32>,
+    ring: Ring,
+    servers: usize,
+    has_failover: bool,
+    /// True once a server may have been taken for down.
+    pub is_disturbed: bool,
+}
+
+impl History {
+    pub fn new(servers: usize, has_failover: bool) -> History {
+        History {
+            writes: BTreeMap::new(),
+            last: BTreeMap::new(),
+            ring: Ring::new(servers),
+            servers,
+            has_failover,
+            is_disturbed: false,
+        }
+    }
+
+    /// A client asks for a write.
+    pub fn begin(&mut self, token: Token, key: &[u8], database: u32) {
+        let write = Write { key: key.to_vec(), database, runs: 0, fate: Fate::Open };
+        assert!(self.writes.insert(token, write).is_none(), "the simulation uses {token} twice");
+    }
+
+    /// A server runs a write.
+    pub fn run(&mut self, token: Token, server: usize, database: u32, key: &[u8]) {
+        let Some(write) = self.writes.get_mut(&token) else { panic!("server {server} runs {token}: never asked for") };
+        write.runs += 1;
+        assert!(write.runs == 1, "{token} is run twice, now by server {server}");
+        assert!(write.key == key, "{token} is run on another key: {} for {}", show(key), show(&write.key));
+        assert!(write.database == database, "{token} is run in database {database}, not {}", write.database);
+        assert!(write.fate != Fate::NotDone, "{token} is run, though its client was told that it was not");
+        if key.starts_with(b"p") {
+            let last = self.last.entry((server, database, key.to_vec())).or_insert(0);
+            assert!(*last < token.number, "{token} is run behind {last}, which its client sent later");
+            *last = token.number;
+        }
+    }
+
+    /// A client is told what became of its write.
+    pub fn settle(&mut self, token: Token, fate: Fate) {
+        let write = self.writes.get_mut(&token).expect("a write is begun before it is settled");
+        write.fate = fate;
+        match fate {
+            Fate::Done => assert!(write.runs == 1, "{token} is acknowledged, and was not run"),
+            Fate::NotDone => assert!(write.runs == 0, "{token} was run, and its client is told that it was not"),
+            Fate::Open | Fate::Unknown => {}
+        }
+    }
+
+    /// Whether somebody asked for this write of this key.
+    pub fn knows(&self, token: Token, key: &[u8], database: u32) -> bool {
+        self.writes.get(&token).is_some_and(|write| write.key == key && write.database == database)
+    }
+
+    /// A server was given a request with these keys: some state of the ring must say that it should.
+    pub fn check_route(&self, server: usize, keys: &[&[u8]]) {
+        if self.servers == 1 || keys.is_empty() {
+            return;
+        }
+        let hashes: Vec<u32> = keys.iter().map(|key| Ring::hash(key)).collect();
+        if hashes.iter().all(|&hash| self.ring.primary(hash).index() == server) {
+            return;
+        }
+        assert!(self.has_failover && self.is_disturbed, "server {server} is given {}, not its own", show(keys[0]));
+        let is_possible = (0..1_u32 << self.servers).any(|states| {
+            let mut up = UpSet::new(self.servers);
+            for other in 0..self.servers {
+                up.set(ServerIndex(other as u16), states >> other & 1 == 1);
+            }
+            let goes_here = |&hash: &u32| self.ring.server(hash, &up).is_some_and(|to| to.index() == server);
+            hashes.iter().all(goes_here)
+        });
+        assert!(
+            is_possible,
+            "server {server} never stands in for all of the keys {:?}",
+            keys.iter().map(|key| show(key))
+        );
+    }
+}

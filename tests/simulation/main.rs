@@ -1,0 +1,128 @@
+//! The core in a seeded simulation: model clients and model servers around the real [`rmux::proxy::Proxy`].
+//!
+//! One seed decides everything: the configuration, who says what and when, how bytes are cut, what breaks, how time
+//! passes. Nothing else has a say, so a seed that fails fails again. The oracles stand where they judge:
+//!
+//! ```text
+//!   client    every reply is the right one for the oldest request of that client, and comes in time; no client is
+//!             closed without a reason; an error needs a fault that justifies it
+//!   history   no write runs twice; what is acknowledged has run, what is refused has not; order; the right server
+//!   redis     nothing but canonical requests, and nothing before the session of a connection is confirmed
+//!   shell     the actions of a turn end           world    limits, the proxy's own invariants, nothing left at the end
+//! ```
+//!
+//! ```text
+//! cargo test --test simulation                         256 seeds
+//! RMUX_SEEDS=20000 cargo test --release --test simulation
+//! RMUX_SEED=17 RMUX_TRACE=1 cargo test --test simulation     one seed again, with all that happens
+//! ```
+
+/// Notes an event, if anybody wants to know.
+macro_rules! trace {
+    ($($words:tt)*) => {
+        if crate::trace::is_on() {
+            crate::trace::add(format!($($words)*));
+        }
+    };
+}
+
+mod client;
+mod history;
+mod network;
+mod plan;
+mod protocol;
+mod random;
+mod redis;
+mod server;
+mod shell;
+mod trace;
+mod workload;
+mod world;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::{env, thread};
+
+use world::World;
+
+const SEEDS: u64 = 256;
+
+/// A seed that failed.
+struct Failure {
+    seed: u64,
+    step: u64,
+    text: String,
+}
+
+fn number_from(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
+/// Runs one seed. Returns how many replies were judged.
+fn run(seed: u64) -> Result<u64, Failure> {
+    let result = panic::catch_unwind(AssertUnwindSafe(|| World::new(seed).run()));
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+        Failure { seed, step: trace::step(), text: text.unwrap_or_default() }
+    })
+}
+
+/// Runs a seed that failed once more, and tells what happened last.
+fn explain(failure: &Failure) -> String {
+    trace::start(false);
+    let again = run(failure.seed).err().map(|again| again.text);
+    let lines = trace::last_lines().join("\n  ");
+    let Failure { seed, step, text } = failure;
+    let differs = if again.as_ref() == Some(text) { "" } else { "\nand it fails in another way when it is run again!" };
+    format!(
+        "seed {seed} fails at step {step}: {text}{differs}\n  {lines}\nreplay it with RMUX_SEED={seed} RMUX_TRACE=1"
+    )
+}
+
+#[test]
+fn every_promise_holds_for_every_seed() {
+    if let Some(seed) = number_from("RMUX_SEED") {
+        if env::var_os("RMUX_TRACE").is_some() {
+            trace::start(true);
+        }
+        let replies = World::new(seed).run();
+        println!("seed {seed}: {replies} replies");
+        return;
+    }
+    let first = number_from("RMUX_FIRST_SEED").unwrap_or(1);
+    let seeds = number_from("RMUX_SEEDS").unwrap_or(SEEDS);
+    // A failure is reported once, and in order.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let next = AtomicU64::new(first);
+    let replies = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds || failures.lock().unwrap_or_else(PoisonError::into_inner).len() >= 20 {
+                return;
+            }
+            match run(seed) {
+                Ok(judged) => drop(replies.fetch_add(judged, Ordering::Relaxed)),
+                Err(failure) => failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure),
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.sort_by_key(|failure| failure.seed);
+    let explained = failures.first().map(explain);
+    panic::set_hook(hook);
+    for failure in failures.iter().skip(1) {
+        println!("seed {} fails at step {}: {}", failure.seed, failure.step, failure.text);
+    }
+    if let Some(explained) = explained {
+        panic!("{} seeds fail; the first of them:\n{explained}", failures.len());
+    }
+    println!("{seeds} seeds, {} replies", replies.into_inner());
+}

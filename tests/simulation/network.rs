@@ -1,0 +1,251 @@
+//! The network between the proxy and its peers: links of two pipes, each of them short.
+//!
+//! ```text
+//!   peer ── up ──►   proxy        a pipe takes what it has room for; its reader is told once when there is more (an
+//!   peer ◄── down ── proxy        edge), and its writer once when there is room again
+//! ```
+//!
+//! Knows bytes and ends, and nobody's protocol. A link is never used again, so a number names it for good.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+
+use rmux::proxy::{Conn, Wire};
+
+use crate::random::Random;
+
+pub type LinkId = usize;
+
+/// Bytes on their way in one direction.
+pub struct Pipe {
+    bytes: Vec<u8>,
+    start: usize,
+    capacity: usize,
+}
+
+impl Pipe {
+    fn new(capacity: usize) -> Pipe {
+        Pipe { bytes: Vec::new(), start: 0, capacity }
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.len())
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn pop(&mut self, n: usize) -> &[u8] {
+        let start = self.start;
+        self.start += n.min(self.len());
+        &self.bytes[start..self.start]
+    }
+
+    fn clear(&mut self) {
+        self.start = self.bytes.len();
+    }
+}
+
+/// A connection between the proxy and one peer.
+pub struct Link {
+    pub up: Pipe,
+    pub down: Pipe,
+    /// The peer will send nothing more.
+    pub is_ended: bool,
+    /// The connection was reset.
+    pub is_reset: bool,
+    /// The proxy has closed its end.
+    pub is_closed: bool,
+    /// There is something new to read for the proxy.
+    pub readable_edge: bool,
+    /// There is room again after a write of the proxy fell short.
+    pub writable_edge: bool,
+    /// A write of the proxy fell short, because the pipe was full.
+    pub is_full: bool,
+    /// When the proxy last read from it, wrote to it, and closed it, on its own clock.
+    pub read_at: u64,
+    pub wrote_at: u64,
+    pub closed_at: u64,
+}
+
+/// All links, and the chance with which they take less than they could.
+pub struct Network {
+    links: Vec<Link>,
+    of: HashMap<Conn, LinkId>,
+    random: Random,
+    /// One write in so many takes less than there is room for; 0 for none.
+    short_write_in: usize,
+    /// The proxy's clock.
+    pub now: u64,
+    /// Counts everything that happens.
+    pub happened: u64,
+    /// Writes of the proxy in this turn.
+    pub writes: usize,
+}
+
+impl Network {
+    pub fn new(random: Random, short_write_in: usize) -> Network {
+        Network { links: Vec::new(), of: HashMap::new(), random, short_write_in, now: 0, happened: 0, writes: 0 }
+    }
+
+    pub fn connect(&mut self, capacity: usize) -> LinkId {
+        self.links.push(Link {
+            up: Pipe::new(capacity),
+            down: Pipe::new(capacity),
+            is_ended: false,
+            is_reset: false,
+            is_closed: false,
+            readable_edge: false,
+            writable_edge: false,
+            is_full: false,
+            read_at: self.now,
+            wrote_at: self.now,
+            closed_at: 0,
+        });
+        self.links.len() - 1
+    }
+
+    pub fn link(&self, link: LinkId) -> &Link {
+        &self.links[link]
+    }
+
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The proxy calls this link by this name from now on.
+    pub fn name(&mut self, link: LinkId, conn: Conn) {
+        self.of.insert(conn, link);
+    }
+
+    pub fn find(&self, conn: Conn) -> Option<LinkId> {
+        self.of.get(&conn).copied()
+    }
+
+    // What a peer does.
+
+    /// Sends as much of `bytes` as there is room for. What is sent to who has closed is lost.
+    pub fn send(&mut self, link: LinkId, bytes: &[u8]) -> usize {
+        self.happened += u64::from(!bytes.is_empty());
+        let link = &mut self.links[link];
+        if link.is_closed || link.is_reset {
+            return bytes.len();
+        }
+        let n = bytes.len().min(link.up.room());
+        if n > 0 {
+            link.up.push(&bytes[..n]);
+            link.readable_edge = true;
+        }
+        n
+    }
+
+    /// Takes up to `n` bytes of what the proxy has sent.
+    pub fn receive(&mut self, link: LinkId, n: usize, into: &mut Vec<u8>) -> usize {
+        let link = &mut self.links[link];
+        let taken = link.down.pop(n);
+        let n = taken.len();
+        self.happened += n as u64;
+        into.extend_from_slice(taken);
+        if n > 0 && link.is_full {
+            link.is_full = false;
+            link.writable_edge = true;
+        }
+        n
+    }
+
+    /// The peer will send nothing more.
+    pub fn end(&mut self, link: LinkId) {
+        let link = &mut self.links[link];
+        link.is_ended = true;
+        link.readable_edge = true;
+    }
+
+    /// The peer is gone; what is on its way may be lost in both directions.
+    pub fn reset(&mut self, link: LinkId) {
+        let link = &mut self.links[link];
+        link.is_reset = true;
+        link.readable_edge = true;
+        link.down.clear();
+    }
+
+    /// True if the peer will receive nothing more.
+    pub fn is_over(&self, link: LinkId) -> bool {
+        let link = &self.links[link];
+        link.is_reset || link.is_closed && link.down.len() == 0
+    }
+
+    // What the proxy's shell does.
+
+    pub fn take_readable_edge(&mut self, link: LinkId) -> bool {
+        std::mem::take(&mut self.links[link].readable_edge)
+    }
+
+    pub fn take_writable_edge(&mut self, link: LinkId) -> bool {
+        std::mem::take(&mut self.links[link].writable_edge)
+    }
+
+    /// Reads into `area`.
+    pub fn read(&mut self, link: LinkId, area: &mut [u8]) -> usize {
+        self.links[link].read_at = self.now;
+        let bytes = self.links[link].up.pop(area.len());
+        area[..bytes.len()].copy_from_slice(bytes);
+        bytes.len()
+    }
+
+    /// The proxy closes its end. What it has sent still arrives.
+    pub fn close(&mut self, link: LinkId, conn: Conn) {
+        let link = &mut self.links[link];
+        link.is_closed = true;
+        link.closed_at = self.now;
+        link.up.clear();
+        self.of.remove(&conn);
+    }
+
+    /// The proxy tells the peer something without having taken it in.
+    pub fn tell(&mut self, link: LinkId, bytes: &[u8]) {
+        self.links[link].down.push(bytes);
+        self.links[link].is_closed = true;
+    }
+}
+
+impl Wire for Network {
+    fn write(&mut self, conn: Conn, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(&link) = self.of.get(&conn) else { return Err(io::ErrorKind::NotConnected.into()) };
+        let link = &mut self.links[link];
+        assert!(!link.is_closed, "a write to a connection that is closed");
+        if link.is_reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        self.writes += 1;
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        assert!(total > 0, "a write of nothing");
+        link.wrote_at = self.now;
+        let mut room = link.down.room().min(total);
+        let is_full = room < total;
+        if room > 0 && self.short_write_in > 0 && self.random.one_in(self.short_write_in) {
+            room = self.random.below(room);
+        }
+        let mut left = room;
+        for slice in slices {
+            let n = slice.len().min(left);
+            link.down.push(&slice[..n]);
+            left -= n;
+        }
+        if room < total {
+            link.is_full = is_full && link.down.room() == 0;
+            // Room that is there already is announced, too.
+            link.writable_edge |= !link.is_full;
+        }
+        self.happened += 1;
+        Ok(room)
+    }
+}

@@ -1,0 +1,144 @@
+//! What a seed makes of the world: how many servers, which limits, and how badly everybody behaves.
+
+use rmux::limits::{Limits, Timeouts};
+use rmux::proxy::Settings;
+
+use crate::random::Random;
+
+/// Who misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Faults {
+    /// Nobody: every request has its right answer, no client is closed.
+    None,
+    /// Clients vanish, stop reading, send nonsense; servers are perfect.
+    Clients,
+    /// Servers and the clock, too.
+    All,
+}
+
+pub struct Plan {
+    pub settings: Settings,
+    pub faults: Faults,
+    /// Clients at one time.
+    pub clients: usize,
+    /// Steps before everything is made good and must come to rest.
+    pub steps: u64,
+    /// The shortest and the longest pipe, in bytes.
+    pub pipes: (usize, usize),
+    pub short_write_in: usize,
+    /// The most that one read of the proxy takes.
+    pub read_max: usize,
+    /// The largest values.
+    pub value_max: usize,
+    /// Databases that clients select, beside 0.
+    pub databases: u32,
+    pub has_resp3: bool,
+    pub knows_hello: bool,
+    /// The longest pipeline that a client sends at once.
+    pub pipeline: usize,
+    /// Milliseconds that pass between two steps, at the most.
+    pub pace_ms: usize,
+    /// One step in so many, the clock jumps; 0 for never.
+    pub jump_in: usize,
+    /// One step in so many, something happens to a server; 0 for never.
+    pub fault_in: usize,
+    /// Whether replies may take too long though nobody is at fault.
+    pub is_sluggish: bool,
+}
+
+impl Plan {
+    pub fn draw(random: &mut Random) -> Plan {
+        let faults = random.pick(&[Faults::None, Faults::Clients, Faults::All, Faults::All, Faults::All]);
+        let is_calm = faults < Faults::All;
+        let servers = random.pick(&[1, 1, 2, 3, 5, 7]);
+        let timeouts = if is_calm {
+            Timeouts {
+                local_read_ms: 0,
+                local_write_ms: 0,
+                remote_connect_ms: 60_000,
+                remote_read_ms: 60_000,
+                remote_write_ms: 60_000,
+            }
+        } else {
+            Timeouts {
+                local_read_ms: random.pick(&[0, 0, 400, 5_000]),
+                local_write_ms: random.pick(&[0, 0, 400, 5_000]),
+                remote_connect_ms: random.pick(&[100, 500, 2_000]),
+                remote_read_ms: random.pick(&[100, 500, 500, 5_000]),
+                remote_write_ms: random.pick(&[100, 500, 500, 5_000]),
+            }
+        };
+        let value_max = random.pick(&[300, 300, 20_000, 100_000, 300_000]);
+        let pause = random.pick(&[1, 100, 5_000, 60_000, 1_000_000]);
+        let mut limits = Limits {
+            client_outstanding_max: random.pick(&[1, 2, 5, 50, 4096]),
+            client_unread_pause_bytes: pause,
+            pipeline_max: random.pick(&[1, 2, 3, 8, 8192]),
+            send_queue_bytes_max: random.pick(&[1, 1_000, 30_000, 1_000_000]),
+            ..Limits::default()
+        };
+        if faults == Faults::All {
+            limits.client_unread_bytes_max = pause.max(random.pick(&[2_000, 200_000, 64_000_000]));
+            limits.buffered_bytes_max = random.pick(&[50_000, 1_000_000, 64_000_000]);
+            limits.clients_max = random.pick(&[3, 1_000]);
+        }
+        let settings = Settings {
+            listen: "a simulation".to_string(),
+            // The model servers know no requests in parts: keys on several servers are refused.
+            multi_key: false,
+            failover: random.percent(75),
+            pool_size: random.between(1, 4),
+            lease_max: random.between(1, 4),
+            timeouts,
+            limits,
+            seed: random.next(),
+            ..Settings::new((0..servers).map(|server| format!("server-{server}")).collect())
+        };
+        let shortest: usize =
+            if is_calm { random.pick(&[5_000, 60_000]) } else { random.pick(&[1, 100, 5_000, 60_000]) };
+        let read_max = random.pick(&[1, 30, 5_000, 200_000, 200_000, 200_000]);
+        // What takes too many steps is left to others.
+        let value_max = value_max.min(shortest.saturating_mul(100)).min(read_max * 100).max(300);
+        let shortest_ms = timeouts.remote_connect_ms.min(timeouts.remote_read_ms).min(timeouts.remote_write_ms);
+        let pace_ms = if is_calm { 2 } else { random.pick(&[1, 3, 20]) };
+        let is_narrow = shortest < 5_000 || read_max < 5_000;
+        Plan {
+            is_sluggish: faults == Faults::All && (is_narrow || shortest_ms < 500 || pace_ms > 5),
+            faults,
+            clients: random.pick(&[1, 2, 4, 8, 12]),
+            steps: random.between(200, 700) as u64,
+            pipes: (shortest, shortest.max(200_000)),
+            short_write_in: random.pick(&[0, 0, 2, 20]),
+            read_max,
+            value_max,
+            databases: random.pick(&[0, 0, 1, 3]),
+            has_resp3: random.percent(40),
+            knows_hello: is_calm || random.percent(85),
+            pipeline: random.pick(&[1, 3, 10, 30]),
+            pace_ms,
+            jump_in: if is_calm { 0 } else { random.pick(&[0, 0, 100, 300]) },
+            fault_in: if is_calm { 0 } else { random.pick(&[20, 60, 200]) },
+            settings,
+        }
+    }
+
+    /// From here on the network is as good as it gets.
+    pub fn relax(&mut self) {
+        self.pipes = (60_000, 200_000);
+        self.read_max = 200_000;
+        self.pace_ms = 2;
+        self.jump_in = 0;
+    }
+
+    /// The size of a new pipe.
+    pub fn pipe(&self, random: &mut Random) -> usize {
+        random.pick(&[self.pipes.0, self.pipes.0, self.pipes.1])
+    }
+
+    /// Longer than any chain of waiting may be, in milliseconds: a request is given to three backends, and waits for
+    /// each of them to connect and to answer.
+    pub fn patience_ms(&self) -> u64 {
+        let timeouts = &self.settings.timeouts;
+        10 * (timeouts.remote_connect_ms + timeouts.remote_read_ms + timeouts.remote_write_ms) + 5_000
+    }
+}

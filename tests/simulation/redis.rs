@@ -1,0 +1,166 @@
+//! A small Redis: what it holds, what a connection's session is, and what it answers.
+//!
+//! It takes only what a pooler that keeps its promises would send: canonical requests, and nothing of a client before
+//! the handshake is confirmed.
+
+use std::collections::HashMap;
+
+use crate::history::{History, Token, mirror, parse_mirror_key};
+use crate::protocol::{Value, show};
+
+/// How many databases there are.
+pub const DATABASES: u32 = 16;
+
+/// What a connection is set to.
+#[derive(Default)]
+pub struct Session {
+    pub database: u32,
+    pub is_resp3: bool,
+    /// True once it was greeted with HELLO and PING.
+    pub is_greeted: bool,
+    has_said_hello: bool,
+}
+
+/// What a server holds. It is kept, or lost, over a restart.
+#[derive(Default)]
+pub struct Store {
+    values: HashMap<(u32, Vec<u8>), Vec<u8>>,
+}
+
+/// What kind of request was answered.
+#[derive(PartialEq, Eq)]
+pub enum Kind {
+    /// It sets the session of the connection.
+    Control,
+    /// It is a client's.
+    User,
+}
+
+impl Store {
+    /// Runs one request. Says to `history` what it wrote.
+    pub fn run(
+        &mut self,
+        words: &[Vec<u8>],
+        session: &mut Session,
+        server: usize,
+        knows_hello: bool,
+        history: &mut History,
+    ) -> (Kind, Value) {
+        let name = words[0].to_ascii_uppercase();
+        if let Some(value) = control(&name, words, session, knows_hello) {
+            return (Kind::Control, value);
+        }
+        assert!(session.is_greeted, "server {server} is sent {} before its handshake is over", show(&words[0]));
+        (Kind::User, self.run_for_user(&name, words, session, server, history))
+    }
+
+    fn run_for_user(
+        &mut self,
+        name: &[u8],
+        words: &[Vec<u8>],
+        session: &Session,
+        server: usize,
+        history: &mut History,
+    ) -> Value {
+        let database = session.database;
+        let word = |index: usize| words.get(index).map_or(&b""[..], Vec::as_slice);
+        let keys: Vec<&[u8]> = match name {
+            b"MGET" | b"EXISTS" | b"DEL" => words[1..].iter().map(Vec::as_slice).collect(),
+            b"MSET" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
+            _ => words[1..].iter().take(1).map(Vec::as_slice).collect(),
+        };
+        history.check_route(server, &keys);
+        let mut ran = |text: &[u8], key: &[u8]| match Token::of_value(text) {
+            Ok(token) => history.run(token, server, database, key),
+            Err(error) => panic!("server {server} is sent {} with {error}", show(key)),
+        };
+        match (name, words.len()) {
+            (b"GET", 2) => self.get(session, word(1)),
+            (b"MGET", 2..) => Value::Array(keys.iter().map(|key| self.get(session, key)).collect()),
+            (b"HGETALL", 2) => Value::Map(vec![Value::Bulk(b"field".to_vec()), self.get(session, word(1))]),
+            (b"STRLEN", 2) => match self.get(session, word(1)) {
+                Value::Bulk(value) => Value::Int(value.len() as i64),
+                _ => Value::Int(0),
+            },
+            (b"SET", 3) => {
+                ran(word(2), word(1));
+                self.values.insert((database, word(1).to_vec()), word(2).to_vec());
+                Value::Status(b"OK".to_vec())
+            }
+            (b"MSET", 3..) if words.len() % 2 == 1 => {
+                for pair in words[1..].chunks(2) {
+                    ran(&pair[1], &pair[0]);
+                    self.values.insert((database, pair[0].clone()), pair[1].clone());
+                }
+                Value::Status(b"OK".to_vec())
+            }
+            (b"APPEND", 3) => {
+                ran(word(2), word(1));
+                let value = self.values.entry((database, word(1).to_vec())).or_default();
+                value.extend_from_slice(word(2));
+                Value::Int(value.len() as i64)
+            }
+            (b"PUBLISH", 3) => {
+                ran(word(2), word(1));
+                Value::Int(0)
+            }
+            // Its key is its token.
+            (b"INCR" | b"DEL", 2) => {
+                let token = Token::parse(&word(1)[1..]).expect("only keys with a token are counted or deleted");
+                history.run(token, server, database, word(1));
+                Value::Int(if name == b"INCR" { 1 } else { 0 })
+            }
+            (b"GET" | b"SET" | b"STRLEN" | b"APPEND" | b"INCR" | b"MGET" | b"MSET", _) => {
+                let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                Value::Error(format!("ERR wrong number of arguments for '{name}' command").into_bytes())
+            }
+            _ => panic!("server {server} is sent {}", show(&words[0])),
+        }
+    }
+
+    fn get(&self, session: &Session, key: &[u8]) -> Value {
+        if let Some((token, len)) = parse_mirror_key(key) {
+            return Value::Bulk(mirror(session.database, session.is_resp3, token, len));
+        }
+        if let Some(token) = key.strip_prefix(b"e:") {
+            return Value::Error([b"ERR model ", token].concat());
+        }
+        match self.values.get(&(session.database, key.to_vec())) {
+            Some(value) => Value::Bulk(value.clone()),
+            None => Value::Nil(b'$'),
+        }
+    }
+}
+
+/// The reply to a request that sets the session; `None` if it is another one.
+fn control(name: &[u8], words: &[Vec<u8>], session: &mut Session, knows_hello: bool) -> Option<Value> {
+    let argument = words.get(1).map_or(&b""[..], Vec::as_slice);
+    let bulk = |text: &str| Value::Bulk(text.as_bytes().to_vec());
+    match name {
+        b"HELLO" => {
+            session.has_said_hello = true;
+            if !knows_hello {
+                return Some(Value::Error(b"ERR unknown command 'HELLO'".to_vec()));
+            }
+            session.is_resp3 = argument == b"3";
+            let protocol = Value::Int(if session.is_resp3 { 3 } else { 2 });
+            let pairs = vec![bulk("server"), bulk("redis"), bulk("version"), bulk("7.4.2"), bulk("proto"), protocol];
+            Some(Value::Map(pairs))
+        }
+        b"SELECT" => {
+            let database: u32 = String::from_utf8_lossy(argument).parse().expect("a database is a number");
+            if database >= DATABASES {
+                return Some(Value::Error(b"ERR DB index is out of range".to_vec()));
+            }
+            session.database = database;
+            Some(Value::Status(b"OK".to_vec()))
+        }
+        b"PING" => {
+            assert!(session.has_said_hello, "a connection begins with HELLO");
+            assert!(!session.is_greeted, "a client's PING is answered by the pooler");
+            session.is_greeted = true;
+            Some(Value::Status(b"PONG".to_vec()))
+        }
+        _ => None,
+    }
+}

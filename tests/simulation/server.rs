@@ -1,0 +1,193 @@
+//! Model servers: a small Redis behind connections, in the moods that real ones have.
+//!
+//! ```text
+//!   Fine · Slow: answers late · Silent: takes what it is sent, and answers nothing · Loading: answers -LOADING
+//!   Dead: refuses connections · Full: takes no more connections, and serves those that there are
+//! ```
+//!
+//! What was sent to a connection that the proxy has closed is still run, as a real server would.
+
+use crate::history::History;
+use crate::network::{LinkId, Network};
+use crate::protocol::{Value, parse_request, write_value};
+use crate::random::Random;
+use crate::redis::{Kind, Session, Store};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Fine,
+    Slow,
+    Silent,
+    Loading,
+    Dead,
+    Full,
+}
+
+/// What becomes of an attempt to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Connected,
+    /// Refused, and the caller knows it in the same moment.
+    RefusedAtOnce,
+    Refused,
+    /// Nothing is heard.
+    Nothing,
+}
+
+pub struct Connection {
+    pub link: LinkId,
+    session: Session,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+    /// Where, in what is still to be sent, the reply to the last request that sets the session ends.
+    control_end: usize,
+    /// Until this step it does nothing.
+    pub stalled_until: u64,
+    is_done: bool,
+}
+
+pub struct Server {
+    pub number: usize,
+    pub mood: Mood,
+    pub mood_until: u64,
+    /// While silent: whether it still completes connects.
+    pub is_deaf: bool,
+    pub knows_hello: bool,
+    pub connections: Vec<Connection>,
+    store: Store,
+}
+
+impl Server {
+    pub fn new(number: usize, knows_hello: bool) -> Server {
+        Server {
+            number,
+            mood: Mood::Fine,
+            mood_until: 0,
+            is_deaf: false,
+            knows_hello,
+            connections: Vec::new(),
+            store: Store::default(),
+        }
+    }
+
+    /// True while an attempt to connect hears nothing.
+    pub fn is_unreachable(&self) -> bool {
+        self.mood == Mood::Silent && self.is_deaf
+    }
+
+    pub fn answer(&self, random: &mut Random) -> Answer {
+        match self.mood {
+            Mood::Dead => random.pick(&[Answer::RefusedAtOnce, Answer::Refused]),
+            _ if self.is_unreachable() => Answer::Nothing,
+            _ => Answer::Connected,
+        }
+    }
+
+    /// The proxy is connected by this link.
+    pub fn accept(&mut self, link: LinkId, network: &mut Network) {
+        if self.mood == Mood::Full {
+            network.send(link, b"-ERR max number of clients reached\r\n");
+            network.end(link);
+            return;
+        }
+        self.connections.push(Connection {
+            link,
+            session: Session::default(),
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            control_end: 0,
+            stalled_until: 0,
+            is_done: false,
+        });
+    }
+
+    /// One round of its loop: every connection a little.
+    pub fn act(&mut self, step: u64, network: &mut Network, random: &mut Random, history: &mut History) {
+        if self.mood == Mood::Silent {
+            return;
+        }
+        for index in 0..self.connections.len() {
+            if random.one_in(6) || self.connections[index].stalled_until > step {
+                continue;
+            }
+            let n = random.pick(&[1, 50, 3_000, 100_000, 100_000]);
+            let connection = &mut self.connections[index];
+            let got = network.receive(connection.link, n, &mut connection.inbox);
+            let done = self.work(index, random, history);
+            let connection = &mut self.connections[index];
+            connection.is_done = got + done == 0 && network.is_over(connection.link);
+            let n = connection.outbox.len().min(random.pick(&[1, 40, 1_000, 100_000, 100_000]));
+            let sent = network.send(connection.link, &connection.outbox[..n]);
+            connection.outbox.drain(..sent);
+            connection.control_end = connection.control_end.saturating_sub(sent);
+            if self.mood == Mood::Slow && random.one_in(3) {
+                connection.stalled_until = step + random.between(1, 60) as u64;
+            }
+        }
+        self.connections.retain(|connection| !connection.is_done);
+    }
+
+    /// Runs some of the requests that are whole. Returns how many bytes they had.
+    fn work(&mut self, index: usize, random: &mut Random, history: &mut History) -> usize {
+        let connection = &mut self.connections[index];
+        let mut done = 0;
+        for _ in 0..random.pick(&[1, 5, 1_000]) {
+            if connection.outbox.len() > 1_000_000 {
+                break;
+            }
+            let (words, len) = match parse_request(&connection.inbox[done..]) {
+                Ok(Some(request)) => request,
+                Ok(None) => break,
+                Err(error) => panic!("server {} is sent {error}", self.number),
+            };
+            done += len;
+            let is_loading = self.mood == Mood::Loading && !words[0].eq_ignore_ascii_case(b"HELLO");
+            let (kind, value) = if is_loading {
+                (Kind::Control, Value::Error(b"LOADING Redis is loading the dataset in memory".to_vec()))
+            } else {
+                self.store.run(&words, &mut connection.session, self.number, self.knows_hello, history)
+            };
+            if kind == Kind::User {
+                let is_confirmed = connection.control_end == 0;
+                assert!(is_confirmed, "server {} is sent a request before the session is confirmed", self.number);
+            }
+            write_value(&mut connection.outbox, &value, connection.session.is_resp3);
+            if kind == Kind::Control && !is_loading {
+                connection.control_end = connection.outbox.len();
+            }
+        }
+        connection.inbox.drain(..done);
+        done
+    }
+
+    /// Nothing was asked on this connection that is not answered, and nothing is on its way.
+    pub fn is_quiet(&self, index: usize, network: &Network) -> bool {
+        let connection = &self.connections[index];
+        let link = network.link(connection.link);
+        let is_empty = connection.inbox.is_empty() && connection.outbox.is_empty();
+        is_empty && link.up.len() == 0 && link.down.len() == 0 && !link.is_closed && !link.is_reset
+    }
+
+    /// Ends one connection, some of whose replies may still get out.
+    pub fn drop_connection(&mut self, index: usize, network: &mut Network, random: &mut Random) {
+        let connection = self.connections.swap_remove(index);
+        trace!("server {} drops link {}", self.number, connection.link);
+        let n = random.below(connection.outbox.len() + 1);
+        network.send(connection.link, &connection.outbox[..n]);
+        if random.one_in(2) {
+            network.reset(connection.link);
+        } else {
+            network.end(connection.link);
+        }
+    }
+
+    /// The process dies.
+    pub fn die(&mut self, network: &mut Network, random: &mut Random) {
+        while !self.connections.is_empty() {
+            self.drop_connection(0, network, random);
+        }
+        if random.one_in(2) {
+            self.store = Store::default();
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! What model clients ask for, and which replies are right.
+//!
+//! Every request can be told from every other by its reply, or by what a server notes when it runs it: reads of
+//! *mirror* keys are answered with the key's own token, the database and the protocol; writes carry tokens.
+
+use crate::client::Client;
+use crate::history::{History, Token, mirror_key};
+use crate::plan::{Faults, Plan};
+use crate::protocol::{Value, request};
+use crate::random::Random;
+use crate::redis::DATABASES;
+
+/// The right reply to a request.
+#[derive(Debug)]
+pub enum Expect {
+    /// This one.
+    Value(Value),
+    /// What a mirror key says.
+    Mirror(Token, usize),
+    /// What several mirror keys say.
+    Mirrors(Vec<(Token, usize)>),
+    /// A map with what a mirror key says.
+    Table(Token, usize),
+    /// Nothing, or what somebody wrote to this key.
+    Shared(Vec<u8>),
+    /// Nothing, or what the client itself wrote to this key: last, the write with this number.
+    Own(Vec<u8>, Option<u32>),
+    /// A number above 0.
+    Positive,
+    /// What HELLO is answered with.
+    Welcome,
+    /// An error that begins like this.
+    Error(String),
+    /// Nothing but the end of the connection.
+    End,
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub struct Pending {
+    pub number: u32,
+    pub expect: Expect,
+    pub database: u32,
+    pub is_resp3: bool,
+    /// What it writes.
+    pub writes: Vec<Token>,
+    /// True if rmux answers it without a server.
+    pub is_local: bool,
+    /// True if its keys may live on several servers.
+    pub is_spread: bool,
+    /// True if the connection ends with its reply.
+    pub is_last: bool,
+    /// Its length, and about that of its reply.
+    pub len: usize,
+    pub reply_len: usize,
+    /// Where it ends in all that its client has to send.
+    pub end: u64,
+    /// The paced time at which the last byte of it was sent.
+    pub sent_at: Option<u64>,
+}
+
+impl Client {
+    /// Adds one more request to what is to be sent.
+    pub fn ask(&mut self, plan: &Plan, random: &mut Random, history: &mut History) {
+        let number = self.next_number();
+        let token = Token { client: self.number, number };
+        let mut pending = Pending {
+            number,
+            expect: Expect::Positive,
+            database: self.database,
+            is_resp3: self.is_resp3,
+            writes: Vec::new(),
+            is_local: false,
+            is_spread: false,
+            is_last: false,
+            len: 0,
+            reply_len: 100,
+            end: 0,
+            sent_at: None,
+        };
+        let mut bytes = match random.below(100) {
+            0..40 => self.ask_mirror(&mut pending, token, plan, random),
+            40..65 => self.ask_write(&mut pending, token, plan, random, history),
+            65..75 => self.ask_value(&mut pending, plan, random),
+            75..80 => {
+                pending.expect = Expect::Error(format!("ERR model {token}"));
+                request(&[b"GET", format!("e:{token}").as_bytes()])
+            }
+            80..98 => self.ask_here(&mut pending, token, plan, random),
+            _ if self.is_polite => self.ask_here(&mut pending, token, plan, random),
+            _ => ask_nonsense(&mut pending, random),
+        };
+        if !pending.is_local && pending.database >= DATABASES {
+            pending.expect = Expect::Error("ERR DB index is out of range".to_string());
+        }
+        if random.one_in(50) && matches!(bytes.first(), Some(b'*')) && !pending.is_last {
+            // Redis ignores these.
+            let empty: &[u8] = random.pick(&[b"\r\n", b"*0\r\n", b"*-1\r\n", b" \r\n"]);
+            bytes.splice(0..0, empty.iter().copied());
+        }
+        self.queue(pending, &bytes);
+    }
+
+    fn ask_mirror(&mut self, pending: &mut Pending, token: Token, plan: &Plan, random: &mut Random) -> Vec<u8> {
+        let len = match random.below(20) {
+            0..17 => random.below(200),
+            17..19 => random.below(plan.value_max.min(20_000)),
+            _ => random.below(plan.value_max),
+        };
+        let key = mirror_key(token, len);
+        pending.reply_len = len + 100;
+        match random.below(10) {
+            0..6 => {
+                pending.expect = Expect::Mirror(token, len);
+                match random.below(6) {
+                    0 => [&b"get "[..], &key, b"\r\n"].concat(),
+                    1 => [&b"  GET \""[..], &key, b"\"\n"].concat(),
+                    _ => request(&[b"GET", &key]),
+                }
+            }
+            6 => {
+                pending.expect = Expect::Table(token, len);
+                request(&[b"HGetAll", &key])
+            }
+            7 => {
+                let shown = crate::history::mirror(self.database, self.is_resp3, token, len).len();
+                pending.expect = Expect::Value(Value::Int(shown as i64));
+                request(&[b"STRLEN", &key])
+            }
+            _ => {
+                let count = random.between(1, 4);
+                let lens: Vec<(Token, usize)> = (0..count).map(|_| (token, random.below(100))).collect();
+                let keys: Vec<Vec<u8>> = lens.iter().map(|&(token, len)| mirror_key(token, len)).collect();
+                let mut words: Vec<&[u8]> = vec![b"MGET"];
+                words.extend(keys.iter().map(Vec::as_slice));
+                pending.is_spread = true;
+                pending.expect = Expect::Mirrors(lens);
+                request(&words)
+            }
+        }
+    }
+
+    fn ask_write(
+        &mut self,
+        pending: &mut Pending,
+        token: Token,
+        plan: &Plan,
+        random: &mut Random,
+        history: &mut History,
+    ) -> Vec<u8> {
+        let len = match random.below(20) {
+            0..17 => random.below(100),
+            17..19 => random.below(plan.value_max.min(20_000)),
+            _ => random.below(plan.value_max),
+        };
+        let value = token.value(len);
+        let ok = || Expect::Value(Value::Status(b"OK".to_vec()));
+        let mut write = |pending: &mut Pending, key: &[u8]| {
+            history.begin(token, key, pending.database);
+            pending.writes.push(token);
+        };
+        match random.below(12) {
+            0..4 => {
+                let key = self.own_key(random);
+                write(pending, &key);
+                self.wrote_own(key.clone(), token.number);
+                pending.expect = ok();
+                request(&[b"SET", &key, &value])
+            }
+            4..6 => {
+                let key = shared_key(random);
+                write(pending, &key);
+                pending.expect = ok();
+                request(&[b"set", &key, &value])
+            }
+            6 => {
+                let key = format!("a{}", random.below(4)).into_bytes();
+                let value = token.value(random.below(100));
+                write(pending, &key);
+                request(&[b"APPEND", &key, &value])
+            }
+            7 | 8 => {
+                let key = format!("n{token}").into_bytes();
+                write(pending, &key);
+                pending.expect = Expect::Value(Value::Int(1));
+                if random.one_in(3) { [&b"incr "[..], &key, b"\r\n"].concat() } else { request(&[b"INCR", &key]) }
+            }
+            9 => {
+                let key = format!("d{token}").into_bytes();
+                write(pending, &key);
+                pending.expect = Expect::Value(Value::Int(0));
+                request(&[b"DEL", &key])
+            }
+            10 => {
+                let channel = format!("ch{}", random.below(9)).into_bytes();
+                write(pending, &channel);
+                pending.expect = Expect::Value(Value::Int(0));
+                request(&[b"PUBLISH", &channel, &value])
+            }
+            _ => {
+                let first = shared_key(random);
+                write(pending, &first);
+                let second_token = Token { client: self.number, number: self.next_number() };
+                let second = shared_key(random);
+                history.begin(second_token, &second, pending.database);
+                pending.writes.push(second_token);
+                pending.is_spread = true;
+                pending.expect = ok();
+                request(&[b"MSET", &first, &value, &second, &second_token.value(random.below(50))])
+            }
+        }
+    }
+
+    fn ask_value(&mut self, pending: &mut Pending, plan: &Plan, random: &mut Random) -> Vec<u8> {
+        pending.reply_len = plan.value_max + 100;
+        let key = if random.one_in(3) { shared_key(random) } else { self.own_key(random) };
+        pending.expect = match key[0] {
+            b's' => Expect::Shared(key.clone()),
+            _ => Expect::Own(key.clone(), self.last_own(&key)),
+        };
+        request(&[b"GET", &key])
+    }
+
+    /// Something that rmux answers itself.
+    fn ask_here(&mut self, pending: &mut Pending, token: Token, plan: &Plan, random: &mut Random) -> Vec<u8> {
+        pending.is_local = true;
+        let text = format!("echo {token}").into_bytes();
+        let status = |text: &str| Expect::Value(Value::Status(text.as_bytes().to_vec()));
+        match random.below(12) {
+            0 | 1 => {
+                pending.expect = status("PONG");
+                if random.one_in(2) { b"PING\r\n".to_vec() } else { request(&[b"ping"]) }
+            }
+            2 => {
+                pending.expect = Expect::Value(Value::Bulk(text.clone()));
+                request(&[b"PING", &text])
+            }
+            3..6 => {
+                pending.expect = Expect::Value(Value::Bulk(text.clone()));
+                if random.one_in(3) { [&b"ECHO '"[..], &text, b"'\r\n"].concat() } else { request(&[b"ECHO", &text]) }
+            }
+            6 => {
+                pending.expect = Expect::Error("ERR unknown command 'nosuch', with args beginning with: '".to_string());
+                request(&[b"nosuch", &text])
+            }
+            7 => {
+                pending.expect = Expect::Error("ERR This command is not supported".to_string());
+                request(&[b"SHUTDOWN"])
+            }
+            8 => {
+                // With one server, it is the server that says so.
+                pending.is_local = plan.settings.servers.len() > 1;
+                pending.expect = Expect::Error("ERR wrong number of arguments for 'get' command".to_string());
+                request(&[b"GET"])
+            }
+            9 if plan.has_resp3 => {
+                self.is_resp3 = !self.is_resp3;
+                pending.is_resp3 = self.is_resp3;
+                pending.expect = Expect::Welcome;
+                request(&[b"HELLO", if self.is_resp3 { b"3" } else { b"2" }])
+            }
+            9..11 if plan.databases > 0 => {
+                self.database = random.below(plan.databases as usize + 1) as u32;
+                if random.one_in(10) {
+                    self.database = 99;
+                }
+                pending.expect = status("OK");
+                request(&[b"SELECT", self.database.to_string().as_bytes()])
+            }
+            11 if plan.faults > Faults::None && random.one_in(3) => {
+                pending.is_last = true;
+                pending.expect = status("OK");
+                request(&[b"QUIT"])
+            }
+            _ => {
+                pending.expect = Expect::Value(Value::Bulk(Vec::new()));
+                request(&[b"ECHO", b""])
+            }
+        }
+    }
+}
+
+/// Something that no client says that speaks the protocol.
+fn ask_nonsense(pending: &mut Pending, random: &mut Random) -> Vec<u8> {
+    pending.is_local = true;
+    pending.is_last = true;
+    let (text, words): (&[u8], &str) = random.pick(&[
+        (b"*1\r\n:1\r\n", "ERR Protocol error: expected '$', got ':'"),
+        (b"*2\r\n$3\r\nGET\r\n$x\r\n", "ERR Protocol error: invalid bulk length"),
+        (b"*x\r\n", "ERR Protocol error: invalid multibulk length"),
+        (b"GET 'unbalanced\r\n", "ERR Protocol error: unbalanced quotes in request"),
+        (b"POST / HTTP/1.1\r\n", ""),
+    ]);
+    pending.expect = if words.is_empty() { Expect::End } else { Expect::Error(words.to_string()) };
+    text.to_vec()
+}
+
+fn shared_key(random: &mut Random) -> Vec<u8> {
+    format!("s{}", random.below(8)).into_bytes()
+}

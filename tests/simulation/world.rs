@@ -1,0 +1,283 @@
+//! The world of one seed: the proxy under its shell, its clients, its servers, time, and what befalls them.
+//!
+//! ```text
+//!   step:   time passes ─► clients act ─► servers act ─► something happens ─► a turn, if the loop would wake ─► checks
+//! ```
+//!
+//! After so many steps everything is made good. Then every client must get what it is owed, all servers must be up
+//! again, and nothing may be left of anybody.
+
+use rmux::proxy::Proxy;
+use rmux::timer::Millis;
+
+use crate::client::{Client, Scene};
+use crate::history::History;
+use crate::network::Network;
+use crate::plan::{Faults, Plan};
+use crate::random::Random;
+use crate::server::{Mood, Server};
+use crate::shell::Shell;
+
+pub struct World {
+    plan: Plan,
+    random: Random,
+    shell: Shell,
+    servers: Vec<Server>,
+    clients: Vec<Client>,
+    history: History,
+    born: u32,
+    step: u64,
+    now: u64,
+    paced: u64,
+    disturbed_at: Option<u64>,
+    is_ending: bool,
+    /// How much had happened on the network, and the step in which it did.
+    happened: (u64, u64),
+    /// Replies that clients got.
+    replies: u64,
+}
+
+/// Time that passes in one step counts up to here; more is a jump of the clock.
+const PACE_MAX_MS: u64 = 50;
+/// After so many steps without an event nobody has anything more to do.
+const QUIET_STEPS: u64 = 40;
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let plan = Plan::draw(&mut random);
+        trace!("seed {seed}: {:?}, {:#?}", plan.faults, plan.settings);
+        let now = random.below(100_000) as u64;
+        let proxy = Proxy::new(plan.settings.clone(), Millis(now));
+        let network = Network::new(Random::new(random.next()), plan.short_write_in);
+        let servers = (0..plan.settings.servers.len()).map(|number| Server::new(number, plan.knows_hello)).collect();
+        let mut history = History::new(plan.settings.servers.len(), plan.settings.failover);
+        history.is_disturbed = plan.is_sluggish;
+        World {
+            history,
+            shell: Shell::new(proxy, network),
+            servers,
+            clients: Vec::new(),
+            born: 0,
+            step: 0,
+            now,
+            paced: 0,
+            disturbed_at: None,
+            is_ending: false,
+            happened: (0, 0),
+            replies: 0,
+            plan,
+            random,
+        }
+    }
+
+    /// Lives through all of it. Returns how many replies were judged.
+    pub fn run(&mut self) -> u64 {
+        self.shell.proxy.start(Millis(self.now));
+        for _ in 0..self.plan.steps {
+            self.step();
+        }
+        self.end();
+        self.replies
+    }
+
+    fn step(&mut self) {
+        self.step += 1;
+        crate::trace::at(self.step, self.now);
+        self.pass();
+        if !self.is_ending && self.clients.len() < self.plan.clients && self.random.one_in(3) {
+            self.born += 1;
+            let number = self.born;
+            let client = Client::new(number, &mut self.scene());
+            self.clients.push(client);
+        }
+        for index in 0..self.clients.len() {
+            if self.random.one_in(3) {
+                continue;
+            }
+            let mut client = std::mem::take(&mut self.clients[index]);
+            client.act(&mut self.scene());
+            self.clients[index] = client;
+        }
+        let replies = &mut self.replies;
+        self.clients.retain(|client| {
+            *replies += if client.is_done { client.replies } else { 0 };
+            !client.is_done
+        });
+        for server in &mut self.servers {
+            if !self.random.one_in(4) {
+                server.act(self.step, &mut self.shell.network, &mut self.random, &mut self.history);
+            }
+        }
+        self.befall();
+        if self.shell.first.is_some() || self.shell.has_events(self.now, &self.servers) && !self.random.one_in(8) {
+            self.shell.turn(self.now, &self.plan, &mut self.servers, &mut self.random);
+        }
+        self.check();
+    }
+
+    fn scene(&mut self) -> Scene<'_> {
+        Scene {
+            plan: &self.plan,
+            network: &mut self.shell.network,
+            random: &mut self.random,
+            history: &mut self.history,
+            backlog: &mut self.shell.backlog,
+            step: self.step,
+            now: self.now,
+            paced: self.paced,
+            disturbed_at: self.disturbed_at,
+            is_ending: self.is_ending,
+        }
+    }
+
+    fn pass(&mut self) {
+        let mut passed = match self.random.below(4) {
+            0 => 0,
+            _ => self.random.below(self.plan.pace_ms + 1) as u64,
+        };
+        if self.plan.jump_in > 0 && !self.is_ending && self.random.one_in(self.plan.jump_in) {
+            passed = self.random.pick(&[100, 600, 3_000, 40_000, 600_000]);
+            trace!("the clock jumps by {passed} ms");
+            self.disturb();
+        }
+        if self.shell.network.happened != self.happened.0 || self.shell.has_events(self.now, &self.servers) {
+            self.happened = (self.shell.network.happened, self.step);
+        }
+        let has_long_been_quiet = self.step - self.happened.1 > QUIET_STEPS;
+        let is_quiet = self.happened.1 != self.step;
+        if (has_long_been_quiet || is_quiet && self.plan.faults == Faults::All && self.random.one_in(40))
+            && let Some(deadline) = self.shell.proxy.next_deadline()
+        {
+            // Nothing else happens until then; or somebody is late over it.
+            passed = deadline.0.saturating_sub(self.now);
+            if passed > PACE_MAX_MS && !has_long_been_quiet {
+                self.disturb();
+            }
+        }
+        self.now += passed;
+        self.paced += passed.min(PACE_MAX_MS);
+    }
+
+    /// Something is wrong with a server, or with time.
+    fn disturb(&mut self) {
+        self.disturbed_at = Some(self.paced);
+        self.history.is_disturbed = true;
+    }
+
+    /// What happens to servers and their connections.
+    fn befall(&mut self) {
+        if self.servers.iter().any(|server| server.mood != Mood::Fine) {
+            self.disturb();
+        }
+        for server in &mut self.servers {
+            if server.mood != Mood::Fine && server.mood_until <= self.step {
+                trace!("server {} is fine again", server.number);
+                server.mood = Mood::Fine;
+            }
+        }
+        if self.is_ending || self.plan.fault_in == 0 || !self.random.one_in(self.plan.fault_in) {
+            return;
+        }
+        self.disturb();
+        let (random, network) = (&mut self.random, &mut self.shell.network);
+        let count = self.servers.len();
+        let server = &mut self.servers[random.below(count)];
+        let until = self.step + random.between(1, 150) as u64;
+        let mood = match random.below(10) {
+            0 | 1 => {
+                server.die(network, random);
+                if random.one_in(2) { Mood::Dead } else { Mood::Fine }
+            }
+            2 => Mood::Slow,
+            3 => Mood::Silent,
+            4 => Mood::Loading,
+            5 => Mood::Full,
+            _ if server.connections.is_empty() => return,
+            what => {
+                let index = random.below(server.connections.len());
+                let link = server.connections[index].link;
+                match what {
+                    6 => server.drop_connection(index, network, random),
+                    7 => server.connections[index].stalled_until = until,
+                    8 if server.is_quiet(index, network) => {
+                        // It must be read before the proxy can ask something that it could be the answer to.
+                        trace!("server {} says something that nobody asked for", server.number);
+                        let surplus: &[u8] =
+                            random.pick(&[b"+OK\r\n", b"$", b":1\r\n", b"\0", b"$100000\r\nx", b"*1\r\n"]);
+                        network.send(link, surplus);
+                        self.shell.first = Some(link);
+                    }
+                    9 if server.is_quiet(index, network) => {
+                        network.send(link, b"?\r\n");
+                    }
+                    _ => {}
+                }
+                return;
+            }
+        };
+        trace!("server {} is {mood:?} until step {until}", server.number);
+        server.is_deaf = random.one_in(2);
+        server.mood = mood;
+        server.mood_until = until;
+    }
+
+    /// What must hold after every step.
+    fn check(&self) {
+        let proxy = &self.shell.proxy;
+        for server in &self.servers {
+            let open = self.shell.connections_to(server);
+            assert!(open <= self.plan.settings.pool_size, "{open} connections to server {}", server.number);
+        }
+        assert!(proxy.clients() <= self.plan.settings.limits.clients_max);
+        if let Err(error) = proxy.check() {
+            panic!("the proxy is not in order: {error}");
+        }
+    }
+
+    /// Everything is made good, and comes to rest.
+    fn end(&mut self) {
+        trace!("from here on all is well");
+        self.is_ending = true;
+        self.plan.relax();
+        for server in &mut self.servers {
+            server.mood = Mood::Fine;
+            server.connections.iter_mut().for_each(|connection| connection.stalled_until = 0);
+        }
+        let steps_max = self.step + 60_000;
+        while !self.clients.is_empty() {
+            self.step();
+            assert!(self.step < steps_max, "{}", self.show_stuck());
+        }
+        let proxy = &self.shell.proxy;
+        assert_eq!(proxy.clients(), 0, "clients are left");
+        assert!(self.shell.network.len() > 0);
+        self.rest();
+    }
+
+    fn show_stuck(&self) -> String {
+        let stuck: Vec<String> =
+            self.clients.iter().map(|client| format!("client {}: {} owed", client.number, client.owed())).collect();
+        format!("it does not come to rest: {stuck:?}")
+    }
+
+    /// Nobody is there any more: what is left is one idle connection to each server.
+    fn rest(&mut self) {
+        let patience = self.plan.patience_ms() + 100_000;
+        let until = self.now + patience;
+        let steps_max = self.step + 60_000;
+        while self.now < until {
+            self.step();
+            assert!(self.step < steps_max, "there are always events, though nobody is there");
+        }
+        let proxy = &self.shell.proxy;
+        assert_eq!(proxy.outstanding(), 0, "requests are left");
+        assert_eq!(proxy.buffered_bytes(), 0, "bytes are left");
+        for server in &self.servers {
+            let open = self.shell.connections_to(server);
+            assert_eq!(open, 1, "{open} connections to server {} are left", server.number);
+        }
+        assert!(proxy.is_all_up(), "not all servers are up again");
+        assert!(proxy.timers() <= 2 * self.servers.len(), "{} timers are left", proxy.timers());
+    }
+}
