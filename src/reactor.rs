@@ -7,7 +7,7 @@
 //! The order of a turn:
 //!
 //! ```text
-//!   poll ─► the clock, once ─► writable, connected ─► accept ─► read: each ready socket once
+//!   poll ─► the clock, once ─► writable, connected, gone ─► accept ─► read: each ready socket once
 //!        ─► timeouts ─► transmit ─► actions: connect, close, read again ─► poll …
 //! ```
 //!
@@ -152,8 +152,8 @@ impl Reactor {
             if let Some(on_settled) = on_settled.take_if(|_| !self.dialer.is_looking_up()) {
                 on_settled();
             }
-            let sleep = self.sleep();
-            match self.poll.poll(&mut self.events, sleep) {
+            let patience = self.patience();
+            match self.poll.poll(&mut self.events, patience) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -166,8 +166,8 @@ impl Reactor {
         }
     }
 
-    /// For how long the next poll may sleep.
-    fn sleep(&self) -> Option<Duration> {
+    /// For how long the next poll may wait.
+    fn patience(&self) -> Option<Duration> {
         if !self.ready.is_empty() || (self.is_accepting && self.accept_at.is_none()) {
             return Some(Duration::ZERO);
         }
@@ -177,6 +177,8 @@ impl Reactor {
 
     fn turn(&mut self) {
         self.on_events();
+        self.proxy.handle_departures(self.now);
+        self.carry_out();
         if self.is_accepting {
             self.accept();
         }

@@ -77,7 +77,8 @@ fn the_specific_timeout_wins_in_any_order() {
         assert_eq!(from_flags(&given).timeouts, expected, "{given:?}");
     }
     let pools = from_file(
-        r#"[{"port": 1, "tcpConnections": ["a:1"], "remoteReadTimeout": 50, "remoteTimeout": 45, "localReadTimeout": 7}]"#,
+        r#"[{"port": 1, "tcpConnections": ["a:1"], "remoteReadTimeout": 50, "remoteTimeout": 45,
+             "localReadTimeout": 7}]"#,
     );
     assert_eq!((pools[0].timeouts.remote_read_ms, pools[0].timeouts.remote_write_ms), (50, 45));
     assert_eq!((pools[0].timeouts.local_read_ms, pools[0].timeouts.local_write_ms), (7, 0));
@@ -240,7 +241,8 @@ fn zero_and_one_process_are_one_reactor() {
 fn what_is_accepted_without_effect_is_said_once() {
     let loaded = from_text(
         r#"[{"port": 1, "tcpConnections": ["a:1", "b:1", "A:1", "a:1"], "remoteReconnectInterval": 5},
-            {"port": 2, "tcpConnections": ["a:1"], "remoteReconnectInterval": "x", "remoteDiagnosticCheckInterval": 1}]"#,
+            {"port": 2, "tcpConnections": ["a:1"], "remoteReconnectInterval": "x",
+             "remoteDiagnosticCheckInterval": 1}]"#,
     );
     assert_eq!(
         loaded.unwrap().warnings,

@@ -11,7 +11,8 @@
 //! A client that waits for data is not read, but for the end of its connection: then its backend is closed at once, or
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
-use super::routing::{Call, Pick, Route, UNSUPPORTED, Verdict};
+use super::dispatch::Pick;
+use super::routing::{Call, Route, UNSUPPORTED, Verdict};
 use super::{NO_DEADLINE, Proxy};
 use crate::backend::Backend;
 use crate::client::Flow;

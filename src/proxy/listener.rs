@@ -403,9 +403,9 @@ impl Proxy {
         match (push, owed.what) {
             (Push::Refused, _) => self.on_question_refused(server, owed, frame, now),
             (Push::Confirmed { is_more: true, .. }, Question::More(topic)) => {
-                if let Some(Some(asked)) = listener.asked.get_mut(topic.slot())
-                    && (asked.topic, asked.command) == (topic, owed.command)
-                {
+                let asked = listener.asked.get_mut(topic.slot()).and_then(Option::as_mut);
+                let is_this = |asked: &&mut Asked| (asked.topic, asked.command) == (topic, owed.command);
+                if let Some(asked) = asked.filter(is_this) {
                     asked.is_heard = true;
                     self.on_topic_heard(topic, now);
                 }
@@ -437,10 +437,9 @@ impl Proxy {
         let mut topics = Vec::new();
         let mut next = Some(first);
         while let Some(owed) = next {
-            if let Question::More(topic) = owed.what
-                && listener.forget(topic)
-            {
-                topics.push(topic);
+            match owed.what {
+                Question::More(topic) if listener.forget(topic) => topics.push(topic),
+                _ => {}
             }
             next = listener.owed.front().copied().filter(|owed| owed.command == first.command);
             if next.is_some() {

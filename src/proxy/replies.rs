@@ -17,13 +17,15 @@ use std::mem;
 
 use super::health::{Loss, printable};
 use super::scripts::NO_SCRIPT;
-use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Sent, Wire, gather};
+use super::transmit::{Sent, gather};
+use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Queue, Scratch};
 use crate::client::Flow;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
+use crate::subscription::Subscriber;
 use crate::timer::Millis;
 
 impl Proxy {
@@ -154,10 +156,10 @@ impl Proxy {
             return Ok(());
         }
         self.leave_lane(client, server);
-        if let Some(bytes) = unknown_script
-            && self.send_with_script(client, request, (server, profile), &bytes, now)
-        {
-            return Ok(());
+        if let Some(bytes) = unknown_script {
+            if self.send_with_script(client, request, (server, profile), &bytes, now) {
+                return Ok(());
+            }
         }
         if is_last_piece || reply.len() >= DIRECT_MIN {
             self.pass_on(client, request, reply, now, wire);
@@ -312,9 +314,8 @@ impl Proxy {
             }
             client.line.pop(&self.requests);
             self.requests.remove(next as usize);
-            if let Some(subscriber) = &mut client.subscriber
-                && subscriber.awaited.front() == Some(&next)
-            {
+            let awaits = |subscriber: &&mut Box<Subscriber>| subscriber.awaited.front() == Some(&next);
+            if let Some(subscriber) = client.subscriber.as_mut().filter(awaits) {
                 subscriber.awaited.pop_front();
                 if client.flow == Flow::Subscribing && subscriber.awaited.is_empty() {
                     self.woken.push(id);

@@ -22,8 +22,9 @@
 //! Knows how to take apart and where it goes; `merging` has the parts from there on, `compose` their replies.
 
 use super::compose::{self, Shape};
+use super::dispatch::Pick;
 use super::merging::Merging;
-use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Pick, Route, UNSUPPORTED, Verdict};
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Route, UNSUPPORTED, Verdict};
 use super::{LARGE, NO_DEADLINE, Proxy};
 use crate::command::{Access, Gather, Merge};
 use crate::local::{error, reply};

@@ -15,7 +15,8 @@
 //! twice: a second `SET` outside of its `MULTI` would be a write that nobody asked for.
 
 use super::Proxy;
-use super::routing::{CROSS_SLOT, Call, Pick, Route, Verdict};
+use super::dispatch::Pick;
+use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::client::{Mode, Transaction};
 use crate::command::{self, Class, Keys, Lease, Session};
 use crate::request::{Request, Role};

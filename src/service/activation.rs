@@ -38,8 +38,8 @@ impl Activation {
                     count => Err(io::Error::new(
                         io::ErrorKind::Unsupported,
                         format!(
-                            "the service manager has passed {count} socket{} from descriptor 3 on (LISTEN_FDS): rmux takes one, \
-                         as standard input; the unit needs StandardInput=socket and StandardOutput=journal",
+                            "the service manager has passed {count} socket{} from descriptor 3 on (LISTEN_FDS): rmux takes \
+                             one, as standard input; the unit needs StandardInput=socket and StandardOutput=journal",
                             if count == 1 { "" } else { "s" }
                         ),
                     )),
