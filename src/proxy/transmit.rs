@@ -97,7 +97,7 @@ impl Proxy {
                     self.mark_backend_dirty(id);
                 }
                 let Some(backend) = self.backends.get(id) else { return };
-                if backend.uploader != Id::NONE && unsent < self.settings.limits.send_queue_bytes_max / 2 {
+                if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
                     self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
                 }
             }

@@ -23,7 +23,6 @@ pub struct Scene<'a> {
     /// Links that wait to be accepted.
     pub backlog: &'a mut Vec<LinkId>,
     pub step: u64,
-    pub now: u64,
     /// Time without the jumps of the clock.
     pub paced: u64,
     /// The paced time at which something was last wrong with a server, or with time.
@@ -252,11 +251,18 @@ impl Client {
             self.is_dismissed |= matches!(fault, Fault::TooBig);
             return;
         }
-        assert!(pending.sent_at.is_some(), "client {} is answered before it has asked: {}", self.number, value.show());
+        // What the server says to a database is said before the rest of a large request has come.
+        let is_refused = pending.database >= DATABASES && !pending.is_local;
+        assert!(
+            pending.sent_at.is_some() || is_refused,
+            "client {} is answered before it has asked: {}",
+            self.number,
+            value.show()
+        );
         if let Err(error) = self.check(pending, value, scene) {
             panic!("client {} gets {}, {error}: {pending:?}", self.number, value.show());
         }
-        let fate = if pending.database >= DATABASES { Fate::NotDone } else { Fate::Done };
+        let fate = if is_refused { Fate::NotDone } else { Fate::Done };
         pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
     }
 

@@ -8,7 +8,7 @@
 //!   on another key, on a server that no state of the ring would choose · out of its client's order
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rmux::ring::{Ring, ServerIndex, UpSet};
@@ -106,6 +106,8 @@ pub struct History {
     writes: BTreeMap<Token, Write>,
     /// The number of the last write to a client's own key, for each server and database.
     last: BTreeMap<(usize, u32, Vec<u8>), u32>,
+    /// Clients that are no more.
+    gone: BTreeSet<u32>,
     ring: Ring,
     servers: usize,
     has_failover: bool,
@@ -118,6 +120,7 @@ impl History {
         History {
             writes: BTreeMap::new(),
             last: BTreeMap::new(),
+            gone: BTreeSet::new(),
             ring: Ring::new(servers),
             servers,
             has_failover,
@@ -139,11 +142,18 @@ impl History {
         assert!(write.key == key, "{token} is run on another key: {} for {}", show(key), show(&write.key));
         assert!(write.database == database, "{token} is run in database {database}, not {}", write.database);
         assert!(write.fate != Fate::NotDone, "{token} is run, though its client was told that it was not");
-        if key.starts_with(b"p") {
+        // What nobody waits for any more may be run at any time, and its client was told so, if it is still there.
+        let is_given_up = write.fate == Fate::Unknown || self.gone.contains(&token.client);
+        if key.starts_with(b"p") && !is_given_up {
             let last = self.last.entry((server, database, key.to_vec())).or_insert(0);
             assert!(*last < token.number, "{token} is run behind {last}, which its client sent later");
             *last = token.number;
         }
+    }
+
+    /// A client is closed.
+    pub fn leave(&mut self, client: u32) {
+        self.gone.insert(client);
     }
 
     /// A client is told what became of its write.

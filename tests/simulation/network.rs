@@ -118,10 +118,6 @@ impl Network {
         &self.links[link]
     }
 
-    pub fn len(&self) -> usize {
-        self.links.len()
-    }
-
     /// The proxy calls this link by this name from now on.
     pub fn name(&mut self, link: LinkId, conn: Conn) {
         self.of.insert(conn, link);
@@ -135,7 +131,6 @@ impl Network {
 
     /// Sends as much of `bytes` as there is room for. What is sent to who has closed is lost.
     pub fn send(&mut self, link: LinkId, bytes: &[u8]) -> usize {
-        self.happened += u64::from(!bytes.is_empty());
         let link = &mut self.links[link];
         if link.is_closed || link.is_reset {
             return bytes.len();
@@ -144,6 +139,7 @@ impl Network {
         if n > 0 {
             link.up.push(&bytes[..n]);
             link.readable_edge = true;
+            self.happened += 1;
         }
         n
     }
@@ -173,7 +169,9 @@ impl Network {
     pub fn reset(&mut self, link: LinkId) {
         let link = &mut self.links[link];
         link.is_reset = true;
+        // Who reads or writes is told.
         link.readable_edge = true;
+        link.writable_edge = true;
         link.down.clear();
     }
 
