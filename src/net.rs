@@ -2,7 +2,7 @@
 //!
 //! The only place, with its parts in `net/`, that knows which options a socket gets:
 //! non-blocking and close-on-exec always, no Nagle delay on TCP on either side, keep-alive towards the servers. It
-//! knows nothing of what is sent, nor of time; and it never waits, but for the name lookup of [`listen`], at start.
+//! knows nothing of what is sent, nor of time; and it never waits, but for the name lookup of [`listen()`], at start.
 //!
 //! ```text
 //! "redis1:6379" ── Address::parse_tcp ──► Address ── resolve.rs ──► ResolvedAddress ── Stream::connect ──► Stream
