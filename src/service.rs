@@ -14,11 +14,12 @@
 //! Knows nothing of what is served. Everything here is done with the standard library: a message, a file, an `exec`.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::warn;
@@ -85,6 +86,15 @@ impl Manager {
             warn!("the service manager was not told {first}: {error}");
         }
     }
+}
+
+/// How this program was started: where it is, the name that it was called by, and its arguments.
+fn own_command_line() -> (PathBuf, OsString, env::ArgsOs) {
+    let mut arguments = env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    // Without /proc there is no other way to know than by our own name.
+    let program = env::current_exe().unwrap_or_else(|_| PathBuf::from(&name));
+    (program, name, arguments)
 }
 
 /// A path, or the name of an abstract socket behind an `@`.

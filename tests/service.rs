@@ -214,17 +214,43 @@ fn a_socket_that_no_pool_wants_is_an_error() {
     assert!(service.log().contains("given.sock, and no pool of the configuration does"), "{}", service.log());
 }
 
-#[test]
-fn sockets_that_cannot_be_taken_up_are_an_error_that_says_what_to_do() {
-    let scratch = Scratch::new();
-    let socket = format!("-socket={}", scratch.join("rmux.sock").display());
-    let announce = r#"LISTEN_FDS=2 LISTEN_PID=$$ exec "$0" "$@""#;
+/// As systemd starts a service of one socket unit, with a shell in its place: sockets from 3 on, and their number.
+fn activated(count: usize, flags: &[&str], given: OwnedFd) -> Service {
+    let announce = format!(r#"LISTEN_FDS={count} LISTEN_PID=$$ exec "$0" "$@" 3<&0 </dev/null"#);
     let mut command = Command::new("sh");
-    command.args(["-c", announce, env!("CARGO_BIN_EXE_rmux"), &socket]).stdin(Stdio::null());
-    let mut service = Service::start(command);
+    command.args(["-c", &announce, env!("CARGO_BIN_EXE_rmux")]).args(flags).stdin(Stdio::from(given));
+    Service::start(command)
+}
+
+#[test]
+fn a_socket_announced_by_listen_fds_is_served() {
+    let scratch = Scratch::new();
+    let path = scratch.join("given.sock");
+    let given = UnixListener::bind(&path).expect("the folder can be written");
+    let mut early = Client::connect(&Address::Unix(path.clone()));
+    early.send(b"PING\r\n");
+    let mut service = activated(1, &["-socket", path.to_str().expect("text")], given.into());
+    assert_eq!(early.reply(), b"+PONG\r\n");
+    let name = fs::read_to_string(format!("/proc/{}/comm", service.child.id())).expect("it runs");
+    assert_eq!(name, "rmux\n", "the shell is gone");
+    assert_eq!(service.log().matches("listens on").count(), 1, "{}", service.log());
+    assert_eq!(service.stop(), Some(0), "{}", service.log());
+    assert!(path.exists(), "it is the manager's");
+}
+
+#[test]
+fn sockets_that_cannot_be_taken_up_are_an_error() {
+    let scratch = Scratch::new();
+    let path = scratch.join("given.sock");
+    let flags = ["-socket", path.to_str().expect("text")];
+    let given = UnixListener::bind(&path).expect("the folder can be written");
+    let mut service = activated(2, &flags, given.into());
     assert_eq!(service.wait_for_end(), Some(1));
-    let log = service.log();
-    assert!(log.contains("2 sockets from descriptor 3 on") && log.contains("StandardInput=socket"), "{log}");
+    assert!(service.log().contains("has passed 2 sockets, and rmux takes one"), "{}", service.log());
+    let given = UnixDatagram::unbound().expect("a descriptor is free");
+    let mut service = activated(1, &flags, given.into());
+    assert_eq!(service.wait_for_end(), Some(1));
+    assert!(service.log().contains("does not listen for streams"), "{}", service.log());
 }
 
 #[test]

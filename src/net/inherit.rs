@@ -2,8 +2,7 @@
 //!
 //! It comes as **standard input**, the one descriptor that a program without `unsafe` can take up: the standard library
 //! vouches for 0, 1 and 2, and for no other number. systemd passes it so with `StandardInput=socket` (or `fd:NAME`) in
-//! the unit, `systemd-socket-activate` with `--inetd`, and rmux itself passes it so to its successor when it gives up
-//! root.
+//! the unit, `systemd-socket-activate` with `--inetd`, and rmux itself passes it so when it starts its program anew.
 //!
 //! Descriptor 0 stays open beside the listener that is made of it: both are the same socket.
 

@@ -1,8 +1,8 @@
 //! What goes out at the end of a turn: each connection with something to send gets one gathered write.
 //!
-//! First those are served who wait for a turn, since what they send goes out with the rest; then backends, then clients;
-//! and again, as long as that has given somebody a turn. A socket that is full is left alone until it is writable, and
-//! from then on its peer must make progress.
+//! First those are served who wait for a turn, since what they send goes out with the rest; then backends, then
+//! clients; and again, as long as that has given somebody a turn. A socket that is full is left alone until it is
+//! writable, and from then on its peer must make progress.
 //!
 //! ```text
 //!   served ─► backends ─► clients ─┐

@@ -6,14 +6,16 @@
 //!   root's rmux listens ──┘                                                     rmux made, rmux removes at the end
 //! ```
 //!
-//! systemd's other way, descriptors 3 and up announced by `LISTEN_FDS`, cannot be taken up by a program that does
-//! without
-//! `unsafe` (see `net`); it is recognised, and refused with the line that the unit needs.
+//! systemd's usual way is another: descriptors from 3 on, announced by `LISTEN_FDS`. Such a number is beyond a program
+//! that does without `unsafe` (see `net`), but not beyond a shell: one socket that came so is moved by starting this
+//! program anew through `exec rmux … <&3`, with the same process id. Where there is no shell, the unit must say it.
 
 use std::env;
 use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, Command};
 
-use super::privileges;
+use super::{own_command_line, privileges};
 use crate::config::PoolConfig;
 use crate::net::{self, Listener, ResolvedAddress, SocketFile};
 
@@ -26,25 +28,29 @@ pub struct Activation {
 impl Activation {
     /// The one that this process has as its standard input, if it has one.
     ///
+    /// It does not return if there is one as descriptor 3: then this program is started anew, with that as its standard
+    /// input.
+    ///
     /// # Errors
     ///
-    /// When it is of a kind that rmux does not serve, and when sockets were passed in another way.
+    /// When it is of a kind that rmux does not serve, or there are several, or it cannot be moved.
     pub fn of_process() -> io::Result<Option<Activation>> {
-        match net::inherited()? {
-            Some(listener) => Ok(Some(Activation { listener })),
-            None => {
-                match sockets_passed(env::var("LISTEN_PID").ok(), env::var("LISTEN_FDS").ok(), std::process::id()) {
-                    0 => Ok(None),
-                    count => Err(io::Error::new(
-                        io::ErrorKind::Unsupported,
-                        format!(
-                            "the service manager has passed {count} socket{} from descriptor 3 on (LISTEN_FDS): rmux takes \
-                             one, as standard input; the unit needs StandardInput=socket and StandardOutput=journal",
-                            if count == 1 { "" } else { "s" }
-                        ),
-                    )),
-                }
+        let refuse = |reason: &str| Err(io::Error::new(io::ErrorKind::Unsupported, format!("LISTEN_FDS: {reason}")));
+        if let Some(listener) = net::inherited()? {
+            return Ok(Some(Activation { listener }));
+        }
+        match sockets_passed(env::var("LISTEN_PID").ok(), env::var("LISTEN_FDS").ok(), process::id()) {
+            0 => Ok(None),
+            1 if env::var(MOVED).is_ok_and(|id| id == process::id().to_string()) => {
+                refuse("the service manager has passed something that does not listen for streams")
             }
+            1 => {
+                let error = move_to_standard_input();
+                refuse(&format!(
+                    "{error}; with StandardInput=socket and StandardOutput=journal in the unit, no shell is needed"
+                ))
+            }
+            count => refuse(&format!("the service manager has passed {count} sockets, and rmux takes one")),
         }
     }
 
@@ -71,11 +77,23 @@ impl Activation {
     }
 }
 
+/// Starts this program anew with descriptor 3 as its standard input; returns only if that fails, and why.
+fn move_to_standard_input() -> io::Error {
+    let (program, _, arguments) = own_command_line();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", r#"exec "$0" "$@" <&3"#]).arg(program).args(arguments);
+    let error = shell.env(MOVED, process::id().to_string()).exec();
+    io::Error::new(error.kind(), format!("/bin/sh, which moves a socket to standard input: {error}"))
+}
+
 /// How many sockets are announced to this process: to another one, such as a shell that started it, they may be.
 fn sockets_passed(to: Option<String>, count: Option<String>, own: u32) -> u32 {
     let is_ours = to.is_some_and(|to| to.parse() == Ok(own));
     count.filter(|_| is_ours).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
+
+/// In the environment of the program that is started anew: its process id.
+const MOVED: &str = "RMUX_SOCKET_MOVED";
 
 #[cfg(test)]
 mod tests {

@@ -20,14 +20,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{self, Command, Stdio};
 
 use log::warn;
 
-use super::PidFile;
 use super::account::Account;
 use super::activation::Activation;
+use super::{PidFile, own_command_line};
 use crate::config::Config;
 use crate::net;
 
@@ -68,10 +68,7 @@ pub fn maybe_give_up(config: &Config) -> io::Result<()> {
     if let Some(path) = &config.pid_file {
         own_it(path)?;
     }
-    let mut arguments = env::args_os();
-    let name = arguments.next().unwrap_or_default();
-    // Without /proc there is no other way to know than by our own name.
-    let program = env::current_exe().unwrap_or_else(|_| PathBuf::from(&name));
+    let (program, name, arguments) = own_command_line();
     let error = Command::new(&program)
         .arg0(&name)
         .args(arguments)
