@@ -131,7 +131,7 @@ async fn publish_and_subscribe(client: &Client, config: &Config) -> Outcome {
     subscriber.init().await.map_err(told)?;
     let mut messages = subscriber.message_rx();
     subscriber.subscribe("news").await.map_err(told)?;
-    // fred does not wait for the server to say that it has subscribed: a message that is published at once may come before.
+    // fred does not wait for the server to say that it has subscribed: what is published at once may come before.
     let first = async {
         loop {
             client.publish::<(), _, _>("news", "hello").await.map_err(told)?;
