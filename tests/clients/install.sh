@@ -111,7 +111,8 @@ command_of() {
         python) echo "'$cache/python/$place/bin/python' '$here/python/$script'" ;;
         node) echo "RMUX_MODULES='$cache/node/$place' node '$here/node/$script'" ;;
         rust)
-            version=$(grep -A 1 "^name = \"${script%_rs}\"$" "$cache/rust/$place/Cargo.lock" | sed -n 's/^version = //p')
+            version=$(grep -A 1 "^name = \"${script%_rs}\"$" "$cache/rust/$place/Cargo.lock" |
+                sed -n 's/^version = //p')
             echo "RMUX_CLIENT_VERSION=$version '$cache/rust/$place/target/debug/$script'"
             ;;
         esac

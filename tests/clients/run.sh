@@ -6,13 +6,13 @@
 # "N passed, N failed, N skipped", counted in checks; the exit code is 1 when one failed. A client that cannot be
 # installed here is named and counts as one skipped.
 #
-# Arguments choose families or clients by name. --direct leaves rmux out: the same checks with a Redis, to try the checks.
+# Arguments choose families or clients by name. --direct leaves rmux out: the same checks with a Redis, to try them.
 # RMUX=path says which rmux; otherwise it is built, with its debug assertions.
 # RMUX_CLIENTS=folder says where the clients are kept between runs.
 #
-# A script reads RMUX_HOST and RMUX_PORT, or RMUX_SOCKET, RMUX_PASSWORD, RMUX_DATABASE, RMUX_NAME and RMUX_SERVERS (1 or 3),
-# and prints lines: "client NAME VERSION", then of each check "ok NAME", "not ok NAME: why" or "skip NAME: why", at last
-# "done". All else that it prints is shown only when it fails.
+# A script reads RMUX_HOST and RMUX_PORT, or RMUX_SOCKET, RMUX_PASSWORD, RMUX_DATABASE, RMUX_NAME and RMUX_SERVERS (1 or
+# 3), and prints lines: "client NAME VERSION", then of each check "ok NAME", "not ok NAME: why" or "skip NAME: why", and
+# "done" at last. What it says on its standard error is shown when it fails: RMUX_CLIENTS_LINES=number of the last lines.
 
 set -u
 here=$(cd "$(dirname "$0")" && pwd)

@@ -27,7 +27,8 @@ one_command() {
 
 a_wrong_password_is_refused() {
     # shellcheck disable=SC2086 # the last -a counts
-    redis-cli $address --no-auth-warning -a wrong get a 2>&1 | grep -E 'WRONGPASS|NOAUTH' || { echo "let in" && return 1; }
+    redis-cli $address --no-auth-warning -a wrong get a 2>&1 | grep -E 'WRONGPASS|NOAUTH' ||
+        { echo "let in" && return 1; }
 }
 
 databases() {
@@ -52,13 +53,15 @@ interactive_on_a_terminal() {
     # shellcheck disable=SC2086
     echo "set terminal yes
 get terminal
-quit" | TERM=dumb HOME=$work script -qec "redis-cli $address --no-auth-warning -n $RMUX_DATABASE" /dev/null >"$work/typed"
+quit" | TERM=dumb HOME=$work \
+        script -qec "redis-cli $address --no-auth-warning -n $RMUX_DATABASE" /dev/null >"$work/typed"
     grep -q '"yes"' "$work/typed" || { cat "$work/typed" && return 1; }
 }
 
 pipe_mode() {
     awk 'BEGIN { for (i = 0; i < 20000; i++) {
-        key = "pipe:" i; printf "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%d\r\n", length(key), key, length(i ""), i } }' |
+        key = "pipe:" i
+        printf "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%d\r\n", length(key), key, length(i ""), i } }' |
         cli --pipe >"$work/pipe" || { cat "$work/pipe" && return 1; }
     grep -q 'errors: 0, replies: 20000' "$work/pipe" && equal "$(cli get pipe:19999)" 19999
 }

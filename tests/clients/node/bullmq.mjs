@@ -46,7 +46,7 @@ check('a delayed job and one with a priority', async () => {
 check('a job with children', async () => {
   const flow = new FlowProducer(options)
   const child = number => ({ name: 'double', queueName: 'jobs', data: { number } })
-  const tree = await flow.add({ name: 'double', queueName: 'jobs', data: { number: 1 }, children: [child(2), child(3)] })
+  const tree = await flow.add({ ...child(1), children: [child(2), child(3)] })
   equal(await tree.job.waitUntilFinished(events, 15_000), 2)
   equal(Object.values(await tree.job.getChildrenValues()).sort(), [4, 6])
   await flow.close()

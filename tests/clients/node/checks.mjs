@@ -1,7 +1,8 @@
 // What the Node scripts share: where rmux is, and how the outcome of a check is told.
 //
-// A check passes when its function returns, is skipped when it throws a Skip, and has failed otherwise. The modules are in a
-// folder that RMUX_MODULES names; an import would look for them beside the script, so they are required from there.
+// A check passes when its function returns, is skipped when it throws a Skip, and has failed otherwise.
+// The modules are in a folder that RMUX_MODULES names; an import would look for them beside the script, so they are
+// required from there.
 
 import { createRequire } from 'node:module'
 
@@ -9,7 +10,9 @@ const { env } = process
 
 export const require = createRequire(`${env.RMUX_MODULES}/package.json`)
 export const versionOf = name => require(`${env.RMUX_MODULES}/node_modules/${name}/package.json`).version
-export const address = env.RMUX_SOCKET ? { path: env.RMUX_SOCKET } : { host: env.RMUX_HOST, port: Number(env.RMUX_PORT) }
+export const address = env.RMUX_SOCKET
+  ? { path: env.RMUX_SOCKET }
+  : { host: env.RMUX_HOST, port: Number(env.RMUX_PORT) }
 export const password = env.RMUX_PASSWORD || undefined
 export const database = Number(env.RMUX_DATABASE)
 export const name = env.RMUX_NAME

@@ -1,7 +1,7 @@
 """celery: a worker that does tasks, with rmux as its broker and for its results.
 
-With several servers, all of its keys carry one hash tag (global_keyprefix): the queue, its four priorities and what is not
-yet acknowledged are used together.
+With several servers, all of its keys carry one hash tag (global_keyprefix): the queue, its four priorities and what is
+not yet acknowledged are used together.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 import celery
 from checks import NAME, SERVERS, URL, check, equal, run, until
 
-broker = URL.replace("redis://", "redis://", 1).replace("unix://", "redis+socket://", 1)
+broker = URL.replace("unix://", "redis+socket://", 1)
 if broker.startswith("redis+socket://"):
     broker = broker.replace("?db=", "?virtual_host=", 1)
 options = {"global_keyprefix": "{celery}"} if SERVERS > 1 else {}

@@ -24,7 +24,8 @@ def password_is_needed():
         try:
             connect(**wrong).get("key")
         except redis.exceptions.RedisError as error:
-            if any(word in str(error) for word in ("NOAUTH", "WRONGPASS", "invalid username", "Authentication required", "already authenticated")):
+            words = ("NOAUTH", "WRONGPASS", "invalid username", "Authentication required", "already authenticated")
+            if any(word in str(error) for word in words):
                 continue
         raise AssertionError(f"let in with {wrong}")
 
