@@ -2,6 +2,7 @@
 //! when somebody fails.
 
 use super::*;
+use crate::ring::HashTag;
 
 const DOWN: &str = "-ERR Connection down\r\n";
 const MAY_HAVE_RUN: &str = "-ERR Connection to server-0 lost before its reply; the command may have been run\r\n";
