@@ -16,7 +16,7 @@ fn read(path: &str) -> String {
 #[test]
 fn every_flag_stands_in_rmux_1() {
     let page = read("debian/rmux.1");
-    for key in KEYS {
+    for key in KEYS.iter().filter(|key| key.is_flag()) {
         let flag = format!("\\-{}", key.name);
         let is_there = page.match_indices(&flag).any(|(at, _)| {
             let next = page[at + flag.len()..].chars().next();
