@@ -200,7 +200,11 @@ impl Reactor {
                     if event.is_writable() {
                         match conn {
                             Conn::Backend(_) if self.dialer.is_dialing(conn) => {
-                                self.dialer.on_writable(conn, &mut self.sockets, &mut self.proxy, &self.poll, self.now);
+                                let (sockets, proxy) = (&mut self.sockets, &mut self.proxy);
+                                if !self.dialer.on_writable(conn, sockets, proxy, &self.poll, self.now) {
+                                    // The rest of this event is about a socket that is gone.
+                                    continue;
+                                }
                             }
                             _ => self.proxy.handle_writable(conn),
                         }
