@@ -37,6 +37,9 @@ pub struct World {
     replies: u64,
 }
 
+/// What the proxy may take of one connection in one turn, beside the rest of what it has begun.
+const READ: usize = 128 * 1024;
+const LARGE: usize = 64 * 1024;
 /// Time that passes in one step counts up to here; more is a jump of the clock.
 const PACE_MAX_MS: u64 = 50;
 /// After so many steps without an event nobody has anything more to do.
@@ -229,7 +232,16 @@ impl World {
             let open = self.shell.connections_to(server);
             assert!(open <= self.plan.settings.pool_size, "{open} connections to server {}", server.number);
         }
-        assert!(proxy.clients() <= self.plan.settings.limits.clients_max);
+        let limits = &self.plan.settings.limits;
+        assert!(proxy.clients() <= limits.clients_max);
+        // Past the limit each client and each connection may have what was under way, and no more.
+        let under_way = LARGE + READ + self.plan.value_max;
+        let bound = limits.buffered_bytes_max
+            + proxy.clients() * (limits.client_unread_pause_bytes + under_way)
+            + proxy.backends() * (limits.send_queue_bytes_max + under_way);
+        assert!(proxy.buffered_bytes() <= bound, "{} bytes are held, and {bound} may be", proxy.buffered_bytes());
+        let writes_max = 50 + 30 * (proxy.clients() + proxy.backends());
+        assert!(self.shell.network.writes <= writes_max, "{} writes in one turn", self.shell.network.writes);
         if let Err(error) = proxy.check() {
             panic!("the proxy is not in order: {error}");
         }
