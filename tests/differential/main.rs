@@ -12,6 +12,9 @@
 //! reply       a reply without what may differ
 //! ```
 //!
+//! Beside the table, rmux differs in what it refuses inside a transaction (its own session commands), in how it fills
+//! one that is broken already (`State`, `Pair::compare`), and in a few arguments that `call::tame` keeps away.
+//!
 //! Runs in both versions of the protocol, step by step and in pipelines, with and without transactions. A failure says
 //! its seed and the calls before it; `RMUX_SEED` runs that seed again.
 
