@@ -131,7 +131,7 @@ impl Calls {
     pub fn next(&mut self) -> Call {
         self.made += 1;
         loop {
-            let mut call = if self.random.percent(33) { self.from_table() } else { self.from_template() };
+            let mut call = if self.random.percent(33) { self.tabled() } else { self.templated() };
             if self.random.percent(10) {
                 call[0].make_ascii_lowercase();
             }
@@ -141,7 +141,7 @@ impl Calls {
         }
     }
 
-    fn from_table(&mut self) -> Call {
+    fn tabled(&mut self) -> Call {
         let (words, command) = self.rows[self.next_row % self.rows.len()].clone();
         self.next_row += 1;
         let mut call: Call = words.iter().map(|word| word.as_bytes().to_vec()).collect();
@@ -160,7 +160,7 @@ impl Calls {
         call
     }
 
-    fn from_template(&mut self) -> Call {
+    fn templated(&mut self) -> Call {
         let template = self.random.below(self.templates.len());
         let words = self.templates[template].clone();
         let mut call: Call = words.iter().map(|word| self.choice(word)).collect();

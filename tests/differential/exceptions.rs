@@ -40,9 +40,9 @@ pub const EXCEPTIONS: &[(&str, Compared, &str)] = &[
     ("config|get", Compared::ByType, "rmux tells what it must about itself, and nothing of the server"),
     ("client|id client|info client|list client|help hello", Compared::ByType, "rmux tells about itself"),
     (
-        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats",
+        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats waitaof",
         Compared::AnyError,
-        "newer than this server, and rmux says itself what is wrong with the subcommand",
+        "newer than this server, and rmux says itself what is wrong with the arguments",
     ),
     ("subscribe psubscribe ssubscribe", Compared::NotSent, "one call, several replies: redis_pubsub has them"),
     ("unsubscribe punsubscribe sunsubscribe", Compared::NotSent, "the same"),
