@@ -235,8 +235,6 @@ fn tame(mut call: Call) -> Option<Call> {
         "xadd" if call.iter().any(|word| word.contains(&b'*')) => return None,
         // How many databases there are is not rmux's to know: it says +OK, and the next command has the error.
         "select" if call.iter().filter_map(|word| number(word)).any(|number| number > 15.0) => return None,
-        // A known difference: RESET with an argument is an error, and still ends the transaction within rmux.
-        "reset" if call.len() > 1 => return None,
         _ => {}
     }
     if exceptions::compared(&call) == Compared::NotSent && arity_allows(&call) {
