@@ -1,4 +1,5 @@
-//! Micro-benchmarks of the core's inner loops, in nanoseconds per operation: `cargo bench --bench micro [-- NAME]`.
+//! Micro-benchmarks of the core's inner loops, in nanoseconds per operation: `cargo bench --bench micro [-- NAME]`, or
+//! `-- --write` for all of them, into BENCHMARKS.md.
 //!
 //! Owns the smallest harness that does the job, and the list of what is measured. A measurement is calibrated to batches
 //! of about 20 ms, and the *least* of its batches counts: whatever else the machine did can only have made it slower.
@@ -9,8 +10,10 @@
 //! that lies between two system calls.
 //! No row fails: a benchmark is never a timed test.
 
+mod book;
 mod replay;
 
+use std::cell::RefCell;
 use std::env;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -28,9 +31,10 @@ fn main() {
         println!("nothing to test here; run it with: cargo bench --bench micro");
         return;
     }
-    let bench = Bench { filter: words.into_iter().find(|word| !word.starts_with("--")) };
-    println!("| {:<64} | {:>10} | {:>10} |", "operation", "ns, least", "ns, median");
-    println!("|{}|-----------:|-----------:|", "-".repeat(66));
+    let is_written = words.iter().any(|word| word == "--write");
+    let bench = Bench { filter: words.into_iter().find(|word| !word.starts_with("--")), table: RefCell::default() };
+    bench.line(format!("| {:<64} | {:>10} | {:>10} |", "operation", "ns, least", "ns, median"));
+    bench.line(format!("|{}|-----------:|-----------:|", "-".repeat(66)));
     baseline(&bench);
     framing(&bench);
     lookup(&bench);
@@ -42,6 +46,11 @@ fn main() {
         let mut replay = Replay::new(scene);
         bench.run(&name, requests, || replay.turn());
         replay.verify();
+    }
+    if is_written {
+        if let Err(reason) = book::write_part("micro", &bench.table.borrow()) {
+            eprintln!("micro: {reason}");
+        }
     }
 }
 
@@ -135,6 +144,8 @@ fn timer(bench: &Bench) {
 /// Measures what its filter lets through.
 struct Bench {
     filter: Option<String>,
+    /// What was printed.
+    table: RefCell<String>,
 }
 
 impl Bench {
@@ -148,7 +159,14 @@ impl Bench {
             .map(|_| time(calls, &mut work).as_nanos() as f64 / (f64::from(calls) * f64::from(operations)))
             .collect();
         batches.sort_by(f64::total_cmp);
-        println!("| {name:<64} | {:>10.2} | {:>10.2} |", batches[0], batches[BATCHES / 2]);
+        self.line(format!("| {name:<64} | {:>10.2} | {:>10.2} |", batches[0], batches[BATCHES / 2]));
+    }
+
+    fn line(&self, line: String) {
+        println!("{line}");
+        let mut table = self.table.borrow_mut();
+        table.push_str(&line);
+        table.push('\n');
     }
 }
 

@@ -20,16 +20,23 @@
 //! Knows no sockets and no clients but their ids. Every byte that arrives belongs to the first in line; one that
 //! belongs to nobody closes the backend.
 
+use std::fmt;
+use std::ops::Deref;
+
 use crate::buffer::Queue;
 use crate::client::{Profile, Protocol};
 use crate::request::BackendLine;
 use crate::resp::ReplyFramer;
 use crate::slots::Id;
 use crate::timer::{Alarm, Millis};
+use crate::users::Credentials;
 
 /// One step of a handshake, and the reply that it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// `AUTH`: `+OK`. The first of all steps, with nothing outstanding before it: behind other requests Redis 7.2 to
+    /// 8.9 may leave out the error.
+    Auth,
     /// `HELLO`: any reply but an error; with RESP2, an error means an old server, and does no harm.
     Hello(Protocol),
     /// `SELECT`: `+OK`.
@@ -41,8 +48,8 @@ pub enum Step {
 /// The bytes and the expected replies of a handshake.
 #[derive(Debug, Default)]
 pub struct Handshake {
-    /// What is to be sent.
-    pub bytes: Vec<u8>,
+    /// What is to be sent; there may be a password in it.
+    pub bytes: Hidden,
     /// How much of it was sent.
     pub sent: usize,
     /// The replies that are still to come, the next one last.
@@ -56,9 +63,14 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// What a new connection says first: it asks who is there, selects the database, and makes sure that it is served.
-    pub fn first(goal: Profile) -> Handshake {
+    /// What a new connection says first: who rmux is, if the server wants to know that; then it asks who is there,
+    /// selects the database, and makes sure that it is served.
+    pub fn first(goal: Profile, credentials: Option<&Credentials>) -> Handshake {
         let mut handshake = Handshake { is_first: true, ..Handshake::default() };
+        if let Some(credentials) = credentials {
+            handshake.bytes.0 = credentials.request();
+            handshake.steps.push(Step::Auth);
+        }
         handshake.add(Step::Hello(goal.protocol));
         if goal.database != 0 {
             handshake.add(Step::Select(goal.database));
@@ -86,7 +98,7 @@ impl Handshake {
         match step {
             Step::Hello(protocol) => self.reached.protocol = protocol,
             Step::Select(database) => self.reached.database = database,
-            Step::Ping => {}
+            Step::Auth | Step::Ping => {}
         }
     }
 
@@ -95,7 +107,7 @@ impl Handshake {
         let words = match step {
             // An old server does not know the command; its clients know this answer.
             Step::Hello(_) => b"-NOPROTO unsupported protocol version\r\n",
-            Step::Select(_) | Step::Ping => reply,
+            Step::Auth | Step::Select(_) | Step::Ping => reply,
         };
         self.refusal.get_or_insert_with(|| words.to_vec());
     }
@@ -109,9 +121,28 @@ impl Handshake {
                 format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{database}\r\n", database.len())
             }
             Step::Ping => "*1\r\n$4\r\nPING\r\n".to_string(),
+            Step::Auth => return debug_assert!(false, "who has the password writes this step"),
         };
-        self.bytes.extend_from_slice(bytes.as_bytes());
+        self.bytes.0.extend_from_slice(bytes.as_bytes());
         self.steps.push(step);
+    }
+}
+
+/// Bytes that `Debug` does not show.
+#[derive(Default)]
+pub struct Hidden(Vec<u8>);
+
+impl Deref for Hidden {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
     }
 }
 
@@ -137,6 +168,8 @@ impl Step {
             Step::Hello(Protocol::Resp2) => Ok(()),
             Step::Hello(Protocol::Resp3) | Step::Select(_) if is_error => Err(Refusal::Profile),
             Step::Hello(Protocol::Resp3) | Step::Select(_) => Ok(()),
+            Step::Auth if reply == b"+OK\r\n" => Ok(()),
+            Step::Auth => Err(Refusal::Server),
             Step::Ping if reply == b"+PONG\r\n" => Ok(()),
             Step::Ping => Err(Refusal::Server),
         }
@@ -190,6 +223,8 @@ pub struct Backend {
     pub framer: ReplyFramer,
     /// The start of a reply that is not whole yet.
     pub kept: Vec<u8>,
+    /// True exactly when it hears messages for all clients: it is in no pool, and answers no requests.
+    pub is_listener: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
     pub lease: Id,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
@@ -223,6 +258,7 @@ impl Backend {
             expired: 0,
             framer: ReplyFramer::new(),
             kept: Vec::new(),
+            is_listener: false,
             lease: Id::NONE,
             uploader: Id::NONE,
             is_in_large_reply: false,
@@ -280,14 +316,28 @@ mod tests {
     fn a_handshake_asks_only_for_what_differs() {
         let resp2 = Profile::default();
         let resp3 = Profile { protocol: Protocol::Resp3, database: 12 };
-        let first = Handshake::first(resp3);
+        let first = Handshake::first(resp3, None);
         assert_eq!(
-            first.bytes,
+            &*first.bytes,
             b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n*1\r\n$4\r\nPING\r\n"
         );
         assert_eq!(first.steps, [Step::Ping, Step::Select(12), Step::Hello(Protocol::Resp3)]);
         assert_eq!(Handshake::change(resp2, Profile { database: 1, ..resp2 }).steps, [Step::Select(1)]);
         assert_eq!(Handshake::change(resp3, Profile { database: 12, ..resp2 }).steps, [Step::Hello(Protocol::Resp2)]);
+    }
+
+    #[test]
+    fn who_rmux_is_comes_before_everything_and_is_not_shown() {
+        let password = crate::users::Secret::new(*b"hunter2");
+        let credentials = Credentials { user: None, password };
+        let first = Handshake::first(Profile::default(), Some(&credentials));
+        assert!(first.bytes.starts_with(b"*2\r\n$4\r\nAUTH\r\n$7\r\nhunter2\r\n*2\r\n$5\r\nHELLO"));
+        assert_eq!(first.steps, [Step::Ping, Step::Hello(Protocol::Resp2), Step::Auth]);
+        assert!(!format!("{first:?}").contains("hunter2"));
+        for reply in [&b"-WRONGPASS x\r\n"[..], b"-ERR x\r\n", b"-NOPERM x\r\n", b"+PONG\r\n", b":1\r\n"] {
+            assert_eq!(Step::Auth.check(reply), Err(Refusal::Server));
+        }
+        assert_eq!(Step::Auth.check(b"+OK\r\n"), Ok(()));
     }
 
     #[test]

@@ -60,9 +60,20 @@ impl Arena {
         Arena::default()
     }
 
-    /// Memory that queues hold at this moment, in bytes; spare chunks are not counted.
+    /// Memory that queues, and who said so with `hold`, have at this moment, in bytes; spare chunks are not counted.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Somebody holds `n` bytes more in a buffer of his own; they count as well.
+    pub fn hold(&mut self, n: usize) {
+        self.bytes += n;
+    }
+
+    /// `n` bytes that were told to `hold` are gone.
+    pub fn let_go(&mut self, n: usize) {
+        debug_assert!(n <= self.bytes);
+        self.bytes -= n;
     }
 
     fn take(&mut self, start: u64, bytes: Vec<u8>) -> u32 {

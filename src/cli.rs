@@ -1,8 +1,8 @@
 //! argv → what to do: print something, check a configuration, or serve it.
 //!
 //! Flags are written as Go programs take them, as the original was one: `-flag=value`, `-flag value`, the same with two
-//! dashes; a boolean may stand alone, and takes its value only with `=`. Of a flag given twice, the last counts. `--` ends
-//! the flags, and nothing may follow: rmux takes no other arguments.
+//! dashes; a boolean may stand alone, and takes its value only with `=`. Of a flag given twice, the last counts. `--`
+//! ends the flags, and nothing may follow: rmux takes no other arguments.
 //!
 //! getopts does the splitting, the key table of the configuration says which flags there are; this file knows neither
 //! their kinds nor their ranges. It also writes the help, from the same table. It prints nothing itself.
@@ -23,6 +23,8 @@ pub enum Action {
     Print(String),
     /// The configuration is right, and it was only to be checked: print [`summary`] and exit with 0.
     Check(Loaded),
+    /// Ask the rmux that serves this configuration whether it answers, and exit with 0 if it does, else with 1.
+    Healthcheck(Loaded),
     /// Serve this configuration.
     Serve(Loaded),
 }
@@ -32,6 +34,8 @@ pub enum Action {
 pub enum Error {
     /// No such flag; and the one that was probably meant.
     UnknownFlag(String, Option<&'static str>),
+    /// A key of the file that is no flag; true when that is so because its value is a secret.
+    FileOnly(&'static str, bool),
     /// The last argument is a flag that needs a value.
     MissingValue(String),
     /// Not a flag.
@@ -54,7 +58,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> 
         return Err(Error::StrayArgument(stray.clone()));
     }
     let flags: Vec<(&'static Key, String)> =
-        KEYS.iter().filter_map(|key| Some((key, last_value(&matches, key)?))).collect();
+        KEYS.iter().filter(|key| key.is_flag()).filter_map(|key| Some((key, last_value(&matches, key)?))).collect();
 
     let is_on = |name: &str| flags.iter().any(|(key, text)| key.name == name && key.is_on(text));
     if is_on("help") {
@@ -64,7 +68,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> 
         return Ok(Action::Print(format!("rmux {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let loaded = config::load(&flags).map_err(Error::Config)?;
-    Ok(if loaded.test { Action::Check(loaded) } else { Action::Serve(loaded) })
+    Ok(match &loaded {
+        Loaded { test: true, .. } => Action::Check(loaded),
+        Loaded { healthcheck: true, .. } => Action::Healthcheck(loaded),
+        _ => Action::Serve(loaded),
+    })
 }
 
 /// What `-test` prints when all is well: one line, without its line feed.
@@ -98,10 +106,15 @@ impl fmt::Display for Error {
             Error::UnknownFlag(name, None) => {
                 write!(f, "unknown flag -{name:.200}: rmux -help lists the flags")
             }
+            Error::FileOnly(name, true) => {
+                write!(f, "{name} is a key of the file, and no flag: the list of processes would show it")
+            }
+            Error::FileOnly(name, false) => write!(f, "{name} is a key of the file, and no flag"),
             Error::MissingValue(name) => write!(f, "-{name} needs a value: -{name}=VALUE"),
             Error::StrayArgument(text) => write!(
                 f,
-                "unexpected argument {text:.200?}: every argument is a -flag or its value; a switch is turned off as -failover=false"
+                "unexpected argument {text:.200?}: every argument is a -flag or its value; a switch is turned off as \
+                 -failover=false"
             ),
             Error::NotUnicode(argument) => write!(f, "argument {argument:?} is not valid UTF-8"),
             Error::Config(error) => write!(f, "{error}"),
@@ -114,7 +127,7 @@ impl std::error::Error for Error {}
 fn options() -> Options {
     let mut options = Options::new();
     options.long_only(true).parsing_style(ParsingStyle::StopAtFirstFree);
-    for key in KEYS {
+    for key in KEYS.iter().filter(|key| key.is_flag()) {
         // In getopts' long form, an optional value stands only behind `=`: exactly Go's booleans.
         let value = if key.is_switch() { HasArg::Maybe } else { HasArg::Yes };
         options.opt(key.alias, key.name, key.help, key.hint(), value, Occur::Multi);
@@ -137,14 +150,18 @@ fn refuse(fail: Fail) -> Error {
         | Fail::OptionMissing(name)
         | Fail::OptionDuplicated(name)
         | Fail::UnexpectedArgument(name) => {
-            let likely = nearest(&name, KEYS.iter().map(|key| key.name));
+            if let Some(key) = KEYS.iter().find(|key| key.name == name && !key.is_flag()) {
+                return Error::FileOnly(key.name, key.is_secret());
+            }
+            let likely = nearest(&name, KEYS.iter().filter(|key| key.is_flag()).map(|key| key.name));
             Error::UnknownFlag(name.escape_debug().to_string(), likely)
         }
     }
 }
 
 fn push_entry(text: &mut String, key: &Key) {
-    let mut left = format!("  -{}", key.name);
+    let dash = if key.is_flag() { "-" } else { "" };
+    let mut left = format!("  {dash}{}", key.name);
     if !key.alias.is_empty() {
         left.push_str(&format!(", -{}", key.alias));
     }
@@ -209,9 +226,11 @@ const HELP_COLUMN: usize = 34;
 
 const HELP_COLUMNS_MAX: usize = 100;
 
-const HEADINGS: [(Group, &str); 6] = [
+const HEADINGS: [(Group, &str); 8] = [
     (Group::Listening, "Listening"),
     (Group::Servers, "Servers"),
+    (Group::Access, "Users and passwords"),
+    (Group::Commands, "Commands"),
     (Group::Timeouts, "Timeouts, in milliseconds"),
     (Group::Limits, "Limits, the most of each"),
     (Group::Program, "Program"),
@@ -222,7 +241,8 @@ const AFTERWORD: &str = "
 A list in a flag is separated by spaces: -tcpConnections=\"redis1:6379 redis2:6379\".
 A switch is turned off with its value: -failover=false.
 
-The flags of the first four groups are also keys of a pool in the file:
+The flags of the first six groups are also keys of a pool in the file; those without a dash are
+keys alone:
   [{\"socket\": \"/tmp/rmux.sock\", \"tcpConnections\": [\"redis1:6379\"], \"poolSize\": 50}, ...]
 There, each pool must say where it listens, and have at least one server.
 

@@ -11,6 +11,8 @@
 //!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
 //!          ├──► Behind ─────────────────┤
+//!   its subscription is not confirmed   │
+//!          ├──► Subscribing ────────────┤
 //!   a command that waits for data       │
 //!          ├──► Blocked ────────────────┤
 //!   a large request, on its way         │
@@ -19,13 +21,16 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Blocked` or `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Blocked` or `Paused`, what it sent behind
+//! lies in `kept`.
 
-use crate::buffer::Queue;
-use crate::request::{ClientLine, RequestId};
+use crate::buffer::{Arena, Queue};
+use crate::request::{ClientLine, Place, RequestId, Requests};
 use crate::resp::RequestFramer;
 use crate::slots::Id;
+use crate::subscription::Subscriber;
 use crate::timer::{Alarm, Millis};
+use crate::users::UserId;
 
 /// The version of the protocol in which replies are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -51,12 +56,53 @@ pub struct Profile {
 pub struct Session {
     /// Database and protocol.
     pub profile: Profile,
+    /// Who it is.
+    pub user: UserId,
+    /// Which of its requests are answered.
+    pub mute: Mute,
     /// The name that it gave itself with `CLIENT SETNAME` or `HELLO … SETNAME`; empty for none.
     pub name: Box<str>,
     /// Its library, as told by `CLIENT SETINFO LIB-NAME`; empty for none.
     pub library: Box<str>,
     /// Its library's version, as told by `CLIENT SETINFO LIB-VER`; empty for none.
     pub library_version: Box<str>,
+}
+
+/// Which requests are answered, as `CLIENT REPLY` has it. The others are run all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mute {
+    /// All of them.
+    #[default]
+    Off,
+    /// All but the next one.
+    Next,
+    /// None.
+    On,
+}
+
+impl Mute {
+    /// Whether the reply to the request that is dealt with now is dropped. To be asked once for each request.
+    #[inline]
+    pub fn take(&mut self) -> bool {
+        match *self {
+            Mute::Off => false,
+            Mute::Next => {
+                *self = Mute::Off;
+                true
+            }
+            Mute::On => true,
+        }
+    }
+}
+
+/// What a client may ask for. Anything but `Plain` takes its requests another way; the others pay one comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Everything.
+    #[default]
+    Plain,
+    /// Only to be let in: it has not said who it is, and there are passwords.
+    Unauthenticated,
 }
 
 /// Whether a client is listened to, and why not.
@@ -81,6 +127,8 @@ pub enum Flow {
         /// Index of the server.
         server: u16,
     },
+    /// Its next request waits until the servers have confirmed what it has subscribed to.
+    Subscribing,
     /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
     Blocked {
         /// The backend.
@@ -139,6 +187,10 @@ pub struct Kept {
 pub struct Client {
     /// What it has told about itself.
     pub session: Session,
+    /// What it may ask for.
+    pub mode: Mode,
+    /// Where it comes from, as `host:port`; `None` where nothing tells, as behind a Unix socket.
+    pub peer: Option<Box<str>>,
     /// Replies on their way to it.
     pub replies: Queue,
     /// Its outstanding requests, in the order in which it sent them.
@@ -153,6 +205,8 @@ pub struct Client {
     pub wrote_to: Id,
     /// What it sent that is not dealt with.
     pub kept: Option<Box<Kept>>,
+    /// What it has because it subscribes.
+    pub subscriber: Option<Box<Subscriber>>,
     /// Whether it is listened to.
     pub flow: Flow,
     /// Its entry in the timer wheel.
@@ -173,6 +227,8 @@ pub struct Client {
     pub is_blocked: bool,
     /// True once it said that nothing more will come.
     pub is_ended: bool,
+    /// True once its socket said so, perhaps with something unread before that: it will not wait for data any more.
+    pub has_hung_up: bool,
 }
 
 impl Client {
@@ -180,6 +236,8 @@ impl Client {
     pub fn new(now: Millis) -> Client {
         Client {
             session: Session::default(),
+            mode: Mode::default(),
+            peer: None,
             replies: Queue::new(),
             line: ClientLine::default(),
             lanes: Vec::new(),
@@ -187,6 +245,7 @@ impl Client {
             transaction: None,
             wrote_to: Id::NONE,
             kept: None,
+            subscriber: None,
             flow: Flow::Open,
             alarm: Alarm::default(),
             heard_at: now,
@@ -197,7 +256,18 @@ impl Client {
             is_dirty: false,
             is_blocked: false,
             is_ended: false,
+            has_hung_up: false,
         }
+    }
+
+    /// It is this user from here on.
+    pub fn set_user(&mut self, user: UserId) {
+        self.session.user = user;
+        self.mode = match self.mode {
+            _ if user == UserId::NOBODY => Mode::Unauthenticated,
+            Mode::Unauthenticated => Mode::Plain,
+            mode => mode,
+        };
     }
 
     /// True exactly when nothing is owed to it: no reply outstanding, none on its way.
@@ -210,8 +280,8 @@ impl Client {
         self.replies.unsent() + self.early_bytes
     }
 
-    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way, for
-    /// any other those that came early, too.
+    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way,
+    /// for any other those that came early, too.
     pub fn unread_before(&self, request: Option<RequestId>) -> usize {
         if self.line.first() == request { self.replies.unsent() } else { self.unread() }
     }
@@ -219,6 +289,48 @@ impl Client {
     /// True exactly when bytes that it sends can be dealt with.
     pub fn is_listened_to(&self) -> bool {
         matches!(self.flow, Flow::Open | Flow::Uploading { .. }) && !self.is_ended
+    }
+
+    /// True exactly when it hears messages.
+    pub fn is_hearing(&self) -> bool {
+        self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_hearing())
+    }
+
+    /// True exactly when each of its requests means what it always means.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.mode == Mode::Plain && self.transaction.is_none() && self.subscriber.is_none()
+    }
+
+    /// True exactly when its subscriptions stand between it and the servers: in RESP2 a client that hears messages may
+    /// do little else, in RESP3 it can until they are confirmed.
+    pub fn is_restrained(&self) -> bool {
+        let Some(subscriber) = &self.subscriber else { return false };
+        let is_resp2 = self.session.profile.protocol == Protocol::Resp2;
+        subscriber.is_hearing() && (is_resp2 || !subscriber.awaited.is_empty())
+    }
+
+    /// True exactly when a message can go out next: no reply is half sent, nothing is subscribed to and not confirmed,
+    /// and, in RESP2, where a message can not be told from a reply, no reply is outstanding at all.
+    pub fn is_open_to_messages(&self, requests: &Requests) -> bool {
+        let Some(first) = self.line.first() else { return true };
+        self.session.profile.protocol == Protocol::Resp3
+            && requests[first as usize].place != Place::Arriving
+            && self.subscriber.as_ref().is_none_or(|subscriber| subscriber.awaited.is_empty())
+    }
+
+    /// Between two replies: sends the messages that had to wait, if they may go out now.
+    pub fn release_messages(&mut self, arena: &mut Arena, requests: &Requests) {
+        let is_open = self.is_open_to_messages(requests);
+        let Some(subscriber) = &mut self.subscriber else { return };
+        if is_open && subscriber.held.unsent() > 0 {
+            let held = std::mem::take(&mut subscriber.held);
+            self.early_bytes -= held.unsent();
+            self.replies.append(arena, held);
+        }
+        if subscriber.is_spent() {
+            self.subscriber = None;
+        }
     }
 
     /// Its outstanding requests at `server`.

@@ -4,8 +4,8 @@
 //! session. Arguments are looked at through a function `index → bytes`, so that nothing is copied and a request may
 //! still be in pieces. The rows are in `table`, the search for keys in `keys`.
 //!
-//! Facts: `COMMAND` of Redis 8.10 with its modules (search, JSON, time series, Bloom, vector sets) and what Valkey adds,
-//! and their documentation where that output is wrong (`JSON.MGET`, `CMS.MERGE`, blocking `TS.READ`). Sentinel's
+//! Facts: `COMMAND` of Redis 8.10 with its modules (search, JSON, time series, Bloom, vector sets) and what Valkey
+//! adds, and their documentation where that output is wrong (`JSON.MGET`, `CMS.MERGE`, blocking `TS.READ`). Sentinel's
 //! commands are not data commands: unknown here, and so is every other name that has no row.
 //!
 //! What is **refused** belongs on the Redis server itself, with somebody who may log in there:
@@ -24,13 +24,15 @@
 //! [`Command::args_needed`] is `n` has all its keys among its first `n` arguments.
 
 mod keys;
+mod policy;
 mod table;
 
 pub use keys::{KeyError, KeySpan, Keys};
+pub use policy::{Declared, Objection, Policy, names};
 use table::ROWS;
 
 /// One command, or one subcommand of a container.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Command {
     /// Lower case. A subcommand has its own word only: `get`, not `config|get`.
     pub name: &'static str,
@@ -80,7 +82,8 @@ pub enum Class {
     Lease(Lease),
     /// `-ERR This command is not supported`. Access and keys are those of Redis, for a configuration that allows it.
     Refused,
-    /// Has no meaning of its own: look up the subcommand ([`Command::sub`]), and answer with an error when there is none.
+    /// Has no meaning of its own: look up the subcommand ([`Command::sub`]), and answer with an error when there is
+    /// none.
     Container,
 }
 
@@ -209,8 +212,8 @@ impl Command {
         if self.arity >= 0 { argc == least } else { argc >= least }
     }
 
-    /// How many arguments, the name counted, must have arrived before [`Command::key_span`] can be answered and its keys
-    /// can be read; `None` is all of them. It lets a large value stream through behind its key.
+    /// How many arguments, the name counted, must have arrived before [`Command::key_span`] can be answered and its
+    /// keys can be read; `None` is all of them. It lets a large value stream through behind its key.
     pub fn args_needed(&self) -> Option<u32> {
         match self.class {
             Class::Container | Class::Channel => Some(2),
@@ -234,7 +237,8 @@ impl Command {
         self.keys.reads_by_pattern(argc, arg)
     }
 
-    /// For how long this request may block its connection; `None` when it does not. Inside a transaction nothing blocks.
+    /// For how long this request may block its connection; `None` when it does not. Inside a transaction nothing
+    /// blocks.
     pub fn blocks<'a>(&self, argc: usize, arg: impl Fn(usize) -> &'a [u8]) -> Option<Timeout> {
         let Class::Lease(Lease::Block(timeout_at)) = self.class else {
             return None;

@@ -18,16 +18,24 @@
 //! with a warning. A value of `null` in the file is as if the key were not there. The original's keys that have no
 //! meaning here are accepted, with a warning.
 //!
-//! [`load`] reads the file and nothing else; it prints nothing and logs nothing.
+//! [`load`] reads the file, and the files and variables with passwords; it prints nothing and logs nothing, and no
+//! error repeats a password.
 
 mod address;
 mod draft;
+mod entry;
 mod error;
 mod json;
 mod key;
+mod password;
 mod spelling;
 
+use std::path::PathBuf;
+
+use crate::command::Policy;
 use crate::net::Address;
+use crate::ring::HashTag;
+use crate::users::{Credentials, Users};
 
 use draft::{Draft, Fault, Missing};
 use error::{Place, Problem};
@@ -47,6 +55,12 @@ pub struct Config {
     pub debug: bool,
     /// Log to the local syslog socket.
     pub use_syslog: bool,
+    /// The file to write the process id to.
+    pub pid_file: Option<PathBuf>,
+    /// Whom to become when started as root, by name or number.
+    pub user: Option<String>,
+    /// With which group, by name or number; `None` is the user's own. Only with a user.
+    pub group: Option<String>,
 }
 
 /// A listener, the servers behind it, and its bounds.
@@ -67,10 +81,20 @@ pub struct PoolConfig {
     pub lease_max: usize,
     /// Whether another server takes the keys of one that is down.
     pub failover: bool,
+    /// Whether a command whose keys live on several servers, or which is about all of them, is sent to each.
+    pub multi_key: bool,
+    /// What of a key chooses its server; `None`: all of it.
+    pub hash_tag: Option<HashTag>,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// How much to hold.
     pub limits: Limits,
+    /// Who may be a client.
+    pub users: Users,
+    /// Who rmux is to the servers; `None` where they ask for no password.
+    pub credentials: Option<Credentials>,
+    /// Which commands are allowed, denied or declared.
+    pub policy: Policy,
 }
 
 /// What the flags say about the program as a whole.
@@ -84,6 +108,14 @@ pub struct Process {
     pub debug: bool,
     /// Log to the local syslog socket.
     pub use_syslog: bool,
+    /// Only ask a running rmux whether it answers.
+    pub healthcheck: bool,
+    /// The file to write the process id to.
+    pub pid_file: Option<String>,
+    /// Whom to become when started as root.
+    pub user: Option<String>,
+    /// With which group.
+    pub group: Option<String>,
     /// Print the version.
     pub version: bool,
     /// Print the help.
@@ -97,11 +129,14 @@ pub struct Loaded {
     pub config: Config,
     /// Whether that is only to be checked (`-test`).
     pub test: bool,
+    /// Whether another rmux is to be asked if it answers there (`-healthcheck`).
+    pub healthcheck: bool,
     /// One line each: what was accepted and does not do what it seems to.
     pub warnings: Vec<String>,
 }
 
-/// Makes a configuration of the flags that were given (each at most once, with its text) and of the file that they name.
+/// Makes a configuration of the flags that were given (each at most once, with its text) and of the file that they
+/// name.
 ///
 /// # Errors
 ///
@@ -130,8 +165,15 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     for (index, pool) in pools.iter().enumerate() {
         warnings.add_twice(index + 1, pool);
     }
-    let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog };
-    Ok(Loaded { config, test: process.test, warnings: warnings.lines })
+    // An empty text counts as not given, as with the addresses.
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (user, group) = (given(process.user), given(process.group));
+    if group.is_some() && user.is_none() {
+        return Err(Error::new(here.at("group"), Problem::Needs { key: "user" }));
+    }
+    let pid_file = given(process.pid_file).map(PathBuf::from);
+    let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog, pid_file, user, group };
+    Ok(Loaded { config, test: process.test, healthcheck: process.healthcheck, warnings: warnings.lines })
 }
 
 fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>, Error> {
@@ -170,12 +212,13 @@ fn draft_of_object(pairs: &[(String, Json)], place: &Place, warnings: &mut Warni
     for (index, (name, value)) in pairs.iter().enumerate() {
         let problem = match key::find(name) {
             None => {
-                let names = KEYS.iter().filter(|key| key.scope == Scope::Pool).map(|key| key.name);
-                Problem::UnknownKey { value: value.to_string(), likely: nearest(name, names) }
+                let names = KEYS.iter().filter(|key| key.scope != Scope::Program).map(|key| key.name);
+                let likely = nearest(name, names);
+                Problem::UnknownKey { value: shown(name, likely, value), likely }
             }
             Some(key) if key.scope == Scope::Program => Problem::FlagOnly,
             Some(_) if pairs[..index].iter().any(|(earlier, _)| earlier == name) => {
-                Problem::GivenTwice { value: value.to_string() }
+                Problem::GivenTwice { value: shown(name, None, value) }
             }
             Some(_) => continue,
         };
@@ -194,6 +237,14 @@ fn draft_of_object(pairs: &[(String, Json)], place: &Place, warnings: &mut Warni
         }
     }
     Ok(draft)
+}
+
+/// The value of a key, as an error shows it: what may be a password stays unseen, also under a name that is misspelt.
+fn shown(name: &str, likely: Option<&str>, value: &Json) -> String {
+    let is_secret = |name: &str| key::find(name).is_some_and(Key::is_secret);
+    let lower = name.to_lowercase();
+    let seems_secret = ["pass", "pwd", "secret", "auth", "token", "user"].iter().any(|part| lower.contains(part));
+    if seems_secret || is_secret(name) || likely.is_some_and(is_secret) { "***".to_owned() } else { value.to_string() }
 }
 
 /// Where a pool of the file seems to listen, before anything of it is known to be right.

@@ -7,9 +7,9 @@
 //! ```text
 //! main ─► cli, config, reactor          argv in, exit code out
 //! SHELL   reactor ─► net, resolve, proxy    only here: mio, socket2, std::net, the clock, threads
-//! CORE    proxy ─► client, server, pool, backend, request, local
+//! CORE    proxy ─► client, server, pool, backend, request, subscription, local
 //!         client, backend ─► resp, buffer
-//!         the leaves (ring, timer, command, resp, buffer, slots, limits, stats) ─► nothing of this crate
+//!         the leaves (ring, timer, command, resp, buffer, slots, limits, sha1, stats, users) ─► nothing of this crate
 //! ```
 //!
 //! The core is sans-IO: no sockets, no clock, no randomness of its own, no threads. It is a function of its inputs.
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod healthcheck;
 pub mod limits;
 pub mod local;
 pub mod logger;
@@ -35,6 +36,10 @@ pub mod resp;
 pub mod ring;
 pub mod serve;
 pub mod server;
+pub mod service;
+pub mod sha1;
 pub mod slots;
 pub mod stats;
+pub mod subscription;
 pub mod timer;
+pub mod users;

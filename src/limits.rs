@@ -62,6 +62,13 @@ pub struct Limits {
     pub client_unread_pause_bytes: usize,
     /// Reply bytes that one client has not taken; past this, it is closed.
     pub client_unread_bytes_max: usize,
+    /// Bytes that a subscriber has not taken; past this, it is closed. The default is that of Redis' own
+    /// `client-output-buffer-limit pubsub`, as are the next two.
+    pub subscriber_unread_bytes_max: usize,
+    /// Bytes that a subscriber has not taken; past this for `subscriber_unread_soft_ms`, it is closed.
+    pub subscriber_unread_soft_bytes: usize,
+    /// In milliseconds.
+    pub subscriber_unread_soft_ms: u64,
     /// All requests and replies held in memory together.
     pub buffered_bytes_max: usize,
     /// Requests outstanding on one connection to a server; at the limit, the next connection is used.
@@ -84,6 +91,9 @@ impl Default for Limits {
             client_outstanding_max: 4096,
             client_unread_pause_bytes: MIB,
             client_unread_bytes_max: 64 * MIB,
+            subscriber_unread_bytes_max: 32 * MIB,
+            subscriber_unread_soft_bytes: 8 * MIB,
+            subscriber_unread_soft_ms: 60_000,
             buffered_bytes_max: 256 * MIB,
             pipeline_max: 8192,
             send_queue_bytes_max: MIB,
@@ -100,6 +110,7 @@ mod tests {
     fn the_defaults_hold_the_invariants() {
         let limits = Limits::default();
         assert!(limits.client_unread_pause_bytes <= limits.client_unread_bytes_max);
+        assert!(limits.subscriber_unread_soft_bytes <= limits.subscriber_unread_bytes_max);
         assert!(limits.bulk_bytes_max < limits.request_bytes_max);
         let timeouts = Timeouts::default();
         for remote in [timeouts.remote_connect_ms, timeouts.remote_read_ms, timeouts.remote_write_ms] {

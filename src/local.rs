@@ -8,13 +8,14 @@
 //! ```text
 //!   request ─► answer ─┬─► Reply          reply appended to `out`, in its place behind what is outstanding
 //!                      ├─► ReplyAndLeave  the same, and nothing more is read from this client
+//!                      ├─► Silence        no reply: the client wants none
+//!                      ├─► Clients        nothing appended: whoever has the clients answers, with `roster`
 //!                      └─► Forward        nothing appended: a server answers
 //! ```
 //!
-//! Knows no sockets, no backends, no clock; sees other clients no more than they see each other: in `CLIENT LIST` a
-//! client is alone, and `CLIENT KILL` finds nobody else. Invariants: exactly one reply is appended unless the outcome
-//! is `Forward`; a reply that is an error has changed nothing in the session; PING, ECHO and SELECT allocate nothing
-//! but room in `out`.
+//! Knows no sockets, no backends, no clock, and no other client than the one that asks. Invariants: exactly one reply
+//! is appended unless the outcome says that there is none; a reply that is an error has changed nothing in the session;
+//! PING, ECHO and SELECT allocate nothing but room in `out`.
 //!
 //! Bytes and texts are those of Redis 7.0.15, recorded from its socket; `CLIENT SETINFO` and `CLIENT NO-TOUCH`, which
 //! it does not have, are those of Redis 7.2. The caller has looked the command up and checked its arity; this file
@@ -22,15 +23,17 @@
 
 pub mod error;
 pub mod reply;
+pub mod roster;
 
 mod auth;
 mod client_command;
 mod config_get;
 mod info;
 
-use crate::client::{self, Profile};
+use crate::client::{self, Mute, Profile};
 use crate::command;
 use crate::resp::Arg;
+use crate::users::Users;
 
 /// What is known outside of the client's session.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +44,12 @@ pub struct Context<'a> {
     pub server_version: &'a str,
     /// Where rmux listens.
     pub listen: &'a str,
+    /// Where the client comes from, if that is known.
+    pub peer: Option<&'a str>,
+    /// Who there may be.
+    pub users: &'a Users,
+    /// How many channels, patterns and shard channels the client hears.
+    pub heard: [u32; 3],
     /// Milliseconds since the client connected.
     pub age_ms: u64,
     /// Facts for `INFO` with several servers.
@@ -82,6 +91,10 @@ pub enum Outcome {
     Reply,
     /// The reply was written; the client is closed once it has it.
     ReplyAndLeave,
+    /// There is no reply.
+    Silence,
+    /// It is about the clients of this pool, all of them: see [`roster`]. Nothing was written.
+    Clients,
     /// A server has to answer; nothing was written.
     Forward,
 }
@@ -103,13 +116,13 @@ pub fn answer(
         command::Session::Ping => ping(words, out),
         command::Session::Echo => echo(words, out),
         command::Session::Select => select(words, session, out),
-        command::Session::Auth => auth::auth(words, out),
+        command::Session::Auth => auth::auth(words, session, context, out),
         command::Session::Hello => auth::hello(words, session, context, out),
         command::Session::Client => return client_command::answer(words, session, context, out),
         command::Session::ConfigGet => config_get::answer(words, session.profile.protocol, out),
-        command::Session::AclWhoami => reply::bulk(out, auth::DEFAULT_USER),
+        command::Session::AclWhoami => reply::bulk(out, context.users.name(session.user).as_bytes()),
         command::Session::ReadOnly | command::Session::Cluster => error::write_error(out, error::NO_CLUSTER),
-        command::Session::Reset => reset(session, out),
+        command::Session::Reset => reset(session, context, out),
         command::Session::Quit => {
             reply::ok(out);
             return Outcome::ReplyAndLeave;
@@ -187,10 +200,34 @@ fn select(words: Words<'_>, session: &mut client::Session, out: &mut Vec<u8>) {
 }
 
 // As Redis: the library that the connection was opened by stays what it is.
-fn reset(session: &mut client::Session, out: &mut Vec<u8>) {
+fn reset(session: &mut client::Session, context: &Context<'_>, out: &mut Vec<u8>) {
     session.profile = Profile::default();
+    session.user = context.users.on_connect();
+    session.mute = Mute::Off;
     session.name = Box::default();
     out.extend_from_slice(b"+RESET\r\n");
+}
+
+/// Whether a command is refused to somebody who has not said who it is, and must; if so, the reply is written. What
+/// lets somebody in, or out, is not.
+///
+/// As in Redis, what is wrong with the request as such is said first: that the command is unknown (the caller has seen
+/// to that), and how many arguments it takes. `name` is the full name for that error.
+pub fn refuse_nobody(command: &command::Command, name: impl std::fmt::Display, argc: usize, out: &mut Vec<u8>) -> bool {
+    let is_door = matches!(
+        command.class,
+        command::Class::Session(
+            command::Session::Auth | command::Session::Hello | command::Session::Quit | command::Session::Reset
+        )
+    );
+    if !command.arity_allows(argc) {
+        error::wrong_arity(out, name);
+    } else if is_door {
+        return false;
+    } else {
+        error::write_error(out, error::NO_AUTH);
+    }
+    true
 }
 
 /// A number as Redis takes it from an argument (`string2ll`): no blanks, no plus sign, no leading zeros, no `-0`.

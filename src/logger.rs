@@ -1,7 +1,7 @@
 //! Where the lines of the log go: standard output, or the local syslog.
 //!
-//! Everyone logs through the `log` crate; this file only knows sinks. Debug lines name their thread, as there are several
-//! reactors.
+//! Everyone logs through the `log` crate; this file only knows sinks. Debug lines name their thread, as there are
+//! several reactors.
 //!
 //! - **Standard output**, through simplelog, as the original did: a time stamp in UTC, the level, the text. When it is
 //!   the journal's, which stamps each line itself, the time is left out.

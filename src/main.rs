@@ -1,7 +1,8 @@
 //! argv → config → logger → reactor; the exit codes.
 //!
-//! 0: done, or stopped by a signal. 1: it could not start, or went wrong while running; the log says why. 2: the
-//! arguments or the configuration file are refused; one line on standard error says why.
+//! 0: done, or stopped by a signal. 1: it could not start, or went wrong while running; the log says why; or it was
+//! asked whether another rmux answers, and that one does not. 2: the arguments or the configuration file are refused;
+//! one line on standard error says why.
 
 #![forbid(unsafe_code)]
 
@@ -9,8 +10,9 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use rmux::cli::{self, Action};
-use rmux::logger;
 use rmux::serve::serve;
+use rmux::service::privileges;
+use rmux::{healthcheck, logger};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
@@ -36,12 +38,21 @@ fn run(action: Action) -> ExitCode {
             let _ = writeln!(io::stdout(), "{}", cli::summary(&loaded));
             ExitCode::SUCCESS
         }
+        Action::Healthcheck(loaded) => match healthcheck::check(&loaded.config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprint_line(&format!("rmux: {failure}"));
+                ExitCode::FAILURE
+            }
+        },
         Action::Serve(loaded) => {
             logger::start(loaded.config.debug, loaded.config.use_syslog).expect("the process has no logger yet");
-            for warning in &loaded.warnings {
-                log::warn!("{warning}");
-            }
-            match serve(&loaded.config) {
+            // It does not come back if it starts this program anew; then the new one logs the warnings.
+            let result = privileges::maybe_give_up(&loaded.config).and_then(|()| {
+                loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+                serve(&loaded.config)
+            });
+            match result {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     log::error!("{error}");

@@ -2,7 +2,7 @@
 //!
 //! The only place, with its parts in `net/`, that knows which options a socket gets:
 //! non-blocking and close-on-exec always, no Nagle delay on TCP on either side, keep-alive towards the servers. It
-//! knows nothing of what is sent, nor of time; and it never waits, but for the name lookup of [`listen`], at start.
+//! knows nothing of what is sent, nor of time; and it never waits, but for the name lookup of [`listen()`], at start.
 //!
 //! ```text
 //! "redis1:6379" ── Address::parse_tcp ──► Address ── resolve.rs ──► ResolvedAddress ── Stream::connect ──► Stream
@@ -21,10 +21,12 @@ use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
 mod address;
+mod inherit;
 mod listen;
 mod socket_file;
 
 pub use address::{Address, AddressError, ResolvedAddress};
+pub use inherit::{inherited, stop_inherited};
 pub use listen::{ListenError, Listener, backlog_max, listen};
 pub use socket_file::SocketFile;
 
@@ -55,6 +57,14 @@ impl Stream {
                 Ok(Stream::Tcp(stream))
             }
             ResolvedAddress::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path)?)),
+        }
+    }
+
+    /// The other end of a TCP connection, as `host:port`; `None` for a Unix socket, and where it is gone already.
+    pub fn peer_address(&self) -> Option<Box<str>> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().ok().map(|address| address.to_string().into()),
+            Stream::Unix(_) => None,
         }
     }
 

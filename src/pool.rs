@@ -61,6 +61,11 @@ impl Pool {
         if for_lease { &mut self.waiting_for_lease } else { &mut self.waiting }
     }
 
+    /// True exactly when somebody waits for a backend.
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty() || !self.waiting_for_lease.is_empty()
+    }
+
     /// The backends, the oldest first.
     pub fn backends(&self) -> &[Id] {
         &self.backends

@@ -17,7 +17,11 @@
 //! ```text
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
-//!   clock     what becomes of a deadline that has passed
+//!   dispatch  server → backend, and the bytes on their way         transmit  what goes out at the end of a turn
+//!   clock     what becomes of a deadline that has passed           roster    clients that ask about each other
+//!   lease     what needs a backend of its own                      transaction  MULTI … EXEC
+//!   split     request → parts for several servers                  merging   replies to parts → the reply to the whole
+//!   pubsub    clients that subscribe, and their messages           listener  who hears a server's messages for them
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -25,14 +29,23 @@
 
 mod audit;
 mod clock;
+mod compose;
+mod dispatch;
 mod health;
 mod intake;
 mod lease;
+mod listener;
+mod merging;
+mod permission;
 mod pubsub;
 mod replies;
+mod roster;
 mod routing;
+mod scripts;
+mod settings;
 mod split;
 mod transaction;
+mod transmit;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -41,59 +54,22 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
-use crate::backend::{Backend, Phase};
+pub use self::settings::Settings;
+
+use self::merging::Merging;
+use self::scripts::Scripts;
+use crate::backend::Backend;
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow, Kept, Profile};
-use crate::limits::{Limits, Timeouts};
 use crate::pool::Pool;
-use crate::request::Requests;
+use crate::request::{Place, Requests};
 use crate::resp::{RequestFramer, RequestLimits};
 use crate::ring::{Ring, UpSet};
 use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
 use crate::timer::{Millis, Wheel};
-use health::Loss;
-
-/// What a proxy is told at its start; it never changes.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where it listens, as shown to people.
-    pub listen: String,
-    /// The servers' addresses, as shown to people, in the order of the ring.
-    pub servers: Vec<String>,
-    /// Whether a server that is down is stood in for by the next one of the ring.
-    pub failover: bool,
-    /// The most connections to one server.
-    pub pool_size: usize,
-    /// The most of them that clients have for themselves at one time; one is always left to the others.
-    pub lease_max: usize,
-    /// How long each kind of waiting may last.
-    pub timeouts: Timeouts,
-    /// How much of each thing it may hold.
-    pub limits: Limits,
-    /// For `INFO`.
-    pub process_id: u32,
-    /// Spreads the probes of many hosts.
-    pub seed: u64,
-}
-
-impl Settings {
-    /// The defaults, for these servers; listening nowhere in particular.
-    pub fn new(servers: Vec<String>) -> Settings {
-        Settings {
-            listen: String::new(),
-            servers,
-            failover: true,
-            pool_size: 50,
-            lease_max: 50,
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            process_id: 1,
-            seed: 1,
-        }
-    }
-}
+use pubsub::Pubsub;
 
 /// A connection, of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -148,6 +124,8 @@ enum Goodbye {
     Unread,
     /// The rest of a reply that it has the start of is lost.
     Truncated,
+    /// Another client said `CLIENT KILL`.
+    Killed,
 }
 
 impl fmt::Display for Goodbye {
@@ -159,6 +137,7 @@ impl fmt::Display for Goodbye {
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
             Goodbye::Unread => "it leaves more replies unread than it may",
+            Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
     }
@@ -170,6 +149,7 @@ enum Timer {
     Client(Id),
     Backend(Id),
     Probe(u16),
+    Listener(u16),
 }
 
 /// A server, with all that belongs to it.
@@ -185,6 +165,8 @@ struct Endpoint {
 pub struct Proxy {
     settings: Settings,
     request_limits: RequestLimits,
+    /// For those who have not said who they are.
+    unauthenticated_limits: RequestLimits,
     ring: Ring,
     up: UpSet,
     /// Counts the changes of what stands in for what.
@@ -196,6 +178,16 @@ pub struct Proxy {
     arena: Arena,
     /// Replies that came before their turn.
     early: Slab<Queue>,
+    /// Requests that several servers answer.
+    merges: Slab<Merging>,
+    /// Entries for those; they come and go.
+    spare_merges: Vec<Merging>,
+    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
+    part_of_server: Vec<u16>,
+    /// What `EVALSHA` may mean at a server that does not know it.
+    scripts: Scripts,
+    /// One index for each server that there is, even if its address is given twice.
+    distinct_servers: Vec<u16>,
     wheel: Wheel<Timer>,
     actions: VecDeque<Action>,
     dirty_clients: Vec<Id>,
@@ -204,6 +196,8 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Who hears what.
+    pubsub: Pubsub,
     /// Leased backends whose sessions nobody can clean any more.
     orphaned: Vec<Id>,
     /// For transactions that arrive whole.
@@ -247,13 +241,16 @@ impl Proxy {
     pub fn new(settings: Settings, now: Millis) -> Proxy {
         let count = settings.servers.len();
         let limits = &settings.limits;
+        let request_limits = RequestLimits {
+            args_max: limits.args_max,
+            bulk_bytes_max: limits.bulk_bytes_max,
+            inline_bytes_max: limits.inline_bytes_max,
+            request_bytes_max: limits.request_bytes_max,
+            is_unauthenticated: false,
+        };
         Proxy {
-            request_limits: RequestLimits {
-                args_max: limits.args_max,
-                bulk_bytes_max: limits.bulk_bytes_max,
-                inline_bytes_max: limits.inline_bytes_max,
-                request_bytes_max: limits.request_bytes_max,
-            },
+            unauthenticated_limits: request_limits.unauthenticated(),
+            request_limits,
             ring: Ring::new(count),
             up: UpSet::new(count),
             table: 0,
@@ -269,12 +266,18 @@ impl Proxy {
             requests: Requests::new(),
             arena: Arena::new(),
             early: Slab::new(),
+            merges: Slab::new(),
+            spare_merges: Vec::new(),
+            part_of_server: vec![split::NO_PART; count],
+            scripts: Scripts::default(),
+            distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
+            pubsub: Pubsub::new(count),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
@@ -307,7 +310,9 @@ impl Proxy {
             return None;
         }
         self.stats.clients += 1;
-        let id = self.clients.insert(Client::new(now));
+        let mut client = Client::new(now);
+        client.set_user(self.settings.users.on_connect());
+        let id = self.clients.insert(client);
         if self.settings.timeouts.local_read_ms > 0 {
             let deadline = now + self.settings.timeouts.local_read_ms;
             if let Some(client) = self.clients.get_mut(id) {
@@ -316,6 +321,14 @@ impl Proxy {
         }
         debug!("client {id} connected");
         Some(id)
+    }
+
+    /// Where a client comes from, as `host:port`. To be told before it says anything; a Unix socket has nothing to
+    /// tell.
+    pub fn handle_peer(&mut self, id: Id, address: Box<str>) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.peer = Some(address);
+        }
     }
 
     /// What a client is told that connects when there are too many; Redis's own words.
@@ -342,17 +355,13 @@ impl Proxy {
     pub fn handle_writable(&mut self, conn: Conn) {
         match conn {
             Conn::Client(id) => {
-                if let Some(client) = self.clients.get_mut(id)
-                    && client.is_blocked
-                {
+                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_blocked) {
                     client.is_blocked = false;
                     self.mark_client_dirty(id);
                 }
             }
             Conn::Backend(id) => {
-                if let Some(backend) = self.backends.get_mut(id)
-                    && backend.is_blocked
-                {
+                if let Some(backend) = self.backends.get_mut(id).filter(|backend| backend.is_blocked) {
                     backend.is_blocked = false;
                     self.mark_backend_dirty(id);
                 }
@@ -428,157 +437,6 @@ impl Proxy {
         self.stats
     }
 
-    /// Gives waiting clients their turn, then sends everything that is to be sent.
-    pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        loop {
-            while let Some((backend, client)) = self.abandoned.pop() {
-                self.abandon_upload(backend, client, now);
-            }
-            while let Some(backend) = self.orphaned.pop() {
-                self.lose_backend(backend, Loss::Orphaned, now);
-            }
-            self.serve_waiting(now, wire);
-            while let Some(id) = self.dirty_backends.pop() {
-                self.transmit_backend(id, now, wire);
-            }
-            while let Some(id) = self.dirty_clients.pop() {
-                self.transmit_client(id, now, wire);
-            }
-            // Who took its replies may go on, and who left may have given room to others.
-            if self.is_settled() {
-                return;
-            }
-        }
-    }
-
-    /// True exactly when [`Proxy::transmit`] would do nothing.
-    fn is_settled(&self) -> bool {
-        let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty();
-        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
-    }
-
-    fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
-        backend.is_dirty = false;
-        if backend.is_blocked {
-            return;
-        }
-        let write_ms = self.settings.timeouts.remote_write_ms;
-        let result = match &mut backend.phase {
-            Phase::Connecting | Phase::Closed => return,
-            Phase::Handshake(handshake) => {
-                let rest = &handshake.bytes[handshake.sent..];
-                let len = rest.len();
-                if len == 0 {
-                    return;
-                }
-                wire.write(Conn::Backend(id), &[IoSlice::new(rest)]).map(|n| {
-                    handshake.sent += n;
-                    n < len
-                })
-            }
-            Phase::Ready | Phase::Draining => send(&backend.queue, &self.arena, Conn::Backend(id), wire).map(|sent| {
-                backend.queue.mark_sent(&self.arena, sent.bytes);
-                sent.is_blocked
-            }),
-        };
-        match result {
-            Ok(is_blocked) => {
-                backend.is_blocked = is_blocked;
-                backend.took_at = now;
-                let unsent = backend.queue.unsent();
-                if is_blocked {
-                    backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + write_ms);
-                } else if unsent > 0 && !matches!(backend.phase, Phase::Handshake(_)) {
-                    self.mark_backend_dirty(id);
-                }
-                let Some(backend) = self.backends.get(id) else { return };
-                if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
-                    self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
-                }
-            }
-            Err(error) => self.handle_backend_broken(id, &error.to_string(), now),
-        }
-    }
-
-    fn transmit_client<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.is_dirty = false;
-        if client.flow == Flow::Closed {
-            return;
-        }
-        if !client.is_blocked && client.replies.unsent() > 0 {
-            match send(&client.replies, &self.arena, Conn::Client(id), wire) {
-                Ok(sent) => {
-                    client.replies.consume(&mut self.arena, sent.bytes);
-                    client.is_blocked = sent.is_blocked;
-                    // If nothing was taken, then because its socket is full since just now.
-                    client.took_at = now;
-                    client.heard_at = now;
-                    if sent.is_blocked {
-                        self.watch_client_writes(id);
-                    } else if client.replies.unsent() > 0 {
-                        self.mark_client_dirty(id);
-                    }
-                }
-                Err(_) => return self.close_client(id, Goodbye::Broken),
-            }
-        }
-        // Who is listened to again may have requests that wait; it is seen off when they are dealt with.
-        if !self.maybe_resume(id) {
-            self.maybe_say_goodbye(id);
-        }
-    }
-
-    /// A client's socket is full: from here on it must make progress.
-    fn watch_client_writes(&mut self, id: Id) {
-        let write_ms = self.settings.timeouts.local_write_ms;
-        if write_ms > 0
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            let deadline = client.took_at + write_ms;
-            client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-        }
-    }
-
-    /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
-    /// True if it is: its turn to go on has still to come.
-    fn maybe_resume(&mut self, id: Id) -> bool {
-        let limits = &self.settings.limits;
-        let Some(client) = self.clients.get_mut(id) else { return false };
-        let is_resumed = client.flow == Flow::Paused
-            && client.unread() <= limits.client_unread_pause_bytes / 2
-            && client.line.len() <= limits.client_outstanding_max / 2;
-        if is_resumed {
-            client.flow = Flow::Open;
-            self.woken.push(id);
-            self.actions.push_back(Action::Resume(Conn::Client(id)));
-        }
-        if client.holds_back {
-            self.let_go(id, limits.client_unread_pause_bytes / 2);
-        }
-        is_resumed
-    }
-
-    /// Reads on from the backends that waited until no more than so many bytes are left before what they bring.
-    fn let_go(&mut self, id: Id, unread_max: usize) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.holds_back = false;
-        for lane in &client.lanes {
-            let Some(backend) = self.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back) else {
-                continue;
-            };
-            // Nothing stands behind in the line of a backend that is held back: the request is this client's.
-            if client.unread_before(backend.line.first()) > unread_max {
-                client.holds_back = true;
-                continue;
-            }
-            backend.is_held_back = false;
-            self.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
-        }
-    }
-
     /// Closes a client that is done, when it has everything that it was owed.
     fn maybe_say_goodbye(&mut self, id: Id) {
         let Some(client) = self.clients.get(id) else { return };
@@ -603,19 +461,26 @@ impl Proxy {
             self.spare(kept);
         }
         self.let_go(id, usize::MAX);
+        self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
+        let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
             entry.client = Id::NONE;
-            if let Some(early) = entry.place.early() {
+            let place = entry.place;
+            if let Some(early) = place.early() {
                 let mut queue = self.early.remove(early as usize);
                 queue.clear(&mut self.arena);
             }
             if !entry.is_at_backend {
                 self.requests.remove(request as usize);
             }
+            if let Place::Merging(merging) = place {
+                merges.push(merging);
+            }
         }
+        merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
             Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
             Flow::Parked { server, for_lease, .. } => {
@@ -631,18 +496,14 @@ impl Proxy {
     }
 
     fn mark_client_dirty(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && !client.is_dirty
-        {
+        if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
             client.is_dirty = true;
             self.dirty_clients.push(id);
         }
     }
 
     fn mark_backend_dirty(&mut self, id: Id) {
-        if let Some(backend) = self.backends.get_mut(id)
-            && !backend.is_dirty
-        {
+        if let Some(backend) = self.backends.get_mut(id).filter(|backend| !backend.is_dirty) {
             backend.is_dirty = true;
             self.dirty_backends.push(id);
         }
@@ -668,39 +529,6 @@ impl Proxy {
     fn log_state(&self, server: u16, text: fmt::Arguments<'_>) {
         info!("server {} {text}", self.settings.servers[usize::from(server)]);
     }
-}
-
-/// How far a write got.
-struct Sent {
-    bytes: usize,
-    is_blocked: bool,
-}
-
-/// Writes what waits in `queue`, up to [`SLICES_MAX`] chunks of it. The caller notes what was sent.
-fn send<W: Wire>(queue: &Queue, arena: &Arena, conn: Conn, wire: &mut W) -> io::Result<Sent> {
-    gather(queue, arena, &[], conn, wire)
-}
-
-/// As [`send`], with `last` behind the queue.
-fn gather<W: Wire>(queue: &Queue, arena: &Arena, last: &[u8], conn: Conn, wire: &mut W) -> io::Result<Sent> {
-    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let mut count = 0;
-    let mut total = 0;
-    for slice in queue.slices(arena).take(SLICES_MAX - 1) {
-        slices[count] = IoSlice::new(slice);
-        count += 1;
-        total += slice.len();
-    }
-    if !last.is_empty() && total == queue.unsent() {
-        slices[count] = IoSlice::new(last);
-        count += 1;
-        total += last.len();
-    }
-    if total == 0 {
-        return Ok(Sent { bytes: 0, is_blocked: false });
-    }
-    let bytes = wire.write(conn, &slices[..count])?;
-    Ok(Sent { bytes, is_blocked: bytes < total })
 }
 
 #[cfg(test)]

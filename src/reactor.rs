@@ -7,7 +7,7 @@
 //! The order of a turn:
 //!
 //! ```text
-//!   poll ─► the clock, once ─► writable, connected ─► accept ─► read: each ready socket once
+//!   poll ─► the clock, once ─► writable, connected, gone ─► accept ─► read: each ready socket once
 //!        ─► timeouts ─► transmit ─► actions: connect, close, read again ─► poll …
 //! ```
 //!
@@ -19,7 +19,7 @@ mod sockets;
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{error, warn};
@@ -36,6 +36,8 @@ use sockets::Sockets;
 #[derive(Debug, Clone)]
 pub struct Handle {
     order: Arc<AtomicU8>,
+    /// True from a question until it is answered.
+    is_asked: Arc<AtomicBool>,
     waker: Arc<Waker>,
 }
 
@@ -46,6 +48,21 @@ impl Handle {
     /// No new clients; the reactor ends when those that are here are answered, or after [`GRACE`].
     pub fn drain(&self) {
         self.order.store(DRAIN, Ordering::Release);
+        self.wake();
+    }
+
+    /// Asks whether the loop still turns; the answer comes with its next turn.
+    pub fn ask(&self) {
+        self.is_asked.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// True exactly when no question is open.
+    pub fn has_answered(&self) -> bool {
+        !self.is_asked.load(Ordering::Acquire)
+    }
+
+    fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             error!("cannot wake a reactor: {error}");
         }
@@ -109,7 +126,7 @@ impl Reactor {
             ready: Vec::new(),
             is_accepting: true,
             accept_at: None,
-            handle: Handle { order: Arc::new(AtomicU8::new(RUN)), waker },
+            handle: Handle { order: Arc::new(AtomicU8::new(RUN)), is_asked: Arc::default(), waker },
             start: Instant::now(),
             now,
             end_at: None,
@@ -121,17 +138,22 @@ impl Reactor {
         self.handle.clone()
     }
 
-    /// Runs until it is told to end.
+    /// Runs until it is told to end. `on_settled` is called once, when the address of every server is known, or the
+    /// looking for it has been given up.
     ///
     /// # Errors
     ///
     /// When the kernel's polling fails.
-    pub fn run(mut self) -> io::Result<()> {
+    pub fn run(mut self, on_settled: impl FnOnce()) -> io::Result<()> {
         self.proxy.start(self.now);
         self.carry_out();
+        let mut on_settled = Some(on_settled);
         loop {
-            let sleep = self.sleep();
-            match self.poll.poll(&mut self.events, sleep) {
+            if let Some(on_settled) = on_settled.take_if(|_| !self.dialer.is_looking_up()) {
+                on_settled();
+            }
+            let patience = self.patience();
+            match self.poll.poll(&mut self.events, patience) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -144,8 +166,8 @@ impl Reactor {
         }
     }
 
-    /// For how long the next poll may sleep.
-    fn sleep(&self) -> Option<Duration> {
+    /// For how long the next poll may wait.
+    fn patience(&self) -> Option<Duration> {
         if !self.ready.is_empty() || (self.is_accepting && self.accept_at.is_none()) {
             return Some(Duration::ZERO);
         }
@@ -155,6 +177,8 @@ impl Reactor {
 
     fn turn(&mut self) {
         self.on_events();
+        self.proxy.handle_departures(self.now);
+        self.carry_out();
         if self.is_accepting {
             self.accept();
         }
@@ -169,31 +193,35 @@ impl Reactor {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
-                LISTENER => self.is_accepting = true,
+                LISTENER => self.is_accepting = self.listener.is_some(),
                 WAKER => self.on_wake(),
                 token => {
                     let Some(conn) = self.sockets.find(token) else { continue };
                     if event.is_writable() {
                         match conn {
                             Conn::Backend(_) if self.dialer.is_dialing(conn) => {
-                                self.dialer.on_writable(conn, &mut self.sockets, &mut self.proxy, &self.poll, self.now);
+                                let (sockets, proxy) = (&mut self.sockets, &mut self.proxy);
+                                if !self.dialer.on_writable(conn, sockets, proxy, &self.poll, self.now) {
+                                    // The rest of this event is about a socket that is gone.
+                                    continue;
+                                }
                             }
                             _ => self.proxy.handle_writable(conn),
                         }
                     }
-                    if (event.is_readable() || event.is_read_closed() || event.is_error())
-                        && let Some(socket) = self.sockets.get_mut(conn)
-                    {
+                    if !(event.is_readable() || event.is_read_closed() || event.is_error()) {
+                        continue;
+                    }
+                    if let Some(socket) = self.sockets.get_mut(conn) {
                         socket.is_readable = true;
                         socket.is_ending |= event.is_read_closed();
                         if !socket.is_queued {
                             socket.is_queued = true;
                             self.ready.push(conn);
                         }
-                        if let Conn::Client(id) = conn
-                            && event.is_read_closed()
-                        {
-                            self.proxy.handle_client_hangup(id);
+                        match conn {
+                            Conn::Client(id) if event.is_read_closed() => self.proxy.handle_client_hangup(id),
+                            _ => {}
                         }
                     }
                 }
@@ -203,6 +231,7 @@ impl Reactor {
     }
 
     fn on_wake(&mut self) {
+        self.handle.is_asked.store(false, Ordering::Release);
         if self.handle.order.load(Ordering::Acquire) == DRAIN && self.end_at.is_none() {
             self.end_at = Some(self.now + GRACE);
             self.is_accepting = false;
@@ -238,6 +267,9 @@ impl Reactor {
                 let _ = io::Write::write(&mut stream, Proxy::TOO_MANY_CLIENTS);
                 continue;
             };
+            if let Some(address) = stream.peer_address() {
+                self.proxy.handle_peer(id, address);
+            }
             let conn = Conn::Client(id);
             match self.sockets.add(conn, stream, self.poll.registry()) {
                 Ok(()) => {}
@@ -337,15 +369,13 @@ impl Reactor {
                     // A descriptor is free again.
                     self.accept_at = None;
                 }
-                Action::Resume(conn) => {
-                    if let Some(socket) = self.sockets.get_mut(conn)
-                        && socket.is_readable
-                        && !socket.is_queued
-                    {
+                Action::Resume(conn) => match self.sockets.get_mut(conn) {
+                    Some(socket) if socket.is_readable && !socket.is_queued => {
                         socket.is_queued = true;
                         self.ready.push(conn);
                     }
-                }
+                    _ => {}
+                },
             }
         }
     }

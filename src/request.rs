@@ -11,6 +11,9 @@
 //!   backend 2  ─► [GET b]
 //! ```
 //!
+//! A request that several servers answer is several requests: the parent stands in its client's line alone, and each
+//! part in a backend's line alone (see the proxy's `merging`).
+//!
 //! A request of a client that is gone stays in its backend's line with nobody waiting ([`Id::NONE`]), so that its reply
 //! is counted and dropped. Knows no bytes and no sockets. Who unlinks a request from its last line removes it.
 
@@ -35,6 +38,10 @@ pub enum Place {
     ArrivingEarly(u32),
     /// It came whole before its turn and lies in the early queue of this number.
     Early(u32),
+    /// It comes together from the replies of several servers: the entry of this number.
+    Merging(u32),
+    /// This is what one server is asked for the entry of that number: it stands in no client's line.
+    Part(u32),
 }
 
 impl Place {
@@ -42,7 +49,7 @@ impl Place {
     pub fn early(self) -> Option<u32> {
         match self {
             Place::Early(queue) | Place::ArrivingEarly(queue) => Some(queue),
-            Place::Waiting | Place::Arriving => None,
+            Place::Waiting | Place::Arriving | Place::Merging(_) | Place::Part(_) => None,
         }
     }
 }
@@ -56,7 +63,8 @@ pub enum Role {
     Atomic,
     /// Its client waits for data; the lease ends with its reply.
     Blocking,
-    /// It ends a transaction, and the lease, if there is one. If it took effect, this database is selected from then on.
+    /// It ends a transaction, and the lease, if there is one. If it took effect, this database is selected from then
+    /// on.
     Ending {
         /// The database that the last `SELECT` in the transaction named.
         database: Option<u32>,
@@ -86,8 +94,12 @@ pub struct Request {
     pub is_expired: bool,
     /// True exactly when running it a second time does no harm.
     pub is_read: bool,
+    /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
+    pub is_muted: bool,
     /// How many backends it was given to, and lost with.
     pub losses: u8,
+    /// Which part of its entry it is; of no meaning unless its place is [`Place::Part`].
+    pub part: u16,
     next: [RequestId; 2],
 }
 
@@ -104,7 +116,9 @@ impl Request {
             role: Role::Plain,
             is_expired: false,
             is_read,
+            is_muted: false,
             losses: 0,
+            part: 0,
             next: [NIL; 2],
         }
     }

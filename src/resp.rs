@@ -17,7 +17,15 @@
 //! Order of calls: `frame` until it is not `Partial`; then `reset`, and the slice begins behind the frame.
 //! Invariant: a `Complete(n)` has `n <= slice.len()`, and the next frame starts exactly at `n`.
 
+pub mod elements;
+
+mod reply_framer;
+mod request_limits;
+
 use std::fmt;
+
+pub use reply_framer::ReplyFramer;
+pub use request_limits::RequestLimits;
 
 /// The longest line that an inline request, or the header of a count, may have (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -43,6 +51,12 @@ impl Arg {
     #[inline]
     pub fn of(self, request: &[u8]) -> &[u8] {
         &request[self.start as usize..][..self.len as usize]
+    }
+
+    /// The offset behind the argument's CR LF: where the next one begins, or the request ends.
+    #[inline]
+    pub fn end(self) -> usize {
+        self.start as usize + self.len as usize + 2
     }
 
     /// True if the argument lies within the first `len` bytes of the request.
@@ -72,6 +86,10 @@ pub enum ProtocolError {
     UnbalancedQuotes,
     /// The whole request is larger than this many bytes.
     RequestTooBig(usize),
+    /// More arguments than somebody may send who has not said who it is.
+    UnauthenticatedMultibulkLength,
+    /// A longer argument than somebody may send who has not said who it is.
+    UnauthenticatedBulkLength,
     /// A reply begins with this byte.
     ReplyType(u8),
     /// A reply's length or count is not a number, or absurd.
@@ -94,6 +112,8 @@ impl fmt::Display for ProtocolError {
             ProtocolError::BulkCountTooBig => f.write_str("too big bulk count string"),
             ProtocolError::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
             ProtocolError::RequestTooBig(max) => write!(f, "request larger than {max} bytes"),
+            ProtocolError::UnauthenticatedMultibulkLength => f.write_str("unauthenticated multibulk length"),
+            ProtocolError::UnauthenticatedBulkLength => f.write_str("unauthenticated bulk length"),
             ProtocolError::ReplyType(byte) => write!(f, "unknown reply type {:?}", *byte as char),
             ProtocolError::ReplyLength => f.write_str("invalid length in reply"),
         }
@@ -101,19 +121,6 @@ impl fmt::Display for ProtocolError {
 }
 
 impl std::error::Error for ProtocolError {}
-
-/// The protocol's limits for requests; Redis's names in brackets.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestLimits {
-    /// Arguments of one request.
-    pub args_max: usize,
-    /// Bytes of one argument (`proto-max-bulk-len`).
-    pub bulk_bytes_max: usize,
-    /// Bytes of one inline request.
-    pub inline_bytes_max: usize,
-    /// Bytes of one whole request; below 4 GiB.
-    pub request_bytes_max: usize,
-}
 
 /// Finds the end and the arguments of one request.
 #[derive(Debug, Default)]
@@ -193,7 +200,7 @@ impl RequestFramer {
                 Line::Invalid => return Err(ProtocolError::MultibulkLength),
             };
             if count > limits.args_max as i64 {
-                return Err(ProtocolError::MultibulkLength);
+                return Err(limits.refuse_count(count));
             }
             if count <= 0 {
                 return Ok(Frame::Complete(self.at));
@@ -231,7 +238,7 @@ impl RequestFramer {
     #[inline]
     fn push(&mut self, start: usize, len: usize, limits: &RequestLimits) -> Result<(), ProtocolError> {
         if len > limits.bulk_bytes_max {
-            return Err(ProtocolError::BulkLength);
+            return Err(limits.refuse_length(len));
         }
         if start + len + 2 > limits.request_bytes_max {
             return Err(ProtocolError::RequestTooBig(limits.request_bytes_max));
@@ -358,170 +365,6 @@ fn unquote(line: &[u8], mut at: usize, quote: u8, arg: &mut Vec<u8>) -> Result<u
     }
 }
 
-/// Finds the end of one reply, RESP2 or RESP3.
-///
-/// Nesting is counted, not recursed into: an aggregate of n values adds n to the number of values still to come. Only
-/// an aggregate of unknown length (`*?`, legal in RESP3 and sent by no Redis so far) needs a stack.
-#[derive(Debug, Default)]
-pub struct ReplyFramer {
-    at: usize,
-    is_open: bool,
-    /// Values whose headers are still to come.
-    left: u64,
-    /// What `left` was outside of each open aggregate of unknown length.
-    outer: Vec<u64>,
-    is_streamed_string: bool,
-    /// True while `at` lies within a line whose end is still to come.
-    is_in_line: bool,
-    kind: u8,
-}
-
-/// More values than this in one aggregate is a broken stream, not a reply.
-const REPLY_VALUES_MAX: u64 = 1 << 40;
-
-impl ReplyFramer {
-    /// A framer at the start of a reply.
-    pub fn new() -> ReplyFramer {
-        ReplyFramer::default()
-    }
-
-    /// Begins with the next reply.
-    #[inline]
-    pub fn reset(&mut self) {
-        self.at = 0;
-        self.is_open = false;
-        self.left = 0;
-        self.is_streamed_string = false;
-        self.is_in_line = false;
-        self.outer.clear();
-    }
-
-    /// The reply's first byte: its type. Meaningful once `frame` has seen a byte.
-    #[inline]
-    pub fn kind(&self) -> u8 {
-        self.kind
-    }
-
-    /// The offset up to which the reply is understood, which may lie behind the bytes given so far.
-    pub fn at(&self) -> usize {
-        self.at
-    }
-
-    /// The first `n` bytes of the reply are dealt with; later slices begin behind them. `n <= at()`.
-    pub fn rebase(&mut self, n: usize) {
-        self.at -= n;
-    }
-
-    /// Looks for the end of the reply that `buf` begins with.
-    #[inline]
-    pub fn frame(&mut self, buf: &[u8]) -> Result<Frame, ProtocolError> {
-        if !self.is_open {
-            let Some(&kind) = buf.first() else {
-                return Ok(Frame::Partial);
-            };
-            self.kind = kind;
-            self.is_open = true;
-            self.left = 1;
-        }
-        while self.left > 0 {
-            let kind = match buf.get(self.at) {
-                _ if self.is_in_line => b'+',
-                Some(&kind) => kind,
-                None => return Ok(Frame::Partial),
-            };
-            let next = match kind {
-                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
-                    let from = if self.is_in_line { self.at } else { self.at + 1 };
-                    let end = line_end(buf, from);
-                    self.is_in_line = end.is_none();
-                    let Some(next) = end else {
-                        // A line may be as long as a script makes it; its last byte so far may be half of its end.
-                        self.at = from.max(buf.len().saturating_sub(1));
-                        return Ok(Frame::Partial);
-                    };
-                    next
-                }
-                b'$' | b'=' | b'!' if !self.is_streamed_string => match line_number(buf, self.at + 1) {
-                    Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
-                    Line::Number(-1, next) => next,
-                    Line::Partial => return Ok(Frame::Partial),
-                    _ => match self.open_unknown_length(buf) {
-                        Some(next) => next,
-                        None => return Err(ProtocolError::ReplyLength),
-                    },
-                },
-                b'*' | b'~' | b'>' | b'%' | b'|' => match line_number(buf, self.at + 1) {
-                    Line::Number(count, next) if count >= 0 && (count as u64) < REPLY_VALUES_MAX => {
-                        let pairs = matches!(kind, b'%' | b'|');
-                        self.left += if pairs { 2 * count as u64 } else { count as u64 };
-                        // An attribute stands before the value that it belongs to; it is none itself.
-                        if kind == b'|' {
-                            self.left += 1;
-                        }
-                        if self.left > REPLY_VALUES_MAX {
-                            return Err(ProtocolError::ReplyLength);
-                        }
-                        next
-                    }
-                    Line::Number(-1, next) => next,
-                    Line::Partial => return Ok(Frame::Partial),
-                    _ => match self.open_unknown_length(buf) {
-                        Some(next) => next,
-                        None => return Err(ProtocolError::ReplyLength),
-                    },
-                },
-                b';' if self.is_streamed_string => match line_number(buf, self.at + 1) {
-                    Line::Number(0, next) => {
-                        self.is_streamed_string = false;
-                        next
-                    }
-                    Line::Number(len, next) if len > 0 && len < REPLY_VALUES_MAX as i64 => {
-                        self.left += 1;
-                        next + len as usize + 2
-                    }
-                    Line::Partial => return Ok(Frame::Partial),
-                    _ => return Err(ProtocolError::ReplyLength),
-                },
-                b'.' if !self.outer.is_empty() => match line_end(buf, self.at + 1) {
-                    Some(next) => {
-                        self.left = self.outer.pop().expect("checked by the guard: an aggregate is open");
-                        self.left += 1;
-                        next
-                    }
-                    None => return Ok(Frame::Partial),
-                },
-                other => return Err(ProtocolError::ReplyType(other)),
-            };
-            self.at = next;
-            self.left -= 1;
-            if self.left == 0 && !self.outer.is_empty() {
-                // Inside an aggregate of unknown length there is always one more value, or its end.
-                self.left = 1;
-            }
-        }
-        if self.at > buf.len() { Ok(Frame::Partial) } else { Ok(Frame::Complete(self.at)) }
-    }
-
-    /// The value at `at` has a length that is no number. If it is `?`, opens it and returns the offset behind its line.
-    fn open_unknown_length(&mut self, buf: &[u8]) -> Option<usize> {
-        if buf.get(self.at + 1..self.at + 4) != Some(b"?\r\n") {
-            return None;
-        }
-        match buf[self.at] {
-            b'$' => {
-                self.is_streamed_string = true;
-                // Its parts follow as values of their own, the last one being ";0".
-                self.left += 1;
-            }
-            _ => {
-                self.outer.push(self.left - 1);
-                self.left = 2;
-            }
-        }
-        Some(self.at + 4)
-    }
-}
-
 enum Line {
     Partial,
     Number(i64, usize),
@@ -596,19 +439,6 @@ fn line_number_slow(buf: &[u8], at: usize) -> Line {
         Some(number) if is_canonical => Line::Number(number, at + len + 2),
         _ => Line::Invalid,
     }
-}
-
-/// The offset behind the CR LF that ends the line.
-#[inline]
-fn line_end(buf: &[u8], at: usize) -> Option<usize> {
-    let mut i = at;
-    while i + 1 < buf.len() {
-        if buf[i] == b'\r' && buf[i + 1] == b'\n' {
-            return Some(i + 2);
-        }
-        i += 1;
-    }
-    None
 }
 
 #[cfg(test)]

@@ -131,6 +131,28 @@ impl Ring {
     }
 }
 
+/// Two bytes between which a key says what of it is hashed, so that keys can be put on one server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashTag {
+    /// Begins the tag.
+    pub open: u8,
+    /// Ends it; may be the same byte.
+    pub close: u8,
+}
+
+impl HashTag {
+    /// What of a key is hashed, by Redis Cluster's rule: what stands between the first `open` and the first `close`
+    /// behind it, unless that is nothing; otherwise all of it.
+    pub fn hashed_part(self, key: &[u8]) -> &[u8] {
+        let Some(open) = key.iter().position(|&byte| byte == self.open) else { return key };
+        let behind = &key[open + 1..];
+        match behind.iter().position(|&byte| byte == self.close) {
+            Some(len) if len > 0 => &behind[..len],
+            _ => key,
+        }
+    }
+}
+
 /// Which of a ring's servers are up.
 #[derive(Debug, Clone)]
 pub struct UpSet {
@@ -315,6 +337,27 @@ mod tests {
         up.set(ServerIndex(2), true);
         assert!(up.all_up());
         assert_eq!(ring.server_of_key(b"user:1", &up), Some(ring.primary(Ring::hash(b"user:1"))));
+    }
+
+    #[test]
+    fn a_tag_is_what_redis_cluster_takes_for_one() {
+        let tag = HashTag { open: b'{', close: b'}' };
+        for (key, part) in [
+            ("user:{7}:name", "7"),
+            ("{7}", "7"),
+            ("a{b}{c}", "b"),
+            ("a}b{c}", "c"),
+            ("a{{b}}", "{b"),
+            ("a{}{c}", "a{}{c}"),
+            ("a{b", "a{b"),
+            ("ab}", "ab}"),
+            ("", ""),
+        ] {
+            assert_eq!(tag.hashed_part(key.as_bytes()), part.as_bytes(), "{key}");
+        }
+        let same = HashTag { open: b'|', close: b'|' };
+        assert_eq!(same.hashed_part(b"a|b|c"), b"b");
+        assert_eq!(same.hashed_part(b"a|b"), b"a|b");
     }
 
     #[test]

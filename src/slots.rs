@@ -19,6 +19,9 @@ impl Id {
     /// An id that no [`Slots`] ever gives out.
     pub const NONE: Id = Id { slot: u32::MAX, generation: u32::MAX };
 
+    /// An id that sorts before all others, and is never given out either.
+    pub const LEAST: Id = Id { slot: 0, generation: 0 };
+
     /// The place in the table; dense, so that it can index a table of one's own.
     pub fn slot(self) -> usize {
         self.slot as usize

@@ -76,7 +76,7 @@ fn help_mentions_every_flag_within_100_columns() {
     let output = rmux(&["-help"]);
     let help = text(&output.stdout);
     for key in rmux::config::KEYS {
-        let flag = format!("-{}", key.name);
+        let flag = format!("{}{}", if key.is_flag() { "-" } else { "" }, key.name);
         let is_entry = |line: &&str| line.trim_start().split([' ', ',']).next() == Some(&flag);
         let entries: Vec<&str> = help.lines().filter(is_entry).collect();
         assert_eq!(entries.len(), 1, "{flag}: {entries:?}");
@@ -121,7 +121,39 @@ fn bad_flags_are_refused_with_a_line_that_helps() {
         // Which flag
         (&["-poolsize=3"][..], "unknown flag -poolsize: did you mean -poolSize?"),
         (&["--tcpconections=a:1"], "unknown flag -tcpconections: did you mean -tcpConnections?"),
-        (&["-password=x"], "unknown flag -password: rmux -help lists the flags"),
+        (&["-colour=x"], "unknown flag -colour: rmux -help lists the flags"),
+        (&["-password=x"], "password is a key of the file, and no flag: the list of processes would show it"),
+        (
+            &["-remotePassword", "x"],
+            "remotePassword is a key of the file, and no flag: the list of processes would show it",
+        ),
+        (&["-moduleCommands=x"], "moduleCommands is a key of the file, and no flag"),
+        (&["-passwordFil=x"], "unknown flag -passwordFil: did you mean -passwordFile?"),
+        (
+            &["-passwordFile=/no/such"],
+            r#"-passwordFile: "/no/such" cannot be read: No such file or directory (os error 2)"#,
+        ),
+        (&["-remotePasswordEnv=RMUX_UNSET"], r#"-remotePasswordEnv: "RMUX_UNSET" is not set in the environment"#),
+        (&["-remoteUser=app"], "-remoteUser: needs a password: give remotePasswordFile or remotePasswordEnv"),
+        (
+            &["-denyCommands=get flushal"],
+            r#"-denyCommands: "flushal" is no command that rmux knows: did you mean flushall?"#,
+        ),
+        (&["-allowCommands=get"], r#"-allowCommands: "get" is not refused: there is nothing to allow"#),
+        (
+            &["-allowCommands=slowlog"],
+            "-allowCommands: \"slowlog\" has no key, and with several servers nothing says which of them should get \
+             it",
+        ),
+        (
+            &["-unixConnections=/r", "-allowCommands=MONITOR"],
+            "-allowCommands: \"MONITOR\" cannot be allowed: it makes something else of its connection, which other \
+             clients share",
+        ),
+        (
+            &["-unixConnections=/r", "-allowCommands=slowlog|get", "-denyCommands=SLOWLOG|get"],
+            r#"-allowCommands: "slowlog|get" is denied as well: say one of both"#,
+        ),
         (&["-x\ny"], r"unknown flag -x\ny: rmux -help lists the flags"),
         (&["-=3"], "unknown flag -: rmux -help lists the flags"),
         (&["-debug", "-port"], "-port needs a value: -port=VALUE"),
@@ -222,6 +254,76 @@ fn bad_files_are_refused_with_file_pool_key_and_value() {
         (
             format!(r#"[{{{t}, "host": "::1", "colour": "red\n"}}]"#),
             r#"pool 1 ([::1]:6379): colour: unknown key, with the value "red\n": rmux -help lists the keys"#,
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "pasword": "hunter2"}}]"#),
+            "pool 1 (/tmp/a.sock): pasword: unknown key, with the value ***: did you mean password?",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "requirepass": "hunter2"}}]"#),
+            "pool 1 (/tmp/a.sock): requirepass: unknown key, with the value ***: rmux -help lists the keys",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "password": "hunter2", "password": "hunter3"}}]"#),
+            "pool 1 (/tmp/a.sock): password: stands there a second time, with the value ***",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "password": 12345}}]"#),
+            "pool 1 (/tmp/a.sock): password: what stands there is not a string",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "password": "hunter2", "passwordEnv": "PATH"}}]"#),
+            "pool 1 (/tmp/a.sock): passwordEnv: stands there besides password: one of them is enough",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "remotePassword": ""}}]"#),
+            "pool 1 (/tmp/a.sock): remotePassword: the password is empty: leave it out to have none",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "users": []}}]"#),
+            "pool 1 (/tmp/a.sock): users: the list is empty: leave it out to let everybody in",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "users": "hunter2"}}]"#),
+            "pool 1 (/tmp/a.sock): users: what stands there is not a list of objects",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "users": [{{"name": "a", "password": "b"}}, "hunter2"]}}]"#),
+            "pool 1 (/tmp/a.sock): users: entry 2 is not an object, {...}",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "users": [{{"nmae": "hunter2"}}]}}]"#),
+            "pool 1 (/tmp/a.sock): users: entry 1: nmae: unknown key: did you mean name?",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "users": [{{"name": "a"}}]}}]"#),
+            "pool 1 (/tmp/a.sock): users: entry 1: password: is missing",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "users": [{{"name": "a", "passwordFile": "/no/such"}}]}}]"#),
+            "pool 1 (/tmp/a.sock): users: entry 1: passwordFile: \"/no/such\" cannot be read: No such file or directory \
+             (os error 2)",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "password": "x", "users": [{{"name": "default", "password": "y"}}]}}]"#),
+            r#"pool 1 (/tmp/a.sock): users: "default" is there twice"#,
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "users": [{{"name": "a b", "password": "y"}}]}}]"#),
+            "pool 1 (/tmp/a.sock): users: \"a b\" cannot be a user's name: write 1 to 256 letters of printable ASCII, \
+             without blanks",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "moduleCommands": [{{"name": "my.get", "firstKey": 1.5}}]}}]"#),
+            "pool 1 (/tmp/a.sock): moduleCommands: entry 1: firstKey: is not a whole number from 0 to 100",
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "moduleCommands": [{{"name": "GET", "firstKey": 1}}]}}]"#),
+            r#"pool 1 (/tmp/a.sock): moduleCommands: "GET" is a command that rmux knows already, with its keys"#,
+        ),
+        (
+            format!(r#"[{{{s}, {t}, "moduleCommands": [{{"name": "a.b", "firstKey": 3, "lastKey": 2}}]}}]"#),
+            r#"pool 1 (/tmp/a.sock): moduleCommands: "a.b" has its last key before its first one"#,
         ),
         (
             format!(r#"[{{{s}, {t}, "debug": true}}]"#),

@@ -177,16 +177,17 @@ fn leases_are_bounded_and_who_finds_none_waits_and_is_told() {
         return;
     }
     let server = RedisServer::start();
-    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-poolSize=4", "-remoteConnectTimeout=300"]);
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-poolSize=4", "-remoteConnectTimeout=3000"]);
     let mut direct = server.client();
     let mut waiting: Vec<Client> = (0..3).map(|_| rmux.client()).collect();
-    for client in &mut waiting {
+    for (number, client) in waiting.iter_mut().enumerate() {
         client.send(&request("BLPOP list 0"));
+        let wanted = format!("blocked_clients:{}\r\n", number + 1);
+        wait_until("it waits", PATIENCE, || direct.line("INFO clients").contains(&wanted));
     }
-    wait_until("three wait", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:3"));
     let mut fourth = rmux.client();
     let told = fourth.line("BLPOP list 0");
-    assert!(told.starts_with("-ERR No connection to ") && told.ends_with("became free within 300 ms\r\n"), "{told}");
+    assert!(told.starts_with("-ERR No connection to ") && told.ends_with("became free within 3000 ms\r\n"), "{told}");
     // The one that is left serves everybody else.
     assert_eq!(fourth.line("PING"), "+PONG\r\n");
     assert_eq!(fourth.line("GET x"), "$-1\r\n");

@@ -4,6 +4,7 @@
 //!   the table fails the test, so that its place is decided and not found. Parts (`src/proxy/…`) belong to their file.
 //! - The core knows no sockets, clock, threads or files ([`OUTSIDE`]).
 //! - Some words are not left behind ([`WORDS`]); lines and files have a length; each file says what it owns.
+//! - No let chains: Rust 1.88 brought them, the oldest that must compile this is 1.85, and a newer one does not warn.
 //!
 //! Code is looked at without its comments and literals. What stands under `#[cfg(test)]`, and in files named `tests.rs`,
 //! is test code, and free to import what it likes.
@@ -14,9 +15,9 @@ use std::path::Path;
 type Modules = &'static [&'static str];
 
 /// What has nothing of the crate below it: the leaves.
-const LEAVES: Modules = &["buffer", "command", "limits", "resp", "ring", "slots", "stats", "timer"];
+const LEAVES: Modules = &["buffer", "command", "limits", "resp", "ring", "sha1", "slots", "stats", "timer", "users"];
 /// What the conductor, `proxy`, is made of.
-const PARTS: Modules = &["backend", "client", "local", "pool", "request", "server"];
+const PARTS: Modules = &["backend", "client", "local", "pool", "request", "server", "subscription"];
 
 /// Each file of `src/` (by its module's name), whether it is of the core, and which modules it may import.
 const HOUSE: &[(Modules, Layer, &[Modules])] = &[
@@ -29,7 +30,10 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["logger"], Layer::Top, &[]),
     (&["config"], Layer::Top, &[LEAVES, &["net"]]),
     (&["cli"], Layer::Top, &[&["config"]]),
-    (&["main"], Layer::Top, &[LEAVES, &["cli", "config", "logger", "net", "reactor"]]),
+    (&["service"], Layer::Top, &[&["config", "net"]]),
+    (&["healthcheck"], Layer::Top, &[&["config", "net"]]),
+    (&["serve"], Layer::Top, &[LEAVES, &["config", "net", "proxy", "reactor", "service"]]),
+    (&["main"], Layer::Top, &[&["cli", "healthcheck", "logger", "serve", "service"]]),
     (&["lib"], Layer::Top, &[]),
 ];
 
@@ -114,6 +118,7 @@ fn complaints_about(path: &str, text: &str) -> Vec<String> {
         let searched = if is_allowed_in_tests { &code } else { &all_code };
         found.extend(lines_with(searched, word).map(|line| (line, format!("`{word}`: {why}"))));
     }
+    found.extend(let_chains(&all_code).map(|line| (line, "a let chain, which needs Rust 1.88".to_owned())));
     if is_source {
         found.extend(complaints_about_shape(path, text));
         found.extend(complaints_about_imports(path, &code));
@@ -179,6 +184,34 @@ fn lines_with<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> +
         let is_longer = word.starts_with(is_word) && code[..at].ends_with(is_word);
         (!is_longer).then(|| line_of(code, at))
     })
+}
+
+/// The lines of conditions that join a `let` with something else: with `&&` outside all parentheses, before the block.
+fn let_chains(code: &str) -> impl Iterator<Item = usize> + '_ {
+    let conditions = ["if", "while"].into_iter().flat_map(move |word| {
+        let starts = code.match_indices(word).filter(move |(at, _)| {
+            !code[..*at].ends_with(is_word) && code[at + word.len()..].starts_with(char::is_whitespace)
+        });
+        starts.map(|(at, _)| at)
+    });
+    conditions
+        .filter(move |&start| {
+            let condition = &code[start..];
+            let mut depth = 0_usize;
+            let mut parts = vec![0];
+            for (at, char) in condition.char_indices() {
+                match char {
+                    '(' | '[' => depth += 1,
+                    ')' | ']' => depth = depth.saturating_sub(1),
+                    '{' | ';' if depth == 0 => break,
+                    '&' if depth == 0 && condition[at..].starts_with("&& ") => parts.push(at + 3),
+                    _ => {}
+                }
+            }
+            let words = |at: usize| condition[at..].trim_start_matches("if ").trim_start_matches("while ").trim_start();
+            parts.len() > 1 && parts.iter().any(|&at| words(at).starts_with("let "))
+        })
+        .map(move |at| line_of(code, at))
 }
 
 fn line_of(code: &str, at: usize) -> usize {
@@ -422,6 +455,24 @@ fn what_follows_a_test_item_is_looked_at_again_and_what_is_not_test_code_too() {
         "const A: char = '\"'; use crate::net; const B: char = '\"';",
     ] {
         assert_eq!(complaints_in("src/ring.rs", code).len(), 1, "{code}");
+    }
+}
+
+#[test]
+fn let_chains_are_reported() {
+    let chain = ":3: a let chain, which needs Rust 1.88";
+    for code in [
+        "fn f() {\n    if let Some(a) = b && c {}\n}",
+        "fn f() {\n    if (a || b)\n && let Some(a) = b\n{}\n}",
+        "fn f() {\n    while let Some(a) = b(|c| { c && d })\n    && c\n{}\n}",
+    ] {
+        assert_eq!(complaints_in("tests/t.rs", code), [chain], "{code}");
+    }
+    for code in [
+        "fn f() { if let Some(&&a) = b.filter(|c| c && d) { e && f } else if c && d {} }",
+        "fn f() { let Some(a) = b else { return c && d }; while a && b {} }",
+    ] {
+        assert!(complaints_in("tests/t.rs", code).is_empty(), "{code}");
     }
 }
 

@@ -5,7 +5,7 @@
 //! runs and stopped after it: no idle neighbour takes part, and memory and connections are the run's own.
 //!
 //! ```text
-//! arguments ─► scenes × rounds × works × subjects ─► Sample ─► report, targets, plot ─► book (BENCHMARKS.md)
+//! arguments ─► scenes × rounds × works × subjects ─► Sample ─► report, targets, plot ─► book, results
 //!                                       │
 //!                                       ├─ subject   how each one is started ─► proxy, floor
 //!                                       ├─ process   a child: its CPU time, its memory, its end
@@ -21,6 +21,7 @@
 //! Exit codes: 0; 1 when rmux itself or nothing at all could be measured; 2 for a wrong argument.
 
 mod arguments;
+#[path = "../book/mod.rs"]
 mod book;
 mod floor;
 mod hold;
@@ -34,6 +35,7 @@ mod proxy;
 mod redis;
 mod relay;
 mod report;
+mod results;
 mod sample;
 mod scene;
 mod subject;
@@ -46,6 +48,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arguments::{Arguments, Request};
 use php::Programs;
@@ -125,10 +128,12 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
     }
     facts.push_str(&format!("- load average before: {}\n", machine::load_average()));
     println!("{facts}");
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     for scene in &arguments.scenes {
         let rounds = if matches!(scene.view, View::Plot(_)) { arguments.sweep_rounds } else { arguments.rounds };
+        let scene_start = Instant::now();
         stage.play(scene, rounds, &subjects)?;
+        eprintln!("{}: {} s", scene.name, scene_start.elapsed().as_secs());
         println!("\n### {}\n\n{}", scene.title, report::table(scene, &subjects, &Samples::new(&stage.samples)));
     }
     let rounds = format!("{} rounds, of sweeps {}", arguments.rounds, arguments.sweep_rounds);
@@ -144,10 +149,10 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
     let rows: Vec<String> = samples.iter().map(Sample::row).collect();
     let names: Vec<&str> = arguments.scenes.iter().map(|scene| scene.name).collect();
     if let Some(path) = &arguments.csv {
-        book::write_rows(path, Sample::header(), &rows, &names)?;
+        results::write_rows(path, Sample::header(), &rows, &names)?;
     }
     if arguments.is_written {
-        book::write_rows(&book::rows_path(), Sample::header(), &rows, &names)?;
+        results::write_rows(&results::rows_path(), Sample::header(), &rows, &names)?;
         write(&arguments.scenes, &subjects, &Samples::new(&samples), &facts)?;
         // Of a part of the figures, most would be called missing.
         if arguments.scenes.len() == scene::all().len() {
@@ -165,14 +170,14 @@ fn write(scenes: &[Scene], subjects: &[Subject], samples: &Samples, facts: &str)
         match scene.view {
             View::Plot(axes) => {
                 if let Some(svg) = report::curves(scene, axes, subjects, samples) {
-                    book::write_plot(scene.name, &svg)?;
+                    results::write_plot(scene.name, &svg)?;
                 }
             }
             _ => book::write_part(scene.name, &report::table(scene, subjects, samples))?,
         }
     }
     for (name, svg) in report::bars(subjects, samples) {
-        book::write_plot(name, &svg)?;
+        results::write_plot(name, &svg)?;
     }
     Ok(())
 }

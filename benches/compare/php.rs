@@ -126,11 +126,13 @@ fn page(target: &Target, is_persistent: bool) -> String {
         Target::Tcp(port) => format!("'127.0.0.1', {port}, 2.0"),
         Target::Unix(path) => format!("'{}', 0, 2.0", path.display()),
     };
+    // Closing a persistent connection would be the end of it.
+    let close = if is_persistent { "" } else { "$redis->close();\n" };
     let reads = PHP_CALLS - 2;
     format!(
         "<?php\n$redis = new Redis();\n$redis->{connect}({address});\n$redis->set('page:user', 'ann');\n\
          for ($i = 0; $i < {reads}; $i++) {{\n    $redis->get(\"page:part:$i\");\n}}\n$redis->incr('page:views');\n\
-         $redis->close();\necho 'ok';\n"
+{close}echo 'ok';\n"
     )
 }
 

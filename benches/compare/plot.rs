@@ -9,10 +9,18 @@
 //!      x title
 //! ```
 //!
-//! The colours are those of Okabe and Ito, which people who see colours differently tell apart. The background is
-//! white, since a page may be dark.
+//! A series brings its colour along, so that it is the same in every chart. The background is white, since a page may be
+//! dark.
 
 use std::fmt::Write as _;
+
+/// A series, as the legend shows it.
+pub struct Key {
+    /// In words.
+    pub name: String,
+    /// As in `#0072b2`.
+    pub colour: &'static str,
+}
 
 /// Points joined by lines, a line for each series.
 pub struct Curves {
@@ -26,8 +34,8 @@ pub struct Curves {
     pub is_x_log: bool,
     /// Whether each step of the vertical axis multiplies.
     pub is_y_log: bool,
-    /// Name and points, the points in the order of x.
-    pub series: Vec<(String, Vec<(f64, f64)>)>,
+    /// The lines, each with its points in the order of x.
+    pub series: Vec<(Key, Vec<(f64, f64)>)>,
 }
 
 /// Groups of bars, a bar for each series in each group; each group has a scale of its own.
@@ -36,8 +44,8 @@ pub struct Bars {
     pub title: String,
     /// Above the bars.
     pub y_title: String,
-    /// The bars' names.
-    pub series: Vec<String>,
+    /// The bars.
+    pub series: Vec<Key>,
     /// Each group's name, and a value for each series that has one.
     pub groups: Vec<(String, Vec<Option<f64>>)>,
 }
@@ -72,8 +80,7 @@ impl Curves {
         }
         let _ = writeln!(svg, r##"<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="#333"/>"##);
         text(&mut svg, (LEFT + RIGHT) / 2.0, BOTTOM + 40.0, "middle", &self.x_title);
-        for (index, (_, points)) in self.series.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
+        for (Key { colour, .. }, points) in &self.series {
             let places: Vec<String> =
                 points.iter().map(|point| format!("{:.1},{:.1}", x.at(point.0), y.at(point.1))).collect();
             let line = places.join(" ");
@@ -83,7 +90,7 @@ impl Curves {
                 let _ = writeln!(svg, r#"<circle cx="{left}" cy="{top}" r="3.5" fill="{colour}"/>"#);
             }
         }
-        legend(&mut svg, self.series.iter().map(|(name, _)| name.as_str()));
+        legend(&mut svg, self.series.iter().map(|(key, _)| key));
         svg.push_str("</svg>\n");
         Some(svg)
     }
@@ -108,7 +115,7 @@ impl Bars {
             for (bar, (series, value)) in bars.enumerate() {
                 let height = if highest > 0.0 { (BOTTOM - TOP - 16.0) * value / highest } else { 0.0 };
                 let (left, top) = (start + margin + width * bar as f64, BOTTOM - height);
-                let colour = COLOURS[series % COLOURS.len()];
+                let colour = self.series[series].colour;
                 let _ = writeln!(
                     svg,
                     r#"<rect x="{left:.1}" y="{top:.1}" width="{:.1}" height="{height:.1}" fill="{colour}"/>"#,
@@ -118,7 +125,7 @@ impl Bars {
             }
         }
         let _ = writeln!(svg, r##"<path d="M{LEFT} {BOTTOM}H{RIGHT}" fill="none" stroke="#333"/>"##);
-        legend(&mut svg, self.series.iter().map(String::as_str));
+        legend(&mut svg, self.series.iter());
         svg.push_str("</svg>\n");
         Some(svg)
     }
@@ -142,6 +149,18 @@ impl Axis {
         let mut axis = Axis { least, greatest, is_log, from, to };
         if is_log {
             axis.least = axis.least.min(axis.greatest / 10.0);
+            // Curves do not lie on the frame.
+            if from > to {
+                let round = |value: f64, is_up: bool| {
+                    let power = 10_f64.powf(value.log10().floor());
+                    let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+                    let fits = |step: &f64| if is_up { *step >= value } else { *step <= value };
+                    let mut fitting = steps.into_iter().filter(fits);
+                    let step = if is_up { fitting.next() } else { fitting.next_back() };
+                    step.unwrap_or(value)
+                };
+                (axis.least, axis.greatest) = (round(axis.least, false), round(axis.greatest, true));
+            }
         } else {
             let step = axis.step();
             axis.greatest = (axis.greatest / step).ceil() * step;
@@ -193,10 +212,9 @@ fn head(title: &str, y_title: &str) -> String {
     svg
 }
 
-fn legend<'a>(svg: &mut String, names: impl Iterator<Item = &'a str>) {
-    for (index, name) in names.enumerate() {
+fn legend<'a>(svg: &mut String, keys: impl Iterator<Item = &'a Key>) {
+    for (index, Key { name, colour }) in keys.enumerate() {
         let top = TOP + 8.0 + 22.0 * index as f64;
-        let colour = COLOURS[index % COLOURS.len()];
         let _ = writeln!(svg, r#"<rect x="{}" y="{}" width="14" height="14" fill="{colour}"/>"#, RIGHT + 18.0, top);
         text(svg, RIGHT + 38.0, top + 12.0, "start", name);
     }
@@ -233,4 +251,3 @@ const LEFT: f64 = 75.0;
 const RIGHT: f64 = 700.0;
 const TOP: f64 = 66.0;
 const BOTTOM: f64 = 360.0;
-const COLOURS: [&str; 8] = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999"];

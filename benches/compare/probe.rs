@@ -84,7 +84,13 @@ impl Asker {
     fn ask(&mut self) -> io::Result<Duration> {
         let start = Instant::now();
         self.socket.write_all(&self.request)?;
-        self.socket.read_exact(&mut self.reply)?;
+        // An error is shorter than the value, and would be waited for.
+        let first = self.socket.read(&mut self.reply)?;
+        if first == 0 || self.reply[0] != b'$' {
+            let said = String::from_utf8_lossy(&self.reply[..first]).into_owned();
+            return Err(io::Error::other(format!("no value: {said:?}")));
+        }
+        self.socket.read_exact(&mut self.reply[first..])?;
         Ok(start.elapsed())
     }
 }

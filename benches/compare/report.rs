@@ -2,7 +2,7 @@
 //!
 //! Knows what each column and each plot is made of, and no process. BENCHMARKS.md says what each column means.
 
-use crate::plot::{Bars, Curves};
+use crate::plot::{Bars, Curves, Key};
 use crate::proxy::TWEMPROXY;
 use crate::sample::{Figure, Sample, Samples};
 use crate::scene::{Axes, Scene, Shown, View};
@@ -174,7 +174,7 @@ pub fn curves(scene: &Scene, axes: Axes, subjects: &[Subject], samples: &Samples
         let point = |variant: &str| of_subject.of_variant(variant).median(figure);
         scene.works.iter().filter_map(|work| Some((work.x, point(&work.variant)?))).collect()
     };
-    let series = subjects.iter().map(|subject| (subject.name.to_owned(), points(subject)));
+    let series = subjects.iter().map(|subject| (key(subject.name), points(subject)));
     let curves = Curves {
         title: scene.title.to_owned(),
         x_title: axes.x.to_owned(),
@@ -195,7 +195,7 @@ pub fn bars(subjects: &[Subject], samples: &Samples) -> Vec<(&'static str, Strin
         let bars = Bars {
             title: title.to_owned(),
             y_title: y_title.to_owned(),
-            series: names.iter().map(|name| (*name).to_owned()).collect(),
+            series: names.iter().map(|name| key(name)).collect(),
             groups: groups.iter().map(|(name, group)| ((*name).to_owned(), values(group))).collect(),
         };
         bars.svg()
@@ -214,6 +214,23 @@ pub fn bars(subjects: &[Subject], samples: &Samples) -> Vec<(&'static str, Strin
         ("php-connections", chart("Connections that Redis accepts", "per second", &pages, Sample::accepted_per_second)),
     ];
     charts.into_iter().filter_map(|(name, svg)| Some((name, svg?))).collect()
+}
+
+/// A subject in a chart. The colours are those of Okabe and Ito, which people who see colours differently tell apart.
+fn key(subject: &'static str) -> Key {
+    let colour = match subject {
+        "rmux" => "#d55e00",
+        DIRECT_TCP => "#000000",
+        DIRECT_UNIX => "#777777",
+        FLOOR => "#bbbbbb",
+        TWEMPROXY => "#0072b2",
+        "predixy" => "#009e73",
+        "haproxy" => "#cc79a7",
+        "envoy" => "#56b4e9",
+        "go-rmux" => "#e69f00",
+        _ => "#f0e442",
+    };
+    Key { name: subject.to_owned(), colour }
 }
 
 /// A number, or a dash where there is none.

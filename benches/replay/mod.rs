@@ -73,6 +73,10 @@ pub fn scenes() -> Vec<Scene> {
         Scene { reconnects: true, ..scene("reconnect", "accept, GET, end; 50 clients in one turn", pipeline(1)) },
         Scene { value_bytes: 100_000, ..scene("get100k", "GET of 100,000 bytes, one client", vec![get(0)]) },
         scene("mget100", "MGET of 100 keys, one client", vec![request(&mget)]),
+        Scene {
+            servers: 4,
+            ..scene("servers4mget100", "MGET of 100 keys, one client, 4 servers", vec![request(&mget)])
+        },
     ]
 }
 
@@ -111,8 +115,8 @@ pub struct Replay {
 impl Replay {
     /// Connects clients and servers, and rehearses the first turn.
     pub fn new(scene: Scene) -> Replay {
-        let servers = (0..scene.servers).map(|number| format!("server{number}:6379")).collect();
-        let settings = Settings { listen: "replay".to_owned(), ..Settings::new(servers) };
+        let servers: Vec<String> = (0..scene.servers).map(|number| format!("server{number}:6379")).collect();
+        let settings = Settings::new(servers);
         let proxy = Proxy::new(settings, Millis(0));
         let mut replay = Replay {
             proxy,
@@ -317,5 +321,6 @@ pub fn request_limits() -> RequestLimits {
         bulk_bytes_max: limits.bulk_bytes_max,
         inline_bytes_max: limits.inline_bytes_max,
         request_bytes_max: limits.request_bytes_max,
+        is_unauthenticated: false,
     }
 }

@@ -1,8 +1,8 @@
 //! Addresses as the user writes them: `host:port`, `[::1]:6379`, the path of a socket.
 //!
 //! Knows the spelling; looks nothing up, opens nothing. A host name is only checked for what no name can hold. Whether
-//! two spellings are one place is answered as far as text can tell (case, `./`); `localhost` and `127.0.0.1` differ here.
-//! Every reason reads on after the value: `"redis1" has no port: …`.
+//! two spellings are one place is answered as far as text can tell (case, `./`); `localhost` and `127.0.0.1` differ
+//! here. Every reason reads on after the value: `"redis1" has no port: …`.
 
 use std::net::Ipv6Addr;
 use std::path::{self, PathBuf};

@@ -1,9 +1,9 @@
 //! One pool while it is being read, and what makes a valid pool of it.
 //!
-//! A draft starts with every default. The rows of the key table write into it, each value already checked by itself; what
-//! only shows when all of them are there is checked here: somewhere to listen, at least one server, no pool that is its
-//! own server. The draft does not know whether its values came from flags or a file; the one difference, whether missing
-//! addresses have a default, is told to it.
+//! A draft starts with every default. The rows of the key table write into it, each value already checked by itself;
+//! what only shows when all of them are there is checked here: somewhere to listen, at least one server, no pool that
+//! is its own server. The draft does not know whether its values came from flags or a file; the one difference, whether
+//! missing addresses have a default, is told to it.
 //!
 //! ```text
 //! flag texts ─┐                                   ┌─► PoolConfig
@@ -11,12 +11,17 @@
 //! JSON object ┘                                   └─► the key that is wrong, and how
 //! ```
 
+use crate::command::{self, Declared, Objection, Policy};
 use crate::limits::{Limits, Timeouts};
 use crate::net::Address;
+use crate::ring::HashTag;
+use crate::users::{self, Credentials, Unfit, Users};
 
 use super::address::{identity, listen_host, socket_path, tcp_server};
+use super::entry::User;
 use super::error::{Problem, Quoted};
-use super::{PoolConfig, Process};
+use super::password::Source;
+use super::{PoolConfig, Process, nearest};
 
 /// What has been said about one pool so far, and about the program (by flags alone).
 #[derive(Debug, Clone)]
@@ -32,8 +37,17 @@ pub struct Draft {
     pub(crate) pool_size: usize,
     pub(crate) lease_max: usize,
     pub(crate) failover: bool,
+    pub(crate) multi_key: bool,
+    pub(crate) hash_tag: Option<String>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    pub(crate) password: Source,
+    pub(crate) users: Option<Vec<User>>,
+    pub(crate) remote_user: Option<String>,
+    pub(crate) remote_password: Source,
+    pub(crate) allow_commands: Option<Vec<String>>,
+    pub(crate) deny_commands: Option<Vec<String>>,
+    pub(crate) module_commands: Option<Vec<Declared>>,
 }
 
 /// Whether a pool that names no address gets the ones that make `rmux` without arguments do something.
@@ -62,8 +76,17 @@ impl Default for Draft {
             pool_size: 50,
             lease_max: 0,
             failover: true,
+            multi_key: true,
+            hash_tag: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            password: Source::default(),
+            users: None,
+            remote_user: None,
+            remote_password: Source::default(),
+            allow_commands: None,
+            deny_commands: None,
+            module_commands: None,
         }
     }
 }
@@ -90,6 +113,7 @@ impl Draft {
     pub(crate) fn into_pool(self, missing: Missing) -> Result<PoolConfig, Fault> {
         let listen = self.listen(missing)?;
         let servers = self.servers(missing)?;
+        let hash_tag = hash_tag(self.hash_tag.as_deref().unwrap_or_default())?;
         let own = identity(&listen);
         if servers.iter().any(|server| identity(server) == own) {
             let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
@@ -99,6 +123,9 @@ impl Draft {
         if pause > limit {
             return Err((Some("clientUnreadPauseBytes"), Problem::PauseAboveLimit { pause, limit }));
         }
+        let users = self.users()?;
+        let credentials = self.credentials()?;
+        let policy = self.policy(servers.len())?;
         Ok(PoolConfig {
             listen,
             socket_mode: self.socket_mode,
@@ -107,9 +134,69 @@ impl Draft {
             pool_size: self.pool_size,
             lease_max: self.lease_max,
             failover: self.failover,
+            multi_key: self.multi_key,
+            hash_tag,
             timeouts: self.timeouts,
             limits: self.limits,
+            users,
+            credentials,
+            policy,
         })
+    }
+
+    /// `password` is that of the default user, which may as well be one of `users`.
+    fn users(&self) -> Result<Users, Fault> {
+        let mut users = Users::default();
+        let names = ["password", "passwordFile", "passwordEnv"];
+        if let Some(password) = self.password.read(names).map_err(at_key)? {
+            users.add(users::DEFAULT, password).map_err(|unfit| (Some("password"), bad_user(users::DEFAULT, unfit)))?;
+        }
+        match &self.users {
+            Some(list) if list.is_empty() => return Err((Some("users"), Problem::NoUsers)),
+            _ => {}
+        }
+        for (index, user) in self.users.iter().flatten().enumerate() {
+            let entry = |key: &str, reason: String| {
+                (Some("users"), Problem::Entry { number: index + 1, key: Some(key.to_owned()), reason })
+            };
+            let password = match user.password.read(names) {
+                Ok(Some(password)) => password,
+                Ok(None) => return Err(entry("password", "is missing".to_owned())),
+                Err((key, problem)) => return Err(entry(key, problem.to_string())),
+            };
+            users.add(&user.name, password).map_err(|unfit| (Some("users"), bad_user(&user.name, unfit)))?;
+        }
+        Ok(users)
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, Fault> {
+        let names = ["remotePassword", "remotePasswordFile", "remotePasswordEnv"];
+        let user = self.remote_user.as_deref().filter(|user| !user.is_empty());
+        match self.remote_password.read(names).map_err(at_key)? {
+            Some(password) => Ok(Some(Credentials { user: user.map(Into::into), password })),
+            None if user.is_some() => Err((Some("remoteUser"), Problem::NoPassword)),
+            None => Ok(None),
+        }
+    }
+
+    fn policy(&self, servers: usize) -> Result<Policy, Fault> {
+        let mut policy = Policy::default();
+        let denied = self.deny_commands.as_deref().unwrap_or_default();
+        for name in self.allow_commands.iter().flatten() {
+            policy.allow(name, servers).map_err(|objection| (Some("allowCommands"), bad_command(name, objection)))?;
+            if denied.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+                return Err((Some("allowCommands"), Problem::AllowedAndDenied { name: Quoted(name).to_string() }));
+            }
+        }
+        for name in denied {
+            policy.deny(name).map_err(|objection| (Some("denyCommands"), bad_command(name, objection)))?;
+        }
+        for declared in self.module_commands.iter().flatten() {
+            let name = &declared.name;
+            let added = policy.declare(declared, servers);
+            added.map_err(|objection| (Some("moduleCommands"), bad_command(name, objection)))?;
+        }
+        Ok(policy)
     }
 
     /// The socket wins over host and port, as in the original; an empty one counts as not given, as there.
@@ -128,7 +215,8 @@ impl Draft {
         Ok(Address::Tcp { host, port: self.port.unwrap_or(DEFAULT_PORT) })
     }
 
-    /// TCP first, then Unix, each in the order given: the ring depends on it, so a server given twice stays there twice.
+    /// TCP first, then Unix, each in the order given: the ring depends on it, so a server given twice stays there
+    /// twice.
     fn servers(&self, missing: Missing) -> Result<Vec<Address>, Fault> {
         let unix = self.unix_connections.as_deref().unwrap_or_default();
         let default_tcp: Vec<String> = words(DEFAULT_TCP_CONNECTIONS);
@@ -164,6 +252,37 @@ impl Draft {
 /// The words of a list as a flag holds it: separated by any white space.
 pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The two bytes of a hash tag; nothing is none.
+fn hash_tag(text: &str) -> Result<Option<HashTag>, Fault> {
+    match *text.as_bytes() {
+        [] => Ok(None),
+        [open, close] if text.is_ascii() => Ok(Some(HashTag { open, close })),
+        _ => {
+            let wanted = "two ASCII characters, the one before and the one behind the tag, like \"{}\"".to_owned();
+            Err((Some("hashTag"), Problem::WrongKind { value: Quoted(text).to_string(), wanted }))
+        }
+    }
+}
+
+fn at_key((key, problem): (&'static str, Problem)) -> Fault {
+    (Some(key), problem)
+}
+
+fn bad_user(name: &str, unfit: Unfit) -> Problem {
+    let reason = match unfit {
+        Unfit::Name => "cannot be a user's name: write 1 to 256 letters of printable ASCII, without blanks",
+        Unfit::Twice => "is there twice",
+        Unfit::TooMany => "is one user too many",
+    };
+    Problem::BadUser { name: Quoted(name).to_string(), reason }
+}
+
+fn bad_command(name: &str, objection: Objection) -> Problem {
+    let known: Vec<String> = if objection == Objection::Unknown { command::names().collect() } else { Vec::new() };
+    let likely = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+    Problem::BadCommand { name: Quoted(name).to_string(), objection, likely }
 }
 
 fn bad_address(text: &str, reason: &'static str) -> Problem {

@@ -11,6 +11,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::command::Objection;
+
 /// A configuration that is refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Error {
@@ -85,6 +87,10 @@ pub(crate) enum Problem {
         count: usize,
         max: usize,
     },
+    /// It means nothing without another one.
+    Needs {
+        key: &'static str,
+    },
     /// A pool that would be its own server.
     OwnAddress {
         address: String,
@@ -97,6 +103,34 @@ pub(crate) enum Problem {
     PauseAboveLimit {
         pause: usize,
         limit: usize,
+    },
+    /// A key of one object in a list, or the object itself.
+    Entry {
+        number: usize,
+        key: Option<String>,
+        reason: String,
+    },
+    /// The reason names the file or the variable, and never the password.
+    BadPassword {
+        reason: String,
+    },
+    TwoPasswords {
+        other: &'static str,
+    },
+    /// A user without the password that goes with it.
+    NoPassword,
+    NoUsers,
+    BadUser {
+        name: String,
+        reason: &'static str,
+    },
+    BadCommand {
+        name: String,
+        objection: Objection,
+        likely: Option<String>,
+    },
+    AllowedAndDenied {
+        name: String,
     },
 }
 
@@ -161,12 +195,25 @@ impl fmt::Display for Problem {
             Problem::TooManyServers { count, max } => {
                 write!(f, "{count} servers are too many: at most {max}")
             }
+            Problem::Needs { key } => write!(f, "has no meaning without {key}: give both"),
             Problem::OwnAddress { address } => {
                 write!(f, "{} is a server of this pool as well: it would connect to itself", Plain(address))
             }
             Problem::AddressTaken { address, by } => {
                 write!(f, "{} is where pool {by} listens already", Plain(address))
             }
+            Problem::Entry { number, key: Some(key), reason } => write!(f, "entry {number}: {}: {reason}", Plain(key)),
+            Problem::Entry { number, key: None, reason } => write!(f, "entry {number} {reason}"),
+            Problem::BadPassword { reason } => f.write_str(reason),
+            Problem::TwoPasswords { other } => write!(f, "stands there besides {other}: one of them is enough"),
+            Problem::NoPassword => f.write_str("needs a password: give remotePasswordFile or remotePasswordEnv"),
+            Problem::NoUsers => f.write_str("the list is empty: leave it out to let everybody in"),
+            Problem::BadUser { name, reason } => write!(f, "{name} {reason}"),
+            Problem::BadCommand { name, objection, likely: Some(likely) } => {
+                write!(f, "{name} {objection}: did you mean {likely}?")
+            }
+            Problem::BadCommand { name, objection, likely: None } => write!(f, "{name} {objection}"),
+            Problem::AllowedAndDenied { name } => write!(f, "{name} is denied as well: say one of both"),
             Problem::PauseAboveLimit { pause, limit } => {
                 write!(f, "{pause} is out of range: allowed is up to clientUnreadBytesMax, which is {limit} bytes")
             }

@@ -1,7 +1,11 @@
 //! A JSON document as it was written: keys in their order, with those that stand twice.
 //!
-//! serde_json's own `Value` keeps the last of two equal keys and forgets the order, so it cannot say that somebody wrote
+//! serde_json's own `Value` keeps the last of two equal keys and forgets the order, so it cannot say that somebody
+//! wrote
 //! `port` twice. This one keeps every pair. It knows nothing of pools: it reads a file, and it can name what it found.
+//!
+//! One thing is added to JSON: a line that begins with `//` (behind white space) is a comment. No line of a JSON
+//! document can begin so, not even inside a string, which holds no line feed.
 //!
 //! Limits: a file of 16 MiB, and serde_json's nesting depth of 128.
 
@@ -45,14 +49,26 @@ impl Json {
         Json::parse(&bytes)
     }
 
-    /// Parses one document, with nothing after it but white space.
+    /// Parses one document, with nothing around it but white space and comments.
     ///
     /// # Errors
     ///
     /// [`Problem::Syntax`], with serde_json's own words, line and column.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Json, Problem> {
-        serde_json::from_slice(bytes).map_err(|error| Problem::Syntax(error.to_string()))
+        let bytes = without_comments(bytes);
+        serde_json::from_slice(&bytes).map_err(|error| Problem::Syntax(error.to_string()))
     }
+}
+
+/// The document with its comments turned into blanks, so that lines and columns stay where they are.
+fn without_comments(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for line in bytes.split_mut(|&byte| byte == b'\n') {
+        if line.trim_ascii_start().starts_with(b"//") {
+            line.fill(b' ');
+        }
+    }
+    bytes
 }
 
 impl fmt::Display for Json {
@@ -167,6 +183,26 @@ mod tests {
             ("[\n  {\"port\": 1,}\n]", "trailing comma at line 2 column 14"),
             ("[] []", "trailing characters at line 1 column 4"),
             ("[nope]", "expected ident at line 1 column 3"),
+        ] {
+            match Json::parse(text.as_bytes()) {
+                Err(Problem::Syntax(found)) => assert_eq!(found, words, "{text:?}"),
+                other => panic!("{text:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_begins_with_two_slashes_is_a_comment() {
+        let text = "// one\r\n[\n\t // \"two\", {\n  \"//\", \"https://three\"\n]\n//";
+        assert_eq!(parse(text), Json::List(vec![Json::Text("//".to_owned()), Json::Text("https://three".to_owned())]));
+        for (text, words) in [
+            ("[1,\n// 2\n 3,]", "trailing comma at line 3 column 4"),
+            ("[1, // 2\n 3]", "expected value at line 1 column 5"),
+            ("// nothing else", "EOF while parsing a value at line 1 column 15"),
+            (
+                "[\"\n// no string goes on here\n\"]",
+                "control character (\\u0000-\\u001F) found while parsing a string at line 2 column 0",
+            ),
         ] {
             match Json::parse(text.as_bytes()) {
                 Err(Problem::Syntax(found)) => assert_eq!(found, words, "{text:?}"),

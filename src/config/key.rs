@@ -1,21 +1,25 @@
 //! Every flag and every key of the file: one table, one row each.
 //!
-//! A row says the name, the kind of value with its range and unit, the field that it goes to, and a line of help. Flags,
-//! JSON, `-help` and the errors are all driven by it, and the defaults are read from the field itself, so that nothing is
-//! said twice: a new setting is one row here and one field in the draft.
+//! A row says the name, the kind of value with its range and unit, the field that it goes to, and a line of help.
+//! Flags, JSON, `-help` and the errors are all driven by it, and the defaults are read from the field itself, so that
+//! nothing is said twice: a new setting is one row here and one field in the draft.
 //!
-//! A value is read in two steps: out of its text or JSON into a [`Value`] (is it of the right kind?), then into the draft
-//! (is it in range?). The rows are applied in the order of the table, whatever the order of the user: that is how
+//! A value is read in two steps: out of its text or JSON into a [`Value`] (is it of the right kind?), then into the
+//! draft (is it in range?). The rows are applied in the order of the table, whatever the order of the user: that is how
 //! `localReadTimeout` wins over `localTimeout`. What only shows with several keys together is not known here.
 
 use std::ops::RangeInclusive;
 
 use super::draft::{DEFAULT_HOST, DEFAULT_PORT, DEFAULT_TCP_CONNECTIONS, Draft, words};
+use super::entry::{self, User};
 use super::error::{Problem, Quoted};
 use super::json::Json;
 
-use Group::{Limits, Listening, Servers, Timeouts};
-use Kind::{List, LocalTimeout, Mode, Number, Port, RemoteTimeout, Switch, Text};
+use crate::command::Declared;
+use crate::users::Secret;
+
+use Group::{Access, Commands, Limits, Listening, Servers, Timeouts};
+use Kind::{List, LocalTimeout, Mode, ModuleCommands, Number, Password, Port, RemoteTimeout, Switch, Text, Users};
 
 /// One flag, and, unless it is about the program as a whole, one key of a pool in the file.
 #[derive(Debug)]
@@ -41,6 +45,10 @@ pub enum Group {
     Listening,
     /// Where requests go.
     Servers,
+    /// Who may be a client, and who rmux is to the servers.
+    Access,
+    /// Which commands there are.
+    Commands,
     /// How long to wait.
     Timeouts,
     /// How much to hold.
@@ -56,6 +64,9 @@ pub enum Group {
 pub enum Scope {
     /// One pool: a flag, or a key of each pool in the file.
     Pool,
+    /// One pool: a key of each pool in the file, and no flag, since the list of processes shows flags to everybody, or
+    /// since it is more than a flag can hold.
+    File,
     /// The program: a flag alone.
     Program,
 }
@@ -79,6 +90,12 @@ pub(crate) enum Kind {
     RemoteTimeout(fn(&mut Draft) -> Vec<&mut u64>),
     /// The permissions of a file, as octal text.
     Mode(fn(&mut Draft) -> &mut u32),
+    /// A text that is never shown.
+    Password(fn(&mut Draft) -> &mut Option<Secret>),
+    /// A list of objects: see [`entry::users`].
+    Users(fn(&mut Draft) -> &mut Option<Vec<User>>),
+    /// A list of objects: see [`entry::module_commands`].
+    ModuleCommands(fn(&mut Draft) -> &mut Option<Vec<Declared>>),
     /// Anything; the original understood it.
     Retired,
     /// The same, for what was true or false there, so that the bare flag does not eat the next one.
@@ -92,6 +109,9 @@ pub(crate) enum Value {
     List(Vec<String>),
     Switch(bool),
     Whole(i128),
+    Password(Secret),
+    Users(Vec<User>),
+    ModuleCommands(Vec<Declared>),
     /// Of a retired key.
     Ignored,
 }
@@ -105,6 +125,16 @@ impl Key {
     /// Whether it is a switch, and this text turns it on.
     pub fn is_on(&self, text: &str) -> bool {
         self.read_text(text) == Ok(Value::Switch(true))
+    }
+
+    /// Whether it is a flag, and not only a key of the file.
+    pub fn is_flag(&self) -> bool {
+        self.scope != Scope::File
+    }
+
+    /// Whether its value must not be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Password(_) | Users(_))
     }
 
     /// Whether the key is accepted for the original's sake alone.
@@ -121,6 +151,8 @@ impl Key {
             Kind::Number(_, unit, _) => unit,
             Kind::LocalTimeout(_) | Kind::RemoteTimeout(_) => "ms",
             Kind::Mode(_) => "octal",
+            Kind::Password(_) => "text",
+            Kind::Users(_) | Kind::ModuleCommands(_) => "list",
             Kind::Retired => "value",
         }
     }
@@ -148,6 +180,7 @@ impl Key {
                 fields(&mut draft).first().map(|field| field.to_string()).unwrap_or_default()
             }
             Kind::Mode(field) => format!("{:04o}", field(&mut draft)),
+            Kind::Password(_) | Kind::Users(_) | Kind::ModuleCommands(_) => String::new(),
             Kind::Retired | Kind::RetiredSwitch => String::new(),
         }
     }
@@ -167,6 +200,8 @@ impl Key {
             }
             Kind::Mode(_) if text.starts_with(['+', '-']) => None,
             Kind::Mode(_) => i128::from_str_radix(text, 8).ok().map(Value::Whole),
+            // No flags.
+            Kind::Password(_) | Kind::Users(_) | Kind::ModuleCommands(_) => None,
             Kind::Retired | Kind::RetiredSwitch => Some(Value::Ignored),
         };
         value.ok_or_else(|| self.wrong_kind(Quoted(text).to_string()))
@@ -184,6 +219,10 @@ impl Key {
             (Kind::Switch(_), Json::Switch(on)) => Ok(Value::Switch(*on)),
             (Kind::Port(_) | Kind::Number(..), Json::Whole(number)) => Ok(Value::Whole(*number)),
             (Kind::LocalTimeout(_) | Kind::RemoteTimeout(_), Json::Whole(number)) => Ok(Value::Whole(*number)),
+            (Kind::Password(_), Json::Text(text)) => Ok(Value::Password(Secret::new(text.as_bytes()))),
+            (Kind::Password(_), _) => Err(self.wrong_kind("what stands there".to_owned())),
+            (Kind::Users(_), json) => entry::users(json).map(Value::Users),
+            (Kind::ModuleCommands(_), json) => entry::module_commands(json).map(Value::ModuleCommands),
             (Kind::Retired | Kind::RetiredSwitch, _) => Ok(Value::Ignored),
             (Kind::List(..), Json::List(elements)) => {
                 let text = |element: &Json| match element {
@@ -231,6 +270,9 @@ impl Key {
                 Ok(mode) if mode <= MODE_MAX => *field(draft) = mode,
                 _ => return Err(self.out_of_range(format!("0{number:o}"))),
             },
+            (Kind::Password(field), Value::Password(secret)) => *field(draft) = Some(secret),
+            (Kind::Users(field), Value::Users(users)) => *field(draft) = Some(users),
+            (Kind::ModuleCommands(field), Value::ModuleCommands(commands)) => *field(draft) = Some(commands),
             (_, value) => debug_assert_eq!(value, Value::Ignored, "{} was read as another kind", self.name),
         }
         Ok(())
@@ -250,7 +292,7 @@ impl Key {
 
     fn wrong_kind(&self, value: String) -> Problem {
         let wanted = match &self.kind {
-            Kind::Text(..) => "a string".to_owned(),
+            Kind::Text(..) | Kind::Password(_) => "a string".to_owned(),
             Kind::List(..) => "a list of strings".to_owned(),
             Kind::Switch(_) | Kind::RetiredSwitch => "true or false".to_owned(),
             Kind::Port(_) => format!("a whole number: allowed is {}", self.range()),
@@ -277,6 +319,10 @@ fn go_bool(text: &str) -> Option<bool> {
 
 const fn pool(name: &'static str, group: Group, kind: Kind, help: &'static str) -> Key {
     Key { name, alias: "", group, scope: Scope::Pool, kind, help }
+}
+
+const fn file(name: &'static str, group: Group, kind: Kind, help: &'static str) -> Key {
+    Key { name, alias: "", group, scope: Scope::File, kind, help }
 }
 
 const fn program(name: &'static str, alias: &'static str, kind: Kind, help: &'static str) -> Key {
@@ -313,8 +359,37 @@ pub static KEYS: &[Key] = &[
          left to the others; 0: all but one"),
     pool("failover", Servers, Switch(|d| &mut d.failover),
         "while a server is down, another one takes its keys"),
+    pool("multiKey", Servers, Switch(|d| &mut d.multi_key),
+        "a command for several servers is sent to each, and its replies are merged; off, it is refused"),
+    pool("hashTag", Servers, Text("characters", "", |d| &mut d.hash_tag),
+        "two characters, like {}: what stands between them in a key chooses its server"),
 
-    pool("localTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms, &mut d.timeouts.local_write_ms]),
+    file("password", Access, Password(|d| &mut d.password.text),
+        "password of the default user; without it and without users, everybody is let in"),
+    pool("passwordFile", Access, Text("path", "", |d| &mut d.password.file),
+        "file with that password, as its only line"),
+    pool("passwordEnv", Access, Text("variable", "", |d| &mut d.password.variable),
+        "environment variable with that password"),
+    file("users", Access, Users(|d| &mut d.users),
+        "clients' users: each an object with name, and password, passwordFile or passwordEnv"),
+    pool("remoteUser", Access, Text("user", "", |d| &mut d.remote_user),
+        "user that rmux is to the servers; the default is their default user"),
+    file("remotePassword", Access, Password(|d| &mut d.remote_password.text),
+        "password that rmux gives to the servers"),
+    pool("remotePasswordFile", Access, Text("path", "", |d| &mut d.remote_password.file),
+        "file with that password, as its only line"),
+    pool("remotePasswordEnv", Access, Text("variable", "", |d| &mut d.remote_password.variable),
+        "environment variable with that password"),
+
+    pool("allowCommands", Commands, List("commands", "", |d| &mut d.allow_commands),
+        "commands to forward that rmux refuses: slowlog, or config|set for a part of one"),
+    pool("denyCommands", Commands, List("commands", "", |d| &mut d.deny_commands),
+        "commands to refuse, written the same; those that scripts call are not seen"),
+    file("moduleCommands", Commands, ModuleCommands(|d| &mut d.module_commands),
+        "commands that rmux does not know: each an object with name, firstKey, lastKey, step, readonly"),
+
+    pool("localTimeout", Timeouts,
+        LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms, &mut d.timeouts.local_write_ms]),
         "for the client side: both of the next two; 0 is none"),
     pool("localReadTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_read_ms]),
         "wait for a client's next request; 0 is none"),
@@ -342,7 +417,8 @@ pub static KEYS: &[Key] = &[
         "size of an inline request"),
     pool("clientOutstandingMax", Limits, Number(1..=COUNT_MAX, "requests", |d| &mut d.limits.client_outstanding_max),
         "unanswered requests of a client; reading from it pauses there"),
-    pool("clientUnreadPauseBytes", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.client_unread_pause_bytes),
+    pool("clientUnreadPauseBytes", Limits,
+        Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.client_unread_pause_bytes),
         "replies that a client has not taken; reading from it pauses there"),
     pool("clientUnreadBytesMax", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.client_unread_bytes_max),
         "replies that a client has not taken; past it, the client is closed"),
@@ -359,10 +435,18 @@ pub static KEYS: &[Key] = &[
         "JSON file with a list of pools; every flag above is then ignored"),
     program("test", "t", Switch(|d| &mut d.process.test),
         "check the configuration, say so, and exit"),
+    program("healthcheck", "", Switch(|d| &mut d.process.healthcheck),
+        "ask the rmux that runs with this configuration for a PONG: exit code 0 if all pools answer, else 1"),
     program("debug", "", Switch(|d| &mut d.process.debug),
         "log more: each client that comes and goes"),
     program("useSyslog", "", Switch(|d| &mut d.process.use_syslog),
         "log to the local syslog, /dev/log, and not to standard output"),
+    program("pidFile", "", Text("path", "", |d| &mut d.process.pid_file),
+        "write the process id to this file, and remove it at the end"),
+    program("user", "", Text("name", "", |d| &mut d.process.user),
+        "when started as root, become this user (or number) once the first pool listens"),
+    program("group", "", Text("name", "", |d| &mut d.process.group),
+        "with this group (or number), and not the user's own"),
     program("version", "", Switch(|d| &mut d.process.version),
         "print the version and exit"),
     program("help", "h", Switch(|d| &mut d.process.help),

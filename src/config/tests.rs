@@ -45,11 +45,16 @@ fn without_flags_it_is_the_original_without_flags() {
         pool_size: 50,
         lease_max: 0,
         failover: true,
+        multi_key: true,
+        hash_tag: None,
         timeouts: Timeouts::default(),
         limits: Limits::default(),
+        users: Users::default(),
+        credentials: None,
+        policy: Policy::default(),
     };
-    let config = Config { pools: vec![pool], debug: false, use_syslog: false };
-    assert_eq!(loaded, Loaded { config, test: false, warnings: vec![] });
+    let config = Config { pools: vec![pool], debug: false, use_syslog: false, pid_file: None, user: None, group: None };
+    assert_eq!(loaded, Loaded { config, test: false, healthcheck: false, warnings: vec![] });
 }
 
 #[test]
@@ -72,7 +77,8 @@ fn the_specific_timeout_wins_in_any_order() {
         assert_eq!(from_flags(&given).timeouts, expected, "{given:?}");
     }
     let pools = from_file(
-        r#"[{"port": 1, "tcpConnections": ["a:1"], "remoteReadTimeout": 50, "remoteTimeout": 45, "localReadTimeout": 7}]"#,
+        r#"[{"port": 1, "tcpConnections": ["a:1"], "remoteReadTimeout": 50, "remoteTimeout": 45,
+             "localReadTimeout": 7}]"#,
     );
     assert_eq!((pools[0].timeouts.remote_read_ms, pools[0].timeouts.remote_write_ms), (50, 45));
     assert_eq!((pools[0].timeouts.local_read_ms, pools[0].timeouts.local_write_ms), (7, 0));
@@ -132,9 +138,20 @@ fn null_is_as_if_not_there() {
 }
 
 #[test]
+fn a_hash_tag_is_two_characters_or_none() {
+    assert_eq!(from_flags(&[("hashTag", "")]).hash_tag, None);
+    assert_eq!(from_flags(&[("hashTag", "<>")]).hash_tag, Some(HashTag { open: b'<', close: b'>' }));
+    for text in ["{", "{x}", "é", "{{}}"] {
+        let error = load(&flags(&[("hashTag", text)])).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("-hashTag: \"{text}\" is not two ASCII characters")), "{error}");
+    }
+}
+
+#[test]
 fn each_row_of_the_table_reaches_a_field_of_its_own() {
     let plain = from_flags(&[]);
-    for key in KEYS.iter().filter(|key| key.scope == Scope::Pool && !key.is_retired()) {
+    let has_own_test = |key: &Key| matches!(key.group, Group::Access | Group::Commands);
+    for key in KEYS.iter().filter(|key| key.scope == Scope::Pool && !key.is_retired() && !has_own_test(key)) {
         let range = key.range();
         let text = match key.hint() {
             "path" => "/x",
@@ -142,6 +159,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
             "servers" => "example:1",
             "paths" => "/x",
             "octal" => "0600",
+            "characters" => "{}",
             "" => "false",
             // Some number that is allowed, and is no default.
             _ if key.name == "clientUnreadPauseBytes" => "2048",
@@ -150,7 +168,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
         let changed = from_flags(&[(key.name, text)]);
         assert_ne!(changed, plain, "-{}={text}", key.name);
         let json = match key.hint() {
-            "path" | "host" | "octal" => format!("\"{text}\""),
+            "path" | "host" | "octal" | "characters" => format!("\"{text}\""),
             "servers" | "paths" => format!("[\"{text}\"]"),
             _ => text.to_owned(),
         };
@@ -223,7 +241,8 @@ fn zero_and_one_process_are_one_reactor() {
 fn what_is_accepted_without_effect_is_said_once() {
     let loaded = from_text(
         r#"[{"port": 1, "tcpConnections": ["a:1", "b:1", "A:1", "a:1"], "remoteReconnectInterval": 5},
-            {"port": 2, "tcpConnections": ["a:1"], "remoteReconnectInterval": "x", "remoteDiagnosticCheckInterval": 1}]"#,
+            {"port": 2, "tcpConnections": ["a:1"], "remoteReconnectInterval": "x",
+             "remoteDiagnosticCheckInterval": 1}]"#,
     );
     assert_eq!(
         loaded.unwrap().warnings,
@@ -243,6 +262,48 @@ fn the_examples_are_right() {
         let counts: Vec<usize> = loaded.config.pools.iter().map(|pool| pool.servers.len()).collect();
         assert_eq!(counts, servers, "{name}");
     }
+}
+
+#[test]
+fn users_and_passwords() {
+    let pool = &from_file(
+        r#"[{"port": 1, "tcpConnections": ["a:1"], "password": "hunter2", "remoteUser": "app",
+             "remotePasswordEnv": "PATH", "users": [{"name": "bob", "password": "two"}]}]"#,
+    )[0];
+    let path = std::env::var_os("PATH").unwrap().into_encoded_bytes();
+    assert!(!pool.users.is_open());
+    assert!(pool.users.enter(b"default", b"hunter2").is_some());
+    let bob = pool.users.enter(b"bob", b"two").unwrap();
+    assert_eq!(pool.users.name(bob), "bob");
+    assert!(pool.users.enter(b"bob", b"hunter2").is_none());
+    let credentials = pool.credentials.as_ref().unwrap();
+    assert_eq!((credentials.user.as_deref(), credentials.password.reveal()), (Some("app"), &path[..]));
+    assert!(!format!("{pool:?}").contains("hunter2"));
+
+    let pool = from_flags(&[("passwordEnv", "PATH"), ("remotePasswordEnv", "PATH")]);
+    assert!(pool.users.enter(b"default", &path).is_some());
+    assert_eq!(pool.credentials.unwrap().user, None);
+    let pool = from_flags(&[("passwordFile", ""), ("remoteUser", ""), ("remotePasswordEnv", "")]);
+    assert_eq!(pool, from_flags(&[]));
+}
+
+#[test]
+fn commands_that_are_allowed_denied_and_declared() {
+    let pool = &from_file(
+        r#"[{"port": 1, "tcpConnections": ["a:1"], "allowCommands": ["SLOWLOG|get", "latency"],
+             "denyCommands": ["flushall", "client|kill"],
+             "moduleCommands": [{"name": "My.Cmd", "firstKey": 2, "readonly": true},
+                                {"name": "my.mset", "firstKey": 1, "lastKey": -1, "step": 2}]}]"#,
+    )[0];
+    let row = |name: &str| crate::command::find(name.as_bytes()).unwrap();
+    let policy = &pool.policy;
+    assert!(policy.is_allowed(row("slowlog"), Some(b"GET")) && !policy.is_allowed(row("slowlog"), Some(b"reset")));
+    assert!(policy.is_denying() && policy.is_denied(row("flushall"), None));
+    assert!(!policy.is_denied(row("flushdb"), None));
+    assert_eq!(policy.declared(b"MY.CMD").unwrap().keys.range(), (2, 2, 1));
+    assert_eq!(policy.declared(b"my.mset").unwrap().keys.range(), (1, -1, 2));
+    let in_flags = from_flags(&[("tcpConnections", "a:1"), ("denyCommands", "flushall client|kill")]);
+    assert!(in_flags.policy.is_denied(row("client"), Some(b"kill")));
 }
 
 use key::Value;

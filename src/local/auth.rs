@@ -1,31 +1,43 @@
 //! AUTH and HELLO: who a client is, and which version of the protocol it speaks.
 //!
-//! Credentials never reach a server: Redis 7.2 to 8.9 loses the error reply of a failing AUTH behind other requests, and
-//! every reply after it would be somebody else's. They are checked here, in one place for both commands
-//! ([`may_enter`]), against the users of the configuration; while there are none, everyone is the default user, and
-//! AUTH answers as a Redis without a password does.
+//! Credentials never reach a server: Redis 7.2 to 8.9 loses the error reply of a failing AUTH behind other requests,
+//! and every reply after it would be somebody else's. They are checked here, in one place for both commands
+//! ([`Users::enter`](crate::users::Users::enter)), against the users of the configuration; while there are none,
+//! everyone is the default user, and AUTH answers as a Redis without a password does. A client that fails to become
+//! somebody else stays who it is.
 //!
-//! Invariant: HELLO takes effect as a whole or, when it answers with an error, not at all. Redis 7.0 acts on its options
-//! one after the other: there, what stands before the mistake is done. From 7.2 on it reads all of them first, as here.
+//! Invariant: HELLO takes effect as a whole or, when it answers with an error, not at all. Redis 7.0 acts on its
+//! options one after the other: there, what stands before the mistake is done. From 7.2 on it reads all of them first,
+//! as here.
 
 use super::{Context, Words, client_command, error, integer, reply};
 use crate::client::{Protocol, Session};
-
-/// The user that every connection begins as.
-pub(super) const DEFAULT_USER: &[u8] = b"default";
+use crate::users::{self, UserId};
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. \
                            Are you sure your configuration is correct?";
 
-pub(super) fn auth(words: Words<'_>, out: &mut Vec<u8>) {
-    match words.len() {
-        2 => error::write_error(out, NO_PASSWORD),
-        3 if may_enter(words.at(1), words.at(2)) => reply::ok(out),
-        3 => error::write_error(out, WRONG_PASSWORD),
-        0 | 1 => error::wrong_arity(out, "auth"),
-        _ => error::write_error(out, error::SYNTAX),
+/// What a client that is nobody hears from HELLO; Redis 7.0 leaves out `<proto>`.
+const NO_AUTH_IN_HELLO: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+                                <proto> AUTH <user> <pass> option can be used to authenticate the client and select \
+                                the RESP protocol version at the same time";
+
+pub(super) fn auth(words: Words<'_>, session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) {
+    let (user, password) = match words.len() {
+        2 if context.users.is_open() => return error::write_error(out, NO_PASSWORD),
+        2 => (users::DEFAULT.as_bytes(), words.at(1)),
+        3 => (words.at(1), words.at(2)),
+        0 | 1 => return error::wrong_arity(out, "auth"),
+        _ => return error::write_error(out, error::SYNTAX),
+    };
+    match context.users.enter(user, password) {
+        Some(user) => {
+            session.user = user;
+            reply::ok(out);
+        }
+        None => error::write_error(out, WRONG_PASSWORD),
     }
 }
 
@@ -63,20 +75,22 @@ pub(super) fn hello(words: Words<'_>, session: &mut Session, context: &Context<'
         }
         return error::write_error_around(out, "ERR Syntax error in HELLO option '", option, "'");
     }
-    if credentials.is_some_and(|(user, password)| !may_enter(user, password)) {
-        return error::write_error(out, WRONG_PASSWORD);
+    let mut user = session.user;
+    if let Some((name, password)) = credentials {
+        match context.users.enter(name, password) {
+            Some(entered) => user = entered,
+            None => return error::write_error(out, WRONG_PASSWORD),
+        }
     }
+    if user == UserId::NOBODY {
+        return error::write_error(out, NO_AUTH_IN_HELLO);
+    }
+    session.user = user;
     if let Some(name) = name {
         session.name = name.into();
     }
     session.profile.protocol = protocol;
     welcome(protocol, context, out);
-}
-
-/// True exactly when this user may come in with this password.
-fn may_enter(user: &[u8], _password: &[u8]) -> bool {
-    // No users are configured: the default user has no password, so any will do, and there is no other user.
-    user == DEFAULT_USER
 }
 
 fn welcome(protocol: Protocol, context: &Context<'_>, out: &mut Vec<u8>) {

@@ -1,8 +1,8 @@
 //! CONFIG GET: the three settings that clients ask a server for before they begin.
 //!
-//! redis-benchmark wants `save` and `appendonly`, StackExchange.Redis `databases`, which it must believe to be more than
-//! one to use them at all. What is told is what holds for rmux: it saves nothing, and takes the numbers that a Redis
-//! server takes by default. Every other setting is answered as one that does not exist: with an empty map.
+//! redis-benchmark wants `save` and `appendonly`, StackExchange.Redis `databases`, which it must believe to be more
+//! than one to use them at all. What is told is what holds for rmux: it saves nothing, and takes the numbers that a
+//! Redis server takes by default. Every other setting is answered as one that does not exist: with an empty map.
 //!
 //! Knows the patterns `*` and `?`; a class (`[ab]`) matches nothing here.
 

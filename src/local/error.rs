@@ -13,6 +13,9 @@ use std::io::Write;
 /// A command that rmux does not do, because it belongs on the server itself or cannot work through a pool.
 pub const NOT_SUPPORTED: &str = "ERR This command is not supported";
 
+/// The answer to everything that somebody asks who has not said who it is, and must.
+pub const NO_AUTH: &str = "NOAUTH Authentication required.";
+
 /// What an argument should have been, according to `string2ll`.
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 

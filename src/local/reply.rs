@@ -1,8 +1,8 @@
 //! Writers for the replies that rmux makes itself: one RESP value each, appended to the end of a buffer.
 //!
 //! They know the two versions of the protocol and nothing else. A type that RESP2 does not have is written as Redis
-//! writes it there: a map as a flat array, a set as an array, a verbatim string as a bulk string, a null as a null bulk.
-//! Errors have a file of their own, [`super::error`].
+//! writes it there: a map as a flat array, a set as an array, a verbatim string as a bulk string, a null as a null
+//! bulk. Errors have a file of their own, [`super::error`].
 //!
 //! Invariant: what is appended is whole, except for `array`, `set` and `map`, which are heads: the caller appends as
 //! many values as they announce, for a map a key and a value each. Nothing is allocated but room in the buffer.

@@ -1,13 +1,18 @@
+//! The exact bytes of every reply that rmux gives itself.
+use super::roster::{Ask, ClientFacts};
 use super::*;
 use crate::client::Protocol;
 use crate::command::Class;
 use crate::resp::{Frame, RequestFramer, RequestLimits};
+use crate::users::{Secret, UserId};
 
 /// One client of a pool, and what the proxy would know about it.
 struct Talk {
     session: client::Session,
     servers: &'static [ServerFacts<'static>],
     listen: &'static str,
+    peer: Option<&'static str>,
+    users: Users,
 }
 
 const SERVER: ServerFacts<'static> =
@@ -23,7 +28,8 @@ const THREE: &[ServerFacts<'static>] = &[
 
 impl Talk {
     fn new() -> Talk {
-        Talk { session: client::Session::default(), servers: ONE, listen: "localhost:6379" }
+        let session = client::Session::default();
+        Talk { session, servers: ONE, listen: "localhost:6379", peer: None, users: Users::default() }
     }
 
     fn in_resp3() -> Talk {
@@ -43,19 +49,66 @@ impl Talk {
             bulk_bytes_max: 100_000,
             inline_bytes_max: 100_000,
             request_bytes_max: 100_000,
+            is_unauthenticated: false,
         };
         let mut framer = RequestFramer::new();
         assert_eq!(framer.frame(&request, &limits), Ok(Frame::Complete(request.len())));
         let facts = Facts { process_id: 77, connected_clients: 5, servers: self.servers };
-        let context =
-            Context { client_id: 422, server_version: "7.0.15", listen: self.listen, age_ms: 61_999, facts: &facts };
+        let context = Context {
+            client_id: 422,
+            server_version: "7.0.15",
+            listen: self.listen,
+            peer: self.peer,
+            users: &self.users,
+            heard: [0; 3],
+            age_ms: 61_999,
+            facts: &facts,
+        };
         let mut out = b"+before\r\n".to_vec();
         let what = session_command(words);
-        let outcome = answer(what, &request, framer.args(), &mut self.session, &context, &mut out);
+        let mut outcome = answer(what, &request, framer.args(), &mut self.session, &context, &mut out);
+        if outcome == Outcome::Clients {
+            outcome = self.on_roster(&request, framer.args(), &mut out);
+        }
         assert!(out.starts_with(b"+before\r\n"), "what was there stays");
         out.drain(..b"+before\r\n".len());
-        assert_eq!(out.is_empty(), outcome == Outcome::Forward, "{words:?}");
+        assert_eq!(out.is_empty(), matches!(outcome, Outcome::Forward | Outcome::Silence), "{words:?}");
         (outcome, out)
+    }
+
+    /// What a proxy would do that has this one client.
+    fn on_roster(&self, request: &[u8], args: &[Arg], out: &mut Vec<u8>) -> Outcome {
+        let Some(ask) = roster::read(request, args, &self.users, out) else { return Outcome::Reply };
+        let facts = ClientFacts {
+            id: 422,
+            peer: self.peer,
+            listen: self.listen,
+            age_ms: 61_999,
+            idle_ms: 0,
+            session: &self.session,
+            user: self.users.name(self.session.user),
+            heard: [0; 3],
+            is_blocked: false,
+            is_in_multi: false,
+            command: "client|list",
+        };
+        let is_selected = match &ask {
+            Ask::List(filter) | Ask::Kill(filter) | Ask::KillAddress(filter) => filter.selects(&facts, 422),
+        };
+        match ask {
+            Ask::List(_) => {
+                let mut text = String::new();
+                if is_selected {
+                    roster::write_line(&mut text, &facts);
+                }
+                reply::verbatim(out, self.session.profile.protocol, &text);
+                return Outcome::Reply;
+            }
+            Ask::Kill(_) => reply::integer(out, i64::from(is_selected)),
+            Ask::KillAddress(_) if is_selected => reply::ok(out),
+            Ask::KillAddress(_) => error::write_error(out, "ERR No such client"),
+        }
+        if is_selected { Outcome::ReplyAndLeave } else { Outcome::Reply }
     }
 
     /// The reply to a request whose words are parted by blanks.
@@ -223,6 +276,104 @@ fn without_a_password_auth_answers_as_redis_without_one() {
     talk.hears_error("AUTH a b c", "ERR syntax error");
 }
 
+/// A pool whose default user has the password `pw`, and bob has `two`.
+fn guarded() -> Talk {
+    let mut talk = Talk::new();
+    for (name, password) in [("default", "pw"), ("bob", "two")] {
+        talk.users.add(name, Secret::new(password.as_bytes())).unwrap();
+    }
+    talk.session.user = talk.users.on_connect();
+    talk
+}
+
+#[test]
+fn whoever_has_the_password_is_let_in() {
+    let wrong = "WRONGPASS invalid username-password pair or user is disabled.";
+    let mut talk = guarded();
+    for request in ["AUTH x", "AUTH default x", "AUTH bob pw", "AUTH eve pw", "AUTH pw pw", "AUTH default two"] {
+        talk.hears_error(request, wrong);
+        assert_eq!(talk.session.user, UserId::NOBODY, "{request}");
+    }
+    talk.hears("AUTH pw", "+OK\r\n");
+    talk.hears("ACL WHOAMI", "$7\r\ndefault\r\n");
+    talk.hears_error("AUTH bob x", wrong);
+    talk.hears("ACL WHOAMI", "$7\r\ndefault\r\n");
+    talk.hears("AUTH bob two", "+OK\r\n");
+    talk.hears("ACL WHOAMI", "$3\r\nbob\r\n");
+    assert!(talk.say("CLIENT INFO").contains(" user=bob "));
+    talk.hears("RESET", "+RESET\r\n");
+    assert_eq!(talk.session.user, UserId::NOBODY);
+}
+
+#[test]
+fn hello_lets_in_as_a_whole_or_not_at_all() {
+    let mut talk = guarded();
+    let unknown = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+                   <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
+                   the same time";
+    for (request, text) in [
+        ("HELLO", unknown),
+        ("HELLO 3", unknown),
+        ("HELLO 2 SETNAME x", unknown),
+        ("HELLO 4", "NOPROTO unsupported protocol version"),
+        ("HELLO 3 AUTH default x", "WRONGPASS invalid username-password pair or user is disabled."),
+        ("HELLO 3 AUTH default pw FOO", "ERR Syntax error in HELLO option 'FOO'"),
+    ] {
+        talk.hears_error(request, text);
+        assert_eq!((talk.session.user, talk.session.profile), (UserId::NOBODY, Profile::default()), "{request}");
+        assert_eq!(&*talk.session.name, "");
+    }
+    talk.hears("HELLO 3 SETNAME x AUTH bob two", HELLO_3);
+    talk.hears("ACL WHOAMI", "$3\r\nbob\r\n");
+    talk.hears("HELLO 2", HELLO_2);
+    talk.hears("ACL WHOAMI", "$3\r\nbob\r\n");
+}
+
+#[test]
+fn nobody_may_knock_and_leave() {
+    let refusal = |request: &str| {
+        let words: Vec<&str> = request.split(' ').collect();
+        let mut command = command::find(words[0].as_bytes()).expect("a command");
+        if let Some(sub) = words.get(1).and_then(|word| command.sub(word.as_bytes())) {
+            command = sub;
+        }
+        let mut out = Vec::new();
+        let is_refused = refuse_nobody(command, command.name, words.len(), &mut out);
+        assert_eq!(is_refused, !out.is_empty());
+        String::from_utf8(out).expect("text")
+    };
+    for request in ["AUTH x", "AUTH a b", "HELLO", "HELLO 3 AUTH a b", "QUIT", "RESET", "auth a b c d"] {
+        assert_eq!(refusal(request), "", "{request}");
+    }
+    for request in
+        ["GET a", "PING", "SELECT 1", "CLIENT ID", "INFO", "CONFIG SET a b", "SHUTDOWN", "MULTI", "BLPOP a 0"]
+    {
+        assert_eq!(refusal(request), "-NOAUTH Authentication required.\r\n", "{request}");
+    }
+    for (request, name) in [("GET", "get"), ("AUTH", "auth"), ("SET a", "set"), ("CONFIG SET", "set")] {
+        assert_eq!(refusal(request), format!("-ERR wrong number of arguments for '{name}' command\r\n"), "{request}");
+    }
+}
+
+#[test]
+fn replies_are_left_out_when_a_client_asks_for_that() {
+    let mut talk = Talk::new();
+    let silence = |talk: &mut Talk, word: &str| {
+        assert_eq!(talk.outcome(&[b"CLIENT", b"REPLY", word.as_bytes()]), (Outcome::Silence, vec![]));
+        talk.session.mute
+    };
+    assert_eq!(silence(&mut talk, "SKIP"), Mute::Next);
+    assert!(talk.session.mute.take() && !talk.session.mute.take());
+    assert_eq!(silence(&mut talk, "off"), Mute::On);
+    assert_eq!(silence(&mut talk, "skip"), Mute::On, "it is off already");
+    assert!(talk.session.mute.take() && talk.session.mute.take());
+    talk.hears("CLIENT REPLY ON", "+OK\r\n");
+    assert_eq!(talk.session.mute, Mute::Off);
+    silence(&mut talk, "OFF");
+    talk.hears("RESET", "+RESET\r\n");
+    assert_eq!(talk.session.mute, Mute::Off);
+}
+
 #[test]
 fn clients_name_themselves() {
     let mut talk = Talk::new();
@@ -266,7 +417,7 @@ fn libraries_name_themselves() {
 }
 
 #[test]
-fn a_client_sees_itself_alone() {
+fn a_client_sees_itself() {
     let line = |subcommand: &str, resp: u8, name: &str| {
         format!(
             "id=422 addr=localhost:6379 laddr=localhost:6379 fd=-1 name={name} age=61 idle=0 flags=N db=3 sub=0 psub=0 \
@@ -296,6 +447,9 @@ fn a_client_sees_itself_alone() {
     for request in ["CLIENT LIST ID", "CLIENT LIST FOO", "CLIENT LIST FOO 1", "CLIENT LIST TYPE normal pubsub"] {
         talk.hears_error(request, "ERR syntax error");
     }
+    talk.peer = Some("10.0.0.7:5555");
+    assert!(talk.say("CLIENT INFO").contains(" addr=10.0.0.7:5555 laddr=localhost:6379 "));
+    talk.peer = None;
     talk.listen = "/tmp/rmux.sock";
     let unix = talk.say("CLIENT INFO");
     assert!(unix.contains(" addr=/tmp/rmux.sock:0 laddr=/tmp/rmux.sock:0 "), "{unix}");
@@ -336,8 +490,7 @@ fn what_a_pool_need_not_do_is_acknowledged() {
 #[test]
 fn what_a_shared_connection_cannot_do_is_refused() {
     let mut talk = Talk::new();
-    for request in ["CLIENT REPLY OFF", "CLIENT REPLY skip", "CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE"]
-    {
+    for request in ["CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE"] {
         talk.hears_error(request, "ERR This command is not supported");
     }
     talk.hears_error("CLIENT TRACKING ON OPTIN", "ERR CLIENT TRACKING is not supported");
@@ -391,7 +544,7 @@ fn help_is_an_array_of_its_lines() {
 }
 
 #[test]
-fn a_client_can_close_only_itself() {
+fn a_client_that_is_alone_can_close_only_itself() {
     let mut talk = Talk::new();
     for request in [
         "CLIENT KILL ID 423",
@@ -402,6 +555,7 @@ fn a_client_can_close_only_itself() {
         "CLIENT KILL ADDR 127.0.0.1:6379 SKIPME no",
         "CLIENT KILL USER default",
         "CLIENT KILL ID 422 TYPE pubsub SKIPME no",
+        "CLIENT KILL MAXAGE 62 SKIPME no",
     ] {
         talk.hears(request, ":0\r\n");
     }
@@ -413,6 +567,7 @@ fn a_client_can_close_only_itself() {
         ("CLIENT KILL ID -1", "ERR client-id should be greater than 0"),
         ("CLIENT KILL TYPE foo", "ERR Unknown client type 'foo'"),
         ("CLIENT KILL USER bob SKIPME no", "ERR No such user 'bob'"),
+        ("CLIENT KILL MAXAGE x SKIPME no", "ERR value is not an integer or out of range"),
         ("CLIENT KILL FOO 1", "ERR syntax error"),
         ("CLIENT KILL ID 422 SKIPME", "ERR syntax error"),
         ("CLIENT KILL ID 422 SKIPME maybe", "ERR syntax error"),
@@ -421,6 +576,7 @@ fn a_client_can_close_only_itself() {
     }
     for (request, reply) in [
         ("CLIENT KILL ID 422 SKIPME no", ":1\r\n"),
+        ("CLIENT KILL MAXAGE 61 SKIPME no", ":1\r\n"),
         ("client kill skipme NO laddr localhost:6379 user default type normal", ":1\r\n"),
         ("CLIENT KILL localhost:6379", "+OK\r\n"),
     ] {

@@ -48,10 +48,11 @@ pub fn listen(address: &Address, backlog: i32, mode: u32) -> Result<(Listener, O
     listening.map_err(|fault| ListenError { address: address.clone(), fault })
 }
 
-/// The longest backlog that the system grants (`net.core.somaxconn`); 4,096, the usual one, where it cannot be read.
+/// The longest backlog that the system grants (`net.core.somaxconn`); the most that can be asked for where that cannot
+/// be read, which the kernel then cuts.
 pub fn backlog_max() -> i32 {
     let text = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
-    text.trim().parse().unwrap_or(4096)
+    text.trim().parse().unwrap_or(i32::MAX)
 }
 
 impl Listener {
@@ -208,11 +209,11 @@ fn listen_unix(path: &Path, backlog: i32, mode: u32) -> Result<(Listener, Socket
     Ok((unix_listener(socket.into()), file))
 }
 
-fn tcp_listener(socket: OwnedFd) -> Listener {
+pub(super) fn tcp_listener(socket: OwnedFd) -> Listener {
     Listener::Tcp(TcpListener::from_std(socket.into()))
 }
 
-fn unix_listener(socket: OwnedFd) -> Listener {
+pub(super) fn unix_listener(socket: OwnedFd) -> Listener {
     Listener::Unix(UnixListener::from_std(socket.into()))
 }
 

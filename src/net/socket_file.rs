@@ -55,6 +55,12 @@ impl SocketFile {
         if file.is_ours() { Ok(file) } else { Err(Fault::Served) }
     }
 
+    /// The file of a socket that this process has bound before it started its program anew; `None` if it is gone.
+    pub fn adopt(path: &Path) -> Option<SocketFile> {
+        let identity = Identity::of(path).ok().filter(|identity| identity.is_socket)?;
+        Some(SocketFile { path: path.to_owned(), identity })
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -30,24 +30,31 @@ impl Proxy {
                 Timer::Client(id) => self.on_client_alarm(id, now, wire),
                 Timer::Backend(id) => self.on_backend_alarm(id, now),
                 Timer::Probe(server) => self.on_probe_due(server, now),
+                Timer::Listener(server) => self.on_listener_due(server, now),
             }
         }
     }
 
     fn on_client_alarm<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
-        if let Flow::Parked { server, for_lease, deadline } = client.flow
-            && deadline <= now
-        {
-            return self.on_wait_over(id, server, for_lease, now, wire);
+        match client.flow {
+            Flow::Parked { server, for_lease, deadline } if deadline <= now => {
+                return self.on_wait_over(id, server, for_lease, now, wire);
+            }
+            _ => {}
         }
+        if client.subscriber.is_some() {
+            self.check_subscriber(id, now);
+        }
+        let timeouts = &self.settings.timeouts;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
         let write_deadline =
             (client.is_blocked && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
         let is_owing = match client.flow {
-            Flow::Open => client.is_quiet(),
+            // As in Redis, who hears messages need not say anything.
+            Flow::Open => client.is_quiet() && !client.is_hearing(),
             // The request that it is sending stands in its line already.
             Flow::Uploading { request, .. } => {
                 client.replies.unsent() == 0 && client.line.first().is_none_or(|first| first == request)
@@ -101,6 +108,10 @@ impl Proxy {
                 }
                 Some(deadline)
             }
+            Phase::Ready if backend.is_listener => match self.on_listener_alarm(id, now) {
+                Some(next) => Some(next),
+                None => return,
+            },
             Phase::Ready | Phase::Draining => {
                 let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
                 if backend.is_blocked && write_deadline <= now {

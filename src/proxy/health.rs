@@ -51,6 +51,8 @@ pub(super) enum Loss {
     WriteTimeout,
     /// The rest of a large reply did not come within `remoteReadTimeout`.
     Stalled,
+    /// It hears messages, and does not answer within `remoteReadTimeout`.
+    Deaf,
     /// All that could still be answered is; it had a request that timed out.
     Drained,
     /// It was of no use for a while.
@@ -71,6 +73,7 @@ impl fmt::Display for Loss {
             Loss::Garbage(error) => write!(f, "it does not speak the Redis protocol: {error}"),
             Loss::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
+            Loss::Deaf => f.write_str("it does not confirm subscriptions within remoteReadTimeout"),
             Loss::Drained => f.write_str("a request timed out"),
             Loss::Idle => f.write_str("no longer needed"),
             Loss::Orphaned => f.write_str("the client that held it is gone"),
@@ -109,7 +112,7 @@ impl Proxy {
         if !matches!(backend.phase, Phase::Connecting) {
             return;
         }
-        backend.phase = Phase::Handshake(Handshake::first(backend.profile));
+        backend.phase = Phase::Handshake(Handshake::first(backend.profile, self.settings.credentials.as_ref()));
         backend.took_at = now;
         self.mark_backend_dirty(id);
     }
@@ -140,14 +143,14 @@ impl Proxy {
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
-            Err(Refusal::Server) => return Err(Loss::Refused(printable(reply))),
+            Err(Refusal::Server) => return Err(Loss::Refused(self.refusal_text(step, reply))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
-        if let Step::Hello(_) = step
-            && let Some(version) = backend::version_in_hello(reply)
-            && *version != *self.server_version
-        {
-            self.server_version = version.into();
+        if let Step::Hello(_) = step {
+            match backend::version_in_hello(reply) {
+                Some(version) if *version != *self.server_version => self.server_version = version.into(),
+                _ => {}
+            }
         }
         if !handshake.steps.is_empty() {
             return Ok(());
@@ -164,11 +167,23 @@ impl Proxy {
             self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
+            self.on_server_back(server, now);
         }
         if let Some(refusal) = refusal {
             self.refuse_queued(id, &refusal, now);
         }
+        self.maybe_hear(id, now);
         Ok(())
+    }
+
+    /// What a server said to a step that it refuses, fit for a log line: without the password.
+    fn refusal_text(&self, step: Step, reply: &[u8]) -> String {
+        match &self.settings.credentials {
+            Some(credentials) if step == Step::Auth => {
+                printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes())
+            }
+            _ => printable(reply),
+        }
     }
 
     /// The server does not do what the clients of this backend want: each of its requests, none of them sent, gets the
@@ -223,6 +238,9 @@ impl Proxy {
         }
         for (request, bytes) in saved {
             self.send_again(request, server, profile, bytes, now);
+        }
+        if self.maybe_lose_listener(id, was_new, &loss, now) {
+            return;
         }
         let is_alone = !self.endpoints[usize::from(server)]
             .pool
@@ -334,14 +352,18 @@ impl Proxy {
     /// Gives a request whose backend is lost to another, of the server that has its key now.
     fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
         let Some(entry) = self.requests.get_mut(request as usize) else { return };
-        let (client, hash) = (entry.client, entry.hash);
+        let (client, hash, place) = (entry.client, entry.hash, entry.place);
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
             self.requests.remove(request as usize);
             return;
         }
         entry.losses += 1;
-        let server = match self.route_again(&bytes, hash) {
+        let route = match place {
+            Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
+            _ => self.route_again(&bytes, hash),
+        };
+        let server = match route {
             Route::To(server, _) => server,
             Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
             _ => return self.deliver(client, request, CONNECTION_DOWN, now),
@@ -351,18 +373,11 @@ impl Proxy {
             return self.deliver(client, request, text.as_bytes(), now);
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        let entry = &mut self.requests[request as usize];
-        entry.deadline = deadline;
-        entry.is_at_backend = true;
-        if let Some(entry) = self.clients.get_mut(client) {
-            entry.enter_lane(server, backend_id);
-        }
+        self.requests[request as usize].deadline = deadline;
+        self.stand_at(request, backend_id, server);
         if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.requests, request);
             backend.queue.push_vec(&mut self.arena, bytes);
-            backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
         }
-        self.endpoints[usize::from(server)].stats.requests += 1;
         self.mark_backend_dirty(backend_id);
     }
 
@@ -390,6 +405,7 @@ impl Proxy {
         endpoint.stats.downs += 1;
         self.set_up(server, false);
         warn!("server {} is down: {loss}", self.address(server));
+        self.review_confirmations(now);
     }
 
     fn set_up(&mut self, server: u16, is_up: bool) {

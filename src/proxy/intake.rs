@@ -23,7 +23,7 @@ use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, Goodbye, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
-use crate::client::Flow;
+use crate::client::{Flow, Mode};
 use crate::local::error;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -80,22 +80,30 @@ impl Proxy {
     fn intake<W: Wire>(&mut self, id: Id, mut input: Input<'_>, mut framer: RequestFramer, now: Millis, wire: &mut W) {
         let mut at = 0;
         while at < input.bytes().len() {
-            match self.clients.get(id).map(|client| client.flow) {
-                Some(Flow::Open) if !self.follows_table(id) => break,
-                Some(Flow::Open) => {}
-                Some(Flow::Uploading { .. }) => {
+            let Some(client) = self.clients.get(id) else { break };
+            let (flow, mode) = (client.flow, client.mode);
+            match flow {
+                Flow::Open if !self.follows_table(id) => break,
+                Flow::Open => {}
+                Flow::Uploading { .. } => {
                     let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Some(Flow::Parked { .. } | Flow::Behind { .. } | Flow::Blocked { .. } | Flow::Paused) => break,
-                Some(Flow::Leaving | Flow::Closed) | None => {
+                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Blocked { .. } | Flow::Paused => {
+                    break;
+                }
+                Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
                 }
             }
             let bytes = &input.bytes()[at..];
-            let len = match framer.frame(bytes, &self.request_limits) {
+            let limits = match mode {
+                Mode::Unauthenticated => &self.unauthenticated_limits,
+                _ => &self.request_limits,
+            };
+            let len = match framer.frame(bytes, limits) {
                 Ok(Frame::Complete(len)) => len,
                 Ok(Frame::Partial) => {
                     match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {
@@ -226,9 +234,7 @@ impl Proxy {
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
         debug!("client {id}: {error}");
-        if let Some(client) = self.clients.get(id)
-            && let Flow::Uploading { backend, .. } = client.flow
-        {
+        if let Some(Flow::Uploading { backend, .. }) = self.clients.get(id).map(|client| client.flow) {
             self.abandon_upload(backend, id, now);
         }
         let mut reply = mem::take(&mut self.reply);
@@ -241,9 +247,7 @@ impl Proxy {
 
     /// Stops listening; once everything outstanding is answered, the connection is closed.
     pub(super) fn leave(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && client.flow != Flow::Closed
-        {
+        if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
             client.flow = Flow::Leaving;
             self.mark_client_dirty(id);
         }
@@ -275,7 +279,8 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Option<usize> {
-        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() {
+        let is_restrained = self.clients.get(id).is_none_or(|client| client.is_restrained());
+        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || is_restrained {
             return None;
         }
         let taken = framer.at().min(bytes.len());
@@ -355,6 +360,7 @@ impl Proxy {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::Subscribing => client.flow = Flow::Open,
                 Flow::Open => {}
                 _ => continue,
             }

@@ -11,8 +11,9 @@
 //! A client that waits for data is not read, but for the end of its connection: then its backend is closed at once, or
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
-use super::routing::{Call, Pick, Route, UNSUPPORTED, Verdict};
-use super::{NO_DEADLINE, Proxy};
+use super::dispatch::Pick;
+use super::routing::{Call, Route, UNSUPPORTED, Verdict};
+use super::{Goodbye, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
 use crate::client::Flow;
 use crate::command::{Lease, Timeout};
@@ -68,8 +69,8 @@ impl Proxy {
         self.block(id, server, backend, Request::new(id, Millis(0), call.len(), hash, false), timeout, now)
     }
 
-    /// `WAIT` and `WAITAOF` ask about the writes of their own connection: the one that carried this client's last write,
-    /// which is nobody else's until the reply has come.
+    /// `WAIT` and `WAITAOF` ask about the writes of their own connection: the one that carried this client's last
+    /// write, which is nobody else's until the reply has come.
     fn on_wait(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
         let Some(client) = self.clients.get(id) else { return Verdict::Done };
         let wrote_to = client.wrote_to;
@@ -119,6 +120,11 @@ impl Proxy {
             Some(Timeout::Millis(millis)) => Millis(now.0.saturating_add(millis).saturating_add(read_ms)),
             None => now + read_ms,
         };
+        if self.clients.get(id).is_some_and(|client| client.has_hung_up) {
+            self.end_lease(backend);
+            self.close_client(id, Goodbye::Done);
+            return Verdict::Done;
+        }
         request.role = Role::Blocking;
         self.line_up(id, backend, server, request);
         if let Some(client) = self.clients.get_mut(id) {
@@ -130,10 +136,8 @@ impl Proxy {
     /// Finds a backend at `server` that this client can have for itself.
     pub(super) fn lease(&mut self, id: Id, server: u16, now: Millis) -> Pick {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if let Some(transaction) = &client.transaction
-            && let Some((leased_at, backend)) = transaction.lease
-            && leased_at == server
-        {
+        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
+        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
             let is_same = |backend: &Backend| backend.profile == client.session.profile;
             let is_same = self.backends.get(backend).is_some_and(is_same);
             return if is_same { Pick::Take(backend) } else { Pick::Watching };
@@ -171,10 +175,8 @@ impl Proxy {
 
     /// The reply of a request with a role has come: its kind is `kind`, and `reply` is its end, or all of it.
     pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, kind: u8, reply: &[u8]) {
-        if role == Role::Blocking
-            && let Some(entry) = self.clients.get_mut(client)
-            && entry.flow == (Flow::Blocked { backend })
-        {
+        let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::Blocked { backend }));
+        if let Some(entry) = blocked.filter(|_| role == Role::Blocking) {
             entry.flow = Flow::Open;
             self.woken.push(client);
         }
@@ -212,9 +214,11 @@ impl Proxy {
             client.flow = Flow::Open;
             self.woken.push(owner);
         }
-        if let Some(transaction) = &mut client.transaction
-            && transaction.lease.is_some_and(|(_, leased)| leased == backend)
-        {
+        let lost = client
+            .transaction
+            .as_mut()
+            .filter(|transaction| transaction.lease.is_some_and(|(_, leased)| leased == backend));
+        if let Some(transaction) = lost {
             transaction.lease = None;
             transaction.is_begun = false;
             transaction.is_broken = true;
@@ -235,9 +239,13 @@ impl Proxy {
         self.mark_backend_dirty(id);
     }
 
-    /// A client that waits for data has closed its connection, though it may have said something before.
+    /// A client has closed its connection, or its half of it, though it may have said something before.
+    ///
+    /// If it waits for data, or is about to, nobody is there to have it: as with Redis, that is the end of the client.
     pub fn handle_client_hangup(&mut self, id: Id) {
-        if self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Blocked { .. })) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.has_hung_up = true;
+        if matches!(client.flow, Flow::Blocked { .. }) {
             self.handle_client_end(id);
         }
     }

@@ -1,15 +1,444 @@
-//! Subscriptions: one backend per server listens for all clients.
+//! Clients that subscribe: their requests, the confirmations that they wait for, and their messages.
+//!
+//! All servers are listened to (`listener`), since a script publishes on the server that it runs on; PUBLISH goes to
+//! one, so that a message arrives once. A subscription is confirmed, in its place among the client's replies, when
+//! every server that is up has confirmed it: what is published after that arrives.
+//!
+//! ```text
+//!   SUBSCRIBE a b ─► registry ─► are both heard everywhere? ─► yes: the reply
+//!                                         └► no: the servers are asked, and a place is kept in the client's line:
+//!   client's line:  [GET x: Waiting] [SUBSCRIBE: Waiting] [PING: Early]        + held: messages that came meanwhile
+//! ```
+//!
+//! A message is no reply, and never comes in the middle of one, nor before the confirmation of what it belongs to: it
+//! is held until it may go out (`Client::is_open_to_messages`). In RESP3 a client may send anything while it hears;
+//! what is for a server then waits until its subscriptions are confirmed, or it might not hear its own message.
+//!
+//! The order of a message and of the reply to the PUBLISH that sent it is not kept: they come over two connections.
 
-use super::Proxy;
-use super::routing::{Call, UNSUPPORTED, Verdict};
-use crate::command::Lease;
+use std::collections::BTreeSet;
+use std::mem;
+
+use slab::Slab;
+
+use super::listener::Listener;
+use super::routing::{CONNECTION_DOWN, Call, Verdict};
+use super::{DIRECT_MIN, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
+use crate::buffer::Queue;
+use crate::client::{Flow, Protocol};
+use crate::command::{Channels, Class, Lease, Session};
+use crate::local::error;
+use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
+use crate::subscription::{FAMILIES, Registry, TopicId, push};
 use crate::timer::Millis;
+
+/// Who hears what, who tells it to them, and who waits for being told so.
+#[derive(Debug)]
+pub(super) struct Pubsub {
+    pub registry: Registry,
+    /// One for each server.
+    pub listeners: Vec<Listener>,
+    confirmations: Slab<Confirmation>,
+    /// The same by what they wait for.
+    awaited: BTreeSet<(TopicId, usize)>,
+    /// Those who get the message that is being spread; kept for its memory.
+    hearers: Vec<Id>,
+}
+
+/// A request that waits until the servers have confirmed what it asks for.
+#[derive(Debug)]
+struct Confirmation {
+    client: Id,
+    /// Its place in the client's line.
+    request: RequestId,
+    /// What the client is told then.
+    frames: Vec<u8>,
+    /// What the client hears because of it.
+    joined: Vec<TopicId>,
+    /// What it began to wait for, and for how much of that it still does.
+    topics: Vec<TopicId>,
+    missing: usize,
+}
+
+/// The rest of what a RESP2 client is told that hears something and asks for something else; Redis's words.
+const ALLOWED_IN_RESP2: &str = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+
+impl Pubsub {
+    pub fn new(servers: usize) -> Pubsub {
+        Pubsub {
+            registry: Registry::default(),
+            listeners: (0..servers).map(|_| Listener::default()).collect(),
+            confirmations: Slab::new(),
+            awaited: BTreeSet::new(),
+            hearers: Vec::new(),
+        }
+    }
+}
 
 impl Proxy {
     /// A request to hear from channels, or to hear no more from them.
-    pub(super) fn on_subscription(&mut self, id: Id, _call: &Call<'_>, _lease: Lease, _now: Millis) -> Verdict {
-        self.reply_here(id, UNSUPPORTED);
+    pub(super) fn on_subscription(&mut self, id: Id, call: &Call<'_>, lease: Lease, now: Millis) -> Verdict {
+        if !call.command.arity_allows(call.args.len()) {
+            self.reply_with(id, |out| error::wrong_arity(out, call.name()));
+            return Verdict::Done;
+        }
+        // As in Redis, what is pushed comes whatever CLIENT REPLY says; but it counts as the next request.
+        if let Some(client) = self.clients.get_mut(id) {
+            client.session.mute.take();
+        }
+        match lease {
+            Lease::Subscribe(family) => self.subscribe(id, call, family, now),
+            Lease::Unsubscribe(family) => self.unsubscribe(id, call, family),
+            _ => debug_assert!(false, "{} is no subscription", call.name()),
+        }
         Verdict::Done
+    }
+
+    fn subscribe(&mut self, id: Id, call: &Call<'_>, family: Channels, now: Millis) {
+        if !self.is_anything_to_be_heard() {
+            return self.reply_here(id, CONNECTION_DOWN);
+        }
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let protocol = client.session.profile.protocol;
+        let subscriber = client.subscriber.get_or_insert_default();
+        let mut frames = Vec::new();
+        let mut topics = Vec::new();
+        let mut joined = Vec::new();
+        for index in 1..call.args.len() {
+            let name = call.arg(index);
+            let (topic, is_news) = self.pubsub.registry.join(id, family, name);
+            topics.push(topic);
+            if is_news {
+                subscriber.on_joined(family);
+                joined.push(topic);
+            }
+            push::confirmation(&mut frames, protocol, family, true, Some(name), subscriber.count(family));
+        }
+        self.ask_all(family, &topics, now);
+        topics.sort_unstable();
+        topics.dedup();
+        topics.retain(|&topic| !self.is_heard_everywhere(topic));
+        if topics.is_empty() {
+            self.reply_in_place(id, &frames);
+            // Behind what is outstanding it is a confirmation that has not gone out yet, like any other.
+            if let Some(client) = self.clients.get_mut(id) {
+                if let (Some(place), Some(subscriber)) = (client.line.last(), &mut client.subscriber) {
+                    subscriber.awaited.push_back(place);
+                }
+            }
+            return;
+        }
+        let request = self.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false)) as RequestId;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.line.push(&mut self.requests, request);
+        client.subscriber.get_or_insert_default().awaited.push_back(request);
+        let missing = topics.len();
+        let number = self.pubsub.confirmations.vacant_key();
+        self.pubsub.awaited.extend(topics.iter().map(|&topic| (topic, number)));
+        self.pubsub.confirmations.insert(Confirmation { client: id, request, frames, joined, topics, missing });
+        self.maybe_pause(id);
+    }
+
+    fn unsubscribe(&mut self, id: Id, call: &Call<'_>, family: Channels) {
+        let Some(client) = self.clients.get(id) else { return };
+        let protocol = client.session.profile.protocol;
+        let topics: Vec<Option<TopicId>> = if call.args.len() > 1 {
+            (1..call.args.len()).map(|index| self.pubsub.registry.find(family, call.arg(index))).collect()
+        } else {
+            self.pubsub.registry.topics_of(id, family).map(Some).collect()
+        };
+        let mut frames = Vec::new();
+        for (index, topic) in topics.iter().enumerate() {
+            let name = topic.and_then(|topic| self.pubsub.registry.topic(topic)).map(|topic| topic.name.clone());
+            if let Some(topic) = *topic {
+                self.part(id, topic);
+            }
+            // Nobody hears what has no topic; then it is the client that knows its name.
+            let name = name.as_deref().unwrap_or_else(|| call.arg(index + 1));
+            push::confirmation(&mut frames, protocol, family, false, Some(name), self.count(id, family));
+        }
+        if topics.is_empty() {
+            push::confirmation(&mut frames, protocol, family, false, None, self.count(id, family));
+        }
+        self.settle(id);
+        self.reply_in_place(id, &frames);
+    }
+
+    fn count(&self, id: Id, family: Channels) -> usize {
+        self.clients.get(id).and_then(|client| client.subscriber.as_ref()).map_or(0, |own| own.count(family))
+    }
+
+    /// A client hears this no longer, if it did.
+    fn part(&mut self, id: Id, topic: TopicId) {
+        let Some(family) = self.pubsub.registry.topic(topic).map(|topic| topic.family) else { return };
+        if !self.pubsub.registry.part(id, topic) {
+            return;
+        }
+        if let Some(subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.as_mut()) {
+            subscriber.on_parted(family);
+        }
+    }
+
+    fn part_from_all(&mut self, id: Id) {
+        for family in FAMILIES {
+            let topics: Vec<TopicId> = self.pubsub.registry.topics_of(id, family).collect();
+            topics.into_iter().for_each(|topic| self.part(id, topic));
+        }
+        self.settle(id);
+    }
+
+    /// What a client hears has become less: perhaps it is no subscriber any more.
+    fn settle(&mut self, id: Id) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.release_messages(&mut self.arena, &self.requests);
+    }
+
+    /// A request of a client that subscribes, or is in a transaction. `None` if it means what it always means.
+    pub(super) fn on_request_in_state(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
+        match self.on_subscribers_request(id, call) {
+            None => self.on_request_in_transaction(id, call, now),
+            verdict => verdict,
+        }
+    }
+
+    /// A request of a client that hears something. `None` if it means what it always means.
+    pub(super) fn on_subscribers_request(&mut self, id: Id, call: &Call<'_>) -> Option<Verdict> {
+        let client = self.clients.get_mut(id).filter(|client| client.is_hearing())?;
+        let command = call.command;
+        let is_resp2 = client.session.profile.protocol == Protocol::Resp2;
+        let is_arity_right = command.arity_allows(call.args.len());
+        match command.class {
+            Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_)) | Class::Session(Session::Quit) => return None,
+            Class::Session(Session::Reset) => {
+                if is_arity_right {
+                    self.part_from_all(id);
+                }
+                return None;
+            }
+            Class::Session(_) if !is_resp2 => return None,
+            _ if !is_resp2 && !client.is_restrained() => return None,
+            _ if !is_resp2 => {
+                client.flow = Flow::Subscribing;
+                return Some(Verdict::Wait);
+            }
+            Class::Session(Session::Ping) if is_arity_right && call.args.len() <= 2 => {
+                let text = if call.args.len() == 2 { call.arg(1) } else { b"" };
+                self.reply_with(id, |out| push::pong(out, text));
+            }
+            _ if !is_arity_right || matches!(command.class, Class::Session(Session::Ping)) => {
+                self.reply_with(id, |out| error::wrong_arity(out, call.name()));
+            }
+            _ => self.reply_with(id, |out| {
+                let code = match command.class {
+                    Class::Lease(Lease::Exec) => "EXECABORT Transaction discarded because of:",
+                    _ => "ERR",
+                };
+                // The one container whose subcommands are not in the table.
+                let is_client = command.class == Class::Session(Session::Client) && call.args.len() > 1;
+                let word = if is_client { call.arg(1).to_ascii_lowercase() } else { Vec::new() };
+                let word = String::from_utf8_lossy(&word);
+                let (name, bar, word) = (call.name(), if word.is_empty() { "" } else { "|" }, &word);
+                error::write_error(
+                    out,
+                    format_args!("{code} Can't execute '{name}{bar}{word}': only {ALLOWED_IN_RESP2}"),
+                );
+            }),
+        }
+        Some(Verdict::Done)
+    }
+
+    /// A client is being closed: nothing of it stays behind.
+    pub(super) fn forget_subscriber(&mut self, id: Id) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.subscriber.is_some()) else { return };
+        let has_confirmations = client.subscriber.as_ref().is_some_and(|own| !own.awaited.is_empty());
+        self.part_from_all(id);
+        if let Some(mut subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.take()) {
+            subscriber.held.clear(&mut self.arena);
+        }
+        if has_confirmations {
+            let awaited = &mut self.pubsub.awaited;
+            self.pubsub.confirmations.retain(|number, confirmation| {
+                let is_others = confirmation.client != id;
+                if !is_others {
+                    for &topic in &confirmation.topics {
+                        awaited.remove(&(topic, number));
+                    }
+                }
+                is_others
+            });
+        }
+    }
+
+    /// What nobody hears any more is no longer listened for, and not waited for either.
+    pub(super) fn let_go_of_topics(&mut self, now: Millis) {
+        if !self.pubsub.registry.has_orphans() {
+            return;
+        }
+        let mut orphans = Vec::new();
+        while let Some(orphan) = self.pubsub.registry.poll_orphan() {
+            orphans.push(orphan);
+        }
+        self.ask_less(&orphans, now);
+        for (topic, _) in orphans {
+            self.confirm_topic(topic, now);
+        }
+    }
+
+    /// A server hears this topic now: perhaps it was the last one.
+    pub(super) fn on_topic_heard(&mut self, topic: TopicId, now: Millis) {
+        if self.is_heard_everywhere(topic) {
+            self.confirm_topic(topic, now);
+        }
+    }
+
+    /// A server is not waited for any more: it is down, or does not take our connection.
+    pub(super) fn review_confirmations(&mut self, now: Millis) {
+        if self.pubsub.confirmations.is_empty() {
+            return;
+        }
+        if !self.is_anything_to_be_heard() {
+            let all: Vec<usize> = self.pubsub.confirmations.iter().map(|(number, _)| number).collect();
+            all.into_iter().for_each(|number| self.turn_down(number, CONNECTION_DOWN, now));
+            return;
+        }
+        let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, _)| topic).collect();
+        topics.dedup();
+        topics.into_iter().for_each(|topic| self.on_topic_heard(topic, now));
+    }
+
+    fn waiting_for(&self, topic: TopicId) -> Vec<usize> {
+        self.pubsub.awaited.range((topic, 0)..=(topic, usize::MAX)).map(|&(_, number)| number).collect()
+    }
+
+    /// Nobody has to wait for this topic any more.
+    fn confirm_topic(&mut self, topic: TopicId, now: Millis) {
+        for number in self.waiting_for(topic) {
+            self.pubsub.awaited.remove(&(topic, number));
+            let Some(confirmation) = self.pubsub.confirmations.get_mut(number) else { continue };
+            confirmation.missing -= 1;
+            if confirmation.missing == 0 {
+                let Confirmation { client, request, frames, .. } = self.pubsub.confirmations.remove(number);
+                self.fill_place(client, request, &frames, now);
+            }
+        }
+    }
+
+    /// A server refuses this topic: those who wait for it are told in its own words.
+    pub(super) fn refuse_topic(&mut self, topic: TopicId, reply: &[u8], now: Millis) {
+        self.waiting_for(topic).into_iter().for_each(|number| self.turn_down(number, reply, now));
+    }
+
+    /// A subscription will not come about: as in Redis, none of its channels is heard then.
+    fn turn_down(&mut self, number: usize, reply: &[u8], now: Millis) {
+        let Some(confirmation) = self.pubsub.confirmations.try_remove(number) else { return };
+        for &topic in &confirmation.topics {
+            self.pubsub.awaited.remove(&(topic, number));
+        }
+        for &topic in &confirmation.joined {
+            self.part(confirmation.client, topic);
+        }
+        self.settle(confirmation.client);
+        self.fill_place(confirmation.client, confirmation.request, reply, now);
+    }
+
+    /// Puts a reply of our own into the place that was kept for it in a client's line.
+    fn fill_place(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
+        let mut queue = Queue::new();
+        queue.push(&mut self.arena, reply);
+        client.early_bytes += reply.len();
+        self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
+        if client.line.first() == Some(request) {
+            self.advance_line(id, now);
+        } else {
+            self.check_unread(id);
+        }
+    }
+
+    /// Gives a message, as it came, to everybody who hears its topic.
+    pub(super) fn spread<W: Wire>(
+        &mut self,
+        family: Channels,
+        topic: &[u8],
+        message: &[u8],
+        now: Millis,
+        wire: &mut W,
+    ) {
+        let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
+        let mut hearers = mem::take(&mut self.pubsub.hearers);
+        hearers.extend(self.pubsub.registry.hearers(topic));
+        for &id in &hearers {
+            self.tell(id, message, now, wire);
+        }
+        hearers.clear();
+        self.pubsub.hearers = hearers;
+    }
+
+    fn tell<W: Wire>(&mut self, id: Id, message: &[u8], now: Millis, wire: &mut W) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if matches!(client.flow, Flow::Leaving | Flow::Closed) || client.is_ended {
+            return;
+        }
+        self.stats.messages += 1;
+        let head = push::head(client.session.profile.protocol);
+        let body = &message[head.len()..];
+        if !client.is_open_to_messages(&self.requests) {
+            let subscriber = client.subscriber.get_or_insert_default();
+            subscriber.held.push(&mut self.arena, head);
+            subscriber.held.push(&mut self.arena, body);
+            client.early_bytes += message.len();
+        } else if message.len() >= DIRECT_MIN {
+            client.replies.push(&mut self.arena, head);
+            self.send_reply(id, body, now, wire);
+        } else {
+            client.replies.push(&mut self.arena, head);
+            client.replies.push(&mut self.arena, body);
+            // So that what one read brings is not held once for each subscriber.
+            let is_much = client.replies.unsent() >= DIRECT_MIN && !client.is_blocked;
+            self.mark_client_dirty(id);
+            if is_much {
+                self.transmit_client(id, now, wire);
+            }
+        }
+        self.check_subscriber(id, now);
+    }
+
+    /// The most that a subscriber may leave unread, in bytes.
+    pub(super) fn subscriber_unread_max(&self) -> usize {
+        let limits = &self.settings.limits;
+        limits.subscriber_unread_bytes_max.min(limits.client_unread_bytes_max)
+    }
+
+    /// Closes a subscriber that leaves too much unread, or that has left much unread for long, or anything at all while
+    /// memory is short.
+    pub(super) fn check_subscriber(&mut self, id: Id, now: Millis) {
+        let unread_max = self.subscriber_unread_max();
+        let limits = &self.settings.limits;
+        let is_memory_short = self.arena.bytes() > limits.buffered_bytes_max;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let unread = client.unread();
+        let Some(subscriber) = &mut client.subscriber else { return };
+        if unread > unread_max || is_memory_short && client.is_blocked {
+            return self.close_client(id, Goodbye::Unread);
+        }
+        if unread <= limits.subscriber_unread_soft_bytes {
+            subscriber.behind_since = None;
+            return;
+        }
+        let deadline = *subscriber.behind_since.get_or_insert(now) + limits.subscriber_unread_soft_ms;
+        if deadline <= now {
+            return self.close_client(id, Goodbye::Unread);
+        }
+        client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+    }
+
+    /// A message is larger than any subscriber may leave unread: as in Redis, it costs them their connection.
+    pub(super) fn cut_off(&mut self, family: Channels, topic: &[u8]) {
+        let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
+        let hearers: Vec<Id> = self.pubsub.registry.hearers(topic).collect();
+        for id in hearers {
+            self.close_client(id, Goodbye::Unread);
+        }
     }
 }

@@ -16,19 +16,25 @@
 use std::mem;
 
 use super::health::{Loss, printable};
-use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Sent, Wire, gather};
+use super::scripts::NO_SCRIPT;
+use super::transmit::{Sent, gather};
+use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Queue, Scratch};
 use crate::client::Flow;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
+use crate::subscription::Subscriber;
 use crate::timer::Millis;
 
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a backend.
     pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
         let Some(backend) = self.backends.get_mut(id) else { return };
+        if backend.is_listener {
+            return self.handle_listener_data(id, scratch, n, now, wire);
+        }
         let mut framer = mem::take(&mut backend.framer);
         let data = scratch.joined(&backend.kept, n);
         backend.kept.clear();
@@ -121,10 +127,16 @@ impl Proxy {
             // The answer to a question that was not asked yet.
             return Err(Loss::Surplus);
         }
+        let unknown_script = match kind {
+            b'-' if self.endpoints.len() > 1 && reply.starts_with(NO_SCRIPT) => {
+                backend.queue.copy_range(&self.arena, backend.answered, backend.answered + len)
+            }
+            _ => None,
+        };
         backend.line.pop(&self.requests);
         backend.answered += len;
         backend.queue.release_to(&mut self.arena, backend.answered);
-        let server = backend.server;
+        let (server, profile) = (backend.server, backend.profile);
         if backend.line.is_empty() {
             backend.since = now;
         }
@@ -144,6 +156,11 @@ impl Proxy {
             return Ok(());
         }
         self.leave_lane(client, server);
+        if let Some(bytes) = unknown_script {
+            if self.send_with_script(client, request, (server, profile), &bytes, now) {
+                return Ok(());
+            }
+        }
         if is_last_piece || reply.len() >= DIRECT_MIN {
             self.pass_on(client, request, reply, now, wire);
             self.on_whole(client, request, now);
@@ -171,12 +188,20 @@ impl Proxy {
     /// its turn.
     #[inline]
     pub(super) fn deliver(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
+        if let Place::Part(merging) = self.requests[request as usize].place {
+            return self.answer_part(merging, request, reply, now);
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.line.first() == Some(request) {
             client.line.pop(&self.requests);
-            self.requests.remove(request as usize);
-            client.replies.push(&mut self.arena, reply);
-            if client.line.is_empty() && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
+            let entry = self.requests.remove(request as usize);
+            if !entry.is_muted {
+                client.replies.push(&mut self.arena, reply);
+            }
+            // Nearly always nobody behind has an answer yet, and little is unread: nothing to look at.
+            let is_early = |next: RequestId| self.requests[next as usize].place.early().is_some();
+            let is_plain = client.subscriber.is_none() && !client.line.first().is_some_and(is_early);
+            if is_plain && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
                 client.heard_at = now;
                 if !client.is_dirty {
                     client.is_dirty = true;
@@ -187,8 +212,10 @@ impl Proxy {
             }
         } else {
             let mut queue = Queue::new();
-            queue.push(&mut self.arena, reply);
-            client.early_bytes += reply.len();
+            if !self.requests[request as usize].is_muted {
+                queue.push(&mut self.arena, reply);
+                client.early_bytes += reply.len();
+            }
             self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
             self.check_unread(id);
         }
@@ -207,9 +234,13 @@ impl Proxy {
         let (Some(client_entry), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else {
             return;
         };
+        // The rest of a part's reply must come, or the client has nothing to take.
+        let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
         let unread = client_entry.unread_before(Some(request));
-        let is_full = unread > self.settings.limits.client_unread_pause_bytes;
-        if is_full && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
+        let is_full = !is_part && unread > self.settings.limits.client_unread_pause_bytes;
+        // Who waits for a backend of this server shall not wait for a client that reads slowly.
+        let is_wanted = self.endpoints[usize::from(backend.server)].pool.is_waited_for();
+        if is_full && !is_wanted && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
             backend.is_held_back = true;
             client_entry.holds_back = true;
         }
@@ -217,8 +248,11 @@ impl Proxy {
 
     /// Sends part of a large reply to the client, or to the place where it waits for its turn.
     fn pass_on<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
-        let Some(client) = self.clients.get_mut(id) else { return };
         let place = &mut self.requests[request as usize].place;
+        if let Place::Part(merging) = *place {
+            return self.collect(merging, request, piece);
+        }
+        let Some(client) = self.clients.get_mut(id) else { return };
         if *place == Place::Waiting {
             *place = if client.line.first() == Some(request) {
                 Place::Arriving
@@ -226,7 +260,11 @@ impl Proxy {
                 Place::ArrivingEarly(self.early.insert(Queue::new()) as u32)
             };
         }
-        match place.early() {
+        let early = place.early();
+        if self.requests[request as usize].is_muted {
+            return;
+        }
+        match early {
             None => self.send_reply(id, piece, now, wire),
             Some(early) => {
                 self.early[early as usize].push(&mut self.arena, piece);
@@ -244,6 +282,9 @@ impl Proxy {
             self.requests.remove(request as usize);
             return;
         }
+        if let Place::Part(merging) = entry.place {
+            return self.end_part(merging, request, now);
+        }
         if let Place::ArrivingEarly(early) = entry.place {
             entry.place = Place::Early(early);
             return;
@@ -257,10 +298,14 @@ impl Proxy {
     }
 
     /// Sends what has come for those who are next in the client's line.
-    fn advance_line(&mut self, id: Id, now: Millis) {
+    pub(super) fn advance_line(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
-        while let Some(next) = client.line.first() {
+        loop {
+            if client.subscriber.is_some() {
+                client.release_messages(&mut self.arena, &self.requests);
+            }
+            let Some(next) = client.line.first() else { break };
             let entry = &mut self.requests[next as usize];
             let Some(early) = entry.place.early() else { break };
             let queue = self.early.remove(early as usize);
@@ -272,13 +317,20 @@ impl Proxy {
             }
             client.line.pop(&self.requests);
             self.requests.remove(next as usize);
+            let awaits = |subscriber: &&mut Box<Subscriber>| subscriber.awaited.front() == Some(&next);
+            if let Some(subscriber) = client.subscriber.as_mut().filter(awaits) {
+                subscriber.awaited.pop_front();
+                if client.flow == Flow::Subscribing && subscriber.awaited.is_empty() {
+                    self.woken.push(id);
+                }
+            }
         }
         self.mark_client_dirty(id);
         self.check_unread(id);
     }
 
     /// Appends to what a client is to be sent; a large piece goes straight to the socket, as far as it takes it.
-    fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
+    pub(super) fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         if bytes.len() < DIRECT_MIN || client.is_blocked {
             client.replies.push(&mut self.arena, bytes);
@@ -305,7 +357,7 @@ impl Proxy {
     }
 
     /// Closes a client that leaves too much unread: past its own limit, or past the pause mark when memory is short.
-    fn check_unread(&mut self, id: Id) {
+    pub(super) fn check_unread(&mut self, id: Id) {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get(id) else { return };
         let max = if self.arena.bytes() > limits.buffered_bytes_max {

@@ -1,24 +1,22 @@
 //! Request → command → server → backend.
 //!
 //! The command table says what a request is; the ring says where its first key lives; the pool says which backend takes
-//! it. All of a client's outstanding requests at one server go down the same backend, or their order would be lost: if
-//! that one can not take the next, the client waits until they are answered (`Flow::Behind`). Otherwise it waits until
-//! any backend can take it (`Flow::Parked`), in line.
+//! it (`dispatch`). What is refused is answered here, in the words that clients know.
 //!
-//! Invariant: a request that is given to a backend stands in both lines, and its bytes follow at once (`forward`).
+//! Invariant: every request ends in one `Verdict`, and only `Wait` leaves its bytes where they are.
 
 use std::fmt;
 
 use log::trace;
 
+use super::dispatch::Pick;
 use super::health::server_facts;
-use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Sent, Timer, Wire, gather};
-use crate::backend::{Backend, Handshake, Phase};
+use super::scripts::shows_script;
+use super::{NO_DEADLINE, Proxy};
 use crate::buffer::Queue;
-use crate::client::{Flow, Profile};
-use crate::command::{self, Access, Class, Command, Lease};
+use crate::client::{Flow, Mode};
+use crate::command::{self, Class, Command, Lease};
 use crate::local::{self, Context, Facts, Outcome, error};
-use crate::pool::Offer;
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
 use crate::ring::{Ring, ServerIndex};
@@ -53,6 +51,18 @@ impl<'a> Call<'a> {
         self.args[index].of(self.request)
     }
 
+    /// The arguments from `from` on and before `to`, as they stand in the request, lengths and line ends included.
+    /// `from <= to`.
+    pub fn raw(&self, from: usize, to: usize) -> &'a [u8] {
+        let start = match from {
+            // Behind the count.
+            0 => 3 + self.args.len().ilog10() as usize + 1,
+            _ => self.args[from - 1].end(),
+        };
+        let end = if to == from { start } else { self.args[to - 1].end() };
+        &self.request[start..end]
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> u32 {
         self.request.len() as u32
@@ -78,22 +88,6 @@ pub(super) enum Route {
     Unsupported,
 }
 
-/// Which backend takes a request.
-pub(super) enum Pick {
-    /// This one.
-    Take(Id),
-    /// None, until the client's own requests at that server are answered.
-    Behind,
-    /// None, until one is free.
-    Park,
-    /// None, and it has waited long enough.
-    GiveUp,
-    /// None, ever: no backend of this pool can be leased.
-    Never,
-    /// None: the client has selected another database since it watched keys of this one.
-    Watching,
-}
-
 pub(super) const UNSUPPORTED: &[u8] = b"-ERR This command is not supported\r\n";
 pub(super) const CONNECTION_DOWN: &[u8] = b"-ERR Connection down\r\n";
 pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
@@ -103,26 +97,37 @@ impl Proxy {
     #[inline]
     pub(super) fn on_request(&mut self, id: Id, request: &[u8], args: &[Arg], now: Millis) -> Verdict {
         let name = args[0].of(request);
-        let Some(mut command) = command::find(name) else {
+        let Some(mut command) = command::find(name).or_else(|| self.settings.policy.declared(name)) else {
             return self.on_unknown(id, request, args);
         };
         trace!("client {id}: {}", command.name);
-        let container = command.name;
+        let row = command;
         if command.is_container() {
             match self.subcommand(id, command, request, args) {
                 Some(sub) => command = sub,
                 None => return Verdict::Done,
             }
         }
+        let policy = &self.settings.policy;
+        if policy.is_denying() && policy.is_denied(row, args.get(1).map(|word| word.of(request))) {
+            self.break_transaction(id);
+            self.reply_here(id, UNSUPPORTED);
+            return Verdict::Done;
+        }
         let several = self.endpoints.len() > 1;
-        let call = Call { container, command, request, args };
-        if self.clients.get(id).is_some_and(|client| client.transaction.is_some())
-            && let Some(verdict) = self.on_request_in_transaction(id, &call, now)
-        {
-            return verdict;
+        let call = Call { container: row.name, command, request, args };
+        if self.clients.get(id).is_some_and(|client| !client.is_plain()) {
+            if let Some(verdict) = self.on_mode(id, &call, now) {
+                return verdict;
+            }
         }
         let route = match command.class {
-            Class::Keyed => self.route_keys(command, request, args),
+            Class::Keyed => {
+                if several && shows_script(command) && args.len() > 2 {
+                    self.scripts.learn(args[1].of(request));
+                }
+                self.route_keys(command, request, args)
+            }
             Class::Split(merge) => match self.route_keys(command, request, args) {
                 Route::CrossSlot => return self.on_split(id, &call, merge, now),
                 route => route,
@@ -132,14 +137,18 @@ impl Proxy {
                 self.route_keys(command, request, args)
             }
             Class::Any => self.route_any(),
-            Class::Channel if args.len() > 1 => self.route_hash(Ring::hash(args[1].of(request))),
+            Class::Channel if args.len() > 1 => self.route_hash(self.hash_of(args[1].of(request))),
             Class::Channel if several => Route::Arity,
             Class::Single if several => Route::Unsupported,
             Class::All(_) | Class::Single | Class::Channel => self.route_any(),
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => match self.answer(id, session, request, args, now) {
                 Outcome::Forward => self.route_any(),
-                Outcome::Reply => return Verdict::Done,
+                Outcome::Reply | Outcome::Silence => return Verdict::Done,
+                Outcome::Clients => {
+                    self.on_roster(id, request, args, now);
+                    return Verdict::Done;
+                }
                 Outcome::ReplyAndLeave => {
                     self.leave(id);
                     return Verdict::Done;
@@ -149,7 +158,10 @@ impl Proxy {
                 return self.on_subscription(id, &call, lease, now);
             }
             Class::Lease(lease) => return self.on_lease(id, &call, lease, now),
-            Class::Refused | Class::Container => Route::Unsupported,
+            Class::Refused if !self.is_allowed(&call) => Route::Unsupported,
+            // Without a key it is allowed only where there is no choice.
+            Class::Refused => self.route_keys(command, request, args),
+            Class::Container => Route::Unsupported,
         };
         match route {
             Route::To(server, hash) => self.dispatch(id, server, hash, command.access, request.len(), now),
@@ -221,7 +233,7 @@ impl Proxy {
         if command.reads_by_pattern(args.len(), arg) {
             return Route::Unsupported;
         }
-        let mut keys = span.iter().map(|index| Ring::hash(arg(index as usize)));
+        let mut keys = span.iter().map(|index| self.hash_of(arg(index as usize)));
         let Some(first) = keys.next() else {
             return self.route_any();
         };
@@ -238,6 +250,15 @@ impl Proxy {
         route
     }
 
+    /// The hash of a key, or of its tag.
+    #[inline]
+    pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
+        match self.settings.hash_tag {
+            None => Ring::hash(key),
+            Some(tag) => Ring::hash(tag.hashed_part(key)),
+        }
+    }
+
     /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
     pub(super) fn route_again(&self, request: &[u8], hash: u32) -> Route {
         if self.endpoints.len() == 1 {
@@ -247,14 +268,15 @@ impl Proxy {
         let is_whole = framer.frame(request, &self.request_limits) == Ok(Frame::Complete(request.len()));
         debug_assert!(is_whole, "only whole requests are sent again");
         let args = framer.args();
-        let mut command = args.first().and_then(|name| command::find(name.of(request)));
+        let find = |name| command::find(name).or_else(|| self.settings.policy.declared(name));
+        let mut command = args.first().and_then(|name| find(name.of(request)));
         if let Some(container) = command.filter(|command| command.is_container()) {
             command = args.get(1).and_then(|word| container.sub(word.of(request)));
         }
         match command {
-            Some(command) if matches!(command.class, Class::Keyed | Class::Split(_) | Class::Lease(_)) => {
-                self.route_keys(command, request, args)
-            }
+            Some(
+                command @ Command { class: Class::Keyed | Class::Split(_) | Class::Lease(_) | Class::Refused, .. },
+            ) => self.route_keys(command, request, args),
             Some(Command { class: Class::Channel, .. }) => self.route_hash(hash),
             _ => self.route_any(),
         }
@@ -293,17 +315,21 @@ impl Proxy {
         };
         let facts =
             Facts { process_id: self.settings.process_id, connected_clients: self.clients.len(), servers: &servers };
-        let Some(client) = self.clients.get_mut(id) else { return Outcome::Reply };
+        let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: u64::from(id.generation()),
             server_version: &self.server_version,
             listen: &self.settings.listen,
+            peer: client.peer.as_deref(),
+            users: &self.settings.users,
+            heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             age_ms: now - client.since,
             facts: &facts,
         };
         let mut reply = std::mem::take(&mut self.reply);
         let outcome = local::answer(session, request, args, &mut client.session, &context, &mut reply);
-        if outcome != Outcome::Forward {
+        client.set_user(client.session.user);
+        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
             self.reply_here(id, &reply);
         }
         reply.clear();
@@ -323,6 +349,15 @@ impl Proxy {
     /// Gives the client a reply of our own, in its place behind what is outstanding.
     pub(super) fn reply_here(&mut self, id: Id, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
+        if client.session.mute.take() {
+            return self.mark_client_dirty(id);
+        }
+        self.reply_in_place(id, reply);
+    }
+
+    /// The same, whether the client wants to be answered or not.
+    pub(super) fn reply_in_place(&mut self, id: Id, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         if client.line.is_empty() {
             client.replies.push(&mut self.arena, reply);
         } else {
@@ -336,220 +371,6 @@ impl Proxy {
         }
         self.mark_client_dirty(id);
         self.maybe_pause(id);
-    }
-
-    /// Finds a backend at `server` for a request of `len` bytes, and puts it into both lines.
-    fn dispatch(&mut self, id: Id, server: u16, hash: u32, access: Access, len: usize, now: Millis) -> Verdict {
-        let Some(client) = self.clients.get(id) else { return Verdict::Done };
-        let profile = client.session.profile;
-        let backend = match self.pick(id, server, profile, now) {
-            Pick::Take(backend) => backend,
-            pick => return self.hold(id, server, pick, false, now),
-        };
-        let deadline = now + self.settings.timeouts.remote_read_ms;
-        self.line_up(id, backend, server, Request::new(id, deadline, len as u32, hash, access == Access::Read));
-        if access == Access::Write
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            client.wrote_to = backend;
-        }
-        Verdict::Forward(backend)
-    }
-
-    /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
-    #[cold]
-    pub(super) fn hold(&mut self, id: Id, server: u16, pick: Pick, for_lease: bool, now: Millis) -> Verdict {
-        let text = match pick {
-            Pick::Take(backend) => return Verdict::Forward(backend),
-            Pick::Behind => {
-                if let Some(client) = self.clients.get_mut(id) {
-                    client.flow = Flow::Behind { server };
-                }
-                return Verdict::Wait;
-            }
-            Pick::Park => {
-                self.park(id, server, for_lease, now);
-                return Verdict::Wait;
-            }
-            Pick::GiveUp => {
-                let (ms, address) = (self.settings.timeouts.remote_connect_ms, self.address(server));
-                format!("-ERR No connection to {address} became free within {ms} ms\r\n")
-            }
-            Pick::Watching => "-ERR The database cannot change while keys are watched\r\n".to_string(),
-            Pick::Never => "-ERR poolSize is 1: no connection can be held for this command\r\n".to_string(),
-        };
-        self.reply_here(id, text.as_bytes());
-        Verdict::Done
-    }
-
-    pub(super) fn address(&self, server: u16) -> &str {
-        &self.settings.servers[usize::from(server)]
-    }
-
-    /// Puts a request into the lines of its client and of its backend.
-    pub(super) fn line_up(&mut self, id: Id, backend_id: Id, server: u16, mut request: Request) -> RequestId {
-        request.is_at_backend = true;
-        let deadline = request.deadline;
-        let request = self.requests.insert(request) as RequestId;
-        if let Some(client) = self.clients.get_mut(id) {
-            client.line.push(&mut self.requests, request);
-            client.enter_lane(server, backend_id);
-        }
-        if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.requests, request);
-            if deadline != NO_DEADLINE {
-                backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
-            }
-        }
-        self.endpoints[usize::from(server)].stats.requests += 1;
-        request
-    }
-
-    /// Which backend takes the next request of this client.
-    #[inline]
-    pub(super) fn pick(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
-        let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if let Some(transaction) = &client.transaction
-            && let Some((leased_at, backend)) = transaction.lease
-            && leased_at == server
-        {
-            // Keys are watched: what is read and written meanwhile must come behind that.
-            return match self.backends.get(backend) {
-                Some(leased) if leased.profile != profile => Pick::Watching,
-                Some(leased) if leased.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max) => {
-                    Pick::Take(backend)
-                }
-                _ => Pick::Behind,
-            };
-        }
-        let pool = &self.endpoints[usize::from(server)].pool;
-        let is_its_turn = self.turn_of == id;
-        let has_precedence = pool.waiting.is_empty() || is_its_turn;
-        if let Some(lane) = client.lane(server) {
-            return match self.backends.get(lane.backend) {
-                // Who never runs out of requests would keep the backend from those who need it for another profile.
-                Some(backend) if has_precedence && backend.profile == profile && has_room(backend) => {
-                    Pick::Take(lane.backend)
-                }
-                _ => Pick::Behind,
-            };
-        }
-        if !has_precedence {
-            return Pick::Park;
-        }
-        match pool.offer(&self.backends, profile, now, has_room) {
-            Offer::Take(backend) => Pick::Take(backend),
-            Offer::Change(backend) => {
-                self.change_profile(backend, profile, now);
-                Pick::Take(backend)
-            }
-            Offer::Open => Pick::Take(self.open_backend(server, profile, now)),
-            Offer::Wait if is_its_turn && self.is_turn_over => {
-                self.is_turn_over = false;
-                Pick::GiveUp
-            }
-            Offer::Wait => Pick::Park,
-        }
-    }
-
-    /// Where a request that lost its backend goes: in the lane that its client has there, or to whom the pool offers.
-    pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
-        if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
-            let backend = self.backends.get(lane.backend)?;
-            return (backend.profile == profile && has_room(backend)).then_some(lane.backend);
-        }
-        match self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room) {
-            Offer::Take(backend) => Some(backend),
-            Offer::Open => Some(self.open_backend(server, profile, now)),
-            Offer::Change(backend) => {
-                self.change_profile(backend, profile, now);
-                Some(backend)
-            }
-            Offer::Wait => None,
-        }
-    }
-
-    /// Has the client wait for a backend, behind those who wait already.
-    fn park(&mut self, id: Id, server: u16, for_lease: bool, now: Millis) {
-        let deadline = now + self.settings.timeouts.remote_connect_ms;
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.flow = Flow::Parked { server, for_lease, deadline };
-        client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-        self.endpoints[usize::from(server)].pool.line_of(for_lease).push_back(id);
-        self.parked += 1;
-    }
-
-    /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
-    pub(super) fn can_serve(&self, id: Id, server: u16, for_lease: bool, now: Millis) -> bool {
-        let Some(client) = self.clients.get(id) else { return true };
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
-        let pool = &self.endpoints[usize::from(server)].pool;
-        let profile = client.session.profile;
-        let offer = match for_lease {
-            true => pool.offer_lease(&self.backends, profile, now),
-            false => pool.offer(&self.backends, profile, now, has_room),
-        };
-        !self.up.is_up(ServerIndex(server)) || offer != Offer::Wait
-    }
-
-    /// Sets an idle backend to another profile.
-    pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
-        debug_assert!(backend.is_idle());
-        backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
-        backend.profile = goal;
-        backend.since = now;
-        let deadline = now + self.settings.timeouts.remote_connect_ms;
-        backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
-        self.mark_backend_dirty(id);
-    }
-
-    /// Appends bytes to what a backend is to be sent; a large piece goes straight to the socket, as far as it takes it.
-    #[inline]
-    pub(super) fn forward<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
-        let is_direct = bytes.len() >= DIRECT_MIN && !backend.is_blocked && matches!(backend.phase, Phase::Ready);
-        if !is_direct {
-            backend.queue.push(&mut self.arena, bytes);
-            return self.mark_backend_dirty(id);
-        }
-        let waiting = backend.queue.unsent();
-        match gather(&backend.queue, &self.arena, bytes, Conn::Backend(id), wire) {
-            Ok(Sent { bytes: sent, is_blocked }) => {
-                backend.queue.mark_sent(&self.arena, sent.min(waiting));
-                let past = sent.saturating_sub(waiting);
-                if past > 0 {
-                    backend.queue.skip(past);
-                }
-                backend.queue.push(&mut self.arena, &bytes[past..]);
-                backend.is_blocked = is_blocked;
-                backend.took_at = now;
-                if is_blocked {
-                    let deadline = now + self.settings.timeouts.remote_write_ms;
-                    backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
-                }
-                if past < bytes.len() {
-                    self.mark_backend_dirty(id);
-                }
-            }
-            Err(error) => {
-                backend.queue.push(&mut self.arena, bytes);
-                self.handle_backend_broken(id, &error.to_string(), now);
-            }
-        }
-    }
-
-    /// As `forward`, for a large request that has its memory to itself: nothing is copied.
-    pub(super) fn forward_owned(&mut self, id: Id, bytes: Vec<u8>) {
-        if let Some(backend) = self.backends.get_mut(id) {
-            backend.queue.push_vec(&mut self.arena, bytes);
-            self.mark_backend_dirty(id);
-        }
     }
 
     /// Routes a large request of which only the start is there. `None` if it can not be passed on in pieces: its keys
@@ -567,6 +388,14 @@ impl Proxy {
             return None;
         }
         let mut command = command::find(args[0].of(start))?;
+        // Who may not send it is told so when all of it is there.
+        if self.clients.get(id)?.mode != Mode::Plain {
+            return None;
+        }
+        let word = args.get(1).filter(|_| known > 1).map(|word| word.of(start));
+        if self.settings.policy.is_denied(command, word) {
+            return None;
+        }
         if command.is_container() {
             command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
         }
@@ -585,7 +414,7 @@ impl Proxy {
                 Class::Channel => 1,
                 _ => command.key_span(args_total, arg).ok()?.iter().next()? as usize,
             };
-            self.route_hash(Ring::hash(arg(key)))
+            self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
         let pool = &self.endpoints[usize::from(server)].pool;

@@ -1,21 +1,266 @@
-//! Requests whose keys live on several servers, and requests for all servers.
+//! Requests for several servers, taken apart: which server is asked what.
+//!
+//! ```text
+//!   MGET a b c d     a, c on server 0; b, d on server 1     ─►  0: MGET a c      1: MGET b d
+//!   MSET a 1 b 2     a on server 0, b on server 1           ─►  0: MSET a 1      1: MSET b 2
+//!   JSON.MGET a b p                                         ─►  0: JSON.MGET a p 1: JSON.MGET b p
+//!   KEYS *, FLUSHALL, SCRIPT LOAD x …                       ─►  the same to each server
+//!   SCAN 13 COUNT 5  with 3 servers: server 1, its cursor 4 ─►  1: SCAN 4 COUNT 5
+//! ```
+//!
+//! One part for each server, keys in the order in which they were asked; the arguments are spliced, byte for byte, out
+//! of the request. It is all or nothing: a backend is found for every part before one byte of any is queued, and if one
+//! has to be waited for, the client waits with the whole request.
+//!
+//! What is not exact is refused. A key whose server is down, with no other to stand in, refuses the whole command; so
+//! does any server that is down for a command about all of them (`KEYS`, `DBSIZE`, `FLUSHALL` …): half of the keys is
+//! not the keys. Between the parts of a write there is no transaction: if one server refuses, its error is the reply,
+//! and the others have done their part. That is the price of several servers, and the client is told.
+//!
+//! A server whose address is given twice has a share of the keys twice, but is one server to `KEYS` and its like.
+//!
+//! Knows how to take apart and where it goes; `merging` has the parts from there on, `compose` their replies.
 
-use super::Proxy;
-use super::routing::{CROSS_SLOT, Call, UNSUPPORTED, Verdict};
-use crate::command::{Gather, Merge};
+use super::compose::{self, Shape};
+use super::dispatch::Pick;
+use super::merging::Merging;
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Route, UNSUPPORTED, Verdict};
+use super::{LARGE, NO_DEADLINE, Proxy};
+use crate::command::{Access, Gather, Merge};
+use crate::local::{error, reply};
+use crate::request::{Place, Request, RequestId};
+use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
 
+/// The part of a server that has none.
+pub(super) const NO_PART: u16 = u16::MAX;
+
 impl Proxy {
     /// A request whose keys live on several servers.
-    pub(super) fn on_split(&mut self, id: Id, _call: &Call<'_>, _merge: Merge, _now: Millis) -> Verdict {
-        self.reply_here(id, CROSS_SLOT);
+    pub(super) fn on_split(&mut self, id: Id, call: &Call<'_>, merge: Merge, now: Millis) -> Verdict {
+        let span = call.command.key_span(call.args.len(), |index| call.arg(index));
+        let Some(span) = span.ok().filter(|span| self.settings.multi_key && span.extra.is_none() && span.first > 0)
+        else {
+            self.reply_here(id, CROSS_SLOT);
+            return Verdict::Done;
+        };
+        let mut merging = self.new_merging();
+        merging.shape = match merge {
+            Merge::Sum => Shape::Sum,
+            Merge::ByPosition => Shape::ByPosition,
+            Merge::AllOk => Shape::AllOk,
+        };
+        let (first, step) = (span.first as usize, span.step as usize);
+        let tail = first + span.count as usize * step;
+        let is_whole = self.sort_keys(call, first, tail, step, &mut merging);
+        for part in merging.parts() {
+            self.part_of_server[usize::from(part.server)] = NO_PART;
+        }
+        if !is_whole {
+            self.spare_merging(merging);
+            self.reply_here(id, CONNECTION_DOWN);
+            return Verdict::Done;
+        }
+        if let Err(verdict) = self.claim_all(id, &mut merging, now) {
+            self.spare_merging(merging);
+            return verdict;
+        }
+        let fixed = first + call.args.len() - tail;
+        let mut head = std::mem::take(&mut self.reply);
+        for part in merging.parts_mut() {
+            head.clear();
+            reply::array(&mut head, fixed + part.keys * step);
+            head.extend_from_slice(call.raw(0, first));
+            part.bytes.extend_from_slice(call.raw(tail, call.args.len()));
+            part.len = head.len() + part.bytes.len();
+            self.queue(part.backend, &head);
+            if part.bytes.len() > LARGE {
+                self.forward_owned(part.backend, std::mem::take(&mut part.bytes));
+            } else {
+                self.queue(part.backend, &part.bytes);
+                part.bytes.clear();
+            }
+        }
+        head.clear();
+        self.reply = head;
+        self.line_up_parts(id, call.command.access, merging, now);
         Verdict::Done
     }
 
+    /// Finds the part of each key, and begins its bytes with the key and what belongs to it. False if the server of one
+    /// is down.
+    fn sort_keys(&mut self, call: &Call<'_>, first: usize, tail: usize, step: usize, merging: &mut Merging) -> bool {
+        let mut start = call.args[first - 1].end();
+        for index in (first..tail).step_by(step) {
+            let Route::To(server, _) = self.route_hash(self.hash_of(call.arg(index))) else { return false };
+            let mut part = self.part_of_server[usize::from(server)];
+            if part == NO_PART {
+                part = merging.add_part(server);
+                self.part_of_server[usize::from(server)] = part;
+            }
+            let end = call.args[index + step - 1].end();
+            let entry = &mut merging.parts_mut()[usize::from(part)];
+            entry.keys += 1;
+            entry.bytes.extend_from_slice(&call.request[start..end]);
+            start = end;
+            merging.order.push(part);
+        }
+        true
+    }
+
     /// A request for all servers.
-    pub(super) fn on_gather(&mut self, id: Id, _call: &Call<'_>, _gather: Gather, _now: Millis) -> Verdict {
-        self.reply_here(id, UNSUPPORTED);
+    pub(super) fn on_gather(&mut self, id: Id, call: &Call<'_>, gather: Gather, now: Millis) -> Verdict {
+        if !self.settings.multi_key {
+            self.reply_here(id, UNSUPPORTED);
+            return Verdict::Done;
+        }
+        let shape = match gather {
+            Gather::Cursor => return self.on_scan(id, call, now),
+            Gather::Concat => Shape::Concat,
+            Gather::Union => Shape::Union,
+            Gather::Sum => Shape::Sum,
+            Gather::Max => Shape::Max,
+            Gather::AllOk => Shape::AllOk,
+            Gather::First => Shape::First,
+            Gather::And => Shape::And,
+            Gather::AnyKey => Shape::AnyKey(self.random() as usize % self.distinct_servers.len()),
+        };
+        if !self.distinct_servers.iter().all(|&server| self.up.is_up(ServerIndex(server))) {
+            self.reply_here(id, CONNECTION_DOWN);
+            return Verdict::Done;
+        }
+        match (call.container, call.command.name) {
+            ("script", "load") if call.args.len() > 2 => self.scripts.learn(call.arg(2)),
+            ("script", "flush") => self.scripts.clear(),
+            _ => {}
+        }
+        let mut merging = self.new_merging();
+        for &server in &self.distinct_servers {
+            merging.add_part(server);
+        }
+        self.send_pinned(id, call, shape, merging, call.request, now)
+    }
+
+    /// SCAN: the cursor says which server is asked, and with which cursor of its own.
+    fn on_scan(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        if !call.command.arity_allows(call.args.len()) {
+            self.reply_with(id, |out| error::wrong_arity(out, call.name()));
+            return Verdict::Done;
+        }
+        let places = self.distinct_servers.len() as u64;
+        let Some((place, cursor)) = scan_cursor(call.arg(1)).map(|cursor| compose::split_cursor(cursor, places)) else {
+            self.reply_here(id, b"-ERR invalid cursor\r\n");
+            return Verdict::Done;
+        };
+        let server = self.distinct_servers[place as usize];
+        if !self.up.is_up(ServerIndex(server)) {
+            self.reply_here(id, CONNECTION_DOWN);
+            return Verdict::Done;
+        }
+        let mut request = Vec::with_capacity(call.request.len() + 2);
+        reply::array(&mut request, call.args.len());
+        request.extend_from_slice(call.raw(0, 1));
+        reply::bulk(&mut request, cursor.to_string().as_bytes());
+        request.extend_from_slice(call.raw(2, call.args.len()));
+        let mut merging = self.new_merging();
+        merging.add_part(server);
+        self.send_pinned(id, call, Shape::Cursor { place, places }, merging, &request, now)
+    }
+
+    /// Sends the same to each part's server; no other may stand in for one.
+    fn send_pinned(
+        &mut self,
+        id: Id,
+        call: &Call<'_>,
+        shape: Shape,
+        mut merging: Merging,
+        request: &[u8],
+        now: Millis,
+    ) -> Verdict {
+        merging.shape = shape;
+        merging.is_pinned = true;
+        if let Err(verdict) = self.claim_all(id, &mut merging, now) {
+            self.spare_merging(merging);
+            return verdict;
+        }
+        for part in merging.parts_mut() {
+            part.len = request.len();
+            self.queue(part.backend, request);
+        }
+        self.line_up_parts(id, call.command.access, merging, now);
         Verdict::Done
     }
+
+    /// Finds a backend for every part. If one must be waited for, the verdict says so, and nothing was asked of any.
+    fn claim_all(&mut self, id: Id, merging: &mut Merging, now: Millis) -> Result<(), Verdict> {
+        for part in merging.parts_mut() {
+            let Some(client) = self.clients.get(id) else { return Err(Verdict::Done) };
+            part.backend = match self.pick(id, part.server, client.session.profile, now) {
+                Pick::Take(backend) => backend,
+                pick => return Err(self.hold(id, part.server, pick, false, now)),
+            };
+        }
+        Ok(())
+    }
+
+    /// Puts the parent into its client's line and the parts, whose bytes were just queued, into those of their
+    /// backends.
+    fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
+        let number = self.merges.vacant_key() as u32;
+        let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
+        parent.place = Place::Merging(number);
+        merging.parent = self.requests.insert(parent) as RequestId;
+        merging.client = id;
+        let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.line.push(&mut self.requests, merging.parent);
+            self.requests[merging.parent as usize].is_muted = client.session.mute.take();
+            client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
+        }
+        let deadline = now + self.settings.timeouts.remote_read_ms;
+        for (part, entry) in (0..).zip(merging.parts_mut()) {
+            let mut request = Request::new(id, deadline, entry.len as u32, 0, access == Access::Read);
+            request.place = Place::Part(number);
+            request.part = part;
+            let request = self.requests.insert(request) as RequestId;
+            entry.request = Some(request);
+            self.stand_at(request, entry.backend, entry.server);
+            self.mark_backend_dirty(entry.backend);
+        }
+        let key = self.merges.insert(merging);
+        debug_assert_eq!(key as u32, number);
+        self.maybe_pause(id);
+    }
+
+    fn queue(&mut self, backend: Id, bytes: &[u8]) {
+        if let Some(backend) = self.backends.get_mut(backend) {
+            backend.queue.push(&mut self.arena, bytes);
+        }
+    }
+
+    /// Where a part goes that lost its backend at server `lost`. What had come of its reply is worth nothing.
+    pub(super) fn route_part_again(&mut self, merging: u32, request: RequestId, lost: u16, bytes: &[u8]) -> Route {
+        self.forget_collected(merging, request);
+        if !self.merges[merging as usize].is_pinned {
+            return match self.route_again(bytes, 0) {
+                // Different servers stand in for its keys.
+                Route::CrossSlot => Route::Down,
+                route => route,
+            };
+        }
+        if self.up.is_up(ServerIndex(lost)) { Route::To(lost, 0) } else { Route::Down }
+    }
+}
+
+/// The indexes of the servers, one for each address.
+pub(super) fn distinct_servers(addresses: &[String]) -> Vec<u16> {
+    let is_first = |&server: &u16| !addresses[..usize::from(server)].contains(&addresses[usize::from(server)]);
+    (0..addresses.len() as u16).filter(is_first).collect()
+}
+
+/// The cursor that a client sent: decimal digits, within 64 bits.
+fn scan_cursor(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok()
 }

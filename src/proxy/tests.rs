@@ -4,10 +4,13 @@
 //! as the connection has room for; what clients and servers say is handed over as if it was just read. Nothing happens
 //! but what a test does, and time stands still until it is told to pass.
 
+mod leases;
 mod losses;
 mod promises;
 mod robustness;
 mod slow_peers;
+mod split;
+mod subscriptions;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -211,6 +214,7 @@ impl Bench {
     fn assert_nothing_is_left(&self) {
         assert!(self.proxy.requests.is_empty(), "{} requests are left", self.proxy.requests.len());
         assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
+        assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
         assert_eq!(self.proxy.buffered_bytes(), 0);
     }
 }

@@ -1,8 +1,8 @@
 //! Transactions: whole ones on a shared backend, those that arrive step by step on a leased one.
 //!
 //! A transaction that stands whole in the read buffer, from `MULTI` to `EXEC`, goes down a shared backend contiguously:
-//! nobody else's request can come between, since all of it is queued at once. Otherwise `MULTI` is answered here, and the
-//! first command that has a server says whose backend is leased:
+//! nobody else's request can come between, since all of it is queued at once. Otherwise `MULTI` is answered here, and
+//! the first command that has a server says whose backend is leased:
 //!
 //! ```text
 //!   client:   MULTI      SET a 1              GET a       EXEC              (WATCH k leases at once)
@@ -15,9 +15,10 @@
 //! twice: a second `SET` outside of its `MULTI` would be a write that nobody asked for.
 
 use super::Proxy;
-use super::routing::{CROSS_SLOT, Call, Pick, Route, Verdict};
-use crate::client::Transaction;
-use crate::command::{self, Class, Lease, Session};
+use super::dispatch::Pick;
+use super::routing::{CROSS_SLOT, Call, Route, Verdict};
+use crate::client::{Mode, Transaction};
+use crate::command::{self, Class, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -117,8 +118,9 @@ impl Proxy {
 
     /// A request of a client that has said `MULTI`. `None` if it is to be dealt with like any other.
     pub(super) fn on_request_in_transaction(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
+        let is_arity_right = call.command.arity_allows(call.args.len());
         if !self.is_in_multi(id) {
-            if call.command.class == Class::Session(Session::Reset) {
+            if call.command.class == Class::Session(Session::Reset) && is_arity_right {
                 self.give_up(id, now);
             }
             return None;
@@ -127,7 +129,11 @@ impl Proxy {
             Class::Lease(Lease::Multi | Lease::Exec | Lease::Discard | Lease::Watch) => None,
             Class::Session(Session::Quit) => None,
             Class::Session(Session::Reset) => {
-                self.give_up(id, now);
+                if is_arity_right {
+                    self.give_up(id, now);
+                } else {
+                    self.break_transaction(id);
+                }
                 None
             }
             _ => Some(self.on_step(id, call, now)),
@@ -137,7 +143,7 @@ impl Proxy {
     /// A command that is to be queued in a transaction.
     fn on_step(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
         if self.clients.get(id).is_some_and(|client| client.transaction.as_ref().is_some_and(|entry| entry.is_broken)) {
-            // It will not be run, and EXEC will say so; until then Redis itself says no more than this.
+            // It will not be run, and EXEC will say so. (Redis would still find fault with some of what comes.)
             self.reply_here(id, b"+QUEUED\r\n");
             return Verdict::Done;
         }
@@ -192,15 +198,16 @@ impl Proxy {
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
             Class::Session(Session::Ping | Session::Echo | Session::Select | Session::Info | Session::Role) => None,
             Class::Session(Session::Command) => None,
+            Class::Refused if !self.is_allowed(call) => Some(Route::Unsupported),
+            Class::Refused if call.command.keys == Keys::None => None,
+            Class::Refused => Some(self.route_keys(call.command, call.request, call.args)),
             _ => Some(Route::Unsupported),
         }
     }
 
     /// A request is refused: if it was meant for a transaction, that one will not be run.
     pub(super) fn break_transaction(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id)
-            && let Some(transaction) = &mut client.transaction
-        {
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             transaction.is_broken |= transaction.is_multi;
         }
     }
@@ -255,11 +262,11 @@ impl Proxy {
         now: Millis,
     ) -> Verdict {
         let verdict = self.send_step(id, server, backend, call, Role::Ending { database }, now);
-        if let Verdict::Forward(_) = verdict
-            && let Some(client) = self.clients.get_mut(id)
-        {
-            client.transaction = None;
-            client.wrote_to = backend;
+        if let Verdict::Forward(_) = verdict {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.transaction = None;
+                client.wrote_to = backend;
+            }
         }
         verdict
     }
@@ -268,7 +275,11 @@ impl Proxy {
     ///
     /// Returns its length and its verdict; `None` if it must go step by step.
     pub(super) fn on_whole_transaction(&mut self, id: Id, bytes: &[u8], now: Millis) -> Option<(usize, Verdict)> {
-        if self.clients.get(id).is_none_or(|client| client.transaction.is_some()) {
+        if self
+            .clients
+            .get(id)
+            .is_none_or(|client| client.transaction.is_some() || client.mode != Mode::Plain || client.is_restrained())
+        {
             return None;
         }
         let mut lens = std::mem::take(&mut self.step_lens);
@@ -280,7 +291,8 @@ impl Proxy {
         verdict.map(|verdict| (len, verdict))
     }
 
-    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to `lens`.
+    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to
+    /// `lens`.
     fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<u16> {
         let mut framer = std::mem::take(&mut self.step_framer);
         let mut at = 0;
@@ -294,11 +306,16 @@ impl Proxy {
             }
             lens.push(len as u32);
             at += len;
+            let (request, args) = (&rest[..len], framer.args());
+            let Some(mut command) = command::find(args[0].of(request)) else { break None };
+            if self.settings.policy.is_denying()
+                && self.settings.policy.is_denied(command, args.get(1).map(|word| word.of(request)))
+            {
+                break None;
+            }
             if lens.len() == 1 {
                 continue;
             }
-            let (request, args) = (&rest[..len], framer.args());
-            let Some(mut command) = command::find(args[0].of(request)) else { break None };
             let container = command.name;
             if command.is_container() {
                 match args.get(1).and_then(|word| command.sub(word.of(request))) {

@@ -89,6 +89,11 @@ impl Dialer {
         self.dials.iter().any(|dial| Conn::Backend(dial.backend) == conn)
     }
 
+    /// True while a backend waits for its server's name to be looked up.
+    pub fn is_looking_up(&self) -> bool {
+        self.dials.iter().any(|dial| dial.state == State::LookingUp)
+    }
+
     /// The proxy has closed this connection.
     pub fn forget(&mut self, conn: Conn) {
         self.dials.retain(|dial| Conn::Backend(dial.backend) != conn);
@@ -143,20 +148,30 @@ impl Dialer {
         }
     }
 
-    /// A socket that was connecting is connected, or has failed.
-    pub fn on_writable(&mut self, conn: Conn, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
-        let Some(index) = self.dials.iter().position(|dial| Conn::Backend(dial.backend) == conn) else { return };
-        let Some(socket) = sockets.get_mut(conn) else { return };
+    /// A socket that was connecting is connected, or has failed. Returns whether it still is the connection's socket:
+    /// it is not when the next address is being tried, or none is left.
+    pub fn on_writable(
+        &mut self,
+        conn: Conn,
+        sockets: &mut Sockets,
+        proxy: &mut Proxy,
+        poll: &Poll,
+        now: Millis,
+    ) -> bool {
+        let Some(index) = self.dials.iter().position(|dial| Conn::Backend(dial.backend) == conn) else { return true };
+        let Some(socket) = sockets.get_mut(conn) else { return false };
         match socket.stream.is_connected() {
-            Ok(false) => {}
+            Ok(false) => true,
             Ok(true) => {
                 let dial = self.dials.swap_remove(index);
                 proxy.handle_connected(dial.backend, now);
+                true
             }
             Err(error) => {
                 sockets.remove(conn);
                 self.dials[index].reason = error.to_string();
                 self.try_next(index, sockets, proxy, poll, now);
+                false
             }
         }
     }
@@ -202,4 +217,60 @@ impl Dialer {
 
 fn in_reverse(addresses: &[SocketAddr]) -> Vec<ResolvedAddress> {
     addresses.iter().rev().map(|&address| ResolvedAddress::Tcp(address)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Reactor;
+    use super::*;
+    use crate::net::listen;
+    use crate::proxy::Settings;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
+
+    fn bind() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        (listener, address)
+    }
+
+    #[test]
+    fn what_an_event_says_of_a_refused_address_is_not_said_of_the_next_one() {
+        let (server, served) = bind();
+        let (closed, refused) = bind();
+        drop(closed);
+        let any = Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+        let (listener, _) = listen(&any, 1, 0).expect("a free port");
+        let servers = [Address::Tcp { host: "redis1".to_owned(), port: served.port() }];
+        let mut reactor =
+            Reactor::new(Settings::new(vec!["redis1".to_owned()]), listener, &servers).expect("descriptors are free");
+        reactor.dialer.targets[0] = Target::Name {
+            host: "redis1".to_owned(),
+            port: served.port(),
+            known: vec![refused, served],
+            known_until: Millis(u64::MAX),
+        };
+        let handle = reactor.handle();
+        let running = thread::spawn(move || reactor.run(|| {}));
+
+        // Answers the handshake as a server does that knows no more than PING.
+        let (mut backend, _) = server.accept().expect("the second address is tried");
+        backend.set_read_timeout(Some(Duration::from_secs(10))).expect("more than zero");
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"PING\r\n") {
+            let mut bytes = [0; 256];
+            let length = backend.read(&mut bytes).expect("a handshake in time");
+            assert_ne!(length, 0, "it was closed in the middle of the handshake");
+            let steps = bytes[..length].iter().filter(|&&byte| byte == b'*').count();
+            backend.write_all(&b"+PONG\r\n".repeat(steps)).expect("somebody reads");
+            heard.extend_from_slice(&bytes[..length]);
+        }
+        backend.set_read_timeout(Some(Duration::from_millis(200))).expect("more than zero");
+        let silence = backend.read(&mut [0; 256]).expect_err("neither an end nor a word: the connection is kept");
+        assert_eq!(silence.kind(), io::ErrorKind::WouldBlock);
+        handle.drain();
+        running.join().expect("no panic").expect("a good end");
+    }
 }

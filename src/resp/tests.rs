@@ -3,6 +3,7 @@
 use super::*;
 
 const LIMITS: RequestLimits = RequestLimits {
+    is_unauthenticated: false,
     args_max: 1024 * 1024,
     bulk_bytes_max: 512 * 1024 * 1024,
     inline_bytes_max: INLINE_BYTES_MAX,
@@ -138,6 +139,33 @@ fn a_request_over_the_limit_is_refused_before_it_arrives() {
     let mut framer = RequestFramer::new();
     let error = framer.frame(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n", &limits);
     assert_eq!(error, Err(ProtocolError::RequestTooBig(1000)));
+}
+
+#[test]
+fn whoever_is_nobody_can_send_little() {
+    let limits = LIMITS.unauthenticated();
+    let frame = |start: &str| RequestFramer::new().frame(start.as_bytes(), &limits).map_err(|error| error.to_string());
+    for start in ["*10\r\n", "*3\r\n$4\r\nAUTH\r\n$16384\r\n", "*2\r\n$5\r\nHELLO\r\n$0\r\n"] {
+        assert_eq!(frame(start), Ok(Frame::Partial), "{start:?}");
+    }
+    for (start, text) in [
+        ("*11\r\n", "unauthenticated multibulk length"),
+        ("*2147483647\r\n", "unauthenticated multibulk length"),
+        ("*2147483648\r\n", "invalid multibulk length"),
+        ("*x\r\n", "invalid multibulk length"),
+        ("*2\r\n$16385\r\n", "unauthenticated bulk length"),
+        ("*2\r\n$536870912\r\n", "unauthenticated bulk length"),
+        ("*2\r\n$536870913\r\n", "invalid bulk length"),
+        ("*2\r\n$-1\r\n", "invalid bulk length"),
+    ] {
+        assert_eq!(frame(start), Err(format!("Protocol error: {text}")), "{start:?}");
+    }
+    let mut request = "*5\r\n".to_owned();
+    for _ in 0..4 {
+        request += &format!("$16384\r\n{}\r\n", "x".repeat(16384));
+    }
+    assert_eq!(frame(&request), Err("Protocol error: request larger than 65536 bytes".to_owned()));
+    assert_eq!(limits.unauthenticated().args_max, 10);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! happens when one of them dies and comes back.
 //!
 //! ```text
+//! parts     one command for several servers, split and merged, held against one Redis
 //! placing   the golden ring, several keys in one command, order over servers, INFO
 //! chaos     clients and connections come and go and break off: nobody ever sees what is not his
 //! failover  a server dies, is frozen, comes back; all of them do; none is there at the start
@@ -14,4 +15,5 @@ mod support;
 
 mod chaos;
 mod failover;
+mod parts;
 mod placing;

@@ -86,14 +86,15 @@ impl Plan {
         }
         let settings = Settings {
             listen: "a simulation".to_string(),
-            servers: (0..servers).map(|server| format!("server-{server}")).collect(),
+            // The model servers know no requests in parts: keys on several servers are refused.
+            multi_key: false,
             failover: random.percent(75),
             pool_size: random.between(1, 4),
             lease_max: random.between(1, 4),
             timeouts,
             limits,
-            process_id: 1,
             seed: random.next(),
+            ..Settings::new((0..servers).map(|server| format!("server-{server}")).collect())
         };
         let shortest: usize =
             if is_calm { random.pick(&[5_000, 60_000]) } else { random.pick(&[1, 100, 5_000, 60_000]) };

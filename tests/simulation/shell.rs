@@ -126,10 +126,10 @@ impl Shell {
                     socket.is_queued = true;
                     self.ready.push(link);
                 }
-                if let Conn::Client(id) = conn
-                    && self.network.link(link).is_ended
-                {
-                    self.proxy.handle_client_hangup(id);
+                if self.network.link(link).is_ended {
+                    if let Conn::Client(id) = conn {
+                        self.proxy.handle_client_hangup(id);
+                    }
                 }
             }
             // With an event of one kind come those of the other that hold just then.
@@ -279,11 +279,9 @@ impl Shell {
                     }
                 }
                 Action::Resume(conn) => {
-                    if let Some(link) = self.network.find(conn)
-                        && let Some(socket) = &mut self.sockets[link]
-                        && socket.is_readable
-                        && !socket.is_queued
-                    {
+                    let Some(link) = self.network.find(conn) else { continue };
+                    let Some(socket) = &mut self.sockets[link] else { continue };
+                    if socket.is_readable && !socket.is_queued {
                         socket.is_queued = true;
                         self.ready.push(link);
                     }

@@ -151,10 +151,9 @@ impl World {
         }
         let has_long_been_quiet = self.step - self.happened.1 > QUIET_STEPS || self.is_idle();
         let is_quiet = self.happened.1 != self.step;
-        if (has_long_been_quiet && (self.is_ending || self.random.one_in(5))
-            || is_quiet && self.plan.faults == Faults::All && self.random.one_in(40))
-            && let Some(deadline) = self.shell.proxy.next_deadline()
-        {
+        let may_skip = has_long_been_quiet && (self.is_ending || self.random.one_in(5));
+        let is_skipped = may_skip || is_quiet && self.plan.faults == Faults::All && self.random.one_in(40);
+        if let Some(deadline) = self.shell.proxy.next_deadline().filter(|_| is_skipped) {
             // Nothing else happens until then; or somebody is late over it.
             passed = deadline.0.saturating_sub(self.now);
             if passed > PACE_MAX_MS && !has_long_been_quiet {

@@ -149,12 +149,12 @@ impl Drop for RedisServer {
     }
 }
 
-/// True when somebody there answers PING with PONG within a second.
+/// True when somebody there answers PING with PONG, or wants a password first, within a second.
 pub fn answers(address: &Address) -> bool {
     let Ok(stream) = address.connect() else {
         return false;
     };
     let mut client = Client::over(stream);
     client.set_patience(Duration::from_secs(1));
-    client.try_cmd(&["PING"]).is_ok_and(|reply| reply == b"+PONG\r\n")
+    client.try_cmd(&["PING"]).is_ok_and(|reply| reply == b"+PONG\r\n" || reply.starts_with(b"-NOAUTH "))
 }

@@ -234,11 +234,11 @@ fn a_large_reply_is_passed_on_as_it_comes() {
 }
 
 #[test]
-fn keys_of_several_servers_in_one_request_are_refused() {
+fn keys_of_several_servers_that_must_be_together_are_refused() {
     let (mut bench, _) = Bench::ready(2, |_| {});
     let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
     let client = bench.client();
-    bench.say(client, request(&["MGET", &a, &b]));
+    bench.say(client, request(&["RENAME", &a, &b]));
     assert_eq!(bench.told(client), "-CROSSSLOT Keys in request don't hash to the same slot\r\n");
 }
 

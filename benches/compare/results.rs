@@ -1,26 +1,13 @@
-//! BENCHMARKS.md, the plots and the raw rows: where they stand, and how a run renews its own parts and no others.
+//! The files that a comparison leaves beside BENCHMARKS.md: plots, and the raw rows that everything was made from.
 //!
-//! A part of BENCHMARKS.md that is written by a run stands between two marks, `<!-- begin NAME -->` and
-//! `<!-- end NAME -->`. A name without marks is a mistake, and said so: nothing is ever appended by guess.
-//! Knows no figure.
+//! Knows where they stand, and no figure. Rows and plots of scenes that did not run stay as they are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Replaces what stands between the marks of this name.
-pub fn write_part(name: &str, text: &str) -> Result<(), String> {
-    let path = root().join("BENCHMARKS.md");
-    let book = read(&path)?;
-    let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
-    let missing = || format!("{}: no part {begin} … {end}", path.display());
-    let (before, rest) = book.split_once(&begin).ok_or_else(missing)?;
-    let (_, after) = rest.split_once(&end).ok_or_else(missing)?;
-    write(&path, &format!("{before}{begin}\n{}\n{end}{after}", text.trim_end()))
-}
-
 /// Writes a plot of this name.
 pub fn write_plot(name: &str, svg: &str) -> Result<(), String> {
-    let folder = root().join("benches").join("plots");
+    let folder = benches().join("plots");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     write(&folder.join(format!("{name}.svg")), svg)
 }
@@ -39,16 +26,12 @@ pub fn write_rows(path: &Path, header: &str, rows: &[String], scenes: &[&str]) -
 
 /// Where the raw rows stand that BENCHMARKS.md was made from.
 pub fn rows_path() -> PathBuf {
-    root().join("benches").join("results.csv")
+    benches().join("results.csv")
 }
 
-/// The sources that this was built from.
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+/// The folder of the benchmarks' sources, in the tree that this was built from.
+fn benches() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

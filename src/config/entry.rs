@@ -1,0 +1,138 @@
+//! The keys of a pool whose value is a list of objects: `users` and `moduleCommands`.
+//!
+//! Reads each object as strictly as a pool is read: no unknown key, no key twice, each value of its kind. What is wrong
+//! is said with the number of the entry, from 1, and its key; never with a value, which may be a password.
+//!
+//! It does not know whether the entries make sense together; that is the draft's business.
+
+use crate::command::Declared;
+use crate::users::Secret;
+
+use super::error::Problem;
+use super::json::Json;
+use super::nearest;
+use super::password::Source;
+
+/// One of `users`, as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) password: Source,
+}
+
+/// The value of `users`.
+///
+/// # Errors
+///
+/// [`Problem::Entry`] or [`Problem::WrongKind`].
+pub(crate) fn users(json: &Json) -> Result<Vec<User>, Problem> {
+    entries(json, &["name", "password", "passwordFile", "passwordEnv"])?
+        .map(|entry| {
+            let entry = entry?;
+            let name = entry.text("name")?.ok_or_else(|| entry.problem("name", "is missing"))?;
+            let password = Source {
+                text: entry.text("password")?.map(|text| Secret::new(text.into_bytes())),
+                file: entry.text("passwordFile")?,
+                variable: entry.text("passwordEnv")?,
+            };
+            Ok(User { name, password })
+        })
+        .collect()
+}
+
+/// The value of `moduleCommands`.
+///
+/// # Errors
+///
+/// [`Problem::Entry`] or [`Problem::WrongKind`].
+pub(crate) fn module_commands(json: &Json) -> Result<Vec<Declared>, Problem> {
+    entries(json, &["name", "firstKey", "lastKey", "step", "readonly"])?
+        .map(|entry| {
+            let entry = entry?;
+            let first_key = entry.number("firstKey", "a whole number from 0 to 100")?.unwrap_or(0);
+            if first_key > 100 {
+                return Err(entry.problem("firstKey", "is not a whole number from 0 to 100"));
+            }
+            Ok(Declared {
+                name: entry.text("name")?.ok_or_else(|| entry.problem("name", "is missing"))?,
+                first_key,
+                // Nothing said: the first one is the only one.
+                last_key: entry.number("lastKey", "a whole number from -128 to 127")?.unwrap_or(first_key as i8),
+                step: entry.number("step", "a whole number from 1 to 255")?.unwrap_or(1),
+                is_read: entry.switch("readonly")?.unwrap_or(false),
+            })
+        })
+        .collect()
+}
+
+/// The objects of a list that have no other keys than these.
+fn entries<'a>(
+    json: &'a Json,
+    known: &'static [&'static str],
+) -> Result<impl Iterator<Item = Result<Entry<'a>, Problem>>, Problem> {
+    let Json::List(elements) = json else {
+        let wanted = "a list of objects".to_owned();
+        return Err(Problem::WrongKind { value: "what stands there".to_owned(), wanted });
+    };
+    Ok(elements.iter().enumerate().map(move |(index, element)| {
+        let number = index + 1;
+        let Json::Object(pairs) = element else {
+            return Err(Problem::Entry { number, key: None, reason: "is not an object, {...}".to_owned() });
+        };
+        let entry = Entry { number, pairs };
+        for (index, (name, _)) in pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let reason = match nearest(name, known.iter().copied()) {
+                    Some(likely) => format!("unknown key: did you mean {likely}?"),
+                    None => format!("unknown key: known are {}", known.join(", ")),
+                };
+                return Err(entry.problem(name, &reason));
+            }
+            if pairs[..index].iter().any(|(earlier, _)| earlier == name) {
+                return Err(entry.problem(name, "stands there a second time"));
+            }
+        }
+        Ok(entry)
+    }))
+}
+
+/// One object of a list.
+struct Entry<'a> {
+    number: usize,
+    pairs: &'a [(String, Json)],
+}
+
+impl Entry<'_> {
+    fn value(&self, key: &str) -> Option<&Json> {
+        self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value).filter(|value| **value != Json::Null)
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, Problem> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Json::Text(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(self.problem(key, "is not a string")),
+        }
+    }
+
+    fn switch(&self, key: &str) -> Result<Option<bool>, Problem> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Json::Switch(on)) => Ok(Some(*on)),
+            Some(_) => Err(self.problem(key, "is not true or false")),
+        }
+    }
+
+    fn number<T: TryFrom<i128>>(&self, key: &str, wanted: &str) -> Result<Option<T>, Problem> {
+        let number = match self.value(key) {
+            None => return Ok(None),
+            Some(Json::Whole(number)) => T::try_from(*number).ok(),
+            Some(_) => None,
+        };
+        number.map(Some).ok_or_else(|| self.problem(key, &format!("is not {wanted}")))
+    }
+
+    fn problem(&self, key: &str, reason: &str) -> Problem {
+        Problem::Entry { number: self.number, key: Some(key.to_owned()), reason: reason.to_owned() }
+    }
+}

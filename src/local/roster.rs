@@ -1,0 +1,237 @@
+//! CLIENT LIST and CLIENT KILL: which clients are meant, and how one is shown.
+//!
+//! A request becomes a [`Filter`]; whoever has the clients shows them to it, one [`ClientFacts`] after the other, and
+//! gathers the lines, or closes those that are selected. The clients are those of one pool's reactor: who asks sees
+//! nobody of another pool, nor, with several threads, of another thread.
+//!
+//! Invariants: a filter allocates nothing but its list of numbers; a line is one line, whatever a client calls itself
+//! (what it may say is checked where it says it).
+//!
+//! Bytes and texts are those of Redis 7.2. What rmux does not count is 0.
+
+use std::fmt::Write as _;
+
+use super::{Words, client_command, error, integer};
+use crate::client::{Profile, Protocol, Session};
+use crate::resp::Arg;
+use crate::users::Users;
+
+/// One client, as others may see it.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientFacts<'a> {
+    /// Its number, as `CLIENT ID` tells it; below 2^63.
+    pub id: u64,
+    /// Where it comes from; `None` where nothing tells: it then came from where it arrived, as Redis has it.
+    pub peer: Option<&'a str>,
+    /// Where it arrived: a host and a port, or the path of a socket.
+    pub listen: &'a str,
+    /// Milliseconds since it connected.
+    pub age_ms: u64,
+    /// Milliseconds since it last sent something.
+    pub idle_ms: u64,
+    /// What it told about itself.
+    pub session: &'a Session,
+    /// Its user's name.
+    pub user: &'a str,
+    /// How many channels, patterns and shard channels it hears.
+    pub heard: [u32; 3],
+    /// True exactly when it waits for data.
+    pub is_blocked: bool,
+    /// True exactly when it has said MULTI.
+    pub is_in_multi: bool,
+    /// What it does at this moment, as `client|list`; `NULL` when that is not known.
+    pub command: &'a str,
+}
+
+/// What a CLIENT LIST or CLIENT KILL asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// The lines of these.
+    List(Filter<'a>),
+    /// That these are closed; the reply is their number.
+    Kill(Filter<'a>),
+    /// That these are closed, in the form of old: the reply is `+OK`, or that there are none.
+    KillAddress(Filter<'a>),
+}
+
+/// Which clients are meant: those that everything applies to that is there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Filter<'a> {
+    /// Sorted.
+    ids: Option<Vec<i64>>,
+    kind: Option<Kind>,
+    address: Option<&'a [u8]>,
+    listen: Option<&'a [u8]>,
+    user: Option<&'a [u8]>,
+    age_s_min: Option<i64>,
+    skips_own: bool,
+}
+
+/// The types of clients that Redis tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    PubSub,
+    /// Replicas and masters.
+    Other,
+}
+
+/// Reads the request. `None` when it is wrong, and the error is written to `out`.
+pub fn read<'a>(request: &'a [u8], args: &'a [Arg], users: &Users, out: &mut Vec<u8>) -> Option<Ask<'a>> {
+    let words = Words { request, args };
+    if words.at(1).eq_ignore_ascii_case(b"list") {
+        return read_list(words, out).map(Ask::List);
+    }
+    if words.len() == 3 {
+        return Some(Ask::KillAddress(Filter { address: Some(words.at(2)), ..Filter::default() }));
+    }
+    read_kill(words, users, out).map(Ask::Kill)
+}
+
+fn read_list<'a>(words: Words<'a>, out: &mut Vec<u8>) -> Option<Filter<'a>> {
+    let mut filter = Filter::default();
+    match words.len() {
+        2 => {}
+        4 if words.at(2).eq_ignore_ascii_case(b"type") => filter.kind = Some(read_kind(words.at(3), out)?),
+        4.. if words.at(2).eq_ignore_ascii_case(b"id") => {
+            let ids: Option<Vec<i64>> = words.from(3).map(integer).collect();
+            let Some(mut ids) = ids else {
+                error::write_error(out, "ERR Invalid client ID");
+                return None;
+            };
+            // Each client once, where Redis repeats its line as often as it is asked for: a request of a million
+            // numbers would make a reply of half a gigabyte.
+            ids.sort_unstable();
+            filter.ids = Some(ids);
+        }
+        _ => {
+            error::write_error(out, error::SYNTAX);
+            return None;
+        }
+    }
+    Some(filter)
+}
+
+// Of a filter given twice, the last one counts.
+fn read_kill<'a>(words: Words<'a>, users: &Users, out: &mut Vec<u8>) -> Option<Filter<'a>> {
+    let mut filter = Filter { skips_own: true, ..Filter::default() };
+    let mut options = words.from(2);
+    while let Some(option) = options.next() {
+        let Some(value) = options.next() else {
+            error::write_error(out, error::SYNTAX);
+            return None;
+        };
+        if option.eq_ignore_ascii_case(b"id") {
+            let Some(id) = integer(value).filter(|id| *id > 0) else {
+                error::write_error(out, "ERR client-id should be greater than 0");
+                return None;
+            };
+            filter.ids = Some(vec![id]);
+        } else if option.eq_ignore_ascii_case(b"maxage") {
+            let Some(age) = integer(value) else {
+                error::write_error(out, error::NOT_AN_INTEGER);
+                return None;
+            };
+            filter.age_s_min = Some(age);
+        } else if option.eq_ignore_ascii_case(b"type") {
+            filter.kind = Some(read_kind(value, out)?);
+        } else if option.eq_ignore_ascii_case(b"addr") {
+            filter.address = Some(value);
+        } else if option.eq_ignore_ascii_case(b"laddr") {
+            filter.listen = Some(value);
+        } else if option.eq_ignore_ascii_case(b"user") {
+            if !users.has(value) {
+                error::write_error_around(out, "ERR No such user '", value, "'");
+                return None;
+            }
+            filter.user = Some(value);
+        } else if option.eq_ignore_ascii_case(b"skipme") && client_command::is_one_of(value, &["yes", "no"]) {
+            filter.skips_own = value.eq_ignore_ascii_case(b"yes");
+        } else {
+            error::write_error(out, error::SYNTAX);
+            return None;
+        }
+    }
+    Some(filter)
+}
+
+fn read_kind(name: &[u8], out: &mut Vec<u8>) -> Option<Kind> {
+    if name.eq_ignore_ascii_case(b"normal") {
+        Some(Kind::Normal)
+    } else if name.eq_ignore_ascii_case(b"pubsub") {
+        Some(Kind::PubSub)
+    } else if client_command::is_one_of(name, &["master", "replica", "slave"]) {
+        Some(Kind::Other)
+    } else {
+        error::write_error_around(out, "ERR Unknown client type '", name, "'");
+        None
+    }
+}
+
+impl Filter<'_> {
+    /// True exactly when this client is meant, when the one with the number `own_id` asks.
+    pub fn selects(&self, facts: &ClientFacts<'_>, own_id: u64) -> bool {
+        let is_address = |given: &[u8], address: &str| {
+            let rest = given.strip_prefix(address.as_bytes());
+            rest.is_some_and(|rest| rest == port_behind(address).as_bytes())
+        };
+        self.ids.as_ref().is_none_or(|ids| ids.binary_search(&(facts.id as i64)).is_ok())
+            && self.kind.is_none_or(|kind| kind == kind_of(facts))
+            && self.address.is_none_or(|given| is_address(given, facts.peer.unwrap_or(facts.listen)))
+            && self.listen.is_none_or(|given| is_address(given, facts.listen))
+            && self.user.is_none_or(|user| user == facts.user.as_bytes())
+            && self.age_s_min.is_none_or(|age| (facts.age_ms / 1000) as i64 >= age)
+            && !(self.skips_own && facts.id == own_id)
+    }
+}
+
+/// Appends the client's line, as CLIENT LIST shows it.
+pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
+    let Profile { database, protocol } = facts.session.profile;
+    let peer = facts.peer.unwrap_or(facts.listen);
+    let [sub, psub, ssub] = facts.heard;
+    let written = writeln!(
+        text,
+        "id={id} addr={peer}{peer_port} laddr={listen}{port} fd=-1 name={name} age={age} idle={idle} \
+         flags={flags} db={database} sub={sub} psub={psub} ssub={ssub} multi=-1 qbuf=0 \
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
+         obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} redir=-1 resp={resp} \
+         lib-name={library} lib-ver={version}",
+        id = facts.id,
+        peer_port = port_behind(peer),
+        listen = facts.listen,
+        port = port_behind(facts.listen),
+        name = facts.session.name,
+        age = facts.age_ms / 1000,
+        idle = facts.idle_ms / 1000,
+        flags = flags(facts),
+        command = facts.command,
+        user = facts.user,
+        resp = if protocol == Protocol::Resp3 { 3 } else { 2 },
+        library = facts.session.library,
+        version = facts.session.library_version,
+    );
+    written.expect("a String takes every write");
+}
+
+fn kind_of(facts: &ClientFacts<'_>) -> Kind {
+    if facts.heard == [0; 3] { Kind::Normal } else { Kind::PubSub }
+}
+
+fn flags(facts: &ClientFacts<'_>) -> String {
+    let is_subscriber = kind_of(facts) == Kind::PubSub;
+    let is_unix = is_path(facts.listen);
+    let flags = [(is_subscriber, 'P'), (facts.is_in_multi, 'x'), (facts.is_blocked, 'b'), (is_unix, 'U')];
+    let flags: String = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
+    if flags.is_empty() { "N".to_owned() } else { flags }
+}
+
+/// A Unix socket, rather than a host and a port.
+fn is_path(address: &str) -> bool {
+    address.contains('/')
+}
+
+/// Redis shows a Unix socket as a path with the port 0.
+fn port_behind(address: &str) -> &'static str {
+    if is_path(address) { ":0" } else { "" }
+}

@@ -1,0 +1,118 @@
+//! A listening socket that somebody else has opened, and that came with the process.
+//!
+//! It comes as **standard input**, the one descriptor that a program without `unsafe` can take up: the standard library
+//! vouches for 0, 1 and 2, and for no other number. systemd passes it so with `StandardInput=socket` (or `fd:NAME`) in
+//! the unit, `systemd-socket-activate` with `--inetd`, and rmux itself passes it so when it starts its program anew.
+//!
+//! Descriptor 0 stays open beside the listener that is made of it: both are the same socket.
+
+use std::fs;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::listen::{tcp_listener, unix_listener};
+use super::{Address, Listener, ResolvedAddress};
+
+/// The listening socket that standard input is, made non-blocking; `None` if it is anything else.
+///
+/// # Errors
+///
+/// When it listens, but not for TCP or Unix streams.
+pub fn inherited() -> io::Result<Option<Listener>> {
+    let stdin = io::stdin();
+    // What is no socket cannot answer the question, and a connected one says no.
+    if !SockRef::from(&stdin).is_listener().unwrap_or(false) {
+        return Ok(None);
+    }
+    adopt(stdin.as_fd().try_clone_to_owned()?).map(Some)
+}
+
+/// Ends the listening on standard input, for every process that has this socket: new clients are refused at once.
+pub fn stop_inherited() {
+    // It fails if it has ended already.
+    let _ = SockRef::from(&io::stdin()).shutdown(Shutdown::Both);
+}
+
+fn adopt(descriptor: OwnedFd) -> io::Result<Listener> {
+    let socket = Socket::from(descriptor);
+    let (kind, domain) = (socket.r#type()?, socket.local_addr()?.domain());
+    socket.set_nonblocking(true)?;
+    match domain {
+        Domain::UNIX if kind == Type::STREAM => Ok(unix_listener(socket.into())),
+        Domain::IPV4 | Domain::IPV6 if kind == Type::STREAM => Ok(tcp_listener(socket.into())),
+        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "standard input listens, but not for TCP or Unix streams")),
+    }
+}
+
+impl Listener {
+    /// Whether it listens where this address says: on this port, whatever the interface, or on this file, whatever its
+    /// spelling.
+    pub fn is_at(&self, address: &Address) -> bool {
+        match (self.local_address(), address) {
+            (Ok(ResolvedAddress::Tcp(own)), Address::Tcp { port, .. }) => own.port() == *port,
+            (Ok(ResolvedAddress::Unix(own)), Address::Unix(path)) => own == *path || is_same_file(&own, path),
+            _ => false,
+        }
+    }
+
+    /// One more descriptor of this socket, to be passed on.
+    ///
+    /// # Errors
+    ///
+    /// When no file descriptor is free.
+    pub fn to_descriptor(&self) -> io::Result<OwnedFd> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Listener::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    identity(one).is_some_and(|identity_of_one| identity(other) == Some(identity_of_one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Folder;
+    use super::super::{Stream, listen};
+    use super::*;
+
+    #[test]
+    fn what_was_passed_on_accepts_and_knows_where_it_is() {
+        let folder = Folder::new();
+        let path = folder.file("rmux.sock");
+        let (original, _file) = listen(&Address::Unix(path.clone()), 16, 0o666).expect("listen");
+        let adopted = adopt(original.to_descriptor().expect("a descriptor")).expect("a listener");
+        let _client = Stream::connect(&ResolvedAddress::Unix(path.clone())).expect("connect");
+        adopted.accept().expect("the client");
+        std::os::unix::fs::symlink(&folder.0, folder.file("link")).expect("writable");
+        assert!(adopted.is_at(&Address::Unix(path)));
+        assert!(adopted.is_at(&Address::Unix(folder.file("link").join("rmux.sock"))));
+        assert!(!adopted.is_at(&Address::Unix(folder.file("other.sock"))));
+        assert!(!adopted.is_at(&Address::Tcp { host: "localhost".to_owned(), port: 6379 }));
+
+        let any = Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+        let (original, _) = listen(&any, 16, 0).expect("a free port");
+        let adopted = adopt(original.to_descriptor().expect("a descriptor")).expect("a listener");
+        let Ok(ResolvedAddress::Tcp(address)) = adopted.local_address() else { panic!("not TCP") };
+        let at = |port| Address::Tcp { host: "localhost".to_owned(), port };
+        assert!(adopted.is_at(&at(address.port())) && !adopted.is_at(&at(1)));
+        assert_eq!(adopted.accept().expect_err("nobody waits").kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_socket_for_packets_is_refused() {
+        let folder = Folder::new();
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("socket");
+        socket.bind(&socket2::SockAddr::unix(folder.file("packets.sock")).expect("short")).expect("bind");
+        socket.listen(1).expect("listen");
+        assert_eq!(adopt(socket.into()).expect_err("refused").kind(), io::ErrorKind::Unsupported);
+    }
+}

@@ -1,0 +1,274 @@
+//! Request → backend, once its server is known; and its bytes on their way.
+//!
+//! All of a client's outstanding requests at one server go down the same backend, or their order would be lost: if that
+//! one can not take the next, the client waits until they are answered (`Flow::Behind`). Otherwise it waits until any
+//! backend can take it (`Flow::Parked`), in line, and is told when it has waited long enough.
+//!
+//! Invariant: a request that is given to a backend stands in both lines, and its bytes follow at once (`forward`).
+
+use super::routing::Verdict;
+use super::transmit::{Sent, gather};
+use super::{Action, Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
+use crate::backend::{Backend, Handshake, Phase};
+use crate::client::{Flow, Profile};
+use crate::command::Access;
+use crate::pool::Offer;
+use crate::request::{Request, RequestId};
+use crate::ring::ServerIndex;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// Which backend takes a request.
+pub(super) enum Pick {
+    /// This one.
+    Take(Id),
+    /// None, until the client's own requests at that server are answered.
+    Behind,
+    /// None, until one is free.
+    Park,
+    /// None, and it has waited long enough.
+    GiveUp,
+    /// None, ever: no backend of this pool can be leased.
+    Never,
+    /// None: the client has selected another database since it watched keys of this one.
+    Watching,
+}
+
+impl Proxy {
+    /// Finds a backend at `server` for a request of `len` bytes, and puts it into both lines.
+    pub(super) fn dispatch(
+        &mut self,
+        id: Id,
+        server: u16,
+        hash: u32,
+        access: Access,
+        len: usize,
+        now: Millis,
+    ) -> Verdict {
+        let Some(client) = self.clients.get(id) else { return Verdict::Done };
+        let profile = client.session.profile;
+        let backend = match self.pick(id, server, profile, now) {
+            Pick::Take(backend) => backend,
+            pick => return self.hold(id, server, pick, false, now),
+        };
+        let deadline = now + self.settings.timeouts.remote_read_ms;
+        self.line_up(id, backend, server, Request::new(id, deadline, len as u32, hash, access == Access::Read));
+        if access == Access::Write {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.wrote_to = backend;
+            }
+        }
+        Verdict::Forward(backend)
+    }
+
+    /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
+    #[cold]
+    pub(super) fn hold(&mut self, id: Id, server: u16, pick: Pick, for_lease: bool, now: Millis) -> Verdict {
+        let text = match pick {
+            Pick::Take(backend) => return Verdict::Forward(backend),
+            Pick::Behind => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.flow = Flow::Behind { server };
+                }
+                return Verdict::Wait;
+            }
+            Pick::Park => {
+                self.park(id, server, for_lease, now);
+                return Verdict::Wait;
+            }
+            Pick::GiveUp => {
+                let (ms, address) = (self.settings.timeouts.remote_connect_ms, self.address(server));
+                format!("-ERR No connection to {address} became free within {ms} ms\r\n")
+            }
+            Pick::Watching => "-ERR The database cannot change while keys are watched\r\n".to_string(),
+            Pick::Never => "-ERR poolSize is 1: no connection can be held for this command\r\n".to_string(),
+        };
+        self.reply_here(id, text.as_bytes());
+        Verdict::Done
+    }
+
+    pub(super) fn address(&self, server: u16) -> &str {
+        &self.settings.servers[usize::from(server)]
+    }
+
+    /// Puts a request into the lines of its client and of its backend.
+    pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
+        let request = self.requests.insert(request) as RequestId;
+        if let Some(client) = self.clients.get_mut(id) {
+            self.requests[request as usize].is_muted = client.session.mute.take();
+            client.line.push(&mut self.requests, request);
+        }
+        self.stand_at(request, backend, server);
+        request
+    }
+
+    /// Puts a request into the line of a backend, which is one of `server`. Its bytes must follow at once.
+    #[inline]
+    pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
+        let entry = &mut self.requests[request as usize];
+        entry.is_at_backend = true;
+        let deadline = entry.deadline;
+        if let Some(client) = self.clients.get_mut(entry.client) {
+            client.enter_lane(server, backend_id);
+        }
+        if let Some(backend) = self.backends.get_mut(backend_id) {
+            backend.line.push(&mut self.requests, request);
+            if deadline != NO_DEADLINE {
+                backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
+            }
+        }
+        self.endpoints[usize::from(server)].stats.requests += 1;
+    }
+
+    /// Which backend takes the next request of this client.
+    #[inline]
+    pub(super) fn pick(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
+        let limits = &self.settings.limits;
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
+        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
+        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
+            // Keys are watched: what is read and written meanwhile must come behind that.
+            return match self.backends.get(backend) {
+                Some(leased) if leased.profile != profile => Pick::Watching,
+                Some(leased) if leased.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max) => {
+                    Pick::Take(backend)
+                }
+                _ => Pick::Behind,
+            };
+        }
+        let pool = &self.endpoints[usize::from(server)].pool;
+        let is_its_turn = self.turn_of == id;
+        let has_precedence = pool.waiting.is_empty() || is_its_turn;
+        if let Some(lane) = client.lane(server) {
+            return match self.backends.get(lane.backend) {
+                // Who never runs out of requests would keep the backend from those who need it for another profile.
+                Some(backend) if has_precedence && backend.profile == profile && has_room(backend) => {
+                    Pick::Take(lane.backend)
+                }
+                _ => Pick::Behind,
+            };
+        }
+        if !has_precedence {
+            return Pick::Park;
+        }
+        match pool.offer(&self.backends, profile, now, has_room) {
+            Offer::Take(backend) => Pick::Take(backend),
+            Offer::Change(backend) => {
+                self.change_profile(backend, profile, now);
+                Pick::Take(backend)
+            }
+            Offer::Open => Pick::Take(self.open_backend(server, profile, now)),
+            Offer::Wait if is_its_turn && self.is_turn_over => {
+                self.is_turn_over = false;
+                Pick::GiveUp
+            }
+            Offer::Wait => Pick::Park,
+        }
+    }
+
+    /// Where a request that lost its backend goes: in the lane that its client has there, or to whom the pool offers.
+    pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+        let limits = &self.settings.limits;
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
+            let backend = self.backends.get(lane.backend)?;
+            return (backend.profile == profile && has_room(backend)).then_some(lane.backend);
+        }
+        match self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room) {
+            Offer::Take(backend) => Some(backend),
+            Offer::Open => Some(self.open_backend(server, profile, now)),
+            Offer::Change(backend) => {
+                self.change_profile(backend, profile, now);
+                Some(backend)
+            }
+            Offer::Wait => None,
+        }
+    }
+
+    /// Has the client wait for a backend, behind those who wait already.
+    fn park(&mut self, id: Id, server: u16, for_lease: bool, now: Millis) {
+        let deadline = now + self.settings.timeouts.remote_connect_ms;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.flow = Flow::Parked { server, for_lease, deadline };
+        client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+        self.endpoints[usize::from(server)].pool.line_of(for_lease).push_back(id);
+        self.parked += 1;
+        // What is held back for clients that read slowly goes on, and they may be closed over it.
+        for &backend in self.endpoints[usize::from(server)].pool.backends() {
+            if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.is_held_back) {
+                entry.is_held_back = false;
+                self.actions.push_back(Action::Resume(Conn::Backend(backend)));
+            }
+        }
+    }
+
+    /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
+    pub(super) fn can_serve(&self, id: Id, server: u16, for_lease: bool, now: Millis) -> bool {
+        let Some(client) = self.clients.get(id) else { return true };
+        let limits = &self.settings.limits;
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        let pool = &self.endpoints[usize::from(server)].pool;
+        let profile = client.session.profile;
+        let offer = match for_lease {
+            true => pool.offer_lease(&self.backends, profile, now),
+            false => pool.offer(&self.backends, profile, now, has_room),
+        };
+        !self.up.is_up(ServerIndex(server)) || offer != Offer::Wait
+    }
+
+    /// Sets an idle backend to another profile.
+    pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        debug_assert!(backend.is_idle());
+        backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
+        backend.profile = goal;
+        backend.since = now;
+        let deadline = now + self.settings.timeouts.remote_connect_ms;
+        backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+        self.mark_backend_dirty(id);
+    }
+
+    /// Appends bytes to what a backend is to be sent; a large piece goes straight to the socket, as far as it takes it.
+    #[inline]
+    pub(super) fn forward<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        let is_direct = bytes.len() >= DIRECT_MIN && !backend.is_blocked && matches!(backend.phase, Phase::Ready);
+        if !is_direct {
+            backend.queue.push(&mut self.arena, bytes);
+            return self.mark_backend_dirty(id);
+        }
+        let waiting = backend.queue.unsent();
+        match gather(&backend.queue, &self.arena, bytes, Conn::Backend(id), wire) {
+            Ok(Sent { bytes: sent, is_blocked }) => {
+                backend.queue.mark_sent(&self.arena, sent.min(waiting));
+                let past = sent.saturating_sub(waiting);
+                if past > 0 {
+                    backend.queue.skip(past);
+                }
+                backend.queue.push(&mut self.arena, &bytes[past..]);
+                backend.is_blocked = is_blocked;
+                backend.took_at = now;
+                if is_blocked {
+                    let deadline = now + self.settings.timeouts.remote_write_ms;
+                    backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+                }
+                if past < bytes.len() {
+                    self.mark_backend_dirty(id);
+                }
+            }
+            Err(error) => {
+                backend.queue.push(&mut self.arena, bytes);
+                self.handle_backend_broken(id, &error.to_string(), now);
+            }
+        }
+    }
+
+    /// As `forward`, for a large request that has its memory to itself: nothing is copied.
+    pub(super) fn forward_owned(&mut self, id: Id, bytes: Vec<u8>) {
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.queue.push_vec(&mut self.arena, bytes);
+            self.mark_backend_dirty(id);
+        }
+    }
+}

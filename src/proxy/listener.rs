@@ -1,0 +1,498 @@
+//! The listeners: for each server the one connection that hears, for all clients, what is published there.
+//!
+//! A listener is a backend that is in no pool and gets no client's request. It is opened with the first subscription,
+//! asked for every topic that any client hears, and closed when there has been none for a while. It speaks RESP2,
+//! since there is nothing in RESP3 that it needs: one way that is always taken, and no fallback.
+//!
+//! ```text
+//!              somebody subscribes           handshake done: all topics are asked for
+//!   Closed ──────────────────────► Opening ──────────────────────────────────────────► Listening
+//!     ▲  ▲                            │ refused, though the server is up                   │
+//!     │  └──────── Pausing ◄──────────┘◄──────────── lost again at once ───────────────────┤
+//!     │            a timer                                                                 │
+//!     └─────────────────────── lost: opened anew at once, if the server is up ◄────────────┘
+//! ```
+//!
+//! Its server answers in order, so what it owes is a queue: a confirmation belongs to the oldest question, and counts
+//! only if its topic was not asked about again since. A message that is larger than any subscriber may leave unread is
+//! not collected: its subscribers are closed, as Redis does, and the rest of it is dropped as it comes.
+//!
+//! Knows nothing of the clients but that they hear topics; those are `pubsub`'s business.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use log::{info, warn};
+
+use super::health::{Loss, printable};
+use super::{Action, LARGE, Proxy, Timer, Wire};
+use crate::backend::{Backend, Phase};
+use crate::buffer::Scratch;
+use crate::client::Profile;
+use crate::command::Channels;
+use crate::resp::{Frame, ReplyFramer};
+use crate::ring::ServerIndex;
+use crate::slots::Id;
+use crate::subscription::push::{self, Push};
+use crate::subscription::{FAMILIES, Topic, TopicId};
+use crate::timer::Millis;
+
+/// Who hears one server's messages, and what was asked.
+#[derive(Debug, Default)]
+pub(super) struct Listener {
+    state: State,
+    /// By the slot of the topic.
+    asked: Vec<Option<Asked>>,
+    /// The answers that the server owes, the next one first.
+    owed: VecDeque<Owed>,
+    /// When the next of them is due.
+    answer_by: Millis,
+    /// How many commands were sent.
+    commands: u64,
+    /// When it was last opened with success.
+    ready_at: Millis,
+    /// When it last heard anything.
+    heard_at: Millis,
+    /// Since when what it heard is not heard.
+    lost_at: Option<Millis>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Closed,
+    Opening(Id),
+    Listening(Id),
+    /// A timer is set. If it was refused, nobody waits for it.
+    Pausing {
+        is_refused: bool,
+    },
+}
+
+/// A topic that the server was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    topic: TopicId,
+    command: u64,
+    is_heard: bool,
+}
+
+/// An answer that a server owes, and the number of the command that it is part of.
+#[derive(Debug, Clone, Copy)]
+struct Owed {
+    command: u64,
+    what: Question,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    More(TopicId),
+    Less,
+    Ping,
+}
+
+/// The most often that a connection is made anew which does not last, in milliseconds.
+const PAUSE_MS: u64 = 100;
+/// After so long without a word the server is asked whether it is there, in milliseconds.
+const PING_MS: u64 = 30_000;
+
+impl Listener {
+    /// True exactly when a message for this topic, published there from now on, will arrive.
+    fn is_hearing(&self, topic: TopicId) -> bool {
+        self.asked_for(topic).is_some_and(|asked| asked.is_heard)
+    }
+
+    fn asked_for(&self, topic: TopicId) -> Option<&Asked> {
+        self.asked.get(topic.slot())?.as_ref().filter(|asked| asked.topic == topic)
+    }
+
+    /// The server was asked for this topic.
+    fn on_asked(&mut self, topic: TopicId, command: u64) {
+        if self.asked.len() <= topic.slot() {
+            self.asked.resize(topic.slot() + 1, None);
+        }
+        self.asked[topic.slot()] = Some(Asked { topic, command, is_heard: false });
+        self.owed.push_back(Owed { command, what: Question::More(topic) });
+    }
+
+    /// Nobody needs this topic any more. True exactly when the server was asked for it.
+    fn forget(&mut self, topic: TopicId) -> bool {
+        let was_asked = self.asked_for(topic).is_some();
+        if was_asked {
+            self.asked[topic.slot()] = None;
+        }
+        was_asked
+    }
+}
+
+impl Proxy {
+    /// True exactly when what is published on this server should be heard before a subscription is confirmed.
+    fn is_to_be_heard(&self, server: usize) -> bool {
+        let is_refused = self.pubsub.listeners[server].state == State::Pausing { is_refused: true };
+        self.up.is_up(ServerIndex(server as u16)) && !is_refused
+    }
+
+    /// True exactly when there is any server to hear.
+    pub(super) fn is_anything_to_be_heard(&self) -> bool {
+        (0..self.endpoints.len()).any(|server| self.is_to_be_heard(server))
+    }
+
+    /// True exactly when a message for this topic that is published from now on, on any server that is up, will arrive.
+    pub(super) fn is_heard_everywhere(&self, topic: TopicId) -> bool {
+        (0..self.endpoints.len())
+            .all(|server| !self.is_to_be_heard(server) || self.pubsub.listeners[server].is_hearing(topic))
+    }
+
+    /// Asks every server for those of these topics, all of one family, that it was not asked for.
+    pub(super) fn ask_all(&mut self, family: Channels, topics: &[TopicId], now: Millis) {
+        for server in 0..self.endpoints.len() as u16 {
+            self.maybe_listen(server, now);
+            self.ask(server, family, topics, now);
+        }
+    }
+
+    fn ask(&mut self, server: u16, family: Channels, topics: &[TopicId], now: Millis) {
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        let State::Listening(id) = listener.state else { return };
+        let registry = &self.pubsub.registry;
+        let is_new = |topic: &TopicId| listener.asked_for(*topic).is_none();
+        let names: Vec<(TopicId, &Topic)> =
+            topics.iter().copied().filter(is_new).filter_map(|id| Some((id, registry.topic(id)?))).collect();
+        if names.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        push::request(&mut bytes, family, true, names.iter().map(|(_, topic)| &*topic.name));
+        let topics: Vec<TopicId> = names.into_iter().map(|(topic, _)| topic).collect();
+        let command = self.begin_command(server, now);
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        topics.into_iter().for_each(|topic| listener.on_asked(topic, command));
+        self.send_command(id, &bytes, now);
+    }
+
+    /// Tells every server which topics nobody needs any more; those that are there again are not mentioned.
+    pub(super) fn ask_less(&mut self, orphans: &[(TopicId, Topic)], now: Millis) {
+        for server in 0..self.endpoints.len() as u16 {
+            for family in FAMILIES {
+                let listener = &mut self.pubsub.listeners[usize::from(server)];
+                let registry = &self.pubsub.registry;
+                let of_family = orphans.iter().filter(|(_, topic)| topic.family == family);
+                let asked = of_family.filter(|(id, _)| listener.forget(*id));
+                let gone = asked.filter(|(_, topic)| registry.find(family, &topic.name).is_none());
+                let names: Vec<&[u8]> = gone.map(|(_, topic)| &*topic.name).collect();
+                let State::Listening(id) = listener.state else { continue };
+                if names.is_empty() {
+                    continue;
+                }
+                let mut bytes = Vec::new();
+                push::request(&mut bytes, family, false, names.iter().copied());
+                let command = self.begin_command(server, now);
+                let owed = &mut self.pubsub.listeners[usize::from(server)].owed;
+                owed.extend(names.iter().map(|_| Owed { command, what: Question::Less }));
+                self.send_command(id, &bytes, now);
+            }
+        }
+    }
+
+    fn begin_command(&mut self, server: u16, now: Millis) -> u64 {
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        if listener.owed.is_empty() {
+            listener.answer_by = now + self.settings.timeouts.remote_read_ms;
+        }
+        listener.commands += 1;
+        listener.commands
+    }
+
+    fn send_command(&mut self, id: Id, bytes: &[u8], now: Millis) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.queue.push(&mut self.arena, bytes);
+        backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + self.settings.timeouts.remote_read_ms);
+        self.mark_backend_dirty(id);
+    }
+
+    /// Opens a server's listener, if it is up, and if there is anything to listen for.
+    fn maybe_listen(&mut self, server: u16, now: Millis) {
+        let is_closed = self.pubsub.listeners[usize::from(server)].state == State::Closed;
+        if !is_closed || self.pubsub.registry.is_empty() || !self.up.is_up(ServerIndex(server)) {
+            return;
+        }
+        let mut backend = Backend::new(server, Profile::default(), now);
+        backend.is_listener = true;
+        let id = self.backends.insert(backend);
+        self.pubsub.listeners[usize::from(server)].state = State::Opening(id);
+        self.endpoints[usize::from(server)].stats.connects += 1;
+        let deadline = now + self.settings.timeouts.remote_connect_ms;
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+        }
+        self.actions.push_back(Action::Connect { backend: id, server });
+    }
+
+    /// A pause is over.
+    pub(super) fn on_listener_due(&mut self, server: u16, now: Millis) {
+        let state = &mut self.pubsub.listeners[usize::from(server)].state;
+        if let State::Pausing { .. } = state {
+            *state = State::Closed;
+            self.maybe_listen(server, now);
+        }
+    }
+
+    /// A server is up again. A connection that has outlasted that may be one to nowhere.
+    pub(super) fn on_server_back(&mut self, server: u16, now: Millis) {
+        match self.pubsub.listeners[usize::from(server)].state {
+            State::Listening(id) => self.ping(id, server, now),
+            _ => self.maybe_listen(server, now),
+        }
+    }
+
+    /// A handshake is done. If it is a listener's, it asks for everything that anybody hears, one by one: what is
+    /// refused then takes nothing else with it.
+    pub(super) fn maybe_hear(&mut self, id: Id, now: Millis) {
+        let Some(backend) = self.backends.get(id).filter(|backend| backend.is_listener) else { return };
+        let server = backend.server;
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        listener.state = State::Listening(id);
+        listener.ready_at = now;
+        listener.heard_at = now;
+        let topics: Vec<TopicId> = self.pubsub.registry.topics().collect();
+        for topic in topics {
+            self.ask_one(server, topic, now);
+        }
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + PING_MS);
+        }
+    }
+
+    fn ask_one(&mut self, server: u16, topic: TopicId, now: Millis) {
+        if let Some(family) = self.pubsub.registry.topic(topic).map(|topic| topic.family) {
+            self.ask(server, family, &[topic], now);
+        }
+    }
+
+    /// A backend is lost. If it was a listener, it is made anew where that is of use. False if it was none.
+    pub(super) fn maybe_lose_listener(&mut self, id: Id, was_new: bool, loss: &Loss, now: Millis) -> bool {
+        let Some(backend) = self.backends.get(id).filter(|backend| backend.is_listener) else { return false };
+        let server = backend.server;
+        let is_up = self.up.is_up(ServerIndex(server));
+        let is_needed = !self.pubsub.registry.is_empty();
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        if is_needed && matches!(listener.state, State::Listening(_)) {
+            listener.lost_at.get_or_insert(now);
+        }
+        listener.asked.clear();
+        listener.owed.clear();
+        let is_refused = was_new || matches!(loss, Loss::Deaf);
+        let is_hasty = now - listener.ready_at < PAUSE_MS;
+        listener.state = if is_needed && is_up && (is_refused || is_hasty) {
+            self.wheel.arm(Timer::Listener(server), now + PAUSE_MS);
+            State::Pausing { is_refused }
+        } else {
+            State::Closed
+        };
+        self.maybe_listen(server, now);
+        self.review_confirmations(now);
+        true
+    }
+
+    /// The `n` bytes in the read area of `scratch` came from a listener.
+    pub(super) fn handle_listener_data<W: Wire>(
+        &mut self,
+        id: Id,
+        scratch: &mut Scratch,
+        n: usize,
+        now: Millis,
+        wire: &mut W,
+    ) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        self.pubsub.listeners[usize::from(backend.server)].heard_at = now;
+        let mut framer = mem::take(&mut backend.framer);
+        let mut kept = mem::take(&mut backend.kept);
+        let taken = if kept.len() > Scratch::HEADROOM {
+            kept.extend_from_slice(scratch.joined(&[], n));
+            let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
+            kept.drain(..*taken.as_ref().unwrap_or(&0));
+            taken
+        } else {
+            let data = scratch.joined(&kept, n);
+            let taken = self.take_pushes(id, data, &mut framer, now, wire);
+            kept.clear();
+            kept.extend_from_slice(&data[*taken.as_ref().unwrap_or(&0)..]);
+            taken
+        };
+        if let Err(loss) = taken {
+            return self.lose_backend(id, loss, now);
+        }
+        if kept.is_empty() && kept.capacity() > LARGE {
+            kept = Vec::new();
+        }
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.framer = framer;
+        backend.kept = kept;
+        backend.answered = backend.queue.sent();
+        backend.queue.release_to(&mut self.arena, backend.answered);
+    }
+
+    /// Deals with everything in `data` that is whole. Returns how many bytes were taken.
+    fn take_pushes<W: Wire>(
+        &mut self,
+        id: Id,
+        data: &[u8],
+        framer: &mut ReplyFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> Result<usize, Loss> {
+        let mut at = 0;
+        while at < data.len() {
+            match self.take_push(id, &data[at..], framer, now, wire)? {
+                0 => break,
+                taken => at += taken,
+            }
+        }
+        Ok(at)
+    }
+
+    /// Deals with what `bytes` begin with, if it is whole. Returns how many bytes were taken; 0 when there are too few.
+    fn take_push<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        framer: &mut ReplyFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> Result<usize, Loss> {
+        let message_max = self.subscriber_unread_max();
+        let Some(backend) = self.backends.get_mut(id) else { return Ok(bytes.len()) };
+        match framer.frame(bytes).map_err(Loss::Garbage)? {
+            Frame::Complete(len) => {
+                let is_rest = mem::replace(&mut backend.is_in_large_reply, false);
+                framer.reset();
+                match &backend.phase {
+                    _ if is_rest => {}
+                    Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
+                    Phase::Ready | Phase::Draining => self.on_said(id, &bytes[..len], now, wire)?,
+                    Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
+                }
+                Ok(len)
+            }
+            Frame::Partial if backend.is_in_large_reply || framer.at() > message_max => {
+                if !mem::replace(&mut backend.is_in_large_reply, true) {
+                    if let Some(Push::Message { family, topic }) = push::read(bytes) {
+                        self.cut_off(family, topic);
+                    }
+                }
+                let len = framer.at().min(bytes.len());
+                framer.rebase(len);
+                Ok(len)
+            }
+            Frame::Partial => Ok(0),
+        }
+    }
+
+    /// A listener was told something.
+    fn on_said<W: Wire>(&mut self, id: Id, frame: &[u8], now: Millis, wire: &mut W) -> Result<(), Loss> {
+        let Some(backend) = self.backends.get(id) else { return Ok(()) };
+        let server = backend.server;
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        let push = push::read(frame).ok_or(Loss::Surplus)?;
+        if let Push::Message { family, topic } = push {
+            self.spread(family, topic, frame, now, wire);
+            return Ok(());
+        }
+        let owed = listener.owed.pop_front().ok_or(Loss::Surplus)?;
+        listener.answer_by = now + self.settings.timeouts.remote_read_ms;
+        match (push, owed.what) {
+            (Push::Refused, _) => self.on_question_refused(server, owed, frame, now),
+            (Push::Confirmed { is_more: true, .. }, Question::More(topic)) => {
+                let asked = listener.asked.get_mut(topic.slot()).and_then(Option::as_mut);
+                let is_this = |asked: &&mut Asked| (asked.topic, asked.command) == (topic, owed.command);
+                if let Some(asked) = asked.filter(is_this) {
+                    asked.is_heard = true;
+                    self.on_topic_heard(topic, now);
+                }
+            }
+            (Push::Confirmed { is_more: false, .. }, Question::Less) | (Push::Pong, Question::Ping) => {}
+            _ => return Err(Loss::Surplus),
+        }
+        self.maybe_restored(server, now);
+        Ok(())
+    }
+
+    /// If that was the last of what had to be made anew, somebody may want to know.
+    fn maybe_restored(&mut self, server: u16, now: Millis) {
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        if !listener.owed.is_empty() {
+            return;
+        }
+        if let Some(lost_at) = listener.lost_at.take() {
+            self.stats.resubscriptions += 1;
+            let topics = self.pubsub.registry.len();
+            let lost_ms = now - lost_at;
+            info!("server {}: {topics} subscriptions made anew, {lost_ms} ms after their loss", self.address(server));
+        }
+    }
+
+    /// A server does not do what it was asked: one answer for the whole command.
+    fn on_question_refused(&mut self, server: u16, first: Owed, reply: &[u8], now: Millis) {
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        let mut topics = Vec::new();
+        let mut next = Some(first);
+        while let Some(owed) = next {
+            match owed.what {
+                Question::More(topic) if listener.forget(topic) => topics.push(topic),
+                _ => {}
+            }
+            next = listener.owed.front().copied().filter(|owed| owed.command == first.command);
+            if next.is_some() {
+                listener.owed.pop_front();
+            }
+        }
+        match topics[..] {
+            [] => {}
+            [topic] => {
+                warn!("server {} refuses a subscription: {}", self.address(server), printable(reply));
+                self.refuse_topic(topic, reply, now);
+            }
+            // Which of them it is, it does not say.
+            _ => topics.into_iter().for_each(|topic| self.ask_one(server, topic, now)),
+        }
+    }
+
+    fn ping(&mut self, id: Id, server: u16, now: Millis) {
+        let command = self.begin_command(server, now);
+        self.pubsub.listeners[usize::from(server)].owed.push_back(Owed { command, what: Question::Ping });
+        self.send_command(id, b"*1\r\n$4\r\nPING\r\n", now);
+    }
+
+    /// What a listener waits for, and until when; `None` when it is gone over it.
+    pub(super) fn on_listener_alarm(&mut self, id: Id, now: Millis) -> Option<Millis> {
+        let backend = self.backends.get(id)?;
+        let server = backend.server;
+        let write_deadline = backend.is_blocked.then(|| backend.took_at + self.settings.timeouts.remote_write_ms);
+        let listener = &self.pubsub.listeners[usize::from(server)];
+        // Messages that were on their way come before the answer.
+        let answer_by = listener.answer_by.max(listener.heard_at + self.settings.timeouts.remote_read_ms);
+        let read_deadline = (!listener.owed.is_empty()).then_some(answer_by);
+        let loss = if write_deadline.is_some_and(|deadline| deadline <= now) {
+            Some(Loss::WriteTimeout)
+        } else if read_deadline.is_some_and(|deadline| deadline <= now) {
+            Some(Loss::Deaf)
+        } else {
+            None
+        };
+        if let Some(loss) = loss {
+            self.lose_backend(id, loss, now);
+            self.suspect(server, now);
+            return None;
+        }
+        let mut ping_at = listener.heard_at + PING_MS;
+        if read_deadline.is_none() && ping_at <= now {
+            if self.pubsub.registry.is_empty() {
+                self.lose_backend(id, Loss::Idle, now);
+                return None;
+            }
+            self.ping(id, server, now);
+            ping_at = now + PING_MS;
+        }
+        [write_deadline, read_deadline, Some(ping_at)].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,260 @@
+//! Requests that are answered by several servers: their parts, and how the replies come together.
+//!
+//! The request itself, the *parent*, stands in its client's line only, and keeps the place of the reply there. Each
+//! part is a request of its own in the line of one backend, and in no client's:
+//!
+//! ```text
+//!   client's line   [GET x] ─► [MGET a b c] ─► [PING]
+//!                                   ║ Merging: part 0 is answered, part 1 is not
+//!   backend 1's line         ─► [MGET a c]
+//!   backend 2's line  [GET x] ─► [MGET b] ─► [GET of somebody else]
+//! ```
+//!
+//! A part is expired, lost and sent again like any other request, and its reply, or the error instead of it, ends here;
+//! with that of the last part the parent is answered. What a part was answered is collected, large replies too: the
+//! whole can not be written before its parts are there. Collected bytes count as unread ones of the client and as
+//! buffered ones of the proxy; what goes past those limits becomes an error, and nobody is closed over it.
+//!
+//! When the client goes, what is not answered stays behind in its backends' lines like any request of a client that is
+//! gone, and what was collected is freed.
+//!
+//! Invariants: a part is in `requests` exactly until it is answered; `unanswered` counts those; an entry of `merges`
+//! has a parent in its client's line, whose place is `Merging`, and goes with it.
+
+use super::compose::{self, Shape};
+use super::{LARGE, Proxy};
+use crate::request::{Place, RequestId};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// A part of a request: what one server is asked.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Index of the server.
+    pub server: u16,
+    /// The backend that was chosen for it at first.
+    pub backend: Id,
+    /// How many bytes it has in that one's queue.
+    pub len: usize,
+    /// How many keys it has.
+    pub keys: usize,
+    /// Its request; `None` before it is asked, and after it is answered.
+    pub request: Option<RequestId>,
+    /// What it is to ask; as soon as that is queued: what has come of its reply.
+    pub bytes: Vec<u8>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A request on its way to several servers, or its reply on the way back.
+#[derive(Debug)]
+pub(super) struct Merging {
+    /// Who waits for it.
+    pub client: Id,
+    /// The request that stands in the client's line.
+    pub parent: RequestId,
+    /// How the replies become one.
+    pub shape: Shape,
+    /// True exactly when a part is about its server, and not about keys that another one may stand in for.
+    pub is_pinned: bool,
+    /// The part of each key, in the order of the keys.
+    pub order: Vec<u16>,
+    /// The first `used` of them; behind those are the buffers of parts that there once were.
+    parts: Vec<Part>,
+    used: usize,
+    unanswered: usize,
+    /// Bytes collected in all parts together.
+    collected: usize,
+    is_too_large: bool,
+}
+
+impl Default for Merging {
+    fn default() -> Merging {
+        Merging {
+            client: Id::NONE,
+            parent: 0,
+            shape: Shape::First,
+            is_pinned: false,
+            order: Vec::new(),
+            parts: Vec::new(),
+            used: 0,
+            unanswered: 0,
+            collected: 0,
+            is_too_large: false,
+        }
+    }
+}
+
+impl Merging {
+    /// One more part, for this server. Returns its number.
+    pub fn add_part(&mut self, server: u16) -> u16 {
+        if self.used == self.parts.len() {
+            self.parts.push(Part { server, backend: Id::NONE, len: 0, keys: 0, request: None, bytes: Vec::new() });
+        }
+        let part = &mut self.parts[self.used];
+        part.server = server;
+        part.keys = 0;
+        part.request = None;
+        self.used += 1;
+        self.unanswered += 1;
+        (self.used - 1) as u16
+    }
+
+    /// The parts, in the order of their numbers.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts[..self.used]
+    }
+
+    /// The same, to be changed.
+    pub fn parts_mut(&mut self) -> &mut [Part] {
+        &mut self.parts[..self.used]
+    }
+
+    /// Forgets everything but the memory, and of that what is large.
+    fn reset(&mut self) {
+        self.order.clear();
+        if self.order.capacity() > ORDER_KEPT_MAX {
+            self.order = Vec::new();
+        }
+        self.parts.truncate(PARTS_KEPT_MAX);
+        for part in &mut self.parts {
+            part.bytes.clear();
+            if part.bytes.capacity() > BYTES_KEPT_MAX {
+                part.bytes = Vec::new();
+            }
+        }
+        self.used = 0;
+        self.unanswered = 0;
+        self.collected = 0;
+        self.is_too_large = false;
+        self.is_pinned = false;
+    }
+}
+
+/// Entries that wait for the next use.
+const SPARE_MAX: usize = 256;
+/// What an entry keeps for its next use: parts, bytes of each part's buffer, keys.
+const PARTS_KEPT_MAX: usize = 16;
+const BYTES_KEPT_MAX: usize = 4 * 1024;
+const ORDER_KEPT_MAX: usize = 1024;
+
+impl Proxy {
+    /// An empty entry; it is given back with `spare_merging`, or entered into `merges`.
+    pub(super) fn new_merging(&mut self) -> Merging {
+        self.spare_merges.pop().unwrap_or_default()
+    }
+
+    /// Takes back an entry that is no longer needed.
+    pub(super) fn spare_merging(&mut self, mut merging: Merging) {
+        self.arena.let_go(merging.collected);
+        merging.reset();
+        if self.spare_merges.len() < SPARE_MAX {
+            self.spare_merges.push(merging);
+        }
+    }
+
+    /// More of the reply to a part has come.
+    pub(super) fn collect(&mut self, merging: u32, request: RequestId, piece: &[u8]) {
+        let number = self.requests[request as usize].part;
+        let entry = &mut self.merges[merging as usize];
+        if entry.is_too_large {
+            return;
+        }
+        let limits = &self.settings.limits;
+        let max = if self.arena.bytes() > limits.buffered_bytes_max {
+            limits.client_unread_pause_bytes
+        } else {
+            limits.client_unread_bytes_max
+        };
+        let Some(client) = self.clients.get_mut(entry.client) else { return };
+        if client.unread() + piece.len() > max {
+            entry.is_too_large = true;
+            client.early_bytes -= entry.collected;
+            self.arena.let_go(std::mem::take(&mut entry.collected));
+            entry.parts.iter_mut().for_each(|part| part.bytes = Vec::new());
+            return;
+        }
+        entry.parts[usize::from(number)].bytes.extend_from_slice(piece);
+        entry.collected += piece.len();
+        client.early_bytes += piece.len();
+        self.arena.hold(piece.len());
+    }
+
+    /// What has come of the reply to a part is worth nothing: the rest is lost, or the part is asked again.
+    pub(super) fn forget_collected(&mut self, merging: u32, request: RequestId) {
+        let number = self.requests[request as usize].part;
+        let entry = &mut self.merges[merging as usize];
+        let reply = &mut entry.parts[usize::from(number)].bytes;
+        let len = reply.len();
+        reply.clear();
+        entry.collected -= len;
+        self.arena.let_go(len);
+        if let Some(client) = self.clients.get_mut(entry.client) {
+            client.early_bytes -= len;
+        }
+    }
+
+    /// A part, which stands in no backend's line any more, has its whole reply, or an error instead of it.
+    pub(super) fn answer_part(&mut self, merging: u32, request: RequestId, reply: &[u8], now: Millis) {
+        self.forget_collected(merging, request);
+        self.collect(merging, request, reply);
+        self.end_part(merging, request, now);
+    }
+
+    /// All of the reply to a part, which stands in no backend's line any more, is collected. With the last one, the
+    /// parent is answered.
+    pub(super) fn end_part(&mut self, merging: u32, request: RequestId, now: Millis) {
+        let number = self.requests.remove(request as usize).part;
+        let entry = &mut self.merges[merging as usize];
+        debug_assert_eq!(entry.parts[usize::from(number)].request, Some(request));
+        entry.parts[usize::from(number)].request = None;
+        entry.unanswered -= 1;
+        if entry.unanswered > 0 {
+            return;
+        }
+        let merging = self.merges.remove(merging as usize);
+        let (client, parent) = (merging.client, merging.parent);
+        let mut reply = std::mem::take(&mut self.reply);
+        if merging.is_too_large {
+            let max = self.settings.limits.client_unread_bytes_max;
+            let text = format!("-ERR The replies of the servers are larger than {max} bytes together\r\n");
+            reply.extend_from_slice(text.as_bytes());
+        } else {
+            compose::compose(merging.shape, merging.parts(), &merging.order, &mut reply);
+        }
+        if let Some(client) = self.clients.get_mut(client) {
+            client.early_bytes -= merging.collected;
+        }
+        self.spare_merging(merging);
+        if let Some(entry) = self.requests.get_mut(parent as usize) {
+            entry.place = Place::Waiting;
+        }
+        self.deliver(client, parent, &reply, now);
+        reply.clear();
+        if reply.capacity() > LARGE {
+            reply = Vec::new();
+        }
+        self.reply = reply;
+    }
+
+    /// The client of a parent is gone, and the parent with it: nobody waits for its parts.
+    pub(super) fn abandon_merging(&mut self, merging: u32) {
+        let merging = self.merges.remove(merging as usize);
+        for request in merging.parts().iter().filter_map(|part| part.request) {
+            let entry = &mut self.requests[request as usize];
+            entry.client = Id::NONE;
+            entry.place = Place::Waiting;
+            if !entry.is_at_backend {
+                self.requests.remove(request as usize);
+            }
+        }
+        if let Some(client) = self.clients.get_mut(merging.client) {
+            client.early_bytes -= merging.collected;
+        }
+        self.spare_merging(merging);
+    }
+}

@@ -1,0 +1,38 @@
+//! Who may send what: clients that have not said who they are, and what the configuration allows.
+//!
+//! What it denies is seen to where each request is decided about, since that must cost nothing; see `command::Policy`.
+//! A client that is nobody is told so by the shared texts of `local`, and is let through to what lets it in.
+
+use super::Proxy;
+use super::routing::{Call, Verdict};
+use crate::client::Mode;
+use crate::command;
+use crate::local;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+impl Proxy {
+    /// Whether the configuration allows a request that the table refuses.
+    #[cold]
+    pub(super) fn is_allowed(&self, call: &Call<'_>) -> bool {
+        let word = call.args.get(1).map(|word| word.of(call.request));
+        command::find(call.container.as_bytes()).is_some_and(|row| self.settings.policy.is_allowed(row, word))
+    }
+
+    /// A request of a client that may not ask for everything. `None` when it may ask for this.
+    #[cold]
+    pub(super) fn on_mode(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
+        let client = self.clients.get(id)?;
+        if client.mode == Mode::Unauthenticated {
+            let mut reply = std::mem::take(&mut self.reply);
+            let is_refused = local::refuse_nobody(call.command, call.name(), call.args.len(), &mut reply);
+            if is_refused {
+                self.reply_here(id, &reply);
+            }
+            reply.clear();
+            self.reply = reply;
+            return is_refused.then_some(Verdict::Done);
+        }
+        self.on_request_in_state(id, call, now)
+    }
+}

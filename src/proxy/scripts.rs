@@ -1,0 +1,169 @@
+//! The scripts that clients have shown, so that a server that has one not yet can be given it.
+//!
+//! With several servers, `EVALSHA` goes to the server of its keys, and that one may never have seen the script: a
+//! client that said `EVAL` once said it to one server, and a server that was restarted has forgotten. So rmux remembers
+//! what went by in `EVAL`, `EVAL_RO` and `SCRIPT LOAD`, and answers a `-NOSCRIPT` itself, by sending `EVAL` with the
+//! same keys and arguments in the place of the `EVALSHA`. That runs nothing twice: `NOSCRIPT` says that nothing was
+//! run.
+//!
+//! ```text
+//!   client   EVALSHA e0e1.. 1 k ──► server 2: EVALSHA e0e1.. 1 k
+//!                                             ◄── -NOSCRIPT
+//!                                   server 2: EVAL "return 1" 1 k
+//!   client   :1 ◄──────────────────────────── ◄── :1
+//! ```
+//!
+//! What the client sent behind, to the same server, has arrived there before the `EVAL`; replies keep their order all
+//! the same. With one server nothing is remembered, and its `NOSCRIPT` is the client's. `SCRIPT FLUSH` forgets.
+//!
+//! Bounded: [`SCRIPTS_MAX`] scripts, [`BYTES_MAX`] bytes; the oldest go first. A script that is larger than a quarter
+//! of that is not remembered. Each reactor has a memory of its own.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::Proxy;
+use crate::client::Profile;
+use crate::command::Command;
+use crate::local::reply;
+use crate::request::{Place, RequestId, Role};
+use crate::resp::RequestFramer;
+use crate::sha1;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// How many scripts are remembered.
+const SCRIPTS_MAX: usize = 1024;
+/// How many bytes they may have together.
+const BYTES_MAX: usize = 1024 * 1024;
+/// How a server says that it does not know a script.
+pub(super) const NO_SCRIPT: &[u8] = b"-NOSCRIPT No matching script";
+
+/// Scripts by their digest.
+#[derive(Debug, Default)]
+pub(super) struct Scripts {
+    by_digest: HashMap<[u8; 20], Box<[u8]>>,
+    /// Digests, the oldest first, each with the hash of its script.
+    order: VecDeque<([u8; 20], u64)>,
+    /// A cheaper hash of each, so that SHA-1 is computed once for each script and not for each call. Where two scripts
+    /// share one, the second is not remembered.
+    seen: HashSet<u64, BuildHasherDefault<DefaultHasher>>,
+    bytes: usize,
+}
+
+impl Scripts {
+    /// A client has shown a script.
+    pub fn learn(&mut self, script: &[u8]) {
+        if script.len() > BYTES_MAX / 4 {
+            return;
+        }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(script);
+        let hash = hasher.finish();
+        if !self.seen.insert(hash) {
+            return;
+        }
+        let digest = sha1::sha1(script);
+        self.bytes += script.len();
+        self.by_digest.insert(digest, script.into());
+        self.order.push_back((digest, hash));
+        while self.order.len() > SCRIPTS_MAX || self.bytes > BYTES_MAX {
+            let Some((digest, hash)) = self.order.pop_front() else { return };
+            self.seen.remove(&hash);
+            self.bytes -= self.by_digest.remove(&digest).map_or(0, |script| script.len());
+        }
+    }
+
+    /// The script with this digest, 40 hexadecimal digits.
+    pub fn find(&self, digest: &[u8]) -> Option<&[u8]> {
+        Some(self.by_digest.get(&sha1::from_hex(digest)?)?)
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        *self = Scripts::default();
+    }
+}
+
+/// True exactly when this is a command that shows a script, in the argument behind its name.
+pub(super) fn shows_script(command: &Command) -> bool {
+    matches!(command.name, "eval" | "eval_ro")
+}
+
+impl Proxy {
+    /// The server does not know the script of this request, whose bytes are `bytes` and which stands in no backend's
+    /// line any more. If rmux does, the request is sent again with it. False if nothing was done.
+    pub(super) fn send_with_script(
+        &mut self,
+        client: Id,
+        request: RequestId,
+        (server, profile): (u16, Profile),
+        bytes: &[u8],
+        now: Millis,
+    ) -> bool {
+        let entry = &self.requests[request as usize];
+        if entry.place != Place::Waiting || entry.role != Role::Plain {
+            return false;
+        }
+        let mut framer = RequestFramer::new();
+        if framer.frame(bytes, &self.request_limits).is_err() {
+            return false;
+        }
+        let name = match framer.args() {
+            [name, _, _, ..] if name.of(bytes).eq_ignore_ascii_case(b"evalsha") => "EVAL",
+            [name, _, _, ..] if name.of(bytes).eq_ignore_ascii_case(b"evalsha_ro") => "EVAL_RO",
+            _ => return false,
+        };
+        let digest = framer.args()[1];
+        let Some(script) = self.scripts.find(digest.of(bytes)) else { return false };
+        let mut again = Vec::with_capacity(bytes.len() + script.len());
+        reply::array(&mut again, framer.args().len());
+        reply::bulk(&mut again, name.as_bytes());
+        reply::bulk(&mut again, script);
+        again.extend_from_slice(&bytes[digest.end()..]);
+        let Some(backend_id) = self.pick_again(client, server, profile, now) else { return false };
+        let entry = &mut self.requests[request as usize];
+        entry.len = again.len() as u32;
+        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        self.stand_at(request, backend_id, server);
+        self.forward_owned(backend_id, again);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_found_by_its_digest_in_any_case() {
+        let mut scripts = Scripts::default();
+        scripts.learn(b"return 1");
+        scripts.learn(b"return 1");
+        assert_eq!(scripts.find(b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db"), Some(&b"return 1"[..]));
+        assert_eq!(scripts.find(b"E0E1F9FABFC9D4800C877A703B823AC0578FF8DB"), Some(&b"return 1"[..]));
+        assert_eq!(scripts.find(b"e0e1"), None);
+        assert_eq!((scripts.order.len(), scripts.bytes), (1, 8));
+        scripts.clear();
+        assert_eq!(scripts.find(b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db"), None);
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_the_oldest_go_first() {
+        let mut scripts = Scripts::default();
+        for number in 0..3 * SCRIPTS_MAX {
+            scripts.learn(format!("return {number}").as_bytes());
+        }
+        let expected: usize = (2 * SCRIPTS_MAX..3 * SCRIPTS_MAX).map(|number| format!("return {number}").len()).sum();
+        assert_eq!((scripts.order.len(), scripts.bytes), (SCRIPTS_MAX, expected));
+        for number in 0..20 {
+            scripts.learn(&vec![number; BYTES_MAX / 5]);
+            assert!(scripts.bytes <= BYTES_MAX);
+        }
+        assert_eq!(scripts.order.len(), 5);
+        assert_eq!((scripts.seen.len(), scripts.by_digest.len()), (5, 5));
+        scripts.learn(&vec![b'x'; BYTES_MAX / 4 + 1]);
+        assert_eq!(scripts.order.len(), 5, "too large to be remembered");
+    }
+}

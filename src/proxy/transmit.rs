@@ -1,0 +1,226 @@
+//! What goes out at the end of a turn: each connection with something to send gets one gathered write.
+//!
+//! First those are served who wait for a turn, since what they send goes out with the rest; then backends, then
+//! clients; and again, as long as that has given somebody a turn. A socket that is full is left alone until it is
+//! writable, and from then on its peer must make progress.
+//!
+//! ```text
+//!   served ─► backends ─► clients ─┐
+//!      ▲────── somebody may go on ─┘─► settled: nothing to do until the next event
+//! ```
+//!
+//! Invariant: `is_dirty` is true exactly while a connection stands in its list of the dirty.
+
+use std::io::{self, IoSlice};
+
+use super::health::Loss;
+use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
+use crate::backend::Phase;
+use crate::buffer::{Arena, Queue};
+use crate::client::Flow;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+impl Proxy {
+    /// Gives waiting clients their turn, then sends everything that is to be sent.
+    pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        loop {
+            self.handle_departures(now);
+            self.let_go_of_topics(now);
+            self.serve_waiting(now, wire);
+            while let Some(id) = self.dirty_backends.pop() {
+                self.transmit_backend(id, now, wire);
+            }
+            while let Some(id) = self.dirty_clients.pop() {
+                self.transmit_client(id, now, wire);
+            }
+            // Who took its replies may go on, and who left may have given room to others.
+            if self.is_settled() {
+                return;
+            }
+        }
+    }
+
+    /// Deals with what those have left who are gone: halves of requests, and backends that they had for themselves.
+    ///
+    /// The shell calls it, and closes what is to be closed, before it reads: an element that somebody pushes in this
+    /// turn must not go to a backend that still waits for a client that has left.
+    pub fn handle_departures(&mut self, now: Millis) {
+        while let Some((backend, client)) = self.abandoned.pop() {
+            self.abandon_upload(backend, client, now);
+        }
+        while let Some(backend) = self.orphaned.pop() {
+            self.lose_backend(backend, Loss::Orphaned, now);
+        }
+    }
+
+    /// True exactly when [`Proxy::transmit`] would do nothing.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
+        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty() || self.pubsub.registry.has_orphans();
+        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
+    }
+
+    fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.is_dirty = false;
+        if backend.is_blocked {
+            return;
+        }
+        let write_ms = self.settings.timeouts.remote_write_ms;
+        let result = match &mut backend.phase {
+            Phase::Connecting | Phase::Closed => return,
+            Phase::Handshake(handshake) => {
+                let rest = &handshake.bytes[handshake.sent..];
+                let len = rest.len();
+                if len == 0 {
+                    return;
+                }
+                wire.write(Conn::Backend(id), &[IoSlice::new(rest)]).map(|n| {
+                    handshake.sent += n;
+                    n < len
+                })
+            }
+            Phase::Ready | Phase::Draining => send(&backend.queue, &self.arena, Conn::Backend(id), wire).map(|sent| {
+                backend.queue.mark_sent(&self.arena, sent.bytes);
+                sent.is_blocked
+            }),
+        };
+        match result {
+            Ok(is_blocked) => {
+                backend.is_blocked = is_blocked;
+                backend.took_at = now;
+                let unsent = backend.queue.unsent();
+                if is_blocked {
+                    backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + write_ms);
+                } else if unsent > 0 && !matches!(backend.phase, Phase::Handshake(_)) {
+                    self.mark_backend_dirty(id);
+                }
+                let Some(backend) = self.backends.get(id) else { return };
+                if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
+                    self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
+                }
+            }
+            Err(error) => self.handle_backend_broken(id, &error.to_string(), now),
+        }
+    }
+
+    pub(super) fn transmit_client<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.is_dirty = false;
+        if client.flow == Flow::Closed {
+            return;
+        }
+        if !client.is_blocked && client.replies.unsent() > 0 {
+            match send(&client.replies, &self.arena, Conn::Client(id), wire) {
+                Ok(sent) => {
+                    client.replies.consume(&mut self.arena, sent.bytes);
+                    client.is_blocked = sent.is_blocked;
+                    // If nothing was taken, then because its socket is full since just now.
+                    client.took_at = now;
+                    client.heard_at = now;
+                    if sent.is_blocked {
+                        self.watch_client_writes(id);
+                    } else if client.replies.unsent() > 0 {
+                        self.mark_client_dirty(id);
+                    }
+                }
+                Err(_) => return self.close_client(id, Goodbye::Broken),
+            }
+        }
+        // Who is listened to again may have requests that wait; it is seen off when they are dealt with.
+        if !self.maybe_resume(id) {
+            self.maybe_say_goodbye(id);
+        }
+    }
+
+    /// A client's socket is full: from here on it must make progress.
+    pub(super) fn watch_client_writes(&mut self, id: Id) {
+        let write_ms = self.settings.timeouts.local_write_ms;
+        if write_ms == 0 {
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            let deadline = client.took_at + write_ms;
+            client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+        }
+    }
+
+    /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
+    /// True if it is: its turn to go on has still to come.
+    pub(super) fn maybe_resume(&mut self, id: Id) -> bool {
+        let limits = &self.settings.limits;
+        let Some(client) = self.clients.get_mut(id) else { return false };
+        let is_resumed = client.flow == Flow::Paused
+            && client.unread() <= limits.client_unread_pause_bytes / 2
+            && client.line.len() <= limits.client_outstanding_max / 2;
+        if is_resumed {
+            client.flow = Flow::Open;
+            self.woken.push(id);
+            self.actions.push_back(Action::Resume(Conn::Client(id)));
+        }
+        if client.holds_back {
+            self.let_go(id, limits.client_unread_pause_bytes / 2);
+        }
+        is_resumed
+    }
+
+    /// Reads on from the backends that waited until no more than so many bytes are left before what they bring.
+    pub(super) fn let_go(&mut self, id: Id, unread_max: usize) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.holds_back = false;
+        for lane in &client.lanes {
+            let Some(backend) = self.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back) else {
+                continue;
+            };
+            // Nothing stands behind in the line of a backend that is held back: the request is this client's.
+            if client.unread_before(backend.line.first()) > unread_max {
+                client.holds_back = true;
+                continue;
+            }
+            backend.is_held_back = false;
+            self.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
+        }
+    }
+}
+
+/// How far a write got.
+pub(super) struct Sent {
+    pub bytes: usize,
+    pub is_blocked: bool,
+}
+
+/// Writes what waits in `queue`, up to [`SLICES_MAX`] chunks of it. The caller notes what was sent.
+fn send<W: Wire>(queue: &Queue, arena: &Arena, conn: Conn, wire: &mut W) -> io::Result<Sent> {
+    // Nearly always it is one chunk, for which the table of the gathered write would cost more than all the rest.
+    let mut slices = queue.slices(arena);
+    match (slices.next(), slices.next()) {
+        (Some(only), None) => {
+            let bytes = wire.write(conn, &[IoSlice::new(only)])?;
+            Ok(Sent { bytes, is_blocked: bytes < only.len() })
+        }
+        _ => gather(queue, arena, &[], conn, wire),
+    }
+}
+
+/// As [`send`], with `last` behind the queue.
+pub(super) fn gather<W: Wire>(queue: &Queue, arena: &Arena, last: &[u8], conn: Conn, wire: &mut W) -> io::Result<Sent> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let mut count = 0;
+    let mut total = 0;
+    for slice in queue.slices(arena).take(SLICES_MAX - 1) {
+        slices[count] = IoSlice::new(slice);
+        count += 1;
+        total += slice.len();
+    }
+    if !last.is_empty() && total == queue.unsent() {
+        slices[count] = IoSlice::new(last);
+        count += 1;
+        total += last.len();
+    }
+    if total == 0 {
+        return Ok(Sent { bytes: 0, is_blocked: false });
+    }
+    let bytes = wire.write(conn, &slices[..count])?;
+    Ok(Sent { bytes, is_blocked: bytes < total })
+}

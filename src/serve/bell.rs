@@ -1,0 +1,112 @@
+//! What wakes the main thread: a signal to the process, or a reactor that has something to tell. Each rings by writing
+//! a byte to one end of a socket pair; the main thread sleeps on the other end, with a timeout if it wants one.
+//!
+//! ```text
+//!   INT, TERM ──► the signal's handler ──┐
+//!                                        ├─► one byte ──► wait() ──► the main thread looks around
+//!   a reactor's thread ──► Ringer ───────┘
+//! ```
+//!
+//! The byte says nothing: what there is to see stands elsewhere, for a signal in a flag. So a full pair is no loss.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+
+/// The main thread's end.
+#[derive(Debug)]
+pub(super) struct Bell {
+    heard: UnixStream,
+    ringer: UnixStream,
+    signals: [(&'static str, Arc<AtomicBool>); 2],
+}
+
+/// What rings it, from any thread.
+#[derive(Debug)]
+pub(super) struct Ringer(UnixStream);
+
+impl Bell {
+    /// A bell that signals ring from now on.
+    ///
+    /// # Errors
+    ///
+    /// When no file descriptor is free.
+    pub fn new() -> io::Result<Bell> {
+        let (heard, ringer) = UnixStream::pair()?;
+        ringer.set_nonblocking(true)?;
+        let signals = [("INT", Arc::default()), ("TERM", Arc::default())];
+        for ((_, has_come), number) in signals.iter().zip([SIGINT, SIGTERM]) {
+            // In this order: who is woken finds the flag.
+            flag::register(number, Arc::clone(has_come))?;
+            low_level::pipe::register(number, ringer.try_clone()?)?;
+        }
+        Ok(Bell { heard, ringer, signals })
+    }
+
+    /// One more way to ring it.
+    ///
+    /// # Errors
+    ///
+    /// When no file descriptor is free.
+    pub fn ringer(&self) -> io::Result<Ringer> {
+        self.ringer.try_clone().map(Ringer)
+    }
+
+    /// Sleeps until it rings, or for so long, or a little less.
+    ///
+    /// # Errors
+    ///
+    /// When the pair is broken, which nothing that runs can do.
+    pub fn wait(&self, patience: Option<Duration>) -> io::Result<()> {
+        // A timeout of zero would be none.
+        self.heard.set_read_timeout(patience.map(|patience| patience.max(Duration::from_millis(1))))?;
+        match (&self.heard).read(&mut [0; 64]) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// A signal that has come since it was last asked for.
+    pub fn next_signal(&self) -> Option<&'static str> {
+        let has_come = |(_, flag): &&(_, Arc<AtomicBool>)| flag.swap(false, Ordering::AcqRel);
+        self.signals.iter().find(has_come).map(|(name, _)| *name)
+    }
+}
+
+impl Ringer {
+    /// Wakes the main thread.
+    pub fn ring(&self) {
+        let _ = (&self.0).write(&[0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_and_signals_wake_and_silence_has_an_end() {
+        let bell = Bell::new().expect("descriptors are free");
+        bell.wait(Some(Duration::from_millis(5))).expect("whole");
+        assert_eq!(bell.next_signal(), None);
+        let ringer = bell.ringer().expect("descriptors are free");
+        ringer.ring();
+        bell.wait(None).expect("rung");
+        assert_eq!(bell.next_signal(), None);
+        for _ in 0..100_000 {
+            ringer.ring();
+        }
+        low_level::raise(SIGTERM).expect("a signal");
+        bell.wait(None).expect("rung");
+        assert_eq!((bell.next_signal(), bell.next_signal()), (Some("TERM"), None), "it is not lost in the crowd");
+        low_level::raise(SIGTERM).expect("a signal");
+        low_level::raise(SIGINT).expect("a signal");
+        bell.wait(None).expect("rung");
+        assert!(bell.next_signal().is_some() && bell.next_signal().is_some() && bell.next_signal().is_none());
+    }
+}

@@ -1,0 +1,151 @@
+//! What rmux is to the system that runs it: a service with a manager, a process with a pid file and an owner.
+//!
+//! [`Manager`] is the service manager (systemd, or whoever speaks its protocol, `sd_notify(3)`): it is told when rmux
+//! is ready, that it is still alive, and that it stops. Each message is one datagram of lines `NAME=value`, sent to the
+//! socket that the environment names; without one there is no manager, and nothing is said. The rest has places of its
+//! own:
+//!
+//! ```text
+//!   account      the names of a user and a group → numbers          pid_file     a file with the process's number in
+//!   it privileges   root → that user, by starting this program anew    activation   sockets that the manager has
+//!   opened
+//! ```
+//!
+//! Knows nothing of what is served. Everything here is done with the standard library: a message, a file, an `exec`.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::warn;
+
+mod account;
+pub mod activation;
+mod pid_file;
+pub mod privileges;
+
+pub use pid_file::PidFile;
+
+/// Whoever started this process, and wants to hear of it.
+#[derive(Debug)]
+pub struct Manager {
+    socket: Option<UnixDatagram>,
+    watchdog: Option<Duration>,
+}
+
+impl Manager {
+    /// The one that the environment tells of (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`), or none. One that
+    /// cannot be reached gets a line in the log.
+    pub fn of_environment() -> Manager {
+        let socket = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()).and_then(|name| {
+            let connected = connect(&name);
+            connected
+                .inspect_err(|error| warn!("the service manager at {name:?} cannot be told anything: {error}"))
+                .ok()
+        });
+        let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
+        let watchdog = watchdog(number("WATCHDOG_USEC"), number("WATCHDOG_PID"), std::process::id().into());
+        Manager::new(socket, watchdog)
+    }
+
+    /// One that listens at the other end of this socket, and has so much patience; without a socket, none.
+    pub fn new(socket: Option<UnixDatagram>, watchdog: Option<Duration>) -> Manager {
+        Manager { watchdog: watchdog.filter(|_| socket.is_some()), socket }
+    }
+
+    /// How long the manager waits for a sign of life before it takes this process for stuck; `None` if it does not.
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// Everything is as it should be, from now on; `status` is one line for people.
+    pub fn tell_ready(&self, status: &str) {
+        self.tell(&format!("READY=1\nSTATUS={status}"));
+    }
+
+    /// Still here, and working.
+    pub fn tell_alive(&self) {
+        self.tell("WATCHDOG=1");
+    }
+
+    /// The end has begun.
+    pub fn tell_stopping(&self) {
+        self.tell("STOPPING=1\nSTATUS=answers what is outstanding");
+    }
+
+    /// It waits for a manager that does not listen; there is nothing else to do then, as it hears of nothing more.
+    fn tell(&self, message: &str) {
+        let Some(socket) = &self.socket else { return };
+        if let Err(error) = socket.send(message.as_bytes()) {
+            let first = message.lines().next().unwrap_or_default();
+            warn!("the service manager was not told {first}: {error}");
+        }
+    }
+}
+
+/// How this program was started: where it is, the name that it was called by, and its arguments.
+fn own_command_line() -> (PathBuf, OsString, env::ArgsOs) {
+    let mut arguments = env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    // Without /proc there is no other way to know than by our own name.
+    let program = env::current_exe().unwrap_or_else(|_| PathBuf::from(&name));
+    (program, name, arguments)
+}
+
+/// A path, or the name of an abstract socket behind an `@`.
+fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        [b'/', ..] => SocketAddr::from_pathname(name)?,
+        _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "neither a path nor an abstract name")),
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    Ok(socket)
+}
+
+/// A watchdog for another process, such as a shell that started this one, is none of ours.
+fn watchdog(microseconds: Option<u64>, process: Option<u64>, own: u64) -> Option<Duration> {
+    let is_ours = process.is_none_or(|process| process == own);
+    microseconds.filter(|&span| span > 0 && is_ours).map(Duration::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watchdog_is_that_of_this_process() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(watchdog(Some(1_000_000), None, 7), second);
+        assert_eq!(watchdog(Some(1_000_000), Some(7), 7), second);
+        assert_eq!(watchdog(Some(1_000_000), Some(8), 7), None);
+        assert_eq!(watchdog(Some(0), Some(7), 7), None);
+        assert_eq!(watchdog(None, Some(7), 7), None);
+    }
+
+    #[test]
+    fn a_manager_is_reached_by_a_path_or_an_abstract_name() {
+        let name = format!("rmux-service-{}", std::process::id());
+        let path = std::env::temp_dir().join(&name);
+        let by_path = UnixDatagram::bind(&path).expect("the folder can be written");
+        let abstract_name = SocketAddr::from_abstract_name(&name).expect("short enough");
+        let by_name = UnixDatagram::bind_addr(&abstract_name).expect("nobody else has this name");
+        for (receiver, address) in [(by_path, path.clone().into_os_string()), (by_name, format!("@{name}").into())] {
+            let manager = Manager::new(Some(connect(&address).expect("somebody listens")), None);
+            manager.tell_ready("listens");
+            let mut buffer = [0; 64];
+            let length = receiver.recv(&mut buffer).expect("one datagram");
+            assert_eq!(&buffer[..length], b"READY=1\nSTATUS=listens");
+        }
+        std::fs::remove_file(&path).expect("it is still there");
+        assert_eq!(connect(OsStr::new("vsock:2:1")).expect_err("no socket of ours").kind(), io::ErrorKind::Unsupported);
+        connect(path.as_os_str()).expect_err("nobody is there");
+        Manager::new(None, None).tell_ready("nobody hears it");
+    }
+}

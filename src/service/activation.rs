@@ -1,0 +1,112 @@
+//! A listening socket that this process was started with, and which pool it is for.
+//!
+//! ```text
+//!   the manager listens ──┐
+//!                         ├─► standard input ──► the pool that listens there    what the manager made, it keeps; what
+//!   root's rmux listens ──┘                                                     rmux made, rmux removes at the end
+//! ```
+//!
+//! systemd's usual way is another: descriptors from 3 on, announced by `LISTEN_FDS`. Such a number is beyond a program
+//! that does without `unsafe` (see `net`), but not beyond a shell: one socket that came so is moved by starting this
+//! program anew through `exec rmux … <&3`, with the same process id. Where there is no shell, the unit must say it.
+
+use std::env;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, Command};
+
+use super::{own_command_line, privileges};
+use crate::config::PoolConfig;
+use crate::net::{self, Listener, ResolvedAddress, SocketFile};
+
+/// A listening socket that somebody else has opened.
+#[derive(Debug)]
+pub struct Activation {
+    listener: Listener,
+}
+
+impl Activation {
+    /// The one that this process has as its standard input, if it has one.
+    ///
+    /// It does not return if there is one as descriptor 3: then this program is started anew, with that as its standard
+    /// input.
+    ///
+    /// # Errors
+    ///
+    /// When it is of a kind that rmux does not serve, or there are several, or it cannot be moved.
+    pub fn of_process() -> io::Result<Option<Activation>> {
+        let refuse = |reason: &str| Err(io::Error::new(io::ErrorKind::Unsupported, format!("LISTEN_FDS: {reason}")));
+        if let Some(listener) = net::inherited()? {
+            return Ok(Some(Activation { listener }));
+        }
+        match sockets_passed(env::var("LISTEN_PID").ok(), env::var("LISTEN_FDS").ok(), process::id()) {
+            0 => Ok(None),
+            1 if env::var(MOVED).is_ok_and(|id| id == process::id().to_string()) => {
+                refuse("the service manager has passed something that does not listen for streams")
+            }
+            1 => {
+                let error = move_to_standard_input();
+                refuse(&format!(
+                    "{error}; with StandardInput=socket and StandardOutput=journal in the unit, no shell is needed"
+                ))
+            }
+            count => refuse(&format!("the service manager has passed {count} sockets, and rmux takes one")),
+        }
+    }
+
+    /// Whether it is the socket of this pool.
+    pub fn is_for(&self, pool: &PoolConfig) -> bool {
+        self.listener.is_at(&pool.listen)
+    }
+
+    /// The listener; with its file, if that is to be removed at the end.
+    pub fn into_listener(self) -> (Listener, Option<SocketFile>) {
+        let file = match self.listener.local_address() {
+            Ok(ResolvedAddress::Unix(path)) if privileges::has_listened() => SocketFile::adopt(&path),
+            _ => None,
+        };
+        (self.listener, file)
+    }
+
+    /// What to say when no pool listens there.
+    pub fn unwanted(&self) -> io::Error {
+        let place = self.listener.local_address().map_or_else(|error| error.to_string(), |address| address.to_string());
+        io::Error::other(format!(
+            "standard input is a socket that listens on {place}, and no pool of the configuration does"
+        ))
+    }
+}
+
+/// Starts this program anew with descriptor 3 as its standard input; returns only if that fails, and why.
+fn move_to_standard_input() -> io::Error {
+    let (program, _, arguments) = own_command_line();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", r#"exec "$0" "$@" <&3"#]).arg(program).args(arguments);
+    let error = shell.env(MOVED, process::id().to_string()).exec();
+    io::Error::new(error.kind(), format!("/bin/sh, which moves a socket to standard input: {error}"))
+}
+
+/// How many sockets are announced to this process: to another one, such as a shell that started it, they may be.
+fn sockets_passed(to: Option<String>, count: Option<String>, own: u32) -> u32 {
+    let is_ours = to.is_some_and(|to| to.parse() == Ok(own));
+    count.filter(|_| is_ours).and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// In the environment of the program that is started anew: its process id.
+const MOVED: &str = "RMUX_SOCKET_MOVED";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_passed_to_one_process() {
+        let passed = |to: &str, count: &str| sockets_passed(Some(to.to_owned()), Some(count.to_owned()), 7);
+        assert_eq!(passed("7", "2"), 2);
+        assert_eq!(passed("8", "2"), 0);
+        assert_eq!(passed("7", "0"), 0);
+        assert_eq!(passed("7", "two"), 0);
+        assert_eq!(sockets_passed(None, Some("1".to_owned()), 7), 0);
+        assert_eq!(sockets_passed(Some("7".to_owned()), None, 7), 0);
+    }
+}
