@@ -14,7 +14,7 @@
 //! Knows nothing of what is served. Everything here is done with the standard library: a message, a file, an `exec`.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -88,13 +88,12 @@ impl Manager {
     }
 }
 
-/// How this program was started: where it is, the name that it was called by, and its arguments.
-fn own_command_line() -> (PathBuf, OsString, env::ArgsOs) {
+/// Where this program is, and with which arguments it was started.
+fn own_command_line() -> (PathBuf, env::ArgsOs) {
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
     // Without /proc there is no other way to know than by our own name.
-    let program = env::current_exe().unwrap_or_else(|_| PathBuf::from(&name));
-    (program, name, arguments)
+    (env::current_exe().unwrap_or_else(|_| name.into()), arguments)
 }
 
 /// A path, or the name of an abstract socket behind an `@`.

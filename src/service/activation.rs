@@ -40,17 +40,17 @@ impl Activation {
             return Ok(Some(Activation { listener }));
         }
         match sockets_passed(env::var("LISTEN_PID").ok(), env::var("LISTEN_FDS").ok(), process::id()) {
-            0 => Ok(None),
-            1 if env::var(MOVED).is_ok_and(|id| id == process::id().to_string()) => {
-                refuse("the service manager has passed something that does not listen for streams")
-            }
-            1 => {
+            Passed::None => Ok(None),
+            Passed::Moved => refuse("the service manager has passed something that does not listen for streams"),
+            Passed::Some(1) => {
                 let error = move_to_standard_input();
                 refuse(&format!(
                     "{error}; with StandardInput=socket and StandardOutput=journal in the unit, no shell is needed"
                 ))
             }
-            count => refuse(&format!("the service manager has passed {count} sockets, and rmux takes one")),
+            Passed::Some(count) => {
+                refuse(&format!("the service manager has passed {count} sockets, and rmux takes one"))
+            }
         }
     }
 
@@ -79,21 +79,35 @@ impl Activation {
 
 /// Starts this program anew with descriptor 3 as its standard input; returns only if that fails, and why.
 fn move_to_standard_input() -> io::Error {
-    let (program, _, arguments) = own_command_line();
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", r#"exec "$0" "$@" <&3"#]).arg(program).args(arguments);
-    let error = shell.env(MOVED, process::id().to_string()).exec();
+    let (program, arguments) = own_command_line();
+    let script = format!("LISTEN_FDS={MOVED}; export LISTEN_FDS; exec \"$0\" \"$@\" <&3");
+    let error = Command::new("/bin/sh").arg("-c").arg(script).arg(program).args(arguments).exec();
     io::Error::new(error.kind(), format!("/bin/sh, which moves a socket to standard input: {error}"))
 }
 
-/// How many sockets are announced to this process: to another one, such as a shell that started it, they may be.
-fn sockets_passed(to: Option<String>, count: Option<String>, own: u32) -> u32 {
-    let is_ours = to.is_some_and(|to| to.parse() == Ok(own));
-    count.filter(|_| is_ours).and_then(|count| count.parse().ok()).unwrap_or(0)
+/// What the environment says of sockets.
+#[derive(Debug, PartialEq, Eq)]
+enum Passed {
+    /// Nothing, or nothing that concerns this process: another one, such as a shell that started it, it may.
+    None,
+    /// So many, from descriptor 3 on.
+    Some(u32),
+    /// One, which is standard input by now.
+    Moved,
 }
 
-/// In the environment of the program that is started anew: its process id.
-const MOVED: &str = "RMUX_SOCKET_MOVED";
+fn sockets_passed(to: Option<String>, count: Option<String>, own: u32) -> Passed {
+    let is_ours = to.is_some_and(|to| to.parse() == Ok(own));
+    match count.filter(|_| is_ours) {
+        Some(count) if count == MOVED => Passed::Moved,
+        count => {
+            count.and_then(|count| count.parse().ok()).filter(|&count| count > 0).map_or(Passed::None, Passed::Some)
+        }
+    }
+}
+
+/// The value of `LISTEN_FDS` once the socket is standard input.
+const MOVED: &str = "moved";
 
 #[cfg(test)]
 mod tests {
@@ -102,11 +116,12 @@ mod tests {
     #[test]
     fn sockets_are_passed_to_one_process() {
         let passed = |to: &str, count: &str| sockets_passed(Some(to.to_owned()), Some(count.to_owned()), 7);
-        assert_eq!(passed("7", "2"), 2);
-        assert_eq!(passed("8", "2"), 0);
-        assert_eq!(passed("7", "0"), 0);
-        assert_eq!(passed("7", "two"), 0);
-        assert_eq!(sockets_passed(None, Some("1".to_owned()), 7), 0);
-        assert_eq!(sockets_passed(Some("7".to_owned()), None, 7), 0);
+        assert_eq!(passed("7", "2"), Passed::Some(2));
+        assert_eq!(passed("7", "moved"), Passed::Moved);
+        for (to, count) in [("8", "2"), ("7", "0"), ("7", "two"), ("8", "moved"), ("", "1")] {
+            assert_eq!(passed(to, count), Passed::None, "{to:?} {count:?}");
+        }
+        assert_eq!(sockets_passed(None, Some("1".to_owned()), 7), Passed::None);
+        assert_eq!(sockets_passed(Some("7".to_owned()), None, 7), Passed::None);
     }
 }

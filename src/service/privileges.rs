@@ -4,14 +4,14 @@
 //! the way that is taken. The process id stays the same, and the signals, the supervisor and the pid file with it.
 //!
 //! ```text
-//!   root: the first pool listens ─► its socket and the pid file are given to the user ─► exec ─► the user: takes up
-//!                                                                                        the socket, opens all the
-//!                                                                                        rest
+//!   root: the first pool listens ─► its socket and the pid file are given to the user ─► exec
+//!     ─► the user: takes up the socket, opens all the rest
 //! ```
 //!
-//! All but the first pool are opened by the user. The supplementary groups are all given up (the standard library does
-//! that for a process that leaves root), so `group` must be the one that may reach the servers' sockets.
-//! A process that is not root has nothing to give up: it goes on as it is, with a warning.
+//! The new one knows by its name (`argv[0]`) that it is the second. All but the first pool are opened by the user. The
+//! supplementary groups are all given up (the standard library does that for a process that leaves root), so `group`
+//! must be the one that may reach the servers' sockets. A process that is not root has nothing to give up: it goes on as
+//! it is, with a warning.
 
 use std::env;
 use std::fs::File;
@@ -21,7 +21,7 @@ use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{self, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use log::warn;
 
@@ -68,11 +68,10 @@ pub fn maybe_give_up(config: &Config) -> io::Result<()> {
     if let Some(path) = &config.pid_file {
         own_it(path)?;
     }
-    let (program, name, arguments) = own_command_line();
+    let (program, arguments) = own_command_line();
     let error = Command::new(&program)
-        .arg0(&name)
+        .arg0(left)
         .args(arguments)
-        .env(SUCCESSOR, format!("{} {left}", process::id()))
         .stdin(Stdio::from(listener.to_descriptor()?))
         .uid(account.user)
         .gid(account.group)
@@ -83,19 +82,12 @@ pub fn maybe_give_up(config: &Config) -> io::Result<()> {
 
 /// True exactly when this process was root, and has started its program anew as another user.
 pub fn is_successor() -> bool {
-    predecessor().is_some()
+    env::args_os().next().is_some_and(|name| name == LISTENING || name == GIVEN)
 }
 
 /// True exactly when this process was root, and has listened for the first pool before it started its program anew.
 pub fn has_listened() -> bool {
-    predecessor().is_some_and(|left| left == LISTENING)
-}
-
-/// What this process has left to itself. (A child of such a process inherits the variable, and has another id.)
-fn predecessor() -> Option<String> {
-    let text = env::var(SUCCESSOR).ok()?;
-    let (id, left) = text.split_once(' ')?;
-    (id == process::id().to_string()).then(|| left.to_owned())
+    env::args_os().next().is_some_and(|name| name == LISTENING)
 }
 
 /// The user of this process. A socket belongs to who makes it, and that can be asked for where there is no `/proc`.
@@ -104,12 +96,11 @@ fn own_user() -> io::Result<u32> {
     File::from(OwnedFd::from(socket)).metadata().map(|socket| socket.uid())
 }
 
-/// In the environment of the program that is started anew: its process id, a space, and [`LISTENING`] or [`GIVEN`].
-const SUCCESSOR: &str = "RMUX_SUCCESSOR";
+/// The names by which the program that is started anew is called; the list of processes shows them, too.
 /// Standard input was made here, and is to be ended here.
-const LISTENING: &str = "listening";
+const LISTENING: &str = "rmux (was root, and listened)";
 /// Standard input was made by the service manager.
-const GIVEN: &str = "given";
+const GIVEN: &str = "rmux (was root)";
 
 #[cfg(test)]
 mod tests {
@@ -117,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_own_user_is_that_of_a_new_file() {
-        let path = env::temp_dir().join(format!("rmux-own-user-{}", process::id()));
+        let path = env::temp_dir().join(format!("rmux-own-user-{}", std::process::id()));
         let file = File::create(&path).expect("writable");
         assert_eq!(own_user().expect("known"), file.metadata().expect("known").uid());
         std::fs::remove_file(&path).expect("it is ours");
