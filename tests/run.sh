@@ -2,8 +2,8 @@
 # Sets up what is missing and runs every test: sh tests/run.sh
 #
 # Needs: Rust, redis-server, redis-cli, redis-benchmark; installs what it can where that needs no question.
-# Without arguments, real clients (redis-py, node-redis, phpredis …) have their turn after the project's own tests.
-# Arguments go to cargo test, and then that is all: sh tests/run.sh --test redis_one
+# Arguments go to cargo test: sh tests/run.sh --test redis_one
+# Real clients (redis-py, node-redis, phpredis …) have a command of their own: sh tests/clients/run.sh
 # Without a terminal, without standard input and twice in a row it does the same.
 
 set -eu
@@ -18,5 +18,4 @@ for files in 16384 8192 4096 "$(ulimit -H -n)"; do
     ulimit -S -n "$files" 2>/dev/null && break
 done
 
-cargo test --locked "$@" </dev/null
-[ $# -gt 0 ] || exec sh tests/clients/run.sh </dev/null
+exec cargo test --locked "$@" </dev/null

@@ -205,7 +205,7 @@ impl Client {
                 let first = shared_key(random);
                 write(pending, &first);
                 let second_token = Token { client: self.number, number: self.next_number() };
-                let second = history.choose(&[first.clone()], random, shared_key, Vec::clone);
+                let second = history.choose(std::slice::from_ref(&first), random, shared_key, Vec::clone);
                 history.begin(second_token, &second, pending.database);
                 pending.writes.push(second_token);
                 pending.is_spread = true;
