@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::client::{Client, bulk, encode, show};
 use support::golden::key_for_each;
-use support::proxy::{Front, Rmux};
+use support::proxy::{Front, PATIENT, Rmux};
 use support::server::RedisServer;
 use support::{KINDS, Kind, PATIENCE, is_direct, wait_until};
 
@@ -282,4 +282,36 @@ fn with_several_servers_a_transaction_lives_on_one() {
     client.send(&encode(&[b"BLPOP", &keys[0][..], b"0"]));
     assert_eq!(show(&servers[0].client().cmd(&[b"RPUSH", &keys[0][..], b"x"])), ":1\r\n");
     assert_eq!(show(&client.reply()), show(&[b"*2\r\n".to_vec(), bulk(&keys[0]), bulk(b"x")].concat()));
+}
+
+#[test]
+fn what_has_no_key_is_a_step_of_a_transaction_wherever_that_is() {
+    let servers: Vec<RedisServer> = (0..3).map(|_| RedisServer::start()).collect();
+    let rmux = Rmux::in_front_of(Kind::Unix, &servers.iter().collect::<Vec<_>>(), &[PATIENT]);
+    for key in key_for_each(3) {
+        let mut client = rmux.client();
+        let key = String::from_utf8(key).expect("a key of letters");
+        assert_eq!(client.line("MULTI"), "+OK\r\n");
+        for step in [&format!("SET {key} v"), "EVAL return(7) 0", "ZUNIONSTORE there -1 x", "PING"] {
+            assert_eq!(client.line(step), "+QUEUED\r\n", "{step}");
+        }
+        let wanted = "*4\r\n+OK\r\n:7\r\n-ERR at least 1 input key is needed for 'zunionstore' command\r\n+PONG\r\n";
+        assert_eq!(client.line("EXEC"), wanted);
+    }
+}
+
+#[test]
+fn a_request_of_the_wrong_length_is_told_so_before_its_keys_are_looked_at() {
+    let servers: Vec<RedisServer> = (0..3).map(|_| RedisServer::start()).collect();
+    let rmux = Rmux::in_front_of(Kind::Tcp, &servers.iter().collect::<Vec<_>>(), &[PATIENT]);
+    let keys: Vec<String> =
+        key_for_each(3).into_iter().map(|key| String::from_utf8(key).expect("a key of letters")).collect();
+    let mut client = rmux.client();
+    let wrong = "-ERR wrong number of arguments for 'rename' command\r\n";
+    assert_eq!(client.line(&format!("RENAME {} {} {}", keys[0], keys[1], keys[2])), wrong);
+    assert!(client.line(&format!("RENAME {} {}", keys[0], keys[1])).starts_with("-CROSSSLOT "));
+    assert_eq!(client.line("MULTI"), "+OK\r\n");
+    assert_eq!(client.line(&format!("GET {}", keys[0])), "+QUEUED\r\n");
+    assert_eq!(client.line(&format!("RENAME {}", keys[1])), wrong);
+    assert_eq!(client.line("EXEC"), "-EXECABORT Transaction discarded because of previous errors.\r\n");
 }

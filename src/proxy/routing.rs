@@ -63,6 +63,14 @@ impl<'a> Call<'a> {
         &self.request[start..end]
     }
 
+    /// True if it has the right length, but no key that can be told: it needs none (`EVAL … 0`), or a server will say
+    /// what is wrong with it.
+    pub fn is_without_keys(&self) -> bool {
+        let argc = self.args.len();
+        let span = self.command.key_span(argc, |index| self.arg(index));
+        self.command.arity_allows(argc) && span.map_or(true, |span| span.lead().is_none())
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> u32 {
         self.request.len() as u32
@@ -173,8 +181,9 @@ impl Proxy {
     pub(super) fn refuse(&mut self, id: Id, call: &Call<'_>, route: Route) -> Verdict {
         let reply = match route {
             Route::Down => CONNECTION_DOWN,
-            Route::CrossSlot => CROSS_SLOT,
-            Route::Arity => {
+            Route::CrossSlot if call.command.arity_allows(call.args.len()) => CROSS_SLOT,
+            // What is no request to any server is not one to several either.
+            Route::Arity | Route::CrossSlot => {
                 self.reply_with(id, |out| error::wrong_arity(out, call.name()));
                 return Verdict::Done;
             }

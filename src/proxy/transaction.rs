@@ -185,10 +185,12 @@ impl Proxy {
         self.send_step(id, server, backend, call, Role::Atomic, now)
     }
 
-    /// Where a command within a transaction must go; `None` if any server will do.
+    /// Where a command within a transaction must go; `None` if any server will do: it has no keys, or the server will
+    /// say what is wrong with them.
     fn route_step(&self, call: &Call<'_>) -> Option<Route> {
         let several = self.endpoints.len() > 1;
         match call.command.class {
+            Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) if call.is_without_keys() => None,
             Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) => {
                 Some(self.route_keys(call.command, call.request, call.args))
             }

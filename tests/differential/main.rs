@@ -10,6 +10,7 @@
 //! templates   what applications send
 //! exceptions  what may differ, and why
 //! reply       a reply without what may differ
+//! several     the same for several servers, against `model`, which places keys by `placing`
 //! ```
 //!
 //! Beside the table, rmux differs in what it refuses inside a transaction (its own session commands), in how it fills
@@ -23,7 +24,10 @@ mod support;
 
 mod call;
 mod exceptions;
+mod model;
+mod placing;
 mod reply;
+mod several;
 mod templates;
 
 use call::{Call, Calls, Facts};
@@ -66,8 +70,7 @@ fn in_pipelines_in_protocol_3() {
 }
 
 fn run(protocol: &str, pipeline_max: usize, kind: Kind) {
-    let seed = env::var("RMUX_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(process::id()));
+    let seed = seed(u64::from(process::id()));
     let servers = [RedisServer::start(), RedisServer::start()];
     let front = Front::of(kind, &servers[1]);
     let mut direct = servers[0].client();
@@ -115,6 +118,11 @@ fn run(protocol: &str, pipeline_max: usize, kind: Kind) {
         .collect();
     let may_be_left = |name: &&str| exceptions::compared(&[name.as_bytes().to_vec()]) == Compared::NotSent;
     assert!(not_asked.iter().all(may_be_left), "never asked: {not_asked:?}");
+}
+
+/// What `RMUX_SEED` says, or else this one.
+fn seed(default: u64) -> u64 {
+    env::var("RMUX_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// Some calls, one time in five as a transaction.

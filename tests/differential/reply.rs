@@ -41,7 +41,7 @@ fn head(reply: &[u8]) -> &[u8] {
 }
 
 /// The elements of an aggregate; none of anything else.
-fn children(reply: &[u8]) -> Vec<&[u8]> {
+pub fn children(reply: &[u8]) -> Vec<&[u8]> {
     let head = head(reply);
     let mut rest = &reply[head.len()..];
     let mut parts = Vec::new();
@@ -72,7 +72,8 @@ fn length(bytes: &[u8]) -> usize {
     }
 }
 
-fn number(head: &[u8]) -> i64 {
+/// The number in a first line: an integer, a length, a count.
+pub fn number(head: &[u8]) -> i64 {
     std::str::from_utf8(&head[1..]).ok().and_then(|text| text.trim_end().parse().ok()).expect("a length is a number")
 }
 
