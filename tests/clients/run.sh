@@ -4,7 +4,14 @@
 # Installs the clients that are missing (install.sh), starts redis-servers and rmux (serve.sh), runs every client's
 # script over TCP and over a Unix socket, with one and with three servers, and prints a table. The last line is
 # "N passed, N failed, N skipped", counted in checks; the exit code is 1 when one failed. A client that cannot be
-# installed here is named and counts as one skipped.
+# installed here, or not in time, is named and counts as one skipped.
+#
+# The families run in three lanes side by side, each with servers and an rmux of its own; a client runs as soon as it is
+# installed, while others still are:
+#
+#     lane 1   cli, php, ruby, go, rust (whose build takes longest, and has begun first)
+#     lane 2   node
+#     lane 3   python
 #
 # Arguments choose families or clients by name. --direct leaves rmux out: the same checks with a Redis, to try them.
 # RMUX=path says which rmux; otherwise it is built, with its debug assertions.
@@ -18,21 +25,24 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=${RMUX_CLIENTS:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/rmux-clients}
+lanes=
+installers=
 work=$(mktemp -d "${TMPDIR:-/tmp}/rmux-clients.XXXXXX") || exit 1
 direct=
 
-# In seconds: the whole run takes less than 8 minutes, whatever hangs.
+# In seconds, since the beginning: nothing is installed after the first, nothing begun after the second; and how long a
+# script may take. So a run takes less than 6 minutes, whatever hangs.
 begun=$(date +%s)
-install_seconds=270
+install_seconds=210
+all_seconds=270
 script_seconds=60
-all_seconds=420
 
 . "$root/tests/support/setup.sh"
 . "$here/serve.sh"
 . "$here/install.sh"
 
-trap 'stop_everything' EXIT
-trap 'exit 130' INT TERM HUP
+trap 'rm -rf "$work"' EXIT
+trap 'break_off' INT TERM HUP
 
 main() {
     chosen=
@@ -47,20 +57,53 @@ main() {
     need_redis
     choose_clients >"$work/clients"
     [ -s "$work/clients" ] || give_up "no such client:$chosen"
-    install_clients <"$work/clients"
+    [ -n "$direct" ] || need_rmux
+    install_clients
 
+    lanes=
+    for lane in 1 2 3; do
+        awk -v lane="$lane" '{ is = $1 == "node" ? 2 : $1 == "python" ? 3 : 1 } is == lane' "$work/clients" \
+            >"$work/clients.$lane"
+        [ -s "$work/clients.$lane" ] || continue
+        run_lane &
+        lanes="$lanes $!"
+    done
+    code=0
+    for process in $lanes; do
+        wait "$process" || code=1
+    done
+    # What has become of installing is known by now, but for what nobody waited for.
+    # shellcheck disable=SC2086 # several process ids
+    [ -z "$installers" ] || wait $installers
+    report || code=1
+    exit "$code"
+}
+
+# Runs the clients of one lane, in a shell of its own.
+run_lane() {
+    top=$work
+    work=$top/$lane
+    running=
+    mkdir "$work" || exit 1
+    : >"$top/results.$lane"
+    trap 'stop_everything' EXIT
+    trap 'exit 143' INT TERM HUP
     if [ -n "$direct" ]; then
         serve_directly || give_up "redis-server does not start"
     else
-        need_rmux
         serve_rmux || give_up "rmux or redis-server does not start"
     fi
-
-    : >"$work/results"
     while read -r family place packages script <&3; do
         run_client
-    done 3<"$work/clients"
-    report
+    done 3<"$top/clients.$lane"
+}
+
+# Ends what was started, which ends what that has started.
+break_off() {
+    # shellcheck disable=SC2046,SC2086 # several process ids
+    kill $lanes $installers $(cat "$work/installing" 2>/dev/null) 2>/dev/null
+    wait
+    exit 130
 }
 
 # What is left of the first $1 seconds of the run, at least 1.
@@ -72,8 +115,6 @@ seconds_left() {
 # Every client: family, the folder that it is installed to, its packages, its script.
 every_client() {
     cat <<'LIST'
-rust    rust      cargo                       redis_rs
-rust    rust      cargo                       fred
 cli     redis-cli redis-tools                 redis_cli.sh
 cli     redis-cli redis-tools                 redis_benchmark.sh
 python  redis5    redis~=5.0                  redis_sync.py
@@ -96,13 +137,14 @@ php     phpredis  php-cli,php-redis           sessions.php
 php     predis    php-cli,php-predis          predis.php
 ruby    redis     ruby,ruby-redis             redis_rb.rb
 ruby    sidekiq   ruby,ruby-sidekiq           sidekiq_jobs.rb
-go      go-redis  -                           -
+go      go-redis  golang-go,golang-gopkg-redis.v5-dev go_redis
 java    jedis     -                           -
+rust    rust      cargo                       redis_rs
+rust    rust      cargo                       fred
 LIST
 }
 
 choose_clients() {
-    # What takes longest to install comes first in the list, and last in the run.
     every_client | while read -r line; do
         for word in ${chosen:-every}; do
             case " $line " in
@@ -126,12 +168,14 @@ need_rmux() {
 # Runs $script of $family in all legs at once, and adds its lines to the results: row, leg, line.
 run_client() {
     row="$family $place $script"
+    results=$top/results.$lane
+    until_installed
     if ! command_of >"$work/why"; then
-        echo "$row|-|skip installed: $(cat "$work/why")" >>"$work/results"
+        echo "$row|-|skip installed: $(cat "$work/why")" >>"$results"
         return
     fi
     if [ "$(seconds_left "$all_seconds")" -le 1 ]; then
-        echo "$row|-|not ok begun: no time was left for it" >>"$work/results"
+        echo "$row|-|skip begun: no time was left for it" >>"$results"
         return
     fi
     flush
@@ -142,11 +186,12 @@ run_client() {
     done
     # shellcheck disable=SC2086 # several process ids
     wait $running
+    running=
     for leg in $legs; do
         grep -E '^(client|ok|not ok|skip|done)( |$)' "$work/out.$leg" | sed "s,^,$row|$leg|,"
         tail -n 1 "$work/out.$leg" | grep -q '^done$' ||
             echo "$row|$leg|not ok came to its end: $(tail -n 1 "$work/err.$leg" | cut -c 1-200)"
-    done >>"$work/results"
+    done >>"$results"
     show_trouble
 }
 
@@ -157,19 +202,23 @@ run_leg() {
 }
 
 show_trouble() {
-    if grep -F "$row|" "$work/results" | grep -q '|not ok '; then
+    if grep -F "$row|" "$results" | grep -q '|not ok '; then
         say "--- $row: not ok"
         for leg in $legs; do
             grep '^not ok ' "$work/out.$leg" | sed "s/^/$leg: /" >&2
             tail -n "${RMUX_CLIENTS_LINES:-0}" "$work/err.$leg" >&2
         done
     else
-        say "--- $row: ok"
+        say "--- $row: ok, $(($(date +%s) - begun)) s"
     fi
 }
 
 report() {
     echo
+    # The order is that of the list.
+    while read -r family place _ script; do
+        grep -hF "$family $place $script|" "$work"/results.*
+    done <"$work/clients" >"$work/results"
     awk -F '|' -f "$here/table.awk" "$work/results"
     ! grep -q '|not ok ' "$work/results"
 }

@@ -9,7 +9,7 @@
 # rmux's password is not the servers': a client's AUTH that is passed on, or a server's that is told, is found.
 # Without rmux (--direct) the legs one-tcp and one-unix are a redis-server each, with the clients' password.
 #
-# Uses $work (a folder that is deleted at the end) and says $legs; what it starts is noted in $work/pids.
+# Uses $work (a folder of the lane's own) and $lane, and says $legs; what it starts is noted in $work/pids.
 
 client_password=sesame
 server_password=opensesame
@@ -29,7 +29,7 @@ serve_rmux() {
     done
     # Free ports are found by trying: rmux ends at once when one is taken.
     for attempt in 0 1 2 3 4 5 6 7; do
-        port=$((20000 + ($$ * 7 + attempt * 1001) % 12000))
+        port=$((20000 + ($$ * 7 + lane * 4003 + attempt * 1001) % 12000))
         write_configuration "$port" >"$work/rmux.json"
         start "$rmux" -config="$work/rmux.json"
         if until_answers "$work/one-unix" "$client_password" && kill -0 "$started" 2>/dev/null; then
@@ -43,7 +43,7 @@ serve_rmux() {
 serve_directly() {
     legs="one-tcp one-unix"
     server_password=$client_password
-    port=$((20000 + $$ % 12000))
+    port=$((20000 + ($$ * 7 + lane * 4003) % 12000))
     start redis-server --bind 127.0.0.1 --port "$port" --unixsocket "$work/one-tcp" --requirepass "$client_password" \
         --save "" --appendonly no --dir "$work"
     until_answers "$work/one-tcp" "$client_password" || return 1
@@ -120,15 +120,13 @@ flush() {
     done >>"$work/log" 2>&1
 }
 
+# Ends the servers and whatever script still runs. One by one: those that are gone must not keep the others.
 stop_everything() {
-    if [ -f "$work/pids" ]; then
-        # One by one: those that are gone must not keep the others.
-        while read -r pid; do
-            kill "$pid" 2>/dev/null
-        done <"$work/pids"
-        while read -r pid; do
-            wait "$pid" 2>/dev/null
-        done <"$work/pids"
-    fi
-    rm -rf "$work"
+    started=$(cat "$work/pids" 2>/dev/null)
+    for pid in $running $started; do
+        kill "$pid" 2>/dev/null
+    done
+    for pid in $running $started; do
+        wait "$pid" 2>/dev/null
+    done
 }
