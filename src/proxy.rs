@@ -22,6 +22,7 @@
 //!   lease     what needs a backend of its own                      transaction  MULTI … EXEC
 //!   split     request → parts for several servers                  merging   replies to parts → the reply to the whole
 //!   pubsub    clients that subscribe, and their messages           listener  who hears a server's messages for them
+//!   express   plain requests and replies, in runs
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -31,6 +32,7 @@ mod audit;
 mod clock;
 mod compose;
 mod dispatch;
+mod express;
 mod health;
 mod intake;
 mod lease;

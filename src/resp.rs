@@ -24,7 +24,7 @@ mod request_limits;
 
 use std::fmt;
 
-pub use reply_framer::ReplyFramer;
+pub use reply_framer::{ReplyFramer, short_reply};
 pub use request_limits::RequestLimits;
 
 /// The longest line that an inline request, or the header of a count, may have (Redis: `PROTO_INLINE_MAX_SIZE`).
@@ -210,11 +210,9 @@ impl RequestFramer {
             self.args_left = count as usize;
         }
         while self.args_left > 0 {
-            // Nearly always a `$`, up to three digits, CR LF, and the CR LF of the argument before it.
-            let is_short = buf.get(self.at) == Some(&b'$') && self.is_ended(buf);
-            match short_number(buf, self.at + 1) {
-                Some((len, start)) if is_short => self.push(start, len, limits)?,
-                _ => match self.length_line(buf)? {
+            match short_header(buf, self.at) {
+                Some((len, start)) => self.push(start, len, limits)?,
+                None => match self.length_line(buf)? {
                     Some((len, start)) => self.push(start, len, limits)?,
                     None => return Ok(Frame::Partial),
                 },
@@ -412,6 +410,30 @@ fn short_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
         Some((digits[0] * 10 + digits[1], at + 4))
     } else if digits[2] <= 9 && line[3..5] == *b"\r\n" {
         Some((digits[0] * 100 + digits[1] * 10 + digits[2], at + 5))
+    } else {
+        None
+    }
+}
+
+/// As [`short_number`], behind a `$` at `at`, if what lies in front of that is the end of a line. It is what nearly every
+/// argument begins with, and one load of eight bytes.
+#[inline]
+fn short_header(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    let line: &[u8; 8] = buf.get(at.wrapping_sub(2)..)?.first_chunk()?;
+    if line[..3] != *b"\r\n$" {
+        return None;
+    }
+    let digits = [line[3], line[4], line[5]].map(|byte| usize::from(byte.wrapping_sub(b'0')));
+    if digits[0] > 9 {
+        None
+    } else if line[4..6] == *b"\r\n" {
+        Some((digits[0], at + 4))
+    } else if digits[0] == 0 || digits[1] > 9 {
+        None
+    } else if line[5..7] == *b"\r\n" {
+        Some((digits[0] * 10 + digits[1], at + 5))
+    } else if digits[2] <= 9 && line[6..8] == *b"\r\n" {
+        Some((digits[0] * 100 + digits[1] * 10 + digits[2], at + 6))
     } else {
         None
     }

@@ -99,6 +99,11 @@ impl Proxy {
                 }
             }
             let bytes = &input.bytes()[at..];
+            let taken = self.take_plain_requests(id, bytes, &mut framer, now);
+            if taken > 0 {
+                at += taken;
+                continue;
+            }
             let limits = match mode {
                 Mode::Unauthenticated => &self.unauthenticated_limits,
                 _ => &self.request_limits,
