@@ -12,7 +12,8 @@
 install_clients() {
     mkdir -p "$cache" "$work/ready"
     : >"$work/debian"
-    sort -u -k 1,3 "$work/clients" >"$work/wanted"
+    # In the order in which they will be run.
+    awk '!is_there[$1, $2]++' "$work/clients" >"$work/wanted"
     while read -r family place packages _; do
         case $family in
         php | ruby | go) echo "$packages" | tr , '\n' >>"$work/debian" ;;
@@ -107,7 +108,7 @@ install_node() {
     echo '{"private": true}' >"$folder/package.json"
     # shellcheck disable=SC2046 # several packages
     within_time npm install --prefix "$folder" --no-package-lock --no-audit --no-fund --loglevel=error \
-        --prefer-offline --fetch-retries=1 --fetch-timeout=20000 $(echo "$packages" | tr , ' ')
+        --prefer-offline --logs-max=0 --fetch-retries=1 --fetch-timeout=20000 $(echo "$packages" | tr , ' ')
 }
 
 prepare_rust() {
@@ -130,6 +131,7 @@ install_debian() {
     # shellcheck disable=SC2086 # several packages
     [ -z "$missing" ] || install_packages $missing >"$work/install-debian" 2>&1 ||
         for package in $missing; do
+            [ "$(seconds_left "$install_seconds")" -gt 1 ] || break
             install_packages "$package" >>"$work/install-debian" 2>&1
         done
     while read -r family place packages _; do

@@ -11,6 +11,8 @@ fi
 # The oldest compiler that builds rmux: 1.<this>, as in Cargo.toml.
 rust_minor_min=85
 
+apt_options="-o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1 -o DPkg::Lock::Timeout=120"
+
 say() {
     printf '%s\n' "$*" >&2
 }
@@ -20,7 +22,8 @@ give_up() {
     exit 1
 }
 
-# Installs Debian packages, with fresh lists if the old ones do not have them; false when it cannot.
+# Installs Debian packages, with fresh lists if the old ones do not have them; false when it cannot. An archive that does
+# not answer, or another apt that does not end, is not waited for long.
 install_packages() {
     command -v apt-get >/dev/null 2>&1 || return 1
     if [ "$(id -u)" -eq 0 ]; then
@@ -32,12 +35,12 @@ install_packages() {
     fi
     say "Installing $* …"
     for attempt in 1 2; do
-        # Words are split on purpose: as_root is empty or two words.
+        # Words are split on purpose: as_root is empty or two words, apt_options are many.
         if $as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -q --no-install-recommends "$@" </dev/null >&2; then
+            apt-get install -y -q --no-install-recommends $apt_options "$@" </dev/null >&2; then
             return 0
         fi
-        [ "$attempt" -eq 2 ] || $as_root apt-get update -q </dev/null >&2 || return 1
+        [ "$attempt" -eq 2 ] || $as_root apt-get update -q $apt_options </dev/null >&2 || return 1
     done
     return 1
 }

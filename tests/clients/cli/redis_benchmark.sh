@@ -8,7 +8,7 @@ address=$*
 # Every test must give a number: an error reply makes redis-benchmark end with 1, or say it.
 benchmark() {
     # shellcheck disable=SC2086
-    timeout 40 redis-benchmark $address -n 4000 -c 20 -q "$@" >"$work/out" 2>&1 ||
+    timeout --foreground 40 redis-benchmark $address -n 4000 -c 20 -q "$@" >"$work/out" 2>&1 ||
         { tr '\r' '\n' <"$work/out" | tail -n 1 && return 1; }
     if grep -iE 'error|-ERR|CROSSSLOT' "$work/out" | grep -v 'CONFIG' | tail -n 1 | grep .; then
         return 1
