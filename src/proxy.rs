@@ -70,7 +70,7 @@ use crate::ring::{Ring, UpSet};
 use crate::server::Server;
 use crate::slots::{Id, Slots};
 use crate::stats::{ProxyStats, ServerStats};
-use crate::timer::{Millis, Wheel};
+use crate::timer::{Alarm, Millis, Wheel};
 use pubsub::Pubsub;
 
 /// A connection, of either kind.
@@ -160,6 +160,8 @@ struct Endpoint {
     health: Server,
     pool: Pool,
     stats: ServerStats,
+    /// When to look at it again, while it is down.
+    probe: Alarm,
 }
 
 /// One pool of the configuration at work: its clients, its servers, and what is under way between them.
@@ -261,6 +263,7 @@ impl Proxy {
                     health: Server::default(),
                     pool: Pool::new(settings.pool_size, settings.lease_max),
                     stats: ServerStats::default(),
+                    probe: Alarm::default(),
                 })
                 .collect(),
             clients: Slots::new(),

@@ -9,10 +9,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::merging::Merging;
 use super::{Endpoint, LARGE, Proxy};
 use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow};
-use crate::request::RequestId;
+use crate::request::{Place, RequestId, Role};
 use crate::slots::Id;
 
 /// An error with this text, unless the condition holds.
@@ -59,6 +60,8 @@ impl Proxy {
         for (id, client) in self.clients.iter() {
             early += self.check_client(id, client, &at, &mut owned)?;
         }
+        let parents = self.requests.iter().filter(|(_, entry)| matches!(entry.place, Place::Merging(_)));
+        ensure!(parents.count() == self.merges.len(), "there are parts without a request");
         ensure!(early == self.early.len(), "{} early replies are kept for {early} requests", self.early.len());
         for (request, entry) in &self.requests {
             let request = request as RequestId;
@@ -104,7 +107,15 @@ impl Proxy {
             ensure!(is_uploading, "backend {id} waits for the rest of a request that never comes: {flow:?}");
         }
         if backend.lease != Id::NONE {
-            ensure!(self.clients.get(backend.lease).is_some(), "backend {id} is leased by nobody");
+            let owner = self.clients.get(backend.lease);
+            ensure!(owner.is_some(), "backend {id} is leased by nobody");
+            let is_held = owner.is_some_and(|owner| {
+                let leased = owner.transaction.as_ref().and_then(|transaction| transaction.lease);
+                owner.flow == (Flow::Blocked { backend: id }) || leased.is_some_and(|(_, leased)| leased == id)
+            });
+            let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
+            let is_ending = roles.any(|role| role != Role::Plain);
+            ensure!(is_held || is_ending, "backend {id} is leased by a client that has no use for it");
         }
         Ok(())
     }
@@ -126,6 +137,11 @@ impl Proxy {
             ensure!(owned.insert(request), "request {request} stands in the lines of two clients");
             if let Some(backend) = at.get(&request) {
                 *standing.entry(*backend).or_default() += 1;
+            }
+            if let Place::Merging(merging) = entry.place {
+                let merging = self.merges.get(merging as usize).ok_or("a request in parts has none")?;
+                ensure!(merging.client == id && merging.parent == request, "request {request} has another's parts");
+                early_bytes += self.check_parts(request, merging, at, owned, &mut standing)?;
             }
             if let Some(queue) = entry.place.early() {
                 let queue = self.early.get(queue as usize).ok_or("an early reply is gone")?;
@@ -161,6 +177,31 @@ impl Proxy {
             _ => {}
         }
         Ok(early)
+    }
+
+    /// Returns how many bytes are collected of the replies to the parts of this request.
+    fn check_parts(
+        &self,
+        parent: RequestId,
+        merging: &Merging,
+        at: &HashMap<RequestId, Id>,
+        owned: &mut HashSet<RequestId>,
+        standing: &mut HashMap<Id, u32>,
+    ) -> Result<usize, String> {
+        let asked = merging.parts().iter().filter_map(|part| part.request);
+        ensure!(asked.clone().count() == merging.unanswered(), "request {parent} waits for other parts than it has");
+        ensure!(merging.unanswered() > 0, "request {parent} has all its parts, and no reply");
+        for request in asked {
+            let entry = self.requests.get(request as usize).ok_or("a part is gone")?;
+            ensure!(entry.client == merging.client, "part {request} of {parent} is another client's");
+            ensure!(owned.insert(request), "part {request} of {parent} is there twice");
+            if let Some(backend) = at.get(&request) {
+                *standing.entry(*backend).or_default() += 1;
+            }
+        }
+        let collected = merging.parts().iter().map(|part| part.bytes.len()).sum::<usize>();
+        ensure!(merging.is_cut() || collected == merging.collected(), "request {parent}: {collected} bytes in parts");
+        Ok(merging.collected())
     }
 
     /// Returns how many clients wait there.

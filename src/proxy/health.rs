@@ -163,7 +163,9 @@ impl Proxy {
         backend.took_at = now;
         let server = backend.server;
         self.mark_backend_dirty(id);
-        if let Some(since) = self.endpoints[usize::from(server)].health.on_alive() {
+        let endpoint = &mut self.endpoints[usize::from(server)];
+        if let Some(since) = endpoint.health.on_alive() {
+            endpoint.probe.clear(&mut self.wheel);
             self.set_up(server, true);
             let down_ms = now - since;
             self.log_state(server, format_args!("is up again, after {down_ms} ms"));
@@ -394,11 +396,8 @@ impl Proxy {
             endpoint.pool.on_refused(now + PROBE_DELAY_FIRST_MS);
             return;
         }
-        let is_set = matches!(endpoint.health.health(), Health::Down { .. });
         let (probe_at, is_news) = endpoint.health.on_failed(now, random);
-        if !is_set {
-            self.wheel.arm(Timer::Probe(server), probe_at);
-        }
+        endpoint.probe.set(&mut self.wheel, Timer::Probe(server), probe_at);
         if !is_news {
             return;
         }
@@ -417,6 +416,7 @@ impl Proxy {
     /// The time has come to see whether a server that is down can be reached again.
     pub(super) fn on_probe_due(&mut self, server: u16, now: Millis) {
         let endpoint = &mut self.endpoints[usize::from(server)];
+        endpoint.probe.on_fired();
         if !endpoint.health.on_probe_due(now) {
             return;
         }
@@ -427,7 +427,7 @@ impl Proxy {
             let random = self.random();
             let endpoint = &mut self.endpoints[usize::from(server)];
             let (probe_at, _) = endpoint.health.on_failed(now, random);
-            self.wheel.arm(Timer::Probe(server), probe_at);
+            endpoint.probe.set(&mut self.wheel, Timer::Probe(server), probe_at);
         }
     }
 

@@ -114,6 +114,21 @@ impl Merging {
         &mut self.parts[..self.used]
     }
 
+    /// How many parts are not answered.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    /// How many bytes of replies are collected.
+    pub fn collected(&self) -> usize {
+        self.collected
+    }
+
+    /// True if more came than may be collected: it was thrown away.
+    pub fn is_cut(&self) -> bool {
+        self.is_too_large
+    }
+
     /// Forgets everything but the memory, and of that what is large.
     fn reset(&mut self) {
         self.order.clear();

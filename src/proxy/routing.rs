@@ -280,6 +280,13 @@ impl Proxy {
             command = args.get(1).and_then(|word| container.sub(word.of(request)));
         }
         match command {
+            // Its keys were on one server, and are on several now: it would go through if it were asked again.
+            Some(command @ Command { class: Class::Split(_), .. }) if self.settings.multi_key => {
+                match self.route_keys(command, request, args) {
+                    Route::CrossSlot => Route::Down,
+                    route => route,
+                }
+            }
             Some(
                 command @ Command { class: Class::Keyed | Class::Split(_) | Class::Lease(_) | Class::Refused, .. },
             ) => self.route_keys(command, request, args),

@@ -243,11 +243,7 @@ impl Proxy {
     pub(super) fn route_part_again(&mut self, merging: u32, request: RequestId, lost: u16, bytes: &[u8]) -> Route {
         self.forget_collected(merging, request);
         if !self.merges[merging as usize].is_pinned {
-            return match self.route_again(bytes, 0) {
-                // Different servers stand in for its keys.
-                Route::CrossSlot => Route::Down,
-                route => route,
-            };
+            return self.route_again(bytes, 0);
         }
         if self.up.is_up(ServerIndex(lost)) { Route::To(lost, 0) } else { Route::Down }
     }

@@ -251,12 +251,17 @@ impl Client {
             let is_excused = match fault {
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
                 Fault::Waited => scene.plan.faults > Faults::None,
-                Fault::Spread => pending.is_spread && scene.plan.settings.servers.len() > 1,
+                Fault::Spread => {
+                    pending.is_spread && scene.plan.settings.servers.len() > 1 && !scene.plan.settings.multi_key
+                }
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
+                Fault::Unread => pending.is_spread && scene.plan.has_parts() && scene.plan.faults == Faults::All,
                 Fault::TooBig => pending.len > scene.plan.settings.limits.buffered_bytes_max,
             };
             assert!(is_excused, "client {} gets {} for no reason: {pending:?}", self.number, value.show());
-            let fate = if matches!(fault, Fault::Lost | Fault::Late) { Fate::Unknown } else { Fate::NotDone };
+            // The error is that of one part; the others may have been done.
+            let is_unknown = matches!(fault, Fault::Lost | Fault::Late) || pending.is_spread && scene.plan.has_parts();
+            let fate = if is_unknown { Fate::Unknown } else { Fate::NotDone };
             pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
             self.is_dismissed |= matches!(fault, Fault::TooBig);
             return;
@@ -420,6 +425,8 @@ enum Fault {
     NoProtocol,
     /// It is larger than what may be held.
     TooBig,
+    /// The replies of several servers are, together.
+    Unread,
 }
 
 fn fault(text: &str) -> Option<Fault> {
@@ -436,6 +443,7 @@ fn fault(text: &str) -> Option<Fault> {
         _ if text.starts_with("LOADING ") => Some(Fault::Loading),
         _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
         _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
+        _ if text.starts_with("ERR The replies of the servers are larger than ") => Some(Fault::Unread),
         _ => None,
     }
 }

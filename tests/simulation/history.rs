@@ -116,6 +116,9 @@ pub struct History {
     has_failover: bool,
     /// True once a server may have been taken for down.
     pub is_disturbed: bool,
+    /// True while a server runs what came on a connection that the proxy has closed since: whoever asked for it is told
+    /// that it may have been run, though perhaps not yet.
+    pub is_given_up: bool,
 }
 
 impl History {
@@ -129,6 +132,7 @@ impl History {
             servers,
             has_failover,
             is_disturbed: false,
+            is_given_up: false,
         }
     }
 
@@ -147,7 +151,7 @@ impl History {
         assert!(write.database == database, "{token} is run in database {database}, not {}", write.database);
         assert!(write.fate != Fate::NotDone, "{token} is run, though its client was told that it was not");
         // What nobody waits for any more may be run at any time, and its client was told so, if it is still there.
-        let is_given_up = write.fate == Fate::Unknown || self.gone.contains(&token.client);
+        let is_given_up = self.is_given_up || write.fate == Fate::Unknown || self.gone.contains(&token.client);
         if key.starts_with(b"p") && !is_given_up {
             let last = self.last.entry((server, database, key.to_vec())).or_insert(0);
             assert!(*last < token.number, "{token} is run behind {last}, which its client sent later");

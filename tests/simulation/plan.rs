@@ -86,8 +86,7 @@ impl Plan {
         }
         let settings = Settings {
             listen: "a simulation".to_string(),
-            // The model servers know no requests in parts: keys on several servers are refused.
-            multi_key: false,
+            multi_key: random.percent(60),
             failover: random.percent(75),
             pool_size: random.between(1, 4),
             lease_max: random.between(1, 4),
@@ -145,6 +144,11 @@ impl Plan {
     /// The size of a new pipe.
     pub fn pipe(&self, random: &mut Random) -> usize {
         random.pick(&[self.pipes.0, self.pipes.0, self.pipes.1])
+    }
+
+    /// Whether a request may be answered by several servers, each a part of it.
+    pub fn has_parts(&self) -> bool {
+        self.settings.multi_key && self.settings.servers.len() > 1
     }
 
     /// Longer than any chain of waiting may be, in milliseconds: a request is given to three backends, and waits for

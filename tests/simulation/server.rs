@@ -113,7 +113,9 @@ impl Server {
             let n = random.pick(&[1, 50, 3_000, 100_000, 100_000]);
             let connection = &mut self.connections[index];
             let got = network.receive(connection.link, n, &mut connection.inbox);
+            history.is_given_up = network.link(connection.link).is_closed;
             let done = self.work(index, random, history);
+            history.is_given_up = false;
             let connection = &mut self.connections[index];
             connection.is_done = got + done == 0 && network.is_over(connection.link);
             let n = connection.outbox.len().min(random.pick(&[1, 40, 1_000, 100_000, 100_000]));

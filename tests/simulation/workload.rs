@@ -64,20 +64,7 @@ impl Client {
     pub fn ask(&mut self, plan: &Plan, random: &mut Random, history: &mut History) {
         let number = self.next_number();
         let token = Token { client: self.number, number };
-        let mut pending = Pending {
-            number,
-            expect: Expect::Positive,
-            database: self.database,
-            is_resp3: self.is_resp3,
-            writes: Vec::new(),
-            is_local: false,
-            is_spread: false,
-            is_last: false,
-            len: 0,
-            reply_len: 100,
-            end: 0,
-            sent_at: None,
-        };
+        let mut pending = self.pending(number);
         let mut bytes = match random.below(100) {
             0..40 => self.ask_mirror(&mut pending, token, plan, random, history),
             40..65 => self.ask_write(&mut pending, token, plan, random, history),
@@ -98,7 +85,46 @@ impl Client {
             let empty: &[u8] = random.pick(&[b"\r\n", b"*0\r\n", b"*-1\r\n", b" \r\n"]);
             bytes.splice(0..0, empty.iter().copied());
         }
+        let read = match &pending.expect {
+            Expect::Own(key, _) => Some(key.clone()),
+            _ => None,
+        };
         self.queue(pending, &bytes);
+        // A write right behind a read of the same key: who repeats the read must not see it.
+        if let Some(key) = read.filter(|_| random.one_in(2)) {
+            self.ask_own_write(&key, history);
+        }
+    }
+
+    fn ask_own_write(&mut self, key: &[u8], history: &mut History) {
+        let token = Token { client: self.number, number: self.next_number() };
+        let mut pending = self.pending(token.number);
+        pending.expect = Expect::Value(Value::Status(b"OK".to_vec()));
+        history.begin(token, key, pending.database);
+        pending.writes.push(token);
+        self.wrote_own(key.to_vec(), token.number);
+        if pending.database >= DATABASES {
+            pending.expect = Expect::Error("ERR DB index is out of range".to_string());
+        }
+        self.queue(pending, &request(&[b"SET", key, &token.value(0)]));
+    }
+
+    /// A request of which nothing is known yet.
+    fn pending(&self, number: u32) -> Pending {
+        Pending {
+            number,
+            expect: Expect::Positive,
+            database: self.database,
+            is_resp3: self.is_resp3,
+            writes: Vec::new(),
+            is_local: false,
+            is_spread: false,
+            is_last: false,
+            len: 0,
+            reply_len: 100,
+            end: 0,
+            sent_at: None,
+        }
     }
 
     fn ask_mirror(
