@@ -96,6 +96,11 @@ impl Alarm {
         self.at = deadline;
     }
 
+    /// When its entry will be handed out, if there is one; or a little later, by the grain of the wheel.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.entry.map(|_| self.at)
+    }
+
     /// The entry was handed out.
     pub fn on_fired(&mut self) {
         self.entry = None;

@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::merging::Merging;
-use super::{Endpoint, LARGE, Proxy};
+use super::{Endpoint, LARGE, NO_DEADLINE, Proxy};
 use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow};
 use crate::request::{Place, RequestId, Role};
@@ -106,6 +106,14 @@ impl Proxy {
             let is_uploading = matches!(flow, Some(Flow::Uploading { backend, .. }) if backend == id);
             ensure!(is_uploading, "backend {id} waits for the rest of a request that never comes: {flow:?}");
         }
+        let head = backend.line.iter(&self.requests).find(|&request| !self.requests[request as usize].is_expired);
+        let deadline = head.map(|request| self.requests[request as usize].deadline);
+        if let Some(deadline) = deadline.filter(|&deadline| deadline != NO_DEADLINE) {
+            // While a large reply came before it, its own deadline was not looked at.
+            let deadline = deadline + self.settings.timeouts.remote_read_ms;
+            let is_watched = backend.alarm.deadline().is_some_and(|at| at <= deadline);
+            ensure!(is_watched || !backend.is_answering(), "backend {id}: nobody looks at its oldest request in time");
+        }
         if backend.lease != Id::NONE {
             let owner = self.clients.get(backend.lease);
             ensure!(owner.is_some(), "backend {id} is leased by nobody");
@@ -168,10 +176,12 @@ impl Proxy {
             Flow::Behind { server } => {
                 ensure!(client.lane(server).is_some() || is_coming, "client {id} waits for itself at server {server}");
             }
-            Flow::Parked { server, for_lease, .. } => {
+            Flow::Parked { server, for_lease, deadline } => {
                 let pool = &self.endpoints[usize::from(server)].pool;
                 let waiting = if for_lease { &pool.waiting_for_lease } else { &pool.waiting };
                 ensure!(waiting.contains(&id), "client {id} is parked, and waits nowhere");
+                let is_watched = client.alarm.deadline().is_some_and(|at| at <= deadline);
+                ensure!(is_watched, "client {id} is parked, and nobody ends its wait");
             }
             Flow::Leaving => ensure!(!client.is_quiet() || is_coming, "client {id} has left, and is still here"),
             _ => {}

@@ -19,7 +19,7 @@ use std::fmt;
 use log::{debug, warn};
 
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
-use super::{Action, Conn, Endpoint, Goodbye, Proxy, Timer};
+use super::{Action, Conn, Endpoint, Goodbye, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
 use crate::client::{Flow, Profile};
 use crate::local::ServerFacts;
@@ -162,6 +162,11 @@ impl Proxy {
         backend.since = now;
         backend.took_at = now;
         let server = backend.server;
+        // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
+        let first = backend.line.first().map(|request| self.requests[request as usize].deadline);
+        if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
+            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+        }
         self.mark_backend_dirty(id);
         let endpoint = &mut self.endpoints[usize::from(server)];
         if let Some(since) = endpoint.health.on_alive() {
