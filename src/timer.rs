@@ -207,6 +207,11 @@ impl<K: Copy> Wheel<K> {
         self.first_slot().map(|(_, _, start)| Millis(start))
     }
 
+    /// The time that it was last told.
+    pub fn now(&self) -> Millis {
+        Millis(self.time)
+    }
+
     /// How many entries are armed, or expired and not handed out yet.
     pub fn len(&self) -> usize {
         self.length

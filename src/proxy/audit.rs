@@ -110,7 +110,7 @@ impl Proxy {
         let deadline = head.map(|request| self.requests[request as usize].deadline);
         if let Some(deadline) = deadline.filter(|&deadline| deadline != NO_DEADLINE) {
             // While a large reply came before it, its own deadline was not looked at.
-            let deadline = deadline + self.settings.timeouts.remote_read_ms;
+            let deadline = deadline.max(self.wheel.now()) + self.settings.timeouts.remote_read_ms;
             let is_watched = backend.alarm.deadline().is_some_and(|at| at <= deadline);
             ensure!(is_watched || !backend.is_answering(), "backend {id}: nobody looks at its oldest request in time");
         }
