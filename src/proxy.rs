@@ -6,7 +6,7 @@
 //! One turn of the loop, in the order of the calls:
 //!
 //! ```text
-//!   handle_accept, handle_client_data, handle_backend_data, handle_writable, handle_*_end, handle_connected …
+//!   handle_accept, handle_client_data, transmit_requests, handle_backend_data, handle_writable, handle_*_end …
 //!   handle_timeouts          after all input, so that a reply that is already there beats its timeout
 //!   transmit                 each connection with something to send gets one gathered write
 //!   poll_action              until it is None: connect, close, read again

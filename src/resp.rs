@@ -190,14 +190,21 @@ impl RequestFramer {
                 Some(b'*') => {}
                 Some(_) => return self.frame_inline(buf, limits),
             }
-            let count = match line_number(buf, 1) {
-                Line::Number(count, next) => {
-                    self.at = next;
-                    count
+            let count = match buf {
+                // Nearly always one digit.
+                [_, digit @ b'1'..=b'9', b'\r', b'\n', ..] => {
+                    self.at = 4;
+                    i64::from(digit - b'0')
                 }
-                Line::Partial => return Ok(Frame::Partial),
-                Line::TooLong => return Err(ProtocolError::MultibulkCountTooBig),
-                Line::Invalid => return Err(ProtocolError::MultibulkLength),
+                _ => match line_number(buf, 1) {
+                    Line::Number(count, next) => {
+                        self.at = next;
+                        count
+                    }
+                    Line::Partial => return Ok(Frame::Partial),
+                    Line::TooLong => return Err(ProtocolError::MultibulkCountTooBig),
+                    Line::Invalid => return Err(ProtocolError::MultibulkLength),
+                },
             };
             if count > limits.args_max as i64 {
                 return Err(limits.refuse_count(count));
@@ -209,13 +216,14 @@ impl RequestFramer {
             self.args_total = count as usize;
             self.args_left = count as usize;
         }
-        while self.args_left > 0 {
-            match short_header(buf, self.at) {
+        loop {
+            self.take_short_args(buf, limits);
+            if self.args_left == 0 {
+                break;
+            }
+            match self.length_line(buf)? {
                 Some((len, start)) => self.push(start, len, limits)?,
-                None => match self.length_line(buf)? {
-                    Some((len, start)) => self.push(start, len, limits)?,
-                    None => return Ok(Frame::Partial),
-                },
+                None => return Ok(Frame::Partial),
             }
         }
         if self.at > buf.len() {
@@ -233,7 +241,23 @@ impl RequestFramer {
         self.args.is_empty() || self.at < 2 || buf.get(self.at - 2..self.at).is_none_or(|end| end == b"\r\n")
     }
 
+    /// Takes the arguments whose lengths are written as nearly all are, up to the first one about which there is more to
+    /// say.
     #[inline]
+    fn take_short_args(&mut self, buf: &[u8], limits: &RequestLimits) {
+        let (mut at, mut left) = (self.at, self.args_left);
+        while left > 0 {
+            let Some((len, start)) = short_header(buf, at) else { break };
+            if len > limits.bulk_bytes_max || start + len + 2 > limits.request_bytes_max {
+                break;
+            }
+            self.args.push(Arg { start: start as u32, len: len as u32 });
+            at = start + len + 2;
+            left -= 1;
+        }
+        (self.at, self.args_left) = (at, left);
+    }
+
     fn push(&mut self, start: usize, len: usize, limits: &RequestLimits) -> Result<(), ProtocolError> {
         if len > limits.bulk_bytes_max {
             return Err(limits.refuse_length(len));

@@ -16,11 +16,13 @@
 //! whole, short, and the turn of the client that waits for it. Invariant: leaving out this file changes no byte that
 //! any peer sees, and no count.
 
+use std::io::IoSlice;
+
 use log::trace;
 
 use super::routing::server_of;
 use super::scripts::shows_script;
-use super::{DIRECT_MIN, Proxy, Settings, Timer};
+use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Settings, Timer, Wire};
 use crate::backend::Backend;
 use crate::client::{Client, Flow, Mute};
 use crate::command::{self, Access, Class, Command};
@@ -71,6 +73,17 @@ impl Sorter<'_> {
         };
         Some(Plain { len, server, hash, command })
     }
+}
+
+/// What is left to do for the client that ended a series of runs.
+enum After {
+    Nothing,
+    /// What came early for it may be next, or it has much unread.
+    Advance(Id),
+    /// Its socket is full.
+    Watch(Id),
+    /// Its socket is broken.
+    Close(Id),
 }
 
 impl Proxy {
@@ -161,7 +174,16 @@ impl Proxy {
     }
 
     /// Gives the plain replies that `bytes` of a backend begin with to their clients. Returns how many bytes they take.
-    pub(super) fn hand_out_plain_replies(&mut self, id: Id, bytes: &[u8], framer: &ReplyFramer, now: Millis) -> usize {
+    ///
+    /// To who is owed nothing more they are written straight from `bytes`: there is nothing for them to wait for.
+    pub(super) fn hand_out_plain_replies<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        framer: &ReplyFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> usize {
         let is_one_server = self.endpoints.len() == 1;
         let Some(backend) = self.backends.get_mut(id) else { return 0 };
         if !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
@@ -169,7 +191,7 @@ impl Proxy {
         }
         let server = backend.server;
         let mut at = 0;
-        let mut needs_more = Id::NONE;
+        let mut after = After::Nothing;
         while let Some(first) = backend.line.first() {
             let to = self.requests[first as usize].client;
             let Some(client) = self.clients.get_mut(to).filter(|client| client.subscriber.is_none()) else { break };
@@ -200,15 +222,30 @@ impl Proxy {
             if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
                 self.woken.push(to);
             }
-            client.replies.push(&mut self.arena, &bytes[start..at]);
             client.heard_at = now;
+            let run = &bytes[start..at];
+            let is_done = client.line.is_empty() && client.flow == Flow::Open && !client.is_ended;
+            if is_done && client.replies.unsent() == 0 && !client.is_blocked {
+                client.took_at = now;
+                match wire.write(Conn::Client(to), &[IoSlice::new(run)]) {
+                    Ok(taken) if taken == run.len() => continue,
+                    Ok(taken) => {
+                        client.replies.push(&mut self.arena, &run[taken..]);
+                        client.is_blocked = true;
+                        after = After::Watch(to);
+                    }
+                    Err(_) => after = After::Close(to),
+                }
+                break;
+            }
+            client.replies.push(&mut self.arena, run);
             if !client.is_dirty {
                 client.is_dirty = true;
                 self.dirty_clients.push(to);
             }
             let has_more = client.line.first().is_some_and(|next| has_come(&self.requests, next));
             if has_more || client.replies.unsent() >= self.settings.limits.client_unread_pause_bytes {
-                needs_more = to;
+                after = After::Advance(to);
                 break;
             }
         }
@@ -217,8 +254,11 @@ impl Proxy {
             if backend.line.is_empty() {
                 backend.since = now;
             }
-            if needs_more != Id::NONE {
-                self.advance_line(needs_more, now);
+            match after {
+                After::Nothing => {}
+                After::Advance(client) => self.advance_line(client, now),
+                After::Watch(client) => self.watch_client_writes(client),
+                After::Close(client) => self.close_client(client, Goodbye::Broken),
             }
         }
         at

@@ -43,7 +43,7 @@ impl Proxy {
             if at == data.len() {
                 break None;
             }
-            let taken = self.hand_out_plain_replies(id, &data[at..], &framer, now);
+            let taken = self.hand_out_plain_replies(id, &data[at..], &framer, now, wire);
             if taken > 0 {
                 at += taken;
                 continue;

@@ -95,7 +95,7 @@ impl ReplyFramer {
                     };
                     next
                 }
-                b'$' | b'=' | b'!' if !self.is_streamed_string => match line_number(buf, self.at + 1) {
+                b'$' | b'=' | b'!' if !self.is_streamed_string => match bulk_length(buf, self.at + 1) {
                     Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
                     Line::Number(-1, next) => next,
                     Line::Partial => return Ok(Frame::Partial),
@@ -173,6 +173,15 @@ impl ReplyFramer {
             }
         }
         Some(self.at + 4)
+    }
+}
+
+/// The number in a line, which is nearly always a short one.
+#[inline]
+fn bulk_length(buf: &[u8], at: usize) -> Line {
+    match short_number(buf, at) {
+        Some((len, next)) => Line::Number(len as i64, next),
+        None => line_number(buf, at),
     }
 }
 
