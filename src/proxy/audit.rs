@@ -82,7 +82,11 @@ impl Proxy {
     fn check_backend(&self, id: Id, backend: &Backend) -> Result<(), String> {
         let pool = self.endpoints[usize::from(backend.server)].pool.backends();
         ensure!(!matches!(backend.phase, Phase::Closed), "backend {id} is closed, and nobody was told");
-        ensure!(pool.contains(&id), "backend {id} is not in its pool");
+        ensure!(pool.contains(&id) != backend.is_listener, "backend {id} is in its pool, or not, and should not be");
+        if backend.is_listener {
+            // What it is sent are no requests, and what it says no replies.
+            return Ok(());
+        }
         let (mut len, mut expired) = (0, 0);
         for request in backend.line.iter(&self.requests) {
             len += u64::from(self.requests[request as usize].len);
@@ -161,7 +165,9 @@ impl Proxy {
         // A reply of rmux's own is not refused for its size; the client is not listened to behind it.
         let unread_max = self.settings.limits.client_unread_bytes_max + LARGE;
         ensure!(client.unread() <= unread_max, "client {id} has {} bytes unread", client.unread());
-        ensure!(early_bytes == client.early_bytes, "client {id}: {early_bytes} early bytes");
+        // Messages that wait for their turn are counted there, too.
+        let is_counted = early_bytes == client.early_bytes || client.subscriber.is_some();
+        ensure!(is_counted, "client {id}: {early_bytes} early bytes");
         for lane in &client.lanes {
             let counted = standing.remove(&lane.backend);
             ensure!(counted == Some(lane.count), "client {id}: {} in a lane, {counted:?} in line", lane.count);

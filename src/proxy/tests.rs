@@ -98,6 +98,9 @@ impl Bench {
                 Action::Resume(conn) => self.resumed.push(conn),
             }
         }
+        if let Err(error) = self.proxy.check() {
+            panic!("the proxy is not in order: {error}");
+        }
     }
 
     fn pass(&mut self, milliseconds: u64) {

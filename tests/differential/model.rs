@@ -152,8 +152,7 @@ impl<'a> Model<'a> {
     /// Whether these servers have the command, or the subcommand; true for what no Redis has.
     pub fn is_known(&mut self, call: &Call, is_in_table: bool) -> bool {
         let name = full_name(call, &mut self.guide);
-        is_in_table && *self.known.entry(name).or_insert_with_key(|name| has_command(&mut self.guide, name))
-            || !is_in_table
+        !is_in_table || *self.known.entry(name).or_insert_with_key(|name| has_command(&mut self.guide, name))
     }
 
     pub fn is_in_transaction(&self) -> bool {
@@ -364,7 +363,7 @@ impl<'a> Model<'a> {
         if reply.starts_with(b"*") {
             let steps = reply::children(&reply).into_iter().zip(&transaction.selects);
             let selected =
-                steps.filter(|(step, _)| *step == b"+OK\r\n").filter_map(|(_, select)| select.as_ref()).last();
+                steps.filter(|(step, _)| *step == b"+OK\r\n").filter_map(|(_, select)| select.as_ref()).next_back();
             if let Some(database) = selected {
                 self.everywhere(&vec![b"SELECT".to_vec(), database.clone()]);
             }

@@ -38,3 +38,20 @@ fn who_leaves_while_it_waits_takes_its_backend_with_it_before_anything_is_sent()
     assert_eq!(bench.told(pusher), ":1\r\n");
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_backend_is_anybodys_again_when_what_it_was_leased_for_is_over() {
+    let (mut bench, _) = Bench::ready(1, |settings| settings.pool_size = 2);
+    let (first, second) = (bench.client(), bench.client());
+    let blpop = request(&["BLPOP", "list", "1"]);
+    bench.say(first, &blpop);
+    let leased = bench.connect(0);
+    assert_eq!(bench.asked(leased), blpop);
+    bench.answer(leased, "*-1\r\n");
+    assert_eq!(bench.told(first), "*-1\r\n");
+    assert_eq!(bench.proxy.backends.get(leased).map(|backend| backend.lease), Some(Id::NONE));
+    // One is always left to the others: were it not free, nobody else could wait.
+    bench.say(second, &blpop);
+    let waits_at = |bench: &Bench| bench.proxy.backends.iter().filter(|(_, backend)| backend.lease == second).count();
+    assert_eq!(waits_at(&bench), 1);
+}
