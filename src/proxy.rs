@@ -22,7 +22,7 @@
 //!   lease     what needs a backend of its own                      transaction  MULTI … EXEC
 //!   split     request → parts for several servers                  merging   replies to parts → the reply to the whole
 //!   pubsub    clients that subscribe, and their messages           listener  who hears a server's messages for them
-//!   express   plain requests and replies, in runs
+//!   express   plain requests and replies, in runs                  relief    who stands behind a huge reply
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -40,6 +40,7 @@ mod listener;
 mod merging;
 mod permission;
 mod pubsub;
+mod relief;
 mod replies;
 mod roster;
 mod routing;

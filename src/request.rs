@@ -94,6 +94,8 @@ pub struct Request {
     pub is_expired: bool,
     /// True exactly when running it a second time does no harm.
     pub is_read: bool,
+    /// True once it has gone to another backend because a reply before its own took too long.
+    pub is_moved: bool,
     /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
     pub is_muted: bool,
     /// How many backends it was given to, and lost with.
@@ -116,6 +118,7 @@ impl Request {
             role: Role::Plain,
             is_expired: false,
             is_read,
+            is_moved: false,
             is_muted: false,
             losses: 0,
             part: 0,

@@ -175,6 +175,13 @@ impl Proxy {
             let backend = self.backends.get(lane.backend)?;
             return (backend.profile == profile && has_room(backend)).then_some(lane.backend);
         }
+        self.offer_now(server, profile, now)
+    }
+
+    /// The backend that the pool offers to a request that cannot wait.
+    pub(super) fn offer_now(&mut self, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+        let limits = &self.settings.limits;
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         match self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room) {
             Offer::Take(backend) => Some(backend),
             Offer::Open => Some(self.open_backend(server, profile, now)),
