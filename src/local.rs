@@ -135,6 +135,12 @@ pub fn answer(
     Outcome::Reply
 }
 
+/// What is wrong with a `CLIENT` command before its arguments are looked at: it is unknown, or their number is wrong.
+/// Then the error is appended to `out`.
+pub fn refuse_client_command(request: &[u8], args: &[Arg], out: &mut Vec<u8>) {
+    client_command::refuse(Words { request, args }, out);
+}
+
 /// The arguments of a request, as bytes.
 #[derive(Clone, Copy)]
 struct Words<'a> {

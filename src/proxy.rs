@@ -20,6 +20,7 @@
 //!   dispatch  server → backend, and the bytes on their way         transmit  what goes out at the end of a turn
 //!   clock     what becomes of a deadline that has passed           roster    clients that ask about each other
 //!   lease     what needs a backend of its own                      transaction  MULTI … EXEC
+//!   own_steps steps of a transaction that no server has
 //!   split     request → parts for several servers                  merging   replies to parts → the reply to the whole
 //!   pubsub    clients that subscribe, and their messages           listener  who hears a server's messages for them
 //! ```
@@ -36,6 +37,7 @@ mod intake;
 mod lease;
 mod listener;
 mod merging;
+mod own_steps;
 mod permission;
 mod pubsub;
 mod replies;

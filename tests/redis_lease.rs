@@ -35,6 +35,28 @@ const TRANSACTIONS: &[&[&str]] = &[
     &["MULTI", "EVAL return{KEYS[1],ARGV[1]} 1 a b", "EXEC"],
     &["MULTI", "RESET", "GET a"],
     &["MULTI extra", "EXEC extra", "WATCH", "UNWATCH x", "PING"],
+    // What rmux answers itself has its place among the others, and takes effect with EXEC.
+    &["MULTI", "CLIENT SETNAME within", "SET a 1", "CLIENT GETNAME", "GET a", "EXEC", "CLIENT GETNAME"],
+    &["MULTI", "CLIENT SETNAME not", "DISCARD", "CLIENT GETNAME", "CLIENT SETNAME -"],
+    &["WATCH a", "SET a 2", "MULTI", "CLIENT SETNAME not", "EXEC", "CLIENT GETNAME"],
+    &["MULTI", "ACL WHOAMI", "READONLY", "CLUSTER INFO", "AUTH x", "AUTH no body", "CLIENT TRACKINGINFO", "EXEC"],
+    &["MULTI", "HELLO 9", "CLIENT KILL ID 0", "CLIENT REPLY ON", "CLIENT NO-EVICT maybe", "CLIENT GETREDIR", "EXEC"],
+    &["MULTI", "CLIENT UNBLOCK x", "LPUSH a x", "SELECT x", "SELECT -1", "SELECT 3", "GET a", "EXEC", "SELECT 0"],
+    &["MULTI", "SELECT 2", "SELECT 99", "CLIENT GETNAME", "SET a two", "EXEC", "GET a", "DEL a", "SELECT 0"],
+    &["MULTI", "SELECT 2", "DISCARD", "GET a"],
+    &["MULTI", "HSET hash f v", "ECHO x", "HGETALL hash", "CLIENT SETNAME y", "LRANGE a 0 -1", "EXEC", "DEL hash"],
+    // Faults are found before EXEC, whether it is broken already or not.
+    &["MULTI", "CLIENT", "EXEC"],
+    &["MULTI", "CLIENT NOSUCH", "CLIENT SETNAME", "CLIENT GETNAME x", "EXEC"],
+    &["MULTI", "AUTH", "ACL WHOAMI x", "CONFIG GET", "PING a b", "ECHO", "SELECT", "INFO", "EXEC"],
+    &["MULTI", "NOSUCH", "SET a", "GET a b", "CLIENT SETNAME", "XGROUP NOSUCH", "WATCH", "EXEC x", "EXEC"],
+    &["MULTI", "NOSUCH", "SET a 1", "MULTI", "WATCH a", "UNWATCH", "UNWATCH x", "DISCARD x", "DISCARD", "GET a"],
+    // Keys of one database are watched, and another one is selected.
+    &["WATCH a", "SELECT 3", "SET a three", "MULTI", "GET a", "EXEC", "DEL a", "SELECT 0", "GET a"],
+    &["WATCH a", "SELECT 99", "GET a", "SELECT x", "SELECT -1", "SELECT", "MULTI", "SET a 9", "EXEC", "GET a"],
+    &["WATCH a", "SELECT 3", "UNWATCH", "SET a 3", "GET a", "DEL a", "SELECT 0"],
+    &["SELECT 3", "WATCH a", "SELECT 0", "SET a 1", "SELECT 3", "MULTI", "GET a", "EXEC", "RESET", "GET a"],
+    &["WATCH a", "SELECT 3", "SELECT 0", "SET a changed", "SELECT 3", "MULTI", "PING", "EXEC", "SELECT 0"],
 ];
 
 fn request(line: &str) -> Vec<u8> {

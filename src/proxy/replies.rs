@@ -151,7 +151,7 @@ impl Proxy {
                 return Err(Loss::Refused(printable(reply)));
             }
             if role != Role::Plain {
-                self.on_role(id, client, role, kind, reply);
+                self.on_role(id, client, role, kind);
             }
             return Ok(());
         }
@@ -169,7 +169,7 @@ impl Proxy {
             self.deliver(client, request, reply, now);
         }
         if role != Role::Plain {
-            self.on_role(id, client, role, kind, reply);
+            self.on_role(id, client, role, kind);
         }
         Ok(())
     }

@@ -307,6 +307,26 @@ impl Proxy {
 
     /// Answers a session command here.
     fn answer(&mut self, id: Id, session: command::Session, request: &[u8], args: &[Arg], now: Millis) -> Outcome {
+        let mut reply = std::mem::take(&mut self.reply);
+        let outcome = self.answer_to(id, session, request, args, now, &mut reply);
+        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
+            self.reply_here(id, &reply);
+        }
+        reply.clear();
+        self.reply = reply;
+        outcome
+    }
+
+    /// The same, but the reply is appended to `out`.
+    pub(super) fn answer_to(
+        &mut self,
+        id: Id,
+        session: command::Session,
+        request: &[u8],
+        args: &[Arg],
+        now: Millis,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let is_about_servers = matches!(session, command::Session::Info | command::Session::Role);
         let servers = if is_about_servers {
             server_facts(&self.endpoints, &self.backends, &self.settings.servers)
@@ -326,14 +346,8 @@ impl Proxy {
             age_ms: now - client.since,
             facts: &facts,
         };
-        let mut reply = std::mem::take(&mut self.reply);
-        let outcome = local::answer(session, request, args, &mut client.session, &context, &mut reply);
+        let outcome = local::answer(session, request, args, &mut client.session, &context, out);
         client.set_user(client.session.user);
-        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
-            self.reply_here(id, &reply);
-        }
-        reply.clear();
-        self.reply = reply;
         outcome
     }
 

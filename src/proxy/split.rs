@@ -206,7 +206,7 @@ impl Proxy {
 
     /// Puts the parent into its client's line and the parts, whose bytes were just queued, into those of their
     /// backends.
-    fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
+    pub(super) fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
         let number = self.merges.vacant_key() as u32;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
         parent.place = Place::Merging(number);
@@ -219,10 +219,12 @@ impl Proxy {
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
+        let role = merging.role;
         for (part, entry) in (0..).zip(merging.parts_mut()) {
             let mut request = Request::new(id, deadline, entry.len as u32, 0, access == Access::Read);
             request.place = Place::Part(number);
             request.part = part;
+            request.role = role;
             let request = self.requests.insert(request) as RequestId;
             entry.request = Some(request);
             self.stand_at(request, entry.backend, entry.server);
@@ -233,7 +235,7 @@ impl Proxy {
         self.maybe_pause(id);
     }
 
-    fn queue(&mut self, backend: Id, bytes: &[u8]) {
+    pub(super) fn queue(&mut self, backend: Id, bytes: &[u8]) {
         if let Some(backend) = self.backends.get_mut(backend) {
             backend.queue.push(&mut self.arena, bytes);
         }
