@@ -150,11 +150,12 @@ impl Proxy {
     fn on_step(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
         let is_broken = self.transaction(id).is_some_and(|transaction| transaction.is_broken);
         let is_own = self.is_own_step(call);
-        if (is_broken || is_own) && self.finds_fault(id, call) {
+        let route = self.route_step(call);
+        let is_refused = matches!(route, Some(Route::Unsupported));
+        if (is_broken || is_own) && !is_refused && self.finds_fault(id, call) {
             return Verdict::Done;
         }
-        let route = self.route_step(call);
-        if is_broken && !matches!(route, Some(Route::Unsupported)) {
+        if is_broken && !is_refused {
             // It will not be run, and EXEC will say so.
             self.reply_here(id, b"+QUEUED\r\n");
             return Verdict::Done;

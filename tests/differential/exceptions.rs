@@ -68,23 +68,14 @@ pub fn compared(call: &[Vec<u8>]) -> Compared {
     found.unwrap_or(Compared::Exactly)
 }
 
-/// True for what rmux refuses between MULTI and EXEC: a session is its own, and would have to change with the EXEC.
+/// True for what rmux refuses between MULTI and EXEC: a confirmation would come in the middle of EXEC's reply.
 pub fn is_refused_in_multi(call: &[Vec<u8>]) -> bool {
-    let Some(row) = row(call) else { return false };
-    match row.class {
-        Class::Session(
-            Session::Ping
-            | Session::Echo
-            | Session::Select
-            | Session::Info
-            | Session::Role
-            | Session::Command
-            | Session::Reset
-            | Session::Quit,
-        ) => false,
-        Class::Session(_) | Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_)) => true,
-        _ => false,
-    }
+    row(call).is_some_and(|row| matches!(row.class, Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_))))
+}
+
+/// True for what rmux refuses between MULTI and EXEC if it would change the version of the protocol.
+pub fn may_change_protocol(call: &[Vec<u8>]) -> bool {
+    row(call).is_some_and(|row| row.class == Class::Session(Session::Hello)) && call.len() > 1
 }
 
 /// The row of the table that a call means: its command, or its subcommand.
