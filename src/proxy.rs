@@ -56,7 +56,7 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
-pub use self::settings::Settings;
+pub use self::settings::{Settings, Siblings};
 
 use self::merging::Merging;
 use self::scripts::Scripts;
@@ -315,6 +315,7 @@ impl Proxy {
         let mut client = Client::new(now);
         client.set_user(self.settings.users.on_connect());
         let id = self.clients.insert(client);
+        self.settings.siblings.on_accepted();
         if self.settings.timeouts.local_read_ms > 0 {
             let deadline = now + self.settings.timeouts.local_read_ms;
             if let Some(client) = self.clients.get_mut(id) {
@@ -412,7 +413,10 @@ impl Proxy {
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front()?;
         match action {
-            Action::Close(Conn::Client(id)) => drop(self.clients.remove(id)),
+            Action::Close(Conn::Client(id)) => {
+                self.clients.remove(id);
+                self.settings.siblings.on_reaped();
+            }
             Action::Close(Conn::Backend(id)) => drop(self.backends.remove(id)),
             _ => {}
         }

@@ -44,6 +44,7 @@ const TRANSACTIONS: &[&[&str]] = &[
     &["MULTI", "CLIENT UNBLOCK x", "LPUSH a x", "SELECT x", "SELECT -1", "SELECT 3", "GET a", "EXEC", "SELECT 0"],
     &["MULTI", "SELECT 2", "SELECT 99", "CLIENT GETNAME", "SET a two", "EXEC", "GET a", "DEL a", "SELECT 0"],
     &["MULTI", "SELECT 2", "DISCARD", "GET a"],
+    &["MULTI", "CONFIG GET maxmemory", "CONFIG GET nosuch", "CLIENT GETNAME", "CONFIG GET save?", "EXEC"],
     &["MULTI", "HSET hash f v", "ECHO x", "HGETALL hash", "CLIENT SETNAME y", "LRANGE a 0 -1", "EXEC", "DEL hash"],
     // Faults are found before EXEC, whether it is broken already or not.
     &["MULTI", "CLIENT", "EXEC"],

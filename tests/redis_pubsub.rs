@@ -272,6 +272,9 @@ fn a_server_that_comes_back_is_heard_again() {
             assert_eq!(reply(&mut subscriber), frame);
         }
         wait_until("a line in the log", PATIENCE, || rmux.log().contains("3 subscriptions made anew"));
+        if count > 1 {
+            assert_eq!(rmux.info("resubscriptions"), "1");
+        }
     }
 }
 
@@ -368,6 +371,36 @@ fn who_does_not_read_is_closed_and_nobody_else() {
     assert!(rest.chunks(frame.len()).all(|part| frame.starts_with(part)));
     publisher.cmd(&["PUBLISH", "c", "still"]);
     assert_eq!(reply(&mut eager), message('*', "c", "still"));
+}
+
+#[test]
+fn the_limits_of_a_subscriber_are_settings() {
+    if is_direct() {
+        return;
+    }
+    // The soft one, for a tenth of a second and for ever; the hard one.
+    let soft = ["-subscriberSoftBytes=300000", "-subscriberSoftTimeout=100"];
+    let never = ["-subscriberSoftBytes=300000", "-subscriberSoftTimeout=0", "-subscriberBytesMax=4000000"];
+    for (flags, floor) in [(&soft[..], 0), (&never, 3)] {
+        let server = RedisServer::start();
+        let front = Front::with(Kind::Unix, &server, flags);
+        let (mut lazy, mut publisher) = (front.client(), front.client());
+        lazy.line("SUBSCRIBE c");
+        let text = "x".repeat(1 << 20);
+        let before = sockets_of(&front);
+        publisher.cmd(&["PUBLISH", "c", &text]);
+        if floor == 0 {
+            wait_until("the lazy one to be closed", PATIENCE, || sockets_of(&front) < before);
+            continue;
+        }
+        let mut sent = 1;
+        while sockets_of(&front) == before {
+            publisher.cmd(&["PUBLISH", "c", &text]);
+            sent += 1;
+            assert!(sent < 10, "{sent} MiB are unread");
+        }
+        assert!(sent > floor, "closed after {sent} MiB");
+    }
 }
 
 /// How many sockets the process has that the test's clients are connected to.

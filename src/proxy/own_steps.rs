@@ -102,16 +102,24 @@ impl Proxy {
             self.reply_here(id, TOO_MANY);
             return Verdict::Done;
         }
+        let mut request = Vec::new();
+        let is_config = call.command.class == Class::Session(Session::ConfigGet) && self.endpoints.len() == 1;
+        let is_asked = is_config && local::ask_for_config(call.request, call.args, &mut request);
+        if !is_asked {
+            request.extend_from_slice(PING);
+        }
         let limits = &self.settings.limits;
         let (pipeline_max, bytes_max) = (limits.pipeline_max, limits.send_queue_bytes_max);
         if !self.backends.get(backend).is_some_and(|backend| backend.has_room_for_owner(pipeline_max, bytes_max)) {
             return self.hold(id, server, Pick::Behind, true, now);
         }
-        self.line_up_step(id, server, backend, PING.len() as u32, Role::Atomic, now);
-        self.queue(backend, PING);
+        self.line_up_step(id, server, backend, request.len() as u32, Role::Atomic, now);
+        self.queue(backend, &request);
         self.mark_backend_dirty(backend);
         let index = self.count_step(id);
-        self.note_own_step(id, OwnStep { index, what: OwnWhat::Answer(call.request.into()) });
+        if !is_asked {
+            self.note_own_step(id, OwnStep { index, what: OwnWhat::Answer(call.request.into()) });
+        }
         self.maybe_pause(id);
         Verdict::Done
     }
@@ -202,7 +210,7 @@ impl Proxy {
                     self.leave(id);
                 }
             }
-            Outcome::ReplyAndLeave | Outcome::Silence | Outcome::Forward => {
+            Outcome::ReplyAndLeave | Outcome::Silence | Outcome::Forward | Outcome::ForwardInstead => {
                 debug_assert!(false, "such a command is no step of our own");
                 out.extend_from_slice(UNSUPPORTED);
             }

@@ -70,7 +70,7 @@ impl Proxy {
 
     /// Those whom a filter selects, the oldest first.
     fn selected(&self, filter: &Filter<'_>, own: Id, now: Millis) -> Vec<Id> {
-        let own = u64::from(own.generation());
+        let own = self.settings.siblings.client_number(own);
         let is_open = |client: &Client| client.flow != Flow::Closed;
         let is_selected = |id: Id, client: &Client| filter.selects(&self.client_facts(id, client, "NULL", now), own);
         let mut ids: Vec<Id> = (self.clients.iter())
@@ -91,7 +91,7 @@ impl Proxy {
 
     fn client_facts<'a>(&'a self, id: Id, client: &'a Client, command: &'static str, now: Millis) -> ClientFacts<'a> {
         ClientFacts {
-            id: u64::from(id.generation()),
+            id: self.settings.siblings.client_number(id),
             peer: client.peer.as_deref(),
             listen: &self.settings.listen,
             age_ms: now - client.since,
