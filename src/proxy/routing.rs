@@ -162,7 +162,7 @@ impl Proxy {
             Class::Refused if !self.is_allowed(&call) => Route::Unsupported,
             // Without a key it is allowed only where there is no choice.
             Class::Refused => self.route_keys(command, request, args),
-            Class::Container => Route::Unsupported,
+            Class::Container => self.route_any(),
         };
         match route {
             Route::To(server, hash) => self.dispatch(id, server, hash, command.access, request.len(), now),
@@ -196,7 +196,8 @@ impl Proxy {
         Verdict::Done
     }
 
-    /// The subcommand that a container's second argument names; if there is none, the client is told.
+    /// The subcommand that a container's second argument names; if there is none, the client is told. The container
+    /// itself, if its module may know more than the table.
     fn subcommand(
         &mut self,
         id: Id,
@@ -211,6 +212,9 @@ impl Proxy {
         };
         let word = word.of(request);
         let sub = container.sub(word);
+        if sub.is_none() && self.endpoints.len() == 1 && container.may_have_sub(word) {
+            return Some(container);
+        }
         if sub.is_none() {
             self.break_transaction(id);
             self.reply_with(id, |out| error::unknown_subcommand(out, container.name.as_bytes(), word));

@@ -219,11 +219,11 @@ impl Proxy {
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
             Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
-            Class::Session(_) => None,
+            Class::Session(_) | Class::Container => None,
             Class::Refused if !self.is_allowed(call) => Some(Route::Unsupported),
             Class::Refused if call.command.keys == Keys::None => None,
             Class::Refused => Some(self.route_keys(call.command, call.request, call.args)),
-            Class::Lease(_) | Class::Container => Some(Route::Unsupported),
+            Class::Lease(_) => Some(Route::Unsupported),
         }
     }
 

@@ -37,7 +37,11 @@ pub const EXCEPTIONS: &[(&str, Compared, &str)] = &[
     ("memory|usage memory|stats memory|doctor memory|malloc-stats", Compared::ByType, "what the allocator did"),
     ("info", Compared::ByType, "figures of a server's process"),
     ("ttl pttl expiretime pexpiretime", Compared::WithoutClock, "time passes between two servers' calls"),
-    ("config|get", Compared::ByType, "nothing of a server's passwords, paths and addresses is told, and patterns are less"),
+    (
+        "config|get",
+        Compared::ByType,
+        "nothing of a server's passwords, paths and addresses is told, and patterns are less",
+    ),
     ("client|id client|info client|list client|help hello", Compared::ByType, "rmux tells about itself"),
     (
         "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats waitaof",
