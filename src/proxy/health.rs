@@ -380,6 +380,7 @@ impl Proxy {
         };
         let server = match route {
             Route::To(server, _) => server,
+            Route::CrossSlot if self.split_again(request, profile, &bytes, now) => return,
             Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
             _ => return self.deliver(client, request, CONNECTION_DOWN, now),
         };

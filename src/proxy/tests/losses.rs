@@ -309,7 +309,7 @@ fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for
     let backend = bench.proxy.endpoints[0].pool.backends()[0];
     let client = bench.client();
     bench.set_room(Conn::Backend(backend), 0);
-    bench.say(client, request(&["MSET", &a, "1", &b, "2"]));
+    bench.say(client, request(&["MSETNX", &a, "1", &b, "2"]));
     bench.proxy.handle_backend_broken(backend, "reset", bench.now);
     bench.turn();
     bench.refuse(0);
