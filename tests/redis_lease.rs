@@ -11,7 +11,7 @@ use support::client::{Client, bulk, encode, show};
 use support::golden::key_for_each;
 use support::proxy::{Front, Rmux};
 use support::server::RedisServer;
-use support::{KINDS, Kind, PATIENCE, is_direct, wait_until};
+use support::{KINDS, Kind, PATIENCE, is_direct, raise_descriptor_limit, sockets_affordable, wait_until};
 
 /// Transactions as clients send them, each a list of requests.
 const TRANSACTIONS: &[&[&str]] = &[
@@ -223,6 +223,90 @@ fn leases_are_bounded_and_who_finds_none_waits_and_is_told() {
     wait_until("the fourth waits", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:1"));
     assert_eq!(direct.line("RPUSH list y"), ":1\r\n");
     assert_eq!(show(&fourth.reply()), "*2\r\n$4\r\nlist\r\n$1\r\ny\r\n");
+}
+
+#[test]
+fn five_hundred_clients_wait_where_the_bounds_allow_it() {
+    const COUNT: usize = 500;
+    if is_direct() {
+        return;
+    }
+    let limit = raise_descriptor_limit();
+    if limit < 3 * COUNT {
+        eprintln!("skipped: {limit} descriptors are too few for {COUNT} clients and as many connections (ulimit -n)");
+        return;
+    }
+    let server = RedisServer::start();
+    let flags = ["-poolSize=501", "-remoteTimeout=20000"];
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &flags);
+    let mut direct = server.client();
+    let mut waiting: Vec<Client> = (0..COUNT).map(|_| rmux.client()).collect();
+    for (number, client) in waiting.iter_mut().enumerate() {
+        client.send(&request(&format!("BLPOP list:{number} 0")));
+    }
+    wait_until("all of them wait", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:500\r\n"));
+    // The one connection that is left serves everybody else.
+    let mut other = rmux.client();
+    for number in (0..COUNT).rev() {
+        assert_eq!(other.line(&format!("RPUSH list:{number} {number}")), ":1\r\n");
+    }
+    for (number, client) in waiting.iter_mut().enumerate() {
+        let wanted =
+            [b"*2\r\n".to_vec(), bulk(format!("list:{number}").as_bytes()), bulk(number.to_string().as_bytes())];
+        assert_eq!(show(&client.reply()), show(&wanted.concat()));
+    }
+    // Nobody holds anything any more: all can wait again.
+    for client in &mut waiting {
+        client.send(&request("BLPOP again 0"));
+    }
+    wait_until("all of them wait", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:500\r\n"));
+    drop(waiting);
+    wait_until("none of them waits", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:0\r\n"));
+}
+
+#[test]
+fn of_five_hundred_clients_those_beyond_the_bound_queue_and_are_told() {
+    const COUNT: usize = 500;
+    const LEASES: usize = 40;
+    if is_direct() {
+        return;
+    }
+    let count = sockets_affordable(COUNT);
+    let server = RedisServer::start();
+    let flags = ["-poolSize=100", "-leaseMax=40", "-remoteConnectTimeout=4000"];
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &flags);
+    let mut direct = server.client();
+    let mut waiting: Vec<Client> = (0..count).map(|_| rmux.client()).collect();
+    let first_come: Vec<Client> = waiting.drain(..LEASES).collect();
+    let mut first_come = first_come;
+    for client in &mut first_come {
+        client.send(&request("BLPOP list 0"));
+    }
+    wait_until("as many wait as may", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:40\r\n"));
+    for client in &mut waiting {
+        client.send(&request("BLPOP list 0"));
+    }
+    // What they have is theirs, and no more: the others are served from the rest of the pool.
+    let mut other = rmux.client();
+    assert_eq!(other.line("SET k v"), "+OK\r\n");
+    assert!(direct.line("INFO clients").contains("blocked_clients:40\r\n"));
+    // Who has waited long enough is told, and can go on.
+    for client in &mut waiting {
+        let told = show(&client.reply());
+        assert!(told.starts_with("-ERR No connection to ") && told.ends_with("within 4000 ms\r\n"), "{told}");
+    }
+    for client in &mut waiting {
+        assert_eq!(client.line("GET k"), "$1\r\nv\r\n");
+    }
+    assert!(direct.line("INFO clients").contains("blocked_clients:40\r\n"));
+    // When one lease ends, the next in line has it at once.
+    waiting[0].send(&request("BLPOP list 0"));
+    assert_eq!(other.line("RPUSH list x"), ":1\r\n");
+    wait_until("the next one waits", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:40\r\n"));
+    drop(first_come);
+    wait_until("it alone", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:1\r\n"));
+    assert_eq!(other.line("RPUSH list y"), ":1\r\n");
+    assert_eq!(show(&waiting[0].reply()), "*2\r\n$4\r\nlist\r\n$1\r\ny\r\n");
 }
 
 #[test]

@@ -9,9 +9,9 @@ mod support;
 
 use support::client::{Client, bulk, encode, show};
 use support::golden::key_for_each;
-use support::proxy::{Front, Rmux};
+use support::proxy::{Front, PATIENT, Rmux};
 use support::server::RedisServer;
-use support::{KINDS, Kind, PATIENCE, is_direct, sockets_affordable, wait_until};
+use support::{KINDS, Kind, PATIENCE, is_direct, raise_descriptor_limit, sockets_affordable, wait_until};
 
 /// A pipeline and its end: everything that is answered to it. A `QUIT` is sent behind.
 fn everything(mut client: Client, lines: &[&str]) -> String {
@@ -344,6 +344,46 @@ fn a_thousand_subscribers_are_one_connection() {
         publisher.line(&format!("PUBLISH own:{number} y"));
         assert_eq!(reply(subscriber), message('*', &format!("own:{number}"), "y"));
     }
+    drop(subscribers);
+    wait_until("the server to be told", PATIENCE, || server.client().line("PUBSUB CHANNELS") == "*0\r\n");
+}
+
+#[test]
+fn ten_thousand_subscribers_are_one_connection() {
+    const COUNT: usize = 10_000;
+    if is_direct() {
+        return;
+    }
+    // Those of this test, and of the others that run at the same time.
+    let limit = raise_descriptor_limit();
+    if limit < COUNT + 4_000 {
+        eprintln!("skipped: {limit} descriptors are too few for {COUNT} subscribers (ulimit -n)");
+        return;
+    }
+    let server = RedisServer::start();
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-clientsMax=11000", PATIENT]);
+    let mut subscribers: Vec<Client> = (0..COUNT).map(|_| rmux.client()).collect();
+    for (number, subscriber) in subscribers.iter_mut().enumerate() {
+        subscriber.send(&encode(&["SUBSCRIBE", "all", &format!("own:{}", number % 100)]));
+    }
+    for subscriber in &mut subscribers {
+        subscriber.replies(2);
+    }
+    assert_eq!(listeners(&server, "all"), "1");
+    assert!(server.clients_connected() <= 2, "{} connections", server.clients_connected());
+    let mut publisher = rmux.client();
+    for round in 0..3 {
+        assert_eq!(publisher.line(&format!("PUBLISH all {round}")), ":1\r\n");
+        let wanted = message('*', "all", &round.to_string());
+        for subscriber in &mut subscribers {
+            assert_eq!(reply(subscriber), wanted);
+        }
+    }
+    assert_eq!(publisher.line("PUBLISH own:7 x"), ":1\r\n");
+    for subscriber in subscribers.iter_mut().skip(7).step_by(100) {
+        assert_eq!(reply(subscriber), message('*', "own:7", "x"));
+    }
+    assert!(server.clients_connected() <= 2, "{} connections", server.clients_connected());
     drop(subscribers);
     wait_until("the server to be told", PATIENCE, || server.client().line("PUBSUB CHANNELS") == "*0\r\n");
 }
