@@ -173,6 +173,9 @@ pub struct Transaction {
     pub steps: usize,
     /// Those of them that are about the client's session, in their order.
     pub own_steps: Vec<OwnStep>,
+    /// Steps that any server could queue, before a key has said which one will: what it is sent, and what becomes of
+    /// that with `EXEC`.
+    pub early_steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
 }
 
 /// A step of a transaction that rmux has a part in, though it stands in the server's queue.

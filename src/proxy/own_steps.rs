@@ -9,6 +9,9 @@
 //!   server:   MULTI   SET a 1   PING        EXEC   *2  +OK  +PONG ──┘
 //! ```
 //!
+//! With several servers, steps may come before the first key has said which server they are for. They are kept until
+//! then, and the client is told that they are queued.
+//!
 //! `SELECT` is the server's step, since what follows runs in that database; the session follows when it was run. The
 //! reply to such an `EXEC` is collected, as that to a request with one part is, and put together anew.
 //!
@@ -19,7 +22,7 @@
 use std::mem;
 
 use super::dispatch::Pick;
-use super::routing::{Call, Route, UNSUPPORTED, Verdict};
+use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
 use crate::client::{Flow, OwnStep, OwnWhat, Protocol};
 use crate::command::{self, Class, Session};
@@ -124,11 +127,54 @@ impl Proxy {
         Verdict::Done
     }
 
+    /// A step that any server could queue, while none is known: the client is told that it is queued, and the server gets
+    /// it with the first step that has a key.
+    pub(super) fn keep_early_step(&mut self, id: Id, call: &Call<'_>) -> Verdict {
+        if self.finds_fault(id, call) {
+            return Verdict::Done;
+        }
+        if !self.has_place_for(id, call.request.len()) {
+            self.break_transaction(id);
+            self.reply_here(id, TOO_MANY);
+            return Verdict::Done;
+        }
+        let step = match call.command.class {
+            Class::Session(Session::Select) => (call.request.to_vec(), database(call).map(OwnWhat::Select)),
+            _ if self.is_own_step(call) => (PING.to_vec(), Some(OwnWhat::Answer(call.request.into()))),
+            _ => (call.request.to_vec(), None),
+        };
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+            transaction.early_steps.push(step);
+        }
+        self.reply_here(id, b"+QUEUED\r\n");
+        Verdict::Done
+    }
+
+    /// Gives the server what was kept for it. Its client was told already that all of that is queued.
+    pub(super) fn send_early_steps(
+        &mut self,
+        id: Id,
+        backend: Id,
+        steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
+        now: Millis,
+    ) {
+        for (bytes, what) in steps {
+            self.send_internal(backend, &bytes, now);
+            let index = self.count_step(id);
+            if let Some(what) = what {
+                self.note_own_step(id, OwnStep { index, what });
+            }
+        }
+    }
+
     fn has_place_for(&self, id: Id, len: usize) -> bool {
         let Some(transaction) = self.transaction(id) else { return false };
-        let held = |step: &OwnStep| if let OwnWhat::Answer(request) = &step.what { request.len() } else { 0 };
-        let held: usize = transaction.own_steps.iter().map(held).sum();
-        transaction.own_steps.len() < STEPS_MAX && held + len <= LARGE
+        let held_by = |what: &OwnWhat| if let OwnWhat::Answer(request) = what { request.len() } else { 0 };
+        let held: usize = transaction.own_steps.iter().map(|step| held_by(&step.what)).sum();
+        let early = transaction.early_steps.iter();
+        let early: usize = early.map(|(bytes, what)| bytes.len() + what.as_ref().map_or(0, held_by)).sum();
+        let steps = transaction.own_steps.len() + transaction.early_steps.len();
+        steps < STEPS_MAX && held + early + len <= LARGE
     }
 
     fn note_own_step(&mut self, id: Id, step: OwnStep) {
@@ -222,7 +268,6 @@ impl Proxy {
     pub(super) fn on_select_on_lease(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
         let (server, leased) = self.transaction(id)?.lease?;
         let database = database(call)?;
-        let Route::To(..) = self.route_any() else { return None };
         let verdict = self.send_step(id, server, leased, call, Role::Select { database }, now);
         if let Verdict::Forward(_) = verdict {
             if let Some(client) = self.clients.get_mut(id) {

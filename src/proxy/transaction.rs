@@ -107,14 +107,22 @@ impl Proxy {
             self.reply_here(id, ABORTED);
             return Verdict::Done;
         }
-        let has_own_steps = !transaction.own_steps.is_empty();
-        let Some((server, backend)) = transaction.lease else {
-            self.end_transaction(id);
-            self.reply_here(id, b"*0\r\n");
-            return Verdict::Done;
+        let is_empty = transaction.early_steps.is_empty();
+        let (server, backend) = match transaction.lease {
+            Some(lease) => lease,
+            None if is_empty => {
+                self.end_transaction(id);
+                self.reply_here(id, b"*0\r\n");
+                return Verdict::Done;
+            }
+            // No key has said whose steps these are: anybody's.
+            None => match self.lease_for_step(id, call, self.route_any(), now) {
+                Ok(lease) => lease,
+                Err(verdict) => return verdict,
+            },
         };
         self.begin(id, backend, now);
-        if has_own_steps {
+        if self.transaction(id).is_some_and(|transaction| !transaction.own_steps.is_empty()) {
             return self.send_exec_with_own_steps(id, server, backend, call, now);
         }
         self.send_last(id, server, backend, call, now)
@@ -160,35 +168,19 @@ impl Proxy {
             self.reply_here(id, b"+QUEUED\r\n");
             return Verdict::Done;
         }
-        let leased = self.leased(id);
-        let route = match route {
-            Some(route) => route,
+        let route = match (route, self.leased(id)) {
+            (Some(route), _) => route,
             // Any server will do: the one that the transaction has already, if there is one.
-            None => leased.map_or_else(|| self.route_any(), |(server, _)| Route::To(server, 0)),
-        };
-        let server = match route {
-            Route::To(server, _) if leased.is_some_and(|(leased_at, _)| leased_at != server) => {
-                self.break_transaction(id);
-                return self.refuse(id, call, Route::CrossSlot);
+            (None, Some((server, _))) => Route::To(server, 0),
+            (None, None) if self.endpoints.len() > 1 && matches!(call.command.class, Class::Session(_)) => {
+                return self.keep_early_step(id, call);
             }
-            Route::To(server, _) => server,
-            route => {
-                self.break_transaction(id);
-                return self.refuse(id, call, route);
-            }
+            (None, None) => self.route_any(),
         };
-        let backend = match self.lease(id, server, now) {
-            Pick::Take(backend) => backend,
-            pick @ (Pick::GiveUp | Pick::Never | Pick::Watching) => {
-                self.break_transaction(id);
-                return self.hold(id, server, pick, true, now);
-            }
-            pick => return self.hold(id, server, pick, true, now),
+        let (server, backend) = match self.lease_for_step(id, call, route, now) {
+            Ok(lease) => lease,
+            Err(verdict) => return verdict,
         };
-        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
-        if let Some(transaction) = &mut client.transaction {
-            transaction.lease = Some((server, backend));
-        }
         self.begin(id, backend, now);
         if is_own || call.command.class == Class::Session(Session::Select) {
             return self.send_own_step(id, server, backend, call, now);
@@ -198,6 +190,33 @@ impl Proxy {
             self.count_step(id);
         }
         verdict
+    }
+
+    /// The server and the backend of a transaction that has a step for `route`.
+    fn lease_for_step(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Result<(u16, Id), Verdict> {
+        let server = match route {
+            Route::To(server, _) if self.leased(id).is_none_or(|(leased_at, _)| leased_at == server) => server,
+            Route::To(..) => {
+                self.break_transaction(id);
+                return Err(self.refuse(id, call, Route::CrossSlot));
+            }
+            route => {
+                self.break_transaction(id);
+                return Err(self.refuse(id, call, route));
+            }
+        };
+        let backend = match self.lease(id, server, now) {
+            Pick::Take(backend) => backend,
+            pick @ (Pick::GiveUp | Pick::Never | Pick::Watching) => {
+                self.break_transaction(id);
+                return Err(self.hold(id, server, pick, true, now));
+            }
+            pick => return Err(self.hold(id, server, pick, true, now)),
+        };
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+            transaction.lease = Some((server, backend));
+        }
+        Ok((server, backend))
     }
 
     /// The server was given one step more.
@@ -254,7 +273,9 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(transaction) = &mut client.transaction else { return };
         if !std::mem::replace(&mut transaction.is_begun, true) {
+            let early_steps = std::mem::take(&mut transaction.early_steps);
             self.send_internal(backend, MULTI, now);
+            self.send_early_steps(id, backend, early_steps, now);
         }
     }
 

@@ -165,6 +165,44 @@ fn with_several_servers_they_go_with_the_server_of_the_transaction() {
 }
 
 #[test]
+fn steps_without_a_key_wait_for_the_server_of_the_first_one() {
+    for is_pipelined in [false, true] {
+        let (mut bench, _) = Bench::ready(2, |_| {});
+        let client = bench.client();
+        let key = key_on(&bench, 1);
+        let requests =
+            [&["MULTI"][..], &["SELECT", "2"], &["PING"], &["CLIENT", "GETNAME"], &["SET", &key, "1"], &["EXEC"]];
+        match is_pipelined {
+            true => say_all(&mut bench, client, &requests),
+            false => requests.iter().for_each(|words| bench.say(client, request(words))),
+        }
+        assert_eq!(bench.told(client), "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
+        let leased = bench.connect(1);
+        let ping = request(&["PING"]);
+        let steps = [request(&["MULTI"]), request(&["SELECT", "2"]), ping.clone(), ping, set(&key, "1")].concat();
+        assert_eq!(bench.asked(leased), steps + &request(&["EXEC"]));
+        bench.answer(leased, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
+        bench.answer(leased, "*4\r\n+OK\r\n+PONG\r\n+PONG\r\n+OK\r\n");
+        assert_eq!(bench.told(client), "+QUEUED\r\n*4\r\n+OK\r\n+PONG\r\n$-1\r\n+OK\r\n");
+        assert_eq!(bench.proxy.clients.get(client).map(|client| client.session.profile.database), Some(2));
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn steps_of_which_none_has_a_key_are_anybodys() {
+    let (mut bench, _) = Bench::ready(2, |_| {});
+    let client = bench.client();
+    say_all(&mut bench, client, &[&["MULTI"], &["CLIENT", "ID"], &["ECHO"], &["DISCARD"]]);
+    assert_eq!(bench.told(client), "+OK\r\n+QUEUED\r\n-ERR wrong number of arguments for 'echo' command\r\n+OK\r\n");
+    say_all(&mut bench, client, &[&["MULTI"], &["CLIENT", "GETNAME"], &["ECHO", "x"], &["EXEC"]]);
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+PONG\r\n$1\r\nx\r\n");
+    assert_eq!(bench.told(client), "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$-1\r\n$1\r\nx\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn who_kills_itself_within_a_transaction_gets_the_reply_first() {
     let (mut bench, _) = Bench::ready(1, |_| {});
     let (client, other) = (bench.client(), bench.client());
