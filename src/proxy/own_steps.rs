@@ -127,8 +127,8 @@ impl Proxy {
         Verdict::Done
     }
 
-    /// A step that any server could queue, while none is known: the client is told that it is queued, and the server gets
-    /// it with the first step that has a key.
+    /// A step that any server could queue, while none is known: the client is told that it is queued, and the server
+    /// gets it with the first step that has a key.
     pub(super) fn keep_early_step(&mut self, id: Id, call: &Call<'_>) -> Verdict {
         if self.finds_fault(id, call) {
             return Verdict::Done;
