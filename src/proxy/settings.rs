@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
-use crate::ring::HashTag;
+use crate::ring::{HashTag, Ring};
 use crate::slots::Id;
 use crate::users::{Credentials, Users};
 
@@ -105,6 +105,15 @@ impl Settings {
             process_id: 1,
             seed: 1,
             siblings: Siblings::first_of(1),
+        }
+    }
+
+    /// The hash of a key, or of its tag.
+    #[inline]
+    pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
+        match self.hash_tag {
+            None => Ring::hash(key),
+            Some(tag) => Ring::hash(tag.hashed_part(key)),
         }
     }
 }
