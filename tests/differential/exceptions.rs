@@ -82,6 +82,11 @@ pub fn may_change_protocol(call: &[Vec<u8>]) -> bool {
     row(call).is_some_and(|row| row.class == Class::Session(Session::Hello)) && call.len() > 1
 }
 
+/// True for what rmux never asks a server.
+pub fn is_answered_by_rmux(call: &[Vec<u8>]) -> bool {
+    row(call).is_some_and(|row| matches!(row.class, Class::Session(_)))
+}
+
 /// The row of the table that a call means: its command, or its subcommand.
 pub fn row(call: &[Vec<u8>]) -> Option<&'static Command> {
     let row = command::find(call.first()?)?;

@@ -188,6 +188,10 @@ impl Pair {
                 continue;
             }
             let compared = self.state.compared(&call);
+            // What this server is too old for it does not queue; rmux, which answers it itself, does.
+            if self.state.is_in_multi && compared == Compared::AnyError && exceptions::is_answered_by_rmux(&call) {
+                continue;
+            }
             for_rmux.extend(encode(&call));
             for_redis.extend(if compared == Compared::Refused { encode(&["REFUSED"]) } else { encode(&call) });
             let before = self.state;
