@@ -65,7 +65,7 @@ pub enum Role {
     Blocking,
     /// It ends a transaction, and the lease, if there is one.
     Ending {
-        /// Whether the transaction has a `SELECT`: then nobody knows which database its backend is left with.
+        /// Whether the transaction has a `SELECT`: then only its reply tells which database its backend is left with.
         has_selected: bool,
     },
     /// A `SELECT` on a leased backend: if it succeeds, that is the database of both, the client and the backend.

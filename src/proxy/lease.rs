@@ -180,8 +180,9 @@ impl Proxy {
             entry.flow = Flow::Open;
             self.woken.push(client);
         }
-        if let Role::Ending { has_selected: true } = role {
-            // The session of this backend may not be what its profile says; nobody else shall have it.
+        let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
+        if is_gone && role == (Role::Ending { has_selected: true }) {
+            // Nobody has looked which database it is left with; nobody else shall have it.
             return self.orphaned.push(backend);
         }
         if let Role::Select { database } = role {

@@ -238,7 +238,7 @@ impl Proxy {
             let text = format!("-ERR The replies of the servers are larger than {max} bytes together\r\n");
             reply.extend_from_slice(text.as_bytes());
         } else if has_own_steps {
-            self.end_own_steps(client, own_steps, &merging.parts()[0].bytes, &mut reply, now);
+            self.end_own_steps(client, own_steps, &merging.parts()[0], &mut reply, now);
         } else {
             compose::compose(merging.shape, merging.parts(), &merging.order, &mut reply);
         }

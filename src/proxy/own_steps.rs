@@ -22,6 +22,7 @@
 use std::mem;
 
 use super::dispatch::Pick;
+use super::merging::Part;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
 use crate::client::{Flow, OwnStep, OwnWhat, Protocol};
@@ -212,9 +213,10 @@ impl Proxy {
         Verdict::Done
     }
 
-    /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it with `reply`: they take
-    /// effect, if the transaction was run.
-    pub(super) fn end_own_steps(&mut self, id: Id, steps: Vec<OwnStep>, reply: &[u8], out: &mut Vec<u8>, now: Millis) {
+    /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it with the reply to `part`:
+    /// they take effect, if the transaction was run.
+    pub(super) fn end_own_steps(&mut self, id: Id, steps: Vec<OwnStep>, part: &Part, out: &mut Vec<u8>, now: Millis) {
+        let reply = part.as_ref();
         let Some(elements) = Elements::of(reply).filter(|elements| elements.kind() == b'*') else {
             return out.extend_from_slice(reply);
         };
@@ -225,8 +227,8 @@ impl Proxy {
                 None => out.extend_from_slice(element),
                 Some(OwnWhat::Select(database)) => {
                     out.extend_from_slice(element);
-                    if let Some(client) = self.clients.get_mut(id).filter(|_| element == b"+OK\r\n") {
-                        client.session.profile.database = database;
+                    if element == b"+OK\r\n" {
+                        self.on_selected(part.backend, id, database, b'+');
                     }
                 }
                 Some(OwnWhat::Answer(request)) => self.answer_own_step(id, &request, out, now),

@@ -55,6 +55,21 @@ fn a_transaction_that_is_not_run_changes_nothing() {
 }
 
 #[test]
+fn a_backend_that_was_left_in_another_database_serves_those_who_want_that() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    say_all(&mut bench, client, &[&["MULTI"], &["SELECT", "3"], &["SELECT", "99"], &["EXEC"]]);
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+    bench.answer(leased, "*2\r\n+OK\r\n-ERR DB index is out of range\r\n");
+    bench.asked(leased);
+    let other = bench.client();
+    bench.say(client, get("a"));
+    bench.say(other, get("b"));
+    assert_eq!((bench.asked(leased), bench.asked(backends[0])), (get("a"), get("b")));
+}
+
+#[test]
 fn a_lost_exec_is_an_error_and_what_comes_behind_is_served() {
     let (mut bench, backends) = Bench::ready(1, |_| {});
     let client = bench.client();
