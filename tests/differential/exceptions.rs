@@ -44,7 +44,7 @@ pub const EXCEPTIONS: &[(&str, Compared, &str)] = &[
     ),
     ("client|id client|info client|list client|help hello", Compared::ByType, "rmux tells about itself"),
     (
-        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats waitaof",
+        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats waitaof blmovem",
         Compared::AnyError,
         "newer than this server, and rmux says itself what is wrong with the arguments",
     ),
