@@ -160,7 +160,7 @@ impl Proxy {
                 return Err(Loss::Refused(printable(reply)));
             }
             if role != Role::Plain {
-                self.on_role(id, client, role, kind, reply);
+                self.on_role(id, client, role, kind);
             }
             return Ok(());
         }
@@ -178,7 +178,7 @@ impl Proxy {
             self.deliver(client, request, reply, now);
         }
         if role != Role::Plain {
-            self.on_role(id, client, role, kind, reply);
+            self.on_role(id, client, role, kind);
         }
         Ok(())
     }
