@@ -40,6 +40,7 @@ fn write_text(text: &mut String, context: &Context<'_>) -> fmt::Result {
     write!(text, "\r\n# Stats\r\ntotal_connections_received:{}\r\n", stats.clients)?;
     write!(text, "rejected_connections:{}\r\n", stats.clients_refused)?;
     write!(text, "resends:{}\r\n", stats.resends)?;
+    write!(text, "moves:{}\r\n", stats.moves)?;
     write!(text, "resubscriptions:{}\r\n", stats.resubscriptions)?;
     write!(text, "messages:{}\r\n", stats.messages)?;
     text.push_str("\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");

@@ -53,7 +53,8 @@ impl Talk {
         };
         let mut framer = RequestFramer::new();
         assert_eq!(framer.frame(&request, &limits), Ok(Frame::Complete(request.len())));
-        let stats = ProxyStats { clients: 9, clients_refused: 1, resends: 2, resubscriptions: 3, messages: 4 };
+        let stats =
+            ProxyStats { clients: 9, clients_refused: 1, resends: 2, moves: 5, resubscriptions: 3, messages: 4 };
         let facts = Facts { process_id: 77, connected_clients: 5, stats, servers: self.servers };
         let context = Context {
             client_id: 422,
@@ -703,8 +704,8 @@ fn info_of_several_servers_begins_with_the_lines_of_the_original() {
     assert_eq!(lines[..8], first);
     let sections = "# Server|redis_version:7.0.15|redis_mode:standalone||# Clients|connected_clients:5||\
                     # Persistence|loading:0||\
-                    # Stats|total_connections_received:9|rejected_connections:1|resends:2|resubscriptions:3|\
-                    messages:4||# Replication|role:master|connected_slaves:0||\
+                    # Stats|total_connections_received:9|rejected_connections:1|resends:2|moves:5|\
+                    resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
                     # Cluster|cluster_enabled:0||\
                     # Server_0|server0_address:redis1:6379|server0_state:up|server0_connections:1|\
                     server0_outstanding:2|server0_requests:30|server0_errors:4||\
