@@ -120,14 +120,13 @@ impl Proxy {
         }
         if backend.lease != Id::NONE {
             let owner = self.clients.get(backend.lease);
-            ensure!(owner.is_some(), "backend {id} is leased by nobody");
             let is_held = owner.is_some_and(|owner| {
                 let leased = owner.transaction.as_ref().and_then(|transaction| transaction.lease);
                 owner.flow == (Flow::Blocked { backend: id }) || leased.is_some_and(|(_, leased)| leased == id)
             });
             let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
             let is_ending = roles.any(|role| role != Role::Plain);
-            ensure!(is_held || is_ending, "backend {id} is leased by a client that has no use for it");
+            ensure!(is_held || is_ending, "backend {id} is leased by a client that is gone, or has no use for it");
         }
         Ok(())
     }

@@ -171,13 +171,6 @@ impl<'a> Model<'a> {
         is_undecided && is_step && self.watched.is_none() && matches!(self.place(call), Place::Any)
     }
 
-    /// True for a call that names streams in a way that Redis does not understand. rmux may.
-    pub fn is_muddled(&mut self, call: &Call) -> bool {
-        self.is_puzzled = false;
-        self.place(call);
-        self.is_puzzled && (is_named(call, "xread") || is_named(call, "xreadgroup"))
-    }
-
     /// Does what rmux's servers are to do, and says what the client is to be answered.
     pub fn expect(&mut self, call: &Call, is_refused: bool) -> Expected {
         let name = full_name(call, &mut self.guide);
@@ -379,14 +372,13 @@ impl<'a> Model<'a> {
     fn place(&mut self, call: &Call) -> Place {
         let name = call[0].to_ascii_lowercase();
         // Redis says the keys of a pair that lacks its half, too, and nevertheless does not take the call.
-        let streams = call.iter().position(|word| name.starts_with(b"xread") && word.eq_ignore_ascii_case(b"streams"));
         let is_pair = name == b"mset" || name == b"msetnx";
         // It reads `+1` as a number of keys there, and nowhere else.
         let count = COUNTED.iter().find(|(names, _)| names.split(' ').any(|listed| listed.as_bytes() == name));
         if count.and_then(|(_, at)| call.get(*at)).is_some_and(|count| !is_canonical(count)) {
             return Place::Any;
         }
-        if is_pair && call.len() % 2 == 0 || streams.is_some_and(|at| (call.len() - at) % 2 == 0) {
+        if is_pair && call.len() % 2 == 0 {
             return Place::Any;
         }
         let mut question = vec![b"COMMAND".to_vec(), b"GETKEYS".to_vec()];
@@ -422,6 +414,31 @@ fn is_named(call: &Call, name: &str) -> bool {
 fn is_canonical(word: &[u8]) -> bool {
     let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<i64>().ok());
     number.is_some_and(|number| number.to_string().as_bytes() == word)
+}
+
+/// True for an XREAD or XREADGROUP that is not well formed: Redis looks for the keys of such a call in another way than
+/// rmux does, and takes it in no case.
+pub fn is_muddled(call: &Call) -> bool {
+    if !is_named(call, "xread") && !is_named(call, "xreadgroup") {
+        return false;
+    }
+    let mut words = call.iter().skip(1);
+    while let Some(word) = words.next() {
+        let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
+        if is("STREAMS") {
+            let keys_and_ids = words.len();
+            return keys_and_ids == 0 || keys_and_ids % 2 != 0;
+        }
+        let is_right = match () {
+            () if is("COUNT") || is("BLOCK") => words.next().is_some_and(|number| is_canonical(number)),
+            () if is("GROUP") => words.nth(1).is_some(),
+            () => is("NOACK"),
+        };
+        if !is_right {
+            return true;
+        }
+    }
+    true
 }
 
 /// An error that does not break a transaction.

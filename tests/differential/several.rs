@@ -14,7 +14,7 @@
 //! - Session commands inside a transaction, which one server's test has.
 //! - A command without a key before the first with one in a transaction: which server it takes depends on how much of
 //!   the transaction was read at once.
-//! - XREAD and XREADGROUP without sense inside a transaction: rmux looks for STREAMS where Redis has given up.
+//! - XREAD and XREADGROUP that are not well formed: rmux looks for STREAMS where Redis has given up.
 //! - What stands in one pipeline with EVALSHA or SCRIPT: a script that is sent along takes another round trip.
 //! - `INFO` and `ROLE` are rmux's own with several servers; and of a SCAN only its kind, until it is made to its end.
 //!
@@ -22,7 +22,7 @@
 
 use super::call::{Call, Calls, Facts};
 use super::exceptions::{self, Compared};
-use super::model::{CROSS_SLOT, Model, Setup};
+use super::model::{CROSS_SLOT, Model, Setup, is_muddled};
 use super::placing::server_of;
 use super::reply::{self, essence};
 use super::support::Kind;
@@ -250,7 +250,8 @@ impl Several<'_> {
         self.model.is_watching() && call[0].eq_ignore_ascii_case(b"SELECT")
             || !self.model.is_known(call, row.is_some())
             || in_transaction && row.is_some_and(|row| is_about_session(row.class))
-            || in_transaction && (self.model.is_placeless(call) || self.model.is_muddled(call))
+            || in_transaction && self.model.is_placeless(call)
+            || is_muddled(call)
     }
 
     /// Each server was asked what its mirror was asked, and has what that has.

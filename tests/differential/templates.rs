@@ -36,9 +36,12 @@ MSET $k $w $k $w $k $w
 MSETNX $s $w $s $w
 MGET $s $s
 MGET $k $k $k $k $k
+MGET $k $k $k $k $k $k $k $k $k
+MSET $k $w $k $w $k $w $k $w $k $w
 LCS $s $s
 LCS $s $s IDX WITHMATCHLEN
 EXISTS $k $k $k
+EXISTS $k $k $k $k $k $k $k $k
 TYPE $k
 TOUCH $k $k
 DEL $k
