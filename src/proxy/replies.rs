@@ -96,6 +96,10 @@ impl Proxy {
                 let is_large = framer.at().max(bytes.len()) > LARGE;
                 match &backend.phase {
                     Phase::Ready | Phase::Draining => {}
+                    // Before it was asked, it may say that it has no place for us, and nothing else.
+                    Phase::Handshake(handshake) if handshake.sent == 0 && bytes[0] != b'-' => {
+                        return Err(Loss::Surplus);
+                    }
                     Phase::Handshake(_) if !is_large => return Ok(0),
                     Phase::Handshake(_) => return Err(Loss::Garbage(ProtocolError::ReplyLength)),
                     Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),

@@ -49,3 +49,15 @@ fn a_request_that_announces_more_than_may_be_held_is_refused_before_memory_is_fo
     assert!(bench.told(client).starts_with("-ERR Protocol error: request larger than"));
     assert!(bench.is_closed(Conn::Client(client)));
 }
+
+#[test]
+fn the_start_of_a_reply_to_a_handshake_that_was_not_sent_is_not_believed() {
+    for words in ["$", "$100\r\nx", "*1\r\n"] {
+        let mut bench = Bench::new(1, |_| {});
+        let backend = bench.next_connect(0);
+        bench.proxy.handle_connected(backend, bench.now);
+        // Read in the same turn, before anything was written.
+        bench.answer(backend, words);
+        assert!(bench.is_closed(Conn::Backend(backend)), "{words:?}");
+    }
+}
