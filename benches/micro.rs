@@ -47,8 +47,10 @@ fn main() {
         bench.run(&name, requests, || replay.turn());
         replay.verify();
     }
-    if is_written && let Err(reason) = book::write_part("micro", &bench.table.borrow()) {
-        eprintln!("micro: {reason}");
+    if is_written {
+        if let Err(reason) = book::write_part("micro", &bench.table.borrow()) {
+            eprintln!("micro: {reason}");
+        }
     }
 }
 

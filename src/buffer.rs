@@ -28,7 +28,7 @@ use slab::Slab;
 pub const CHUNK_BYTES: usize = 4096 - 64;
 
 /// Spare chunks that are kept for the next burst; more are given back to the system.
-const SPARE_CHUNKS_MAX: usize = 128;
+const SPARE_CHUNKS_MAX: usize = 256;
 
 const NIL: u32 = u32::MAX;
 

@@ -227,6 +227,8 @@ pub struct Client {
     pub is_blocked: bool,
     /// True once it said that nothing more will come.
     pub is_ended: bool,
+    /// True once its socket said so, perhaps with something unread before that: it will not wait for data any more.
+    pub has_hung_up: bool,
 }
 
 impl Client {
@@ -254,6 +256,7 @@ impl Client {
             is_dirty: false,
             is_blocked: false,
             is_ended: false,
+            has_hung_up: false,
         }
     }
 

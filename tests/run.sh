@@ -3,6 +3,7 @@
 #
 # Needs: Rust, redis-server, redis-cli, redis-benchmark; installs what it can where that needs no question.
 # Arguments go to cargo test: sh tests/run.sh --test redis_one
+# Real clients (redis-py, node-redis, phpredis …) have a command of their own: sh tests/clients/run.sh
 # Without a terminal, without standard input and twice in a row it does the same.
 
 set -eu

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Endpoint, Proxy};
+use super::{Endpoint, LARGE, Proxy};
 use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow};
 use crate::request::RequestId;
@@ -70,6 +70,8 @@ impl Proxy {
         for (server, endpoint) in self.endpoints.iter().enumerate() {
             parked += self.check_endpoint(server, endpoint)?;
         }
+        let timers_max = self.clients.len() + self.backends.len() + self.endpoints.len();
+        ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
         Ok(())
     }
@@ -132,6 +134,9 @@ impl Proxy {
             }
         }
         ensure!(client.line.iter(&self.requests).count() == client.line.len(), "client {id}: its line");
+        // A reply of rmux's own is not refused for its size; the client is not listened to behind it.
+        let unread_max = self.settings.limits.client_unread_bytes_max + LARGE;
+        ensure!(client.unread() <= unread_max, "client {id} has {} bytes unread", client.unread());
         ensure!(early_bytes == client.early_bytes, "client {id}: {early_bytes} early bytes");
         for lane in &client.lanes {
             let counted = standing.remove(&lane.backend);

@@ -394,8 +394,11 @@ impl Proxy {
             endpoint.pool.on_refused(now + PROBE_DELAY_FIRST_MS);
             return;
         }
+        let is_set = matches!(endpoint.health.health(), Health::Down { .. });
         let (probe_at, is_news) = endpoint.health.on_failed(now, random);
-        self.wheel.arm(Timer::Probe(server), probe_at);
+        if !is_set {
+            self.wheel.arm(Timer::Probe(server), probe_at);
+        }
         if !is_news {
             return;
         }

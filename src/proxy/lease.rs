@@ -13,7 +13,7 @@
 
 use super::dispatch::Pick;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
-use super::{NO_DEADLINE, Proxy};
+use super::{Goodbye, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
 use crate::client::Flow;
 use crate::command::{Lease, Timeout};
@@ -120,6 +120,11 @@ impl Proxy {
             Some(Timeout::Millis(millis)) => Millis(now.0.saturating_add(millis).saturating_add(read_ms)),
             None => now + read_ms,
         };
+        if self.clients.get(id).is_some_and(|client| client.has_hung_up) {
+            self.end_lease(backend);
+            self.close_client(id, Goodbye::Done);
+            return Verdict::Done;
+        }
         request.role = Role::Blocking;
         self.line_up(id, backend, server, request);
         if let Some(client) = self.clients.get_mut(id) {
@@ -234,9 +239,13 @@ impl Proxy {
         self.mark_backend_dirty(id);
     }
 
-    /// A client that waits for data has closed its connection, though it may have said something before.
+    /// A client has closed its connection, or its half of it, though it may have said something before.
+    ///
+    /// If it waits for data, or is about to, nobody is there to have it: as with Redis, that is the end of the client.
     pub fn handle_client_hangup(&mut self, id: Id) {
-        if self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Blocked { .. })) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.has_hung_up = true;
+        if matches!(client.flow, Flow::Blocked { .. }) {
             self.handle_client_end(id);
         }
     }

@@ -198,7 +198,10 @@ impl Proxy {
             if !entry.is_muted {
                 client.replies.push(&mut self.arena, reply);
             }
-            if client.line.is_empty() && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
+            // Nearly always nobody behind has an answer yet, and little is unread: nothing to look at.
+            let is_early = |next: RequestId| self.requests[next as usize].place.early().is_some();
+            let is_plain = client.subscriber.is_none() && !client.line.first().is_some_and(is_early);
+            if is_plain && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
                 client.heard_at = now;
                 if !client.is_dirty {
                     client.is_dirty = true;

@@ -118,8 +118,9 @@ impl Proxy {
 
     /// A request of a client that has said `MULTI`. `None` if it is to be dealt with like any other.
     pub(super) fn on_request_in_transaction(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
+        let is_arity_right = call.command.arity_allows(call.args.len());
         if !self.is_in_multi(id) {
-            if call.command.class == Class::Session(Session::Reset) {
+            if call.command.class == Class::Session(Session::Reset) && is_arity_right {
                 self.give_up(id, now);
             }
             return None;
@@ -128,7 +129,11 @@ impl Proxy {
             Class::Lease(Lease::Multi | Lease::Exec | Lease::Discard | Lease::Watch) => None,
             Class::Session(Session::Quit) => None,
             Class::Session(Session::Reset) => {
-                self.give_up(id, now);
+                if is_arity_right {
+                    self.give_up(id, now);
+                } else {
+                    self.break_transaction(id);
+                }
                 None
             }
             _ => Some(self.on_step(id, call, now)),
@@ -138,7 +143,7 @@ impl Proxy {
     /// A command that is to be queued in a transaction.
     fn on_step(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
         if self.clients.get(id).is_some_and(|client| client.transaction.as_ref().is_some_and(|entry| entry.is_broken)) {
-            // It will not be run, and EXEC will say so; until then Redis itself says no more than this.
+            // It will not be run, and EXEC will say so. (Redis would still find fault with some of what comes.)
             self.reply_here(id, b"+QUEUED\r\n");
             return Verdict::Done;
         }

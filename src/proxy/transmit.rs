@@ -192,7 +192,15 @@ pub(super) struct Sent {
 
 /// Writes what waits in `queue`, up to [`SLICES_MAX`] chunks of it. The caller notes what was sent.
 fn send<W: Wire>(queue: &Queue, arena: &Arena, conn: Conn, wire: &mut W) -> io::Result<Sent> {
-    gather(queue, arena, &[], conn, wire)
+    // Nearly always it is one chunk, for which the table of the gathered write would cost more than all the rest.
+    let mut slices = queue.slices(arena);
+    match (slices.next(), slices.next()) {
+        (Some(only), None) => {
+            let bytes = wire.write(conn, &[IoSlice::new(only)])?;
+            Ok(Sent { bytes, is_blocked: bytes < only.len() })
+        }
+        _ => gather(queue, arena, &[], conn, wire),
+    }
 }
 
 /// As [`send`], with `last` behind the queue.

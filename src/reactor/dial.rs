@@ -148,8 +148,8 @@ impl Dialer {
         }
     }
 
-    /// A socket that was connecting is connected, or has failed. Returns whether it still is the connection's socket: it
-    /// is not when the next address is being tried, or none is left.
+    /// A socket that was connecting is connected, or has failed. Returns whether it still is the connection's socket:
+    /// it is not when the next address is being tried, or none is left.
     pub fn on_writable(
         &mut self,
         conn: Conn,

@@ -10,8 +10,8 @@
 //!
 //! The new one knows by its name (`argv[0]`) that it is the second. All but the first pool are opened by the user. The
 //! supplementary groups are all given up (the standard library does that for a process that leaves root), so `group`
-//! must be the one that may reach the servers' sockets. A process that is not root has nothing to give up: it goes on as
-//! it is, with a warning.
+//! must be the one that may reach the servers' sockets. A process that is not root has nothing to give up: it goes on
+//! as it is, with a warning.
 
 use std::env;
 use std::fs::File;

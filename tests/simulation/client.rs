@@ -56,6 +56,7 @@ pub struct Client {
     sent: u64,
     inbox: Vec<u8>,
     own: BTreeMap<(u32, Vec<u8>), u32>,
+    favourite: usize,
     /// It will send nothing more, and waits for the end.
     is_ended: bool,
     /// It has what it was owed; whatever else happens to its connection is right.
@@ -87,8 +88,12 @@ impl Client {
         self.next
     }
 
-    pub fn own_key(&self, random: &mut Random) -> Vec<u8> {
-        format!("p{}.{}", self.number, random.below(3)).into_bytes()
+    /// A key that nobody else uses; often the one that was used last.
+    pub fn own_key(&mut self, random: &mut Random) -> Vec<u8> {
+        if random.one_in(3) {
+            self.favourite = random.below(3);
+        }
+        format!("p{}.{}", self.number, self.favourite).into_bytes()
     }
 
     pub fn wrote_own(&mut self, key: Vec<u8>, number: u32) {
@@ -110,6 +115,11 @@ impl Client {
     /// How many of its requests are not answered.
     pub fn owed(&self) -> usize {
         self.pending.len() - self.answered
+    }
+
+    /// Whether it waits for nothing, and nothing of it is under way.
+    pub fn is_content(&self) -> bool {
+        self.owed() == 0 && self.outbox.is_empty() && !self.is_ended && self.link.is_some()
     }
 
     pub fn act(&mut self, scene: &mut Scene<'_>) {
@@ -343,7 +353,8 @@ impl Client {
         };
         // The longest that the proxy can say that nothing happened. What it refused to accept it did not wait for.
         let silence = link.closed_at.saturating_sub(link.read_at.max(link.wrote_at));
-        let is_silent = timeouts.local_read_ms > 0 && silence >= timeouts.local_read_ms;
+        let is_owed = owed.first().is_some_and(|pending| pending.end <= link.read_bytes);
+        let is_silent = timeouts.local_read_ms > 0 && silence >= timeouts.local_read_ms && !is_owed;
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));

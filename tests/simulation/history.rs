@@ -14,6 +14,7 @@ use std::fmt;
 use rmux::ring::{Ring, ServerIndex, UpSet};
 
 use crate::protocol::show;
+use crate::random::Random;
 
 /// The name of one request: the number of its client, and its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +107,8 @@ pub struct History {
     writes: BTreeMap<Token, Write>,
     /// The number of the last write to a client's own key, for each server and database.
     last: BTreeMap<(usize, u32, Vec<u8>), u32>,
+    /// How often each mirror key was read.
+    reads: BTreeMap<Vec<u8>, u32>,
     /// Clients that are no more.
     gone: BTreeSet<u32>,
     ring: Ring,
@@ -120,6 +123,7 @@ impl History {
         History {
             writes: BTreeMap::new(),
             last: BTreeMap::new(),
+            reads: BTreeMap::new(),
             gone: BTreeSet::new(),
             ring: Ring::new(servers),
             servers,
@@ -149,6 +153,32 @@ impl History {
             assert!(*last < token.number, "{token} is run behind {last}, which its client sent later");
             *last = token.number;
         }
+    }
+
+    /// A server answers a read of a mirror key: it is sent twice at the most.
+    pub fn read(&mut self, key: &[u8], server: usize) {
+        let reads = self.reads.entry(key.to_vec()).or_insert(0);
+        *reads += 1;
+        assert!(*reads <= 2, "{} is read for the third time, now from server {server}", show(key));
+    }
+
+    /// One of several choices, more often than not one whose key lives where these keys do.
+    pub fn choose<T>(
+        &self,
+        keys: &[Vec<u8>],
+        random: &mut Random,
+        draw: impl Fn(&mut Random) -> T,
+        key: impl Fn(&T) -> Vec<u8>,
+    ) -> T {
+        let home = |key: &[u8]| self.ring.primary(Ring::hash(key));
+        for _ in 0..if random.one_in(3) { 0 } else { 15 } {
+            let choice = draw(random);
+            let is_new = !keys.contains(&key(&choice));
+            if is_new && keys.first().is_none_or(|first| home(first) == home(&key(&choice))) {
+                return choice;
+            }
+        }
+        draw(random)
     }
 
     /// A client is closed.

@@ -75,6 +75,8 @@ pub struct Link {
     pub read_at: u64,
     pub wrote_at: u64,
     pub closed_at: u64,
+    /// How many bytes of the peer the proxy has read.
+    pub read_bytes: u64,
 }
 
 /// All links, and the chance with which they take less than they could.
@@ -110,6 +112,7 @@ impl Network {
             read_at: self.now,
             wrote_at: self.now,
             closed_at: 0,
+            read_bytes: 0,
         });
         self.links.len() - 1
     }
@@ -193,8 +196,10 @@ impl Network {
 
     /// Reads into `area`.
     pub fn read(&mut self, link: LinkId, area: &mut [u8]) -> usize {
-        self.links[link].read_at = self.now;
-        let bytes = self.links[link].up.pop(area.len());
+        let link = &mut self.links[link];
+        link.read_at = self.now;
+        let bytes = link.up.pop(area.len());
+        link.read_bytes += bytes.len() as u64;
         area[..bytes.len()].copy_from_slice(bytes);
         bytes.len()
     }

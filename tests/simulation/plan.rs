@@ -30,6 +30,8 @@ pub struct Plan {
     pub read_max: usize,
     /// The largest values.
     pub value_max: usize,
+    /// One value in so many is large.
+    pub large_in: usize,
     /// Databases that clients select, beside 0.
     pub databases: u32,
     pub has_resp3: bool,
@@ -111,13 +113,14 @@ impl Plan {
             short_write_in: random.pick(&[0, 0, 2, 20]),
             read_max,
             value_max,
+            large_in: random.pick(&[3, 10, 20]),
             databases: random.pick(&[0, 0, 1, 3]),
             has_resp3: random.percent(40),
             knows_hello: is_calm || random.percent(85),
             pipeline: random.pick(&[1, 3, 10, 30]),
             pace_ms,
             jump_in: if is_calm { 0 } else { random.pick(&[0, 0, 100, 300]) },
-            fault_in: if is_calm { 0 } else { random.pick(&[20, 60, 200]) },
+            fault_in: if is_calm { 0 } else { random.pick(&[10, 30, 100]) },
             settings,
         }
     }
@@ -128,6 +131,15 @@ impl Plan {
         self.read_max = 200_000;
         self.pace_ms = 2;
         self.jump_in = 0;
+    }
+
+    /// The length of a value.
+    pub fn len(&self, random: &mut Random) -> usize {
+        match random.one_in(self.large_in) {
+            false => random.below(200),
+            true if random.one_in(2) => random.below(self.value_max.min(20_000)),
+            true => random.below(self.value_max),
+        }
     }
 
     /// The size of a new pipe.

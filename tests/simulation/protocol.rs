@@ -92,8 +92,11 @@ fn parse_value(bytes: &[u8], at: usize) -> Result<Option<(Value, usize)>, String
     Ok(Some((value, next)))
 }
 
+/// The arguments of a request, its name first.
+pub type Words = Vec<Vec<u8>>;
+
 /// The request that `bytes` begin with, in its canonical form, and its length; `None` if it is not whole.
-pub fn parse_request(bytes: &[u8]) -> Result<Option<(Vec<Vec<u8>>, usize)>, String> {
+pub fn parse_request(bytes: &[u8]) -> Result<Option<(Words, usize)>, String> {
     match bytes.first() {
         None => return Ok(None),
         Some(b'*') => {}

@@ -70,6 +70,11 @@ impl Store {
             _ => words[1..].iter().take(1).map(Vec::as_slice).collect(),
         };
         history.check_route(server, &keys);
+        // The same key may stand twice in one request.
+        let mut mirrors: Vec<&[u8]> = keys.iter().copied().filter(|key| key.starts_with(b"m:")).collect();
+        mirrors.sort_unstable();
+        mirrors.dedup();
+        mirrors.iter().for_each(|key| history.read(key, server));
         let mut ran = |text: &[u8], key: &[u8]| match Token::of_value(text) {
             Ok(token) => history.run(token, server, database, key),
             Err(error) => panic!("server {server} is sent {} with {error}", show(key)),

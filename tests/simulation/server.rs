@@ -168,6 +168,11 @@ impl Server {
         is_empty && link.up.len() == 0 && link.down.len() == 0 && !link.is_closed && !link.is_reset
     }
 
+    /// Says something that is no reply, in the place of one or behind it.
+    pub fn garble(&mut self, index: usize) {
+        self.connections[index].outbox.extend_from_slice(b"?\r\n");
+    }
+
     /// Ends one connection, some of whose replies may still get out.
     pub fn drop_connection(&mut self, index: usize, network: &mut Network, random: &mut Random) {
         let connection = self.connections.swap_remove(index);

@@ -37,8 +37,9 @@ pub struct Shell {
     dead: Vec<Conn>,
     /// Links that wait to be accepted.
     pub backlog: Vec<LinkId>,
-    /// A link of whose bytes all are read first in the next turn.
-    pub first: Option<LinkId>,
+    /// A link on which something comes that nobody asked for, and that is read in the next turn: before all others, or
+    /// behind them.
+    pub surplus: Option<(LinkId, bool)>,
 }
 
 impl Shell {
@@ -52,7 +53,7 @@ impl Shell {
             dials: Vec::new(),
             dead: Vec::new(),
             backlog: Vec::new(),
-            first: None,
+            surplus: None,
         }
     }
 
@@ -68,6 +69,11 @@ impl Shell {
         is_due || is_dialing || !self.ready.is_empty() || !self.backlog.is_empty() || has_edges
     }
 
+    /// Whether no connect is under way.
+    pub fn is_connected(&self) -> bool {
+        self.dials.is_empty()
+    }
+
     /// Connections of the proxy to this server that are not closed.
     pub fn connections_to(&self, server: &Server) -> usize {
         let open = server.connections.iter().filter(|connection| !self.network.link(connection.link).is_closed);
@@ -78,25 +84,40 @@ impl Shell {
         self.network.now = now;
         self.network.writes = 0;
         let now = Millis(now);
-        if let Some(link) = self.first.take() {
+        let surplus = self.surplus.take();
+        if let Some((link, true)) = surplus {
             self.network.take_readable_edge(link);
             self.read(link, usize::MAX, now);
         }
-        self.tell_events(now, plan, servers, random);
+        self.tell_events(now, plan, servers, random, surplus);
         self.accept(now);
         self.read_ready(now, plan, random);
+        if let Some((link, false)) = surplus {
+            self.network.take_readable_edge(link);
+            self.read(link, usize::MAX, now);
+        }
         self.proxy.handle_timeouts(now, &mut self.network);
         self.proxy.transmit(now, &mut self.network);
         self.carry_out(now, plan, servers, random);
+        if let Some((link, _)) = surplus {
+            assert!(self.network.link(link).is_closed, "a surplus byte came, and the connection is still used");
+        }
     }
 
-    fn tell_events(&mut self, now: Millis, plan: &Plan, servers: &mut [Server], random: &mut Random) {
+    fn tell_events(
+        &mut self,
+        now: Millis,
+        plan: &Plan,
+        servers: &mut [Server],
+        random: &mut Random,
+        surplus: Option<(LinkId, bool)>,
+    ) {
         let mut links: Vec<LinkId> = (0..self.sockets.len()).filter(|&link| self.sockets[link].is_some()).collect();
         random.shuffle(&mut links);
         for link in links {
             let Some(socket) = &mut self.sockets[link] else { continue };
             let conn = socket.conn;
-            if random.one_in(10) {
+            if random.one_in(10) || surplus.is_some_and(|surplus| surplus.0 == link) {
                 continue;
             }
             if self.network.take_readable_edge(link) {

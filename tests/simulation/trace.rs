@@ -18,8 +18,28 @@ thread_local! {
     static TRACE: RefCell<Trace> = RefCell::default();
 }
 
+/// Takes in what the proxy logs.
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        is_on()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if is_on() {
+            add(format!("  {}", record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
 /// Keeps, and perhaps prints, what is traced on this thread from now on.
 pub fn start(is_printed: bool) {
+    if log::set_logger(&Logger).is_ok() {
+        log::set_max_level(log::LevelFilter::Debug);
+    }
     TRACE.with_borrow_mut(|trace| *trace = Trace { is_on: true, is_printed, ..Trace::default() });
 }
 

@@ -79,7 +79,7 @@ impl Client {
             sent_at: None,
         };
         let mut bytes = match random.below(100) {
-            0..40 => self.ask_mirror(&mut pending, token, plan, random),
+            0..40 => self.ask_mirror(&mut pending, token, plan, random, history),
             40..65 => self.ask_write(&mut pending, token, plan, random, history),
             65..75 => self.ask_value(&mut pending, plan, random),
             75..80 => {
@@ -101,12 +101,15 @@ impl Client {
         self.queue(pending, &bytes);
     }
 
-    fn ask_mirror(&mut self, pending: &mut Pending, token: Token, plan: &Plan, random: &mut Random) -> Vec<u8> {
-        let len = match random.below(20) {
-            0..17 => random.below(200),
-            17..19 => random.below(plan.value_max.min(20_000)),
-            _ => random.below(plan.value_max),
-        };
+    fn ask_mirror(
+        &mut self,
+        pending: &mut Pending,
+        token: Token,
+        plan: &Plan,
+        random: &mut Random,
+        history: &History,
+    ) -> Vec<u8> {
+        let len = plan.len(random);
         let key = mirror_key(token, len);
         pending.reply_len = len + 100;
         match random.below(10) {
@@ -129,8 +132,13 @@ impl Client {
             }
             _ => {
                 let count = random.between(1, 4);
-                let lens: Vec<(Token, usize)> = (0..count).map(|_| (token, random.below(100))).collect();
-                let keys: Vec<Vec<u8>> = lens.iter().map(|&(token, len)| mirror_key(token, len)).collect();
+                let mut lens: Vec<(Token, usize)> = Vec::new();
+                let mut keys: Vec<Vec<u8>> = Vec::new();
+                for _ in 0..count {
+                    let len = history.choose(&keys, random, |random| random.below(100), |&len| mirror_key(token, len));
+                    lens.push((token, len));
+                    keys.push(mirror_key(token, len));
+                }
                 let mut words: Vec<&[u8]> = vec![b"MGET"];
                 words.extend(keys.iter().map(Vec::as_slice));
                 pending.is_spread = true;
@@ -148,11 +156,7 @@ impl Client {
         random: &mut Random,
         history: &mut History,
     ) -> Vec<u8> {
-        let len = match random.below(20) {
-            0..17 => random.below(100),
-            17..19 => random.below(plan.value_max.min(20_000)),
-            _ => random.below(plan.value_max),
-        };
+        let len = plan.len(random);
         let value = token.value(len);
         let ok = || Expect::Value(Value::Status(b"OK".to_vec()));
         let mut write = |pending: &mut Pending, key: &[u8]| {
@@ -201,7 +205,7 @@ impl Client {
                 let first = shared_key(random);
                 write(pending, &first);
                 let second_token = Token { client: self.number, number: self.next_number() };
-                let second = shared_key(random);
+                let second = history.choose(std::slice::from_ref(&first), random, shared_key, Vec::clone);
                 history.begin(second_token, &second, pending.database);
                 pending.writes.push(second_token);
                 pending.is_spread = true;
@@ -296,5 +300,5 @@ fn ask_nonsense(pending: &mut Pending, random: &mut Random) -> Vec<u8> {
 }
 
 fn shared_key(random: &mut Random) -> Vec<u8> {
-    format!("s{}", random.below(8)).into_bytes()
+    format!("s{}", random.below(20)).into_bytes()
 }

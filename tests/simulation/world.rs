@@ -37,6 +37,9 @@ pub struct World {
     replies: u64,
 }
 
+/// What the proxy may take of one connection in one turn, beside the rest of what it has begun.
+const READ: usize = 128 * 1024;
+const LARGE: usize = 64 * 1024;
 /// Time that passes in one step counts up to here; more is a jump of the clock.
 const PACE_MAX_MS: u64 = 50;
 /// After so many steps without an event nobody has anything more to do.
@@ -74,6 +77,7 @@ impl World {
     /// Lives through all of it. Returns how many replies were judged.
     pub fn run(&mut self) -> u64 {
         self.shell.proxy.start(Millis(self.now));
+        self.shell.turn(self.now, &self.plan, &mut self.servers, &mut self.random);
         for _ in 0..self.plan.steps {
             self.step();
         }
@@ -112,7 +116,7 @@ impl World {
             }
         }
         self.befall();
-        if self.shell.first.is_some() || self.shell.has_events(self.now, &self.servers) && !self.random.one_in(8) {
+        if self.shell.surplus.is_some() || self.shell.has_events(self.now, &self.servers) && !self.random.one_in(8) {
             self.shell.turn(self.now, &self.plan, &mut self.servers, &mut self.random);
         }
         self.check();
@@ -145,9 +149,10 @@ impl World {
         if self.shell.network.happened != self.happened.0 || self.shell.has_events(self.now, &self.servers) {
             self.happened = (self.shell.network.happened, self.step);
         }
-        let has_long_been_quiet = self.step - self.happened.1 > QUIET_STEPS;
+        let has_long_been_quiet = self.step - self.happened.1 > QUIET_STEPS || self.is_idle();
         let is_quiet = self.happened.1 != self.step;
-        let is_skipped = has_long_been_quiet || is_quiet && self.plan.faults == Faults::All && self.random.one_in(40);
+        let may_skip = has_long_been_quiet && (self.is_ending || self.random.one_in(5));
+        let is_skipped = may_skip || is_quiet && self.plan.faults == Faults::All && self.random.one_in(40);
         if let Some(deadline) = self.shell.proxy.next_deadline().filter(|_| is_skipped) {
             // Nothing else happens until then; or somebody is late over it.
             passed = deadline.0.saturating_sub(self.now);
@@ -157,6 +162,17 @@ impl World {
         }
         self.now += passed;
         self.paced += passed.min(PACE_MAX_MS);
+    }
+
+    /// Whether nobody waits for anything, so that any time may pass.
+    fn is_idle(&self) -> bool {
+        let is_quiet =
+            |server: &Server| (0..server.connections.len()).all(|index| server.is_quiet(index, &self.shell.network));
+        self.clients.iter().all(Client::is_content)
+            && self.shell.is_connected()
+            && self.shell.proxy.outstanding() == 0
+            && self.servers.iter().all(is_quiet)
+            && !self.shell.has_events(self.now, &self.servers)
     }
 
     /// Something is wrong with a server, or with time.
@@ -184,7 +200,7 @@ impl World {
         let count = self.servers.len();
         let server = &mut self.servers[random.below(count)];
         let until = self.step + random.between(1, 150) as u64;
-        let mood = match random.below(10) {
+        let mood = match random.below(14) {
             0 | 1 => {
                 server.die(network, random);
                 if random.one_in(2) { Mood::Dead } else { Mood::Fine }
@@ -192,26 +208,24 @@ impl World {
             2 => Mood::Slow,
             3 => Mood::Silent,
             4 => Mood::Loading,
-            5 => Mood::Full,
+            5 | 6 => Mood::Full,
             _ if server.connections.is_empty() => return,
             what => {
                 let index = random.below(server.connections.len());
-                let link = server.connections[index].link;
                 match what {
-                    6 => server.drop_connection(index, network, random),
-                    7 => server.connections[index].stalled_until = until,
-                    8 if server.is_quiet(index, network) => {
-                        // It must be read before the proxy can ask something that it could be the answer to.
+                    7..10 => server.drop_connection(index, network, random),
+                    10 => server.connections[index].stalled_until = until,
+                    // It must be read before the proxy asks something that it could be the answer to.
+                    11..13 if server.is_quiet(index, network) => {
                         trace!("server {} says something that nobody asked for", server.number);
-                        let surplus: &[u8] =
-                            random.pick(&[b"+OK\r\n", b"$", b":1\r\n", b"\0", b"$100000\r\nx", b"*1\r\n"]);
-                        network.send(link, surplus);
-                        self.shell.first = Some(link);
+                        let link = server.connections[index].link;
+                        let words: &[&[u8]] = &[b"+OK\r\n", b"$", b":1\r\n", b"\0", b"$100000\r\nx", b"*1\r\n"];
+                        network.send(link, random.pick(words));
+                        // What is large may be sent on while it is read.
+                        let is_first = self.plan.value_max > 10_000 || random.one_in(3);
+                        self.shell.surplus = Some((link, is_first));
                     }
-                    9 if server.is_quiet(index, network) => {
-                        network.send(link, b"?\r\n");
-                    }
-                    _ => {}
+                    _ => server.garble(index),
                 }
                 return;
             }
@@ -229,7 +243,22 @@ impl World {
             let open = self.shell.connections_to(server);
             assert!(open <= self.plan.settings.pool_size, "{open} connections to server {}", server.number);
         }
-        assert!(proxy.clients() <= self.plan.settings.limits.clients_max);
+        let limits = &self.plan.settings.limits;
+        assert!(proxy.clients() <= limits.clients_max);
+        // Past the limit each client and each connection may have what was under way, and no more.
+        let under_way = LARGE + READ + self.plan.value_max;
+        let bound = limits.buffered_bytes_max
+            + proxy.clients() * (limits.client_unread_pause_bytes + under_way)
+            + proxy.backends() * (limits.send_queue_bytes_max + under_way);
+        assert!(proxy.buffered_bytes() <= bound, "{} bytes are held, and {bound} may be", proxy.buffered_bytes());
+        // Where the pause mark is low, what a client has sent at once is answered in as many writes.
+        let is_mark_low = limits.client_unread_pause_bytes < 5_000;
+        let writes_max = 50 + 30 * (proxy.clients() + proxy.backends());
+        assert!(
+            is_mark_low || self.shell.network.writes <= writes_max,
+            "{} writes in one turn",
+            self.shell.network.writes
+        );
         if let Err(error) = proxy.check() {
             panic!("the proxy is not in order: {error}");
         }

@@ -111,6 +111,10 @@ async def one_who_leaves_while_it_blocks_loses_nothing():
         await connection.send_packed_command(connection.pack_commands([("SET", begun, 1), ("BLPOP", key, 0)]))
         while await client.exists(begun) == 0:
             pass
+        # rmux sends what waits on a connection of its own, behind the reply to the write: who has seen the write, and had
+        # two more replies, has seen it wait.
+        await client.exists(begun)
+        await client.exists(begun)
         # Closed before the push is sent: Redis would not give it to the one that has left.
         await connection.disconnect()
         await client.rpush(key, "kept")

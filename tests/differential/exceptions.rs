@@ -1,0 +1,101 @@
+//! What is not compared byte for byte, each with its reason.
+//!
+//! Whatever has no entry here must be equal to the byte. Three reasons are enough for all of them: Redis itself does
+//! not answer the same twice (time, chance, the order in a hash table whose seed is its process's own); rmux answers
+//! about itself, as its manual says; one call is not one reply.
+
+use rmux::command::{self, Class, Command, Lease, Session};
+
+/// How the replies to a call are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// Byte for byte.
+    Exactly,
+    /// Elements of aggregates in any order.
+    InAnyOrder,
+    /// An error byte for byte; of everything else the type only.
+    ByType,
+    /// Byte for byte, but all numbers above ten thousand are one.
+    WithoutClock,
+    /// Not sent to Redis, which gets a command that does not exist: rmux says that it does not support this.
+    Refused,
+    /// Both must be errors; the words may differ.
+    AnyError,
+    /// Not sent at all, unless the number of arguments is wrong.
+    NotSent,
+}
+
+/// Commands, or subcommands with `|` before them, separated by blanks.
+pub const EXCEPTIONS: &[(&str, Compared, &str)] = &[
+    ("smembers sinter sunion sdiff keys", Compared::InAnyOrder, "a hash table's order depends on its server's seed"),
+    ("command|docs command|list command acl|cat", Compared::InAnyOrder, "the table of commands is a hash table too"),
+    ("sort sort_ro", Compared::InAnyOrder, "BY nosort gives a set in its own order"),
+    ("scan sscan", Compared::ByType, "the cursor and what is found up to it depend on the server's seed"),
+    ("dump", Compared::ByType, "a set is dumped in its own order"),
+    ("randomkey srandmember hrandfield zrandmember acl|genpass lolwut", Compared::ByType, "chance"),
+    ("time object|idletime xpending xinfo|consumers xinfo|stream", Compared::ByType, "time passes"),
+    ("memory|usage memory|stats memory|doctor memory|malloc-stats", Compared::ByType, "what the allocator did"),
+    ("info", Compared::ByType, "figures of a server's process"),
+    ("ttl pttl expiretime pexpiretime", Compared::WithoutClock, "time passes between two servers' calls"),
+    ("config|get", Compared::ByType, "rmux tells what it must about itself, and nothing of the server"),
+    ("client|id client|info client|list client|help hello", Compared::ByType, "rmux tells about itself"),
+    (
+        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats waitaof",
+        Compared::AnyError,
+        "newer than this server, and rmux says itself what is wrong with the arguments",
+    ),
+    ("subscribe psubscribe ssubscribe", Compared::NotSent, "one call, several replies: redis_pubsub has them"),
+    ("unsubscribe punsubscribe sunsubscribe", Compared::NotSent, "the same"),
+    ("client|reply", Compared::NotSent, "one call, no reply"),
+    ("quit", Compared::NotSent, "closes: sent once at the end of each round"),
+];
+
+/// How the replies to this call are compared, and why not exactly.
+pub fn compared(call: &[Vec<u8>]) -> Compared {
+    let Some(name) = call.first() else { return Compared::Exactly };
+    if is_refused(call) {
+        return Compared::Refused;
+    }
+    let name = String::from_utf8_lossy(name).to_lowercase();
+    let part = call.get(1).map(|word| format!("{name}|{}", String::from_utf8_lossy(word).to_lowercase()));
+    let found = |wanted: &str| {
+        EXCEPTIONS
+            .iter()
+            .find(|(names, ..)| names.split(' ').any(|listed| listed == wanted))
+            .map(|(_, compared, _)| *compared)
+    };
+    let found = part.as_deref().and_then(found).or_else(|| found(&name));
+    found.unwrap_or(Compared::Exactly)
+}
+
+/// True for what rmux refuses between MULTI and EXEC: a session is its own, and would have to change with the EXEC.
+pub fn is_refused_in_multi(call: &[Vec<u8>]) -> bool {
+    let Some(row) = row(call) else { return false };
+    match row.class {
+        Class::Session(
+            Session::Ping
+            | Session::Echo
+            | Session::Select
+            | Session::Info
+            | Session::Role
+            | Session::Command
+            | Session::Reset
+            | Session::Quit,
+        ) => false,
+        Class::Session(_) | Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_)) => true,
+        _ => false,
+    }
+}
+
+/// The row of the table that a call means: its command, or its subcommand.
+pub fn row(call: &[Vec<u8>]) -> Option<&'static Command> {
+    let row = command::find(call.first()?)?;
+    if !row.is_container() {
+        return Some(row);
+    }
+    call.get(1).and_then(|word| row.sub(word)).or(Some(row))
+}
+
+fn is_refused(call: &[Vec<u8>]) -> bool {
+    row(call).is_some_and(|row| row.class == Class::Refused)
+}

@@ -1,0 +1,307 @@
+//! Calls as applications make them, one in a line: what the random arguments would hardly ever hit.
+//!
+//! Data only. A word that starts with `$` stands for a choice, made anew for each call; see `call` for what each one
+//! means. A line has the words of one call with single blanks between, so no argument here has a blank in it.
+
+/// Valid calls of every group of commands.
+pub const TEMPLATES: &str = "
+SET $s $w
+SET $s $n
+SET $s $w NX
+SET $s $w XX GET
+SET $s $w EX 1000
+SET $s $w PXAT $far
+SET $s $w KEEPTTL
+GET $s
+GETSET $s $n
+GETDEL $s
+GETEX $s
+GETEX $s PERSIST
+GETEX $s PX 1000000
+APPEND $s $w
+STRLEN $s
+INCR $s
+INCRBY $s $n
+INCRBYFLOAT $s $f
+DECR $s
+DECRBY $s $n
+SETNX $s $w
+SETEX $s 1000 $w
+PSETEX $s 1000000 $w
+SETRANGE $s 2 $w
+GETRANGE $s $n $n
+SUBSTR $s $n $n
+MSET $s $w $s $n
+MSET $k $w $k $w $k $w
+MSETNX $s $w $s $w
+MGET $s $s
+MGET $k $k $k $k $k
+LCS $s $s
+LCS $s $s IDX WITHMATCHLEN
+EXISTS $k $k $k
+TYPE $k
+TOUCH $k $k
+DEL $k
+DEL $k $k
+UNLINK $k $k
+EXPIRE $k 1000
+EXPIREAT $k $far NX
+PEXPIRE $k 1000000 GT
+PEXPIREAT $k $far
+TTL $k
+PTTL $k
+EXPIRETIME $k
+PEXPIRETIME $k
+PERSIST $k
+RENAME $k $k
+RENAMENX $k $k
+COPY $k $k
+COPY $k $k DB 1 REPLACE
+MOVE $k 1
+DUMP $s
+DUMP $l
+RESTORE $s 0 $dump
+RESTORE $s 0 $dump REPLACE
+OBJECT ENCODING $k
+OBJECT REFCOUNT $k
+OBJECT IDLETIME $k
+OBJECT HELP
+KEYS *
+KEYS k[0-3]
+SCAN 0
+SCAN 0 MATCH k1 COUNT 100 TYPE string
+DBSIZE
+RANDOMKEY
+SORT $l ALPHA
+SORT $t ALPHA DESC
+SORT $t
+SORT $l BY nosort GET # GET k*
+SORT $l ALPHA STORE $l
+SORT_RO $l ALPHA LIMIT 0 3
+SETBIT $s $n 1
+GETBIT $s $n
+BITCOUNT $s
+BITCOUNT $s 0 $n BIT
+BITPOS $s 1
+BITOP AND $s $s $s
+BITOP NOT $s $s
+BITFIELD $s INCRBY i5 100 1 GET u4 0
+BITFIELD $s OVERFLOW FAIL INCRBY u2 10 3
+BITFIELD_RO $s GET u8 $n
+HSET $h $w $w
+HSET $h $w $n $w $n
+HSETNX $h $w $w
+HGET $h $w
+HMSET $h $w $w $w $w
+HMGET $h $w $w $w
+HGETALL $h
+HKEYS $h
+HVALS $h
+HLEN $h
+HEXISTS $h $w
+HSTRLEN $h $w
+HDEL $h $w
+HINCRBY $h $w $n
+HINCRBYFLOAT $h $w $f
+HSCAN $h 0
+HRANDFIELD $h
+HRANDFIELD $h 2 WITHVALUES
+RPUSH $l $w $n $w
+LPUSH $l $w $w
+LPUSHX $l $w
+RPUSHX $l $w
+LRANGE $l 0 -1
+LRANGE $l $n $n
+LINDEX $l $n
+LINSERT $l BEFORE $w $w
+LSET $l $n $w
+LREM $l $n $w
+LTRIM $l 0 10
+LPOS $l $w
+LPOS $l $w COUNT 0 MAXLEN 10
+LLEN $l
+LPOP $l
+LPOP $l $n
+RPOP $l
+LMOVE $l $l LEFT RIGHT
+RPOPLPUSH $l $l
+LMPOP 2 $l $l LEFT COUNT 2
+BLPOP $l $l 0.01
+BRPOP $l 0.01
+BLMOVE $l $l RIGHT LEFT 0.01
+BRPOPLPUSH $l $l 0.01
+BLMOVEM $l $l LEFT RIGHT 0.01
+BLMOVEM $l $l LEFT RIGHT 0.01 COUNT 2
+BLMPOP 0.01 2 $l $l RIGHT
+SADD $t $w $n $w
+SADD $t $n $n
+SREM $t $w
+SCARD $t
+SISMEMBER $t $w
+SMISMEMBER $t $w $n
+SMEMBERS $t
+SINTER $t $t
+SUNION $t $t
+SDIFF $t $t
+SINTERCARD 2 $t $t LIMIT 2
+SINTERSTORE $t $t $t
+SUNIONSTORE $t $t $t
+SDIFFSTORE $t $t $t
+SMOVE $t $t $w
+SSCAN $t 0
+SRANDMEMBER $t
+SRANDMEMBER $t 2
+SPOP $t
+ZADD $z $n $w $n $w
+ZADD $z $f $w
+ZADD $z GT CH $n $w
+ZADD $z INCR $n $w
+ZCARD $z
+ZSCORE $z $w
+ZMSCORE $z $w $w
+ZINCRBY $z $f $w
+ZRANK $z $w
+ZREVRANK $z $w
+ZCOUNT $z -inf (5
+ZLEXCOUNT $z - +
+ZRANGE $z 0 -1
+ZRANGE $z 0 -1 WITHSCORES
+ZRANGE $z (1 +inf BYSCORE LIMIT 0 2
+ZRANGE $z [b [a BYLEX REV
+ZREVRANGE $z 0 -1 WITHSCORES
+ZRANGEBYSCORE $z -inf +inf WITHSCORES
+ZREVRANGEBYSCORE $z 9 0 LIMIT 1 2
+ZRANGEBYLEX $z - +
+ZREVRANGEBYLEX $z + [b
+ZRANGESTORE $z $z 0 3
+ZUNION 2 $z $z WITHSCORES
+ZINTER 2 $z $t WEIGHTS 2 3 AGGREGATE MAX
+ZDIFF 2 $z $z
+ZINTERCARD 2 $z $z
+ZUNIONSTORE $z 2 $z $t
+ZINTERSTORE $z 2 $z $z AGGREGATE MIN
+ZDIFFSTORE $z 2 $z $z
+ZPOPMIN $z
+ZPOPMAX $z 2
+ZMPOP 2 $z $z MIN COUNT 2
+BZPOPMIN $z 0.01
+BZPOPMAX $z $z 0.01
+BZMPOP 0.01 1 $z MAX
+ZREM $z $w $w
+ZREMRANGEBYRANK $z 5 -1
+ZREMRANGEBYSCORE $z 50 100
+ZREMRANGEBYLEX $z [x [z
+ZRANDMEMBER $z 2 WITHSCORES
+ZSCAN $z 0
+GEOADD $g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
+GEODIST $g Palermo Catania km
+GEOHASH $g Palermo $w
+GEOPOS $g Palermo $w Catania
+GEORADIUS $g 15 37 200 km WITHDIST WITHCOORD ASC
+GEORADIUS $g 15 37 200 km STORE $z
+GEORADIUS_RO $g 15 37 100 km
+GEORADIUSBYMEMBER $g Palermo 200 km
+GEORADIUSBYMEMBER_RO $g Catania 1 m WITHHASH
+GEOSEARCH $g FROMLONLAT 15 37 BYRADIUS 200 km ASC
+GEOSEARCHSTORE $z $g FROMMEMBER Palermo BYBOX 400 400 km STOREDIST
+PFADD $p $w $w $n
+PFCOUNT $p $p
+PFMERGE $p $p
+XADD $x $i $w $w
+XADD $x MAXLEN ~ 100 $i $w $w $w $w
+XADD $x NOMKSTREAM $i $w $w
+XLEN $x
+XRANGE $x - +
+XRANGE $x - + COUNT 2
+XREVRANGE $x + - COUNT 1
+XREAD COUNT 2 STREAMS $x 0
+XREAD BLOCK 10 STREAMS $x $
+XREAD STREAMS $x $x 0 0-1
+XGROUP CREATE $x g $ MKSTREAM
+XGROUP CREATE $x g 0
+XGROUP CREATECONSUMER $x g c1
+XGROUP DELCONSUMER $x g c2
+XGROUP SETID $x g 0
+XGROUP DESTROY $x g
+XREADGROUP GROUP g c1 COUNT 2 STREAMS $x >
+XREADGROUP GROUP g c1 STREAMS $x 0
+XREADGROUP GROUP g c2 BLOCK 10 STREAMS $x >
+XACK $x g $i $i
+XPENDING $x g
+XPENDING $x g - + 10
+XCLAIM $x g c2 0 $i
+XAUTOCLAIM $x g c2 0 0-0 COUNT 5
+XINFO STREAM $x
+XINFO GROUPS $x
+XINFO CONSUMERS $x g
+XDEL $x $i
+XTRIM $x MAXLEN 5
+XSETID $x $i
+EVAL return#ARGV 0 a b
+EVAL return{KEYS[1],ARGV[1],1,false,{2,'x'}} 1 $k $w
+EVAL return(redis.call('GET',KEYS[1])) 1 $k
+EVAL return(redis.call('SET',KEYS[1],ARGV[1])) 1 $s $w
+EVAL return(redis.error_reply('MINE')) 0
+EVAL return(redis.call('NOPE')) 0
+EVAL redis.setresp(3);return(redis.call('HGETALL',KEYS[1])) 1 $h
+EVAL_RO return(redis.call('STRLEN',KEYS[1])) 1 $s
+EVALSHA $sha 0 a
+EVALSHA $sha 1 $k a
+EVALSHA_RO $sha 0
+SCRIPT LOAD return#ARGV
+SCRIPT EXISTS $sha $w
+SCRIPT FLUSH
+FUNCTION LOAD $lib
+FUNCTION LOAD REPLACE $lib
+FUNCTION LIST
+FUNCTION DUMP
+FUNCTION STATS
+FUNCTION DELETE lib
+FUNCTION FLUSH
+FCALL f 1 $k a
+FCALL_RO f 0
+PUBLISH $w $w
+SPUBLISH $w $w
+PUBSUB CHANNELS
+PUBSUB NUMSUB a b
+PUBSUB NUMPAT
+PUBSUB SHARDCHANNELS
+PUBSUB SHARDNUMSUB a
+PING
+PING $w
+ECHO $w
+SELECT 0
+SELECT 1
+SELECT $w
+CLIENT GETNAME
+CLIENT SETNAME $w
+CLIENT ID
+CLIENT INFO
+CLIENT NO-EVICT off
+CLIENT HELP
+COMMAND COUNT
+COMMAND INFO get $w
+COMMAND DOCS set
+COMMAND LIST FILTERBY PATTERN x*
+COMMAND GETKEYS MSET a b c d
+COMMAND GETKEYSANDFLAGS ZUNIONSTORE z 2 a b
+CONFIG GET maxmemory
+HELLO
+ACL WHOAMI
+ACL CAT
+ACL CAT string
+AUTH $w
+RESET
+TIME
+ROLE
+INFO
+INFO server
+WAIT 0 10
+WAITAOF 0 0 10
+WAITAOF 0 10
+MEMORY USAGE $k
+READONLY
+CLUSTER INFO
+NOSUCHCOMMAND $w $w
+FLUSHDB
+";
