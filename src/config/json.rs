@@ -18,14 +18,14 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::error::{Problem, Quoted};
 
 /// One JSON value. `Display` names it for an error message: a plain value as itself, a composite by what it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Json {
     Null,
     Switch(bool),
     /// A number without fraction or exponent, within 64 bits, signed or not.
     Whole(i128),
-    /// Any other number. No key takes one, so its value is not kept: to show it would take 12 kB of code.
-    Fraction,
+    /// Any other number. No key takes one.
+    Fraction(f64),
     Text(String),
     List(Vec<Json>),
     /// Key and value pairs in the order of the file; a key may stand there more than once.
@@ -77,7 +77,7 @@ impl fmt::Display for Json {
             Json::Null => f.write_str("null"),
             Json::Switch(on) => write!(f, "{on}"),
             Json::Whole(number) => write!(f, "{number}"),
-            Json::Fraction => f.write_str("a number with a fraction or an exponent"),
+            Json::Fraction(number) => write_fraction(*number, f),
             Json::Text(text) => write!(f, "{}", Quoted(text)),
             Json::List(_) => f.write_str("a list"),
             Json::Object(_) => f.write_str("an object"),
@@ -116,8 +116,8 @@ impl<'de> Visitor<'de> for Builder {
         Ok(Json::Whole(number.into()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Fraction)
+    fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
+        Ok(Json::Fraction(number))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {
@@ -141,6 +141,24 @@ impl<'de> Visitor<'de> for Builder {
     }
 }
 
+/// As people write such numbers, which is with at most six places; the standard library's way, which can write every
+/// one, is 12 kB of code that nothing else needs.
+fn write_fraction(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let millionths = (number * 1e6).round();
+    if millionths.abs() > EXACT_MAX || millionths / 1e6 != number {
+        return f.write_str("a number of too many digits");
+    }
+    let millionths = millionths as i64;
+    let sign = if millionths < 0 { "-" } else { "" };
+    let (whole, places) = (millionths.abs() / 1_000_000, format!("{:06}", millionths.abs() % 1_000_000));
+    // One zero is left: `5.0` is what was wrong with it.
+    let places = places.trim_end_matches('0');
+    write!(f, "{sign}{whole}.{}", if places.is_empty() { "0" } else { places })
+}
+
+/// Up to here an `f64` holds every whole number.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// More than any list of pools needs, and little enough to read a device or a wrong file without harm.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -162,12 +180,23 @@ mod tests {
                 Json::Whole(7),
                 Json::Whole(-7),
                 Json::Whole(u64::MAX.into()),
-                Json::Fraction,
-                Json::Fraction,
+                Json::Fraction(1.0),
+                Json::Fraction(1000.0),
                 Json::Text("a\nb".to_owned()),
                 Json::Object(vec![]),
             ])
         );
+    }
+
+    #[test]
+    fn a_fraction_is_shown_as_it_was_written() {
+        for text in ["5.0", "5.3", "-0.5", "0.000001", "1234567.89", "-1000000000.123456"] {
+            assert_eq!(parse(text).to_string(), text);
+        }
+        assert_eq!(parse("1e3").to_string(), "1000.0");
+        for text in ["1e-7", "1e30", "-1e300", "0.3333333333333"] {
+            assert_eq!(parse(text).to_string(), "a number of too many digits", "{text}");
+        }
     }
 
     #[test]
