@@ -276,6 +276,12 @@ impl Backend {
         matches!(self.phase, Phase::Connecting | Phase::Handshake(_) | Phase::Ready)
     }
 
+    /// True while what arrives are replies to requests.
+    #[inline]
+    pub fn is_answering(&self) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Draining)
+    }
+
     /// True exactly when it is ready, owes nothing, and is nobody's.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.lease == Id::NONE

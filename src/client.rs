@@ -339,26 +339,26 @@ impl Client {
         self.lanes.iter().find(|lane| lane.server == server).copied()
     }
 
-    /// One more request stands in the line of `backend`, which is one of `server`.
+    /// So many more requests stand in the line of `backend`, which is one of `server`.
     #[inline]
-    pub fn enter_lane(&mut self, server: u16, backend: Id) {
+    pub fn enter_lane(&mut self, server: u16, backend: Id, count: u32) {
         match self.lanes.iter_mut().find(|lane| lane.server == server) {
             Some(lane) => {
                 debug_assert!(lane.backend == backend, "all of a lane stand in one line");
-                lane.count += 1;
+                lane.count += count;
             }
-            None => self.lanes.push(Lane { backend, count: 1, server }),
+            None => self.lanes.push(Lane { backend, count, server }),
         }
     }
 
-    /// One request has left the line of a backend of `server`.
+    /// So many requests have left the line of a backend of `server`.
     #[inline]
-    pub fn leave_lane(&mut self, server: u16) {
+    pub fn leave_lane(&mut self, server: u16, count: u32) {
         let Some(index) = self.lanes.iter().position(|lane| lane.server == server) else {
             debug_assert!(false, "a request that stood in a backend's line had a lane");
             return;
         };
-        self.lanes[index].count -= 1;
+        self.lanes[index].count -= count;
         if self.lanes[index].count == 0 {
             self.lanes.swap_remove(index);
         }
@@ -377,12 +377,12 @@ mod tests {
     #[test]
     fn lanes_end_with_their_last_request() {
         let mut client = Client::new(Millis(0));
-        client.enter_lane(3, Id::NONE);
-        client.enter_lane(1, Id::NONE);
-        client.enter_lane(3, Id::NONE);
-        client.leave_lane(3);
+        client.enter_lane(3, Id::NONE, 1);
+        client.enter_lane(1, Id::NONE, 1);
+        client.enter_lane(3, Id::NONE, 1);
+        client.leave_lane(3, 1);
         assert_eq!(client.lane(3).map(|lane| lane.count), Some(1));
-        client.leave_lane(3);
+        client.leave_lane(3, 1);
         assert!(client.lane(3).is_none());
         assert_eq!(client.lane(1).map(|lane| lane.count), Some(1));
     }

@@ -201,6 +201,12 @@ impl Command {
         self.class == Class::Container
     }
 
+    /// True exactly when argument 1 is its only key, whatever the others are.
+    #[inline]
+    pub fn has_one_key(&self) -> bool {
+        matches!(self.keys, Keys::Range { first: 1, last: 1, .. })
+    }
+
     /// The subcommand with this name, in any case.
     pub fn sub(&self, word: &[u8]) -> Option<&'static Command> {
         self.subs.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))

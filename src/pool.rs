@@ -92,6 +92,18 @@ impl Pool {
         self.full_until = until;
     }
 
+    /// The backend that takes a request at once, if there is one: the oldest that has this profile, and room.
+    #[inline]
+    pub fn first_open(
+        &self,
+        all: &Slots<Backend>,
+        profile: Profile,
+        has_room: impl Fn(&Backend) -> bool,
+    ) -> Option<Id> {
+        let can_take = |id: &Id| all.get(*id).is_some_and(|backend| backend.profile == profile && has_room(backend));
+        self.backends.iter().copied().find(can_take)
+    }
+
     /// Which backend takes a request that needs `profile`; `has_room` says whether a backend can take one more.
     #[inline]
     pub fn offer(
@@ -102,7 +114,7 @@ impl Pool {
         has_room: impl Fn(&Backend) -> bool,
     ) -> Offer {
         let backends = || self.backends.iter().filter_map(|&id| Some((id, all.get(id)?)));
-        if let Some((id, _)) = backends().find(|(_, backend)| backend.profile == profile && has_room(backend)) {
+        if let Some(id) = self.first_open(all, profile, &has_room) {
             return Offer::Take(id);
         }
         if self.has_room(now) {

@@ -6,7 +6,7 @@
 //! One turn of the loop, in the order of the calls:
 //!
 //! ```text
-//!   handle_accept, handle_client_data, handle_backend_data, handle_writable, handle_*_end, handle_connected …
+//!   handle_accept, handle_client_data, transmit_requests, handle_backend_data, handle_writable, handle_*_end …
 //!   handle_timeouts          after all input, so that a reply that is already there beats its timeout
 //!   transmit                 each connection with something to send gets one gathered write
 //!   poll_action              until it is None: connect, close, read again
@@ -22,6 +22,7 @@
 //!   lease     what needs a backend of its own                      transaction  MULTI … EXEC
 //!   split     request → parts for several servers                  merging   replies to parts → the reply to the whole
 //!   pubsub    clients that subscribe, and their messages           listener  who hears a server's messages for them
+//!   express   plain requests and replies, in runs
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -31,6 +32,7 @@ mod audit;
 mod clock;
 mod compose;
 mod dispatch;
+mod express;
 mod health;
 mod intake;
 mod lease;

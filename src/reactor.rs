@@ -7,12 +7,12 @@
 //! The order of a turn:
 //!
 //! ```text
-//!   poll ─► the clock, once ─► writable, connected, gone ─► accept ─► read: each ready socket once
+//!   poll ─► the clock, once ─► writable, connected, gone ─► accept ─► read clients ─► send ─► read backends
 //!        ─► timeouts ─► transmit ─► actions: connect, close, read again ─► poll …
 //! ```
 //!
-//! A turn is bounded: so many accepts, one read of a bounded size for each ready socket. What is left over stays on the
-//! ready list, and the next poll does not sleep.
+//! A turn is bounded: so many accepts, one read of a bounded size for each ready socket. What is left over stays on a
+//! list of the ready, and the next poll does not sleep.
 
 mod dial;
 mod sockets;
@@ -28,6 +28,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::buffer::Scratch;
 use crate::net::{Address, Listener};
 use crate::proxy::{Action, Conn, Proxy, Settings};
+use crate::slots::Id;
 use crate::timer::Millis;
 use dial::Dialer;
 use sockets::Sockets;
@@ -92,7 +93,8 @@ pub struct Reactor {
     dialer: Dialer,
     scratch: Scratch,
     /// Connections that may have something to read.
-    ready: Vec<Conn>,
+    ready_clients: Vec<Id>,
+    ready_backends: Vec<Id>,
     /// True while there may be somebody to accept.
     is_accepting: bool,
     /// Until then nobody is accepted.
@@ -123,7 +125,8 @@ impl Reactor {
             sockets: Sockets::default(),
             dialer: Dialer::new(servers, Arc::clone(&waker)),
             scratch: Scratch::new(),
-            ready: Vec::new(),
+            ready_clients: Vec::new(),
+            ready_backends: Vec::new(),
             is_accepting: true,
             accept_at: None,
             handle: Handle { order: Arc::new(AtomicU8::new(RUN)), is_asked: Arc::default(), waker },
@@ -168,7 +171,8 @@ impl Reactor {
 
     /// For how long the next poll may wait.
     fn patience(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || (self.is_accepting && self.accept_at.is_none()) {
+        let is_ready = !self.ready_clients.is_empty() || !self.ready_backends.is_empty();
+        if is_ready || (self.is_accepting && self.accept_at.is_none()) {
             return Some(Duration::ZERO);
         }
         let next = [self.proxy.next_deadline(), self.dialer.next_deadline(), self.accept_at, self.end_at];
@@ -215,10 +219,7 @@ impl Reactor {
                     if let Some(socket) = self.sockets.get_mut(conn) {
                         socket.is_readable = true;
                         socket.is_ending |= event.is_read_closed();
-                        if !socket.is_queued {
-                            socket.is_queued = true;
-                            self.ready.push(conn);
-                        }
+                        self.queue(conn);
                         match conn {
                             Conn::Client(id) if event.is_read_closed() => self.proxy.handle_client_hangup(id),
                             _ => {}
@@ -281,62 +282,83 @@ impl Reactor {
         }
     }
 
-    /// Reads each ready socket once.
+    /// Reads each ready socket once: those of clients, and then, when their requests are on their way, those of
+    /// backends.
     fn read(&mut self) {
-        let mut ready = std::mem::take(&mut self.ready);
-        for conn in ready.drain(..) {
-            let Some(socket) = self.sockets.get_mut(conn) else { continue };
-            socket.is_queued = false;
-            if !socket.is_readable || !self.proxy.is_listening_to(conn) {
-                continue;
+        // What is put on a list meanwhile is for the next turn.
+        let count = self.ready_clients.len();
+        for index in 0..count {
+            self.read_from(Conn::Client(self.ready_clients[index]));
+        }
+        self.ready_clients.drain(..count);
+        self.proxy.transmit_requests(self.now, &mut self.sockets);
+        let count = self.ready_backends.len();
+        for index in 0..count {
+            self.read_from(Conn::Backend(self.ready_backends[index]));
+        }
+        self.ready_backends.drain(..count);
+    }
+
+    /// Reads a ready socket once.
+    fn read_from(&mut self, conn: Conn) {
+        let Some(socket) = self.sockets.get_mut(conn) else { return };
+        socket.is_queued = false;
+        if !socket.is_readable || !self.proxy.is_listening_to(conn) {
+            return;
+        }
+        let area = self.scratch.read_area();
+        let asked = area.len();
+        let result = loop {
+            match socket.stream.read(area) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => break result,
             }
-            let area = self.scratch.read_area();
-            let asked = area.len();
-            let result = loop {
-                match socket.stream.read(area) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    result => break result,
-                }
-            };
-            let got = match result {
-                Ok(0) => {
-                    socket.is_readable = false;
-                    self.on_end(conn);
-                    continue;
-                }
-                Ok(got) => got,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.is_readable = false;
-                    continue;
-                }
-                Err(error) => {
-                    self.on_broken(conn, &error);
-                    continue;
-                }
-            };
-            // A short read has drained the socket; if the peer had closed before it, that was the end.
-            let is_end = got < asked && socket.is_ending;
-            if got < asked {
+        };
+        let got = match result {
+            Ok(0) => {
                 socket.is_readable = false;
-            } else if !socket.is_queued {
-                socket.is_queued = true;
-                self.ready.push(conn);
-            }
-            match conn {
-                Conn::Client(id) => {
-                    self.proxy.handle_client_data(id, &mut self.scratch, got, self.now, &mut self.sockets);
-                }
-                Conn::Backend(id) => {
-                    self.proxy.handle_backend_data(id, &mut self.scratch, got, self.now, &mut self.sockets);
-                }
-            }
-            if is_end {
                 self.on_end(conn);
+                return;
+            }
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                socket.is_readable = false;
+                return;
+            }
+            Err(error) => {
+                self.on_broken(conn, &error);
+                return;
+            }
+        };
+        // A short read has drained the socket; if the peer had closed before it, that was the end.
+        let is_end = got < asked && socket.is_ending;
+        if got < asked {
+            socket.is_readable = false;
+        } else {
+            self.queue(conn);
+        }
+        match conn {
+            Conn::Client(id) => {
+                self.proxy.handle_client_data(id, &mut self.scratch, got, self.now, &mut self.sockets);
+            }
+            Conn::Backend(id) => {
+                self.proxy.handle_backend_data(id, &mut self.scratch, got, self.now, &mut self.sockets);
             }
         }
-        // What was put on the list meanwhile is for the next turn; keep the memory of the longer one.
-        if self.ready.is_empty() {
-            self.ready = ready;
+        if is_end {
+            self.on_end(conn);
+        }
+    }
+
+    /// Puts a connection on its list of the ready, if it has something to read and does not stand there.
+    fn queue(&mut self, conn: Conn) {
+        let Some(socket) = self.sockets.get_mut(conn).filter(|socket| socket.is_readable && !socket.is_queued) else {
+            return;
+        };
+        socket.is_queued = true;
+        match conn {
+            Conn::Client(id) => self.ready_clients.push(id),
+            Conn::Backend(id) => self.ready_backends.push(id),
         }
     }
 
@@ -369,13 +391,7 @@ impl Reactor {
                     // A descriptor is free again.
                     self.accept_at = None;
                 }
-                Action::Resume(conn) => match self.sockets.get_mut(conn) {
-                    Some(socket) if socket.is_readable && !socket.is_queued => {
-                        socket.is_queued = true;
-                        self.ready.push(conn);
-                    }
-                    _ => {}
-                },
+                Action::Resume(conn) => self.queue(conn),
             }
         }
     }

@@ -24,7 +24,7 @@ mod request_limits;
 
 use std::fmt;
 
-pub use reply_framer::ReplyFramer;
+pub use reply_framer::{ReplyFramer, short_reply};
 pub use request_limits::RequestLimits;
 
 /// The longest line that an inline request, or the header of a count, may have (Redis: `PROTO_INLINE_MAX_SIZE`).
@@ -190,14 +190,21 @@ impl RequestFramer {
                 Some(b'*') => {}
                 Some(_) => return self.frame_inline(buf, limits),
             }
-            let count = match line_number(buf, 1) {
-                Line::Number(count, next) => {
-                    self.at = next;
-                    count
+            let count = match buf {
+                // Nearly always one digit.
+                [_, digit @ b'1'..=b'9', b'\r', b'\n', ..] => {
+                    self.at = 4;
+                    i64::from(digit - b'0')
                 }
-                Line::Partial => return Ok(Frame::Partial),
-                Line::TooLong => return Err(ProtocolError::MultibulkCountTooBig),
-                Line::Invalid => return Err(ProtocolError::MultibulkLength),
+                _ => match line_number(buf, 1) {
+                    Line::Number(count, next) => {
+                        self.at = next;
+                        count
+                    }
+                    Line::Partial => return Ok(Frame::Partial),
+                    Line::TooLong => return Err(ProtocolError::MultibulkCountTooBig),
+                    Line::Invalid => return Err(ProtocolError::MultibulkLength),
+                },
             };
             if count > limits.args_max as i64 {
                 return Err(limits.refuse_count(count));
@@ -209,15 +216,14 @@ impl RequestFramer {
             self.args_total = count as usize;
             self.args_left = count as usize;
         }
-        while self.args_left > 0 {
-            // Nearly always a `$`, up to three digits, CR LF, and the CR LF of the argument before it.
-            let is_short = buf.get(self.at) == Some(&b'$') && self.is_ended(buf);
-            match short_number(buf, self.at + 1) {
-                Some((len, start)) if is_short => self.push(start, len, limits)?,
-                _ => match self.length_line(buf)? {
-                    Some((len, start)) => self.push(start, len, limits)?,
-                    None => return Ok(Frame::Partial),
-                },
+        loop {
+            self.take_short_args(buf, limits);
+            if self.args_left == 0 {
+                break;
+            }
+            match self.length_line(buf)? {
+                Some((len, start)) => self.push(start, len, limits)?,
+                None => return Ok(Frame::Partial),
             }
         }
         if self.at > buf.len() {
@@ -235,7 +241,23 @@ impl RequestFramer {
         self.args.is_empty() || self.at < 2 || buf.get(self.at - 2..self.at).is_none_or(|end| end == b"\r\n")
     }
 
+    /// Takes the arguments whose lengths are written as nearly all are, up to the first one about which there is more to
+    /// say.
     #[inline]
+    fn take_short_args(&mut self, buf: &[u8], limits: &RequestLimits) {
+        let (mut at, mut left) = (self.at, self.args_left);
+        while left > 0 {
+            let Some((len, start)) = short_header(buf, at) else { break };
+            if len > limits.bulk_bytes_max || start + len + 2 > limits.request_bytes_max {
+                break;
+            }
+            self.args.push(Arg { start: start as u32, len: len as u32 });
+            at = start + len + 2;
+            left -= 1;
+        }
+        (self.at, self.args_left) = (at, left);
+    }
+
     fn push(&mut self, start: usize, len: usize, limits: &RequestLimits) -> Result<(), ProtocolError> {
         if len > limits.bulk_bytes_max {
             return Err(limits.refuse_length(len));
@@ -412,6 +434,30 @@ fn short_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
         Some((digits[0] * 10 + digits[1], at + 4))
     } else if digits[2] <= 9 && line[3..5] == *b"\r\n" {
         Some((digits[0] * 100 + digits[1] * 10 + digits[2], at + 5))
+    } else {
+        None
+    }
+}
+
+/// As [`short_number`], behind a `$` at `at`, if what lies in front of that is the end of a line. It is what nearly every
+/// argument begins with, and one load of eight bytes.
+#[inline]
+fn short_header(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    let line: &[u8; 8] = buf.get(at.wrapping_sub(2)..)?.first_chunk()?;
+    if line[..3] != *b"\r\n$" {
+        return None;
+    }
+    let digits = [line[3], line[4], line[5]].map(|byte| usize::from(byte.wrapping_sub(b'0')));
+    if digits[0] > 9 {
+        None
+    } else if line[4..6] == *b"\r\n" {
+        Some((digits[0], at + 4))
+    } else if digits[0] == 0 || digits[1] > 9 {
+        None
+    } else if line[5..7] == *b"\r\n" {
+        Some((digits[0] * 10 + digits[1], at + 5))
+    } else if digits[2] <= 9 && line[6..8] == *b"\r\n" {
+        Some((digits[0] * 100 + digits[1] * 10 + digits[2], at + 6))
     } else {
         None
     }

@@ -109,7 +109,7 @@ impl Proxy {
         entry.is_at_backend = true;
         let deadline = entry.deadline;
         if let Some(client) = self.clients.get_mut(entry.client) {
-            client.enter_lane(server, backend_id);
+            client.enter_lane(server, backend_id, 1);
         }
         if let Some(backend) = self.backends.get_mut(backend_id) {
             backend.line.push(&mut self.requests, request);

@@ -51,9 +51,12 @@ impl Proxy {
         client.heard_at = now;
         match client.kept.take() {
             None => {
-                let framer = mem::take(&mut self.framer);
+                let mut framer = mem::take(&mut self.framer);
                 let bytes = scratch.joined(&[], n);
-                self.intake(id, Input::Borrowed(bytes), framer, now, wire);
+                match &bytes[self.take_plain_requests(id, bytes, &mut framer, now)..] {
+                    [] => self.framer = framer,
+                    rest => self.intake(id, Input::Borrowed(rest), framer, now, wire),
+                }
             }
             Some(mut kept) if kept.bytes.len() <= Scratch::HEADROOM => {
                 let framer = mem::take(&mut kept.framer);
@@ -99,6 +102,11 @@ impl Proxy {
                 }
             }
             let bytes = &input.bytes()[at..];
+            let taken = self.take_plain_requests(id, bytes, &mut framer, now);
+            if taken > 0 {
+                at += taken;
+                continue;
+            }
             let limits = match mode {
                 Mode::Unauthenticated => &self.unauthenticated_limits,
                 _ => &self.request_limits,

@@ -43,6 +43,11 @@ impl Proxy {
             if at == data.len() {
                 break None;
             }
+            let taken = self.hand_out_plain_replies(id, &data[at..], &framer, now, wire);
+            if taken > 0 {
+                at += taken;
+                continue;
+            }
             match self.take_reply(id, &data[at..], &mut framer, now, wire) {
                 Ok(0) => break None,
                 Ok(taken) => at += taken,
@@ -178,7 +183,7 @@ impl Proxy {
     #[inline]
     pub(super) fn leave_lane(&mut self, id: Id, server: u16) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.leave_lane(server);
+        client.leave_lane(server, 1);
         if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
             self.woken.push(id);
         }

@@ -19,7 +19,7 @@ use crate::command::{self, Class, Command, Lease};
 use crate::local::{self, Context, Facts, Outcome, error};
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
-use crate::ring::{Ring, ServerIndex};
+use crate::ring::{Ring, ServerIndex, UpSet};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -253,10 +253,7 @@ impl Proxy {
     /// The hash of a key, or of its tag.
     #[inline]
     pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
-        match self.settings.hash_tag {
-            None => Ring::hash(key),
-            Some(tag) => Ring::hash(tag.hashed_part(key)),
-        }
+        self.settings.hash_of(key)
     }
 
     /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
@@ -285,12 +282,7 @@ impl Proxy {
     /// The server that has this hash now.
     #[inline]
     pub(super) fn route_hash(&self, hash: u32) -> Route {
-        let server = if self.settings.failover {
-            self.ring.server(hash, &self.up)
-        } else {
-            Some(self.ring.primary(hash)).filter(|&server| self.up.is_up(server))
-        };
-        match server {
+        match server_of(&self.ring, &self.up, self.settings.failover, hash) {
             Some(ServerIndex(server)) => Route::To(server, hash),
             None => Route::Down,
         }
@@ -428,6 +420,12 @@ impl Proxy {
         let request = Request::new(id, NO_DEADLINE, start.len() as u32, hash, false);
         Some((backend, self.line_up(id, backend, server, request)))
     }
+}
+
+/// The server that has this hash now; `None` when it is down, and, with `failover`, all others are, too.
+#[inline]
+pub(super) fn server_of(ring: &Ring, up: &UpSet, failover: bool, hash: u32) -> Option<ServerIndex> {
+    if failover { ring.server(hash, up) } else { Some(ring.primary(hash)).filter(|&server| up.is_up(server)) }
 }
 
 /// A command's full name, as errors show it: `get`, or `client|setname`.

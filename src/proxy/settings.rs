@@ -5,7 +5,7 @@
 
 use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
-use crate::ring::HashTag;
+use crate::ring::{HashTag, Ring};
 use crate::users::{Credentials, Users};
 
 /// What a proxy is told at its start; it never changes.
@@ -59,6 +59,15 @@ impl Settings {
             policy: Default::default(),
             process_id: 1,
             seed: 1,
+        }
+    }
+
+    /// The hash of a key, or of its tag.
+    #[inline]
+    pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
+        match self.hash_tag {
+            None => Ring::hash(key),
+            Some(tag) => Ring::hash(tag.hashed_part(key)),
         }
     }
 }

@@ -28,9 +28,7 @@ impl Proxy {
             self.handle_departures(now);
             self.let_go_of_topics(now);
             self.serve_waiting(now, wire);
-            while let Some(id) = self.dirty_backends.pop() {
-                self.transmit_backend(id, now, wire);
-            }
+            self.transmit_requests(now, wire);
             while let Some(id) = self.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
             }
@@ -38,6 +36,14 @@ impl Proxy {
             if self.is_settled() {
                 return;
             }
+        }
+    }
+
+    /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
+    /// the servers shall be at work while replies are handed out.
+    pub fn transmit_requests<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        while let Some(id) = self.dirty_backends.pop() {
+            self.transmit_backend(id, now, wire);
         }
     }
 

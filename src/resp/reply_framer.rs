@@ -4,7 +4,7 @@
 //! `left` counts the values whose headers are still to come; the frame is whole exactly when it is 0 and `at` is not
 //! behind the slice.
 
-use super::{Frame, Line, ProtocolError, line_number};
+use super::{Frame, Line, ProtocolError, line_number, short_number};
 
 /// Finds the end of one reply, RESP2 or RESP3.
 ///
@@ -42,6 +42,12 @@ impl ReplyFramer {
         self.is_streamed_string = false;
         self.is_in_line = false;
         self.outer.clear();
+    }
+
+    /// True exactly when nothing of the reply is understood yet.
+    #[inline]
+    pub fn is_at_start(&self) -> bool {
+        !self.is_open
     }
 
     /// The reply's first byte: its type. Meaningful once `frame` has seen a byte.
@@ -89,7 +95,7 @@ impl ReplyFramer {
                     };
                     next
                 }
-                b'$' | b'=' | b'!' if !self.is_streamed_string => match line_number(buf, self.at + 1) {
+                b'$' | b'=' | b'!' if !self.is_streamed_string => match bulk_length(buf, self.at + 1) {
                     Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
                     Line::Number(-1, next) => next,
                     Line::Partial => return Ok(Frame::Partial),
@@ -167,6 +173,29 @@ impl ReplyFramer {
             }
         }
         Some(self.at + 4)
+    }
+}
+
+/// The number in a line, which is nearly always a short one.
+#[inline]
+fn bulk_length(buf: &[u8], at: usize) -> Line {
+    match short_number(buf, at) {
+        Some((len, next)) => Line::Number(len as i64, next),
+        None => line_number(buf, at),
+    }
+}
+
+/// The length of the reply that `buf` begins with, if it is whole, and one of those that nearly all are: a string of up
+/// to 999 bytes, a nil, or a line of up to 64. `None` says nothing about what else it may be.
+#[inline]
+pub fn short_reply(buf: &[u8]) -> Option<usize> {
+    match buf.first()? {
+        b'$' => match short_number(buf, 1) {
+            Some((len, start)) => Some(start + len + 2).filter(|&end| end <= buf.len()),
+            None => buf.starts_with(b"$-1\r\n").then_some(5),
+        },
+        b'+' | b'-' | b':' => line_end(&buf[..buf.len().min(66)], 1),
+        _ => None,
     }
 }
 

@@ -21,9 +21,13 @@ fn frame_request(bytes: &[u8], cuts: &[usize]) -> Option<Outcome> {
             Ok(Frame::Complete(len)) => {
                 assert!(len <= cut);
                 let args = framer.args().iter().map(|arg| arg.of(bytes).to_vec()).collect();
+                assert_eq!(framer.frame(&bytes[..cut], &LIMITS), Ok(Frame::Complete(len)), "asked again");
                 return Some(Ok((len, args)));
             }
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                assert_eq!(framer.frame(&bytes[..cut], &LIMITS), Err(error), "asked again");
+                return Some(Err(error));
+            }
         }
     }
     None
@@ -32,6 +36,9 @@ fn frame_request(bytes: &[u8], cuts: &[usize]) -> Option<Outcome> {
 fn frame_reply(bytes: &[u8], cuts: &[usize]) -> Option<Result<usize, ProtocolError>> {
     let mut framer = ReplyFramer::new();
     for &cut in cuts {
+        if let Some(len) = short_reply(&bytes[..cut]) {
+            assert_eq!(ReplyFramer::new().frame(&bytes[..cut]), Ok(Frame::Complete(len)));
+        }
         match framer.frame(&bytes[..cut]) {
             Ok(Frame::Partial) => {}
             Ok(Frame::Complete(len)) => {
@@ -249,6 +256,19 @@ fn replies_end_where_they_end_however_they_arrive() {
         for tail in [&b"*"[..], b"+OK\r\n", b"\0", b"garbage"] {
             let both = [bytes, tail].concat();
             assert_eq!(frame_reply(&both, &[both.len()]), Some(Ok(bytes.len())), "{bytes:?}");
+        }
+    }
+}
+
+#[test]
+fn what_nearly_every_reply_is_ends_where_its_framer_says() {
+    for reply in
+        ["+OK\r\n", "-ERR no\r\n", ":-12\r\n", "$0\r\n\r\n", "$3\r\nabc\r\n", "$12\r\nabcdefghijkl\r\n", "$-1\r\n"]
+    {
+        let longer = format!("{reply}+OK\r\n");
+        assert_eq!(short_reply(longer.as_bytes()), Some(reply.len()), "{reply:?}");
+        for cut in 0..reply.len() {
+            assert_eq!(short_reply(&reply.as_bytes()[..cut]), None, "{reply:?} cut at {cut}");
         }
     }
 }

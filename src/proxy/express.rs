@@ -1,0 +1,281 @@
+//! The express lane: plain requests and plain replies in runs, since nearly all of them are plain and come in runs.
+//!
+//! Decides nothing of its own. What it does is what `intake`, `routing`, `dispatch` and `replies` do with the same
+//! bytes, for the cases in which they have nothing to decide: each connection is looked up once for a whole run, and
+//! the bytes of a run are copied as one piece. In front of the first request or reply that has anything else about it,
+//! it stops, and that one takes the long way.
+//!
+//! ```text
+//!   client's bytes    [GET a][GET b][SET c 1][MULTI]…      one piece to one backend; MULTI and the rest: on_request
+//!                     └──── a run ──────────┘
+//!   backend's bytes   [$1 x][$1 y][+OK][$1 z]…             one piece to one client, the next to the next
+//!                     └── client 7 ───┘└ 8 ┘
+//! ```
+//!
+//! Plain is a request of a client in no particular state, for a backend that takes it at once; plain is a reply that is
+//! whole, short, and the turn of the client that waits for it. Invariant: leaving out this file changes no byte that
+//! any peer sees, and no count.
+
+use std::io::IoSlice;
+
+use log::trace;
+
+use super::routing::server_of;
+use super::scripts::shows_script;
+use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Settings, Timer, Wire};
+use crate::backend::Backend;
+use crate::client::{Client, Flow, Mute};
+use crate::command::{self, Access, Class, Command};
+use crate::request::{Place, Request, RequestId, Requests, Role};
+use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
+use crate::ring::{Ring, ServerIndex, UpSet};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// A plain request: whole, short, and of one server.
+#[derive(Clone, Copy)]
+struct Plain {
+    len: usize,
+    server: u16,
+    /// Of its first key; 0 where there is only one server.
+    hash: u32,
+    command: &'static Command,
+}
+
+/// What must be known to tell a plain request: the parts of the proxy that never change during a run.
+struct Sorter<'a> {
+    settings: &'a Settings,
+    limits: &'a RequestLimits,
+    ring: &'a Ring,
+    up: &'a UpSet,
+    is_one_server: bool,
+}
+
+impl Sorter<'_> {
+    /// The request that `bytes` begin with, if it is a plain one. If it is not, nothing has happened: `framer` gives
+    /// whoever asks next the same answer.
+    #[inline]
+    fn sort(&self, bytes: &[u8], framer: &mut RequestFramer) -> Option<Plain> {
+        let Ok(Frame::Complete(len)) = framer.frame(bytes, self.limits) else { return None };
+        if !framer.is_multibulk() || len >= DIRECT_MIN {
+            return None;
+        }
+        let args = framer.args();
+        let command = command::find(args[0].of(bytes)).filter(|command| command.class == Class::Keyed)?;
+        let (server, hash) = if self.is_one_server {
+            (0, 0)
+        } else {
+            if args.len() < 2 || !command.has_one_key() || shows_script(command) {
+                return None;
+            }
+            let hash = self.settings.hash_of(args[1].of(bytes));
+            (server_of(self.ring, self.up, self.settings.failover, hash)?.0, hash)
+        };
+        Some(Plain { len, server, hash, command })
+    }
+}
+
+/// What is left to do for the client that ended a series of runs.
+enum After {
+    Nothing,
+    /// What came early for it may be next, or it has much unread.
+    Advance(Id),
+    /// Its socket is full.
+    Watch(Id),
+    /// Its socket is broken.
+    Close(Id),
+}
+
+impl Proxy {
+    /// Gives the plain requests that `bytes` of a client begin with to their backends. Returns how many bytes they
+    /// take; if there are more, `framer` stands in the request behind them.
+    pub(super) fn take_plain_requests(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        framer: &mut RequestFramer,
+        now: Millis,
+    ) -> usize {
+        let limits = &self.settings.limits;
+        let is_one_server = self.endpoints.len() == 1;
+        let Some(client) = self.clients.get_mut(id) else { return 0 };
+        let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.mute == Mute::Off;
+        let is_routed_by_keys_alone = client.table == self.table && !self.settings.policy.is_denying();
+        if !is_plain || !is_routed_by_keys_alone || (is_one_server && !self.up.is_up(ServerIndex(0))) {
+            return 0;
+        }
+        let sorter = Sorter {
+            settings: &self.settings,
+            limits: &self.request_limits,
+            ring: &self.ring,
+            up: &self.up,
+            is_one_server,
+        };
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        let profile = client.session.profile;
+        let deadline = now + self.settings.timeouts.remote_read_ms;
+        let mut at = 0;
+        let mut next = sorter.sort(bytes, framer);
+        while let Some(first) = next {
+            let endpoint = &mut self.endpoints[usize::from(first.server)];
+            // Who waits is not overtaken.
+            if !endpoint.pool.waiting.is_empty() {
+                break;
+            }
+            let lane = client.lane(first.server).map(|lane| lane.backend);
+            let open = || endpoint.pool.first_open(&self.backends, profile, has_room);
+            let Some(backend_id) = lane.or_else(open) else { break };
+            let Some(backend) = self.backends.get_mut(backend_id) else { break };
+            if backend.profile != profile || !has_room(backend) {
+                break;
+            }
+            let outstanding_max = limits.client_outstanding_max.saturating_sub(client.line.len());
+            let requests_max = outstanding_max.min(limits.pipeline_max - backend.line.len());
+            let bytes_max = limits.send_queue_bytes_max - backend.queue.unsent();
+            let start = at;
+            let mut count = 0;
+            while let Some(plain) = next.filter(|plain| plain.server == first.server) {
+                if count == requests_max || at - start >= bytes_max {
+                    break;
+                }
+                trace!("client {id}: {}", plain.command.name);
+                let is_read = plain.command.access == Access::Read;
+                let mut request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
+                request.is_at_backend = true;
+                let request = self.requests.insert(request) as RequestId;
+                client.line.push(&mut self.requests, request);
+                backend.line.push(&mut self.requests, request);
+                if plain.command.access == Access::Write {
+                    client.wrote_to = backend_id;
+                }
+                count += 1;
+                at += plain.len;
+                framer.reset();
+                next = if at < bytes.len() { sorter.sort(&bytes[at..], framer) } else { None };
+            }
+            if count == 0 {
+                break;
+            }
+            client.enter_lane(first.server, backend_id, count as u32);
+            endpoint.stats.requests += count as u64;
+            backend.queue.push(&mut self.arena, &bytes[start..at]);
+            backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
+            if !backend.is_dirty {
+                backend.is_dirty = true;
+                self.dirty_backends.push(backend_id);
+            }
+        }
+        if at > 0 {
+            // It was for the request that had waited; those behind it have not.
+            self.is_turn_over = false;
+            self.maybe_pause(id);
+        }
+        at
+    }
+
+    /// Gives the plain replies that `bytes` of a backend begin with to their clients. Returns how many bytes they take.
+    ///
+    /// To who is owed nothing more they are written straight from `bytes`: there is nothing for them to wait for.
+    pub(super) fn hand_out_plain_replies<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        framer: &ReplyFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> usize {
+        let is_one_server = self.endpoints.len() == 1;
+        let Some(backend) = self.backends.get_mut(id) else { return 0 };
+        if !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
+            return 0;
+        }
+        let server = backend.server;
+        let mut at = 0;
+        let mut after = After::Nothing;
+        while let Some(first) = backend.line.first() {
+            let to = self.requests[first as usize].client;
+            let Some(client) = self.clients.get_mut(to).filter(|client| client.subscriber.is_none()) else { break };
+            let start = at;
+            let mut count = 0;
+            while let Some(request) = backend.line.first() {
+                let entry = &self.requests[request as usize];
+                let len = u64::from(entry.len);
+                if entry.client != to || !is_plain_and_next(entry, request, client) || !backend.was_sent(len) {
+                    break;
+                }
+                let Some(taken) = resp::short_reply(&bytes[at..]) else { break };
+                // A script that the server does not know may be known here.
+                if !is_one_server && bytes[at] == b'-' {
+                    break;
+                }
+                backend.line.pop(&self.requests);
+                client.line.pop(&self.requests);
+                self.requests.remove(request as usize);
+                backend.answered += len;
+                count += 1;
+                at += taken;
+            }
+            if count == 0 {
+                break;
+            }
+            client.leave_lane(server, count);
+            if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
+                self.woken.push(to);
+            }
+            client.heard_at = now;
+            let run = &bytes[start..at];
+            let is_done = client.line.is_empty() && client.flow == Flow::Open && !client.is_ended;
+            if is_done && client.replies.unsent() == 0 && !client.is_blocked {
+                client.took_at = now;
+                match wire.write(Conn::Client(to), &[IoSlice::new(run)]) {
+                    Ok(taken) if taken == run.len() => continue,
+                    Ok(taken) => {
+                        client.replies.push(&mut self.arena, &run[taken..]);
+                        client.is_blocked = true;
+                        after = After::Watch(to);
+                    }
+                    Err(_) => after = After::Close(to),
+                }
+                break;
+            }
+            client.replies.push(&mut self.arena, run);
+            if !client.is_dirty {
+                client.is_dirty = true;
+                self.dirty_clients.push(to);
+            }
+            let has_more = client.line.first().is_some_and(|next| has_come(&self.requests, next));
+            if has_more || client.replies.unsent() >= self.settings.limits.client_unread_pause_bytes {
+                after = After::Advance(to);
+                break;
+            }
+        }
+        if at > 0 {
+            backend.queue.release_to(&mut self.arena, backend.answered);
+            if backend.line.is_empty() {
+                backend.since = now;
+            }
+            match after {
+                After::Nothing => {}
+                After::Advance(client) => self.advance_line(client, now),
+                After::Watch(client) => self.watch_client_writes(client),
+                After::Close(client) => self.close_client(client, Goodbye::Broken),
+            }
+        }
+        at
+    }
+}
+
+/// Whether the reply to this request is passed on as it is, and now.
+#[inline]
+fn is_plain_and_next(entry: &Request, request: RequestId, client: &Client) -> bool {
+    entry.role == Role::Plain
+        && entry.place == Place::Waiting
+        && !entry.is_muted
+        && client.line.first() == Some(request)
+}
+
+/// Whether the reply to this request, or a part of it, came before its turn.
+#[inline]
+fn has_come(requests: &Requests, request: RequestId) -> bool {
+    requests[request as usize].place.early().is_some()
+}
