@@ -1,7 +1,8 @@
 //! The manual says what the program does: every flag and every key stands in it, with its range and its default.
 //!
-//! The pages (and the README) are written by hand, for people; this holds them to the table that drives the program. A key is an entry
-//! `.BR name " (range unit, default value)"`; a flag is `\-name`. The examples in them and beside them are tried.
+//! The pages are written by hand, for people, and so is the README; this holds them to the table that drives the
+//! program. A key is an entry `.BR name " (range unit, default value)"`; a flag is `\-name`. The examples in them and
+//! beside them are tried, and the container's files are held together.
 
 use std::fs;
 use std::path::Path;
