@@ -241,8 +241,8 @@ impl RequestFramer {
         self.args.is_empty() || self.at < 2 || buf.get(self.at - 2..self.at).is_none_or(|end| end == b"\r\n")
     }
 
-    /// Takes the arguments whose lengths are written as nearly all are, up to the first one about which there is more to
-    /// say.
+    /// Takes the arguments whose lengths are written as nearly all are, up to the first one about which there is more
+    /// to say.
     #[inline]
     fn take_short_args(&mut self, buf: &[u8], limits: &RequestLimits) {
         let (mut at, mut left) = (self.at, self.args_left);
@@ -439,8 +439,8 @@ fn short_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// As [`short_number`], behind a `$` at `at`, if what lies in front of that is the end of a line. It is what nearly every
-/// argument begins with, and one load of eight bytes.
+/// As [`short_number`], behind a `$` at `at`, if what lies in front of that is the end of a line. It is what nearly
+/// every argument begins with, and one load of eight bytes.
 #[inline]
 fn short_header(buf: &[u8], at: usize) -> Option<(usize, usize)> {
     let line: &[u8; 8] = buf.get(at.wrapping_sub(2)..)?.first_chunk()?;
