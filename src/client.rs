@@ -169,8 +169,31 @@ pub struct Transaction {
     pub is_begun: bool,
     /// True once something was refused, or lost: `EXEC` will not be run.
     pub is_broken: bool,
-    /// The database that the last `SELECT` within named.
-    pub database: Option<u32>,
+    /// How many steps the server was given to queue.
+    pub steps: usize,
+    /// Those of them that are about the client's session, in their order.
+    pub own_steps: Vec<OwnStep>,
+    /// Steps that any server could queue, before a key has said which one will: what it is sent, and what becomes of
+    /// that with `EXEC`.
+    pub early_steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
+}
+
+/// A step of a transaction that rmux has a part in, though it stands in the server's queue.
+#[derive(Debug)]
+pub struct OwnStep {
+    /// Its place in the transaction, and so in the reply to `EXEC`.
+    pub index: usize,
+    /// What becomes of it with `EXEC`.
+    pub what: OwnWhat,
+}
+
+/// What becomes of such a step when its transaction is run.
+#[derive(Debug)]
+pub enum OwnWhat {
+    /// The server selects a database; if it does, the session has that one.
+    Select(u32),
+    /// rmux answers this request, and the server has a `PING` in its place.
+    Answer(Box<[u8]>),
 }
 
 /// What a client has sent and rmux has not dealt with: the start of a request, or requests that must wait.

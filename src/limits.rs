@@ -67,7 +67,7 @@ pub struct Limits {
     pub subscriber_unread_bytes_max: usize,
     /// Bytes that a subscriber has not taken; past this for `subscriber_unread_soft_ms`, it is closed.
     pub subscriber_unread_soft_bytes: usize,
-    /// In milliseconds.
+    /// In milliseconds. 0 = no limit.
     pub subscriber_unread_soft_ms: u64,
     /// All requests and replies held in memory together.
     pub buffered_bytes_max: usize,

@@ -10,6 +10,7 @@
 //!                      ├─► ReplyAndLeave  the same, and nothing more is read from this client
 //!                      ├─► Silence        no reply: the client wants none
 //!                      ├─► Clients        nothing appended: whoever has the clients answers, with `roster`
+//!                      ├─► ForwardInstead no reply, but the request that a server answers in the place of this one
 //!                      └─► Forward        nothing appended: a server answers
 //! ```
 //!
@@ -33,6 +34,7 @@ mod info;
 use crate::client::{self, Mute, Profile};
 use crate::command;
 use crate::resp::Arg;
+use crate::stats::ProxyStats;
 use crate::users::Users;
 
 /// What is known outside of the client's session.
@@ -48,6 +50,8 @@ pub struct Context<'a> {
     pub peer: Option<&'a str>,
     /// Who there may be.
     pub users: &'a Users,
+    /// Whether there is one server only, which then answers for itself.
+    pub is_alone: bool,
     /// How many channels, patterns and shard channels the client hears.
     pub heard: [u32; 3],
     /// Milliseconds since the client connected.
@@ -61,8 +65,10 @@ pub struct Context<'a> {
 pub struct Facts<'a> {
     /// Process id.
     pub process_id: u32,
-    /// Clients connected to this pool.
+    /// Clients connected to this pool, to all of its threads.
     pub connected_clients: usize,
+    /// What it has done. As what follows, of the thread that is asked.
+    pub stats: ProxyStats,
     /// One for each server, in the order of the configuration. Built only when asked: see the proxy.
     pub servers: &'a [ServerFacts<'a>],
 }
@@ -97,6 +103,8 @@ pub enum Outcome {
     Clients,
     /// A server has to answer; nothing was written.
     Forward,
+    /// The only server has to answer, but another request, which was written.
+    ForwardInstead,
 }
 
 /// Answers a session command: changes the client's session and appends the reply to `out`.
@@ -119,7 +127,10 @@ pub fn answer(
         command::Session::Auth => auth::auth(words, session, context, out),
         command::Session::Hello => auth::hello(words, session, context, out),
         command::Session::Client => return client_command::answer(words, session, context, out),
-        command::Session::ConfigGet => config_get::answer(words, session.profile.protocol, out),
+        command::Session::ConfigGet if context.is_alone && config_get::ask(words, out) => {
+            return Outcome::ForwardInstead;
+        }
+        command::Session::ConfigGet => config_get::answer(words, session.profile.protocol, context.is_alone, out),
         command::Session::AclWhoami => reply::bulk(out, context.users.name(session.user).as_bytes()),
         command::Session::ReadOnly | command::Session::Cluster => error::write_error(out, error::NO_CLUSTER),
         command::Session::Reset => reset(session, context, out),
@@ -133,6 +144,18 @@ pub fn answer(
         command::Session::Role => out.extend_from_slice(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
     }
     Outcome::Reply
+}
+
+/// The request that the only server gets in the place of this `CONFIG GET` is appended to `out`; false if there is
+/// nothing that it could be asked for.
+pub fn ask_for_config(request: &[u8], args: &[Arg], out: &mut Vec<u8>) -> bool {
+    config_get::ask(Words { request, args }, out)
+}
+
+/// What is wrong with a `CLIENT` command before its arguments are looked at: it is unknown, or their number is wrong.
+/// Then the error is appended to `out`.
+pub fn refuse_client_command(request: &[u8], args: &[Arg], out: &mut Vec<u8>) {
+    client_command::refuse(Words { request, args }, out);
 }
 
 /// The arguments of a request, as bytes.

@@ -20,9 +20,10 @@
 //!   dispatch  server → backend, and the bytes on their way         transmit  what goes out at the end of a turn
 //!   clock     what becomes of a deadline that has passed           roster    clients that ask about each other
 //!   lease     what needs a backend of its own                      transaction  MULTI … EXEC
+//!   own_steps steps of a transaction that no server has
 //!   split     request → parts for several servers                  merging   replies to parts → the reply to the whole
 //!   pubsub    clients that subscribe, and their messages           listener  who hears a server's messages for them
-//!   express   plain requests and replies, in runs
+//!   express   plain requests and replies, in runs                  relief    who stands behind a huge reply
 //! ```
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
@@ -38,8 +39,10 @@ mod intake;
 mod lease;
 mod listener;
 mod merging;
+mod own_steps;
 mod permission;
 mod pubsub;
+mod relief;
 mod replies;
 mod roster;
 mod routing;
@@ -56,7 +59,7 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
-pub use self::settings::Settings;
+pub use self::settings::{Settings, Siblings};
 
 use self::merging::Merging;
 use self::scripts::Scripts;
@@ -315,6 +318,7 @@ impl Proxy {
         let mut client = Client::new(now);
         client.set_user(self.settings.users.on_connect());
         let id = self.clients.insert(client);
+        self.settings.siblings.on_accepted();
         if self.settings.timeouts.local_read_ms > 0 {
             let deadline = now + self.settings.timeouts.local_read_ms;
             if let Some(client) = self.clients.get_mut(id) {
@@ -412,7 +416,10 @@ impl Proxy {
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front()?;
         match action {
-            Action::Close(Conn::Client(id)) => drop(self.clients.remove(id)),
+            Action::Close(Conn::Client(id)) => {
+                self.clients.remove(id);
+                self.settings.siblings.on_reaped();
+            }
             Action::Close(Conn::Backend(id)) => drop(self.backends.remove(id)),
             _ => {}
         }

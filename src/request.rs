@@ -63,11 +63,15 @@ pub enum Role {
     Atomic,
     /// Its client waits for data; the lease ends with its reply.
     Blocking,
-    /// It ends a transaction, and the lease, if there is one. If it took effect, this database is selected from then
-    /// on.
+    /// It ends a transaction, and the lease, if there is one.
     Ending {
-        /// The database that the last `SELECT` in the transaction named.
-        database: Option<u32>,
+        /// Whether the transaction has a `SELECT`: then only its reply tells which database its backend is left with.
+        has_selected: bool,
+    },
+    /// A `SELECT` on a leased backend: if it succeeds, that is the database of both, the client and the backend.
+    Select {
+        /// The database that it names.
+        database: u32,
     },
     /// rmux sent it for itself: nobody waits, and the reply must be a status.
     Internal,
@@ -94,6 +98,8 @@ pub struct Request {
     pub is_expired: bool,
     /// True exactly when running it a second time does no harm.
     pub is_read: bool,
+    /// True once it has gone to another backend because a reply before its own took too long.
+    pub is_moved: bool,
     /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
     pub is_muted: bool,
     /// How many backends it was given to, and lost with.
@@ -116,6 +122,7 @@ impl Request {
             role: Role::Plain,
             is_expired: false,
             is_read,
+            is_moved: false,
             is_muted: false,
             losses: 0,
             part: 0,

@@ -24,7 +24,7 @@ use log::{info, warn};
 use crate::config::{Config, PoolConfig};
 use crate::limits::Limits;
 use crate::net::{self, Listener, SocketFile};
-use crate::proxy::Settings;
+use crate::proxy::{Settings, Siblings};
 use crate::reactor::{Handle, Reactor};
 use crate::service::activation::Activation;
 use crate::service::{Manager, PidFile, privileges};
@@ -136,9 +136,10 @@ fn reactors(pool: &PoolConfig, listener: &Listener) -> io::Result<Vec<Reactor>> 
     let cannot = |error: io::Error| io::Error::new(error.kind(), format!("pool {}: {error}", pool.listen));
     let settings = settings(pool);
     let mut reactors = Vec::new();
-    for number in 0..pool.reactors as u64 {
+    for number in 0..pool.reactors {
         let listener = listener.try_clone().map_err(cannot)?;
-        let settings = Settings { seed: settings.seed.wrapping_add(number), ..settings.clone() };
+        let siblings = settings.siblings.nth(number);
+        let settings = Settings { seed: settings.seed.wrapping_add(number as u64), siblings, ..settings.clone() };
         reactors.push(Reactor::new(settings, listener, &pool.servers).map_err(cannot)?);
     }
     Ok(reactors)
@@ -180,6 +181,7 @@ fn settings(pool: &PoolConfig) -> Settings {
         policy: pool.policy.clone(),
         process_id: std::process::id(),
         seed: nanos ^ u64::from(std::process::id()) << 32,
+        siblings: Siblings::first_of(pool.reactors),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct ProxyStats {
     pub clients_refused: u64,
     /// Reads that were sent a second time, after their backend was lost.
     pub resends: u64,
+    /// Reads that were sent a second time, because they stood behind a huge reply, or one that was taken too slowly.
+    pub moves: u64,
     /// Times that a connection which heard messages was lost, and all of its subscriptions were made anew.
     pub resubscriptions: u64,
     /// Messages that were given to a subscriber; one that several get counts for each.

@@ -485,7 +485,8 @@ fn no_spelling_gets_a_refused_command_through() {
     }
     let seen = commands_seen(&mut direct);
     // These are rmux's own, or what the attacks were wrapped in.
-    let harmless = "hello ping get set multi exec discard info config|resetstat command";
+    let harmless = "hello ping get set multi exec discard info config|resetstat command command|info watch unwatch \
+                    select subscribe unsubscribe config|get";
     let harmless: BTreeSet<String> = harmless.split(' ').map(str::to_owned).collect();
     let slipped: Vec<&String> = seen.difference(&harmless).collect();
     assert!(slipped.is_empty(), "{slipped:?}");
@@ -544,6 +545,22 @@ fn attacks() -> Vec<Vec<u8>> {
         all.push([encode(&["MULTI"]), encode(&["GET", "k"]), whole.clone(), encode(&["EXEC"])].concat());
         all.push([encode(&["MULTI"]), encode(&["GET", "k"]), encode(&["EXEC"]), whole.clone()].concat());
         all.push([b"MULTI\r\n".as_slice(), plain.as_bytes(), b"\r\nEXEC\r\n"].concat());
+        // In one that is on a connection of its own, or broken already, or goes on behind.
+        all.push(
+            [encode(&["WATCH", "k"]), whole.clone(), encode(&["MULTI"]), whole.clone(), encode(&["EXEC"])].concat(),
+        );
+        all.push([encode(&["MULTI"]), encode(&["SELECT", "0"]), whole.clone(), encode(&["EXEC"])].concat());
+        all.push([encode(&["MULTI"]), encode(&["NOSUCH"]), whole.clone(), encode(&["EXEC"]), whole.clone()].concat());
+        all.push([encode(&["MULTI"]), encode(&["CLIENT", "ID"]), whole.clone(), encode(&["DISCARD"])].concat());
+        // Of a subscriber, in both versions of the protocol.
+        all.push([encode(&["SUBSCRIBE", "c"]), whole.clone(), encode(&["UNSUBSCRIBE"]), whole.clone()].concat());
+        all.push([encode(&["HELLO", "3"]), encode(&["SUBSCRIBE", "c"]), whole.clone()].concat());
+        // As what a container may not know, and as what one asks about another.
+        for container in ["JSON.DEBUG", "FT.CURSOR", "FT.CONFIG", "CONFIG", "CLIENT", "OBJECT"] {
+            all.push(encode(&[&[container], words].concat()));
+        }
+        all.push(encode(&[&["COMMAND", "INFO"], words].concat()));
+        all.push(encode(&[&["CONFIG", "GET"], words].concat()));
         // Inside a value, with its length right, too short and too long.
         all.push(encode(&["SET", "k", &text]));
         for length in [0, 1, text.len() - 1, text.len() + 1, text.len() + 2] {

@@ -11,7 +11,7 @@ use support::client::{Client, bulk, encode, show};
 use support::golden::key_for_each;
 use support::proxy::{Front, Rmux};
 use support::server::RedisServer;
-use support::{KINDS, Kind, PATIENCE, is_direct, wait_until};
+use support::{KINDS, Kind, PATIENCE, is_direct, raise_descriptor_limit, sockets_affordable, wait_until};
 
 /// Transactions as clients send them, each a list of requests.
 const TRANSACTIONS: &[&[&str]] = &[
@@ -35,6 +35,29 @@ const TRANSACTIONS: &[&[&str]] = &[
     &["MULTI", "EVAL return{KEYS[1],ARGV[1]} 1 a b", "EXEC"],
     &["MULTI", "RESET", "GET a"],
     &["MULTI extra", "EXEC extra", "WATCH", "UNWATCH x", "PING"],
+    // What rmux answers itself has its place among the others, and takes effect with EXEC.
+    &["MULTI", "CLIENT SETNAME within", "SET a 1", "CLIENT GETNAME", "GET a", "EXEC", "CLIENT GETNAME"],
+    &["MULTI", "CLIENT SETNAME not", "DISCARD", "CLIENT GETNAME", "CLIENT SETNAME -"],
+    &["WATCH a", "SET a 2", "MULTI", "CLIENT SETNAME not", "EXEC", "CLIENT GETNAME"],
+    &["MULTI", "ACL WHOAMI", "READONLY", "CLUSTER INFO", "AUTH x", "AUTH no body", "CLIENT TRACKINGINFO", "EXEC"],
+    &["MULTI", "HELLO 9", "CLIENT KILL ID 0", "CLIENT REPLY ON", "CLIENT NO-EVICT maybe", "CLIENT GETREDIR", "EXEC"],
+    &["MULTI", "CLIENT UNBLOCK x", "LPUSH a x", "SELECT x", "SELECT -1", "SELECT 3", "GET a", "EXEC", "SELECT 0"],
+    &["MULTI", "SELECT 2", "SELECT 99", "CLIENT GETNAME", "SET a two", "EXEC", "GET a", "DEL a", "SELECT 0"],
+    &["MULTI", "SELECT 2", "DISCARD", "GET a"],
+    &["MULTI", "CONFIG GET maxmemory", "CONFIG GET nosuch", "CLIENT GETNAME", "CONFIG GET save?", "EXEC"],
+    &["MULTI", "HSET hash f v", "ECHO x", "HGETALL hash", "CLIENT SETNAME y", "LRANGE a 0 -1", "EXEC", "DEL hash"],
+    // Faults are found before EXEC, whether it is broken already or not.
+    &["MULTI", "CLIENT", "EXEC"],
+    &["MULTI", "CLIENT NOSUCH", "CLIENT SETNAME", "CLIENT GETNAME x", "EXEC"],
+    &["MULTI", "AUTH", "ACL WHOAMI x", "CONFIG GET", "PING a b", "ECHO", "SELECT", "INFO", "EXEC"],
+    &["MULTI", "NOSUCH", "SET a", "GET a b", "CLIENT SETNAME", "XGROUP NOSUCH", "WATCH", "EXEC x", "EXEC"],
+    &["MULTI", "NOSUCH", "SET a 1", "MULTI", "WATCH a", "UNWATCH", "UNWATCH x", "DISCARD x", "DISCARD", "GET a"],
+    // Keys of one database are watched, and another one is selected.
+    &["WATCH a", "SELECT 3", "SET a three", "MULTI", "GET a", "EXEC", "DEL a", "SELECT 0", "GET a"],
+    &["WATCH a", "SELECT 99", "GET a", "SELECT x", "SELECT -1", "SELECT", "MULTI", "SET a 9", "EXEC", "GET a"],
+    &["WATCH a", "SELECT 3", "UNWATCH", "SET a 3", "GET a", "DEL a", "SELECT 0"],
+    &["SELECT 3", "WATCH a", "SELECT 0", "SET a 1", "SELECT 3", "MULTI", "GET a", "EXEC", "RESET", "GET a"],
+    &["WATCH a", "SELECT 3", "SELECT 0", "SET a changed", "SELECT 3", "MULTI", "PING", "EXEC", "SELECT 0"],
 ];
 
 fn request(line: &str) -> Vec<u8> {
@@ -203,6 +226,90 @@ fn leases_are_bounded_and_who_finds_none_waits_and_is_told() {
 }
 
 #[test]
+fn five_hundred_clients_wait_where_the_bounds_allow_it() {
+    const COUNT: usize = 500;
+    if is_direct() {
+        return;
+    }
+    let limit = raise_descriptor_limit();
+    if limit < 3 * COUNT {
+        eprintln!("skipped: {limit} descriptors are too few for {COUNT} clients and as many connections (ulimit -n)");
+        return;
+    }
+    let server = RedisServer::start();
+    let flags = ["-poolSize=501", "-remoteTimeout=20000"];
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &flags);
+    let mut direct = server.client();
+    let mut waiting: Vec<Client> = (0..COUNT).map(|_| rmux.client()).collect();
+    for (number, client) in waiting.iter_mut().enumerate() {
+        client.send(&request(&format!("BLPOP list:{number} 0")));
+    }
+    wait_until("all of them wait", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:500\r\n"));
+    // The one connection that is left serves everybody else.
+    let mut other = rmux.client();
+    for number in (0..COUNT).rev() {
+        assert_eq!(other.line(&format!("RPUSH list:{number} {number}")), ":1\r\n");
+    }
+    for (number, client) in waiting.iter_mut().enumerate() {
+        let wanted =
+            [b"*2\r\n".to_vec(), bulk(format!("list:{number}").as_bytes()), bulk(number.to_string().as_bytes())];
+        assert_eq!(show(&client.reply()), show(&wanted.concat()));
+    }
+    // Nobody holds anything any more: all can wait again.
+    for client in &mut waiting {
+        client.send(&request("BLPOP again 0"));
+    }
+    wait_until("all of them wait", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:500\r\n"));
+    drop(waiting);
+    wait_until("none of them waits", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:0\r\n"));
+}
+
+#[test]
+fn of_five_hundred_clients_those_beyond_the_bound_queue_and_are_told() {
+    const COUNT: usize = 500;
+    const LEASES: usize = 40;
+    if is_direct() {
+        return;
+    }
+    let count = sockets_affordable(COUNT);
+    let server = RedisServer::start();
+    let flags = ["-poolSize=100", "-leaseMax=40", "-remoteConnectTimeout=4000"];
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &flags);
+    let mut direct = server.client();
+    let mut waiting: Vec<Client> = (0..count).map(|_| rmux.client()).collect();
+    let first_come: Vec<Client> = waiting.drain(..LEASES).collect();
+    let mut first_come = first_come;
+    for client in &mut first_come {
+        client.send(&request("BLPOP list 0"));
+    }
+    wait_until("as many wait as may", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:40\r\n"));
+    for client in &mut waiting {
+        client.send(&request("BLPOP list 0"));
+    }
+    // What they have is theirs, and no more: the others are served from the rest of the pool.
+    let mut other = rmux.client();
+    assert_eq!(other.line("SET k v"), "+OK\r\n");
+    assert!(direct.line("INFO clients").contains("blocked_clients:40\r\n"));
+    // Who has waited long enough is told, and can go on.
+    for client in &mut waiting {
+        let told = show(&client.reply());
+        assert!(told.starts_with("-ERR No connection to ") && told.ends_with("within 4000 ms\r\n"), "{told}");
+    }
+    for client in &mut waiting {
+        assert_eq!(client.line("GET k"), "$1\r\nv\r\n");
+    }
+    assert!(direct.line("INFO clients").contains("blocked_clients:40\r\n"));
+    // When one lease ends, the next in line has it at once.
+    waiting[0].send(&request("BLPOP list 0"));
+    assert_eq!(other.line("RPUSH list x"), ":1\r\n");
+    wait_until("the next one waits", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:40\r\n"));
+    drop(first_come);
+    wait_until("it alone", PATIENCE, || direct.line("INFO clients").contains("blocked_clients:1\r\n"));
+    assert_eq!(other.line("RPUSH list y"), ":1\r\n");
+    assert_eq!(show(&waiting[0].reply()), "*2\r\n$4\r\nlist\r\n$1\r\ny\r\n");
+}
+
+#[test]
 fn a_pool_of_one_says_that_it_has_nothing_to_lease() {
     if is_direct() {
         return;
@@ -277,6 +384,17 @@ fn with_several_servers_a_transaction_lives_on_one() {
     let told = show(&client.cmd(&["EXEC"]));
     assert!(told.starts_with("-EXECABORT"), "{told}");
     assert_eq!(show(&client.cmd(&[b"GET", &keys[1][..]])), show(&bulk(b"1")));
+    // What has no key goes with what has one, whichever comes first.
+    assert_eq!(show(&client.cmd(&["MULTI"])), "+OK\r\n");
+    for words in [&["PING"][..], &["SELECT", "1"], &["CLIENT", "GETNAME"], &["ROLE"]] {
+        assert_eq!(show(&client.cmd(words)), "+QUEUED\r\n");
+    }
+    assert_eq!(show(&client.cmd(&[b"GET", &keys[2][..]])), "+QUEUED\r\n");
+    let role = "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
+    assert_eq!(show(&client.cmd(&["EXEC"])), format!("*5\r\n+PONG\r\n+OK\r\n$-1\r\n{role}$-1\r\n"));
+    assert_eq!(show(&client.cmd(&[b"SET", &keys[2][..], b"in 1"])), "+OK\r\n");
+    assert_eq!(servers[2].client().line("INFO keyspace").matches("db1:keys=1").count(), 1);
+    assert_eq!(client.line("SELECT 0"), "+OK\r\n");
     // Blocking, on the server that has the key.
     client.set_patience(Duration::from_secs(20));
     client.send(&encode(&[b"BLPOP", &keys[0][..], b"0"]));

@@ -9,9 +9,9 @@ mod support;
 
 use support::client::{Client, bulk, encode, show};
 use support::golden::key_for_each;
-use support::proxy::{Front, Rmux};
+use support::proxy::{Front, PATIENT, Rmux};
 use support::server::RedisServer;
-use support::{KINDS, Kind, PATIENCE, is_direct, sockets_affordable, wait_until};
+use support::{KINDS, Kind, PATIENCE, is_direct, raise_descriptor_limit, sockets_affordable, wait_until};
 
 /// A pipeline and its end: everything that is answered to it. A `QUIT` is sent behind.
 fn everything(mut client: Client, lines: &[&str]) -> String {
@@ -272,6 +272,9 @@ fn a_server_that_comes_back_is_heard_again() {
             assert_eq!(reply(&mut subscriber), frame);
         }
         wait_until("a line in the log", PATIENCE, || rmux.log().contains("3 subscriptions made anew"));
+        if count > 1 {
+            assert_eq!(rmux.info("resubscriptions"), "1");
+        }
     }
 }
 
@@ -346,6 +349,46 @@ fn a_thousand_subscribers_are_one_connection() {
 }
 
 #[test]
+fn ten_thousand_subscribers_are_one_connection() {
+    const COUNT: usize = 10_000;
+    if is_direct() {
+        return;
+    }
+    // Those of this test, and of the others that run at the same time.
+    let limit = raise_descriptor_limit();
+    if limit < COUNT + 4_000 {
+        eprintln!("skipped: {limit} descriptors are too few for {COUNT} subscribers (ulimit -n)");
+        return;
+    }
+    let server = RedisServer::start();
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-clientsMax=11000", PATIENT]);
+    let mut subscribers: Vec<Client> = (0..COUNT).map(|_| rmux.client()).collect();
+    for (number, subscriber) in subscribers.iter_mut().enumerate() {
+        subscriber.send(&encode(&["SUBSCRIBE", "all", &format!("own:{}", number % 100)]));
+    }
+    for subscriber in &mut subscribers {
+        subscriber.replies(2);
+    }
+    assert_eq!(listeners(&server, "all"), "1");
+    assert!(server.clients_connected() <= 2, "{} connections", server.clients_connected());
+    let mut publisher = rmux.client();
+    for round in 0..3 {
+        assert_eq!(publisher.line(&format!("PUBLISH all {round}")), ":1\r\n");
+        let wanted = message('*', "all", &round.to_string());
+        for subscriber in &mut subscribers {
+            assert_eq!(reply(subscriber), wanted);
+        }
+    }
+    assert_eq!(publisher.line("PUBLISH own:7 x"), ":1\r\n");
+    for subscriber in subscribers.iter_mut().skip(7).step_by(100) {
+        assert_eq!(reply(subscriber), message('*', "own:7", "x"));
+    }
+    assert!(server.clients_connected() <= 2, "{} connections", server.clients_connected());
+    drop(subscribers);
+    wait_until("the server to be told", PATIENCE, || server.client().line("PUBSUB CHANNELS") == "*0\r\n");
+}
+
+#[test]
 fn who_does_not_read_is_closed_and_nobody_else() {
     let server = RedisServer::start();
     let front = Front::of(Kind::Unix, &server);
@@ -368,6 +411,36 @@ fn who_does_not_read_is_closed_and_nobody_else() {
     assert!(rest.chunks(frame.len()).all(|part| frame.starts_with(part)));
     publisher.cmd(&["PUBLISH", "c", "still"]);
     assert_eq!(reply(&mut eager), message('*', "c", "still"));
+}
+
+#[test]
+fn the_limits_of_a_subscriber_are_settings() {
+    if is_direct() {
+        return;
+    }
+    // The soft one, for a tenth of a second and for ever; the hard one.
+    let soft = ["-subscriberSoftBytes=300000", "-subscriberSoftTimeout=100"];
+    let never = ["-subscriberSoftBytes=300000", "-subscriberSoftTimeout=0", "-subscriberBytesMax=4000000"];
+    for (flags, floor) in [(&soft[..], 0), (&never, 3)] {
+        let server = RedisServer::start();
+        let front = Front::with(Kind::Unix, &server, flags);
+        let (mut lazy, mut publisher) = (front.client(), front.client());
+        lazy.line("SUBSCRIBE c");
+        let text = "x".repeat(1 << 20);
+        let before = sockets_of(&front);
+        publisher.cmd(&["PUBLISH", "c", &text]);
+        if floor == 0 {
+            wait_until("the lazy one to be closed", PATIENCE, || sockets_of(&front) < before);
+            continue;
+        }
+        let mut sent = 1;
+        while sockets_of(&front) == before {
+            publisher.cmd(&["PUBLISH", "c", &text]);
+            sent += 1;
+            assert!(sent < 10, "{sent} MiB are unread");
+        }
+        assert!(sent > floor, "closed after {sent} MiB");
+    }
 }
 
 /// How many sockets the process has that the test's clients are connected to.

@@ -60,23 +60,34 @@ const SUBCOMMANDS: [(&str, i8, Subcommand); 18] = [
     ("help", 2, Subcommand::Help),
 ];
 
-pub(super) fn answer(words: Words<'_>, session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) -> Outcome {
+/// The subcommand that is meant; if there is none, or not with so many arguments, the error is written.
+fn subcommand(words: Words<'_>, out: &mut Vec<u8>) -> Option<Subcommand> {
     if words.len() < 2 {
         error::wrong_arity(out, "client");
-        return Outcome::Reply;
+        return None;
     }
     let asked = words.at(1);
     let Some((name, arity, subcommand)) =
         SUBCOMMANDS.iter().find(|(name, ..)| name.as_bytes().eq_ignore_ascii_case(asked))
     else {
         error::unknown_subcommand(out, b"client", asked);
-        return Outcome::Reply;
+        return None;
     };
     let least = usize::from(arity.unsigned_abs());
     if words.len() < least || (*arity > 0 && words.len() > least) {
         error::wrong_arity(out, format_args!("client|{name}"));
-        return Outcome::Reply;
+        return None;
     }
+    Some(*subcommand)
+}
+
+/// Writes the error that Redis finds before it looks at a subcommand's arguments, if there is one.
+pub(super) fn refuse(words: Words<'_>, out: &mut Vec<u8>) {
+    subcommand(words, out);
+}
+
+pub(super) fn answer(words: Words<'_>, session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) -> Outcome {
+    let Some(subcommand) = subcommand(words, out) else { return Outcome::Reply };
     let protocol = session.profile.protocol;
     match subcommand {
         Subcommand::Id => reply::integer(out, context.client_id as i64),

@@ -36,6 +36,13 @@ fn write_text(text: &mut String, context: &Context<'_>) -> fmt::Result {
     write!(text, "\r\n# Server\r\nredis_version:{}\r\nredis_mode:standalone\r\n", context.server_version)?;
     write!(text, "\r\n# Clients\r\nconnected_clients:{}\r\n", facts.connected_clients)?;
     text.push_str("\r\n# Persistence\r\nloading:0\r\n");
+    let stats = &facts.stats;
+    write!(text, "\r\n# Stats\r\ntotal_connections_received:{}\r\n", stats.clients)?;
+    write!(text, "rejected_connections:{}\r\n", stats.clients_refused)?;
+    write!(text, "resends:{}\r\n", stats.resends)?;
+    write!(text, "moves:{}\r\n", stats.moves)?;
+    write!(text, "resubscriptions:{}\r\n", stats.resubscriptions)?;
+    write!(text, "messages:{}\r\n", stats.messages)?;
     text.push_str("\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
     text.push_str("\r\n# Cluster\r\ncluster_enabled:0\r\n");
 

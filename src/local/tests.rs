@@ -53,13 +53,16 @@ impl Talk {
         };
         let mut framer = RequestFramer::new();
         assert_eq!(framer.frame(&request, &limits), Ok(Frame::Complete(request.len())));
-        let facts = Facts { process_id: 77, connected_clients: 5, servers: self.servers };
+        let stats =
+            ProxyStats { clients: 9, clients_refused: 1, resends: 2, moves: 5, resubscriptions: 3, messages: 4 };
+        let facts = Facts { process_id: 77, connected_clients: 5, stats, servers: self.servers };
         let context = Context {
             client_id: 422,
             server_version: "7.0.15",
             listen: self.listen,
             peer: self.peer,
             users: &self.users,
+            is_alone: self.servers.len() == 1,
             heard: [0; 3],
             age_ms: 61_999,
             facts: &facts,
@@ -602,8 +605,8 @@ fn nobody_is_blocked_as_far_as_a_client_can_see() {
 }
 
 #[test]
-fn config_get_tells_three_settings() {
-    let mut talk = Talk::new();
+fn config_get_tells_three_settings_of_several_servers() {
+    let mut talk = Talk { servers: THREE, ..Talk::new() };
     for (request, reply) in [
         ("CONFIG GET databases", "*2\r\n$9\r\ndatabases\r\n$2\r\n16\r\n"),
         ("config get save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
@@ -620,8 +623,39 @@ fn config_get_tells_three_settings() {
     }
     talk.hears_error("CONFIG GET", "ERR wrong number of arguments for 'config|get' command");
     let all = "%3\r\n$9\r\ndatabases\r\n$2\r\n16\r\n$4\r\nsave\r\n$0\r\n\r\n$10\r\nappendonly\r\n$2\r\nno\r\n";
-    Talk::in_resp3().hears("CONFIG GET *", all);
-    Talk::in_resp3().hears("CONFIG GET nope", "%0\r\n");
+    let mut talk = Talk { servers: THREE, ..Talk::in_resp3() };
+    talk.hears("CONFIG GET *", all);
+    talk.hears("CONFIG GET nope", "%0\r\n");
+}
+
+#[test]
+fn config_get_asks_the_only_server_for_what_is_harmless() {
+    let mut talk = Talk::new();
+    for (request, instead) in [
+        ("CONFIG GET maxmemory-policy", "CONFIG GET maxmemory-policy"),
+        ("config get SAVE", "CONFIG GET SAVE"),
+        ("CONFIG GET maxmem*", "CONFIG GET maxmemory maxmemory-policy maxmemory-samples"),
+        ("CONFIG GET requirepass timeout nosuch", "CONFIG GET timeout"),
+        ("CONFIG GET s??e", "CONFIG GET save"),
+        ("CONFIG GET *-keyspace-events", "CONFIG GET notify-keyspace-events"),
+    ] {
+        let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+        let (outcome, out) = talk.outcome(&words);
+        assert_eq!(outcome, Outcome::ForwardInstead, "{request}");
+        let mut expected = Vec::new();
+        reply::array(&mut expected, instead.split(' ').count());
+        instead.split(' ').for_each(|word| reply::bulk(&mut expected, word.as_bytes()));
+        assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{request}");
+    }
+    for request in ["requirepass", "masterauth", "*pass*", "*auth*", "dir", "*file*", "bind", "tls-*", "", "aclfile"] {
+        talk.hears(&format!("CONFIG GET {request}"), "*0\r\n");
+    }
+    let (_, all) = talk.outcome(&[b"CONFIG", b"GET", b"*"]);
+    let all = String::from_utf8(all).expect("names are text");
+    for secret in ["pass", "auth", "user", "file", "dir", "port", "bind", "sock", "tls", "acl"] {
+        assert!(!all.contains(secret), "{secret}");
+    }
+    talk.hears_error("CONFIG GET", "ERR wrong number of arguments for 'config|get' command");
 }
 
 #[test]
@@ -669,7 +703,9 @@ fn info_of_several_servers_begins_with_the_lines_of_the_original() {
     ];
     assert_eq!(lines[..8], first);
     let sections = "# Server|redis_version:7.0.15|redis_mode:standalone||# Clients|connected_clients:5||\
-                    # Persistence|loading:0||# Replication|role:master|connected_slaves:0||\
+                    # Persistence|loading:0||\
+                    # Stats|total_connections_received:9|rejected_connections:1|resends:2|moves:5|\
+                    resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
                     # Cluster|cluster_enabled:0||\
                     # Server_0|server0_address:redis1:6379|server0_state:up|server0_connections:1|\
                     server0_outstanding:2|server0_requests:30|server0_errors:4||\

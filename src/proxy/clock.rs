@@ -180,19 +180,13 @@ impl Proxy {
         self.endpoints[usize::from(server)].stats.errors += 1;
         let entry = &mut self.requests[request as usize];
         let client = entry.client;
-        let len = entry.len;
         if client == Id::NONE {
             entry.is_expired = true;
-        } else {
-            entry.is_at_backend = false;
-            let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, len, 0, false);
-            stand_in.is_at_backend = true;
-            stand_in.is_expired = true;
-            let stand_in = self.requests.insert(stand_in) as RequestId;
             if let Some(backend) = self.backends.get_mut(id) {
-                backend.line.replace(&mut self.requests, request, stand_in);
+                backend.expired += 1;
             }
-            self.leave_lane(client, server);
+        } else {
+            self.leave_stand_in(id, request);
             let text = format!(
                 "-ERR No reply from {} within {} ms; the command may have been run\r\n",
                 self.address(server),
@@ -200,9 +194,22 @@ impl Proxy {
             );
             self.deliver(client, request, text.as_bytes(), now);
         }
-        if let Some(backend) = self.backends.get_mut(id) {
-            backend.expired += 1;
-        }
+    }
+
+    /// Takes a request of a client out of the line of this backend, and leaves a stand-in for the reply that will come.
+    pub(super) fn leave_stand_in(&mut self, id: Id, request: RequestId) {
+        let entry = &mut self.requests[request as usize];
+        entry.is_at_backend = false;
+        let client = entry.client;
+        let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.len, 0, false);
+        stand_in.is_at_backend = true;
+        stand_in.is_expired = true;
+        let stand_in = self.requests.insert(stand_in) as RequestId;
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.line.replace(&mut self.requests, request, stand_in);
+        backend.expired += 1;
+        let server = backend.server;
+        self.leave_lane(client, server);
     }
 
     /// Closes a backend that was of no use for a while, unless it is the only one. False if it did.

@@ -30,7 +30,7 @@ pub(super) enum Pick {
     GiveUp,
     /// None, ever: no backend of this pool can be leased.
     Never,
-    /// None: the client has selected another database since it watched keys of this one.
+    /// None: the client speaks another version of the protocol since it watched keys.
     Watching,
 }
 
@@ -80,7 +80,7 @@ impl Proxy {
                 let (ms, address) = (self.settings.timeouts.remote_connect_ms, self.address(server));
                 format!("-ERR No connection to {address} became free within {ms} ms\r\n")
             }
-            Pick::Watching => "-ERR The database cannot change while keys are watched\r\n".to_string(),
+            Pick::Watching => "-ERR The protocol cannot change while keys are watched\r\n".to_string(),
             Pick::Never => "-ERR poolSize is 1: no connection can be held for this command\r\n".to_string(),
         };
         self.reply_here(id, text.as_bytes());
@@ -175,6 +175,13 @@ impl Proxy {
             let backend = self.backends.get(lane.backend)?;
             return (backend.profile == profile && has_room(backend)).then_some(lane.backend);
         }
+        self.offer_now(server, profile, now)
+    }
+
+    /// The backend that the pool offers to a request that cannot wait.
+    pub(super) fn offer_now(&mut self, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+        let limits = &self.settings.limits;
+        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         match self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room) {
             Offer::Take(backend) => Some(backend),
             Offer::Open => Some(self.open_backend(server, profile, now)),

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A read behind which a write of the same client was sent is not repeated, since it could see that write. A reply of
-//! which the client has the start can not be mended: that client is closed.
+//! which the client has the start can not be mended: that client is closed. What came of one before its turn is thrown
+//! away, and the request meets its fate as if nothing had come.
 //!
 //! A server goes down when a connect or a handshake fails. It comes up with a handshake that was completed, and with
 //! nothing else. Lines are logged when that changes, and only then.
@@ -293,10 +294,14 @@ impl Proxy {
                 continue;
             }
             self.leave_lane(client, server);
-            if matches!(place, Place::Arriving | Place::ArrivingEarly(_)) {
-                // Its client has half of the reply, or will have; there is no honest way to end it.
-                self.close_client(client, Goodbye::Truncated);
-                continue;
+            match place {
+                Place::Arriving => {
+                    // Its client has half of the reply; there is no honest way to end it.
+                    self.close_client(client, Goodbye::Truncated);
+                    continue;
+                }
+                Place::ArrivingEarly(early) => self.forget_early(client, request, early),
+                _ => {}
             }
             if client == uploader && self.discard_upload(client, request) {
                 self.lose_request(client, request, server, now);
@@ -323,6 +328,16 @@ impl Proxy {
         queue.clear(&mut self.arena);
         self.on_lease_lost(id, owner);
         saved
+    }
+
+    /// What came of a reply before its turn is worth nothing: the rest is lost, and the client has seen none of it.
+    fn forget_early(&mut self, client: Id, request: RequestId, early: u32) {
+        let mut queue = self.early.remove(early as usize);
+        if let Some(client) = self.clients.get_mut(client) {
+            client.early_bytes -= queue.unsent();
+        }
+        queue.clear(&mut self.arena);
+        self.requests[request as usize].place = Place::Waiting;
     }
 
     /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
@@ -365,6 +380,7 @@ impl Proxy {
         };
         let server = match route {
             Route::To(server, _) => server,
+            Route::CrossSlot if self.split_again(request, profile, &bytes, now) => return,
             Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
             _ => return self.deliver(client, request, CONNECTION_DOWN, now),
         };

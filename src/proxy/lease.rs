@@ -173,21 +173,20 @@ impl Proxy {
         Pick::Take(backend)
     }
 
-    /// The reply of a request with a role has come: its kind is `kind`, and `reply` is its end, or all of it.
-    pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, kind: u8, reply: &[u8]) {
+    /// The reply of a request with a role has come: its kind is `kind`.
+    pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, kind: u8) {
         let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::Blocked { backend }));
         if let Some(entry) = blocked.filter(|_| role == Role::Blocking) {
             entry.flow = Flow::Open;
             self.woken.push(client);
         }
-        if let Role::Ending { database: Some(database) } = role {
-            // The session of this backend is not what its profile says; nobody else shall have it.
-            self.orphaned.push(backend);
-            let was_run = kind == b'*' && reply != b"*-1\r\n";
-            if let Some(entry) = self.clients.get_mut(client).filter(|_| was_run) {
-                entry.session.profile.database = database;
-            }
-            return;
+        let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
+        if is_gone && role == (Role::Ending { has_selected: true }) {
+            // Nobody has looked which database it is left with; nobody else shall have it.
+            return self.orphaned.push(backend);
+        }
+        if let Role::Select { database } = role {
+            return self.on_selected(backend, client, database, kind);
         }
         let is_watching = self.clients.get(client).is_some_and(|client| {
             client

@@ -22,8 +22,9 @@
 //! has a parent in its client's line, whose place is `Merging`, and goes with it.
 
 use super::compose::{self, Shape};
-use super::{LARGE, Proxy};
-use crate::request::{Place, RequestId};
+use super::{Goodbye, LARGE, Proxy};
+use crate::client::OwnStep;
+use crate::request::{Place, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -61,8 +62,12 @@ pub(super) struct Merging {
     pub shape: Shape,
     /// True exactly when a part is about its server, and not about keys that another one may stand in for.
     pub is_pinned: bool,
+    /// What the reply to each part means beyond itself.
+    pub role: Role,
     /// The part of each key, in the order of the keys.
     pub order: Vec<u16>,
+    /// For an `EXEC` alone: what rmux has to add to the reply.
+    pub own_steps: Vec<OwnStep>,
     /// The first `used` of them; behind those are the buffers of parts that there once were.
     parts: Vec<Part>,
     used: usize,
@@ -79,7 +84,9 @@ impl Default for Merging {
             parent: 0,
             shape: Shape::First,
             is_pinned: false,
+            role: Role::Plain,
             order: Vec::new(),
+            own_steps: Vec::new(),
             parts: Vec::new(),
             used: 0,
             unanswered: 0,
@@ -132,6 +139,8 @@ impl Merging {
         self.collected = 0;
         self.is_too_large = false;
         self.is_pinned = false;
+        self.role = Role::Plain;
+        self.own_steps = Vec::new();
     }
 }
 
@@ -216,24 +225,33 @@ impl Proxy {
         if entry.unanswered > 0 {
             return;
         }
-        let merging = self.merges.remove(merging as usize);
+        let mut merging = self.merges.remove(merging as usize);
         let (client, parent) = (merging.client, merging.parent);
+        if let Some(entry) = self.requests.get_mut(parent as usize) {
+            entry.place = Place::Waiting;
+        }
+        let own_steps = std::mem::take(&mut merging.own_steps);
+        let has_own_steps = !own_steps.is_empty();
         let mut reply = std::mem::take(&mut self.reply);
         if merging.is_too_large {
             let max = self.settings.limits.client_unread_bytes_max;
             let text = format!("-ERR The replies of the servers are larger than {max} bytes together\r\n");
             reply.extend_from_slice(text.as_bytes());
+        } else if has_own_steps {
+            self.end_own_steps(client, own_steps, &merging.parts()[0], &mut reply, now);
         } else {
             compose::compose(merging.shape, merging.parts(), &merging.order, &mut reply);
         }
         if let Some(client) = self.clients.get_mut(client) {
             client.early_bytes -= merging.collected;
         }
+        let is_lost = merging.is_too_large && has_own_steps;
         self.spare_merging(merging);
-        if let Some(entry) = self.requests.get_mut(parent as usize) {
-            entry.place = Place::Waiting;
+        match is_lost {
+            // It was run, and may have selected another database: its client must not go on in the old one.
+            true => self.close_client(client, Goodbye::Unread),
+            false => self.deliver(client, parent, &reply, now),
         }
-        self.deliver(client, parent, &reply, now);
         reply.clear();
         if reply.capacity() > LARGE {
             reply = Vec::new();

@@ -422,7 +422,7 @@ impl Proxy {
         if unread > unread_max || is_memory_short && client.is_blocked {
             return self.close_client(id, Goodbye::Unread);
         }
-        if unread <= limits.subscriber_unread_soft_bytes {
+        if unread <= limits.subscriber_unread_soft_bytes || limits.subscriber_unread_soft_ms == 0 {
             subscriber.behind_since = None;
             return;
         }

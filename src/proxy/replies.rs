@@ -16,6 +16,7 @@
 use std::mem;
 
 use super::health::{Loss, printable};
+use super::relief::HUGE;
 use super::scripts::NO_SCRIPT;
 use super::transmit::{Sent, gather};
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Wire};
@@ -106,7 +107,10 @@ impl Proxy {
                 if !backend.is_in_large_reply && !is_large {
                     return Ok(0);
                 }
-                backend.is_in_large_reply = true;
+                let is_first_piece = !mem::replace(&mut backend.is_in_large_reply, true);
+                if is_first_piece && framer.at() > HUGE {
+                    self.make_way(id, now);
+                }
                 let len = framer.at().min(bytes.len());
                 framer.rebase(len);
                 self.on_piece(id, request, &bytes[..len], now, wire);
@@ -156,7 +160,7 @@ impl Proxy {
                 return Err(Loss::Refused(printable(reply)));
             }
             if role != Role::Plain {
-                self.on_role(id, client, role, kind, reply);
+                self.on_role(id, client, role, kind);
             }
             return Ok(());
         }
@@ -174,7 +178,7 @@ impl Proxy {
             self.deliver(client, request, reply, now);
         }
         if role != Role::Plain {
-            self.on_role(id, client, role, kind, reply);
+            self.on_role(id, client, role, kind);
         }
         Ok(())
     }
@@ -236,18 +240,25 @@ impl Proxy {
             return;
         }
         self.pass_on(client, request, piece, now, wire);
-        let (Some(client_entry), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else {
-            return;
-        };
+        let Some(entry) = self.clients.get(client) else { return };
         // The rest of a part's reply must come, or the client has nothing to take.
         let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
-        let unread = client_entry.unread_before(Some(request));
+        let unread = entry.unread_before(Some(request));
         let is_full = !is_part && unread > self.settings.limits.client_unread_pause_bytes;
+        if is_full && entry.flow != Flow::Closed {
+            self.make_way(id, now);
+            self.maybe_hold_back(id, client);
+        }
+    }
+
+    /// Stops reading a backend whose client takes less than comes, unless that keeps somebody else waiting.
+    fn maybe_hold_back(&mut self, id: Id, client: Id) {
+        let (Some(client), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else { return };
         // Who waits for a backend of this server shall not wait for a client that reads slowly.
         let is_wanted = self.endpoints[usize::from(backend.server)].pool.is_waited_for();
-        if is_full && !is_wanted && backend.line.len() == 1 && client_entry.flow != Flow::Closed {
+        if !is_wanted && backend.unexpired() == 1 {
             backend.is_held_back = true;
-            client_entry.holds_back = true;
+            client.holds_back = true;
         }
     }
 

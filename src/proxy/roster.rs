@@ -20,7 +20,25 @@ impl Proxy {
     /// Answers a request that is about the clients.
     pub(super) fn on_roster(&mut self, id: Id, request: &[u8], args: &[Arg], now: Millis) {
         let mut out = std::mem::take(&mut self.reply);
-        let ask = roster::read(request, args, &self.settings.users, &mut out);
+        let is_suicide = self.answer_roster(id, request, args, now, &mut out);
+        self.reply_here(id, &out);
+        out.clear();
+        self.reply = out;
+        if is_suicide {
+            self.leave(id);
+        }
+    }
+
+    /// The same, but the reply is appended to `out`. True if the client that asks has killed itself.
+    pub(super) fn answer_roster(
+        &mut self,
+        id: Id,
+        request: &[u8],
+        args: &[Arg],
+        now: Millis,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let ask = roster::read(request, args, &self.settings.users, out);
         let mut is_suicide = false;
         match ask {
             None => {}
@@ -33,33 +51,28 @@ impl Proxy {
                     }
                 }
                 let protocol = self.clients.get(id).map(|client| client.session.profile.protocol).unwrap_or_default();
-                reply::verbatim(&mut out, protocol, &text);
+                reply::verbatim(out, protocol, &text);
             }
             Some(Ask::Kill(filter)) => {
                 let selected = self.selected(&filter, id, now);
                 is_suicide = self.kill(&selected, id);
-                reply::integer(&mut out, selected.len() as i64);
+                reply::integer(out, selected.len() as i64);
             }
             Some(Ask::KillAddress(filter)) => {
                 let selected = self.selected(&filter, id, now);
                 is_suicide = self.kill(&selected, id);
                 match selected.is_empty() {
                     true => out.extend_from_slice(b"-ERR No such client\r\n"),
-                    false => reply::ok(&mut out),
+                    false => reply::ok(out),
                 }
             }
         }
-        self.reply_here(id, &out);
-        out.clear();
-        self.reply = out;
-        if is_suicide {
-            self.leave(id);
-        }
+        is_suicide
     }
 
     /// Those whom a filter selects, the oldest first.
     fn selected(&self, filter: &Filter<'_>, own: Id, now: Millis) -> Vec<Id> {
-        let own = u64::from(own.generation());
+        let own = self.settings.siblings.client_number(own);
         let is_open = |client: &Client| client.flow != Flow::Closed;
         let is_selected = |id: Id, client: &Client| filter.selects(&self.client_facts(id, client, "NULL", now), own);
         // A heap sorts them, because the standard library's own sorting is 7 kB of code for each type.
@@ -80,7 +93,7 @@ impl Proxy {
 
     fn client_facts<'a>(&'a self, id: Id, client: &'a Client, command: &'static str, now: Millis) -> ClientFacts<'a> {
         ClientFacts {
-            id: u64::from(id.generation()),
+            id: self.settings.siblings.client_number(id),
             peer: client.peer.as_deref(),
             listen: &self.settings.listen,
             age_ms: now - client.since,

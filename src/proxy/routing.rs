@@ -15,7 +15,7 @@ use super::scripts::shows_script;
 use super::{NO_DEADLINE, Proxy};
 use crate::buffer::Queue;
 use crate::client::{Flow, Mode};
-use crate::command::{self, Class, Command, Lease};
+use crate::command::{self, Access, Class, Command, Lease};
 use crate::local::{self, Context, Facts, Outcome, error};
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
@@ -144,6 +144,7 @@ impl Proxy {
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => match self.answer(id, session, request, args, now) {
                 Outcome::Forward => self.route_any(),
+                Outcome::ForwardInstead => return self.forward_instead(id, command.access, now),
                 Outcome::Reply | Outcome::Silence => return Verdict::Done,
                 Outcome::Clients => {
                     self.on_roster(id, request, args, now);
@@ -161,7 +162,7 @@ impl Proxy {
             Class::Refused if !self.is_allowed(&call) => Route::Unsupported,
             // Without a key it is allowed only where there is no choice.
             Class::Refused => self.route_keys(command, request, args),
-            Class::Container => Route::Unsupported,
+            Class::Container => self.route_any(),
         };
         match route {
             Route::To(server, hash) => self.dispatch(id, server, hash, command.access, request.len(), now),
@@ -195,7 +196,8 @@ impl Proxy {
         Verdict::Done
     }
 
-    /// The subcommand that a container's second argument names; if there is none, the client is told.
+    /// The subcommand that a container's second argument names; if there is none, the client is told. The container
+    /// itself, if its module may know more than the table.
     fn subcommand(
         &mut self,
         id: Id,
@@ -210,6 +212,9 @@ impl Proxy {
         };
         let word = word.of(request);
         let sub = container.sub(word);
+        if sub.is_none() && self.endpoints.len() == 1 && container.may_have_sub(word) {
+            return Some(container);
+        }
         if sub.is_none() {
             self.break_transaction(id);
             self.reply_with(id, |out| error::unknown_subcommand(out, container.name.as_bytes(), word));
@@ -299,33 +304,78 @@ impl Proxy {
 
     /// Answers a session command here.
     fn answer(&mut self, id: Id, session: command::Session, request: &[u8], args: &[Arg], now: Millis) -> Outcome {
+        let mut reply = std::mem::take(&mut self.reply);
+        let outcome = self.answer_to(id, session, request, args, now, &mut reply);
+        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
+            self.reply_here(id, &reply);
+        }
+        if outcome != Outcome::ForwardInstead {
+            reply.clear();
+        }
+        self.reply = reply;
+        outcome
+    }
+
+    /// Sends what lies in `reply` in the place of the client's request.
+    fn forward_instead(&mut self, id: Id, access: Access, now: Millis) -> Verdict {
+        let mut request = std::mem::take(&mut self.reply);
+        let verdict = match self.route_any() {
+            Route::To(server, hash) => self.dispatch(id, server, hash, access, request.len(), now),
+            _ => {
+                self.reply_here(id, CONNECTION_DOWN);
+                Verdict::Done
+            }
+        };
+        let verdict = match verdict {
+            Verdict::Forward(backend) => {
+                self.queue(backend, &request);
+                self.mark_backend_dirty(backend);
+                self.maybe_pause(id);
+                Verdict::Done
+            }
+            verdict => verdict,
+        };
+        request.clear();
+        self.reply = request;
+        verdict
+    }
+
+    /// Answers a session command, but only appends the reply to `out`.
+    pub(super) fn answer_to(
+        &mut self,
+        id: Id,
+        session: command::Session,
+        request: &[u8],
+        args: &[Arg],
+        now: Millis,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let is_about_servers = matches!(session, command::Session::Info | command::Session::Role);
         let servers = if is_about_servers {
             server_facts(&self.endpoints, &self.backends, &self.settings.servers)
         } else {
             Vec::new()
         };
-        let facts =
-            Facts { process_id: self.settings.process_id, connected_clients: self.clients.len(), servers: &servers };
+        let facts = Facts {
+            process_id: self.settings.process_id,
+            connected_clients: self.settings.siblings.clients(),
+            stats: self.stats,
+            servers: &servers,
+        };
         let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
-            client_id: u64::from(id.generation()),
+            client_id: self.settings.siblings.client_number(id),
             server_version: &self.server_version,
             listen: &self.settings.listen,
             peer: client.peer.as_deref(),
             users: &self.settings.users,
+            is_alone: self.endpoints.len() == 1,
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             age_ms: now - client.since,
             facts: &facts,
         };
-        let mut reply = std::mem::take(&mut self.reply);
-        let outcome = local::answer(session, request, args, &mut client.session, &context, &mut reply);
+        let outcome = local::answer(session, request, args, &mut client.session, &context, out);
         client.set_user(client.session.user);
-        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
-            self.reply_here(id, &reply);
-        }
-        reply.clear();
-        self.reply = reply;
         outcome
     }
 

@@ -3,9 +3,13 @@
 //! Plain values; where they come from is the configuration's business, and what they bring about that of the parts that
 //! read them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
 use crate::ring::{HashTag, Ring};
+use crate::slots::Id;
 use crate::users::{Credentials, Users};
 
 /// What a proxy is told at its start; it never changes.
@@ -39,6 +43,47 @@ pub struct Settings {
     pub process_id: u32,
     /// Spreads the probes of many hosts.
     pub seed: u64,
+    /// The other proxies of the same pool.
+    pub siblings: Siblings,
+}
+
+/// The proxies that share a pool's listener, as far as they know of each other: how many clients all of them have, and
+/// numbers for clients that no two of them give out.
+#[derive(Debug, Clone)]
+pub struct Siblings {
+    number: u64,
+    count: u64,
+    clients: Arc<AtomicUsize>,
+}
+
+impl Siblings {
+    /// Of this many proxies, the first. `count` is at least 1.
+    pub fn first_of(count: usize) -> Siblings {
+        Siblings { number: 0, count: count as u64, clients: Arc::default() }
+    }
+
+    /// The one with this number, of the same ones. `number` is below their count.
+    pub fn nth(&self, number: usize) -> Siblings {
+        Siblings { number: number as u64, ..self.clone() }
+    }
+
+    /// The number of a client of this one, as `CLIENT ID` tells it.
+    pub(super) fn client_number(&self, id: Id) -> u64 {
+        (u64::from(id.generation()) - 1) * self.count + self.number + 1
+    }
+
+    /// How many clients all of them have at this moment.
+    pub(super) fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn on_accepted(&self) {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn on_reaped(&self) {
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Settings {
@@ -59,6 +104,7 @@ impl Settings {
             policy: Default::default(),
             process_id: 1,
             seed: 1,
+            siblings: Siblings::first_of(1),
         }
     }
 

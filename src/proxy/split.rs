@@ -17,18 +17,23 @@
 //! not the keys. Between the parts of a write there is no transaction: if one server refuses, its error is the reply,
 //! and the others have done their part. That is the price of several servers, and the client is told.
 //!
+//! When a server dies, different ones may come to stand in for keys that lived there together: what is to be asked
+//! again is then taken apart once more.
+//!
 //! A server whose address is given twice has a share of the keys twice, but is one server to `KEYS` and its like.
 //!
 //! Knows how to take apart and where it goes; `merging` has the parts from there on, `compose` their replies.
 
 use super::compose::{self, Shape};
 use super::dispatch::Pick;
-use super::merging::Merging;
+use super::merging::{Merging, Part};
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Route, UNSUPPORTED, Verdict};
 use super::{LARGE, NO_DEADLINE, Proxy};
-use crate::command::{Access, Gather, Merge};
+use crate::client::Profile;
+use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
 use crate::request::{Place, Request, RequestId};
+use crate::resp::{Frame, RequestFramer};
 use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -39,25 +44,13 @@ pub(super) const NO_PART: u16 = u16::MAX;
 impl Proxy {
     /// A request whose keys live on several servers.
     pub(super) fn on_split(&mut self, id: Id, call: &Call<'_>, merge: Merge, now: Millis) -> Verdict {
-        let span = call.command.key_span(call.args.len(), |index| call.arg(index));
-        let Some(span) = span.ok().filter(|span| self.settings.multi_key && span.extra.is_none() && span.first > 0)
-        else {
+        let Some(row) = self.key_row(call) else {
             self.reply_here(id, CROSS_SLOT);
             return Verdict::Done;
         };
         let mut merging = self.new_merging();
-        merging.shape = match merge {
-            Merge::Sum => Shape::Sum,
-            Merge::ByPosition => Shape::ByPosition,
-            Merge::AllOk => Shape::AllOk,
-        };
-        let (first, step) = (span.first as usize, span.step as usize);
-        let tail = first + span.count as usize * step;
-        let is_whole = self.sort_keys(call, first, tail, step, &mut merging);
-        for part in merging.parts() {
-            self.part_of_server[usize::from(part.server)] = NO_PART;
-        }
-        if !is_whole {
+        merging.shape = shape_of(merge);
+        if !self.sort_keys(call, row, &mut merging) {
             self.spare_merging(merging);
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
@@ -66,6 +59,24 @@ impl Proxy {
             self.spare_merging(merging);
             return verdict;
         }
+        self.queue_parts(call, row, &mut merging);
+        self.line_up_parts(id, call.command.access, merging, now);
+        Verdict::Done
+    }
+
+    /// Where the keys stand that can be taken apart; `None` if they can not.
+    fn key_row(&self, call: &Call<'_>) -> Option<KeyRow> {
+        let span = call.command.key_span(call.args.len(), |index| call.arg(index)).ok()?;
+        if !self.settings.multi_key || span.extra.is_some() || span.first == 0 {
+            return None;
+        }
+        let (first, step) = (span.first as usize, span.step as usize);
+        Some(KeyRow { first, tail: first + span.count as usize * step, step })
+    }
+
+    /// Queues its bytes for each part, to the backend that was found for it.
+    fn queue_parts(&mut self, call: &Call<'_>, row: KeyRow, merging: &mut Merging) {
+        let KeyRow { first, tail, step } = row;
         let fixed = first + call.args.len() - tail;
         let mut head = std::mem::take(&mut self.reply);
         for part in merging.parts_mut() {
@@ -84,13 +95,20 @@ impl Proxy {
         }
         head.clear();
         self.reply = head;
-        self.line_up_parts(id, call.command.access, merging, now);
-        Verdict::Done
     }
 
     /// Finds the part of each key, and begins its bytes with the key and what belongs to it. False if the server of one
     /// is down.
-    fn sort_keys(&mut self, call: &Call<'_>, first: usize, tail: usize, step: usize, merging: &mut Merging) -> bool {
+    fn sort_keys(&mut self, call: &Call<'_>, row: KeyRow, merging: &mut Merging) -> bool {
+        let is_whole = self.sort_each_key(call, row, merging);
+        for part in merging.parts() {
+            self.part_of_server[usize::from(part.server)] = NO_PART;
+        }
+        is_whole
+    }
+
+    fn sort_each_key(&mut self, call: &Call<'_>, row: KeyRow, merging: &mut Merging) -> bool {
+        let KeyRow { first, tail, step } = row;
         let mut start = call.args[first - 1].end();
         for index in (first..tail).step_by(step) {
             let Route::To(server, _) = self.route_hash(self.hash_of(call.arg(index))) else { return false };
@@ -206,7 +224,7 @@ impl Proxy {
 
     /// Puts the parent into its client's line and the parts, whose bytes were just queued, into those of their
     /// backends.
-    fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
+    pub(super) fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
         let number = self.merges.vacant_key() as u32;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
         parent.place = Place::Merging(number);
@@ -219,10 +237,12 @@ impl Proxy {
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
+        let role = merging.role;
         for (part, entry) in (0..).zip(merging.parts_mut()) {
             let mut request = Request::new(id, deadline, entry.len as u32, 0, access == Access::Read);
             request.place = Place::Part(number);
             request.part = part;
+            request.role = role;
             let request = self.requests.insert(request) as RequestId;
             entry.request = Some(request);
             self.stand_at(request, entry.backend, entry.server);
@@ -233,23 +253,125 @@ impl Proxy {
         self.maybe_pause(id);
     }
 
-    fn queue(&mut self, backend: Id, bytes: &[u8]) {
+    pub(super) fn queue(&mut self, backend: Id, bytes: &[u8]) {
         if let Some(backend) = self.backends.get_mut(backend) {
             backend.queue.push(&mut self.arena, bytes);
         }
+    }
+
+    /// A request, or a part of one, has lost its backend, and different servers stand in for its keys: each of them is
+    /// asked its share. False if it can not be taken apart; then nothing was done.
+    pub(super) fn split_again(&mut self, request: RequestId, profile: Profile, bytes: &[u8], now: Millis) -> bool {
+        let mut framer = RequestFramer::new();
+        if framer.frame(bytes, &self.request_limits) != Ok(Frame::Complete(bytes.len())) {
+            return false;
+        }
+        let args = framer.args();
+        let command = args.first().and_then(|name| command::find(name.of(bytes)));
+        let Some((command, Class::Split(merge))) = command.map(|command| (command, command.class)) else {
+            return false;
+        };
+        let call = Call { container: command.name, command, request: bytes, args };
+        let Some(row) = self.key_row(&call) else { return false };
+        let client = self.requests[request as usize].client;
+        let mut shares = self.new_merging();
+        shares.shape = shape_of(merge);
+        let is_whole = self.sort_keys(&call, row, &mut shares);
+        for part in shares.parts_mut() {
+            part.backend = self.pick_again(client, part.server, profile, now).unwrap_or(Id::NONE);
+        }
+        if !is_whole || shares.parts().iter().any(|part| part.backend == Id::NONE) {
+            self.spare_merging(shares);
+            self.deliver(client, request, CONNECTION_DOWN, now);
+            return true;
+        }
+        self.queue_parts(&call, row, &mut shares);
+        match self.requests[request as usize].place {
+            Place::Part(number) => self.replace_part(number, request, shares, now),
+            _ => {
+                let number = self.merges.vacant_key() as u32;
+                self.requests[request as usize].place = Place::Merging(number);
+                shares.client = client;
+                shares.parent = request;
+                for part in 0..shares.parts().len() {
+                    let asked = self.another_part(number, request, part as u16);
+                    self.ask_part(asked, &mut shares.parts_mut()[part], now);
+                }
+                self.merges.insert(shares);
+            }
+        }
+        true
+    }
+
+    /// Puts `shares` into the place of the part whose request is `request`.
+    fn replace_part(&mut self, number: u32, request: RequestId, shares: Merging, now: Millis) {
+        let mut merging = std::mem::take(&mut self.merges[number as usize]);
+        let own = self.requests[request as usize].part;
+        let mut numbers = Vec::new();
+        for share in shares.parts() {
+            let (part, asked) = if numbers.is_empty() {
+                (own, request)
+            } else {
+                let part = merging.add_part(share.server);
+                (part, self.another_part(number, request, part))
+            };
+            numbers.push(part);
+            let entry = &mut merging.parts_mut()[usize::from(part)];
+            (entry.server, entry.backend) = (share.server, share.backend);
+            (entry.len, entry.keys) = (share.len, share.keys);
+            self.ask_part(asked, entry, now);
+        }
+        let mut order = shares.order.iter();
+        for part in merging.order.iter_mut().filter(|part| **part == own) {
+            *part = order.next().map_or(own, |&share| numbers[usize::from(share)]);
+        }
+        self.merges[number as usize] = merging;
+        self.spare_merging(shares);
+    }
+
+    /// A request for one more part of an entry, as `like` is, which has lost a backend.
+    fn another_part(&mut self, number: u32, like: RequestId, part: u16) -> RequestId {
+        let like = &self.requests[like as usize];
+        let mut request = Request::new(like.client, NO_DEADLINE, 0, 0, like.is_read);
+        request.losses = like.losses;
+        request.place = Place::Part(number);
+        request.part = part;
+        self.requests.insert(request) as RequestId
+    }
+
+    /// Puts the request of a part, whose bytes were just queued, into line.
+    fn ask_part(&mut self, request: RequestId, part: &mut Part, now: Millis) {
+        let entry = &mut self.requests[request as usize];
+        entry.len = part.len as u32;
+        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        part.request = Some(request);
+        self.stand_at(request, part.backend, part.server);
+        self.mark_backend_dirty(part.backend);
     }
 
     /// Where a part goes that lost its backend at server `lost`. What had come of its reply is worth nothing.
     pub(super) fn route_part_again(&mut self, merging: u32, request: RequestId, lost: u16, bytes: &[u8]) -> Route {
         self.forget_collected(merging, request);
         if !self.merges[merging as usize].is_pinned {
-            return match self.route_again(bytes, 0) {
-                // Different servers stand in for its keys.
-                Route::CrossSlot => Route::Down,
-                route => route,
-            };
+            return self.route_again(bytes, 0);
         }
         if self.up.is_up(ServerIndex(lost)) { Route::To(lost, 0) } else { Route::Down }
+    }
+}
+
+/// Where the keys of a request stand: from one argument on, up to another, so many arguments for each.
+#[derive(Debug, Clone, Copy)]
+struct KeyRow {
+    first: usize,
+    tail: usize,
+    step: usize,
+}
+
+fn shape_of(merge: Merge) -> Shape {
+    match merge {
+        Merge::Sum => Shape::Sum,
+        Merge::ByPosition => Shape::ByPosition,
+        Merge::AllOk => Shape::AllOk,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod leases;
 mod losses;
+mod own_steps;
 mod promises;
 mod robustness;
 mod slow_peers;

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! Redis itself answers everything that reaches it. What never does (a refused command, a key on another server, a
-//! backend that was lost) is an error at once, and `EXEC` answers `EXECABORT`. No part of a transaction is ever sent
-//! twice: a second `SET` outside of its `MULTI` would be a write that nobody asked for.
+//! backend that was lost) is an error at once, and `EXEC` answers `EXECABORT`. What is about the client's session, and
+//! so answered by rmux, is `own_steps`' business. No part of a transaction is ever sent twice: a second `SET` outside
+//! of its `MULTI` would be a write that nobody asked for.
 
 use super::Proxy;
 use super::dispatch::Pick;
@@ -77,7 +78,7 @@ impl Proxy {
             self.reply_here(id, OK);
             return Verdict::Done;
         };
-        self.send_last(id, server, backend, call, None, now)
+        self.send_last(id, server, backend, call, now)
     }
 
     pub(super) fn on_discard(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
@@ -86,7 +87,7 @@ impl Proxy {
             return Verdict::Done;
         }
         match self.leased(id) {
-            Some((server, backend)) if self.is_begun(id) => self.send_last(id, server, backend, call, None, now),
+            Some((server, backend)) if self.is_begun(id) => self.send_last(id, server, backend, call, now),
             _ => {
                 self.give_up(id, now);
                 self.reply_here(id, OK);
@@ -106,22 +107,35 @@ impl Proxy {
             self.reply_here(id, ABORTED);
             return Verdict::Done;
         }
-        let database = transaction.database;
-        let Some((server, backend)) = transaction.lease else {
-            self.end_transaction(id);
-            self.reply_here(id, b"*0\r\n");
-            return Verdict::Done;
+        let is_empty = transaction.early_steps.is_empty();
+        let (server, backend) = match transaction.lease {
+            Some(lease) => lease,
+            None if is_empty => {
+                self.end_transaction(id);
+                self.reply_here(id, b"*0\r\n");
+                return Verdict::Done;
+            }
+            // No key has said whose steps these are: anybody's.
+            None => match self.lease_for_step(id, call, self.route_any(), now) {
+                Ok(lease) => lease,
+                Err(verdict) => return verdict,
+            },
         };
         self.begin(id, backend, now);
-        self.send_last(id, server, backend, call, database, now)
+        if self.transaction(id).is_some_and(|transaction| !transaction.own_steps.is_empty()) {
+            return self.send_exec_with_own_steps(id, server, backend, call, now);
+        }
+        self.send_last(id, server, backend, call, now)
     }
 
     /// A request of a client that has said `MULTI`. `None` if it is to be dealt with like any other.
     pub(super) fn on_request_in_transaction(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
         let is_arity_right = call.command.arity_allows(call.args.len());
         if !self.is_in_multi(id) {
-            if call.command.class == Class::Session(Session::Reset) && is_arity_right {
-                self.give_up(id, now);
+            match call.command.class {
+                Class::Session(Session::Reset) if is_arity_right => self.give_up(id, now),
+                Class::Session(Session::Select) if is_arity_right => return self.on_select_on_lease(id, call, now),
+                _ => {}
             }
             return None;
         }
@@ -142,47 +156,75 @@ impl Proxy {
 
     /// A command that is to be queued in a transaction.
     fn on_step(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
-        if self.clients.get(id).is_some_and(|client| client.transaction.as_ref().is_some_and(|entry| entry.is_broken)) {
-            // It will not be run, and EXEC will say so. (Redis would still find fault with some of what comes.)
+        let is_broken = self.transaction(id).is_some_and(|transaction| transaction.is_broken);
+        let is_own = self.is_own_step(call);
+        let route = self.route_step(call);
+        let is_refused = matches!(route, Some(Route::Unsupported));
+        if (is_broken || is_own) && !is_refused && self.finds_fault(id, call) {
+            return Verdict::Done;
+        }
+        if is_broken && !is_refused {
+            // It will not be run, and EXEC will say so.
             self.reply_here(id, b"+QUEUED\r\n");
             return Verdict::Done;
         }
-        let leased = self.leased(id);
-        let route = match self.route_step(call) {
-            Some(route) => route,
+        let route = match (route, self.leased(id)) {
+            (Some(route), _) => route,
             // Any server will do: the one that the transaction has already, if there is one.
-            None => leased.map_or_else(|| self.route_any(), |(server, _)| Route::To(server, 0)),
-        };
-        let server = match route {
-            Route::To(server, _) if leased.is_some_and(|(leased_at, _)| leased_at != server) => {
-                self.break_transaction(id);
-                return self.refuse(id, call, Route::CrossSlot);
+            (None, Some((server, _))) => Route::To(server, 0),
+            (None, None) if self.endpoints.len() > 1 && matches!(call.command.class, Class::Session(_)) => {
+                return self.keep_early_step(id, call);
             }
-            Route::To(server, _) => server,
+            (None, None) => self.route_any(),
+        };
+        let (server, backend) = match self.lease_for_step(id, call, route, now) {
+            Ok(lease) => lease,
+            Err(verdict) => return verdict,
+        };
+        self.begin(id, backend, now);
+        if is_own || call.command.class == Class::Session(Session::Select) {
+            return self.send_own_step(id, server, backend, call, now);
+        }
+        let verdict = self.send_step(id, server, backend, call, Role::Atomic, now);
+        if let Verdict::Forward(_) = verdict {
+            self.count_step(id);
+        }
+        verdict
+    }
+
+    /// The server and the backend of a transaction that has a step for `route`.
+    fn lease_for_step(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Result<(u16, Id), Verdict> {
+        let server = match route {
+            Route::To(server, _) if self.leased(id).is_none_or(|(leased_at, _)| leased_at == server) => server,
+            Route::To(..) => {
+                self.break_transaction(id);
+                return Err(self.refuse(id, call, Route::CrossSlot));
+            }
             route => {
                 self.break_transaction(id);
-                return self.refuse(id, call, route);
+                return Err(self.refuse(id, call, route));
             }
         };
         let backend = match self.lease(id, server, now) {
             Pick::Take(backend) => backend,
             pick @ (Pick::GiveUp | Pick::Never | Pick::Watching) => {
                 self.break_transaction(id);
-                return self.hold(id, server, pick, true, now);
+                return Err(self.hold(id, server, pick, true, now));
             }
-            pick => return self.hold(id, server, pick, true, now),
+            pick => return Err(self.hold(id, server, pick, true, now)),
         };
-        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
-        if let Some(transaction) = &mut client.transaction {
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             transaction.lease = Some((server, backend));
-            if let Class::Session(Session::Select) = call.command.class {
-                let word = call.args.get(1).map_or(&b""[..], |arg| arg.of(call.request));
-                let number = std::str::from_utf8(word).ok().and_then(|text| text.parse().ok());
-                transaction.database = number.or(transaction.database);
-            }
         }
-        self.begin(id, backend, now);
-        self.send_step(id, server, backend, call, Role::Atomic, now)
+        Ok((server, backend))
+    }
+
+    /// The server was given one step more.
+    pub(super) fn count_step(&mut self, id: Id) -> usize {
+        let client = self.clients.get_mut(id);
+        let Some(transaction) = client.and_then(|client| client.transaction.as_mut()) else { return 0 };
+        transaction.steps += 1;
+        transaction.steps - 1
     }
 
     /// Where a command within a transaction must go; `None` if any server will do.
@@ -196,12 +238,11 @@ impl Proxy {
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
             Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
-            Class::Session(Session::Ping | Session::Echo | Session::Select | Session::Info | Session::Role) => None,
-            Class::Session(Session::Command) => None,
+            Class::Session(_) | Class::Container => None,
             Class::Refused if !self.is_allowed(call) => Some(Route::Unsupported),
             Class::Refused if call.command.keys == Keys::None => None,
             Class::Refused => Some(self.route_keys(call.command, call.request, call.args)),
-            _ => Some(Route::Unsupported),
+            Class::Lease(_) => Some(Route::Unsupported),
         }
     }
 
@@ -232,12 +273,22 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(transaction) = &mut client.transaction else { return };
         if !std::mem::replace(&mut transaction.is_begun, true) {
+            let early_steps = std::mem::take(&mut transaction.early_steps);
             self.send_internal(backend, MULTI, now);
+            self.send_early_steps(id, backend, early_steps, now);
         }
     }
 
     /// Sends a step of a transaction on its backend.
-    fn send_step(&mut self, id: Id, server: u16, backend: Id, call: &Call<'_>, role: Role, now: Millis) -> Verdict {
+    pub(super) fn send_step(
+        &mut self,
+        id: Id,
+        server: u16,
+        backend: Id,
+        call: &Call<'_>,
+        role: Role,
+        now: Millis,
+    ) -> Verdict {
         let limits = &self.settings.limits;
         let has_room = |backend: &crate::backend::Backend| {
             backend.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max)
@@ -245,23 +296,20 @@ impl Proxy {
         if !self.backends.get(backend).is_some_and(has_room) {
             return self.hold(id, server, Pick::Behind, true, now);
         }
-        let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, call.len(), 0, false);
-        request.role = role;
-        self.line_up(id, backend, server, request);
+        self.line_up_step(id, server, backend, call.len(), role, now);
         Verdict::Forward(backend)
     }
 
+    /// Puts a step of `len` bytes into line, on the backend of its transaction.
+    pub(super) fn line_up_step(&mut self, id: Id, server: u16, backend: Id, len: u32, role: Role, now: Millis) {
+        let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
+        request.role = role;
+        self.line_up(id, backend, server, request);
+    }
+
     /// Sends the request that ends a transaction. The lease ends with its reply.
-    fn send_last(
-        &mut self,
-        id: Id,
-        server: u16,
-        backend: Id,
-        call: &Call<'_>,
-        database: Option<u32>,
-        now: Millis,
-    ) -> Verdict {
-        let verdict = self.send_step(id, server, backend, call, Role::Ending { database }, now);
+    fn send_last(&mut self, id: Id, server: u16, backend: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        let verdict = self.send_step(id, server, backend, call, Role::Ending { has_selected: false }, now);
         if let Verdict::Forward(_) = verdict {
             if let Some(client) = self.clients.get_mut(id) {
                 client.transaction = None;
@@ -369,7 +417,7 @@ impl Proxy {
         Verdict::Forward(backend)
     }
 
-    fn transaction(&self, id: Id) -> Option<&Transaction> {
+    pub(super) fn transaction(&self, id: Id) -> Option<&Transaction> {
         self.clients.get(id)?.transaction.as_deref()
     }
 

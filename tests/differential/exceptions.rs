@@ -37,10 +37,14 @@ pub const EXCEPTIONS: &[(&str, Compared, &str)] = &[
     ("memory|usage memory|stats memory|doctor memory|malloc-stats", Compared::ByType, "what the allocator did"),
     ("info", Compared::ByType, "figures of a server's process"),
     ("ttl pttl expiretime pexpiretime", Compared::WithoutClock, "time passes between two servers' calls"),
-    ("config|get", Compared::ByType, "rmux tells what it must about itself, and nothing of the server"),
+    (
+        "config|get",
+        Compared::ByType,
+        "nothing of a server's passwords, paths and addresses is told, and patterns are less",
+    ),
     ("client|id client|info client|list client|help hello", Compared::ByType, "rmux tells about itself"),
     (
-        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats waitaof",
+        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats waitaof blmovem",
         Compared::AnyError,
         "newer than this server, and rmux says itself what is wrong with the arguments",
     ),
@@ -68,23 +72,19 @@ pub fn compared(call: &[Vec<u8>]) -> Compared {
     found.unwrap_or(Compared::Exactly)
 }
 
-/// True for what rmux refuses between MULTI and EXEC: a session is its own, and would have to change with the EXEC.
+/// True for what rmux refuses between MULTI and EXEC: a confirmation would come in the middle of EXEC's reply.
 pub fn is_refused_in_multi(call: &[Vec<u8>]) -> bool {
-    let Some(row) = row(call) else { return false };
-    match row.class {
-        Class::Session(
-            Session::Ping
-            | Session::Echo
-            | Session::Select
-            | Session::Info
-            | Session::Role
-            | Session::Command
-            | Session::Reset
-            | Session::Quit,
-        ) => false,
-        Class::Session(_) | Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_)) => true,
-        _ => false,
-    }
+    row(call).is_some_and(|row| matches!(row.class, Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_))))
+}
+
+/// True for what rmux refuses between MULTI and EXEC if it would change the version of the protocol.
+pub fn may_change_protocol(call: &[Vec<u8>]) -> bool {
+    row(call).is_some_and(|row| row.class == Class::Session(Session::Hello)) && call.len() > 1
+}
+
+/// True for what rmux never asks a server.
+pub fn is_answered_by_rmux(call: &[Vec<u8>]) -> bool {
+    row(call).is_some_and(|row| matches!(row.class, Class::Session(_)))
 }
 
 /// The row of the table that a call means: its command, or its subcommand.

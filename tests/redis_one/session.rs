@@ -6,7 +6,7 @@
 use crate::support::client::{Client, body, bulk, encode, show};
 use crate::support::proxy::{Front, PATIENT, Rmux};
 use crate::support::server::RedisServer;
-use crate::support::{KINDS, Kind, is_direct};
+use crate::support::{KINDS, Kind, PATIENCE, is_direct, wait_until};
 
 #[test]
 fn each_client_has_its_own_database() {
@@ -245,6 +245,50 @@ fn refused_and_unknown_commands_keep_the_connection() {
         assert!(client.line("NOSUCHCOMMAND").starts_with("-ERR unknown command 'NOSUCHCOMMAND'"));
         assert_eq!(client.line("SET k v"), "+OK\r\n");
         assert_eq!(server.client().line("PING"), "+PONG\r\n");
+    }
+}
+
+#[test]
+fn what_config_get_tells_is_the_servers_but_nothing_of_its_secrets() {
+    if is_direct() {
+        return;
+    }
+    let server = RedisServer::start_with(&["--maxmemory", "77mb", "--maxmemory-policy", "allkeys-lfu"]);
+    server.client().line("CONFIG SET masterauth hidden");
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[PATIENT]);
+    let mut client = rmux.client();
+    assert_eq!(client.line("CONFIG GET maxmemory"), "*2\r\n$9\r\nmaxmemory\r\n$8\r\n80740352\r\n");
+    assert!(client.line("CONFIG GET maxmemory-*").contains("allkeys-lfu"));
+    for pattern in ["masterauth", "MASTERAUTH", "master*", "requirepass", "?asterauth", "maste[r]auth"] {
+        assert_eq!(client.line(&format!("CONFIG GET {pattern}")), "*0\r\n", "{pattern}");
+    }
+    for request in ["CONFIG GET *", "CONFIG GET save masterauth *", "CONFIG GET timeout *auth"] {
+        let told = client.line(request);
+        assert!(told.starts_with('*') && !told.contains("hidden") && !told.contains("masterauth"), "{told}");
+    }
+    client.send(&[encode(&["MULTI"]), encode(&["CONFIG", "GET", "*"]), encode(&["EXEC"])].concat());
+    let told = show(&client.replies(3).concat());
+    assert!(told.starts_with("+OK\r\n+QUEUED\r\n*1\r\n*") && !told.contains("hidden"), "{told}");
+    client.line("HELLO 3");
+    assert_eq!(client.line("CONFIG GET timeout"), "%1\r\n$7\r\ntimeout\r\n$1\r\n0\r\n");
+}
+
+#[test]
+fn clients_of_several_threads_have_numbers_of_their_own() {
+    if is_direct() {
+        return;
+    }
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let connections: Vec<&RedisServer> = servers.iter().collect();
+    let rmux = Rmux::in_front_of(Kind::Unix, &connections, &[PATIENT, "-maxProcesses=4"]);
+    let mut clients: Vec<Client> = (0..60).map(|_| rmux.client()).collect();
+    let mut numbers: Vec<String> = clients.iter_mut().map(|client| client.line("CLIENT ID")).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), clients.len());
+    // All of them count them all; the connections of the start are gone by then, or soon.
+    for client in &mut clients {
+        wait_until("everybody is counted", PATIENCE, || client.line("INFO").contains("connected_clients:60\r\n"));
     }
 }
 

@@ -236,16 +236,30 @@ pub fn wait_for_exit(child: &mut Child, patience: Duration) -> Option<ExitStatus
     }
 }
 
-/// As many of `wanted` sockets as this process and a child with its limits can hold open at once, beside other tests.
-pub fn sockets_affordable(wanted: usize) -> usize {
+/// How many descriptors this process and its children may have, once as many are asked for as it may ask for.
+pub fn raise_descriptor_limit() -> usize {
+    let hard = descriptor_limit(4);
+    let _ = Command::new("prlimit")
+        .args([format!("--pid={}", process::id()), format!("--nofile={hard}:{hard}")])
+        .stderr(process::Stdio::null())
+        .status();
+    descriptor_limit(3)
+}
+
+/// The soft limit is in column 3, the hard one in column 4.
+fn descriptor_limit(column: usize) -> usize {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let limit = limits
+    limits
         .lines()
         .find(|line| line.starts_with("Max open files"))
-        .and_then(|line| line.split_whitespace().nth(3))
-        .and_then(|soft| soft.parse().ok())
-        .unwrap_or(1024usize);
-    wanted.min(limit / 2)
+        .and_then(|line| line.split_whitespace().nth(column))
+        .and_then(|limit| limit.parse().ok())
+        .unwrap_or(1024usize)
+}
+
+/// As many of `wanted` sockets as this process and a child with its limits can hold open at once, beside other tests.
+pub fn sockets_affordable(wanted: usize) -> usize {
+    wanted.min(descriptor_limit(3) / 2)
 }
 
 /// A line of `/proc/<process>/status` in kB: `VmRSS` (memory now) or `VmHWM` (the most it ever was).

@@ -181,6 +181,42 @@ fn who_has_half_of_a_reply_is_closed_when_its_rest_is_lost() {
 }
 
 #[test]
+fn half_of_a_reply_that_came_before_its_turn_is_thrown_away_and_asked_for_again() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    bench.say(client, get(&a) + &get(&b) + &request(&["PING"]));
+    let large = bulk(&"v".repeat(300_000));
+    bench.answer(backends[1], &large[..200_000]);
+    bench.proxy.handle_backend_end(backends[1], bench.now);
+    bench.turn();
+    assert!(!bench.is_closed(Conn::Client(client)), "it has seen nothing of that");
+    let second = bench.connect(1);
+    assert_eq!(bench.asked(second), get(&b));
+    bench.answer(backends[0], bulk("first"));
+    assert_eq!(bench.told(client), bulk("first"));
+    bench.answer(second, &large);
+    assert_eq!(bench.told(client), large + "+PONG\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn half_of_a_writes_reply_that_came_before_its_turn_is_an_error_instead() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    bench.say(client, get(&a) + &request(&["GETDEL", &b]));
+    bench.answer(backends[1], &bulk(&"v".repeat(300_000))[..200_000]);
+    bench.proxy.handle_backend_end(backends[1], bench.now);
+    bench.turn();
+    bench.answer(backends[0], bulk("first"));
+    let lost = "-ERR Connection to server-1 lost before its reply; the command may have been run\r\n";
+    assert_eq!(bench.told(client), bulk("first") + lost);
+    assert!(!bench.is_closed(Conn::Client(client)));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle_of_a_large_request_takes_the_connection_with_it() {
     let (mut bench, backends) = Bench::ready(1, |_| {});
     let (leaves, stays) = (bench.client(), bench.client());
@@ -273,7 +309,7 @@ fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for
     let backend = bench.proxy.endpoints[0].pool.backends()[0];
     let client = bench.client();
     bench.set_room(Conn::Backend(backend), 0);
-    bench.say(client, request(&["MSET", &a, "1", &b, "2"]));
+    bench.say(client, request(&["MSETNX", &a, "1", &b, "2"]));
     bench.proxy.handle_backend_broken(backend, "reset", bench.now);
     bench.turn();
     bench.refuse(0);

@@ -145,6 +145,34 @@ fn what_the_server_says_to_a_database_that_it_does_not_have_is_told_to_who_asks(
 }
 
 #[test]
+fn a_subcommand_that_a_newer_module_may_have_is_the_servers_to_know() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    let newer = request(&["JSON.DEBUG", "NEWER", "k"]);
+    bench.say(client, newer.clone());
+    assert_eq!(bench.asked(backends[0]), newer);
+    bench.answer(backends[0], ":7\r\n");
+    assert_eq!(bench.told(client), ":7\r\n");
+    let told = |bench: &mut Bench, words: &[&str]| {
+        bench.say(client, request(words));
+        bench.told(client)
+    };
+    assert_eq!(
+        told(&mut bench, &["FT.CONFIG", "NEWER", "x"]),
+        "-ERR unknown subcommand 'NEWER'. Try FT.CONFIG HELP.\r\n"
+    );
+    assert_eq!(told(&mut bench, &["FT.CURSOR", "READ\0"]), "-ERR unknown subcommand 'READ'. Try FT.CURSOR HELP.\r\n");
+    assert_eq!(told(&mut bench, &["OBJECT", "NEWER", "k"]), "-ERR unknown subcommand 'NEWER'. Try OBJECT HELP.\r\n");
+    bench.say(client, request(&["MULTI"]) + &newer + &request(&["EXEC"]));
+    let leased = bench.connect(0);
+    assert_eq!(bench.asked(leased), request(&["MULTI"]) + &newer + &request(&["EXEC"]));
+    let (mut bench, _) = Bench::ready(2, |_| {});
+    let client = bench.client();
+    bench.say(client, newer);
+    assert_eq!(bench.told(client), "-ERR unknown subcommand 'NEWER'. Try JSON.DEBUG HELP.\r\n");
+}
+
+#[test]
 fn parked_clients_are_served_in_order_and_not_overtaken() {
     let (mut bench, backends) = Bench::ready(1, |settings| {
         settings.pool_size = 1;

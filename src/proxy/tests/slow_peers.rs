@@ -1,6 +1,7 @@
 //! Clients and servers that take or give less than they could, and what rmux holds for them meanwhile.
 
 use super::*;
+use crate::proxy::relief::HUGE;
 
 #[test]
 fn a_backend_is_not_read_while_its_only_client_takes_nothing_and_again_when_it_does() {
@@ -28,11 +29,92 @@ fn a_client_that_takes_nothing_is_closed_at_the_hard_limit_when_others_wait_behi
     });
     let (stuck, waits) = (bench.client(), bench.client());
     bench.say(stuck, get("large"));
-    bench.say(waits, get("small"));
+    bench.say(waits, set("small", "x"));
     bench.set_room(Conn::Client(stuck), 0);
-    bench.answer(backends[0], bulk(&"v".repeat(300_000)) + &bulk("x"));
-    assert_eq!(bench.told(waits), bulk("x"));
+    bench.answer(backends[0], bulk(&"v".repeat(300_000)) + "+OK\r\n");
+    assert_eq!(bench.told(waits), "+OK\r\n");
     assert!(bench.is_closed(Conn::Client(stuck)));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn reads_behind_a_reply_that_is_taken_slowly_are_asked_elsewhere_and_the_reply_waits() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.client_unread_pause_bytes = 50_000);
+    let (slow, reads, writes) = (bench.client(), bench.client(), bench.client());
+    bench.say(slow, get("large"));
+    bench.say(reads, get("a") + &get("b"));
+    bench.say(writes, get("c") + &set("d", "x"));
+    bench.set_room(Conn::Client(slow), 0);
+    let large = bulk(&"v".repeat(300_000));
+    bench.answer(backends[0], &large[..100_000]);
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), get("a") + &get("b"), "who has written behind a read stays with it");
+    bench.answer(second, bulk("A") + &bulk("B"));
+    assert_eq!(bench.told(reads), bulk("A") + &bulk("B"));
+    assert!(bench.proxy.is_listening_to(Conn::Backend(backends[0])), "the other one waits for what is behind");
+    bench.make_room(Conn::Client(slow), usize::MAX - 1);
+    bench.answer(backends[0], &large[100_000..]);
+    assert_eq!(bench.told(slow), large);
+    bench.answer(backends[0], bulk("late A") + &bulk("late B") + &bulk("C") + "+OK\r\n");
+    assert_eq!(bench.told(writes), bulk("C") + "+OK\r\n");
+    assert!(bench.is_closed(Conn::Backend(backends[0])), "it owes nothing more that anybody waits for");
+    assert_eq!((bench.told(reads), bench.proxy.stats().moves), (String::new(), 2));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_backend_is_not_read_once_the_reads_behind_its_slow_client_have_gone() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.client_unread_pause_bytes = 50_000);
+    let (slow, reads) = (bench.client(), bench.client());
+    bench.say(slow, get("large"));
+    bench.say(reads, get("a"));
+    bench.set_room(Conn::Client(slow), 0);
+    let large = bulk(&"v".repeat(300_000));
+    bench.answer(backends[0], &large[..100_000]);
+    assert!(!bench.proxy.is_listening_to(Conn::Backend(backends[0])));
+    let second = bench.connect(0);
+    bench.answer(second, bulk("A"));
+    assert_eq!(bench.told(reads), bulk("A"));
+    bench.make_room(Conn::Client(slow), usize::MAX - 1);
+    bench.answer(backends[0], &large[100_000..]);
+    assert_eq!(bench.told(slow), large);
+    assert!(bench.is_closed(Conn::Backend(backends[0])), "the late reply is not waited for");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn reads_behind_a_huge_reply_are_asked_elsewhere_at_once_and_only_once() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (huge, reads) = (bench.client(), bench.client());
+    bench.say(huge, get("huge"));
+    bench.say(reads, get("a"));
+    bench.answer(backends[0], format!("${}\r\n{}", HUGE, "v".repeat(100_000)));
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), get("a"));
+    // Its own answer is huge, too.
+    let third = bench.client();
+    bench.say(third, get("b"));
+    bench.answer(second, format!("${}\r\n{}", HUGE, "w".repeat(100_000)));
+    let last = bench.connect(0);
+    assert_eq!(bench.asked(last), get("b"));
+    assert_eq!(bench.proxy.stats().moves, 2);
+}
+
+#[test]
+fn without_room_elsewhere_nobody_moves() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.pool_size = 1;
+        settings.limits.client_unread_pause_bytes = 50_000;
+    });
+    let (slow, reads) = (bench.client(), bench.client());
+    bench.say(slow, get("large"));
+    bench.say(reads, get("a"));
+    bench.set_room(Conn::Client(slow), 0);
+    let large = bulk(&"v".repeat(300_000));
+    bench.answer(backends[0], large.clone() + &bulk("A"));
+    assert_eq!(bench.told(reads), bulk("A"));
+    bench.make_room(Conn::Client(slow), usize::MAX - 1);
+    assert_eq!((bench.told(slow), bench.proxy.stats().moves), (large, 0));
     bench.assert_nothing_is_left();
 }
 

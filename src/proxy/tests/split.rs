@@ -213,7 +213,7 @@ fn with_a_server_down_its_keys_go_to_those_that_stand_in() {
 }
 
 #[test]
-fn keys_that_lived_together_and_are_stood_in_for_by_several_are_never_asked_of_one() {
+fn keys_that_lived_together_and_are_stood_in_for_by_several_are_asked_of_each() {
     let (mut bench, backends) = Bench::ready(3, |_| {});
     let mut down = UpSet::new(3);
     down.set(ServerIndex(0), false);
@@ -222,16 +222,75 @@ fn keys_that_lived_together_and_are_stood_in_for_by_several_are_never_asked_of_o
     let one = keys.iter().find(|key| stand_in(&bench, key) == Some(ServerIndex(1))).expect("a key").clone();
     let two = keys.iter().find(|key| stand_in(&bench, key) == Some(ServerIndex(2))).expect("a key").clone();
     let elsewhere = key_on(&bench, 1);
-    let client = bench.client();
-    let words = ["MGET", &one, &two, &elsewhere];
+    let (client, other) = (bench.client(), bench.client());
+    let words = ["MGET", &one, &two, &elsewhere, &one];
     bench.say(client, request(&words) + &request(&["SINTER", &one, &two]));
+    // These live together, and so are asked for without being taken apart.
+    bench.say(other, request(&["EXISTS", &two, &one, &two]));
     bench.proxy.handle_backend_end(backends[0], bench.now);
     bench.turn();
-    bench.asked(backends[1]);
+    assert_eq!(bench.asked(backends[1]), request(&["MGET", &elsewhere]));
     bench.refuse(0);
-    bench.answer(backends[1], array(&["$-1\r\n"]));
-    assert_eq!(bench.told(client), DOWN.to_owned() + "-CROSSSLOT Keys in request don't hash to the same slot\r\n");
-    assert_eq!(bench.asked(backends[1]) + &bench.asked(backends[2]), "");
+    assert_eq!(bench.asked(backends[1]), request(&["MGET", &one, &one]) + &request(&["EXISTS", &one]));
+    assert_eq!(bench.asked(backends[2]), request(&["MGET", &two]) + &request(&["EXISTS", &two, &two]));
+    bench.answer(backends[2], array(&[&bulk("two")]) + ":2\r\n");
+    bench.answer(backends[1], array(&[&bulk("elsewhere")]) + &array(&[&bulk("one"), "$-1\r\n"]) + ":1\r\n");
+    let values = array(&[&bulk("one"), &bulk("two"), &bulk("elsewhere"), "$-1\r\n"]);
+    assert_eq!(bench.told(client), values + "-CROSSSLOT Keys in request don't hash to the same slot\r\n");
+    assert_eq!(bench.told(other), ":3\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_write_that_was_not_sent_is_taken_apart_again_and_one_that_was_is_an_error() {
+    for is_sent in [false, true] {
+        let (mut bench, backends) = Bench::ready(3, |_| {});
+        let mut down = UpSet::new(3);
+        down.set(ServerIndex(0), false);
+        let stand_in = |bench: &Bench, key: &String| bench.proxy.ring.server(Ring::hash(key.as_bytes()), &down);
+        let keys = keys_on(&bench, 0, 200);
+        let one = keys.iter().find(|key| stand_in(&bench, key) == Some(ServerIndex(1))).expect("a key").clone();
+        let two = keys.iter().find(|key| stand_in(&bench, key) == Some(ServerIndex(2))).expect("a key").clone();
+        let client = bench.client();
+        let write = request(&["MSET", &one, "1", &two, "2"]);
+        bench.hear(client, write.clone());
+        if is_sent {
+            bench.turn();
+        }
+        bench.proxy.handle_backend_end(backends[0], bench.now);
+        bench.turn();
+        bench.refuse(0);
+        if is_sent {
+            assert!(bench.told(client).starts_with("-ERR Connection to server-0 lost before its reply"));
+            assert_eq!(bench.asked(backends[1]) + &bench.asked(backends[2]), "");
+        } else {
+            assert_eq!(bench.asked(backends[1]), request(&["MSET", &one, "1"]));
+            assert_eq!(bench.asked(backends[2]), request(&["MSET", &two, "2"]));
+            bench.answer(backends[1], "+OK\r\n");
+            bench.answer(backends[2], "+OK\r\n");
+            assert_eq!(bench.told(client), "+OK\r\n");
+        }
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn who_leaves_after_a_part_was_taken_apart_again_leaves_nothing_behind() {
+    let (mut bench, backends) = Bench::ready(3, |_| {});
+    let keys = keys_on(&bench, 0, 200);
+    let words: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    let client = bench.client();
+    bench.say(client, request(&words));
+    bench.proxy.handle_backend_end(backends[0], bench.now);
+    bench.turn();
+    bench.refuse(0);
+    let nil = |asked: &str| array(&vec!["$-1\r\n"; asked.matches("\r\nk").count()]);
+    let (first, second) = (bench.asked(backends[1]), bench.asked(backends[2]));
+    assert_eq!(first.matches("\r\nk").count() + second.matches("\r\nk").count(), 200);
+    bench.answer(backends[1], nil(&first));
+    bench.proxy.handle_client_broken(client);
+    bench.turn();
+    bench.answer(backends[2], nil(&second));
     bench.assert_nothing_is_left();
 }
 

@@ -1,0 +1,301 @@
+//! Steps of a transaction that are about the client's session, which no server has.
+//!
+//! `CLIENT SETNAME`, `AUTH`, `CONFIG GET` and their like are answered by rmux wherever they stand, and so between
+//! `MULTI` and `EXEC`, too: they take effect with the `EXEC`, in their order, or not at all. The server is given a
+//! `PING` in their place, which it queues or refuses as it would the step itself, and whose reply marks the place:
+//!
+//! ```text
+//!   client:   MULTI   SET a 1   CLIENT ID   EXEC            ◄── *2  +OK  :7
+//!   server:   MULTI   SET a 1   PING        EXEC   *2  +OK  +PONG ──┘
+//! ```
+//!
+//! With several servers, steps may come before the first key has said which server they are for. They are kept until
+//! then, and the client is told that they are queued.
+//!
+//! `SELECT` is the server's step, since what follows runs in that database; the session follows when it was run. The
+//! reply to such an `EXEC` is collected, as that to a request with one part is, and put together anew.
+//!
+//! Three things are refused, and the transaction with them: another version of the protocol (`HELLO 3`), in which the
+//! rest of the reply would have to be written; `CLIENT REPLY OFF` and `SKIP`, to which Redis itself answers half an
+//! array; and the subscriptions, whose confirmation waits for all servers and would come in the middle of the reply.
+
+use std::mem;
+
+use super::dispatch::Pick;
+use super::merging::Part;
+use super::routing::{Call, UNSUPPORTED, Verdict};
+use super::{LARGE, Proxy};
+use crate::client::{Flow, OwnStep, OwnWhat, Protocol};
+use crate::command::{self, Class, Session};
+use crate::local::{self, Outcome, error, reply};
+use crate::request::Role;
+use crate::resp::elements::Elements;
+use crate::resp::{Frame, RequestFramer, RequestLimits};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+const TOO_MANY: &[u8] = b"-ERR Too many session commands in one transaction\r\n";
+/// How many steps of one transaction may be rmux's own.
+const STEPS_MAX: usize = 1024;
+
+impl Proxy {
+    /// Whether this step of a transaction is answered here.
+    pub(super) fn is_own_step(&self, call: &Call<'_>) -> bool {
+        match call.command.class {
+            Class::Session(Session::Ping | Session::Echo | Session::Select | Session::Command) => false,
+            Class::Session(Session::Info | Session::Role) => self.endpoints.len() > 1,
+            Class::Session(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Says what is wrong with a step that the server does not get to see, as Redis does before it queues one, or why
+    /// it cannot be a step at all. The transaction is broken then.
+    pub(super) fn finds_fault(&mut self, id: Id, call: &Call<'_>) -> bool {
+        let mut fault = mem::take(&mut self.reply);
+        if !call.command.arity_allows(call.args.len()) {
+            error::wrong_arity(&mut fault, call.name());
+        } else if call.command.class == Class::Session(Session::Client) {
+            local::refuse_client_command(call.request, call.args, &mut fault);
+        }
+        if fault.is_empty() && self.is_impossible(id, call) {
+            fault.extend_from_slice(UNSUPPORTED);
+        }
+        let is_found = !fault.is_empty();
+        if is_found {
+            self.break_transaction(id);
+            self.reply_here(id, &fault);
+        }
+        fault.clear();
+        self.reply = fault;
+        is_found
+    }
+
+    fn is_impossible(&self, id: Id, call: &Call<'_>) -> bool {
+        let word = |index: usize| call.args.get(index).map_or(&b""[..], |arg| arg.of(call.request));
+        let is_word = |index: usize, wanted: &[u8]| word(index).eq_ignore_ascii_case(wanted);
+        match call.command.class {
+            Class::Session(Session::Hello) => {
+                let protocol = self.clients.get(id).map(|client| client.session.profile.protocol);
+                match word(1) {
+                    b"2" => protocol != Some(Protocol::Resp2),
+                    b"3" => protocol != Some(Protocol::Resp3),
+                    _ => false,
+                }
+            }
+            Class::Session(Session::Client) => is_word(1, b"reply") && (is_word(2, b"off") || is_word(2, b"skip")),
+            _ => false,
+        }
+    }
+
+    /// Gives the server a step that is rmux's own, or that rmux must know the end of.
+    pub(super) fn send_own_step(&mut self, id: Id, server: u16, backend: Id, call: &Call<'_>, now: Millis) -> Verdict {
+        if call.command.class == Class::Session(Session::Select) {
+            let verdict = self.send_step(id, server, backend, call, Role::Atomic, now);
+            if let Verdict::Forward(_) = verdict {
+                let index = self.count_step(id);
+                if let Some(database) = database(call) {
+                    self.note_own_step(id, OwnStep { index, what: OwnWhat::Select(database) });
+                }
+            }
+            return verdict;
+        }
+        if !self.has_place_for(id, call.request.len()) {
+            self.break_transaction(id);
+            self.reply_here(id, TOO_MANY);
+            return Verdict::Done;
+        }
+        let mut request = Vec::new();
+        let is_config = call.command.class == Class::Session(Session::ConfigGet) && self.endpoints.len() == 1;
+        let is_asked = is_config && local::ask_for_config(call.request, call.args, &mut request);
+        if !is_asked {
+            request.extend_from_slice(PING);
+        }
+        let limits = &self.settings.limits;
+        let (pipeline_max, bytes_max) = (limits.pipeline_max, limits.send_queue_bytes_max);
+        if !self.backends.get(backend).is_some_and(|backend| backend.has_room_for_owner(pipeline_max, bytes_max)) {
+            return self.hold(id, server, Pick::Behind, true, now);
+        }
+        self.line_up_step(id, server, backend, request.len() as u32, Role::Atomic, now);
+        self.queue(backend, &request);
+        self.mark_backend_dirty(backend);
+        let index = self.count_step(id);
+        if !is_asked {
+            self.note_own_step(id, OwnStep { index, what: OwnWhat::Answer(call.request.into()) });
+        }
+        self.maybe_pause(id);
+        Verdict::Done
+    }
+
+    /// A step that any server could queue, while none is known: the client is told that it is queued, and the server
+    /// gets it with the first step that has a key.
+    pub(super) fn keep_early_step(&mut self, id: Id, call: &Call<'_>) -> Verdict {
+        if self.finds_fault(id, call) {
+            return Verdict::Done;
+        }
+        if !self.has_place_for(id, call.request.len()) {
+            self.break_transaction(id);
+            self.reply_here(id, TOO_MANY);
+            return Verdict::Done;
+        }
+        let step = match call.command.class {
+            Class::Session(Session::Select) => (call.request.to_vec(), database(call).map(OwnWhat::Select)),
+            _ if self.is_own_step(call) => (PING.to_vec(), Some(OwnWhat::Answer(call.request.into()))),
+            _ => (call.request.to_vec(), None),
+        };
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+            transaction.early_steps.push(step);
+        }
+        self.reply_here(id, b"+QUEUED\r\n");
+        Verdict::Done
+    }
+
+    /// Gives the server what was kept for it. Its client was told already that all of that is queued.
+    pub(super) fn send_early_steps(
+        &mut self,
+        id: Id,
+        backend: Id,
+        steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
+        now: Millis,
+    ) {
+        for (bytes, what) in steps {
+            self.send_internal(backend, &bytes, now);
+            let index = self.count_step(id);
+            if let Some(what) = what {
+                self.note_own_step(id, OwnStep { index, what });
+            }
+        }
+    }
+
+    fn has_place_for(&self, id: Id, len: usize) -> bool {
+        let Some(transaction) = self.transaction(id) else { return false };
+        let held_by = |what: &OwnWhat| if let OwnWhat::Answer(request) = what { request.len() } else { 0 };
+        let held: usize = transaction.own_steps.iter().map(|step| held_by(&step.what)).sum();
+        let early = transaction.early_steps.iter();
+        let early: usize = early.map(|(bytes, what)| bytes.len() + what.as_ref().map_or(0, held_by)).sum();
+        let steps = transaction.own_steps.len() + transaction.early_steps.len();
+        steps < STEPS_MAX && held + early + len <= LARGE
+    }
+
+    fn note_own_step(&mut self, id: Id, step: OwnStep) {
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+            transaction.own_steps.push(step);
+        }
+    }
+
+    /// Sends an `EXEC` to whose reply rmux has something to add. What the client sends behind has to wait: its session
+    /// may be another one then.
+    pub(super) fn send_exec_with_own_steps(
+        &mut self,
+        id: Id,
+        server: u16,
+        backend: Id,
+        call: &Call<'_>,
+        now: Millis,
+    ) -> Verdict {
+        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
+        let Some(transaction) = client.transaction.take() else { return Verdict::Done };
+        client.flow = Flow::Behind { server };
+        client.wrote_to = backend;
+        let has_selected = transaction.own_steps.iter().any(|step| matches!(step.what, OwnWhat::Select(_)));
+        let mut merging = self.new_merging();
+        merging.own_steps = transaction.own_steps;
+        merging.role = Role::Ending { has_selected };
+        merging.is_pinned = true;
+        merging.add_part(server);
+        for part in merging.parts_mut() {
+            part.backend = backend;
+            part.len = call.request.len();
+        }
+        self.queue(backend, call.request);
+        self.line_up_parts(id, call.command.access, merging, now);
+        Verdict::Done
+    }
+
+    /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it with the reply to `part`:
+    /// they take effect, if the transaction was run.
+    pub(super) fn end_own_steps(&mut self, id: Id, steps: Vec<OwnStep>, part: &Part, out: &mut Vec<u8>, now: Millis) {
+        let reply = part.as_ref();
+        let Some(elements) = Elements::of(reply).filter(|elements| elements.kind() == b'*') else {
+            return out.extend_from_slice(reply);
+        };
+        reply::array(out, elements.left() as usize);
+        let mut steps = steps.into_iter().peekable();
+        for (index, element) in elements.enumerate() {
+            match steps.next_if(|step| step.index == index).map(|step| step.what) {
+                None => out.extend_from_slice(element),
+                Some(OwnWhat::Select(database)) => {
+                    out.extend_from_slice(element);
+                    if element == b"+OK\r\n" {
+                        self.on_selected(part.backend, id, database, b'+');
+                    }
+                }
+                Some(OwnWhat::Answer(request)) => self.answer_own_step(id, &request, out, now),
+            }
+        }
+    }
+
+    fn answer_own_step(&mut self, id: Id, request: &[u8], out: &mut Vec<u8>, now: Millis) {
+        let mut framer = RequestFramer::new();
+        let limits = RequestLimits { is_unauthenticated: false, ..self.request_limits };
+        let is_whole = framer.frame(request, &limits) == Ok(Frame::Complete(request.len()));
+        debug_assert!(is_whole, "it was framed before");
+        let args = framer.args();
+        let row = args.first().and_then(|name| command::find(name.of(request)));
+        let row = row.and_then(|row| match row.is_container() {
+            true => args.get(1).and_then(|word| row.sub(word.of(request))),
+            false => Some(row),
+        });
+        let Some(Class::Session(session)) = row.map(|row| row.class) else {
+            debug_assert!(false, "only session commands are steps of our own");
+            return out.extend_from_slice(UNSUPPORTED);
+        };
+        match self.answer_to(id, session, request, args, now, out) {
+            Outcome::Reply => {}
+            Outcome::Clients => {
+                if self.answer_roster(id, request, args, now, out) {
+                    self.leave(id);
+                }
+            }
+            Outcome::ReplyAndLeave | Outcome::Silence | Outcome::Forward | Outcome::ForwardInstead => {
+                debug_assert!(false, "such a command is no step of our own");
+                out.extend_from_slice(UNSUPPORTED);
+            }
+        }
+    }
+
+    /// `SELECT` of a client that watches keys: it is the server's to say whether there is such a database, and nothing
+    /// that the client sends behind may go by the old one. `None` if it is to be answered as always.
+    pub(super) fn on_select_on_lease(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
+        let (server, leased) = self.transaction(id)?.lease?;
+        let database = database(call)?;
+        let verdict = self.send_step(id, server, leased, call, Role::Select { database }, now);
+        if let Verdict::Forward(_) = verdict {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.flow = Flow::Behind { server };
+            }
+        }
+        Some(verdict)
+    }
+
+    /// The server has answered that one.
+    pub(super) fn on_selected(&mut self, backend: Id, client: Id, database: u32, kind: u8) {
+        if kind != b'+' {
+            return;
+        }
+        if let Some(entry) = self.backends.get_mut(backend) {
+            entry.profile.database = database;
+        }
+        if let Some(entry) = self.clients.get_mut(client) {
+            entry.session.profile.database = database;
+        }
+    }
+}
+
+/// The database that a `SELECT` names, if there could be one of that number.
+fn database(call: &Call<'_>) -> Option<u32> {
+    let word = call.args.get(1)?.of(call.request);
+    let text = std::str::from_utf8(word).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok().filter(|_| text == "0" || !text.starts_with('0'))
+}

@@ -1,0 +1,84 @@
+//! A reply that takes long to pass on: who stands behind it and can go elsewhere, does.
+//!
+//! All replies of a backend come in one stream, so a huge one, or one whose client takes it slowly, keeps everybody
+//! behind it waiting, and rmux would have to hold what it cannot pass on. A read can be asked again at no harm:
+//!
+//! ```text
+//!   backend 1   ─► [GET huge: arriving] ─► [×] ─► [SET c] ─► [×]      drains: closed when it owes nothing
+//!                                           │                 │
+//!   backend 2   ─►                       [GET a] ─►        [GET b]
+//! ```
+//!
+//! What was asked before stays there as a stand-in, whose reply nobody waits for. A client moves with all its
+//! requests at that backend or not at all, or they would be answered out of order; writes are never asked twice. Nobody
+//! moves twice: a request costs a server two answers at the most.
+
+use std::collections::HashSet;
+
+use super::Proxy;
+use crate::request::{Place, Request, RequestId, Role};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// A reply of this size is one that nobody should stand behind: it takes some milliseconds at the least.
+pub(super) const HUGE: usize = 8 * 1024 * 1024;
+
+/// One request that can move.
+struct Behind {
+    client: Id,
+    request: RequestId,
+    bytes: Vec<u8>,
+}
+
+impl Proxy {
+    /// Gives who stands behind the first in line of this backend to others, as far as there are any with room.
+    pub(super) fn make_way(&mut self, id: Id, now: Millis) {
+        let Some(backend) = self.backends.get(id) else { return };
+        if backend.unexpired() <= 1 || backend.lease != Id::NONE {
+            return;
+        }
+        let (server, profile) = (backend.server, backend.profile);
+        let taker = backend.line.first().map_or(Id::NONE, |first| self.requests[first as usize].client);
+        let mut staying = HashSet::from([Id::NONE, taker]);
+        let mut behind = Vec::new();
+        let mut end = backend.answered;
+        for request in backend.line.iter(&self.requests) {
+            let entry = &self.requests[request as usize];
+            let start = end;
+            end += u64::from(entry.len);
+            let can_move = !staying.contains(&entry.client) && can_be_asked_again(entry);
+            let bytes = can_move.then(|| backend.queue.copy_range(&self.arena, start, end)).flatten();
+            match bytes {
+                Some(bytes) => behind.push(Behind { client: entry.client, request, bytes }),
+                None => drop(staying.insert(entry.client)),
+            }
+        }
+        behind.retain(|one| !staying.contains(&one.client));
+        // In the order of each client's line: the sort is stable.
+        behind.sort_by_key(|one| one.client);
+        let mut is_relieved = false;
+        for requests in behind.chunk_by(|one, other| one.client == other.client) {
+            let Some(target) = self.offer_now(server, profile, now) else { break };
+            // It leaves with all of them before it enters with any.
+            requests.iter().for_each(|one| self.leave_stand_in(id, one.request));
+            for one in requests {
+                self.requests[one.request as usize].is_moved = true;
+                self.stand_at(one.request, target, server);
+                if let Some(backend) = self.backends.get_mut(target) {
+                    backend.queue.push(&mut self.arena, &one.bytes);
+                }
+                self.stats.moves += 1;
+            }
+            self.mark_backend_dirty(target);
+            is_relieved = true;
+        }
+        if is_relieved {
+            // What else it is asked for would have to wait for the replies to the stand-ins.
+            self.drain_backend(id, now);
+        }
+    }
+}
+
+fn can_be_asked_again(entry: &Request) -> bool {
+    entry.is_read && !entry.is_moved && entry.role == Role::Plain && entry.place == Place::Waiting
+}
