@@ -3,6 +3,8 @@
 //! ```text
 //! cargo bench --bench instructions               the table, and an error where a row grew by more than 3 %
 //! cargo bench --bench instructions -- --write    the same, and the new baseline into benches/instructions.csv
+//! CARGO_PROFILE_BENCH_DEBUG=line-tables-only cargo bench --bench instructions -- --budget
+//!                                                where the instructions of a GET go
 //! ```
 //!
 //! Owns the counting and the baseline; what is replayed is in `replay/`. It runs itself under callgrind, each scene with
@@ -15,6 +17,7 @@
 //! counted by `compare`'s CPU time.
 //! Exit codes: 0; 1 when a row grew too much, or callgrind does not work.
 
+mod budget;
 mod replay;
 
 use std::collections::BTreeMap;
@@ -24,6 +27,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use budget::Profile;
 use replay::{Replay, Scene, scenes};
 
 fn main() -> ExitCode {
@@ -40,7 +44,11 @@ fn main() -> ExitCode {
         println!("nothing to test here; run it with: cargo bench --bench instructions");
         return ExitCode::SUCCESS;
     }
-    match compare(words.iter().any(|word| word == "--write")) {
+    let result = match words.iter().any(|word| word == "--budget") {
+        true => show_budget().map(|()| true),
+        false => compare(words.iter().any(|word| word == "--write")),
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(reason) => {
@@ -107,9 +115,25 @@ fn compare(write: bool) -> Result<bool, String> {
     Ok(false)
 }
 
+/// Prints the parts of a GET, alone and among others.
+fn show_budget() -> Result<(), String> {
+    let mut profiles = Vec::new();
+    for scene in scenes().into_iter().filter(|scene| BUDGET.contains(&scene.name)) {
+        let turns = turns(&scene);
+        let requests = f64::from(turns) * f64::from(scene.requests_per_turn);
+        profiles.push((scene.title, profile(scene.name, turns)?, profile(scene.name, 2 * turns)?, requests));
+    }
+    println!("{}", budget::table(&profiles));
+    Ok(())
+}
+
+fn turns(scene: &Scene) -> u32 {
+    (REQUESTS / scene.requests_per_turn).max(TURNS_MIN)
+}
+
 /// The instructions of one request: those of so many turns more, divided.
 fn per_request(scene: &Scene) -> Result<f64, String> {
-    let turns = (REQUESTS / scene.requests_per_turn).max(TURNS_MIN);
+    let turns = turns(scene);
     let (few, many) = (count(scene.name, turns)?, count(scene.name, 2 * turns)?);
     let requests = f64::from(turns) * f64::from(scene.requests_per_turn);
     Ok((many as f64 - few as f64) / requests)
@@ -117,20 +141,32 @@ fn per_request(scene: &Scene) -> Result<f64, String> {
 
 /// Instructions of a whole run.
 fn count(name: &str, turns: u32) -> Result<u64, String> {
+    let text = callgrind(name, turns, "/dev/null")?;
+    let counted = text.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
+    counted.ok_or_else(|| format!("{name} under callgrind: {text}"))
+}
+
+/// The same, by source file.
+fn profile(name: &str, turns: u32) -> Result<Profile, String> {
+    let path = env::temp_dir().join(format!("rmux-budget-{}", std::process::id()));
+    callgrind(name, turns, &path.to_string_lossy())?;
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()));
+    let _ = fs::remove_file(&path);
+    Ok(Profile::read(&text?))
+}
+
+/// Runs a scene under callgrind, whose profile goes to `out`. Returns what it says.
+fn callgrind(name: &str, turns: u32, out: &str) -> Result<String, String> {
     let own = env::current_exe().map_err(|error| format!("own path: {error}"))?;
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--tool=callgrind", &format!("--callgrind-out-file={out}")])
         .arg(own)
         .args([REPLAY, name, &turns.to_string()])
         .env("GLIBC_TUNABLES", PLAIN_PROCESSOR)
         .output()
         .map_err(|error| format!("valgrind (apt-get install valgrind): {error}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let counted = text.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
-    match counted {
-        Some(counted) if output.status.success() => Ok(counted),
-        _ => Err(format!("{name} under callgrind: {text}")),
-    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(text) } else { Err(format!("{name} under callgrind: {text}")) }
 }
 
 /// Compiler, processor family and C library: all that a count depends on but the code.
@@ -169,6 +205,8 @@ impl Baseline {
 }
 
 const REPLAY: &str = "--replay";
+/// The scenes of the budget.
+const BUDGET: &[&str] = &["get50", "pipeline16", "servers4"];
 /// In percent.
 const GROWTH_MAX: f64 = 3.0;
 /// About so many requests in the shorter run.

@@ -242,7 +242,7 @@ fn draft_of_object(pairs: &[(String, Json)], place: &Place, warnings: &mut Warni
 /// The value of a key, as an error shows it: what may be a password stays unseen, also under a name that is misspelt.
 fn shown(name: &str, likely: Option<&str>, value: &Json) -> String {
     let is_secret = |name: &str| key::find(name).is_some_and(Key::is_secret);
-    let lower = name.to_lowercase();
+    let lower = name.to_ascii_lowercase();
     let seems_secret = ["pass", "pwd", "secret", "auth", "token", "user"].iter().any(|part| lower.contains(part));
     if seems_secret || is_secret(name) || likely.is_some_and(is_secret) { "***".to_owned() } else { value.to_string() }
 }

@@ -137,7 +137,7 @@ mod tests {
                 let _ = client.write_all(piece);
             }
         });
-        let address = Address::Tcp { host: "localhost".to_owned(), port };
+        let address = Address::Tcp { host: "127.0.0.1".to_owned(), port };
         let outcome = ping(&address, Instant::now() + TIMEOUT).map_err(|reason| reason.to_string());
         server.join().expect("the server is content");
         outcome

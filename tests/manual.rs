@@ -1,7 +1,8 @@
 //! The manual says what the program does: every flag and every key stands in it, with its range and its default.
 //!
-//! The pages are written by hand, for people; this holds them to the table that drives the program. A key is an entry
-//! `.BR name " (range unit, default value)"`; a flag is `\-name`. The examples in them and beside them are tried.
+//! The pages are written by hand, for people, and so is the README; this holds them to the table that drives the
+//! program. A key is an entry `.BR name " (range unit, default value)"`; a flag is `\-name`. The examples in them and
+//! beside them are tried, and the container's files are held together.
 
 use std::fs;
 use std::path::Path;
@@ -23,6 +24,15 @@ fn every_flag_stands_in_rmux_1() {
             next.is_some_and(|char| !char.is_alphanumeric())
         });
         assert!(is_there, "debian/rmux.1 does not mention -{}", key.name);
+    }
+}
+
+#[test]
+fn every_flag_and_key_stands_in_the_readme() {
+    let page = read("README.md");
+    for key in KEYS.iter().filter(|key| key.group != Group::Retired) {
+        let entry = format!("`{}{}`", if key.is_flag() { "-" } else { "" }, key.name);
+        assert!(page.contains(&entry), "README.md does not mention {entry}");
     }
 }
 
@@ -62,10 +72,44 @@ fn the_examples_are_accepted() {
     let path = std::env::temp_dir().join(format!("rmux-manual-{}.json", std::process::id()));
     fs::write(&path, example.replace("\\-", "-")).expect("the folder can be written");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for file in [&path, &root.join("debian/rmux.json")] {
+    for file in [&path, &root.join("debian/rmux.json"), &root.join("examples/compose/rmux.json")] {
         let mut rmux = Command::new(env!("CARGO_BIN_EXE_rmux"));
         let output = rmux.args(["-test", "-config"]).arg(file).output().expect("cargo has built it");
         assert!(output.status.success() && output.stderr.is_empty(), "{}: {output:?}", file.display());
     }
     fs::remove_file(&path).expect("it was just written");
+}
+
+#[test]
+fn the_container_is_made_of_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (dockerfile, allowed) = (read("Dockerfile"), read(".dockerignore"));
+    let copies =
+        dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|copy| !copy.contains("--from="));
+    let mut sources: Vec<&str> = copies.flat_map(|copy| copy.split(' ').rev().skip(1)).collect();
+    assert!(sources.contains(&"src"), "{sources:?}");
+    for source in &sources {
+        // Debian builds with its own crates, without the lock file.
+        assert!(*source == "Cargo.lock" || root.join(source).exists(), "Dockerfile: {source} is not there");
+        let top = source.split('/').next().expect("at least one part");
+        assert!(allowed.lines().any(|line| line == format!("!{top}")), ".dockerignore keeps {source} away");
+    }
+    // What cargo wants to see, even if it builds only the program.
+    sources.sort_unstable();
+    for line in read("Cargo.toml").lines().filter_map(|line| line.strip_prefix("path = \"")) {
+        let top = line.split('/').next().expect("at least one part");
+        assert!(sources.binary_search(&top).is_ok(), "Cargo.toml names {line}, and Dockerfile does not copy it");
+    }
+    // The health check asks the rmux that the image starts.
+    let command = "\"-config=/etc/rmux/rmux.json\"";
+    assert!(dockerfile.contains(&format!("\nCMD [{command}]\n")));
+    assert!(dockerfile.contains(&format!("CMD [\"/rmux\", {command}, \"-healthcheck\"]\n")));
+
+    let compose = read("examples/compose/compose.yaml");
+    let mounted: Vec<&str> = compose.lines().filter_map(|line| line.trim().strip_prefix("- ./")).collect();
+    assert!(!mounted.is_empty());
+    for mount in mounted {
+        let file = mount.split(':').next().expect("at least one part");
+        assert!(root.join("examples/compose").join(file).exists(), "compose.yaml: {file} is not there");
+    }
 }

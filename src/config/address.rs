@@ -75,7 +75,7 @@ pub(crate) fn socket_path(text: &str) -> Result<PathBuf, &'static str> {
 /// The address in one spelling, to be compared with another.
 pub(crate) fn identity(address: &Address) -> Address {
     match address {
-        Address::Tcp { host, port } => Address::Tcp { host: host.to_lowercase(), port: *port },
+        Address::Tcp { host, port } => Address::Tcp { host: host.to_ascii_lowercase(), port: *port },
         Address::Unix(path) => Address::Unix(path::absolute(path).unwrap_or_else(|_| path.clone())),
     }
 }

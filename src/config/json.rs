@@ -24,7 +24,7 @@ pub(crate) enum Json {
     Switch(bool),
     /// A number without fraction or exponent, within 64 bits, signed or not.
     Whole(i128),
-    /// Any other number.
+    /// Any other number. No key takes one.
     Fraction(f64),
     Text(String),
     List(Vec<Json>),
@@ -77,7 +77,7 @@ impl fmt::Display for Json {
             Json::Null => f.write_str("null"),
             Json::Switch(on) => write!(f, "{on}"),
             Json::Whole(number) => write!(f, "{number}"),
-            Json::Fraction(number) => write!(f, "{number:?}"),
+            Json::Fraction(number) => write_fraction(*number, f),
             Json::Text(text) => write!(f, "{}", Quoted(text)),
             Json::List(_) => f.write_str("a list"),
             Json::Object(_) => f.write_str("an object"),
@@ -141,6 +141,24 @@ impl<'de> Visitor<'de> for Builder {
     }
 }
 
+/// As people write such numbers, which is with at most six places; the standard library's way, which can write every
+/// one, is 12 kB of code that nothing else needs.
+fn write_fraction(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let millionths = (number * 1e6).round();
+    if millionths.abs() > EXACT_MAX || millionths / 1e6 != number {
+        return f.write_str("a number of too many digits");
+    }
+    let millionths = millionths as i64;
+    let sign = if millionths < 0 { "-" } else { "" };
+    let (whole, places) = (millionths.abs() / 1_000_000, format!("{:06}", millionths.abs() % 1_000_000));
+    // One zero is left: `5.0` is what was wrong with it.
+    let places = places.trim_end_matches('0');
+    write!(f, "{sign}{whole}.{}", if places.is_empty() { "0" } else { places })
+}
+
+/// Up to here an `f64` holds every whole number.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// More than any list of pools needs, and little enough to read a device or a wrong file without harm.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -168,6 +186,17 @@ mod tests {
                 Json::Object(vec![]),
             ])
         );
+    }
+
+    #[test]
+    fn a_fraction_is_shown_as_it_was_written() {
+        for text in ["5.0", "5.3", "-0.5", "0.000001", "1234567.89", "-1000000000.123456"] {
+            assert_eq!(parse(text).to_string(), text);
+        }
+        assert_eq!(parse("1e3").to_string(), "1000.0");
+        for text in ["1e-7", "1e30", "-1e300", "0.3333333333333"] {
+            assert_eq!(parse(text).to_string(), "a number of too many digits", "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //!
 //! Bytes and texts are those of Redis 7.2. What rmux does not count is 0.
 
+use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 
 use super::{Words, client_command, error, integer};
@@ -95,14 +96,14 @@ fn read_list<'a>(words: Words<'a>, out: &mut Vec<u8>) -> Option<Filter<'a>> {
         4 if words.at(2).eq_ignore_ascii_case(b"type") => filter.kind = Some(read_kind(words.at(3), out)?),
         4.. if words.at(2).eq_ignore_ascii_case(b"id") => {
             let ids: Option<Vec<i64>> = words.from(3).map(integer).collect();
-            let Some(mut ids) = ids else {
+            let Some(ids) = ids else {
                 error::write_error(out, "ERR Invalid client ID");
                 return None;
             };
             // Each client once, where Redis repeats its line as often as it is asked for: a request of a million
             // numbers would make a reply of half a gigabyte.
-            ids.sort_unstable();
-            filter.ids = Some(ids);
+            // A heap sorts them, because the standard library's own sorting is 7 kB of code for each type.
+            filter.ids = Some(BinaryHeap::from(ids).into_sorted_vec());
         }
         _ => {
             error::write_error(out, error::SYNTAX);

@@ -6,6 +6,8 @@
 //!
 //! The work is in proportion to the number of clients: with ten thousand of them a CLIENT LIST makes 3 MB, once.
 
+use std::collections::BinaryHeap;
+
 use super::{Goodbye, Proxy};
 use crate::client::{Client, Flow};
 use crate::local::reply;
@@ -73,12 +75,12 @@ impl Proxy {
         let own = self.settings.siblings.client_number(own);
         let is_open = |client: &Client| client.flow != Flow::Closed;
         let is_selected = |id: Id, client: &Client| filter.selects(&self.client_facts(id, client, "NULL", now), own);
-        let mut ids: Vec<Id> = (self.clients.iter())
+        // A heap sorts them, because the standard library's own sorting is 7 kB of code for each type.
+        let ids: BinaryHeap<(u32, Id)> = (self.clients.iter())
             .filter(|(id, client)| is_open(client) && is_selected(*id, client))
-            .map(|(id, _)| id)
+            .map(|(id, _)| (id.generation(), id))
             .collect();
-        ids.sort_unstable_by_key(|id| id.generation());
-        ids
+        ids.into_sorted_vec().into_iter().map(|(_, id)| id).collect()
     }
 
     /// Closes all of them but the one that asks. True if that one is among them.
