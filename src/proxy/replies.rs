@@ -248,9 +248,14 @@ impl Proxy {
         // The rest of a part's reply must come, or the client has nothing to take.
         let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
         let unread = entry.unread_before(Some(request));
-        let is_full = !is_part && unread > self.settings.limits.client_unread_pause_bytes;
-        if is_full && entry.flow != Flow::Closed {
+        if is_part || entry.flow == Flow::Closed {
+            return;
+        }
+        if unread > self.settings.limits.client_unread_pause_bytes {
             self.make_way(id, now);
+        }
+        if unread > 0 {
+            // What its socket does not take stays with the server, and need not be copied here.
             self.maybe_hold_back(id, client);
         }
     }

@@ -166,7 +166,7 @@ impl Proxy {
             self.actions.push_back(Action::Resume(Conn::Client(id)));
         }
         if client.holds_back {
-            self.let_go(id, limits.client_unread_pause_bytes / 2);
+            self.let_go(id, 0);
         }
         is_resumed
     }
