@@ -12,8 +12,8 @@
 //!
 //! - Commands that these servers do not have: where their keys are, none could tell the model.
 //! - Session commands inside a transaction, which one server's test has.
-//! - A command without a key before the first with one in a transaction: which server it takes depends on how much of
-//!   the transaction was read at once.
+//! - A command without a key before the first with one in a transaction: rmux keeps it until a key says which server it
+//!   is all for, and the model asks at once. (`redis_lease` has such transactions.)
 //! - XREAD and XREADGROUP that are not well formed: rmux looks for STREAMS where Redis has given up.
 //! - What stands in one pipeline with EVALSHA or SCRIPT: a script that is sent along takes another round trip.
 //! - `INFO` and `ROLE` are rmux's own with several servers; and of a SCAN only its kind, until it is made to its end.
