@@ -64,7 +64,7 @@ pub use self::settings::{Settings, Siblings};
 use self::merging::Merging;
 use self::scripts::Scripts;
 use crate::backend::Backend;
-use crate::buffer::{Arena, Queue};
+use crate::buffer::{Arena, Queue, Scratch};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::pool::Pool;
 use crate::request::{Place, Requests};
@@ -240,6 +240,9 @@ const SPARE_KEPT_MAX: usize = 64;
 const SLICES_MAX: usize = 64;
 /// A piece of this size or more is written straight from the read buffer, when the socket has room.
 const DIRECT_MIN: usize = 16 * 1024;
+/// A reply of which so much is still to come is long, and is read in smaller pieces.
+const LONG: usize = 1024 * 1024;
+const READ_OF_LONG: usize = 64 * 1024;
 /// A request or reply of more than this is passed on as it arrives.
 const LARGE: usize = 64 * 1024;
 
@@ -390,6 +393,14 @@ impl Proxy {
             }),
             Conn::Backend(id) => self.backends.get(id).is_some_and(|backend| !backend.is_held_back),
         }
+    }
+
+    /// The most bytes that one read of this connection may bring: less while a long reply comes, so that others have
+    /// their turn sooner.
+    pub fn read_max(&self, conn: Conn) -> usize {
+        let Conn::Backend(id) = conn else { return Scratch::READ };
+        let is_long = |backend: &Backend| backend.is_in_large_reply && backend.framer.at() > LONG;
+        if self.backends.get(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
     }
 
     /// No new clients; those that are here are answered and then closed.

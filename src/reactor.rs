@@ -306,8 +306,8 @@ impl Reactor {
         if !socket.is_readable || !self.proxy.is_listening_to(conn) {
             return;
         }
-        let area = self.scratch.read_area();
-        let asked = area.len();
+        let asked = self.proxy.read_max(conn);
+        let area = &mut self.scratch.read_area()[..asked];
         let result = loop {
             match socket.stream.read(area) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
