@@ -154,10 +154,7 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
     if arguments.is_written {
         results::write_rows(&results::rows_path(), Sample::header(), &rows, &names)?;
         write(&arguments.scenes, &subjects, &Samples::new(&samples), &facts)?;
-        // Of a part of the figures, most would be called missing.
-        if arguments.scenes.len() == scene::all().len() {
-            book::write_part("targets", &targets)?;
-        }
+        book::write_part("targets", &targets::renew(&book::read_part("targets")?, &targets))?;
     }
     let rmux_failed = failures.iter().any(|failure| failure.starts_with("rmux,"));
     Ok(!samples.is_empty() && !rmux_failed)

@@ -25,12 +25,28 @@ pub fn table(samples: &Samples) -> String {
         let verdict = match is_met {
             Some(true) => "met",
             Some(false) => "**missed**",
-            None => "not measured",
+            None => NOT_MEASURED,
         };
         rows.push(vec![title.to_owned(), format!("{sign} {value}"), cell(measured, 3), verdict.to_owned()]);
     }
     align(&rows, 1)
 }
+
+/// `new`, with the rows of `old` for what was not measured this time.
+pub fn renew(old: &str, new: &str) -> String {
+    let cells = |line: &str| -> Vec<String> { line.split('|').map(|cell| cell.trim().to_owned()).collect() };
+    let is_missing = |row: &[String]| row.iter().any(|cell| cell == NOT_MEASURED);
+    let title = |row: &[String]| row.get(1).cloned().unwrap_or_default();
+    let before: Vec<Vec<String>> = old.lines().map(cells).collect();
+    let rows = new.lines().filter(|line| !line.starts_with("|-")).map(cells).map(|row| {
+        let kept = before.iter().find(|kept| title(kept) == title(&row)).filter(|_| is_missing(&row));
+        let row = kept.unwrap_or(&row);
+        row[1..row.len() - 1].to_vec()
+    });
+    align(&rows.collect::<Vec<_>>(), 1)
+}
+
+const NOT_MEASURED: &str = "not measured";
 
 fn targets(samples: &Samples) -> Vec<(&'static str, Bound, Option<f64>)> {
     use Bound::{AtLeast, AtMost};
