@@ -440,7 +440,8 @@ fn short_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
 }
 
 /// As [`short_number`], behind a `$` at `at`, if what lies in front of that is the end of a line. It is what nearly
-/// every argument begins with, and one load of eight bytes.
+/// every argument begins with, and one load of eight bytes. Through one function with `short_number` an MGET of 100
+/// keys costs 8 % more instructions.
 #[inline]
 fn short_header(buf: &[u8], at: usize) -> Option<(usize, usize)> {
     let line: &[u8; 8] = buf.get(at.wrapping_sub(2)..)?.first_chunk()?;
