@@ -99,6 +99,8 @@ struct Write {
     key: Vec<u8>,
     database: u32,
     runs: u32,
+    /// The number of a later one of its client that was run on the same key before it.
+    overtaken_by: Option<u32>,
     fate: Fate,
 }
 
@@ -138,7 +140,7 @@ impl History {
 
     /// A client asks for a write.
     pub fn begin(&mut self, token: Token, key: &[u8], database: u32) {
-        let write = Write { key: key.to_vec(), database, runs: 0, fate: Fate::Open };
+        let write = Write { key: key.to_vec(), database, runs: 0, overtaken_by: None, fate: Fate::Open };
         assert!(self.writes.insert(token, write).is_none(), "the simulation uses {token} twice");
     }
 
@@ -154,8 +156,11 @@ impl History {
         let is_given_up = self.is_given_up || write.fate == Fate::Unknown || self.gone.contains(&token.client);
         if key.starts_with(b"p") && !is_given_up {
             let last = self.last.entry((server, database, key.to_vec())).or_insert(0);
-            assert!(*last < token.number, "{token} is run behind {last}, which its client sent later");
-            *last = token.number;
+            if *last > token.number {
+                // Its time may be over, and the words on their way that say so.
+                write.overtaken_by = Some(*last);
+            }
+            *last = token.number.max(*last);
         }
     }
 
@@ -195,7 +200,11 @@ impl History {
         let write = self.writes.get_mut(&token).expect("a write is begun before it is settled");
         write.fate = fate;
         match fate {
-            Fate::Done => assert!(write.runs == 1, "{token} is acknowledged, and was not run"),
+            Fate::Done => {
+                assert!(write.runs == 1, "{token} is acknowledged, and was not run");
+                let by = write.overtaken_by;
+                assert!(by.is_none(), "{token} was run behind {by:?}, which its client sent later");
+            }
             Fate::NotDone => assert!(write.runs == 0, "{token} was run, and its client is told that it was not"),
             Fate::Open | Fate::Unknown => {}
         }
