@@ -1,7 +1,7 @@
 # Where each family of clients comes from, and how one of its scripts is run; sourced by run.sh.
 #
-# Python's from PyPI into a venv each, Node's from npm into a folder each, PHP's, Ruby's and Go's from Debian, Rust's from
-# crates.io. All of it is kept in $cache. A folder counts as installed when its file "installed" names its packages; a
+# Python's from PyPI into a venv each, Node's from npm into a folder each, PHP's, Ruby's and Go's from Debian, Rust's with
+# cargo. All of it is kept in $cache. A folder counts as installed when its file "installed" names its packages; a
 # failure is not kept, so that the next run tries again.
 #
 # Everything is installed in the background, several families at the same time. What has come of a folder is known when
