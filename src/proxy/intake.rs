@@ -12,6 +12,7 @@
 //!               └ Partial: kept, or an upload begins
 //! ```
 //!
+//! Plain requests, which most are, are taken by `express` before they come here, in runs, to the same effect.
 //! What a request means is `routing`'s business, and when a waiting client's turn comes is decided here
 //! (`serve_waiting`): in order, and never past somebody who waits.
 

@@ -8,8 +8,10 @@
 //!   "1" arrives for GET a      ──►   "1", "x", PONG go out, in this order
 //! ```
 //!
+//! Plain replies, which most are, are handed out by `express` before they come here, in runs, to the same effect.
 //! A small reply that is not whole is kept with its backend. A large one is passed on as it arrives (`Arriving`); when
-//! its client takes less than comes, the backend is not read until it has, unless others wait behind.
+//! its client takes less than comes, the backend is not read until it has, unless others wait behind: those who can
+//! are asked elsewhere first (`relief`).
 //!
 //! A byte that belongs to nobody closes the backend: a stream that is off by one reply must never be trusted again.
 

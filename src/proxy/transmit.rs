@@ -1,4 +1,5 @@
-//! What goes out at the end of a turn: each connection with something to send gets one gathered write.
+//! What goes out at the end of a turn: each connection with something to send gets one gathered write. (A plain reply
+//! behind which nothing is owed has gone out by then, straight from the read buffer.)
 //!
 //! First those are served who wait for a turn, since what they send goes out with the rest; then backends, then
 //! clients; and again, as long as that has given somebody a turn. A socket that is full is left alone until it is
