@@ -18,7 +18,7 @@
 //! - What stands in one pipeline with EVALSHA or SCRIPT: a script that is sent along takes another round trip.
 //! - `INFO` and `ROLE` are rmux's own with several servers; and of a SCAN only its kind, until it is made to its end.
 //!
-//! The default seed is fixed; a failure says its seed and the calls before it; `RMUX_SEED` runs that seed again.
+//! A failure says its seed and the calls before it; `RMUX_SEED` runs that seed again.
 
 use super::call::{Call, Calls, Facts};
 use super::exceptions::{self, Compared};
@@ -29,7 +29,7 @@ use super::support::Kind;
 use super::support::client::{Client, body, encode, show};
 use super::support::proxy::{PATIENT, Rmux};
 use super::support::server::RedisServer;
-use super::{PIPELINE_MAX, SHOWN, seed};
+use super::{DEFAULT_SEED, PIPELINE_MAX, SHOWN, seed};
 use rmux::command::{Class, Lease, Session};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -38,7 +38,6 @@ const SERVERS: usize = 3;
 const CALLS: usize = 2_000;
 /// Calls after which the data is compared and thrown away, and the connections are new.
 const ROUND: usize = 500;
-const DEFAULT_SEED: u64 = 20_240_501;
 /// Redis's own default.
 const DATABASES: usize = 16;
 
