@@ -126,8 +126,8 @@ pub struct Model<'a> {
 #[derive(Debug)]
 pub struct Expected {
     pub reply: Vec<u8>,
-    /// The transaction will not be run, and `+QUEUED` would be right too: rmux need not find every fault of it.
-    pub may_be_queued: bool,
+    /// An error in a transaction that will not be run: rmux need not find every fault of it.
+    pub is_lost: bool,
     /// Redis can not tell the keys and does not take the call; rmux may refuse it for the keys that it sees.
     pub may_be_crossed: bool,
 }
@@ -191,11 +191,11 @@ impl<'a> Model<'a> {
                 transaction.is_broken |= reply.starts_with(b"-") && !is_harmless(&name, call);
                 self.transaction = Some(transaction);
             }
-            let may_be_queued = was_broken && !is_over && reply.starts_with(b"-");
-            return Expected { may_be_queued, may_be_crossed: self.is_puzzled && reply.starts_with(b"-"), reply };
+            let is_lost = was_broken && !is_over && reply.starts_with(b"-");
+            return Expected { is_lost, may_be_crossed: self.is_puzzled && reply.starts_with(b"-"), reply };
         }
         let reply = if is_refused { UNSUPPORTED.to_vec() } else { self.plain(&name, call) };
-        Expected { may_be_queued: false, may_be_crossed: self.is_puzzled && reply.starts_with(b"-"), reply }
+        Expected { is_lost: false, may_be_crossed: self.is_puzzled && reply.starts_with(b"-"), reply }
     }
 
     /// A call outside of a transaction.
