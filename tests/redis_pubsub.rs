@@ -45,7 +45,7 @@ fn hello3(client: &mut Client) {
 
 /// How many connections subscribe to this channel, as the server sees it.
 fn listeners(server: &RedisServer, channel: &str) -> String {
-    let reply = server.client().line(&format!("PUBSUB NUMSUB {channel}"));
+    let reply = show(&server.ask(&format!("PUBSUB NUMSUB {channel}")));
     reply.rsplit(':').next().expect("a number").trim().to_owned()
 }
 
@@ -228,7 +228,7 @@ fn with_several_servers_a_message_arrives_once_from_wherever_it_comes() {
         for key in key_for_each(3) {
             // By a script, on the server of its key; the channel's own may be another.
             let script = b"return redis.call('publish', 'c:1', ARGV[1])";
-            let reply_to_script = publisher.cmd(&[b"EVAL".as_slice(), &script, b"1", &key, b"script"]);
+            let reply_to_script = publisher.cmd(&[b"EVAL".as_slice(), &script[..], b"1", &key, b"script"]);
             assert_eq!(show(&reply_to_script), ":1\r\n");
             assert_eq!(reply(&mut subscriber), message('*', "c:1", "script"));
         }
