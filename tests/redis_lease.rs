@@ -397,7 +397,7 @@ fn with_several_servers_a_transaction_lives_on_one() {
     assert_eq!(client.line("SELECT 0"), "+OK\r\n");
     // Blocking, on the server that has the key.
     client.set_patience(Duration::from_secs(20));
-    client.send(&encode(&[b"BLPOP", &keys[0][..], b"0"]));
+    client.send(&encode(&[b"BLPOP".as_slice(), &keys[0], b"0"]));
     assert_eq!(show(&servers[0].client().cmd(&[b"RPUSH".as_slice(), &keys[0], b"x"])), ":1\r\n");
     assert_eq!(show(&client.reply()), show(&[b"*2\r\n".to_vec(), bulk(&keys[0]), bulk(b"x")].concat()));
 }
