@@ -12,12 +12,12 @@
 //! ```
 //!
 //! A client that asks is not listened to until it has its reply (`Flow::Asking`): what it sends behind finds done what
-//! it asked for. Its request keeps the place of the reply, as any other. If it leaves, its question is withdrawn, or the
-//! answers come to nobody. A proxy that has ended, and has no clients any more, counts as one that has answered.
+//! it asked for. Its request keeps the place of the reply, as any other. If it leaves, its question is withdrawn, or
+//! the answers come to nobody. A proxy that has ended, and has no clients any more, counts as one that has answered.
 //!
-//! Bounded: one round is under way at a time, with [`QUESTIONS_MAX`] questions or those of one transaction; so there is
-//! one letter each way between any two proxies, at most. Who asks meanwhile waits for the next round. Nobody waits for
-//! anything but letters, and each letter is dealt with in one turn.
+//! Bounded: one round is under way at a time, with [`QUESTIONS_MAX`] questions or those of one transaction, and who
+//! asks meanwhile waits for the next one; so no more than two letters from one proxy to another are under way: its own
+//! questions, and its answers to the other's. Each is dealt with in one turn, and nobody waits for anything else.
 //!
 //! Invariants: a client is `Asking` exactly while it stands in one inquiry, of those that wait or of the round; `round`
 //! is `None` only while the shell is about to ask for letters, or nobody waits.

@@ -1,9 +1,9 @@
 //! What one client can learn of the whole pool, and do to it: INFO, CLIENT LIST and CLIENT KILL.
 //!
 //! The proxies of a pool have all the clients, each some of them; what is asked for and how it is written is
-//! `local::roster`'s business. This one's part of an answer is made here (`own_part`), for its own clients and for those
-//! of the others; and the sum of all parts becomes a reply (`answer_about_pool`). How the parts come together, if there
-//! is more than one, is `inquiry`'s business.
+//! `local::roster`'s business. This one's part of an answer is made here (`own_part`), for its own clients and for
+//! those of the others; and the sum of all parts becomes a reply (`answer_about_pool`). How the parts come together, if
+//! there is more than one, is `inquiry`'s business.
 //!
 //! The clients are listed in the order of their numbers, which is that in which they connected to their proxy. A client
 //! that is killed is closed at once, whatever it waits for, as when its socket breaks; the one that asks gets its reply

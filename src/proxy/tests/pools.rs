@@ -119,13 +119,12 @@ fn who_kills_everybody_gets_the_reply_first() {
 fn info_is_the_sum_over_all_proxies() {
     let mut pool = PoolBench::new(2);
     let clients = pool.clients(2);
-    for at in 0..3 {
-        let key = key_on(&pool.benches[at], 1);
+    for (at, bench) in pool.benches.iter_mut().enumerate() {
+        let key = key_on(bench, 1);
         for _ in 0..=at {
-            pool.benches[at].say(clients[at][0], get(&key));
+            bench.say(clients[at][0], get(&key));
         }
-        let backend = pool.backends[at][1];
-        pool.benches[at].answer(backend, bulk("x"));
+        bench.answer(pool.backends[at][1], bulk("x"));
     }
     // One of the proxies finds a server down.
     let lost = pool.backends[2][0];
