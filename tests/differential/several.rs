@@ -326,6 +326,7 @@ fn calls_of(server: &RedisServer) -> BTreeMap<String, String> {
         "select",
         "unwatch",
         "wait",
+        "waitaof",
     ];
     let reply = server.client().cmd(&["INFO", "commandstats"]);
     let text = String::from_utf8_lossy(body(&reply)).into_owned();
