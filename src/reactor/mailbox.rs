@@ -69,3 +69,61 @@ impl Drop for Mailbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Address, Listener, listen};
+    use crate::proxy::{Settings, Siblings};
+    use crate::reactor::Reactor;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn reactor(siblings: Siblings, listener: Listener) -> Reactor {
+        let server = [Address::Unix("/nonexistent".into())];
+        let settings = Settings { siblings, ..Settings::new(vec!["nowhere".to_owned()]) };
+        Reactor::new(settings, listener, &server).expect("descriptors are free")
+    }
+
+    /// How many clients a CLIENT LIST shows.
+    fn listed(client: &mut UnixStream) -> usize {
+        let mut text = String::new();
+        while !text.ends_with("\n\r\n") {
+            let mut bytes = [0; 4096];
+            let length = client.read(&mut bytes).expect("a reply in time");
+            assert_ne!(length, 0, "it was closed after {text:?}");
+            text += std::str::from_utf8(&bytes[..length]).expect("a list is text");
+        }
+        text.matches("id=").count()
+    }
+
+    #[test]
+    fn a_reactor_that_ends_with_a_letter_in_its_mailbox_keeps_nobody_waiting() {
+        let siblings = Siblings::first_of(2);
+        let path = std::env::temp_dir().join(format!("rmux-mailbox-{}.sock", std::process::id()));
+        let (listener, _file) = listen(&Address::Unix(path.clone()), 1, 0o600).expect("listen");
+        let same = listener.try_clone().expect("descriptors are free");
+        let mut pool = [reactor(siblings.nth(0), listener), reactor(siblings.nth(1), same)];
+        Reactor::introduce(&mut pool);
+        let [asking, other] = pool;
+        let handle = asking.handle();
+        let running = thread::spawn(move || asking.run(|| {}));
+        let mut client = UnixStream::connect(&path).expect("it listens");
+        client.set_read_timeout(Some(PATIENCE)).expect("more than zero");
+
+        client.write_all(b"CLIENT LIST\r\n").expect("it reads");
+        let received = other.mailbox.received.as_ref().expect("it has not ended");
+        let post = received.recv_timeout(PATIENCE).expect("it is asked");
+        assert!(matches!(post, Post::Letter(0, Letter::Questions(_))), "{post:?}");
+        drop(other);
+        assert_eq!(listed(&mut client), 1, "the farewell is as good as an answer");
+        client.write_all(b"CLIENT LIST\r\n").expect("it reads");
+        assert_eq!(listed(&mut client), 1, "nobody takes the letter");
+        handle.drain();
+        running.join().expect("no panic").expect("a good end");
+    }
+}
