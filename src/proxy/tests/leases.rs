@@ -108,3 +108,29 @@ fn a_transaction_is_over_with_its_exec_whatever_that_was_answered() {
     assert_eq!(bench.told(client), bulk("v"));
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_large_step_of_a_transaction_is_no_request_of_its_own() {
+    for servers in [1, 2] {
+        let (mut bench, backends) = Bench::ready(servers, |_| {});
+        let client = bench.client();
+        let large = set(&key_on(&bench, 0), &"x".repeat(200_000));
+        bench.say(client, request(&["MULTI"]));
+        bench.say(client, &large[..100_000]);
+        assert_eq!(bench.asked(backends[0]), "", "before MULTI it would be run at once");
+        bench.say(client, &large[100_000..]);
+        let leased = bench.connect(0);
+        assert!(bench.asked(leased) == request(&["MULTI"]) + &large);
+        bench.answer(leased, "+OK\r\n+QUEUED\r\n");
+        assert_eq!(bench.told(client), "+OK\r\n+QUEUED\r\n");
+        // Nor when the transaction has its backend, and the step is for another server.
+        if servers == 2 {
+            let elsewhere = set(&key_on(&bench, 1), &"y".repeat(200_000));
+            bench.say(client, &elsewhere[..100_000]);
+            bench.say(client, &elsewhere[100_000..]);
+            assert_eq!(bench.asked(backends[1]), "");
+            let crossed = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+            assert_eq!(bench.told(client), crossed);
+        }
+    }
+}
