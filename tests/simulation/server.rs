@@ -9,9 +9,10 @@
 
 use crate::history::History;
 use crate::network::{LinkId, Network};
-use crate::protocol::{Value, parse_request, write_value};
+use crate::protocol::{parse_request, show_request, write_value};
 use crate::random::Random;
-use crate::redis::{Kind, Session, Store};
+use crate::redis::{Kind, Store};
+use crate::session::{Here, Session};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
@@ -143,18 +144,16 @@ impl Server {
                 Err(error) => panic!("server {} is sent {error}", self.number),
             };
             done += len;
-            let is_loading = self.mood == Mood::Loading && !words[0].eq_ignore_ascii_case(b"HELLO");
-            let (kind, value) = if is_loading {
-                (Kind::Control, Value::Error(b"LOADING Redis is loading the dataset in memory".to_vec()))
-            } else {
-                self.store.run(&words, &mut connection.session, self.number, self.knows_hello, history)
-            };
+            let here =
+                Here { number: self.number, knows_hello: self.knows_hello, is_loading: self.mood == Mood::Loading };
+            trace!("server {} takes {} of link {}", self.number, show_request(&words), connection.link);
+            let (kind, value) = self.store.answer(&words, &mut connection.session, here, history);
             if kind == Kind::User {
                 let is_confirmed = connection.control_end == 0;
                 assert!(is_confirmed, "server {} is sent a request before the session is confirmed", self.number);
             }
             write_value(&mut connection.outbox, &value, connection.session.is_resp3);
-            if kind == Kind::Control && !is_loading {
+            if kind == Kind::Control {
                 connection.control_end = connection.outbox.len();
             }
         }
