@@ -133,6 +133,7 @@ impl Client {
             let capacity = scene.plan.pipe(scene.random);
             let link = scene.network.connect(capacity);
             scene.backlog.push(link);
+            scene.history.lists.connect(self.number, link);
             self.link = Some(link);
             return;
         };
@@ -272,10 +273,11 @@ impl Client {
         if let Some(fault) = fault {
             let is_excused = match fault {
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
-                Fault::Waited => scene.plan.faults > Faults::None,
-                Fault::NoLease => pending.part.is_some() && scene.plan.settings.pool_size == 1,
+                // Others may hold connections for as long as they like.
+                Fault::Waited => scene.plan.faults > Faults::None || pending.is_leased() && scene.plan.wait_in > 0,
+                Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
                 Fault::Spread => {
-                    let is_refused = pending.part.is_some() || pending.is_spread && !scene.plan.settings.multi_key;
+                    let is_refused = pending.is_leased() || pending.is_spread && !scene.plan.settings.multi_key;
                     is_refused && scene.plan.settings.servers.len() > 1
                 }
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
@@ -291,6 +293,9 @@ impl Client {
             let is_unknown = matches!(fault, Fault::Lost | Fault::Late | Fault::Unread) || has_parts;
             let fate = if is_unknown { Fate::Unknown } else { Fate::NotDone };
             pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
+            if let Some(wait) = pending.wait {
+                scene.history.lists.settle(wait.pop, fate);
+            }
             if let Some(part) = pending.part {
                 self.progress.on_fault(part, fault, fate, pending, scene.history);
             }
@@ -317,6 +322,10 @@ impl Client {
             Err(error) => panic!("client {} gets {}, {error}: {pending:?}", self.number, value.show()),
         };
         pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
+        if let Some(wait) = pending.wait {
+            let fate = if matches!(value, Value::Nil(_)) { Fate::NotDone } else { Fate::Done };
+            scene.history.lists.settle(wait.pop, fate);
+        }
     }
 
     /// The proxy has closed the connection: had it a reason?
@@ -338,7 +347,10 @@ impl Client {
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
+        // Who has left while it waits for an element is not waited for.
+        let has_left_waiting = self.is_ended && owed.iter().any(|pending| pending.wait.is_some());
         let is_right = self.is_dismissed
+            || has_left_waiting
             || self.is_ended && is_all_answered
             || owed.iter().any(|pending| matches!(pending.expect, Expect::End))
             || unread > unread_max
@@ -361,8 +373,12 @@ impl Client {
         let Some(pending) = self.pending.get(self.answered) else { return };
         let Some(sent_at) = pending.sent_at else { return };
         let waited = scene.paced - sent_at.max(self.heard_at);
+        let timeout_ms = pending.wait.map_or(0, |wait| wait.timeout_ms);
+        if pending.wait.is_some() && timeout_ms == 0 {
+            return;
+        }
         assert!(
-            waited <= scene.plan.patience_ms() || self.is_done || self.is_dismissed,
+            waited <= scene.plan.patience_ms() + timeout_ms || self.is_done || self.is_dismissed,
             "client {} has waited {waited} ms, and has got nothing: {pending:?}",
             self.number
         );
@@ -370,6 +386,17 @@ impl Client {
 
     fn maybe_leave(&mut self, link: LinkId, scene: &mut Scene<'_>) {
         let has_more = self.script.is_some() || !self.outbox.is_empty() || self.left > 0 && !scene.is_ending;
+        let is_waiting = self.pending.get(self.answered).is_some_and(|pending| pending.wait.is_some());
+        if is_waiting && !self.is_done && !self.is_ended && (scene.is_ending || scene.random.one_in(200)) {
+            // There may never be anything for it.
+            trace!("client {} waits no longer", self.number);
+            scene.network.end(link);
+            self.is_ended = true;
+            self.is_dismissed = true;
+            self.outbox.clear();
+            self.script = None;
+            return;
+        }
         if self.is_done || self.is_ended || has_more {
             return;
         }

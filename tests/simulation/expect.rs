@@ -29,6 +29,8 @@ pub enum Expect {
     Error(String),
     /// An array with what these say: the reply to EXEC.
     Block(Vec<Expect>),
+    /// An element of one of these lists, or nothing if it has waited long enough; without lists, the element alone.
+    Popped(Vec<Vec<u8>>),
     /// Nothing but the end of the connection.
     End,
 }
@@ -78,6 +80,19 @@ impl Expect {
                     let wrong = |error| format!("{error}, at {index}: {}", value.show());
                     step.check(value, pending, scene).map_err(wrong)
                 });
+            }
+            Expect::Popped(keys) => {
+                let wait = pending.wait.ok_or("though it waits for nothing")?;
+                let element = match value {
+                    Value::Bulk(bytes) if keys.is_empty() => Some(Token::of_value(bytes)?),
+                    Value::Array(pair) => match &pair[..] {
+                        [Value::Bulk(key), Value::Bulk(bytes)] if keys.contains(key) => Some(Token::of_value(bytes)?),
+                        _ => return Err("not an element of what it waits for".to_string()),
+                    },
+                    Value::Nil(kind) if *kind == (if is_resp3 { b'_' } else { b'*' }) => None,
+                    _ => return Err("not an element".to_string()),
+                };
+                return scene.history.lists.check(wait.pop, element);
             }
             Expect::End => return Err("and not the end".to_string()),
             Expect::Shared(_) | Expect::Own(..) if is_nil(value) => Value::Nil(0),

@@ -14,6 +14,7 @@ use std::fmt;
 use rmux::ring::{Ring, ServerIndex, UpSet};
 
 use crate::ledger::Ledger;
+use crate::lists::Lists;
 use crate::protocol::show;
 use crate::random::Random;
 
@@ -119,6 +120,8 @@ pub struct History {
     has_failover: bool,
     /// The transactions.
     pub ledger: Ledger,
+    /// The elements of lists.
+    pub lists: Lists,
     /// True once a server may have been taken for down.
     pub is_disturbed: bool,
     /// True while a server runs what came on a connection that the proxy has closed since: whoever asked for it is told
@@ -137,6 +140,7 @@ impl History {
             servers,
             has_failover,
             ledger: Ledger::default(),
+            lists: Lists::default(),
             is_disturbed: false,
             is_given_up: false,
         }

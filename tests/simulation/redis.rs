@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use crate::history::{History, Token, mirror, parse_mirror_key};
 use crate::protocol::{Value, show};
 use crate::session::{Here, Session};
+use crate::waiting::Shelf;
 
 /// How many databases there are.
 pub const DATABASES: u32 = 16;
@@ -18,6 +19,7 @@ pub struct Store {
     /// By database and key; with how many writes there were when it was written.
     values: HashMap<(u32, Vec<u8>), (Vec<u8>, u64)>,
     writes: u64,
+    pub shelf: Shelf,
 }
 
 /// What kind of request was answered.
@@ -107,6 +109,12 @@ impl Store {
                 let len = value.len();
                 self.put(database, word(1), value);
                 Value::Int(len as i64)
+            }
+            (b"RPUSH" | b"LPUSH", 3) => {
+                ran(word(2), word(1));
+                let token = Token::of_value(word(2)).expect("it was run");
+                history.lists.push(token, server);
+                Value::Int(self.shelf.push(database, word(1), word(2), name == b"LPUSH") as i64)
             }
             (b"PUBLISH", 3) => {
                 ran(word(2), word(1));

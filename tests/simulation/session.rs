@@ -7,6 +7,7 @@
 use crate::history::{History, Token, parse_mirror_key};
 use crate::protocol::{Value, Words, show};
 use crate::redis::{Kind, Store};
+use crate::waiting::Waiting;
 
 /// What a connection is set to.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub struct Session {
     watch: Option<Token>,
     watched: Vec<(u32, Vec<u8>, u64)>,
     block: Option<Block>,
+    /// What it waits for: until then, nothing that comes behind is looked at.
+    pub waiting: Option<Waiting>,
 }
 
 /// A transaction between MULTI and EXEC.
@@ -38,32 +41,41 @@ pub struct Here {
     pub number: usize,
     pub knows_hello: bool,
     pub is_loading: bool,
+    pub now: u64,
 }
 
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 
 impl Store {
-    /// Answers one request. Says to `history` what was run.
+    /// Answers one request; with `None`, if it has to wait for its answer. Says to `history` what was run.
     pub fn answer(
         &mut self,
         words: &[Vec<u8>],
         session: &mut Session,
         here: Here,
         history: &mut History,
-    ) -> (Kind, Value) {
+    ) -> (Kind, Option<Value>) {
         let name = words[0].to_ascii_uppercase();
         let is_known = matches!(&name[..], b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH");
         if is_known || session.block.is_some() {
             assert!(session.is_greeted, "server {} is sent {} before its handshake", here.number, show(&name));
-            return (Kind::User, self.answer_part(&name, words, session, here, history));
+            return (Kind::User, Some(self.answer_part(&name, words, session, here, history)));
         }
         if here.is_loading && name != b"HELLO" {
-            return (Kind::Refused, Value::Error(LOADING.into()));
+            return (Kind::Refused, Some(Value::Error(LOADING.into())));
         }
         if let Some(token) = token(words) {
             session.check_owner(token, here.number);
         }
-        self.run(&name, words, session, here, history)
+        if let Some(waiting) = self.shelf.parse(&name, words, token(words), session.database, here.now) {
+            assert!(session.is_greeted, "server {} is sent {} before its handshake", here.number, show(&name));
+            history.check_route(here.number, &waiting.keys());
+            let value = self.shelf.serve(&waiting, here.number, here.now, history);
+            session.waiting = value.is_none().then_some(waiting);
+            return (Kind::User, value);
+        }
+        let (kind, value) = self.run(&name, words, session, here, history);
+        (kind, Some(value))
     }
 
     fn answer_part(

@@ -6,6 +6,7 @@
 use crate::client::Client;
 use crate::expect::Expect;
 use crate::history::{History, Token, mirror_key};
+use crate::lists::{Wait, list_key};
 use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, request};
 use crate::random::Random;
@@ -27,6 +28,8 @@ pub struct Pending {
     pub is_spread: bool,
     /// Which part of a transaction it is.
     pub part: Option<Part>,
+    /// What it waits for.
+    pub wait: Option<Wait>,
     /// True if rmux puts its reply together.
     pub has_parts: bool,
     /// True if the connection ends with its reply.
@@ -40,6 +43,13 @@ pub struct Pending {
     pub sent_at: Option<u64>,
 }
 
+impl Pending {
+    /// Whether it needs a connection of its own.
+    pub fn is_leased(&self) -> bool {
+        self.part.is_some() || self.wait.is_some()
+    }
+}
+
 impl Client {
     /// Adds one more request, or a transaction that goes out in one piece, to what is to be sent.
     pub fn ask(&mut self, plan: &Plan, random: &mut Random, history: &mut History) {
@@ -48,6 +58,9 @@ impl Client {
         }
         if self.database < DATABASES && plan.transact_in > 0 && random.one_in(plan.transact_in) {
             return self.begin_script(plan, random, history);
+        }
+        if self.database < DATABASES && plan.wait_in > 0 && random.one_in(plan.wait_in) {
+            return self.ask_pop(random, history);
         }
         if random.below(100) < 80 {
             return self.ask_server(plan, random, history);
@@ -119,6 +132,7 @@ impl Client {
             is_local: false,
             is_spread: false,
             part: None,
+            wait: None,
             has_parts: false,
             is_last: false,
             len: 0,
@@ -190,7 +204,7 @@ impl Client {
             history.begin(token, key, pending.database);
             pending.writes.push(token);
         };
-        match random.below(12) {
+        match random.below(if plan.wait_in > 0 { 16 } else { 12 }) {
             0..4 if pending.part.is_some() => {
                 // It may come to nothing: the client can not know what it will read there.
                 let key = format!("p{}.t", self.number).into_bytes();
@@ -228,6 +242,11 @@ impl Client {
                 write(pending, &key);
                 pending.expect = Expect::Value(Value::Int(0));
                 request(&[b"DEL", &key])
+            }
+            12.. => {
+                let key = list_key(random);
+                write(pending, &key);
+                request(&[random.pick(&[b"RPUSH", b"LPUSH"]), &key, &value])
             }
             10 => {
                 let channel = format!("ch{}", random.below(9)).into_bytes();
