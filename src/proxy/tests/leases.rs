@@ -134,3 +134,21 @@ fn a_large_step_of_a_transaction_is_no_request_of_its_own() {
         }
     }
 }
+
+#[test]
+fn a_large_element_that_does_not_come_whole_is_not_waited_for_for_ever() {
+    for timeout in ["0", "60"] {
+        let (mut bench, _) = Bench::ready(1, |_| {});
+        let client = bench.client();
+        bench.say(client, request(&["BLPOP", "list", timeout]));
+        let leased = bench.connect(0);
+        bench.pass(10_000);
+        let large = "*2\r\n".to_owned() + &bulk("list") + &bulk(&"x".repeat(200_000));
+        bench.answer(leased, &large[..100_000]);
+        assert_eq!(bench.told(client).len(), 100_000);
+        bench.pass(500);
+        assert!(bench.is_closed(Conn::Client(client)), "there is no honest way to end its reply");
+        assert!(bench.is_closed(Conn::Backend(leased)));
+        bench.assert_nothing_is_left();
+    }
+}
