@@ -148,8 +148,8 @@ impl Client {
         let own = own(&number);
         let mut words: Vec<&[u8]> = Vec::new();
         if is_move {
-            let ends: [&[u8]; 2] = random.pick(&[[b"LEFT", b"RIGHT"], [b"RIGHT", b"LEFT"]]);
-            words.extend([b"BLMOVE", &keys[0][..], &own, ends[0], ends[1]]);
+            let ends = random.pick(&[[&b"LEFT"[..], b"RIGHT"], [&b"RIGHT"[..], b"LEFT"]]);
+            words.extend([&b"BLMOVE"[..], &keys[0], &own, ends[0], ends[1]]);
         } else {
             words.push(random.pick(&[b"BLPOP", b"BRPOP", b"blpop"]));
             words.extend(keys.iter().map(Vec::as_slice));

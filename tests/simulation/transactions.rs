@@ -165,11 +165,11 @@ impl Client {
         let is_bad = script.bad_step == Some(script.steps);
         let bytes = if is_bad {
             let (words, text): (&[&[u8]], &str) = random.pick(&[
-                (&[b"GET"], "ERR wrong number of arguments for 'get' command"),
-                (&[b"nosuch", b"step"], "ERR unknown command 'nosuch', with args beginning with: '"),
-                (&[b"SHUTDOWN"], "ERR This command is not supported"),
-                (&[b"WATCH", b"s1"], "ERR WATCH inside MULTI is not allowed"),
-                (&[b"MULTI"], "ERR MULTI calls can not be nested"),
+                (&[b"GET".as_slice()], "ERR wrong number of arguments for 'get' command"),
+                (&[b"nosuch".as_slice(), b"step"], "ERR unknown command 'nosuch', with args beginning with: '"),
+                (&[b"SHUTDOWN".as_slice()], "ERR This command is not supported"),
+                (&[b"WATCH".as_slice(), b"s1"], "ERR WATCH inside MULTI is not allowed"),
+                (&[b"MULTI".as_slice()], "ERR MULTI calls can not be nested"),
             ]);
             pending.expect = Expect::Error(text.to_string());
             request(words)
