@@ -1,8 +1,8 @@
 # Where each family of clients comes from, and how one of its scripts is run; sourced by run.sh.
 #
 # Python's from PyPI into a venv each, Node's from npm into a folder each, PHP's, Ruby's and Go's from Debian, Rust's with
-# cargo; Python and npm themselves from Debian, where they are missing. All of it is kept in $cache. A folder counts as installed when its file "installed" names its packages; a
-# failure is not kept, so that the next run tries again.
+# cargo; Python and npm themselves from Debian, where they are missing. All of it is kept in $cache. A folder counts as
+# installed when its file "installed" names its packages; a failure is not kept, so that the next run tries again.
 #
 # Everything is installed in the background, several families at the same time. What has come of a folder is known when
 # $work/ready/FAMILY-FOLDER is there: it is empty, or says why there is nothing. What may hang (a registry that does not
