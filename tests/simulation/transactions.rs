@@ -58,6 +58,15 @@ pub struct Script {
     has_own: bool,
 }
 
+/// What is refused within a transaction, and how.
+const NO_STEPS: &[(&[&[u8]], &str)] = &[
+    (&[b"GET"], "ERR wrong number of arguments for 'get' command"),
+    (&[b"nosuch", b"step"], "ERR unknown command 'nosuch', with args beginning with: '"),
+    (&[b"SHUTDOWN"], "ERR This command is not supported"),
+    (&[b"WATCH", b"s1"], "ERR WATCH inside MULTI is not allowed"),
+    (&[b"MULTI"], "ERR MULTI calls can not be nested"),
+];
+
 impl Client {
     /// Begins a transaction, and says the first of it.
     pub fn begin_script(&mut self, plan: &Plan, random: &mut Random, history: &mut History) {
@@ -164,13 +173,7 @@ impl Client {
         pending.part = Some(Part::Step(block));
         let is_bad = script.bad_step == Some(script.steps);
         let bytes = if is_bad {
-            let (words, text): (&[&[u8]], &str) = random.pick(&[
-                (&[b"GET".as_slice()], "ERR wrong number of arguments for 'get' command"),
-                (&[b"nosuch".as_slice(), b"step"], "ERR unknown command 'nosuch', with args beginning with: '"),
-                (&[b"SHUTDOWN".as_slice()], "ERR This command is not supported"),
-                (&[b"WATCH".as_slice(), b"s1"], "ERR WATCH inside MULTI is not allowed"),
-                (&[b"MULTI".as_slice()], "ERR MULTI calls can not be nested"),
-            ]);
+            let (words, text) = random.pick(NO_STEPS);
             pending.expect = Expect::Error(text.to_string());
             request(words)
         } else if random.one_in(6) {
