@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   no byte of it was sent                      ─► another backend, perhaps of the server that stands in
-//!   a read, sent, and no write sent behind it   ─► the same, once
+//!   a read, sent, and no write sent behind it   ─► the same, once (`relief` may ask it again, too: not both)
 //!   anything else                               ─► an error: it may have been run, and is not run twice
 //! ```
 //!
@@ -285,7 +285,8 @@ impl Proxy {
                 *is_safe = is_unsent;
                 continue;
             }
-            *is_safe = is_unsent || entry.is_read && entry.losses == 0 && !writers.contains(&entry.client);
+            let is_first_try = entry.losses == 0 && !entry.is_moved;
+            *is_safe = is_unsent || entry.is_read && is_first_try && !writers.contains(&entry.client);
             if !is_unsent && !entry.is_read && !writers.contains(&entry.client) {
                 writers.push(entry.client);
             }

@@ -21,7 +21,6 @@
 
 use std::mem;
 
-use super::dispatch::Pick;
 use super::inquiry::{Answer, Question};
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
@@ -112,10 +111,8 @@ impl Proxy {
         if !is_asked {
             request.extend_from_slice(PING);
         }
-        let limits = &self.settings.limits;
-        let (pipeline_max, bytes_max) = (limits.pipeline_max, limits.send_queue_bytes_max);
-        if !self.backends.get(backend).is_some_and(|backend| backend.has_room_for_owner(pipeline_max, bytes_max)) {
-            return self.hold(id, server, Pick::Behind, true, now);
+        if let Some(verdict) = self.hold_step(id, server, backend, now) {
+            return verdict;
         }
         self.line_up_step(id, server, backend, request.len() as u32, Role::Atomic, now);
         self.queue(backend, &request);

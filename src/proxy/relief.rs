@@ -11,7 +11,7 @@
 //!
 //! What was asked before stays there as a stand-in, whose reply nobody waits for. A client moves with all its
 //! requests at that backend or not at all, or they would be answered out of order; writes are never asked twice. Nobody
-//! moves twice: a request costs a server two answers at the most.
+//! moves twice, nor when a lost connection has cost it a second try: a request is asked twice at the most.
 
 use std::collections::HashSet;
 
@@ -80,5 +80,5 @@ impl Proxy {
 }
 
 fn can_be_asked_again(entry: &Request) -> bool {
-    entry.is_read && !entry.is_moved && entry.role == Role::Plain && entry.place == Place::Waiting
+    entry.is_read && !entry.is_moved && entry.losses == 0 && entry.role == Role::Plain && entry.place == Place::Waiting
 }

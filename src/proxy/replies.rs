@@ -21,7 +21,7 @@ use super::health::{Loss, printable};
 use super::relief::HUGE;
 use super::scripts::NO_SCRIPT;
 use super::transmit::{Sent, gather};
-use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Wire};
+use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Queue, Scratch};
 use crate::client::Flow;
@@ -241,7 +241,12 @@ impl Proxy {
         let entry = &mut self.requests[request as usize];
         let client = entry.client;
         // Its time is over when nothing more comes, not when it is long.
-        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        let deadline = now + self.settings.timeouts.remote_read_ms;
+        let was_patient = mem::replace(&mut entry.deadline, deadline) > deadline;
+        if let Some(backend) = self.backends.get_mut(id).filter(|_| was_patient) {
+            // Nobody would have looked before the end of its wait for data, if that has one.
+            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+        }
         if client == Id::NONE {
             return;
         }

@@ -425,8 +425,10 @@ impl Proxy {
             return None;
         }
         let mut command = command::find(args[0].of(start))?;
-        // Who may not send it is told so when all of it is there.
-        if self.clients.get(id)?.mode != Mode::Plain {
+        // Who may not send it is told so when all of it is there; and a step of a transaction is seen as a whole, since
+        // it is no request of its own.
+        let client = self.clients.get(id)?;
+        if client.mode != Mode::Plain || client.transaction.as_ref().is_some_and(|transaction| transaction.is_multi) {
             return None;
         }
         let word = args.get(1).filter(|_| known > 1).map(|word| word.of(start));

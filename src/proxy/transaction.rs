@@ -17,7 +17,9 @@
 
 use super::Proxy;
 use super::dispatch::Pick;
+use super::health::Loss;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
+use crate::backend::Backend;
 use crate::client::{Mode, Transaction};
 use crate::command::{self, Class, Keys, Lease, Session};
 use crate::request::{Request, Role};
@@ -118,6 +120,11 @@ impl Proxy {
             // No key has said whose steps these are: anybody's.
             None => match self.lease_for_step(id, call, self.route_any(), now) {
                 Ok(lease) => lease,
+                Err(Verdict::Done) => {
+                    // Whatever the answer was, to the client it is that of EXEC.
+                    self.give_up(id, now);
+                    return Verdict::Done;
+                }
                 Err(verdict) => return verdict,
             },
         };
@@ -291,15 +298,34 @@ impl Proxy {
         role: Role,
         now: Millis,
     ) -> Verdict {
-        let limits = &self.settings.limits;
-        let has_room = |backend: &crate::backend::Backend| {
-            backend.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max)
-        };
-        if !self.backends.get(backend).is_some_and(has_room) {
-            return self.hold(id, server, Pick::Behind, true, now);
+        if let Some(verdict) = self.hold_step(id, server, backend, now) {
+            return verdict;
         }
         self.line_up_step(id, server, backend, call.len(), role, now);
         Verdict::Forward(backend)
+    }
+
+    /// If the backend of a transaction can not take a step now, has the client wait until it can.
+    ///
+    /// With nothing of its own in line it would wait for ever: what rmux itself has said there, `MULTI` and steps that
+    /// it kept, wakes nobody. So a step may follow that at once; and a backend that takes nothing more is of no use.
+    pub(super) fn hold_step(&mut self, id: Id, server: u16, backend: Id, now: Millis) -> Option<Verdict> {
+        let limits = &self.settings.limits;
+        let entry = self.backends.get(backend);
+        let is_serving = entry.is_some_and(Backend::is_serving);
+        let has_room = |entry: &Backend| entry.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max);
+        if entry.is_some_and(has_room) {
+            return None;
+        }
+        if self.clients.get(id).is_none_or(|client| client.lane(server).is_some()) {
+            return Some(self.hold(id, server, Pick::Behind, true, now));
+        }
+        if is_serving {
+            return None;
+        }
+        self.lose_backend(backend, Loss::Drained, now);
+        self.woken.push(id);
+        Some(self.hold(id, server, Pick::Behind, true, now))
     }
 
     /// Puts a step of `len` bytes into line, on the backend of its transaction.

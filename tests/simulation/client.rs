@@ -6,13 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{Fate, History, Token, mirror};
+use crate::expect::Expect;
+use crate::fault::Fault;
+use crate::history::{Fate, History};
 use crate::network::{LinkId, Network};
 use crate::plan::{Faults, Plan};
-use crate::protocol::{Value, parse_reply, show};
+use crate::protocol::{Value, parse_reply};
 use crate::random::Random;
 use crate::redis::DATABASES;
-use crate::workload::{Expect, Pending};
+use crate::transactions::{Progress, Script};
+use crate::workload::Pending;
 
 /// What a client sees of the world.
 pub struct Scene<'a> {
@@ -33,7 +36,7 @@ pub struct Scene<'a> {
 
 impl Scene<'_> {
     /// Whether an error may be the answer to what was sent then.
-    fn is_excused(&self, sent_at: Option<u64>) -> bool {
+    pub fn is_excused(&self, sent_at: Option<u64>) -> bool {
         let sent_at = sent_at.unwrap_or(self.paced);
         self.plan.is_sluggish || self.disturbed_at.is_some_and(|at| sent_at <= at + self.plan.patience_ms())
     }
@@ -55,6 +58,9 @@ pub struct Client {
     outbox: Vec<u8>,
     sent: u64,
     inbox: Vec<u8>,
+    /// What it has still to say of a transaction, and how that was answered so far.
+    pub script: Option<Script>,
+    progress: Progress,
     own: BTreeMap<(u32, Vec<u8>), u32>,
     favourite: usize,
     /// It will send nothing more, and waits for the end.
@@ -127,6 +133,7 @@ impl Client {
             let capacity = scene.plan.pipe(scene.random);
             let link = scene.network.connect(capacity);
             scene.backlog.push(link);
+            scene.history.lists.connect(self.number, link);
             self.link = Some(link);
             return;
         };
@@ -143,12 +150,8 @@ impl Client {
                 return;
             }
         }
-        let may_ask = !self.is_ended && self.left > 0 && self.outbox.len() < 400_000;
-        if may_ask && !scene.is_ending && scene.random.one_in(4) {
-            for _ in 0..scene.random.between(1, scene.plan.pipeline).min(self.left) {
-                self.left -= 1;
-                self.ask(scene.plan, scene.random, scene.history);
-            }
+        if scene.is_ending || scene.random.one_in(4) {
+            self.maybe_ask(scene);
         }
         if scene.step >= self.mute_until || scene.is_ending {
             self.send(link, scene);
@@ -162,8 +165,28 @@ impl Client {
         self.maybe_leave(link, scene);
     }
 
+    fn maybe_ask(&mut self, scene: &mut Scene<'_>) {
+        if self.is_ended || self.outbox.len() >= 400_000 {
+            return;
+        }
+        for _ in 0..scene.random.between(1, scene.plan.pipeline) {
+            match &self.script {
+                Some(script) if script.is_patient && self.owed() > 0 => return,
+                Some(_) => {}
+                None if self.left == 0 || scene.is_ending => return,
+                None => self.left -= 1,
+            }
+            self.ask(scene.plan, scene.random, scene.history);
+        }
+    }
+
+    /// It asks for nothing more.
+    pub fn stop_asking(&mut self) {
+        self.left = 0;
+    }
+
     fn misbehave(&mut self, link: LinkId, scene: &mut Scene<'_>) {
-        match scene.random.below(600) {
+        match scene.random.below(if self.script.is_some() { 300 } else { 600 }) {
             0 => {
                 trace!("client {} vanishes", self.number);
                 scene.network.reset(link);
@@ -244,25 +267,38 @@ impl Client {
         self.replies += 1;
         self.is_dismissed |= pending.is_last;
         let fault = match value {
-            Value::Error(text) if !pending.is_local => fault(&String::from_utf8_lossy(text)),
+            Value::Error(text) if !pending.is_local => Fault::of(&String::from_utf8_lossy(text)),
             _ => None,
         };
         if let Some(fault) = fault {
             let is_excused = match fault {
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
-                Fault::Waited => scene.plan.faults > Faults::None,
+                // Others may hold connections for as long as they like.
+                Fault::Waited => scene.plan.faults > Faults::None || pending.is_leased() && scene.plan.wait_in > 0,
+                Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
                 Fault::Spread => {
-                    pending.is_spread && scene.plan.settings.servers.len() > 1 && !scene.plan.settings.multi_key
+                    let is_refused = pending.is_leased() || pending.is_spread && !scene.plan.settings.multi_key;
+                    is_refused && scene.plan.settings.servers.len() > 1
                 }
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
-                Fault::Unread => pending.is_spread && scene.plan.has_parts() && scene.plan.faults == Faults::All,
+                Fault::Unread => {
+                    let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();
+                    has_parts && scene.plan.faults == Faults::All
+                }
                 Fault::TooBig => pending.len > scene.plan.settings.limits.buffered_bytes_max,
             };
             assert!(is_excused, "client {} gets {} for no reason: {pending:?}", self.number, value.show());
             // The error is that of one part; the others may have been done.
-            let is_unknown = matches!(fault, Fault::Lost | Fault::Late) || pending.is_spread && scene.plan.has_parts();
+            let has_parts = pending.part.is_none() && pending.is_spread && scene.plan.has_parts();
+            let is_unknown = matches!(fault, Fault::Lost | Fault::Late | Fault::Unread) || has_parts;
             let fate = if is_unknown { Fate::Unknown } else { Fate::NotDone };
             pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
+            if let Some(wait) = pending.wait {
+                scene.history.lists.settle(wait.pop, fate);
+            }
+            if let Some(part) = pending.part {
+                self.progress.on_fault(part, fault, fate, pending, scene.history);
+            }
             self.is_dismissed |= matches!(fault, Fault::TooBig);
             return;
         }
@@ -274,73 +310,21 @@ impl Client {
             self.number,
             value.show()
         );
-        if let Err(error) = self.check(pending, value, scene) {
-            panic!("client {} gets {}, {error}: {pending:?}", self.number, value.show());
-        }
-        let fate = if is_refused { Fate::NotDone } else { Fate::Done };
-        pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
-    }
-
-    fn check(&self, pending: &Pending, value: &Value, scene: &Scene<'_>) -> Result<(), String> {
-        let is_resp3 = pending.is_resp3;
-        let mirrored = |&(token, len): &(Token, usize)| Value::Bulk(mirror(pending.database, is_resp3, token, len));
-        let is_nil = |value: &Value| *value == Value::Nil(if is_resp3 { b'_' } else { b'$' });
-        let expected = match &pending.expect {
-            Expect::Value(expected) => expected.clone(),
-            Expect::Mirror(token, len) => mirrored(&(*token, *len)),
-            Expect::Mirrors(all) => Value::Array(all.iter().map(mirrored).collect()),
-            Expect::Table(token, len) => {
-                let pairs = vec![Value::Bulk(b"field".to_vec()), mirrored(&(*token, *len))];
-                if is_resp3 { Value::Map(pairs) } else { Value::Array(pairs) }
-            }
-            Expect::Positive if matches!(value, Value::Int(1..)) => return Ok(()),
-            Expect::Positive => return Err("not a number above 0".to_string()),
-            Expect::Welcome => {
-                let words = match value {
-                    Value::Map(words) if is_resp3 => words,
-                    Value::Array(words) if !is_resp3 => words,
-                    _ => return Err("not a welcome".to_string()),
-                };
-                let proto = words.iter().position(|word| *word == Value::Bulk(b"proto".to_vec()));
-                let told = proto.and_then(|proto| words.get(proto + 1));
-                return match told == Some(&Value::Int(if is_resp3 { 3 } else { 2 })) {
-                    true => Ok(()),
-                    false => Err("another protocol".to_string()),
-                };
-            }
-            Expect::Error(start) => {
-                return match value {
-                    Value::Error(text) if text.starts_with(start.as_bytes()) => Ok(()),
-                    _ => Err("another error".to_string()),
-                };
-            }
-            Expect::End => return Err("and not the end".to_string()),
-            Expect::Shared(_) | Expect::Own(..) if is_nil(value) => Value::Nil(0),
-            Expect::Shared(key) | Expect::Own(key, _) => {
-                let Value::Bulk(bytes) = value else { return Err("not a value".to_string()) };
-                let token = Token::of_value(bytes)?;
-                if !scene.history.knows(token, key, pending.database) {
-                    return Err(format!("which was not written to {}", show(key)));
-                }
-                value.clone()
+        let judged = match pending.part {
+            Some(part) => self.progress.judge(part, pending, value, scene),
+            None => {
+                let fate = if is_refused { Fate::NotDone } else { Fate::Done };
+                pending.expect.check(value, pending, scene).map(|()| fate)
             }
         };
-        if let Expect::Own(_, last) = &pending.expect {
-            let number = match value {
-                Value::Bulk(bytes) => Some(Token::of_value(bytes)?.number),
-                _ => None,
-            };
-            if number > Some(pending.number) {
-                return Err("which it wrote later".to_string());
-            }
-            if scene.plan.faults == Faults::None && number != *last {
-                return Err(format!("though it wrote {last:?} last"));
-            }
-            return Ok(());
-        }
-        match expected == *value || matches!(pending.expect, Expect::Shared(_)) {
-            true => Ok(()),
-            false => Err(format!("not {}", expected.show())),
+        let fate = match judged {
+            Ok(fate) => fate,
+            Err(error) => panic!("client {} gets {}, {error}: {pending:?}", self.number, value.show()),
+        };
+        pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
+        if let Some(wait) = pending.wait {
+            let fate = if matches!(value, Value::Nil(_)) { Fate::NotDone } else { Fate::Done };
+            scene.history.lists.settle(wait.pop, fate);
         }
     }
 
@@ -363,7 +347,10 @@ impl Client {
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
+        // Who has left while it waits for an element is not waited for.
+        let has_left_waiting = self.is_ended && owed.iter().any(|pending| pending.wait.is_some());
         let is_right = self.is_dismissed
+            || has_left_waiting
             || self.is_ended && is_all_answered
             || owed.iter().any(|pending| matches!(pending.expect, Expect::End))
             || unread > unread_max
@@ -386,15 +373,31 @@ impl Client {
         let Some(pending) = self.pending.get(self.answered) else { return };
         let Some(sent_at) = pending.sent_at else { return };
         let waited = scene.paced - sent_at.max(self.heard_at);
+        let timeout_ms = pending.wait.map_or(0, |wait| wait.timeout_ms);
+        if pending.wait.is_some() && timeout_ms == 0 {
+            return;
+        }
         assert!(
-            waited <= scene.plan.patience_ms() || self.is_done || self.is_dismissed,
+            waited <= scene.plan.patience_ms() + timeout_ms || self.is_done || self.is_dismissed,
             "client {} has waited {waited} ms, and has got nothing: {pending:?}",
             self.number
         );
     }
 
     fn maybe_leave(&mut self, link: LinkId, scene: &mut Scene<'_>) {
-        if self.is_done || self.is_ended || !self.outbox.is_empty() || self.left > 0 && !scene.is_ending {
+        let has_more = self.script.is_some() || !self.outbox.is_empty() || self.left > 0 && !scene.is_ending;
+        let is_waiting = self.pending.get(self.answered).is_some_and(|pending| pending.wait.is_some());
+        if is_waiting && !self.is_done && !self.is_ended && (scene.is_ending || scene.random.one_in(200)) {
+            // There may never be anything for it.
+            trace!("client {} waits no longer", self.number);
+            scene.network.end(link);
+            self.is_ended = true;
+            self.is_dismissed = true;
+            self.outbox.clear();
+            self.script = None;
+            return;
+        }
+        if self.is_done || self.is_ended || has_more {
             return;
         }
         // Some say that they have nothing more to ask before they have all that they asked for.
@@ -403,47 +406,5 @@ impl Client {
             scene.network.end(link);
             self.is_ended = true;
         }
-    }
-}
-
-/// What can go wrong with a request that a server should have answered.
-#[derive(Clone, Copy)]
-enum Fault {
-    /// Its connection was lost, and it may have been run.
-    Lost,
-    /// No reply came in time, and it may have been run.
-    Late,
-    /// It was not sent: no server is there for it.
-    Down,
-    /// It was not sent: no connection became free.
-    Waited,
-    /// It was not sent: its keys live on several servers.
-    Spread,
-    /// The server does not run anything yet.
-    Loading,
-    /// The server does not speak RESP3.
-    NoProtocol,
-    /// It is larger than what may be held.
-    TooBig,
-    /// The replies of several servers are, together.
-    Unread,
-}
-
-fn fault(text: &str) -> Option<Fault> {
-    let may_have_run = text.ends_with("; the command may have been run");
-    match text {
-        "ERR Connection down" => Some(Fault::Down),
-        _ if text.starts_with("ERR Connection to server-") && may_have_run => Some(Fault::Lost),
-        _ if text.starts_with("ERR Connection to server-") && text.ends_with(" lost, and no other is free") => {
-            Some(Fault::Down)
-        }
-        _ if text.starts_with("ERR No reply from server-") && may_have_run => Some(Fault::Late),
-        _ if text.starts_with("ERR No connection to server-") => Some(Fault::Waited),
-        _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
-        _ if text.starts_with("LOADING ") => Some(Fault::Loading),
-        _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
-        _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
-        _ if text.starts_with("ERR The replies of the servers are larger than ") => Some(Fault::Unread),
-        _ => None,
     }
 }

@@ -13,6 +13,8 @@ use std::fmt;
 
 use rmux::ring::{Ring, ServerIndex, UpSet};
 
+use crate::ledger::Ledger;
+use crate::lists::Lists;
 use crate::protocol::show;
 use crate::random::Random;
 
@@ -116,6 +118,10 @@ pub struct History {
     ring: Ring,
     servers: usize,
     has_failover: bool,
+    /// The transactions.
+    pub ledger: Ledger,
+    /// The elements of lists.
+    pub lists: Lists,
     /// True once a server may have been taken for down.
     pub is_disturbed: bool,
     /// True while a server runs what came on a connection that the proxy has closed since: whoever asked for it is told
@@ -133,6 +139,8 @@ impl History {
             ring: Ring::new(servers),
             servers,
             has_failover,
+            ledger: Ledger::default(),
+            lists: Lists::default(),
             is_disturbed: false,
             is_given_up: false,
         }
@@ -147,6 +155,7 @@ impl History {
     /// A server runs a write.
     pub fn run(&mut self, token: Token, server: usize, database: u32, key: &[u8]) {
         let Some(write) = self.writes.get_mut(&token) else { panic!("server {server} runs {token}: never asked for") };
+        self.ledger.check_run(token);
         write.runs += 1;
         assert!(write.runs == 1, "{token} is run twice, now by server {server}");
         assert!(write.key == key, "{token} is run on another key: {} for {}", show(key), show(&write.key));
@@ -166,6 +175,9 @@ impl History {
 
     /// A server answers a read of a mirror key: it is sent twice at the most.
     pub fn read(&mut self, key: &[u8], server: usize) {
+        if let Some((token, _)) = parse_mirror_key(key) {
+            self.ledger.check_run(token);
+        }
         let reads = self.reads.entry(key.to_vec()).or_insert(0);
         *reads += 1;
         assert!(*reads <= 2, "{} is read for the third time, now from server {server}", show(key));

@@ -6,6 +6,9 @@
 //! ```text
 //!   client    every reply is the right one for the oldest request of that client, and comes in time; no client is
 //!             closed without a reason; an error needs a fault that justifies it
+//!   ledger    a transaction runs whole, in its order, once, behind its WATCH, or not at all
+//!   lists     an element goes to one who waits for it, and to nobody who has left
+//!   session   nobody meets on a connection what another one has watched or begun
 //!   history   no write runs twice; what is acknowledged has run, what is refused has not; order; the right server
 //!   redis     nothing but canonical requests, and nothing before the session of a connection is confirmed
 //!   shell     the actions of a turn end           world    limits, the proxy's own invariants, nothing left at the end
@@ -27,15 +30,22 @@ macro_rules! trace {
 }
 
 mod client;
+mod expect;
+mod fault;
 mod history;
+mod ledger;
+mod lists;
 mod network;
 mod plan;
 mod protocol;
 mod random;
 mod redis;
 mod server;
+mod session;
 mod shell;
 mod trace;
+mod transactions;
+mod waiting;
 mod workload;
 mod world;
 

@@ -63,6 +63,8 @@ pub struct Link {
     pub is_ended: bool,
     /// The connection was reset.
     pub is_reset: bool,
+    /// The proxy was told that its peer, a client, has left.
+    pub has_left: bool,
     /// The proxy has closed its end.
     pub is_closed: bool,
     /// There is something new to read for the proxy.
@@ -105,6 +107,7 @@ impl Network {
             down: Pipe::new(capacity),
             is_ended: false,
             is_reset: false,
+            has_left: false,
             is_closed: false,
             readable_edge: false,
             writable_edge: false,
@@ -192,6 +195,11 @@ impl Network {
 
     pub fn take_writable_edge(&mut self, link: LinkId) -> bool {
         std::mem::take(&mut self.links[link].writable_edge)
+    }
+
+    /// The proxy is told that this client has left.
+    pub fn note_departure(&mut self, link: LinkId) {
+        self.links[link].has_left = true;
     }
 
     /// Reads into `area`.

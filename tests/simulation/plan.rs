@@ -36,6 +36,10 @@ pub struct Plan {
     pub databases: u32,
     pub has_resp3: bool,
     pub knows_hello: bool,
+    /// One request in so many begins a transaction; 0 for none.
+    pub transact_in: usize,
+    /// One request in so many waits for an element of a list; 0 for none.
+    pub wait_in: usize,
     /// The longest pipeline that a client sends at once.
     pub pipeline: usize,
     /// Milliseconds that pass between two steps, at the most.
@@ -116,6 +120,8 @@ impl Plan {
             databases: random.pick(&[0, 0, 1, 3]),
             has_resp3: random.percent(40),
             knows_hello: is_calm || random.percent(85),
+            wait_in: random.pick(&[0, 6, 12, 40]),
+            transact_in: random.pick(&[0, 4, 10, 30]),
             pipeline: random.pick(&[1, 3, 10, 30]),
             pace_ms,
             jump_in: if is_calm { 0 } else { random.pick(&[0, 0, 100, 300]) },

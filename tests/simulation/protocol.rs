@@ -29,6 +29,11 @@ impl Value {
     }
 }
 
+/// A request, for messages: long words are cut.
+pub fn show_request(words: &[Vec<u8>]) -> String {
+    words.iter().map(|word| show(&word[..word.len().min(20)])).collect::<Vec<_>>().join(" ")
+}
+
 pub fn show(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(80)];
     format!("{}{}", cut.escape_ascii(), if cut.len() < bytes.len() { "..." } else { "" })

@@ -1,4 +1,4 @@
-//! A small Redis: what it holds, what a connection's session is, and what it answers.
+//! A small Redis: what it holds, and what it answers.
 //!
 //! It takes only what a pooler that keeps its promises would send: canonical requests, and nothing of a client before
 //! the handshake is confirmed.
@@ -7,24 +7,19 @@ use std::collections::HashMap;
 
 use crate::history::{History, Token, mirror, parse_mirror_key};
 use crate::protocol::{Value, show};
+use crate::session::{Here, Session};
+use crate::waiting::Shelf;
 
 /// How many databases there are.
 pub const DATABASES: u32 = 16;
 
-/// What a connection is set to.
-#[derive(Default)]
-pub struct Session {
-    pub database: u32,
-    pub is_resp3: bool,
-    /// True once it was greeted with HELLO and PING.
-    pub is_greeted: bool,
-    has_said_hello: bool,
-}
-
 /// What a server holds. It is kept, or lost, over a restart.
 #[derive(Default)]
 pub struct Store {
-    values: HashMap<(u32, Vec<u8>), Vec<u8>>,
+    /// By database and key; with how many writes there were when it was written.
+    values: HashMap<(u32, Vec<u8>), (Vec<u8>, u64)>,
+    writes: u64,
+    pub shelf: Shelf,
 }
 
 /// What kind of request was answered.
@@ -34,24 +29,30 @@ pub enum Kind {
     Control,
     /// It is a client's.
     User,
+    /// It was not run.
+    Refused,
 }
 
 impl Store {
     /// Runs one request. Says to `history` what it wrote.
     pub fn run(
         &mut self,
+        name: &[u8],
         words: &[Vec<u8>],
         session: &mut Session,
-        server: usize,
-        knows_hello: bool,
+        here: Here,
         history: &mut History,
     ) -> (Kind, Value) {
-        let name = words[0].to_ascii_uppercase();
-        if let Some(value) = control(&name, words, session, knows_hello) {
+        if let Some(value) = control(name, words, session, here.knows_hello) {
             return (Kind::Control, value);
         }
-        assert!(session.is_greeted, "server {server} is sent {} before its handshake is over", show(&words[0]));
-        (Kind::User, self.run_for_user(&name, words, session, server, history))
+        assert!(session.is_greeted, "server {} is sent {} before its handshake is over", here.number, show(name));
+        (Kind::User, self.run_for_user(name, words, session, here.number, history))
+    }
+
+    /// Changes with every write to this key.
+    pub fn version(&self, database: u32, key: &[u8]) -> u64 {
+        self.values.get(&(database, key.to_vec())).map_or(0, |value| value.1)
     }
 
     fn run_for_user(
@@ -66,6 +67,8 @@ impl Store {
         let word = |index: usize| words.get(index).map_or(&b""[..], Vec::as_slice);
         let keys: Vec<&[u8]> = match name {
             b"MGET" | b"EXISTS" | b"DEL" => words[1..].iter().map(Vec::as_slice).collect(),
+            // Those who hear messages hear all servers: in a transaction it goes where that goes.
+            b"PUBLISH" if history.ledger.is_running() => Vec::new(),
             b"MSET" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
             _ => words[1..].iter().take(1).map(Vec::as_slice).collect(),
         };
@@ -89,21 +92,29 @@ impl Store {
             },
             (b"SET", 3) => {
                 ran(word(2), word(1));
-                self.values.insert((database, word(1).to_vec()), word(2).to_vec());
+                self.put(database, word(1), word(2).to_vec());
                 Value::Status(b"OK".to_vec())
             }
             (b"MSET", 3..) if words.len() % 2 == 1 => {
                 for pair in words[1..].chunks(2) {
                     ran(&pair[1], &pair[0]);
-                    self.values.insert((database, pair[0].clone()), pair[1].clone());
+                    self.put(database, &pair[0], pair[1].clone());
                 }
                 Value::Status(b"OK".to_vec())
             }
             (b"APPEND", 3) => {
                 ran(word(2), word(1));
-                let value = self.values.entry((database, word(1).to_vec())).or_default();
-                value.extend_from_slice(word(2));
-                Value::Int(value.len() as i64)
+                let old = self.values.get(&(database, word(1).to_vec())).map_or(&[][..], |value| &value.0);
+                let value = [old, word(2)].concat();
+                let len = value.len();
+                self.put(database, word(1), value);
+                Value::Int(len as i64)
+            }
+            (b"RPUSH" | b"LPUSH", 3) => {
+                ran(word(2), word(1));
+                let token = Token::of_value(word(2)).expect("it was run");
+                history.lists.push(token, server);
+                Value::Int(self.shelf.push(database, word(1), word(2), name == b"LPUSH") as i64)
             }
             (b"PUBLISH", 3) => {
                 ran(word(2), word(1));
@@ -123,6 +134,11 @@ impl Store {
         }
     }
 
+    fn put(&mut self, database: u32, key: &[u8], value: Vec<u8>) {
+        self.writes += 1;
+        self.values.insert((database, key.to_vec()), (value, self.writes));
+    }
+
     fn get(&self, session: &Session, key: &[u8]) -> Value {
         if let Some((token, len)) = parse_mirror_key(key) {
             return Value::Bulk(mirror(session.database, session.is_resp3, token, len));
@@ -131,7 +147,7 @@ impl Store {
             return Value::Error([b"ERR model ", token].concat());
         }
         match self.values.get(&(session.database, key.to_vec())) {
-            Some(value) => Value::Bulk(value.clone()),
+            Some((value, _)) => Value::Bulk(value.clone()),
             None => Value::Nil(b'$'),
         }
     }

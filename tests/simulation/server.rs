@@ -9,9 +9,10 @@
 
 use crate::history::History;
 use crate::network::{LinkId, Network};
-use crate::protocol::{Value, parse_request, write_value};
+use crate::protocol::{Value, parse_request, show_request, write_value};
 use crate::random::Random;
-use crate::redis::{Kind, Session, Store};
+use crate::redis::{Kind, Store};
+use crate::session::{Here, Session};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
@@ -102,10 +103,11 @@ impl Server {
     }
 
     /// One round of its loop: every connection a little.
-    pub fn act(&mut self, step: u64, network: &mut Network, random: &mut Random, history: &mut History) {
+    pub fn act(&mut self, (step, now): (u64, u64), network: &mut Network, random: &mut Random, history: &mut History) {
         if self.mood == Mood::Silent {
             return;
         }
+        self.serve_waiting(now, network, history);
         for index in 0..self.connections.len() {
             if random.one_in(6) || self.connections[index].stalled_until > step {
                 continue;
@@ -114,8 +116,9 @@ impl Server {
             let connection = &mut self.connections[index];
             let got = network.receive(connection.link, n, &mut connection.inbox);
             history.is_given_up = network.link(connection.link).is_closed;
-            let done = self.work(index, random, history);
+            let done = self.work(index, now, random, history);
             history.is_given_up = false;
+            self.serve_waiting(now, network, history);
             let connection = &mut self.connections[index];
             connection.is_done = got + done == 0 && network.is_over(connection.link);
             let n = connection.outbox.len().min(random.pick(&[1, 40, 1_000, 100_000, 100_000]));
@@ -130,11 +133,11 @@ impl Server {
     }
 
     /// Runs some of the requests that are whole. Returns how many bytes they had.
-    fn work(&mut self, index: usize, random: &mut Random, history: &mut History) -> usize {
+    fn work(&mut self, index: usize, now: u64, random: &mut Random, history: &mut History) -> usize {
         let connection = &mut self.connections[index];
         let mut done = 0;
         for _ in 0..random.pick(&[1, 5, 1_000]) {
-            if connection.outbox.len() > 1_000_000 {
+            if connection.outbox.len() > 1_000_000 || connection.session.waiting.is_some() {
                 break;
             }
             let (words, len) = match parse_request(&connection.inbox[done..]) {
@@ -143,18 +146,22 @@ impl Server {
                 Err(error) => panic!("server {} is sent {error}", self.number),
             };
             done += len;
-            let is_loading = self.mood == Mood::Loading && !words[0].eq_ignore_ascii_case(b"HELLO");
-            let (kind, value) = if is_loading {
-                (Kind::Control, Value::Error(b"LOADING Redis is loading the dataset in memory".to_vec()))
-            } else {
-                self.store.run(&words, &mut connection.session, self.number, self.knows_hello, history)
+            let here = Here {
+                number: self.number,
+                knows_hello: self.knows_hello,
+                is_loading: self.mood == Mood::Loading,
+                now,
             };
+            trace!("server {} takes {} of link {}", self.number, show_request(&words), connection.link);
+            let (kind, value) = self.store.answer(&words, &mut connection.session, here, history);
             if kind == Kind::User {
                 let is_confirmed = connection.control_end == 0;
                 assert!(is_confirmed, "server {} is sent a request before the session is confirmed", self.number);
             }
-            write_value(&mut connection.outbox, &value, connection.session.is_resp3);
-            if kind == Kind::Control && !is_loading {
+            if let Some(value) = value {
+                write_value(&mut connection.outbox, &value, connection.session.is_resp3);
+            }
+            if kind == Kind::Control {
                 connection.control_end = connection.outbox.len();
             }
         }
@@ -162,11 +169,48 @@ impl Server {
         done
     }
 
+    /// Answers those who wait, as far as there is something for them, or their time is over: who waited first, first.
+    fn serve_waiting(&mut self, now: u64, network: &mut Network, history: &mut History) {
+        // Who has closed its connection waits no longer.
+        for connection in &mut self.connections {
+            if network.link(connection.link).is_closed {
+                connection.session.waiting = None;
+            }
+        }
+        let order = |connection: &Connection| connection.session.waiting.as_ref().map(|waiting| waiting.order);
+        let mut waiting: Vec<&mut Connection> = self.connections.iter_mut().collect();
+        waiting.retain(|connection| connection.session.waiting.is_some());
+        waiting.sort_by_key(|connection| order(connection));
+        for connection in waiting {
+            let Some(waiting) = connection.session.waiting.take() else { continue };
+            let Some(value) = self.store.shelf.serve(&waiting, self.number, now, history) else {
+                connection.session.waiting = Some(waiting);
+                continue;
+            };
+            let has_left = network.link(history.lists.link(waiting.pop)).has_left;
+            let is_right = !has_left || matches!(value, Value::Nil(_));
+            assert!(is_right, "{} waits on link {}, though its client has left", waiting.pop, connection.link);
+            write_value(&mut connection.outbox, &value, connection.session.is_resp3);
+        }
+    }
+
+    /// When somebody who waits for an element waits no longer.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let waiting = self.connections.iter().filter_map(|connection| connection.session.waiting.as_ref());
+        waiting.filter_map(|waiting| waiting.until).min()
+    }
+
+    /// How many elements lie in its lists.
+    pub fn elements(&self) -> usize {
+        self.store.shelf.count()
+    }
+
     /// Nothing was asked on this connection that is not answered, and nothing is on its way.
     pub fn is_quiet(&self, index: usize, network: &Network) -> bool {
         let connection = &self.connections[index];
         let link = network.link(connection.link);
-        let is_empty = connection.inbox.is_empty() && connection.outbox.is_empty();
+        let is_waiting = connection.session.waiting.is_some();
+        let is_empty = connection.inbox.is_empty() && connection.outbox.is_empty() && !is_waiting;
         is_empty && link.up.len() == 0 && link.down.len() == 0 && !link.is_closed && !link.is_reset
     }
 
@@ -189,12 +233,13 @@ impl Server {
     }
 
     /// The process dies.
-    pub fn die(&mut self, network: &mut Network, random: &mut Random) {
+    pub fn die(&mut self, network: &mut Network, random: &mut Random, history: &mut History) {
         while !self.connections.is_empty() {
             self.drop_connection(0, network, random);
         }
         if random.one_in(2) {
             self.store = Store::default();
+            history.lists.forget(self.number);
         }
     }
 }

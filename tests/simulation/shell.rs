@@ -1,7 +1,7 @@
 //! The model shell: it plays the reactor's part, in the reactor's order of a turn, on the model network.
 //!
 //! ```text
-//!   events, in any order, some of them later ─► accept ─► read: each ready connection once, as much as chance allows
+//!   events, in any order, some of them later ─► what has left is closed ─► accept ─► read: each ready connection once, as much as chance allows
 //!        ─► timeouts ─► transmit ─► actions: connect, close, read again
 //! ```
 //!
@@ -90,6 +90,8 @@ impl Shell {
             self.read(link, usize::MAX, now);
         }
         self.tell_events(now, plan, servers, random, surplus);
+        self.proxy.handle_departures(now);
+        self.carry_out(now, plan, servers, random);
         self.accept(now);
         self.read_ready(now, plan, random);
         if let Some((link, false)) = surplus {
@@ -126,8 +128,9 @@ impl Shell {
                     socket.is_queued = true;
                     self.ready.push(link);
                 }
-                if self.network.link(link).is_ended {
+                if self.network.link(link).is_ended || self.network.link(link).is_reset {
                     if let Conn::Client(id) = conn {
+                        self.network.note_departure(link);
                         self.proxy.handle_client_hangup(id);
                     }
                 }

@@ -4,36 +4,14 @@
 //! *mirror* keys are answered with the key's own token, the database and the protocol; writes carry tokens.
 
 use crate::client::Client;
+use crate::expect::Expect;
 use crate::history::{History, Token, mirror_key};
+use crate::lists::{Wait, list_key};
 use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, request};
 use crate::random::Random;
 use crate::redis::DATABASES;
-
-/// The right reply to a request.
-#[derive(Debug)]
-pub enum Expect {
-    /// This one.
-    Value(Value),
-    /// What a mirror key says.
-    Mirror(Token, usize),
-    /// What several mirror keys say.
-    Mirrors(Vec<(Token, usize)>),
-    /// A map with what a mirror key says.
-    Table(Token, usize),
-    /// Nothing, or what somebody wrote to this key.
-    Shared(Vec<u8>),
-    /// Nothing, or what the client itself wrote to this key: last, the write with this number.
-    Own(Vec<u8>, Option<u32>),
-    /// A number above 0.
-    Positive,
-    /// What HELLO is answered with.
-    Welcome,
-    /// An error that begins like this.
-    Error(String),
-    /// Nothing but the end of the connection.
-    End,
-}
+use crate::transactions::Part;
 
 /// A request that is not answered yet.
 #[derive(Debug)]
@@ -48,6 +26,12 @@ pub struct Pending {
     pub is_local: bool,
     /// True if its keys may live on several servers.
     pub is_spread: bool,
+    /// Which part of a transaction it is.
+    pub part: Option<Part>,
+    /// What it waits for.
+    pub wait: Option<Wait>,
+    /// True if rmux puts its reply together.
+    pub has_parts: bool,
     /// True if the connection ends with its reply.
     pub is_last: bool,
     /// Its length, and about that of its reply.
@@ -59,32 +43,60 @@ pub struct Pending {
     pub sent_at: Option<u64>,
 }
 
+impl Pending {
+    /// Whether it needs a connection of its own.
+    pub fn is_leased(&self) -> bool {
+        self.part.is_some() || self.wait.is_some()
+    }
+}
+
 impl Client {
-    /// Adds one more request to what is to be sent.
+    /// Adds one more request, or a transaction that goes out in one piece, to what is to be sent.
     pub fn ask(&mut self, plan: &Plan, random: &mut Random, history: &mut History) {
+        if self.script.is_some() {
+            return self.ask_next(plan, random, history);
+        }
+        if self.database < DATABASES && plan.transact_in > 0 && random.one_in(plan.transact_in) {
+            return self.begin_script(plan, random, history);
+        }
+        if self.database < DATABASES && plan.wait_in > 0 && random.one_in(plan.wait_in) {
+            return self.ask_pop(random, history);
+        }
+        if random.below(100) < 80 {
+            return self.ask_server(plan, random, history);
+        }
         let number = self.next_number();
         let token = Token { client: self.number, number };
         let mut pending = self.pending(number);
-        let mut bytes = match random.below(100) {
-            0..40 => self.ask_mirror(&mut pending, token, plan, random, history),
-            40..65 => self.ask_write(&mut pending, token, plan, random, history),
-            65..75 => self.ask_value(&mut pending, plan, random),
-            75..80 => {
-                pending.expect = Expect::Error(format!("ERR model {token}"));
-                request(&[b"GET", format!("e:{token}").as_bytes()])
-            }
-            80..98 => self.ask_here(&mut pending, token, plan, random),
-            _ if self.is_polite => self.ask_here(&mut pending, token, plan, random),
-            _ => ask_nonsense(&mut pending, random),
+        let mut bytes = match self.is_polite || !random.one_in(10) {
+            true => self.ask_here(&mut pending, token, plan, random),
+            false => ask_nonsense(&mut pending, random),
         };
         if !pending.is_local && pending.database >= DATABASES {
             pending.expect = Expect::Error("ERR DB index is out of range".to_string());
         }
-        if random.one_in(50) && matches!(bytes.first(), Some(b'*')) && !pending.is_last {
-            // Redis ignores these.
-            let empty: &[u8] = random.pick(&[b"\r\n", b"*0\r\n", b"*-1\r\n", b" \r\n"]);
-            bytes.splice(0..0, empty.iter().copied());
+        maybe_say_nothing(&pending, &mut bytes, random);
+        self.queue(pending, &bytes);
+    }
+
+    /// Adds a request that a server answers.
+    pub fn ask_server(&mut self, plan: &Plan, random: &mut Random, history: &mut History) {
+        let number = self.next_number();
+        let token = Token { client: self.number, number };
+        let mut pending = self.pending(number);
+        let mut bytes = match random.below(80) {
+            0..40 => self.ask_mirror(&mut pending, token, plan, random, history),
+            40..65 => self.ask_write(&mut pending, token, plan, random, history),
+            65..75 => self.ask_value(&mut pending, plan, random),
+            _ => {
+                pending.expect = Expect::Error(format!("ERR model {token}"));
+                request(&[b"GET", format!("e:{token}").as_bytes()])
+            }
+        };
+        if pending.database >= DATABASES {
+            pending.expect = Expect::Error("ERR DB index is out of range".to_string());
         }
+        maybe_say_nothing(&pending, &mut bytes, random);
         let read = match &pending.expect {
             Expect::Own(key, _) => Some(key.clone()),
             _ => None,
@@ -110,7 +122,7 @@ impl Client {
     }
 
     /// A request of which nothing is known yet.
-    fn pending(&self, number: u32) -> Pending {
+    pub fn pending(&self, number: u32) -> Pending {
         Pending {
             number,
             expect: Expect::Positive,
@@ -119,6 +131,9 @@ impl Client {
             writes: Vec::new(),
             is_local: false,
             is_spread: false,
+            part: None,
+            wait: None,
+            has_parts: false,
             is_last: false,
             len: 0,
             reply_len: 100,
@@ -127,7 +142,7 @@ impl Client {
         }
     }
 
-    fn ask_mirror(
+    pub fn ask_mirror(
         &mut self,
         pending: &mut Pending,
         token: Token,
@@ -174,7 +189,7 @@ impl Client {
         }
     }
 
-    fn ask_write(
+    pub fn ask_write(
         &mut self,
         pending: &mut Pending,
         token: Token,
@@ -189,7 +204,14 @@ impl Client {
             history.begin(token, key, pending.database);
             pending.writes.push(token);
         };
-        match random.below(12) {
+        match random.below(if plan.wait_in > 0 { 16 } else { 12 }) {
+            0..4 if pending.part.is_some() => {
+                // It may come to nothing: the client can not know what it will read there.
+                let key = format!("p{}.t", self.number).into_bytes();
+                write(pending, &key);
+                pending.expect = ok();
+                request(&[b"SET", &key, &value])
+            }
             0..4 => {
                 let key = self.own_key(random);
                 write(pending, &key);
@@ -220,6 +242,11 @@ impl Client {
                 write(pending, &key);
                 pending.expect = Expect::Value(Value::Int(0));
                 request(&[b"DEL", &key])
+            }
+            12.. => {
+                let key = list_key(random);
+                write(pending, &key);
+                request(&[random.pick(&[b"RPUSH", b"LPUSH"]), &key, &value])
             }
             10 => {
                 let channel = format!("ch{}", random.below(9)).into_bytes();
@@ -307,6 +334,14 @@ impl Client {
                 request(&[b"ECHO", b""])
             }
         }
+    }
+}
+
+/// Puts something before a request that Redis ignores, now and then.
+fn maybe_say_nothing(pending: &Pending, bytes: &mut Vec<u8>, random: &mut Random) {
+    if random.one_in(50) && matches!(bytes.first(), Some(b'*')) && !pending.is_last {
+        let empty: &[u8] = random.pick(&[b"\r\n", b"*0\r\n", b"*-1\r\n", b" \r\n"]);
+        bytes.splice(0..0, empty.iter().copied());
     }
 }
 

@@ -112,7 +112,7 @@ impl World {
         self.clients.retain(|client| !client.is_done);
         for server in &mut self.servers {
             if !self.random.one_in(4) {
-                server.act(self.step, &mut self.shell.network, &mut self.random, &mut self.history);
+                server.act((self.step, self.now), &mut self.shell.network, &mut self.random, &mut self.history);
             }
         }
         self.befall();
@@ -153,9 +153,11 @@ impl World {
         let is_quiet = self.happened.1 != self.step;
         let may_skip = has_long_been_quiet && (self.is_ending || self.random.one_in(5));
         let is_skipped = may_skip || is_quiet && self.plan.faults == Faults::All && self.random.one_in(40);
-        if let Some(deadline) = self.shell.proxy.next_deadline().filter(|_| is_skipped) {
+        let deadlines = self.servers.iter().filter_map(Server::next_deadline);
+        let deadline = deadlines.chain(self.shell.proxy.next_deadline().map(|deadline| deadline.0)).min();
+        if let Some(deadline) = deadline.filter(|_| is_skipped) {
             // Nothing else happens until then; or somebody is late over it.
-            passed = deadline.0.saturating_sub(self.now);
+            passed = deadline.saturating_sub(self.now);
             if passed > PACE_MAX_MS && !has_long_been_quiet {
                 self.disturb();
             }
@@ -202,7 +204,7 @@ impl World {
         let until = self.step + random.between(1, 150) as u64;
         let mood = match random.below(14) {
             0 | 1 => {
-                server.die(network, random);
+                server.die(network, random, &mut self.history);
                 if random.one_in(2) { Mood::Dead } else { Mood::Fine }
             }
             2 => Mood::Slow,
@@ -303,6 +305,8 @@ impl World {
         for server in &self.servers {
             let open = self.shell.connections_to(server);
             assert_eq!(open, 1, "{open} connections to server {} are left", server.number);
+            let elements = self.history.lists.listed(server.number);
+            assert_eq!(server.elements(), elements, "elements in the lists of server {}", server.number);
         }
         assert!(proxy.is_all_up(), "not all servers are up again");
         assert!(proxy.timers() <= 2 * self.servers.len(), "{} timers are left", proxy.timers());

@@ -55,3 +55,100 @@ fn a_backend_is_anybodys_again_when_what_it_was_leased_for_is_over() {
     let waits_at = |bench: &Bench| bench.proxy.backends.iter().filter(|(_, backend)| backend.lease == second).count();
     assert_eq!(waits_at(&bench), 1);
 }
+
+#[test]
+fn a_step_does_not_wait_behind_what_rmux_itself_has_said() {
+    let (mut bench, _) = Bench::ready(1, |settings| settings.limits.pipeline_max = 1);
+    let client = bench.client();
+    bench.say(client, request(&["MULTI"]));
+    bench.say(client, set("a", "1"));
+    let leased = bench.connect(0);
+    assert_eq!(bench.asked(leased), request(&["MULTI"]) + &set("a", "1"), "the reply to MULTI would wake nobody");
+    bench.say(client, request(&["EXEC"]));
+    bench.answer(leased, "+OK\r\n+QUEUED\r\n");
+    assert_eq!(bench.asked(leased), request(&["EXEC"]));
+    bench.answer(leased, "*1\r\n+OK\r\n");
+    assert_eq!(bench.told(client), "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_step_does_not_wait_for_a_backend_that_takes_nothing_more() {
+    let (mut bench, _) = Bench::ready(1, |settings| settings.limits.pipeline_max = 1);
+    let client = bench.client();
+    bench.say(client, request(&["WATCH", "a"]));
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n");
+    bench.say(client, get("a"));
+    bench.pass(300);
+    // The step waits for the reply to the read, behind which MULTI is sent already.
+    bench.say(client, request(&["MULTI"]) + &set("a", "1") + &request(&["EXEC"]));
+    bench.pass(200);
+    let told = bench.told(client);
+    let late = "-ERR No reply from server-0 within 500 ms; the command may have been run\r\n";
+    assert_eq!(
+        told,
+        format!("+OK\r\n{late}+OK\r\n+QUEUED\r\n-EXECABORT Transaction discarded because of previous errors.\r\n")
+    );
+    assert!(bench.is_closed(Conn::Backend(leased)));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_transaction_is_over_with_its_exec_whatever_that_was_answered() {
+    let (mut bench, backends) = Bench::ready(2, |settings| settings.pool_size = 1);
+    let client = bench.client();
+    bench.say(client, request(&["MULTI"]) + &request(&["CLIENT", "GETNAME"]) + &request(&["EXEC"]));
+    let told = bench.told(client);
+    assert_eq!(told, "+OK\r\n+QUEUED\r\n-ERR poolSize is 1: no connection can be held for this command\r\n");
+    let key = key_on(&bench, 1);
+    bench.say(client, get(&key));
+    assert_eq!(bench.asked(backends[1]), get(&key), "it is no step of anything");
+    bench.answer(backends[1], bulk("v"));
+    assert_eq!(bench.told(client), bulk("v"));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_large_step_of_a_transaction_is_no_request_of_its_own() {
+    for servers in [1, 2] {
+        let (mut bench, backends) = Bench::ready(servers, |_| {});
+        let client = bench.client();
+        let large = set(&key_on(&bench, 0), &"x".repeat(200_000));
+        bench.say(client, request(&["MULTI"]));
+        bench.say(client, &large[..100_000]);
+        assert_eq!(bench.asked(backends[0]), "", "before MULTI it would be run at once");
+        bench.say(client, &large[100_000..]);
+        let leased = bench.connect(0);
+        assert!(bench.asked(leased) == request(&["MULTI"]) + &large);
+        bench.answer(leased, "+OK\r\n+QUEUED\r\n");
+        assert_eq!(bench.told(client), "+OK\r\n+QUEUED\r\n");
+        // Nor when the transaction has its backend, and the step is for another server.
+        if servers == 2 {
+            let elsewhere = set(&key_on(&bench, 1), &"y".repeat(200_000));
+            bench.say(client, &elsewhere[..100_000]);
+            bench.say(client, &elsewhere[100_000..]);
+            assert_eq!(bench.asked(backends[1]), "");
+            let crossed = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+            assert_eq!(bench.told(client), crossed);
+        }
+    }
+}
+
+#[test]
+fn a_large_element_that_does_not_come_whole_is_not_waited_for_for_ever() {
+    for timeout in ["0", "60"] {
+        let (mut bench, _) = Bench::ready(1, |_| {});
+        let client = bench.client();
+        bench.say(client, request(&["BLPOP", "list", timeout]));
+        let leased = bench.connect(0);
+        bench.pass(10_000);
+        let large = "*2\r\n".to_owned() + &bulk("list") + &bulk(&"x".repeat(200_000));
+        bench.answer(leased, &large[..100_000]);
+        assert_eq!(bench.told(client).len(), 100_000);
+        bench.pass(500);
+        assert!(bench.is_closed(Conn::Client(client)), "there is no honest way to end its reply");
+        assert!(bench.is_closed(Conn::Backend(leased)));
+        bench.assert_nothing_is_left();
+    }
+}

@@ -101,6 +101,34 @@ fn reads_behind_a_huge_reply_are_asked_elsewhere_at_once_and_only_once() {
 }
 
 #[test]
+fn a_read_that_is_asked_again_after_a_loss_does_not_move_nor_the_other_way_round() {
+    for is_lost_first in [true, false] {
+        let (mut bench, backends) = Bench::ready(1, |_| {});
+        let (huge, reads) = (bench.client(), bench.client());
+        bench.say(huge, get("huge"));
+        bench.say(reads, get("a"));
+        bench.asked(backends[0]);
+        let mut first = backends[0];
+        if is_lost_first {
+            bench.proxy.handle_backend_end(first, bench.now);
+            bench.turn();
+            first = bench.connect(0);
+            assert_eq!(bench.asked(first), get("huge") + &get("a"));
+        }
+        bench.answer(first, format!("${}\r\n{}", HUGE, "v".repeat(100_000)));
+        if is_lost_first {
+            assert_eq!((bench.connects.len(), bench.proxy.stats().moves), (0, 0));
+            continue;
+        }
+        let second = bench.connect(0);
+        assert_eq!(bench.asked(second), get("a"));
+        bench.proxy.handle_backend_end(second, bench.now);
+        bench.turn();
+        assert!(bench.told(reads).ends_with("lost before its reply; the command may have been run\r\n"));
+    }
+}
+
+#[test]
 fn without_room_elsewhere_nobody_moves() {
     let (mut bench, backends) = Bench::ready(1, |settings| {
         settings.pool_size = 1;

@@ -1,0 +1,49 @@
+//! The errors with which rmux says that something went wrong, and what each of them says about the request.
+
+/// What can go wrong with a request that a server should have answered.
+#[derive(Clone, Copy)]
+pub enum Fault {
+    /// Its connection was lost, and it may have been run.
+    Lost,
+    /// No reply came in time, and it may have been run.
+    Late,
+    /// It was not sent: no server is there for it.
+    Down,
+    /// It was not sent: no connection became free.
+    Waited,
+    /// It was not sent: no connection can ever be held for it.
+    NoLease,
+    /// It was not sent: its keys live on several servers.
+    Spread,
+    /// The server does not run anything yet.
+    Loading,
+    /// The server does not speak RESP3.
+    NoProtocol,
+    /// It is larger than what may be held.
+    TooBig,
+    /// The replies of several servers are, together.
+    Unread,
+}
+
+impl Fault {
+    /// The fault that an error names.
+    pub fn of(text: &str) -> Option<Fault> {
+        let may_have_run = text.ends_with("; the command may have been run");
+        match text {
+            "ERR Connection down" => Some(Fault::Down),
+            _ if text.starts_with("ERR Connection to server-") && may_have_run => Some(Fault::Lost),
+            _ if text.starts_with("ERR Connection to server-") && text.ends_with(" lost, and no other is free") => {
+                Some(Fault::Down)
+            }
+            _ if text.starts_with("ERR No reply from server-") && may_have_run => Some(Fault::Late),
+            _ if text.starts_with("ERR No connection to server-") => Some(Fault::Waited),
+            _ if text.starts_with("ERR poolSize is 1: ") => Some(Fault::NoLease),
+            _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
+            _ if text.starts_with("LOADING ") => Some(Fault::Loading),
+            _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
+            _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
+            _ if text.starts_with("ERR The replies of the servers are larger than ") => Some(Fault::Unread),
+            _ => None,
+        }
+    }
+}
