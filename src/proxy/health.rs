@@ -280,12 +280,9 @@ impl Proxy {
         for (request, start, is_safe) in owed.iter_mut().rev() {
             let entry = &self.requests[*request as usize];
             let is_unsent = *start >= queue.sent();
-            if entry.role != Role::Plain {
-                // Part of something that happens on one connection, or not at all.
-                *is_safe = is_unsent;
-                continue;
-            }
-            *is_safe = is_unsent || entry.is_read && entry.losses == 0 && !writers.contains(&entry.client);
+            // What is part of something else happens on one connection, or not at all.
+            let can_repeat = entry.role == Role::Plain && entry.is_read && entry.losses == 0;
+            *is_safe = is_unsent || can_repeat && !writers.contains(&entry.client);
             if !is_unsent && !entry.is_read && !writers.contains(&entry.client) {
                 writers.push(entry.client);
             }
