@@ -18,7 +18,8 @@
 //!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
 //!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
 //!   dispatch  server → backend, and the bytes on their way         transmit  what goes out at the end of a turn
-//!   clock     what becomes of a deadline that has passed           roster    clients that ask about each other
+//!   clock     what becomes of a deadline that has passed           roster    clients that ask about the whole pool
+//!   inquiry   proxies that ask each other, for those
 //!   lease     what needs a backend of its own                      transaction  MULTI … EXEC
 //!   own_steps steps of a transaction that no server has
 //!   split     request → parts for several servers                  merging   replies to parts → the reply to the whole
@@ -35,6 +36,7 @@ mod compose;
 mod dispatch;
 mod express;
 mod health;
+mod inquiry;
 mod intake;
 mod lease;
 mod listener;
@@ -59,8 +61,10 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
+pub use self::inquiry::{Answer, Letter, Question};
 pub use self::settings::{Settings, Siblings};
 
+use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
 use crate::backend::Backend;
@@ -99,6 +103,8 @@ pub enum Action {
     Close(Conn),
     /// Read this connection again, if its socket had more when reading stopped.
     Resume(Conn),
+    /// Deliver the letters that [`Proxy::poll_letter`] has for other proxies of the same pool.
+    Post,
 }
 
 /// Sends bytes at once, as far as a socket takes them.
@@ -205,6 +211,8 @@ pub struct Proxy {
     abandoned: Vec<(Id, Id)>,
     /// Who hears what.
     pubsub: Pubsub,
+    /// What is asked of the other proxies of the pool.
+    inquiries: Inquiries,
     /// Leased backends whose sessions nobody can clean any more.
     orphaned: Vec<Id>,
     /// For transactions that arrive whole.
@@ -289,6 +297,7 @@ impl Proxy {
             woken: Vec::new(),
             abandoned: Vec::new(),
             pubsub: Pubsub::new(count),
+            inquiries: Inquiries::default(),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
@@ -512,6 +521,7 @@ impl Proxy {
             }
             // Left alive, it would take the next element for nobody.
             Flow::Blocked { backend } => self.orphaned.push(backend),
+            Flow::Asking => self.inquiries.withdraw(id),
             _ => {}
         }
         self.orphaned.extend(leased);

@@ -22,7 +22,7 @@
 use std::mem;
 
 use super::dispatch::Pick;
-use super::merging::Part;
+use super::inquiry::{Answer, Question};
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
 use crate::client::{Flow, OwnStep, OwnWhat, Protocol};
@@ -213,48 +213,58 @@ impl Proxy {
         Verdict::Done
     }
 
-    /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it with the reply to `part`:
+    /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it on `backend`:
     /// they take effect, if the transaction was run.
-    pub(super) fn end_own_steps(&mut self, id: Id, steps: Vec<OwnStep>, part: &Part, out: &mut Vec<u8>, now: Millis) {
-        let reply = part.as_ref();
+    /// `answers` are those of the other proxies, one for each step that asks about the whole pool.
+    pub(super) fn end_own_steps(
+        &mut self,
+        id: Id,
+        steps: Vec<OwnStep>,
+        (backend, reply): (Id, &[u8]),
+        answers: Vec<Answer>,
+        out: &mut Vec<u8>,
+        now: Millis,
+    ) {
         let Some(elements) = Elements::of(reply).filter(|elements| elements.kind() == b'*') else {
             return out.extend_from_slice(reply);
         };
         reply::array(out, elements.left() as usize);
         let mut steps = steps.into_iter().peekable();
+        let mut answers = answers.into_iter();
         for (index, element) in elements.enumerate() {
             match steps.next_if(|step| step.index == index).map(|step| step.what) {
                 None => out.extend_from_slice(element),
                 Some(OwnWhat::Select(database)) => {
                     out.extend_from_slice(element);
                     if element == b"+OK\r\n" {
-                        self.on_selected(part.backend, id, database, b'+');
+                        self.on_selected(backend, id, database, b'+');
                     }
                 }
-                Some(OwnWhat::Answer(request)) => self.answer_own_step(id, &request, out, now),
+                Some(OwnWhat::Answer(request)) => self.answer_own_step(id, &request, &mut answers, out, now),
             }
         }
     }
 
-    fn answer_own_step(&mut self, id: Id, request: &[u8], out: &mut Vec<u8>, now: Millis) {
+    fn answer_own_step(
+        &mut self,
+        id: Id,
+        request: &[u8],
+        answers: &mut impl Iterator<Item = Answer>,
+        out: &mut Vec<u8>,
+        now: Millis,
+    ) {
         let mut framer = RequestFramer::new();
-        let limits = RequestLimits { is_unauthenticated: false, ..self.request_limits };
-        let is_whole = framer.frame(request, &limits) == Ok(Frame::Complete(request.len()));
-        debug_assert!(is_whole, "it was framed before");
-        let args = framer.args();
-        let row = args.first().and_then(|name| command::find(name.of(request)));
-        let row = row.and_then(|row| match row.is_container() {
-            true => args.get(1).and_then(|word| row.sub(word.of(request))),
-            false => Some(row),
-        });
-        let Some(Class::Session(session)) = row.map(|row| row.class) else {
+        let Some(session) = self.session_command(request, &mut framer) else {
             debug_assert!(false, "only session commands are steps of our own");
             return out.extend_from_slice(UNSUPPORTED);
         };
+        let args = framer.args();
         match self.answer_to(id, session, request, args, now, out) {
             Outcome::Reply => {}
-            Outcome::Clients => {
-                if self.answer_roster(id, request, args, now, out) {
+            Outcome::Pool => {
+                let Some(question) = self.question(session, request, args, out) else { return };
+                let others = answers.next().unwrap_or_else(|| Answer::of_nobody(&question));
+                if self.answer_about_pool(id, &question, others, now, out) {
                     self.leave(id);
                 }
             }
@@ -262,6 +272,32 @@ impl Proxy {
                 debug_assert!(false, "such a command is no step of our own");
                 out.extend_from_slice(UNSUPPORTED);
             }
+        }
+    }
+
+    /// What a step of rmux's own asks about the whole pool, if it does.
+    pub(super) fn question_of_step(&self, request: &[u8]) -> Option<Question> {
+        let mut framer = RequestFramer::new();
+        let session = self.session_command(request, &mut framer)?;
+        let is_about_pool = match session {
+            Session::Info => self.endpoints.len() > 1,
+            Session::Client => local::is_about_clients(request, framer.args()),
+            _ => false,
+        };
+        if is_about_pool { self.question(session, request, framer.args(), &mut Vec::new()) } else { None }
+    }
+
+    /// Which session command a request is, and its arguments in the framer.
+    fn session_command(&self, request: &[u8], framer: &mut RequestFramer) -> Option<Session> {
+        let limits = RequestLimits { is_unauthenticated: false, ..self.request_limits };
+        let is_whole = framer.frame(request, &limits) == Ok(Frame::Complete(request.len()));
+        debug_assert!(is_whole, "it was framed before");
+        let args = framer.args();
+        let row = command::find(args.first()?.of(request))?;
+        let row = if row.is_container() { row.sub(args.get(1)?.of(request))? } else { row };
+        match row.class {
+            Class::Session(session) => Some(session),
+            _ => None,
         }
     }
 

@@ -10,13 +10,12 @@ use std::fmt;
 use log::trace;
 
 use super::dispatch::Pick;
-use super::health::server_facts;
 use super::scripts::shows_script;
 use super::{NO_DEADLINE, Proxy};
 use crate::buffer::Queue;
 use crate::client::{Flow, Mode};
 use crate::command::{self, Access, Class, Command, Lease};
-use crate::local::{self, Context, Facts, Outcome, error};
+use crate::local::{self, Context, Outcome, error};
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
 use crate::ring::{Ring, ServerIndex, UpSet};
@@ -154,8 +153,8 @@ impl Proxy {
                 Outcome::Forward => self.route_any(),
                 Outcome::ForwardInstead => return self.forward_instead(id, command.access, now),
                 Outcome::Reply | Outcome::Silence => return Verdict::Done,
-                Outcome::Clients => {
-                    self.on_roster(id, request, args, now);
+                Outcome::Pool => {
+                    self.on_pool_request(id, session, request, args, now);
                     return Verdict::Done;
                 }
                 Outcome::ReplyAndLeave => {
@@ -359,18 +358,6 @@ impl Proxy {
         now: Millis,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let is_about_servers = matches!(session, command::Session::Info | command::Session::Role);
-        let servers = if is_about_servers {
-            server_facts(&self.endpoints, &self.backends, &self.settings.servers)
-        } else {
-            Vec::new()
-        };
-        let facts = Facts {
-            process_id: self.settings.process_id,
-            connected_clients: self.settings.siblings.clients(),
-            stats: self.stats,
-            servers: &servers,
-        };
         let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: self.settings.siblings.client_number(id),
@@ -381,7 +368,6 @@ impl Proxy {
             is_alone: self.endpoints.len() == 1,
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             age_ms: now - client.since,
-            facts: &facts,
         };
         let outcome = local::answer(session, request, args, &mut client.session, &context, out);
         client.set_user(client.session.user);
