@@ -16,7 +16,7 @@ benchmark() {
     tr '\r' '\n' <"$work/out" | grep -q 'requests per second'
 }
 
-plain() { benchmark; }
+plain() { benchmark -n 1000; }
 pipelined() { benchmark -P 16 -t ping,set,get,incr,lpush,rpush,lpop,sadd,hset,spop,zadd; }
 resp3() { benchmark -3 -t set,get,hset; }
 resp3_pipelined() { benchmark -3 -P 16 -t set,get; }
