@@ -326,6 +326,12 @@ fn bad_files_are_refused_with_file_pool_key_and_value() {
             r#"pool 1 (/tmp/a.sock): moduleCommands: "a.b" has its last key before its first one"#,
         ),
         (
+            format!(
+                r#"[{{{s}, {t}, "moduleCommands": [{{"name": "a.b", "firstKey": 1, "lastKey": -1, "step": 0}}]}}]"#
+            ),
+            "pool 1 (/tmp/a.sock): moduleCommands: entry 1: step: is not a whole number from 1 to 255",
+        ),
+        (
             format!(r#"[{{{s}, {t}, "debug": true}}]"#),
             "pool 1 (/tmp/a.sock): debug: is a flag of the program, not a key of a pool",
         ),

@@ -53,12 +53,17 @@ pub(crate) fn module_commands(json: &Json) -> Result<Vec<Declared>, Problem> {
             if first_key > 100 {
                 return Err(entry.problem("firstKey", "is not a whole number from 0 to 100"));
             }
+            const STEPS: &str = "a whole number from 1 to 255";
+            let step = entry.number("step", STEPS)?.unwrap_or(1);
+            if step == 0 {
+                return Err(entry.problem("step", &format!("is not {STEPS}")));
+            }
             Ok(Declared {
                 name: entry.text("name")?.ok_or_else(|| entry.problem("name", "is missing"))?,
                 first_key,
                 // Nothing said: the first one is the only one.
                 last_key: entry.number("lastKey", "a whole number from -128 to 127")?.unwrap_or(first_key as i8),
-                step: entry.number("step", "a whole number from 1 to 255")?.unwrap_or(1),
+                step,
                 is_read: entry.switch("readonly")?.unwrap_or(false),
             })
         })

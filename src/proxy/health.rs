@@ -280,13 +280,10 @@ impl Proxy {
         for (request, start, is_safe) in owed.iter_mut().rev() {
             let entry = &self.requests[*request as usize];
             let is_unsent = *start >= queue.sent();
-            if entry.role != Role::Plain {
-                // Part of something that happens on one connection, or not at all.
-                *is_safe = is_unsent;
-                continue;
-            }
+            // What is part of something else happens on one connection, or not at all; and nobody asks three times.
             let is_first_try = entry.losses == 0 && !entry.is_moved;
-            *is_safe = is_unsent || entry.is_read && is_first_try && !writers.contains(&entry.client);
+            let can_repeat = entry.role == Role::Plain && entry.is_read && is_first_try;
+            *is_safe = is_unsent || can_repeat && !writers.contains(&entry.client);
             if !is_unsent && !entry.is_read && !writers.contains(&entry.client) {
                 writers.push(entry.client);
             }

@@ -53,7 +53,7 @@ pub(super) struct Listener {
     ready_at: Millis,
     /// When it last heard anything.
     heard_at: Millis,
-    /// Since when what it heard is not heard.
+    /// Since when what it heard is not heard; `None` if nobody hears anything.
     lost_at: Option<Millis>,
 }
 
@@ -173,6 +173,9 @@ impl Proxy {
     /// Tells every server which topics nobody needs any more; those that are there again are not mentioned.
     pub(super) fn ask_less(&mut self, orphans: &[(TopicId, Topic)], now: Millis) {
         for server in 0..self.endpoints.len() as u16 {
+            if self.pubsub.registry.is_empty() {
+                self.pubsub.listeners[usize::from(server)].lost_at = None;
+            }
             for family in FAMILIES {
                 let listener = &mut self.pubsub.listeners[usize::from(server)];
                 let registry = &self.pubsub.registry;
@@ -279,9 +282,11 @@ impl Proxy {
         if is_needed && matches!(listener.state, State::Listening(_)) {
             listener.lost_at.get_or_insert(now);
         }
+        let lost_ms = listener.lost_at.map_or(0, |lost_at| now - lost_at);
         listener.asked.clear();
         listener.owed.clear();
-        let is_refused = was_new || matches!(loss, Loss::Deaf);
+        // A server that closes whatever wants to hear has refused it too, without a word.
+        let is_refused = was_new || matches!(loss, Loss::Deaf) || lost_ms >= self.settings.timeouts.remote_read_ms;
         let is_hasty = now - listener.ready_at < PAUSE_MS;
         listener.state = if is_needed && is_up && (is_refused || is_hasty) {
             self.wheel.arm(Timer::Listener(server), now + PAUSE_MS);

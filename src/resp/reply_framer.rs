@@ -24,6 +24,8 @@ pub struct ReplyFramer {
     kind: u8,
 }
 
+/// More aggregates of unknown length than this within one another are a broken stream too.
+const OPEN_MAX: usize = 1024;
 /// More values than this in one aggregate is a broken stream, not a reply.
 const REPLY_VALUES_MAX: u64 = 1 << 40;
 
@@ -157,8 +159,9 @@ impl ReplyFramer {
     }
 
     /// The value at `at` has a length that is no number. If it is `?`, opens it and returns the offset behind its line.
+    /// `None` if it is something else, or if too many are open.
     fn open_unknown_length(&mut self, buf: &[u8]) -> Option<usize> {
-        if buf.get(self.at + 1..self.at + 4) != Some(b"?\r\n") {
+        if buf.get(self.at + 1..self.at + 4) != Some(b"?\r\n") || self.outer.len() == OPEN_MAX {
             return None;
         }
         match buf[self.at] {

@@ -282,6 +282,19 @@ fn broken_replies_are_errors_and_never_panics() {
     }
 }
 
+#[test]
+fn aggregates_of_unknown_length_are_not_nested_without_end() {
+    // Each of them is remembered: a server that sends nothing else must not fill our memory.
+    let deep = b"*?\r\n".repeat(100_000);
+    assert!(matches!(frame_reply(&deep, &[deep.len()]), Some(Err(ProtocolError::ReplyLength))));
+    let (open, close) = (b"*?\r\n".repeat(32), b".\r\n".repeat(32));
+    let whole = [&open[..], b":1\r\n", &close].concat();
+    assert_eq!(frame_reply(&whole, &[whole.len()]), Some(Ok(whole.len())));
+    // The depth of others costs nothing.
+    let deep = [&b"*1\r\n".repeat(100_000)[..], b":1\r\n"].concat();
+    assert_eq!(frame_reply(&deep, &[deep.len()]), Some(Ok(deep.len())));
+}
+
 /// A body that is passed on piece by piece, as a large value is, with the framer rebased after each piece.
 #[test]
 fn frames_can_be_passed_on_in_pieces() {

@@ -37,6 +37,22 @@ fn a_read_behind_which_its_client_wrote_is_not_sent_again() {
 }
 
 #[test]
+fn a_read_behind_which_its_client_wrote_in_a_transaction_is_not_sent_again() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    let transaction = request(&["MULTI"]) + &set("a", "new") + &request(&["EXEC"]);
+    bench.say(client, get("a") + &transaction + &get("a"));
+    bench.proxy.handle_backend_end(backends[0], bench.now);
+    bench.turn();
+    assert_eq!(bench.told(client), MAY_HAVE_RUN.repeat(4), "the first one would see what was written after it");
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), get("a"));
+    bench.answer(second, bulk("new"));
+    assert_eq!(bench.told(client), bulk("new"));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn what_was_not_sent_goes_to_another_connection_in_its_order() {
     let (mut bench, backends) = Bench::ready(1, |_| {});
     let client = bench.client();

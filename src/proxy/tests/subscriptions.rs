@@ -306,6 +306,36 @@ fn a_server_that_does_not_confirm_is_given_up() {
 }
 
 #[test]
+fn a_server_that_closes_what_wants_to_hear_is_not_waited_for_without_end() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    for _ in 0..2 {
+        bench.say(client, subscribe("c"));
+        let mut waited = 0;
+        let reply = loop {
+            let listener = bench.connect(0);
+            bench.proxy.handle_backend_end(listener, bench.now);
+            bench.turn();
+            let told = bench.told(client);
+            if !told.is_empty() {
+                break told;
+            }
+            bench.pass(100);
+            waited += 100;
+            assert!(waited <= 1_000, "nobody tells the client");
+        };
+        // Not at once: a connection may be lost by chance.
+        assert!(waited >= 500, "after {waited} ms");
+        assert_eq!(reply, "-ERR Connection down\r\n");
+        bench.pass(100);
+        assert!(bench.connects.is_empty());
+    }
+    // Its next chance is as good as the first one.
+    let _ = subscribed(&mut bench);
+    assert_eq!(bench.proxy.stats().resubscriptions, 0);
+}
+
+#[test]
 fn silence_is_asked_about_and_nothing_to_hear_is_no_reason_to_stay() {
     let (mut bench, _) = Bench::ready(1, |_| {});
     let (client, listener) = subscribed(&mut bench);
