@@ -105,6 +105,15 @@ pub enum Mode {
     Unauthenticated,
 }
 
+/// What a parked client waits for at a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Room for one more request on a shared backend.
+    Room,
+    /// A backend for itself.
+    Lease,
+}
+
 /// Whether a client is listened to, and why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
@@ -116,8 +125,8 @@ pub enum Flow {
     Parked {
         /// Index of the server.
         server: u16,
-        /// True if it needs one for itself.
-        for_lease: bool,
+        /// What it needs there.
+        need: Need,
         /// When the wait is given up.
         deadline: Millis,
     },
@@ -220,8 +229,8 @@ pub struct Client {
     pub line: ClientLine,
     /// The same, counted by server.
     pub lanes: Vec<Lane>,
-    /// The count of changes to the table of servers by which they were routed.
-    pub table: u32,
+    /// The proxy's routing epoch in which they were routed: a change of it waits until they are answered.
+    pub routing_epoch: u32,
     /// The transaction that it is in; a `WATCH` begins one, too.
     pub transaction: Option<Box<Transaction>>,
     /// The backend that carried its last write; [`Id::NONE`] before the first. `WAIT` is about that one.
@@ -264,7 +273,7 @@ impl Client {
             replies: Queue::new(),
             line: ClientLine::default(),
             lanes: Vec::new(),
-            table: 0,
+            routing_epoch: 0,
             transaction: None,
             wrote_to: Id::NONE,
             kept: None,

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use crate::backend::Backend;
-use crate::client::Profile;
+use crate::client::{Need, Profile};
 use crate::slots::{Id, Slots};
 use crate::timer::Millis;
 
@@ -56,9 +56,12 @@ impl Pool {
         }
     }
 
-    /// Those who wait for a backend of their own, or for room on a shared one.
-    pub fn line_of(&mut self, for_lease: bool) -> &mut VecDeque<Id> {
-        if for_lease { &mut self.waiting_for_lease } else { &mut self.waiting }
+    /// Those who wait for this.
+    pub fn line_of(&mut self, need: Need) -> &mut VecDeque<Id> {
+        match need {
+            Need::Room => &mut self.waiting,
+            Need::Lease => &mut self.waiting_for_lease,
+        }
     }
 
     /// True exactly when somebody waits for a backend.
@@ -127,9 +130,7 @@ impl Pool {
             None => Offer::Wait,
         }
     }
-}
 
-impl Pool {
     /// True exactly when no backend can ever be leased.
     pub fn never_leases(&self) -> bool {
         self.lease_max == 0

@@ -176,8 +176,8 @@ pub struct Proxy {
     unauthenticated_limits: RequestLimits,
     ring: Ring,
     up: UpSet,
-    /// Counts the changes of what stands in for what.
-    table: u32,
+    /// Counts how often the server of some key has become another one, because a server went down or came back.
+    routing_epoch: u32,
     endpoints: Vec<Endpoint>,
     clients: Slots<Client>,
     backends: Slots<Backend>,
@@ -214,10 +214,10 @@ pub struct Proxy {
     parked: usize,
     /// True when a backend was closed since the parked ones were looked at.
     is_room_new: bool,
-    /// The parked client whose turn it is.
-    turn_of: Id,
-    /// True while that one has waited too long, and is given its turn to be told so.
-    is_turn_over: bool,
+    /// The client that was parked and is served just now: it is at the front, and nobody who waits goes before it.
+    served: Id,
+    /// True while that one has waited too long, and is served only to be told so.
+    is_wait_over: bool,
     /// For requests that arrive whole.
     framer: RequestFramer,
     /// For clients that keep something; they come and go.
@@ -263,7 +263,7 @@ impl Proxy {
             request_limits,
             ring: Ring::new(count),
             up: UpSet::new(count),
-            table: 0,
+            routing_epoch: 0,
             endpoints: (0..count)
                 .map(|_| Endpoint {
                     health: Server::default(),
@@ -294,8 +294,8 @@ impl Proxy {
             step_lens: Vec::new(),
             parked: 0,
             is_room_new: false,
-            turn_of: Id::NONE,
-            is_turn_over: false,
+            served: Id::NONE,
+            is_wait_over: false,
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
@@ -483,7 +483,7 @@ impl Proxy {
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
-        self.let_go(id, usize::MAX);
+        self.stop_holding_back(id, usize::MAX);
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
@@ -506,8 +506,8 @@ impl Proxy {
         merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
             Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
-            Flow::Parked { server, for_lease, .. } => {
-                self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
+            Flow::Parked { server, need, .. } => {
+                self.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
                 self.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.

@@ -13,7 +13,7 @@
 use super::health::Loss;
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
-use crate::client::Flow;
+use crate::client::{Flow, Need};
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -39,8 +39,8 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
         match client.flow {
-            Flow::Parked { server, for_lease, deadline } if deadline <= now => {
-                return self.on_wait_over(id, server, for_lease, now, wire);
+            Flow::Parked { server, need, deadline } if deadline <= now => {
+                return self.on_wait_over(id, server, need, now, wire);
             }
             _ => {}
         }
@@ -80,8 +80,8 @@ impl Proxy {
     }
 
     /// A client has waited for a backend as long as it may: its next request is answered with an error.
-    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
-        self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
+    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, need: Need, now: Millis, wire: &mut W) {
+        self.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
         self.parked -= 1;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
@@ -89,11 +89,11 @@ impl Proxy {
         if read_ms > 0 {
             client.alarm.set(&mut self.wheel, Timer::Client(id), now + read_ms);
         }
-        self.turn_of = id;
-        self.is_turn_over = true;
+        self.served = id;
+        self.is_wait_over = true;
         self.resume_client(id, now, wire);
-        self.turn_of = Id::NONE;
-        self.is_turn_over = false;
+        self.served = Id::NONE;
+        self.is_wait_over = false;
     }
 
     fn on_backend_alarm(&mut self, id: Id, now: Millis) {

@@ -10,7 +10,7 @@ use super::routing::Verdict;
 use super::transmit::{Sent, gather};
 use super::{Action, Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Handshake, Phase};
-use crate::client::{Flow, Profile};
+use crate::client::{Flow, Need, Profile};
 use crate::command::Access;
 use crate::pool::Offer;
 use crate::request::{Request, RequestId};
@@ -49,7 +49,7 @@ impl Proxy {
         let profile = client.session.profile;
         let backend = match self.pick(id, server, profile, now) {
             Pick::Take(backend) => backend,
-            pick => return self.hold(id, server, pick, false, now),
+            pick => return self.put_off(id, server, pick, Need::Room, now),
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
         self.line_up(id, backend, server, Request::new(id, deadline, len as u32, hash, access == Access::Read));
@@ -63,7 +63,7 @@ impl Proxy {
 
     /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
     #[cold]
-    pub(super) fn hold(&mut self, id: Id, server: u16, pick: Pick, for_lease: bool, now: Millis) -> Verdict {
+    pub(super) fn put_off(&mut self, id: Id, server: u16, pick: Pick, need: Need, now: Millis) -> Verdict {
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
@@ -73,7 +73,7 @@ impl Proxy {
                 return Verdict::Wait;
             }
             Pick::Park => {
-                self.park(id, server, for_lease, now);
+                self.park(id, server, need, now);
                 return Verdict::Wait;
             }
             Pick::GiveUp => {
@@ -138,8 +138,8 @@ impl Proxy {
             };
         }
         let pool = &self.endpoints[usize::from(server)].pool;
-        let is_its_turn = self.turn_of == id;
-        let has_precedence = pool.waiting.is_empty() || is_its_turn;
+        let is_served = self.served == id;
+        let has_precedence = pool.waiting.is_empty() || is_served;
         if let Some(lane) = client.lane(server) {
             return match self.backends.get(lane.backend) {
                 // Who never runs out of requests would keep the backend from those who need it for another profile.
@@ -159,8 +159,8 @@ impl Proxy {
                 Pick::Take(backend)
             }
             Offer::Open => Pick::Take(self.open_backend(server, profile, now)),
-            Offer::Wait if is_its_turn && self.is_turn_over => {
-                self.is_turn_over = false;
+            Offer::Wait if is_served && self.is_wait_over => {
+                self.is_wait_over = false;
                 Pick::GiveUp
             }
             Offer::Wait => Pick::Park,
@@ -194,12 +194,12 @@ impl Proxy {
     }
 
     /// Has the client wait for a backend, behind those who wait already.
-    fn park(&mut self, id: Id, server: u16, for_lease: bool, now: Millis) {
+    fn park(&mut self, id: Id, server: u16, need: Need, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.flow = Flow::Parked { server, for_lease, deadline };
+        client.flow = Flow::Parked { server, need, deadline };
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-        self.endpoints[usize::from(server)].pool.line_of(for_lease).push_back(id);
+        self.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
         self.parked += 1;
         // What is held back for clients that read slowly goes on, and they may be closed over it.
         for &backend in self.endpoints[usize::from(server)].pool.backends() {
@@ -211,15 +211,15 @@ impl Proxy {
     }
 
     /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
-    pub(super) fn can_serve(&self, id: Id, server: u16, for_lease: bool, now: Millis) -> bool {
+    pub(super) fn can_serve(&self, id: Id, server: u16, need: Need, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let limits = &self.settings.limits;
         let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         let pool = &self.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
-        let offer = match for_lease {
-            true => pool.offer_lease(&self.backends, profile, now),
-            false => pool.offer(&self.backends, profile, now, has_room),
+        let offer = match need {
+            Need::Room => pool.offer(&self.backends, profile, now, has_room),
+            Need::Lease => pool.offer_lease(&self.backends, profile, now),
         };
         !self.up.is_up(ServerIndex(server)) || offer != Offer::Wait
     }

@@ -430,7 +430,7 @@ impl Proxy {
 
     fn set_up(&mut self, server: u16, is_up: bool) {
         if self.up.set(ServerIndex(server), is_up) && self.settings.failover && self.endpoints.len() > 1 {
-            self.table = self.table.wrapping_add(1);
+            self.routing_epoch = self.routing_epoch.wrapping_add(1);
         }
     }
 

@@ -24,7 +24,7 @@ use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, Goodbye, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
-use crate::client::{Flow, Mode};
+use crate::client::{Flow, Mode, Need};
 use crate::local::error;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -87,7 +87,7 @@ impl Proxy {
             let Some(client) = self.clients.get(id) else { break };
             let (flow, mode) = (client.flow, client.mode);
             match flow {
-                Flow::Open if !self.follows_table(id) => break,
+                Flow::Open if !self.may_route(id) => break,
                 Flow::Open => {}
                 Flow::Uploading { .. } => {
                     let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
@@ -147,7 +147,7 @@ impl Proxy {
             };
             framer.reset();
             // It was for the request that had waited; those behind it have not.
-            self.is_turn_over = false;
+            self.is_wait_over = false;
             match verdict {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
@@ -170,17 +170,18 @@ impl Proxy {
         self.keep(id, input, at, framer);
     }
 
-    /// Whether the next request of a client may be routed. When another server has come to stand in for one, what is
-    /// outstanding by the old table is waited for: a request could overtake an earlier one for the same key.
+    /// Whether the next request of a client may be routed. In a new routing epoch, when another server has come to stand
+    /// in for one, what is outstanding from the old one is waited for: else a request could overtake an earlier one for
+    /// the same key.
     #[inline]
-    fn follows_table(&mut self, id: Id) -> bool {
-        let table = self.table;
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.table != table) else { return true };
+    fn may_route(&mut self, id: Id) -> bool {
+        let epoch = self.routing_epoch;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.routing_epoch != epoch) else { return true };
         if let Some(lane) = client.lanes.first() {
             client.flow = Flow::Behind { server: lane.server };
             return false;
         }
-        client.table = table;
+        client.routing_epoch = epoch;
         true
     }
 
@@ -380,26 +381,26 @@ impl Proxy {
             return;
         }
         for server in 0..self.endpoints.len() {
-            for for_lease in [false, true] {
-                self.serve_line(server as u16, for_lease, now, wire);
+            for need in [Need::Room, Need::Lease] {
+                self.serve_line(server as u16, need, now, wire);
             }
         }
     }
 
-    fn serve_line<W: Wire>(&mut self, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
+    fn serve_line<W: Wire>(&mut self, server: u16, need: Need, now: Millis, wire: &mut W) {
         // Who has to wait again goes to the end, and is not looked at twice.
-        for _ in 0..self.endpoints[usize::from(server)].pool.line_of(for_lease).len() {
-            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(for_lease).front() else { return };
-            if !self.can_serve(id, server, for_lease, now) {
+        for _ in 0..self.endpoints[usize::from(server)].pool.line_of(need).len() {
+            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(need).front() else { return };
+            if !self.can_serve(id, server, need, now) {
                 return;
             }
-            self.endpoints[usize::from(server)].pool.line_of(for_lease).pop_front();
+            self.endpoints[usize::from(server)].pool.line_of(need).pop_front();
             self.parked -= 1;
             let Some(client) = self.clients.get_mut(id) else { continue };
             client.flow = Flow::Open;
-            self.turn_of = id;
+            self.served = id;
             self.resume_client(id, now, wire);
-            self.turn_of = Id::NONE;
+            self.served = Id::NONE;
         }
     }
 

@@ -15,7 +15,7 @@ use super::dispatch::Pick;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
-use crate::client::Flow;
+use crate::client::{Flow, Need};
 use crate::command::{Lease, Timeout};
 use crate::local::error;
 use crate::pool::Offer;
@@ -64,7 +64,7 @@ impl Proxy {
         let timeout = call.command.blocks(call.args.len(), |i| call.arg(i));
         let backend = match self.lease(id, server, now) {
             Pick::Take(backend) => backend,
-            pick => return self.hold(id, server, pick, true, now),
+            pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
         self.block(id, server, backend, Request::new(id, Millis(0), call.len(), hash, false), timeout, now)
     }
@@ -81,7 +81,7 @@ impl Proxy {
             let Some(server) = self.route_any().server() else { return self.refuse(id, call, Route::Down) };
             return match self.lease(id, server, now) {
                 Pick::Take(backend) => self.block(id, server, backend, request, timeout, now),
-                pick => self.hold(id, server, pick, true, now),
+                pick => self.put_off(id, server, pick, Need::Lease, now),
             };
         }
         let Some(backend) = self.backends.get(wrote_to).filter(|backend| backend.is_serving()) else {
@@ -90,13 +90,13 @@ impl Proxy {
         };
         let server = backend.server;
         if self.endpoints[usize::from(server)].pool.never_leases() {
-            return self.hold(id, server, Pick::Never, true, now);
+            return self.put_off(id, server, Pick::Never, Need::Lease, now);
         }
         let is_others = backend.lease != Id::NONE && backend.lease != id || backend.uploader != Id::NONE;
         if is_others || client.lane(server).is_some_and(|lane| lane.backend != wrote_to) {
             // Its turn comes with the end of its own requests; if it has none, with the next backend that is free.
             let pick = if client.lane(server).is_some() { Pick::Behind } else { Pick::Park };
-            return self.hold(id, server, pick, true, now);
+            return self.put_off(id, server, pick, Need::Lease, now);
         }
         if let Some(backend) = self.backends.get_mut(wrote_to) {
             backend.lease = id;
@@ -150,8 +150,8 @@ impl Proxy {
         if pool.never_leases() {
             return Pick::Never;
         }
-        let is_its_turn = self.turn_of == id;
-        if !pool.waiting_for_lease.is_empty() && !is_its_turn {
+        let is_served = self.served == id;
+        if !pool.waiting_for_lease.is_empty() && !is_served {
             return Pick::Park;
         }
         let backend = match pool.offer_lease(&self.backends, profile, now) {
@@ -161,8 +161,8 @@ impl Proxy {
                 backend
             }
             Offer::Open => self.open_backend(server, profile, now),
-            Offer::Wait if is_its_turn && self.is_turn_over => {
-                self.is_turn_over = false;
+            Offer::Wait if is_served && self.is_wait_over => {
+                self.is_wait_over = false;
                 return Pick::GiveUp;
             }
             Offer::Wait => return Pick::Park,

@@ -25,7 +25,7 @@ use super::dispatch::Pick;
 use super::merging::Part;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
-use crate::client::{Flow, OwnStep, OwnWhat, Protocol};
+use crate::client::{Flow, Need, OwnStep, OwnWhat, Protocol};
 use crate::command::{self, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
@@ -115,7 +115,7 @@ impl Proxy {
         let limits = &self.settings.limits;
         let (pipeline_max, bytes_max) = (limits.pipeline_max, limits.send_queue_bytes_max);
         if !self.backends.get(backend).is_some_and(|backend| backend.has_room_for_owner(pipeline_max, bytes_max)) {
-            return self.hold(id, server, Pick::Behind, true, now);
+            return self.put_off(id, server, Pick::Behind, Need::Lease, now);
         }
         self.line_up_step(id, server, backend, request.len() as u32, Role::Atomic, now);
         self.queue(backend, &request);

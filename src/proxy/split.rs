@@ -29,7 +29,7 @@ use super::dispatch::Pick;
 use super::merging::{Merging, Part};
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Route, UNSUPPORTED, Verdict};
 use super::{LARGE, NO_DEADLINE, Proxy};
-use crate::client::Profile;
+use crate::client::{Need, Profile};
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
 use crate::request::{Place, Request, RequestId};
@@ -216,7 +216,7 @@ impl Proxy {
             let Some(client) = self.clients.get(id) else { return Err(Verdict::Done) };
             part.backend = match self.pick(id, part.server, client.session.profile, now) {
                 Pick::Take(backend) => backend,
-                pick => return Err(self.hold(id, part.server, pick, false, now)),
+                pick => return Err(self.put_off(id, part.server, pick, Need::Room, now)),
             };
         }
         Ok(())

@@ -18,7 +18,7 @@
 use super::Proxy;
 use super::dispatch::Pick;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
-use crate::client::{Mode, Transaction};
+use crate::client::{Mode, Need, Transaction};
 use crate::command::{self, Class, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
@@ -61,7 +61,7 @@ impl Proxy {
         }
         let backend = match self.lease(id, server, now) {
             Pick::Take(backend) => backend,
-            pick => return self.hold(id, server, pick, true, now),
+            pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
         if let Some(client) = self.clients.get_mut(id) {
             client.transaction.get_or_insert_default().lease = Some((server, backend));
@@ -209,9 +209,9 @@ impl Proxy {
             Pick::Take(backend) => backend,
             pick @ (Pick::GiveUp | Pick::Never | Pick::Watching) => {
                 self.break_transaction(id);
-                return Err(self.hold(id, server, pick, true, now));
+                return Err(self.put_off(id, server, pick, Need::Lease, now));
             }
-            pick => return Err(self.hold(id, server, pick, true, now)),
+            pick => return Err(self.put_off(id, server, pick, Need::Lease, now)),
         };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             transaction.lease = Some((server, backend));
@@ -296,7 +296,7 @@ impl Proxy {
             backend.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max)
         };
         if !self.backends.get(backend).is_some_and(has_room) {
-            return self.hold(id, server, Pick::Behind, true, now);
+            return self.put_off(id, server, Pick::Behind, Need::Lease, now);
         }
         self.line_up_step(id, server, backend, call.len(), role, now);
         Verdict::Forward(backend)
@@ -402,11 +402,11 @@ impl Proxy {
             Pick::Take(backend) => backend,
             Pick::GiveUp => {
                 for _ in lens {
-                    self.hold(id, server, Pick::GiveUp, false, now);
+                    self.put_off(id, server, Pick::GiveUp, Need::Room, now);
                 }
                 return Verdict::Done;
             }
-            pick => return self.hold(id, server, pick, false, now),
+            pick => return self.put_off(id, server, pick, Need::Room, now),
         };
         for &len in lens {
             let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);

@@ -167,13 +167,14 @@ impl Proxy {
             self.actions.push_back(Action::Resume(Conn::Client(id)));
         }
         if client.holds_back {
-            self.let_go(id, 0);
+            self.stop_holding_back(id, 0);
         }
         is_resumed
     }
 
-    /// Reads on from the backends that waited until no more than so many bytes are left before what they bring.
-    pub(super) fn let_go(&mut self, id: Id, unread_max: usize) {
+    /// Reads on from the backends that were held back for this client, as soon as no more than `unread_max` bytes are
+    /// left before what they bring.
+    pub(super) fn stop_holding_back(&mut self, id: Id, unread_max: usize) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.holds_back = false;
         for lane in &client.lanes {
