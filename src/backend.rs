@@ -226,7 +226,7 @@ pub struct Backend {
     /// True exactly when it hears messages for all clients: it is in no pool, and answers no requests.
     pub is_listener: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
-    pub lease: Id,
+    pub owner: Id,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
     pub uploader: Id,
     /// True while a large reply is passed on as it arrives.
@@ -259,7 +259,7 @@ impl Backend {
             framer: ReplyFramer::new(),
             kept: Vec::new(),
             is_listener: false,
-            lease: Id::NONE,
+            owner: Id::NONE,
             uploader: Id::NONE,
             is_in_large_reply: false,
             alarm: Alarm::default(),
@@ -284,13 +284,13 @@ impl Backend {
 
     /// True exactly when it is ready, owes nothing, and is nobody's.
     pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.lease == Id::NONE
+        matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.owner == Id::NONE
     }
 
     /// Whether one more request of anybody fits, and nothing large is in its way.
     #[inline]
     pub fn has_room(&self, pipeline_max: usize, queue_bytes_max: usize) -> bool {
-        self.lease == Id::NONE && self.has_room_for_owner(pipeline_max, queue_bytes_max)
+        self.owner == Id::NONE && self.has_room_for_owner(pipeline_max, queue_bytes_max)
     }
 
     /// The same, for the client that has it for itself.

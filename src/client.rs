@@ -167,11 +167,20 @@ pub struct Lane {
     pub server: u16,
 }
 
+/// A backend that a client has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leased {
+    /// Index of its server.
+    pub server: u16,
+    /// The backend, whose owner is the client.
+    pub backend: Id,
+}
+
 /// A transaction that arrives step by step, or the keys that are watched for one.
 #[derive(Debug, Default)]
 pub struct Transaction {
-    /// The server and the backend of all of it, once a key has said which.
-    pub lease: Option<(u16, Id)>,
+    /// Where all of it goes, once a key has said which server that is.
+    pub leased: Option<Leased>,
     /// True once the client has said `MULTI`.
     pub is_multi: bool,
     /// True once the server was told `MULTI`.
@@ -332,6 +341,11 @@ impl Client {
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.mode == Mode::Plain && self.transaction.is_none() && self.subscriber.is_none()
+    }
+
+    /// The backend that it has for itself, for a transaction or for watched keys.
+    pub fn leased(&self) -> Option<Leased> {
+        self.transaction.as_ref()?.leased
     }
 
     /// True exactly when its subscriptions stand between it and the servers: in RESP2 a client that hears messages may

@@ -142,10 +142,10 @@ impl Pool {
     /// that follow each other use the same connection.
     pub fn offer_lease(&self, all: &Slots<Backend>, profile: Profile, now: Millis) -> Offer {
         let backends = || self.backends.iter().filter_map(|&id| Some((id, all.get(id)?)));
-        if backends().filter(|(_, backend)| backend.lease != Id::NONE).count() >= self.lease_max {
+        if backends().filter(|(_, backend)| backend.owner != Id::NONE).count() >= self.lease_max {
             return Offer::Wait;
         }
-        let shared = backends().filter(|(_, backend)| backend.lease == Id::NONE && backend.is_serving()).count();
+        let shared = backends().filter(|(_, backend)| backend.owner == Id::NONE && backend.is_serving()).count();
         // The youngest, since the oldest is the one that shared traffic fills first.
         let idle = || backends().filter(|(_, backend)| shared > 1 && backend.is_idle());
         if let Some((id, _)) = idle().rev().find(|(_, backend)| backend.profile == profile) {
@@ -206,14 +206,14 @@ mod tests {
         let second = ready(&mut all, &mut pool, DB0, 6);
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Take(second));
         if let Some(backend) = all.get_mut(second) {
-            backend.lease = first;
+            backend.owner = first;
         }
         assert_eq!(pool.offer(&all, DB0, now, |backend| backend.has_room(9, 9)), Offer::Take(first));
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Open);
         let third = ready(&mut all, &mut pool, DB0, 1);
         assert_eq!(pool.offer_lease(&all, DB1, now), Offer::Change(third));
         if let Some(backend) = all.get_mut(third) {
-            backend.lease = first;
+            backend.owner = first;
         }
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Wait);
         assert!(Pool::new(1, 9).never_leases());

@@ -479,7 +479,8 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        let leased = client.transaction.take().and_then(|transaction| transaction.lease).map(|(_, backend)| backend);
+        let leased = client.leased();
+        client.transaction = None;
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
@@ -514,7 +515,7 @@ impl Proxy {
             Flow::Blocked { backend } => self.orphaned.push(backend),
             _ => {}
         }
-        self.orphaned.extend(leased);
+        self.orphaned.extend(leased.map(|leased| leased.backend));
         self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 

@@ -118,11 +118,11 @@ impl Proxy {
             let is_watched = backend.alarm.deadline().is_some_and(|at| at <= deadline);
             ensure!(is_watched || !backend.is_answering(), "backend {id}: nobody looks at its oldest request in time");
         }
-        if backend.lease != Id::NONE {
-            let owner = self.clients.get(backend.lease);
+        if backend.owner != Id::NONE {
+            let owner = self.clients.get(backend.owner);
             let is_held = owner.is_some_and(|owner| {
-                let leased = owner.transaction.as_ref().and_then(|transaction| transaction.lease);
-                owner.flow == (Flow::Blocked { backend: id }) || leased.is_some_and(|(_, leased)| leased == id)
+                owner.flow == (Flow::Blocked { backend: id })
+                    || owner.leased().is_some_and(|leased| leased.backend == id)
             });
             let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
             let is_ending = roles.any(|role| role != Role::Plain);

@@ -126,13 +126,12 @@ impl Proxy {
         let limits = &self.settings.limits;
         let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
-        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
+        if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
-            return match self.backends.get(backend) {
-                Some(leased) if leased.profile != profile => Pick::Watching,
-                Some(leased) if leased.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max) => {
-                    Pick::Take(backend)
+            return match self.backends.get(leased.backend) {
+                Some(backend) if backend.profile != profile => Pick::Watching,
+                Some(backend) if backend.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max) => {
+                    Pick::Take(leased.backend)
                 }
                 _ => Pick::Behind,
             };

@@ -204,7 +204,7 @@ impl Proxy {
         backend.answered = backend.queue.end();
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
-        let owner = std::mem::replace(&mut backend.lease, Id::NONE);
+        let owner = std::mem::replace(&mut backend.owner, Id::NONE);
         self.on_lease_lost(id, owner);
         let requests: Vec<RequestId> = line.iter(&self.requests).collect();
         for request in requests {
@@ -268,7 +268,7 @@ impl Proxy {
         let line = std::mem::take(&mut backend.line);
         let queue = std::mem::take(&mut backend.queue);
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
-        let owner = std::mem::replace(&mut backend.lease, Id::NONE);
+        let owner = std::mem::replace(&mut backend.owner, Id::NONE);
         let mut offset = backend.answered;
         let mut owed: Vec<(RequestId, u64, bool)> = Vec::new();
         for request in line.iter(&self.requests) {

@@ -15,7 +15,7 @@ use super::dispatch::Pick;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
-use crate::client::{Flow, Need};
+use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
 use crate::local::error;
 use crate::pool::Offer;
@@ -92,14 +92,14 @@ impl Proxy {
         if self.endpoints[usize::from(server)].pool.never_leases() {
             return self.put_off(id, server, Pick::Never, Need::Lease, now);
         }
-        let is_others = backend.lease != Id::NONE && backend.lease != id || backend.uploader != Id::NONE;
+        let is_others = backend.owner != Id::NONE && backend.owner != id || backend.uploader != Id::NONE;
         if is_others || client.lane(server).is_some_and(|lane| lane.backend != wrote_to) {
             // Its turn comes with the end of its own requests; if it has none, with the next backend that is free.
             let pick = if client.lane(server).is_some() { Pick::Behind } else { Pick::Park };
             return self.put_off(id, server, pick, Need::Lease, now);
         }
         if let Some(backend) = self.backends.get_mut(wrote_to) {
-            backend.lease = id;
+            backend.owner = id;
         }
         self.block(id, server, wrote_to, request, timeout, now)
     }
@@ -136,11 +136,10 @@ impl Proxy {
     /// Finds a backend at `server` that this client can have for itself.
     pub(super) fn lease(&mut self, id: Id, server: u16, now: Millis) -> Pick {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
-        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
+        if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             let is_same = |backend: &Backend| backend.profile == client.session.profile;
-            let is_same = self.backends.get(backend).is_some_and(is_same);
-            return if is_same { Pick::Take(backend) } else { Pick::Watching };
+            let is_same = self.backends.get(leased.backend).is_some_and(is_same);
+            return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
         }
         if client.lane(server).is_some() {
             return Pick::Behind;
@@ -168,7 +167,7 @@ impl Proxy {
             Offer::Wait => return Pick::Park,
         };
         if let Some(entry) = self.backends.get_mut(backend) {
-            entry.lease = id;
+            entry.owner = id;
         }
         Pick::Take(backend)
     }
@@ -188,12 +187,8 @@ impl Proxy {
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
-        let is_watching = self.clients.get(client).is_some_and(|client| {
-            client
-                .transaction
-                .as_ref()
-                .is_some_and(|transaction| transaction.lease.is_some_and(|(_, id)| id == backend))
-        });
+        let leased = self.clients.get(client).and_then(Client::leased);
+        let is_watching = leased.is_some_and(|leased| leased.backend == backend);
         if matches!(role, Role::Blocking | Role::Ending { .. }) && !is_watching {
             self.end_lease(backend);
         }
@@ -202,7 +197,7 @@ impl Proxy {
     /// The session of a leased backend is clean again: anybody may have it.
     pub(super) fn end_lease(&mut self, id: Id) {
         if let Some(backend) = self.backends.get_mut(id) {
-            backend.lease = Id::NONE;
+            backend.owner = Id::NONE;
         }
     }
 
@@ -216,9 +211,9 @@ impl Proxy {
         let lost = client
             .transaction
             .as_mut()
-            .filter(|transaction| transaction.lease.is_some_and(|(_, leased)| leased == backend));
+            .filter(|transaction| transaction.leased.is_some_and(|leased| leased.backend == backend));
         if let Some(transaction) = lost {
-            transaction.lease = None;
+            transaction.leased = None;
             transaction.is_begun = false;
             transaction.is_broken = true;
         }

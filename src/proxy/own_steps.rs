@@ -25,7 +25,7 @@ use super::dispatch::Pick;
 use super::merging::Part;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
-use crate::client::{Flow, Need, OwnStep, OwnWhat, Protocol};
+use crate::client::{Flow, Leased, Need, OwnStep, OwnWhat, Protocol};
 use crate::command::{self, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
@@ -90,9 +90,9 @@ impl Proxy {
     }
 
     /// Gives the server a step that is rmux's own, or that rmux must know the end of.
-    pub(super) fn send_own_step(&mut self, id: Id, server: u16, backend: Id, call: &Call<'_>, now: Millis) -> Verdict {
+    pub(super) fn send_own_step(&mut self, id: Id, leased: Leased, call: &Call<'_>, now: Millis) -> Verdict {
         if call.command.class == Class::Session(Session::Select) {
-            let verdict = self.send_step(id, server, backend, call, Role::Atomic, now);
+            let verdict = self.send_step(id, leased, call, Role::Atomic, now);
             if let Verdict::Forward(_) = verdict {
                 let index = self.count_step(id);
                 if let Some(database) = database(call) {
@@ -112,14 +112,12 @@ impl Proxy {
         if !is_asked {
             request.extend_from_slice(PING);
         }
-        let limits = &self.settings.limits;
-        let (pipeline_max, bytes_max) = (limits.pipeline_max, limits.send_queue_bytes_max);
-        if !self.backends.get(backend).is_some_and(|backend| backend.has_room_for_owner(pipeline_max, bytes_max)) {
-            return self.put_off(id, server, Pick::Behind, Need::Lease, now);
+        if !self.takes_step(leased) {
+            return self.put_off(id, leased.server, Pick::Behind, Need::Lease, now);
         }
-        self.line_up_step(id, server, backend, request.len() as u32, Role::Atomic, now);
-        self.queue(backend, &request);
-        self.mark_backend_dirty(backend);
+        self.line_up_step(id, leased, request.len() as u32, Role::Atomic, now);
+        self.queue(leased.backend, &request);
+        self.mark_backend_dirty(leased.backend);
         let index = self.count_step(id);
         if !is_asked {
             self.note_own_step(id, OwnStep { index, what: OwnWhat::Answer(call.request.into()) });
@@ -189,8 +187,7 @@ impl Proxy {
     pub(super) fn send_exec_with_own_steps(
         &mut self,
         id: Id,
-        server: u16,
-        backend: Id,
+        Leased { server, backend }: Leased,
         call: &Call<'_>,
         now: Millis,
     ) -> Verdict {
@@ -268,12 +265,12 @@ impl Proxy {
     /// `SELECT` of a client that watches keys: it is the server's to say whether there is such a database, and nothing
     /// that the client sends behind may go by the old one. `None` if it is to be answered as always.
     pub(super) fn on_select_on_lease(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
-        let (server, leased) = self.transaction(id)?.lease?;
+        let leased = self.transaction(id)?.leased?;
         let database = database(call)?;
-        let verdict = self.send_step(id, server, leased, call, Role::Select { database }, now);
+        let verdict = self.send_step(id, leased, call, Role::Select { database }, now);
         if let Verdict::Forward(_) = verdict {
             if let Some(client) = self.clients.get_mut(id) {
-                client.flow = Flow::Behind { server };
+                client.flow = Flow::Behind { server: leased.server };
             }
         }
         Some(verdict)
