@@ -25,6 +25,7 @@ use std::ops::Deref;
 
 use crate::buffer::Queue;
 use crate::client::{Profile, Protocol};
+use crate::limits::Limits;
 use crate::request::BackendLine;
 use crate::resp::ReplyFramer;
 use crate::slots::Id;
@@ -289,17 +290,17 @@ impl Backend {
 
     /// Whether one more request of anybody fits, and nothing large is in its way.
     #[inline]
-    pub fn has_room(&self, pipeline_max: usize, queue_bytes_max: usize) -> bool {
-        self.owner == Id::NONE && self.has_room_for_owner(pipeline_max, queue_bytes_max)
+    pub fn has_room(&self, limits: &Limits) -> bool {
+        self.owner == Id::NONE && self.has_room_for_owner(limits)
     }
 
     /// The same, for the client that has it for itself.
-    pub fn has_room_for_owner(&self, pipeline_max: usize, queue_bytes_max: usize) -> bool {
+    pub fn has_room_for_owner(&self, limits: &Limits) -> bool {
         self.is_serving()
             && self.uploader == Id::NONE
             && !self.is_in_large_reply
-            && self.line.len() < pipeline_max
-            && self.queue.unsent() < queue_bytes_max
+            && self.line.len() < limits.pipeline_max
+            && self.queue.unsent() < limits.send_queue_bytes_max
     }
 
     /// Whether the first request in line, of `len` bytes, was sent to its last byte: only then can a reply be its own.

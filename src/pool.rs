@@ -165,6 +165,7 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::backend::Phase;
+    use crate::limits::Limits;
 
     const DB0: Profile = Profile { database: 0, protocol: crate::client::Protocol::Resp2 };
     const DB1: Profile = Profile { database: 1, ..DB0 };
@@ -208,7 +209,7 @@ mod tests {
         if let Some(backend) = all.get_mut(second) {
             backend.owner = first;
         }
-        assert_eq!(pool.offer(&all, DB0, now, |backend| backend.has_room(9, 9)), Offer::Take(first));
+        assert_eq!(pool.offer(&all, DB0, now, |backend| backend.has_room(&Limits::default())), Offer::Take(first));
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Open);
         let third = ready(&mut all, &mut pool, DB0, 1);
         assert_eq!(pool.offer_lease(&all, DB1, now), Offer::Change(third));

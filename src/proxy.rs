@@ -455,6 +455,17 @@ impl Proxy {
         self.arena.bytes()
     }
 
+    /// True exactly when requests and replies take more memory than they may, all together.
+    fn is_memory_short(&self) -> bool {
+        self.arena.bytes() > self.settings.limits.buffered_bytes_max
+    }
+
+    /// The most that a client may leave unread, in bytes: no more than the pause mark when memory is short.
+    fn client_unread_max(&self) -> usize {
+        let limits = &self.settings.limits;
+        if self.is_memory_short() { limits.client_unread_pause_bytes } else { limits.client_unread_bytes_max }
+    }
+
     /// What this proxy did so far.
     pub fn stats(&self) -> ProxyStats {
         self.stats

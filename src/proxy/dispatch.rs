@@ -124,25 +124,21 @@ impl Proxy {
     #[inline]
     pub(super) fn pick(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
         let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
             return match self.backends.get(leased.backend) {
                 Some(backend) if backend.profile != profile => Pick::Watching,
-                Some(backend) if backend.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max) => {
-                    Pick::Take(leased.backend)
-                }
+                Some(backend) if backend.has_room_for_owner(limits) => Pick::Take(leased.backend),
                 _ => Pick::Behind,
             };
         }
         let pool = &self.endpoints[usize::from(server)].pool;
-        let is_served = self.served == id;
-        let has_precedence = pool.waiting.is_empty() || is_served;
+        let has_precedence = pool.waiting.is_empty() || self.served == id;
         if let Some(lane) = client.lane(server) {
             return match self.backends.get(lane.backend) {
                 // Who never runs out of requests would keep the backend from those who need it for another profile.
-                Some(backend) if has_precedence && backend.profile == profile && has_room(backend) => {
+                Some(backend) if has_precedence && backend.profile == profile && backend.has_room(limits) => {
                     Pick::Take(lane.backend)
                 }
                 _ => Pick::Behind,
@@ -151,45 +147,51 @@ impl Proxy {
         if !has_precedence {
             return Pick::Park;
         }
-        match pool.offer(&self.backends, profile, now, has_room) {
-            Offer::Take(backend) => Pick::Take(backend),
+        let offer = pool.offer(&self.backends, profile, now, |backend| backend.has_room(limits));
+        match self.take_offer(offer, server, profile, now) {
+            Some(backend) => Pick::Take(backend),
+            None => self.park_or_give_up(id),
+        }
+    }
+
+    /// The backend that a pool offers, made or changed as the offer says; `None` if there is nothing but to wait.
+    #[inline]
+    pub(super) fn take_offer(&mut self, offer: Offer, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+        match offer {
+            Offer::Take(backend) => Some(backend),
             Offer::Change(backend) => {
                 self.change_profile(backend, profile, now);
-                Pick::Take(backend)
+                Some(backend)
             }
-            Offer::Open => Pick::Take(self.open_backend(server, profile, now)),
-            Offer::Wait if is_served && self.is_wait_over => {
-                self.is_wait_over = false;
-                Pick::GiveUp
-            }
-            Offer::Wait => Pick::Park,
+            Offer::Open => Some(self.open_backend(server, profile, now)),
+            Offer::Wait => None,
         }
+    }
+
+    /// There is no backend for this client now: it waits, unless it is served because it has waited long enough.
+    pub(super) fn park_or_give_up(&mut self, id: Id) -> Pick {
+        if self.served == id && self.is_wait_over {
+            self.is_wait_over = false;
+            return Pick::GiveUp;
+        }
+        Pick::Park
     }
 
     /// Where a request that lost its backend goes: in the lane that its client has there, or to whom the pool offers.
     pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
             let backend = self.backends.get(lane.backend)?;
-            return (backend.profile == profile && has_room(backend)).then_some(lane.backend);
+            let takes_it = backend.profile == profile && backend.has_room(&self.settings.limits);
+            return takes_it.then_some(lane.backend);
         }
         self.offer_now(server, profile, now)
     }
 
     /// The backend that the pool offers to a request that cannot wait.
     pub(super) fn offer_now(&mut self, server: u16, profile: Profile, now: Millis) -> Option<Id> {
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
-        match self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room) {
-            Offer::Take(backend) => Some(backend),
-            Offer::Open => Some(self.open_backend(server, profile, now)),
-            Offer::Change(backend) => {
-                self.change_profile(backend, profile, now);
-                Some(backend)
-            }
-            Offer::Wait => None,
-        }
+        let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
+        let offer = self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room);
+        self.take_offer(offer, server, profile, now)
     }
 
     /// Has the client wait for a backend, behind those who wait already.
@@ -212,8 +214,7 @@ impl Proxy {
     /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
     pub(super) fn can_serve(&self, id: Id, server: u16, need: Need, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
         let pool = &self.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
         let offer = match need {

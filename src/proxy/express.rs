@@ -111,7 +111,7 @@ impl Proxy {
             up: &self.up,
             is_one_server,
         };
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        let has_room = |backend: &Backend| backend.has_room(limits);
         let profile = client.session.profile;
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let mut at = 0;

@@ -265,8 +265,8 @@ impl Proxy {
 
     /// Stops listening to a client that has too much outstanding, or too much unread.
     pub(super) fn maybe_pause(&mut self, id: Id) {
+        let is_memory_short = self.is_memory_short();
         let limits = &self.settings.limits;
-        let is_memory_short = self.arena.bytes() > limits.buffered_bytes_max;
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.flow == Flow::Open
             && (client.line.len() >= limits.client_outstanding_max

@@ -18,7 +18,6 @@ use crate::backend::Backend;
 use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
 use crate::local::error;
-use crate::pool::Offer;
 use crate::request::{Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -149,23 +148,11 @@ impl Proxy {
         if pool.never_leases() {
             return Pick::Never;
         }
-        let is_served = self.served == id;
-        if !pool.waiting_for_lease.is_empty() && !is_served {
+        if !pool.waiting_for_lease.is_empty() && self.served != id {
             return Pick::Park;
         }
-        let backend = match pool.offer_lease(&self.backends, profile, now) {
-            Offer::Take(backend) => backend,
-            Offer::Change(backend) => {
-                self.change_profile(backend, profile, now);
-                backend
-            }
-            Offer::Open => self.open_backend(server, profile, now),
-            Offer::Wait if is_served && self.is_wait_over => {
-                self.is_wait_over = false;
-                return Pick::GiveUp;
-            }
-            Offer::Wait => return Pick::Park,
-        };
+        let offer = pool.offer_lease(&self.backends, profile, now);
+        let Some(backend) = self.take_offer(offer, server, profile, now) else { return self.park_or_give_up(id) };
         if let Some(entry) = self.backends.get_mut(backend) {
             entry.owner = id;
         }

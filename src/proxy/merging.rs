@@ -184,18 +184,13 @@ impl Proxy {
     /// More of the reply to a part has come.
     pub(super) fn collect(&mut self, merging: u32, request: RequestId, piece: &[u8]) {
         let number = self.requests[request as usize].part;
+        let unread_max = self.client_unread_max();
         let entry = &mut self.merges[merging as usize];
         if entry.is_too_large {
             return;
         }
-        let limits = &self.settings.limits;
-        let max = if self.arena.bytes() > limits.buffered_bytes_max {
-            limits.client_unread_pause_bytes
-        } else {
-            limits.client_unread_bytes_max
-        };
         let Some(client) = self.clients.get_mut(entry.client) else { return };
-        if client.unread() + piece.len() > max {
+        if client.unread() + piece.len() > unread_max {
             entry.is_too_large = true;
             client.early_bytes -= entry.collected;
             self.arena.let_go(std::mem::take(&mut entry.collected));

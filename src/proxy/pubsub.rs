@@ -414,8 +414,8 @@ impl Proxy {
     /// memory is short.
     pub(super) fn check_subscriber(&mut self, id: Id, now: Millis) {
         let unread_max = self.subscriber_unread_max();
+        let is_memory_short = self.is_memory_short();
         let limits = &self.settings.limits;
-        let is_memory_short = self.arena.bytes() > limits.buffered_bytes_max;
         let Some(client) = self.clients.get_mut(id) else { return };
         let unread = client.unread();
         let Some(subscriber) = &mut client.subscriber else { return };

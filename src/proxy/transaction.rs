@@ -294,9 +294,7 @@ impl Proxy {
 
     /// True if the backend of a transaction has room for one more step.
     pub(super) fn takes_step(&self, leased: Leased) -> bool {
-        let limits = &self.settings.limits;
-        let backend = self.backends.get(leased.backend);
-        backend.is_some_and(|backend| backend.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max))
+        self.backends.get(leased.backend).is_some_and(|backend| backend.has_room_for_owner(&self.settings.limits))
     }
 
     /// Puts a step of `len` bytes into line, on the backend of its transaction.
