@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Connecting ──► Handshake ──► Ready ──► Draining ──► Closed
-//!        │            │  ▲         │          ▲ a request timed out, or its server is given up
+//!        │            │  ▲         │          ▲ a request timed out, or was sent by half, or a huge reply came
 //!        │            │  └─────────┘          │
 //!        │            │  another profile, while idle
 //!        └────────────┴──────────┴────────────┴──► Closed: lost, silent, or not to be trusted

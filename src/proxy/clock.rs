@@ -10,7 +10,7 @@
 //!   server   down: time for a probe
 //! ```
 
-use super::health::Loss;
+use super::loss::Loss;
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -218,9 +218,8 @@ impl Proxy {
         if !backend.is_idle() || backend.since + IDLE_MS > now {
             return true;
         }
-        let pool = &self.endpoints[usize::from(backend.server)].pool;
-        let others = pool.backends().iter().filter(|&&other| other != id).filter_map(|&other| self.backends.get(other));
-        let is_only_one = !others.into_iter().any(Backend::is_serving);
+        let is_another = |(other, backend): (Id, &Backend)| other != id && backend.is_serving();
+        let is_only_one = !self.backends_of(backend.server).any(is_another);
         if is_only_one {
             // Nothing to look at until it is used again.
             if let Some(backend) = self.backends.get_mut(id) {

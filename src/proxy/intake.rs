@@ -22,7 +22,7 @@ use log::debug;
 
 use super::routing::Verdict;
 use super::transaction::is_multi;
-use super::{Conn, Goodbye, LARGE, Proxy, Wire};
+use super::{Conn, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
 use crate::client::{Flow, Mode, Need};
 use crate::local::error;
@@ -170,9 +170,9 @@ impl Proxy {
         self.keep(id, input, at, framer);
     }
 
-    /// Whether the next request of a client may be routed. In a new routing epoch, when another server has come to stand
-    /// in for one, what is outstanding from the old one is waited for: else a request could overtake an earlier one for
-    /// the same key.
+    /// Whether the next request of a client may be routed. In a new routing epoch, when another server has come to
+    /// stand in for one, what is outstanding from the old one is waited for: else a request could overtake an earlier
+    /// one for the same key.
     #[inline]
     fn may_route(&mut self, id: Id) -> bool {
         let epoch = self.routing_epoch;
@@ -253,14 +253,6 @@ impl Proxy {
         reply.clear();
         self.reply = reply;
         self.leave(id);
-    }
-
-    /// Stops listening; once everything outstanding is answered, the connection is closed.
-    pub(super) fn leave(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
-            client.flow = Flow::Leaving;
-            self.mark_client_dirty(id);
-        }
     }
 
     /// Stops listening to a client that has too much outstanding, or too much unread.
@@ -415,11 +407,5 @@ impl Proxy {
         }
         self.actions.push_back(super::Action::Resume(Conn::Client(id)));
         self.maybe_say_goodbye(id);
-    }
-
-    /// Closes a client that would rather speak HTTP: somebody's browser is being used to reach Redis.
-    pub(super) fn refuse_http(&mut self, id: Id) {
-        log::warn!("client {id} closed: it sent an HTTP request; a cross-protocol attack?");
-        self.close_client(id, Goodbye::Silence);
     }
 }

@@ -219,15 +219,4 @@ impl Proxy {
         backend.alarm.set(&mut self.wheel, super::Timer::Backend(id), deadline);
         self.mark_backend_dirty(id);
     }
-
-    /// A client has closed its connection, or its half of it, though it may have said something before.
-    ///
-    /// If it waits for data, or is about to, nobody is there to have it: as with Redis, that is the end of the client.
-    pub fn handle_client_hangup(&mut self, id: Id) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.has_hung_up = true;
-        if matches!(client.flow, Flow::Blocked { .. }) {
-            self.handle_client_end(id);
-        }
-    }
 }

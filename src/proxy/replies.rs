@@ -17,7 +17,8 @@
 
 use std::mem;
 
-use super::health::{Loss, printable};
+use super::health::printable;
+use super::loss::Loss;
 use super::relief::HUGE;
 use super::scripts::NO_SCRIPT;
 use super::transmit::{Sent, gather};

@@ -468,9 +468,8 @@ impl Proxy {
             self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
-        let pool = &self.endpoints[usize::from(server)].pool;
-        let uploads = pool.backends().iter().filter_map(|&id| self.backends.get(id));
-        if uploads.filter(|backend| backend.uploader != Id::NONE).count() + 1 >= self.settings.pool_size {
+        let uploads = self.backends_of(server).filter(|(_, backend)| backend.uploader != Id::NONE).count();
+        if uploads + 1 >= self.settings.pool_size {
             return None;
         }
         let profile = self.clients.get(id)?.session.profile;

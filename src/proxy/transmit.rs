@@ -14,7 +14,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::health::Loss;
+use super::loss::Loss;
 use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
