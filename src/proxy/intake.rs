@@ -24,7 +24,7 @@ use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
-use crate::client::{Flow, Mode, Need};
+use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -43,6 +43,16 @@ impl Input<'_> {
             Input::Owned(bytes) => bytes,
         }
     }
+}
+
+/// What the next bytes of a client are.
+enum Next {
+    /// A request of this many bytes.
+    Whole(usize),
+    /// This many were dealt with already: a large request is passed on as it comes, or a mistake was answered.
+    Taken(usize),
+    /// The start of a request.
+    Partial,
 }
 
 impl Proxy {
@@ -84,8 +94,7 @@ impl Proxy {
     fn intake<W: Wire>(&mut self, id: Id, mut input: Input<'_>, mut framer: RequestFramer, now: Millis, wire: &mut W) {
         let mut at = 0;
         while at < input.bytes().len() {
-            let Some(client) = self.clients.get(id) else { break };
-            let (flow, mode) = (client.flow, client.mode);
+            let Some(flow) = self.clients.get(id).map(|client| client.flow) else { break };
             match flow {
                 Flow::Open if !self.may_route(id) => break,
                 Flow::Open => {}
@@ -108,43 +117,15 @@ impl Proxy {
                 at += taken;
                 continue;
             }
-            let limits = match mode {
-                Mode::Unauthenticated => &self.unauthenticated_limits,
-                _ => &self.request_limits,
-            };
-            let len = match framer.frame(bytes, limits) {
-                Ok(Frame::Complete(len)) => len,
-                Ok(Frame::Partial) => {
-                    match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {
-                        Some(taken) => at += taken,
-                        None if framer.at().max(bytes.len()) > self.settings.limits.buffered_bytes_max => {
-                            let max = self.settings.limits.buffered_bytes_max;
-                            self.on_protocol_error(id, ProtocolError::RequestTooBig(max), now);
-                            continue;
-                        }
-                        None => break,
-                    }
+            let len = match self.next_request(id, bytes, &mut framer, now, wire) {
+                Next::Whole(len) => len,
+                Next::Taken(taken) => {
+                    at += taken;
                     continue;
                 }
-                Err(error) => {
-                    self.on_protocol_error(id, error, now);
-                    continue;
-                }
+                Next::Partial => break,
             };
-            let mut len = len;
-            let verdict = if framer.is_multibulk() {
-                match is_multi(&bytes[..len]).then(|| self.on_whole_transaction(id, bytes, now)).flatten() {
-                    Some((whole, verdict)) => {
-                        len = whole;
-                        verdict
-                    }
-                    None => self.on_request(id, &bytes[..len], framer.args(), now),
-                }
-            } else if bytes[0] == b'*' {
-                Verdict::Done
-            } else {
-                self.on_inline(id, &bytes[..len], now, wire)
-            };
+            let (len, verdict) = self.decide(id, bytes, len, &framer, now, wire);
             framer.reset();
             // It was for the request that had waited; those behind it have not.
             self.is_wait_over = false;
@@ -170,6 +151,58 @@ impl Proxy {
         self.keep(id, input, at, framer);
     }
 
+    /// Looks for the end of the request that `bytes` begin with.
+    #[inline]
+    fn next_request<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        framer: &mut RequestFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> Next {
+        let is_let_in = self.clients.get(id).is_none_or(|client| client.mode != Mode::Unauthenticated);
+        let limits = if is_let_in { &self.request_limits } else { &self.unauthenticated_limits };
+        let error = match framer.frame(bytes, limits) {
+            Ok(Frame::Complete(len)) => return Next::Whole(len),
+            Ok(Frame::Partial) => {
+                if let Some(taken) = self.maybe_begin_upload(id, bytes, framer, now, wire) {
+                    return Next::Taken(taken);
+                }
+                let max = self.settings.limits.buffered_bytes_max;
+                if framer.at().max(bytes.len()) <= max {
+                    return Next::Partial;
+                }
+                ProtocolError::RequestTooBig(max)
+            }
+            Err(error) => error,
+        };
+        self.on_protocol_error(id, error, now);
+        Next::Taken(0)
+    }
+
+    /// Decides about the whole request of `len` bytes that `bytes` begin with, or about the whole transaction that it
+    /// begins. Returns the length of what was decided about.
+    #[inline]
+    fn decide<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        len: usize,
+        framer: &RequestFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> (usize, Verdict) {
+        let request = &bytes[..len];
+        if !framer.is_multibulk() {
+            // No arguments at all (`*0`) is no request.
+            let is_empty = request[0] == b'*';
+            return (len, if is_empty { Verdict::Done } else { self.on_inline(id, request, now, wire) });
+        }
+        let whole = is_multi(request).then(|| self.on_whole_transaction(id, bytes, now)).flatten();
+        whole.unwrap_or_else(|| (len, self.on_request(id, request, framer.args(), now)))
+    }
+
     /// Whether the next request of a client may be routed. In a new routing epoch, when another server has come to
     /// stand in for one, what is outstanding from the old one is waited for: else a request could overtake an earlier
     /// one for the same key.
@@ -187,18 +220,18 @@ impl Proxy {
 
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
     fn keep(&mut self, id: Id, input: Input<'_>, at: usize, mut framer: RequestFramer) {
-        let rest = &input.bytes()[at.min(input.bytes().len())..];
-        let is_uploading = self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Uploading { .. }));
-        let Some(client) = self.clients.get_mut(id).filter(|_| !rest.is_empty() || is_uploading) else {
+        let has_rest = at < input.bytes().len();
+        let must_keep = |client: &&mut Client| match client.flow {
+            Flow::Closed => false,
+            // How far the request is understood, if nothing else.
+            Flow::Uploading { .. } => true,
+            _ => has_rest,
+        };
+        let Some(client) = self.clients.get_mut(id).filter(must_keep) else {
             framer.reset();
             self.framer = framer;
             return;
         };
-        if client.flow == Flow::Closed {
-            framer.reset();
-            self.framer = framer;
-            return;
-        }
         let mut kept = self.spare_kept.pop().unwrap_or_default();
         self.framer = mem::replace(&mut kept.framer, framer);
         self.framer.reset();
