@@ -150,19 +150,7 @@ impl Proxy {
             Class::Single if several => Route::Unsupported,
             Class::All(_) | Class::Single | Class::Channel => self.route_any(),
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
-            Class::Session(session) => match self.answer(id, session, request, args, now) {
-                Outcome::Forward => self.route_any(),
-                Outcome::ForwardInstead => return self.forward_instead(id, command.access, now),
-                Outcome::Reply | Outcome::Silence => return Verdict::Done,
-                Outcome::Clients => {
-                    self.on_roster(id, request, args, now);
-                    return Verdict::Done;
-                }
-                Outcome::ReplyAndLeave => {
-                    self.leave(id);
-                    return Verdict::Done;
-                }
-            },
+            Class::Session(session) => return self.on_session(id, &call, session, now),
             Class::Lease(lease @ (Lease::Subscribe(_) | Lease::Unsubscribe(_))) => {
                 return self.on_subscription(id, &call, lease, now);
             }
@@ -172,10 +160,28 @@ impl Proxy {
             Class::Refused => self.route_keys(command, request, args),
             Class::Container => self.route_any(),
         };
+        self.follow(id, &call, route, now)
+    }
+
+    /// Sends a request where its route says, or tells the client why it goes nowhere.
+    #[inline]
+    fn follow(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Verdict {
         match route {
-            Route::To(server, hash) => self.dispatch(id, server, hash, command.access, request.len(), now),
-            route => self.refuse(id, &call, route),
+            Route::To(server, hash) => self.dispatch(id, server, hash, call.command.access, call.request.len(), now),
+            route => self.refuse(id, call, route),
         }
+    }
+
+    /// A command about the client's session, with the right number of arguments.
+    fn on_session(&mut self, id: Id, call: &Call<'_>, session: command::Session, now: Millis) -> Verdict {
+        match self.answer(id, session, call.request, call.args, now) {
+            Outcome::Reply | Outcome::Silence => {}
+            Outcome::ReplyAndLeave => self.leave(id),
+            Outcome::Clients => self.on_roster(id, call.request, call.args, now),
+            Outcome::Forward => return self.follow(id, call, self.route_any(), now),
+            Outcome::ForwardInstead => return self.forward_instead(id, call.command.access, now),
+        }
+        Verdict::Done
     }
 
     /// Tells the client why its request goes nowhere.
