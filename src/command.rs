@@ -27,7 +27,7 @@ mod keys;
 mod policy;
 mod table;
 
-pub use keys::{KeyError, KeySpan, Keys};
+pub use keys::{KeyError, KeySpan, Keys, integer};
 pub use policy::{Declared, Objection, Policy, names};
 use table::ROWS;
 

@@ -52,7 +52,7 @@ impl Proxy {
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
         let write_deadline =
             (client.is_blocked && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
-        let is_owing = match client.flow {
+        let is_to_speak = match client.flow {
             // As in Redis, who hears messages need not say anything.
             Flow::Open => client.is_quiet() && !client.is_hearing(),
             // The request that it is sending stands in its line already.
@@ -62,7 +62,7 @@ impl Proxy {
             _ => false,
         };
         // While it is owed something there is no deadline yet, but there will be one: look again.
-        let heard_at = if is_owing { client.heard_at } else { now };
+        let heard_at = if is_to_speak { client.heard_at } else { now };
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } => Some(deadline),

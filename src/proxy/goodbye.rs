@@ -127,8 +127,7 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        let leased = client.leased();
-        client.transaction = None;
+        let leased = client.transaction.take().and_then(|transaction| transaction.leased);
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }

@@ -280,11 +280,7 @@ impl Proxy {
         if let Some(Flow::Uploading { backend, .. }) = self.clients.get(id).map(|client| client.flow) {
             self.abandon_upload(backend, id, now);
         }
-        let mut reply = mem::take(&mut self.reply);
-        error::write_error(&mut reply, format_args!("ERR {error}"));
-        self.reply_here(id, &reply);
-        reply.clear();
-        self.reply = reply;
+        self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
         self.leave(id);
     }
 

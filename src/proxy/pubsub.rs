@@ -203,7 +203,7 @@ impl Proxy {
     }
 
     /// A request of a client that hears something. `None` if it means what it always means.
-    pub(super) fn on_subscribers_request(&mut self, id: Id, call: &Call<'_>) -> Option<Verdict> {
+    fn on_subscribers_request(&mut self, id: Id, call: &Call<'_>) -> Option<Verdict> {
         let client = self.clients.get_mut(id).filter(|client| client.is_hearing())?;
         let command = call.command;
         let is_resp2 = client.session.profile.protocol == Protocol::Resp2;

@@ -155,7 +155,7 @@ impl Proxy {
 
     /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
     /// True if it is: its turn to go on has still to come.
-    pub(super) fn maybe_resume(&mut self, id: Id) -> bool {
+    fn maybe_resume(&mut self, id: Id) -> bool {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return false };
         let is_resumed = client.flow == Flow::Paused
