@@ -185,8 +185,12 @@ pub fn version_in_hello(reply: &[u8]) -> Option<&str> {
     lines.next()?;
     let version = lines.next()?.strip_suffix(b"\r")?;
     let version = std::str::from_utf8(version).ok()?;
-    (!version.is_empty() && version.len() <= 32 && version.bytes().all(|b| b.is_ascii_graphic())).then_some(version)
+    let is_printable = version.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_printable && (1..=VERSION_BYTES_MAX).contains(&version.len())).then_some(version)
 }
+
+/// What is longer is no version; it is repeated to every client that says HELLO.
+const VERSION_BYTES_MAX: usize = 32;
 
 /// Where a backend stands.
 #[derive(Debug)]

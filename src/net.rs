@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn unix_connections_talk() {
+    fn bytes_go_both_ways_over_a_unix_connection() {
         let folder = Folder::new();
         let path = folder.file("talk.sock");
         let (mut listener, _file) = listen(&Address::Unix(path.clone()), 16, 0o666).expect("listen");

@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_and_the_one_apart() {
+    fn a_key_apart_stands_beside_the_row_and_the_first_of_all_leads() {
         let words = words("ZUNIONSTORE d 2 a b");
         let command = find(b"zunionstore").expect("a row");
         let span = command.key_span(words.len(), |index| words[index].as_bytes()).expect("keys");

@@ -262,5 +262,6 @@ pub(super) fn server_facts<'a>(
 
 /// The start of a server's reply, fit for a log line.
 pub(super) fn printable(reply: &[u8]) -> String {
-    String::from_utf8_lossy(&reply[..reply.len().min(200)]).trim_end().to_string()
+    const SHOWN_BYTES_MAX: usize = 200;
+    String::from_utf8_lossy(&reply[..reply.len().min(SHOWN_BYTES_MAX)]).trim_end().to_string()
 }
