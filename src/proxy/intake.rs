@@ -94,7 +94,8 @@ impl Proxy {
     fn intake<W: Wire>(&mut self, id: Id, mut input: Input<'_>, mut framer: RequestFramer, now: Millis, wire: &mut W) {
         let mut at = 0;
         while at < input.bytes().len() {
-            let Some(flow) = self.clients.get(id).map(|client| client.flow) else { break };
+            let Some(client) = self.clients.get(id) else { break };
+            let (flow, mode) = (client.flow, client.mode);
             match flow {
                 Flow::Open if !self.may_route(id) => break,
                 Flow::Open => {}
@@ -117,7 +118,7 @@ impl Proxy {
                 at += taken;
                 continue;
             }
-            let len = match self.next_request(id, bytes, &mut framer, now, wire) {
+            let len = match self.next_request(id, mode, bytes, &mut framer, now, wire) {
                 Next::Whole(len) => len,
                 Next::Taken(taken) => {
                     at += taken;
@@ -156,13 +157,16 @@ impl Proxy {
     fn next_request<W: Wire>(
         &mut self,
         id: Id,
+        mode: Mode,
         bytes: &[u8],
         framer: &mut RequestFramer,
         now: Millis,
         wire: &mut W,
     ) -> Next {
-        let is_let_in = self.clients.get(id).is_none_or(|client| client.mode != Mode::Unauthenticated);
-        let limits = if is_let_in { &self.request_limits } else { &self.unauthenticated_limits };
+        let limits = match mode {
+            Mode::Unauthenticated => &self.unauthenticated_limits,
+            _ => &self.request_limits,
+        };
         let error = match framer.frame(bytes, limits) {
             Ok(Frame::Complete(len)) => return Next::Whole(len),
             Ok(Frame::Partial) => {

@@ -30,7 +30,6 @@ use crate::command::{self, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
 use crate::resp::elements::Elements;
-use crate::resp::{Frame, RequestFramer, RequestLimits};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -234,10 +233,10 @@ impl Proxy {
     }
 
     fn answer_own_step(&mut self, id: Id, request: &[u8], out: &mut Vec<u8>, now: Millis) {
-        let mut framer = RequestFramer::new();
-        let limits = RequestLimits { is_unauthenticated: false, ..self.request_limits };
-        let is_whole = framer.frame(request, &limits) == Ok(Frame::Complete(request.len()));
-        debug_assert!(is_whole, "it was framed before");
+        let Some(framer) = self.framed(request) else {
+            debug_assert!(false, "it was framed before");
+            return out.extend_from_slice(UNSUPPORTED);
+        };
         let args = framer.args();
         let row = args.first().and_then(|name| command::find(name.of(request)));
         let row = row.and_then(|row| match row.is_container() {

@@ -276,14 +276,23 @@ impl Proxy {
         self.settings.hash_of(key)
     }
 
+    /// A framer that has the arguments of a request which is kept, or taken back from a queue; `None` unless it is one
+    /// whole multibulk request.
+    pub(super) fn framed(&self, request: &[u8]) -> Option<RequestFramer> {
+        let mut framer = RequestFramer::new();
+        let frame = framer.frame(request, &self.request_limits);
+        (frame == Ok(Frame::Complete(request.len())) && framer.is_multibulk()).then_some(framer)
+    }
+
     /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
     pub(super) fn route_again(&self, request: &[u8], hash: u32) -> Route {
         if self.endpoints.len() == 1 {
             return self.route_any();
         }
-        let mut framer = RequestFramer::new();
-        let is_whole = framer.frame(request, &self.request_limits) == Ok(Frame::Complete(request.len()));
-        debug_assert!(is_whole, "only whole requests are sent again");
+        let Some(framer) = self.framed(request) else {
+            debug_assert!(false, "only whole requests are sent again");
+            return self.route_any();
+        };
         let args = framer.args();
         let find = |name| command::find(name).or_else(|| self.settings.policy.declared(name));
         let mut command = args.first().and_then(|name| find(name.of(request)));

@@ -33,7 +33,6 @@ use crate::client::{Need, Profile};
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
 use crate::request::{MergingId, Place, Request, RequestId};
-use crate::resp::{Frame, RequestFramer};
 use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -262,10 +261,7 @@ impl Proxy {
     /// A request, or a part of one, has lost its backend, and different servers stand in for its keys: each of them is
     /// asked its share. False if it can not be taken apart; then nothing was done.
     pub(super) fn split_again(&mut self, request: RequestId, profile: Profile, bytes: &[u8], now: Millis) -> bool {
-        let mut framer = RequestFramer::new();
-        if framer.frame(bytes, &self.request_limits) != Ok(Frame::Complete(bytes.len())) {
-            return false;
-        }
+        let Some(framer) = self.framed(bytes) else { return false };
         let args = framer.args();
         let command = args.first().and_then(|name| command::find(name.of(bytes)));
         let Some((command, Class::Split(merge))) = command.map(|command| (command, command.class)) else {
