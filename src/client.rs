@@ -13,6 +13,8 @@
 //!          ├──► Behind ─────────────────┤
 //!   its subscription is not confirmed   │
 //!          ├──► Subscribing ────────────┤
+//!   its question is with other proxies  │
+//!          ├──► Asking ─────────────────┤
 //!   a command that waits for data       │
 //!          ├──► Blocked ────────────────┤
 //!   a large request, on its way         │
@@ -21,8 +23,8 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Blocked` or `Paused`, what it sent behind
-//! lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Blocked` or `Paused`, what it sent
+//! behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
 use crate::request::{ClientLine, Place, RequestId, Requests};
@@ -138,6 +140,8 @@ pub enum Flow {
     },
     /// Its next request waits until the servers have confirmed what it has subscribed to.
     Subscribing,
+    /// It has asked about the whole pool, and its next request waits until the other proxies have answered.
+    Asking,
     /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
     Blocked {
         /// The backend.

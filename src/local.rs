@@ -9,7 +9,8 @@
 //!   request ─► answer ─┬─► Reply          reply appended to `out`, in its place behind what is outstanding
 //!                      ├─► ReplyAndLeave  the same, and nothing more is read from this client
 //!                      ├─► Silence        no reply: the client wants none
-//!                      ├─► Clients        nothing appended: whoever has the clients answers, with `roster`
+//!                      ├─► Pool           nothing appended: whoever knows all of the pool answers, with `roster` or
+//!                      │                  `info`
 //!                      ├─► ForwardInstead no reply, but the request that a server answers in the place of this one
 //!                      └─► Forward        nothing appended: a server answers
 //! ```
@@ -23,18 +24,18 @@
 //! checks again where a wrong one would otherwise be taken for something else.
 
 pub mod error;
+pub mod info;
 pub mod reply;
 pub mod roster;
 
 mod auth;
 mod client_command;
 mod config_get;
-mod info;
 
 use crate::client::{self, Mute, Profile};
 use crate::command::{self, integer};
 use crate::resp::Arg;
-use crate::stats::ProxyStats;
+use crate::stats::Figures;
 use crate::users::Users;
 
 /// What is known outside of the client's session.
@@ -56,38 +57,21 @@ pub struct Context<'a> {
     pub heard: [u32; 3],
     /// Milliseconds since the client connected.
     pub age_ms: u64,
-    /// Facts for `INFO` with several servers.
-    pub facts: &'a Facts<'a>,
 }
 
-/// What `INFO` tells about rmux itself.
+/// What `INFO` tells about rmux itself: about this pool, all of its threads together.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// Process id.
     pub process_id: u32,
-    /// Clients connected to this pool, to all of its threads.
+    /// What the servers say they are.
+    pub server_version: &'a str,
+    /// Clients connected.
     pub connected_clients: usize,
-    /// What it has done. As what follows, of the thread that is asked.
-    pub stats: ProxyStats,
-    /// One for each server, in the order of the configuration. Built only when asked: see the proxy.
-    pub servers: &'a [ServerFacts<'a>],
-}
-
-/// One server, as `INFO` shows it.
-#[derive(Debug, Clone, Copy)]
-pub struct ServerFacts<'a> {
-    /// Its address, as configured.
-    pub address: &'a str,
-    /// `up`, `down` or `probing`.
-    pub state: &'a str,
-    /// Connections to it.
-    pub connections: usize,
-    /// Requests that it has not answered yet.
-    pub outstanding: usize,
-    /// Requests given to it.
-    pub requests: u64,
-    /// Requests that it did not answer.
-    pub errors: u64,
+    /// The servers' addresses, as configured.
+    pub addresses: &'a [String],
+    /// What it has done; with as many servers as there are addresses.
+    pub figures: &'a Figures,
 }
 
 /// What becomes of a session command.
@@ -99,8 +83,9 @@ pub enum Outcome {
     ReplyAndLeave,
     /// There is no reply.
     Silence,
-    /// It is about the clients of this pool, all of them: see [`roster`]. Nothing was written.
-    Clients,
+    /// It is about this pool, all of it: its clients (see [`roster`]), or what it does (see [`info`]). Nothing was
+    /// written.
+    Pool,
     /// A server has to answer; nothing was written.
     Forward,
     /// The only server has to answer, but another request, which was written.
@@ -110,7 +95,7 @@ pub enum Outcome {
 /// Answers a session command: changes the client's session and appends the reply to `out`.
 ///
 /// `args` are those of the whole request, the command's name first; `request` are its bytes. `INFO` and `ROLE` are
-/// forwarded unless `context.facts` has more than one server.
+/// forwarded if there is one server only.
 pub fn answer(
     what: command::Session,
     request: &[u8],
@@ -139,8 +124,8 @@ pub fn answer(
             return Outcome::ReplyAndLeave;
         }
         command::Session::Command => return Outcome::Forward,
-        command::Session::Info | command::Session::Role if context.facts.servers.len() <= 1 => return Outcome::Forward,
-        command::Session::Info => info::answer(session.profile.protocol, context, out),
+        command::Session::Info | command::Session::Role if context.is_alone => return Outcome::Forward,
+        command::Session::Info => return Outcome::Pool,
         command::Session::Role => out.extend_from_slice(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
     }
     Outcome::Reply
@@ -156,6 +141,11 @@ pub fn ask_for_config(request: &[u8], args: &[Arg], out: &mut Vec<u8>) -> bool {
 /// Then the error is appended to `out`.
 pub fn refuse_client_command(request: &[u8], args: &[Arg], out: &mut Vec<u8>) {
     client_command::refuse(Words { request, args }, out);
+}
+
+/// Whether this `CLIENT` command is about all clients of the pool.
+pub fn is_about_clients(request: &[u8], args: &[Arg]) -> bool {
+    client_command::is_about_clients(Words { request, args })
 }
 
 /// The arguments of a request, as bytes.

@@ -33,7 +33,8 @@
 //!                     scripts      what EVALSHA means at a server that does not know it
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
-//!   and               roster       clients that ask about each other
+//!   and               roster       clients that ask about the whole pool
+//!                     inquiry      proxies that ask each other, for those
 //!                     settings     what a proxy is told at its start
 //!                     audit        for tests: whether everything is in order
 //! ```
@@ -51,6 +52,7 @@ mod dispatch;
 mod express;
 mod goodbye;
 mod health;
+mod inquiry;
 mod intake;
 mod lease;
 mod listener;
@@ -76,9 +78,11 @@ use std::io::{self, IoSlice};
 use log::{debug, info};
 use slab::Slab;
 
+pub use self::inquiry::{Answer, Letter, Question};
 pub use self::settings::{Settings, Siblings};
 
 use self::goodbye::Goodbye;
+use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
 use crate::backend::Backend;
@@ -117,6 +121,8 @@ pub enum Action {
     Close(Conn),
     /// Read this connection again, if its socket had more when reading stopped.
     Resume(Conn),
+    /// Deliver the letters that [`Proxy::poll_letter`] has for other proxies of the same pool.
+    Post,
 }
 
 /// Sends bytes at once, as far as a socket takes them.
@@ -172,6 +178,8 @@ pub struct Proxy {
     backends: Slots<Backend>,
     /// Who hears what.
     pubsub: Pubsub,
+    /// What is asked of the other proxies of the pool.
+    inquiries: Inquiries,
 
     // What is under way.
     requests: Requests,
@@ -289,6 +297,7 @@ impl Proxy {
             woken: Vec::new(),
             abandoned: Vec::new(),
             pubsub: Pubsub::new(count),
+            inquiries: Inquiries::default(),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),

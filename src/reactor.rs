@@ -13,13 +13,18 @@
 //!
 //! A turn is bounded: so many accepts, one read of a bounded size for each ready socket. What is left over stays on a
 //! list of the ready, and the next poll does not sleep.
+//!
+//! Several reactors of one pool share nothing but the listener. When the proxy of one has a question to the others, the
+//! letters go through `mailbox`: who gets one is woken, and never waited for.
 
 mod dial;
+mod mailbox;
 mod sockets;
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use log::{error, warn};
@@ -31,6 +36,7 @@ use crate::proxy::{Action, Conn, Proxy, Settings};
 use crate::slots::Id;
 use crate::timer::Millis;
 use dial::Dialer;
+use mailbox::{Mailbox, Post};
 use sockets::Sockets;
 
 /// What others tell a reactor, from any thread.
@@ -39,6 +45,7 @@ pub struct Handle {
     order: Arc<AtomicU8>,
     /// True from a question until it is answered.
     is_asked: Arc<AtomicBool>,
+    mailbox: Sender<Post>,
     waker: Arc<Waker>,
 }
 
@@ -61,6 +68,15 @@ impl Handle {
     /// True exactly when no question is open.
     pub fn has_answered(&self) -> bool {
         !self.is_asked.load(Ordering::Acquire)
+    }
+
+    /// Leaves something in its mailbox. False if it has ended.
+    fn leave(&self, post: Post) -> bool {
+        let is_left = self.mailbox.send(post).is_ok();
+        if is_left {
+            self.wake();
+        }
+        is_left
     }
 
     fn wake(&self) {
@@ -91,6 +107,7 @@ pub struct Reactor {
     proxy: Proxy,
     sockets: Sockets,
     dialer: Dialer,
+    mailbox: Mailbox,
     scratch: Scratch,
     /// Connections that may have something to read.
     ready_clients: Vec<Id>,
@@ -117,6 +134,7 @@ impl Reactor {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let now = Millis(0);
+        let (mailbox, sender) = Mailbox::new();
         Ok(Reactor {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
@@ -124,12 +142,13 @@ impl Reactor {
             proxy: Proxy::new(settings, now),
             sockets: Sockets::default(),
             dialer: Dialer::new(servers, Arc::clone(&waker)),
+            mailbox,
             scratch: Scratch::new(),
             ready_clients: Vec::new(),
             ready_backends: Vec::new(),
             is_accepting: true,
             accept_at: None,
-            handle: Handle { order: Arc::new(AtomicU8::new(RUN)), is_asked: Arc::default(), waker },
+            handle: Handle { order: Arc::new(AtomicU8::new(RUN)), is_asked: Arc::default(), mailbox: sender, waker },
             start: Instant::now(),
             now,
             end_at: None,
@@ -139,6 +158,15 @@ impl Reactor {
     /// With what others can tell it something.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Makes the reactors of one pool known to each other; to be called before one of them runs. Their order is that of
+    /// the numbers in their settings.
+    pub fn introduce(pool: &mut [Reactor]) {
+        let handles: Vec<Handle> = pool.iter().map(Reactor::handle).collect();
+        for (number, reactor) in pool.iter_mut().enumerate() {
+            reactor.mailbox.introduce(number, handles.clone());
+        }
     }
 
     /// Runs until it is told to end. `on_settled` is called once, when the address of every server is known, or the
@@ -238,6 +266,12 @@ impl Reactor {
             self.is_accepting = false;
             self.listener = None;
             self.proxy.handle_shutdown();
+        }
+        while let Some(post) = self.mailbox.next() {
+            match post {
+                Post::Letter(from, letter) => self.proxy.handle_letter(from, letter, self.now),
+                Post::Farewell(from) => self.proxy.handle_sibling_gone(from, self.now),
+            }
         }
         self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, &self.poll, self.now);
     }
@@ -392,6 +426,13 @@ impl Reactor {
                     self.accept_at = None;
                 }
                 Action::Resume(conn) => self.queue(conn),
+                Action::Post => {
+                    while let Some((to, letter)) = self.proxy.poll_letter() {
+                        if !self.mailbox.send(to, letter) {
+                            self.proxy.handle_sibling_gone(to, self.now);
+                        }
+                    }
+                }
             }
         }
     }

@@ -142,6 +142,7 @@ fn reactors(pool: &PoolConfig, listener: &Listener) -> io::Result<Vec<Reactor>> 
         let settings = Settings { seed: settings.seed.wrapping_add(number as u64), siblings, ..settings.clone() };
         reactors.push(Reactor::new(settings, listener, &pool.servers).map_err(cannot)?);
     }
+    Reactor::introduce(&mut reactors);
     Ok(reactors)
 }
 

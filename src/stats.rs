@@ -1,6 +1,6 @@
-//! Counters of what a proxy has done, for `INFO` and the log.
+//! Counters of what a proxy has done, for `INFO` and the log, and how those of several proxies become one.
 //!
-//! Plain numbers that only grow, each counted in one place of the proxy. Knows nothing else.
+//! Plain numbers, each counted in one place of the proxy; the counters only grow. Knows nothing else.
 
 /// What one server was given, and how it went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,4 +30,101 @@ pub struct ProxyStats {
     pub resubscriptions: u64,
     /// Messages that were given to a subscriber; one that several get counts for each.
     pub messages: u64,
+}
+
+/// How a server is, the worst last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerState {
+    /// It answers.
+    #[default]
+    Up,
+    /// It did not, and is being tried.
+    Probing,
+    /// It does not answer.
+    Down,
+}
+
+/// What there is to tell about one server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerFigures {
+    /// How it is.
+    pub state: ServerState,
+    /// Connections to it.
+    pub connections: usize,
+    /// Requests that it has not answered yet.
+    pub outstanding: usize,
+    /// What it was given.
+    pub stats: ServerStats,
+}
+
+/// What there is to tell about a proxy, or about several as one. The default is that of none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// What it did.
+    pub stats: ProxyStats,
+    /// One for each server, in the order of the configuration.
+    pub servers: Vec<ServerFigures>,
+}
+
+impl Figures {
+    /// Adds those of another proxy with the same servers. A server is as the one says who finds it worse.
+    pub fn add(&mut self, other: &Figures) {
+        let (own, stats) = (&mut self.stats, &other.stats);
+        own.clients += stats.clients;
+        own.clients_refused += stats.clients_refused;
+        own.resends += stats.resends;
+        own.moves += stats.moves;
+        own.resubscriptions += stats.resubscriptions;
+        own.messages += stats.messages;
+        if self.servers.len() < other.servers.len() {
+            self.servers.resize(other.servers.len(), ServerFigures::default());
+        }
+        for (own, server) in self.servers.iter_mut().zip(&other.servers) {
+            own.state = own.state.max(server.state);
+            own.connections += server.connections;
+            own.outstanding += server.outstanding;
+            own.stats.requests += server.stats.requests;
+            own.stats.errors += server.stats.errors;
+            own.stats.connects += server.stats.connects;
+            own.stats.downs += server.stats.downs;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_added_one_by_one_and_the_worst_state_counts() {
+        let server = |state, number: u64| ServerFigures {
+            state,
+            connections: number as usize,
+            outstanding: 10 * number as usize,
+            stats: ServerStats { requests: 100 + number, errors: 200 + number, connects: 300 + number, downs: number },
+        };
+        let stats = |number| ProxyStats {
+            clients: number,
+            clients_refused: 10 * number,
+            resends: 20 * number,
+            moves: 30 * number,
+            resubscriptions: 40 * number,
+            messages: 50 * number,
+        };
+        let mut sum = Figures::default();
+        sum.add(&Figures { stats: stats(1), servers: vec![server(ServerState::Up, 1), server(ServerState::Down, 2)] });
+        sum.add(&Figures {
+            stats: stats(2),
+            servers: vec![server(ServerState::Probing, 3), server(ServerState::Up, 4)],
+        });
+        let both = |state, number: u64| {
+            let mut both = server(state, number);
+            both.stats.requests += 100;
+            both.stats.errors += 200;
+            both.stats.connects += 300;
+            both
+        };
+        let servers = vec![both(ServerState::Probing, 4), both(ServerState::Down, 6)];
+        assert_eq!(sum, Figures { stats: stats(3), servers });
+    }
 }

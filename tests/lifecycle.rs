@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
@@ -356,6 +357,93 @@ fn several_reactors_share_the_listener() {
             let text = number.to_string();
             assert_eq!(client.line(&format!("GET k{number}")), format!("${}\r\n{text}\r\n", text.len()));
         }
+    }
+}
+
+/// The number that CLIENT ID tells.
+fn number_of(client: &mut Client) -> u64 {
+    let reply = client.line("CLIENT ID");
+    reply.trim_end().trim_start_matches(':').parse().expect("a number")
+}
+
+/// Clients of at least two of three reactors, with their numbers.
+fn clients_of_several_reactors(rmux: &Rmux) -> Vec<(Client, u64)> {
+    let mut clients: Vec<(Client, u64)> = Vec::new();
+    wait_until("two reactors to have clients", PATIENCE, || {
+        let mut client = rmux.client();
+        let number = number_of(&mut client);
+        clients.push((client, number));
+        // Who has accepted a client can be told by its number.
+        let reactors: HashSet<u64> = clients.iter().map(|(_, number)| number % 3).collect();
+        clients.len() >= 30 && reactors.len() >= 2
+    });
+    clients
+}
+
+#[test]
+fn clients_of_one_reactor_see_and_kill_those_of_another() {
+    for kind in support::KINDS {
+        let server = RedisServer::start();
+        let rmux = Rmux::in_front_of(kind, &[&server], &["-maxProcesses=3"]);
+        let mut clients = clients_of_several_reactors(&rmux);
+        let mut numbers: Vec<u64> = clients.iter().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        let list = |client: &mut Client| String::from_utf8_lossy(&client.cmd(&["CLIENT", "LIST"])).into_owned();
+        let listed = |client: &mut Client| -> Vec<u64> {
+            let list = list(client);
+            let ids = list.split("id=").skip(1);
+            ids.map(|line| line.split(' ').next().and_then(|id| id.parse().ok()).expect("a number")).collect()
+        };
+        for (client, number) in &mut clients {
+            // Connections of the start may still be there, for a moment.
+            wait_until("everybody is listed, and nobody else", PATIENCE, || listed(client) == numbers);
+            let text = list(client);
+            let asking: Vec<&str> = text.lines().filter(|line| line.contains(" cmd=client|list ")).collect();
+            assert!(asking.len() == 1 && asking[0].starts_with(&format!("id={number} ")), "{asking:?}");
+        }
+        // The last one is killed by the one whose reactor is another.
+        let (mut victim, number) = clients.pop().expect("there are many");
+        let (killer, _) = clients.iter_mut().find(|other| other.1 % 3 != number % 3).expect("of another reactor");
+        let kill = format!("CLIENT KILL ID {number}");
+        killer.send(format!("{kill}\r\nSET k v\r\n{kill}\r\nGET k\r\n").as_bytes());
+        for reply in [":1\r\n", "+OK\r\n", ":0\r\n", "$1\r\nv\r\n"] {
+            assert_eq!(show(&killer.reply()), show(reply.as_bytes()));
+        }
+        victim.expect_closed();
+        numbers.retain(|other| *other != number);
+        assert_eq!(listed(killer), numbers);
+        let all = format!(":{}\r\n", numbers.len());
+        assert_eq!(killer.line("CLIENT KILL TYPE normal SKIPME no"), all, "itself, too");
+        clients.iter_mut().for_each(|(client, _)| client.expect_closed());
+    }
+}
+
+#[test]
+fn every_reactor_tells_the_figures_of_all() {
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let connections: Vec<&RedisServer> = servers.iter().collect();
+    let rmux = Rmux::in_front_of(Kind::Unix, &connections, &["-maxProcesses=3"]);
+    let mut clients = clients_of_several_reactors(&rmux);
+    for (client, number) in &mut clients {
+        assert_eq!(client.line(&format!("SET k{number} v")), "+OK\r\n");
+    }
+    let count = clients.len();
+    for (client, _) in &mut clients {
+        let info = client.line("INFO");
+        let value = |name: &str| -> usize {
+            let (_, rest) = info.split_once(name).unwrap_or_else(|| panic!("no {name} in {info}"));
+            rest.split('\r').next().and_then(|value| value.parse().ok()).expect("a number")
+        };
+        assert_eq!(value("server0_requests:") + value("server1_requests:"), count, "{info}");
+        assert_eq!(value("server0_outstanding:") + value("server1_outstanding:"), 0, "{info}");
+        assert!(value("total_connections_received:") >= count, "{info}");
+        assert!(value("server0_connections:") >= 3, "each reactor has its own: {info}");
+    }
+    // All at once, and each gets its own reply.
+    clients.iter_mut().for_each(|(client, _)| client.send(b"INFO\r\nCLIENT ID\r\n"));
+    for (client, number) in &mut clients {
+        assert!(show(&client.reply()).contains("connected_clients"));
+        assert_eq!(show(&client.reply()), show(format!(":{number}\r\n").as_bytes()));
     }
 }
 

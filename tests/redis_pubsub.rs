@@ -45,7 +45,7 @@ fn hello3(client: &mut Client) {
 
 /// How many connections subscribe to this channel, as the server sees it.
 fn listeners(server: &RedisServer, channel: &str) -> String {
-    let reply = server.client().line(&format!("PUBSUB NUMSUB {channel}"));
+    let reply = show(&server.ask(&format!("PUBSUB NUMSUB {channel}")));
     reply.rsplit(':').next().expect("a number").trim().to_owned()
 }
 
@@ -141,7 +141,7 @@ fn a_message_is_never_in_the_middle_of_a_reply() {
     let front = Front::of(Kind::Unix, &server);
     let (mut client, mut publisher) = (front.client(), front.client());
     let value = vec![b'v'; 4 << 20];
-    assert_eq!(publisher.cmd(&[b"SET", b"big".as_slice(), &value]), b"+OK\r\n");
+    assert_eq!(publisher.cmd(&[b"SET".as_slice(), b"big", &value]), b"+OK\r\n");
     hello3(&mut client);
     client.line("SUBSCRIBE c");
     for round in 0..5 {
@@ -173,7 +173,7 @@ fn a_pipeline_of_resp2_stays_in_order() {
     let server = RedisServer::start();
     let front = Front::of(Kind::Unix, &server);
     let mut publisher = front.client();
-    publisher.cmd(&[b"SET", b"big".as_slice(), &vec![b'v'; 1 << 20]]);
+    publisher.cmd(&[b"SET".as_slice(), b"big", &vec![b'v'; 1 << 20]]);
     for _ in 0..20 {
         let mut client = front.client();
         client.send(&[encode(&["GET", "big"]), encode(&["SUBSCRIBE", "c"]), encode(&["PING"])].concat());
@@ -228,7 +228,7 @@ fn with_several_servers_a_message_arrives_once_from_wherever_it_comes() {
         for key in key_for_each(3) {
             // By a script, on the server of its key; the channel's own may be another.
             let script = b"return redis.call('publish', 'c:1', ARGV[1])";
-            let reply_to_script = publisher.cmd(&[b"EVAL", &script[..], b"1", &key, b"script"]);
+            let reply_to_script = publisher.cmd(&[b"EVAL".as_slice(), &script[..], b"1", &key, b"script"]);
             assert_eq!(show(&reply_to_script), ":1\r\n");
             assert_eq!(reply(&mut subscriber), message('*', "c:1", "script"));
         }
@@ -459,7 +459,7 @@ fn a_message_that_nobody_may_leave_unread_costs_the_connection() {
     victim.line("SUBSCRIBE huge");
     other.line("SUBSCRIBE small");
     let mut publisher = server.client();
-    assert_eq!(publisher.cmd(&[b"PUBLISH", b"huge".as_slice(), &vec![b'x'; 40 << 20]]), b":1\r\n");
+    assert_eq!(publisher.cmd(&[b"PUBLISH".as_slice(), b"huge", &vec![b'x'; 40 << 20]]), b":1\r\n");
     victim.rest();
     publisher.line("PUBLISH small x");
     assert_eq!(reply(&mut other), message('*', "small", "x"));

@@ -81,6 +81,11 @@ fn subcommand(words: Words<'_>, out: &mut Vec<u8>) -> Option<Subcommand> {
     Some(*subcommand)
 }
 
+/// Whether it is about all clients, and what it asks for is `roster`'s business.
+pub(super) fn is_about_clients(words: Words<'_>) -> bool {
+    matches!(subcommand(words, &mut Vec::new()), Some(Subcommand::List | Subcommand::Kill))
+}
+
 /// Writes the error that Redis finds before it looks at a subcommand's arguments, if there is one.
 pub(super) fn refuse(words: Words<'_>, out: &mut Vec<u8>) {
     subcommand(words, out);
@@ -96,7 +101,7 @@ pub(super) fn answer(words: Words<'_>, session: &mut Session, context: &Context<
         Subcommand::SetName => set_name(words.at(2), session, out),
         Subcommand::SetInfo => set_info(words.at(2), words.at(3), session, out),
         Subcommand::Info => info(session, context, out),
-        Subcommand::List | Subcommand::Kill => return Outcome::Clients,
+        Subcommand::List | Subcommand::Kill => return Outcome::Pool,
         Subcommand::NoEvictNoTouch => match switch(words.at(2)) {
             Some(_) => reply::ok(out),
             None => error::write_error(out, error::SYNTAX),

@@ -10,19 +10,20 @@
 
 use std::fmt::{self, Write};
 
-use super::{Context, reply};
+use super::{Facts, reply};
 use crate::client::Protocol;
+use crate::stats::ServerState;
 
 /// Appends the text: a bulk string, or a verbatim string in RESP3.
-pub(super) fn answer(protocol: Protocol, context: &Context<'_>, out: &mut Vec<u8>) {
+pub fn answer(protocol: Protocol, facts: &Facts<'_>, out: &mut Vec<u8>) {
     let mut text = String::new();
-    write_text(&mut text, context).expect("a String takes every write");
+    write_text(&mut text, facts).expect("a String takes every write");
     reply::verbatim(out, protocol, &text);
 }
 
-fn write_text(text: &mut String, context: &Context<'_>) -> fmt::Result {
-    let facts = context.facts;
-    let active = facts.servers.iter().filter(|server| server.state == "up").count();
+fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
+    let servers = &facts.figures.servers;
+    let active = servers.iter().filter(|server| server.state == ServerState::Up).count();
 
     write!(text, "rmux_version: {}\r\n", env!("CARGO_PKG_VERSION"))?;
     // The oldest compiler that builds this version: which one did build it, a program cannot know by itself.
@@ -30,13 +31,13 @@ fn write_text(text: &mut String, context: &Context<'_>) -> fmt::Result {
     write!(text, "process_id: {}\r\n", facts.process_id)?;
     write!(text, "connected_clients: {}\r\n", facts.connected_clients)?;
     write!(text, "active_endpoints: {active}\r\n")?;
-    write!(text, "total_endpoints: {}\r\n", facts.servers.len())?;
+    write!(text, "total_endpoints: {}\r\n", servers.len())?;
     text.push_str("role: master\r\n");
 
-    write!(text, "\r\n# Server\r\nredis_version:{}\r\nredis_mode:standalone\r\n", context.server_version)?;
+    write!(text, "\r\n# Server\r\nredis_version:{}\r\nredis_mode:standalone\r\n", facts.server_version)?;
     write!(text, "\r\n# Clients\r\nconnected_clients:{}\r\n", facts.connected_clients)?;
     text.push_str("\r\n# Persistence\r\nloading:0\r\n");
-    let stats = &facts.stats;
+    let stats = &facts.figures.stats;
     write!(text, "\r\n# Stats\r\ntotal_connections_received:{}\r\n", stats.clients)?;
     write!(text, "rejected_connections:{}\r\n", stats.clients_refused)?;
     write!(text, "resends:{}\r\n", stats.resends)?;
@@ -46,14 +47,19 @@ fn write_text(text: &mut String, context: &Context<'_>) -> fmt::Result {
     text.push_str("\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
     text.push_str("\r\n# Cluster\r\ncluster_enabled:0\r\n");
 
-    for (index, server) in facts.servers.iter().enumerate() {
+    for (index, (server, address)) in servers.iter().zip(facts.addresses).enumerate() {
+        let state = match server.state {
+            ServerState::Up => "up",
+            ServerState::Probing => "probing",
+            ServerState::Down => "down",
+        };
         write!(text, "\r\n# Server_{index}\r\n")?;
-        write!(text, "server{index}_address:{}\r\n", server.address)?;
-        write!(text, "server{index}_state:{}\r\n", server.state)?;
+        write!(text, "server{index}_address:{address}\r\n")?;
+        write!(text, "server{index}_state:{state}\r\n")?;
         write!(text, "server{index}_connections:{}\r\n", server.connections)?;
         write!(text, "server{index}_outstanding:{}\r\n", server.outstanding)?;
-        write!(text, "server{index}_requests:{}\r\n", server.requests)?;
-        write!(text, "server{index}_errors:{}\r\n", server.errors)?;
+        write!(text, "server{index}_requests:{}\r\n", server.stats.requests)?;
+        write!(text, "server{index}_errors:{}\r\n", server.stats.errors)?;
     }
     Ok(())
 }

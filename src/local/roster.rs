@@ -1,11 +1,11 @@
 //! CLIENT LIST and CLIENT KILL: which clients are meant, and how one is shown.
 //!
 //! A request becomes a [`Filter`]; whoever has the clients shows them to it, one [`ClientFacts`] after the other, and
-//! gathers the lines, or closes those that are selected. The clients are those of one pool's reactor: who asks sees
-//! nobody of another pool, nor, with several threads, of another thread.
+//! gathers the lines, or closes those that are selected. With several threads, each has some of a pool's clients, and a
+//! filter goes to all of them; who asks sees nobody of another pool.
 //!
-//! Invariants: a filter allocates nothing but its list of numbers; a line is one line, whatever a client calls itself
-//! (what it may say is checked where it says it).
+//! Invariants: a filter is its own, and owes nothing to the request that it was read from; a line is one line, whatever
+//! a client calls itself (what it may say is checked where it says it).
 //!
 //! Bytes and texts are those of Redis 7.2. What rmux does not count is 0.
 
@@ -46,24 +46,24 @@ pub struct ClientFacts<'a> {
 
 /// What a CLIENT LIST or CLIENT KILL asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Ask<'a> {
+pub enum Ask {
     /// The lines of these.
-    List(Filter<'a>),
+    List(Filter),
     /// That these are closed; the reply is their number.
-    Kill(Filter<'a>),
+    Kill(Filter),
     /// That these are closed, in the form of old: the reply is `+OK`, or that there are none.
-    KillAddress(Filter<'a>),
+    KillAddress(Filter),
 }
 
 /// Which clients are meant: those that everything applies to that is there.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Filter<'a> {
+pub struct Filter {
     /// Sorted.
     ids: Option<Vec<i64>>,
     kind: Option<Kind>,
-    address: Option<&'a [u8]>,
-    listen: Option<&'a [u8]>,
-    user: Option<&'a [u8]>,
+    address: Option<Box<[u8]>>,
+    listen: Option<Box<[u8]>>,
+    user: Option<Box<[u8]>>,
     age_s_min: Option<i64>,
     skips_own: bool,
 }
@@ -78,18 +78,18 @@ enum Kind {
 }
 
 /// Reads the request. `None` when it is wrong, and the error is written to `out`.
-pub fn read<'a>(request: &'a [u8], args: &'a [Arg], users: &Users, out: &mut Vec<u8>) -> Option<Ask<'a>> {
+pub fn read(request: &[u8], args: &[Arg], users: &Users, out: &mut Vec<u8>) -> Option<Ask> {
     let words = Words { request, args };
     if words.at(1).eq_ignore_ascii_case(b"list") {
         return read_list(words, out).map(Ask::List);
     }
     if words.len() == 3 {
-        return Some(Ask::KillAddress(Filter { address: Some(words.at(2)), ..Filter::default() }));
+        return Some(Ask::KillAddress(Filter { address: Some(words.at(2).into()), ..Filter::default() }));
     }
     read_kill(words, users, out).map(Ask::Kill)
 }
 
-fn read_list<'a>(words: Words<'a>, out: &mut Vec<u8>) -> Option<Filter<'a>> {
+fn read_list(words: Words<'_>, out: &mut Vec<u8>) -> Option<Filter> {
     let mut filter = Filter::default();
     match words.len() {
         2 => {}
@@ -114,7 +114,7 @@ fn read_list<'a>(words: Words<'a>, out: &mut Vec<u8>) -> Option<Filter<'a>> {
 }
 
 // Of a filter given twice, the last one counts.
-fn read_kill<'a>(words: Words<'a>, users: &Users, out: &mut Vec<u8>) -> Option<Filter<'a>> {
+fn read_kill(words: Words<'_>, users: &Users, out: &mut Vec<u8>) -> Option<Filter> {
     let mut filter = Filter { skips_own: true, ..Filter::default() };
     let mut options = words.from(2);
     while let Some(option) = options.next() {
@@ -137,15 +137,15 @@ fn read_kill<'a>(words: Words<'a>, users: &Users, out: &mut Vec<u8>) -> Option<F
         } else if option.eq_ignore_ascii_case(b"type") {
             filter.kind = Some(read_kind(value, out)?);
         } else if option.eq_ignore_ascii_case(b"addr") {
-            filter.address = Some(value);
+            filter.address = Some(value.into());
         } else if option.eq_ignore_ascii_case(b"laddr") {
-            filter.listen = Some(value);
+            filter.listen = Some(value.into());
         } else if option.eq_ignore_ascii_case(b"user") {
             if !users.has(value) {
                 error::write_error_around(out, "ERR No such user '", value, "'");
                 return None;
             }
-            filter.user = Some(value);
+            filter.user = Some(value.into());
         } else if option.eq_ignore_ascii_case(b"skipme") && client_command::is_one_of(value, &["yes", "no"]) {
             filter.skips_own = value.eq_ignore_ascii_case(b"yes");
         } else {
@@ -169,8 +169,8 @@ fn read_kind(name: &[u8], out: &mut Vec<u8>) -> Option<Kind> {
     }
 }
 
-impl Filter<'_> {
-    /// True exactly when this client is meant, when the one with the number `own_id` asks.
+impl Filter {
+    /// True exactly when this client is meant, when the one with the number `own_id` asks; 0 is nobody's.
     pub fn selects(&self, facts: &ClientFacts<'_>, own_id: u64) -> bool {
         let is_address = |given: &[u8], address: &str| {
             let rest = given.strip_prefix(address.as_bytes());
@@ -178,9 +178,9 @@ impl Filter<'_> {
         };
         self.ids.as_ref().is_none_or(|ids| ids.binary_search(&(facts.id as i64)).is_ok())
             && self.kind.is_none_or(|kind| kind == kind_of(facts))
-            && self.address.is_none_or(|given| is_address(given, facts.peer.unwrap_or(facts.listen)))
-            && self.listen.is_none_or(|given| is_address(given, facts.listen))
-            && self.user.is_none_or(|user| user == facts.user.as_bytes())
+            && self.address.as_deref().is_none_or(|given| is_address(given, facts.peer.unwrap_or(facts.listen)))
+            && self.listen.as_deref().is_none_or(|given| is_address(given, facts.listen))
+            && self.user.as_deref().is_none_or(|user| user == facts.user.as_bytes())
             && self.age_s_min.is_none_or(|age| (facts.age_ms / 1000) as i64 >= age)
             && !(self.skips_own && facts.id == own_id)
     }

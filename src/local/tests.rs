@@ -4,26 +4,33 @@ use super::*;
 use crate::client::Protocol;
 use crate::command::Class;
 use crate::resp::{Frame, RequestFramer, RequestLimits};
+use crate::stats::{ProxyStats, ServerFigures, ServerState, ServerStats};
 use crate::users::{Secret, UserId};
 
 /// One client of a pool, and what the proxy would know about it.
 struct Talk {
     session: client::Session,
-    servers: &'static [ServerFacts<'static>],
+    servers: &'static [(&'static str, ServerFigures)],
     listen: &'static str,
     peer: Option<&'static str>,
     users: Users,
 }
 
-const SERVER: ServerFacts<'static> =
-    ServerFacts { address: "redis1:6379", state: "up", connections: 1, outstanding: 2, requests: 30, errors: 4 };
+const SERVER: ServerFigures = ServerFigures {
+    state: ServerState::Up,
+    connections: 1,
+    outstanding: 2,
+    stats: ServerStats { requests: 30, errors: 4, connects: 1, downs: 0 },
+};
 
-const ONE: &[ServerFacts<'static>] = &[SERVER];
+const UNUSED: ServerStats = ServerStats { requests: 0, errors: 0, connects: 0, downs: 0 };
 
-const THREE: &[ServerFacts<'static>] = &[
-    SERVER,
-    ServerFacts { address: "/run/redis.sock", state: "down", ..SERVER },
-    ServerFacts { address: "[::1]:6381", state: "probing", connections: 0, outstanding: 0, requests: 0, errors: 0 },
+const ONE: &[(&str, ServerFigures)] = &[("redis1:6379", SERVER)];
+
+const THREE: &[(&str, ServerFigures)] = &[
+    ("redis1:6379", SERVER),
+    ("/run/redis.sock", ServerFigures { state: ServerState::Down, ..SERVER }),
+    ("[::1]:6381", ServerFigures { state: ServerState::Probing, connections: 0, outstanding: 0, stats: UNUSED }),
 ];
 
 impl Talk {
@@ -53,9 +60,6 @@ impl Talk {
         };
         let mut framer = RequestFramer::new();
         assert_eq!(framer.frame(&request, &limits), Ok(Frame::Complete(request.len())));
-        let stats =
-            ProxyStats { clients: 9, clients_refused: 1, resends: 2, moves: 5, resubscriptions: 3, messages: 4 };
-        let facts = Facts { process_id: 77, connected_clients: 5, stats, servers: self.servers };
         let context = Context {
             client_id: 422,
             server_version: "7.0.15",
@@ -65,18 +69,37 @@ impl Talk {
             is_alone: self.servers.len() == 1,
             heard: [0; 3],
             age_ms: 61_999,
-            facts: &facts,
         };
         let mut out = b"+before\r\n".to_vec();
         let what = session_command(words);
         let mut outcome = answer(what, &request, framer.args(), &mut self.session, &context, &mut out);
-        if outcome == Outcome::Clients {
-            outcome = self.on_roster(&request, framer.args(), &mut out);
+        if outcome == Outcome::Pool {
+            outcome = match what {
+                command::Session::Info => self.on_info(&mut out),
+                _ => self.on_roster(&request, framer.args(), &mut out),
+            };
         }
         assert!(out.starts_with(b"+before\r\n"), "what was there stays");
         out.drain(..b"+before\r\n".len());
         assert_eq!(out.is_empty(), matches!(outcome, Outcome::Forward | Outcome::Silence), "{words:?}");
         (outcome, out)
+    }
+
+    /// What a proxy would do that has done this.
+    fn on_info(&self, out: &mut Vec<u8>) -> Outcome {
+        let stats =
+            ProxyStats { clients: 9, clients_refused: 1, resends: 2, moves: 5, resubscriptions: 3, messages: 4 };
+        let addresses: Vec<String> = self.servers.iter().map(|(address, _)| (*address).to_owned()).collect();
+        let figures = Figures { stats, servers: self.servers.iter().map(|(_, figures)| *figures).collect() };
+        let facts = Facts {
+            process_id: 77,
+            server_version: "7.0.15",
+            connected_clients: 5,
+            addresses: &addresses,
+            figures: &figures,
+        };
+        info::answer(self.session.profile.protocol, &facts, out);
+        Outcome::Reply
     }
 
     /// What a proxy would do that has this one client.
@@ -675,8 +698,6 @@ fn one_server_speaks_for_itself() {
         let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
         assert_eq!(talk.outcome(&words).0, Outcome::Forward, "{request}");
     }
-    talk.servers = &[];
-    assert_eq!(talk.outcome(&[b"INFO"]).0, Outcome::Forward);
     talk.servers = THREE;
     assert_eq!(talk.outcome(&[b"COMMAND"]).0, Outcome::Forward);
     talk.hears("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");

@@ -175,6 +175,8 @@ impl Proxy {
         }
         ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
         ensure!(!client.is_dirty || self.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
+        let is_asking = usize::from(client.flow == Flow::Asking);
+        ensure!(self.inquiries.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
         let is_coming = self.woken.contains(&id) || client.is_dirty;
         match client.flow {
             Flow::Paused => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
@@ -190,6 +192,9 @@ impl Proxy {
                 ensure!(waiting.contains(&id), "client {id} is parked, and waits nowhere");
                 let is_watched = client.alarm.deadline().is_some_and(|at| at <= deadline);
                 ensure!(is_watched, "client {id} is parked, and nobody ends its wait");
+            }
+            Flow::Asking => {
+                ensure!(!client.line.is_empty(), "client {id} asks, and nothing keeps the place of the reply")
             }
             Flow::Leaving => ensure!(!client.is_quiet() || is_coming, "client {id} has left, and is still here"),
             _ => {}

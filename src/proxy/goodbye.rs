@@ -160,6 +160,7 @@ impl Proxy {
             }
             // Left alive, it would take the next element for nobody.
             Flow::Blocked { backend } => self.orphaned.push(backend),
+            Flow::Asking => self.inquiries.withdraw(id),
             _ => {}
         }
         self.orphaned.extend(leased.map(|leased| leased.backend));

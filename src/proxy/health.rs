@@ -10,11 +10,11 @@ use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
 use crate::client::Profile;
-use crate::local::ServerFacts;
 use crate::request::RequestId;
 use crate::ring::ServerIndex;
 use crate::server::{Health, PROBE_DELAY_FIRST_MS};
 use crate::slots::{Id, Slots};
+use crate::stats::{ServerFigures, ServerState};
 use crate::timer::Millis;
 
 impl Proxy {
@@ -237,27 +237,21 @@ impl Proxy {
 }
 
 /// What `INFO` tells about each server.
-pub(super) fn server_facts<'a>(
-    endpoints: &[Endpoint],
-    backends: &Slots<Backend>,
-    addresses: &'a [String],
-) -> Vec<ServerFacts<'a>> {
-    let facts = |(endpoint, address): (&Endpoint, &'a String)| {
+pub(super) fn server_figures(endpoints: &[Endpoint], backends: &Slots<Backend>) -> Vec<ServerFigures> {
+    let figures = |endpoint: &Endpoint| {
         let backends = || endpoint.pool.backends().iter().filter_map(|&id| backends.get(id));
-        ServerFacts {
-            address,
+        ServerFigures {
             state: match endpoint.health.health() {
-                Health::Up => "up",
-                Health::Down { .. } => "down",
-                Health::Probing { .. } => "probing",
+                Health::Up => ServerState::Up,
+                Health::Down { .. } => ServerState::Down,
+                Health::Probing { .. } => ServerState::Probing,
             },
             connections: backends().count(),
             outstanding: backends().map(|backend| backend.line.len()).sum(),
-            requests: endpoint.stats.requests,
-            errors: endpoint.stats.errors,
+            stats: endpoint.stats,
         }
     };
-    endpoints.iter().zip(addresses).map(facts).collect()
+    endpoints.iter().map(figures).collect()
 }
 
 /// The start of a server's reply, fit for a log line.

@@ -104,9 +104,8 @@ impl Proxy {
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Blocked { .. } | Flow::Paused => {
-                    break;
-                }
+                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
+                Flow::Asking | Flow::Blocked { .. } | Flow::Paused => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;

@@ -240,15 +240,21 @@ impl Proxy {
         if let Some(entry) = self.requests.get_mut(parent as usize) {
             entry.place = Place::Waiting;
         }
-        let own_steps = std::mem::take(&mut merging.own_steps);
+        let mut own_steps = std::mem::take(&mut merging.own_steps);
         let has_own_steps = !own_steps.is_empty();
+        let is_asking = has_own_steps
+            && !merging.is_too_large
+            && self.maybe_inquire_for(client, parent, &mut own_steps, &mut merging.parts[0]);
         let mut reply = std::mem::take(&mut self.reply);
-        if merging.is_too_large {
+        if is_asking {
+            // It is answered when the other proxies have been heard.
+        } else if merging.is_too_large {
             let max = self.settings.limits.client_unread_bytes_max;
             let text = format!("-ERR The replies of the servers are larger than {max} bytes together\r\n");
             reply.extend_from_slice(text.as_bytes());
         } else if has_own_steps {
-            self.end_own_steps(client, own_steps, &merging.parts()[0], &mut reply, now);
+            let part = &merging.parts()[0];
+            self.end_own_steps(client, own_steps, (part.backend, &part.bytes), Vec::new(), &mut reply, now);
         } else {
             compose::compose(merging.shape, merging.parts(), &merging.order, &mut reply);
         }
@@ -257,10 +263,11 @@ impl Proxy {
         }
         let is_lost = merging.is_too_large && has_own_steps;
         self.spare_merging(merging);
-        match is_lost {
+        if is_lost {
             // It was run, and may have selected another database: its client must not go on in the old one.
-            true => self.close_client(client, Goodbye::Unread),
-            false => self.deliver(client, parent, &reply, now),
+            self.close_client(client, Goodbye::Unread);
+        } else if !is_asking {
+            self.deliver(client, parent, &reply, now);
         }
         reply.clear();
         if reply.capacity() > LARGE {

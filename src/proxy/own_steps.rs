@@ -22,13 +22,14 @@
 use std::mem;
 
 use super::dispatch::Pick;
-use super::merging::Part;
+use super::inquiry::{Answer, Question};
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
 use crate::client::{Flow, Leased, Need, OwnStep, OwnWhat, Protocol};
 use crate::command::{self, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
+use crate::resp::RequestFramer;
 use crate::resp::elements::Elements;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -209,48 +210,57 @@ impl Proxy {
         Verdict::Done
     }
 
-    /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it with the reply to `part`:
+    /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it on `backend`:
     /// they take effect, if the transaction was run.
-    pub(super) fn end_own_steps(&mut self, id: Id, steps: Vec<OwnStep>, part: &Part, out: &mut Vec<u8>, now: Millis) {
-        let reply = part.as_ref();
+    /// `answers` are those of the other proxies, one for each step that asks about the whole pool.
+    pub(super) fn end_own_steps(
+        &mut self,
+        id: Id,
+        steps: Vec<OwnStep>,
+        (backend, reply): (Id, &[u8]),
+        answers: Vec<Answer>,
+        out: &mut Vec<u8>,
+        now: Millis,
+    ) {
         let Some(elements) = Elements::of(reply).filter(|elements| elements.kind() == b'*') else {
             return out.extend_from_slice(reply);
         };
         reply::array(out, elements.left() as usize);
         let mut steps = steps.into_iter().peekable();
+        let mut answers = answers.into_iter();
         for (index, element) in elements.enumerate() {
             match steps.next_if(|step| step.index == index).map(|step| step.what) {
                 None => out.extend_from_slice(element),
                 Some(OwnWhat::Select(database)) => {
                     out.extend_from_slice(element);
                     if element == b"+OK\r\n" {
-                        self.on_selected(part.backend, id, database, b'+');
+                        self.on_selected(backend, id, database, b'+');
                     }
                 }
-                Some(OwnWhat::Answer(request)) => self.answer_own_step(id, &request, out, now),
+                Some(OwnWhat::Answer(request)) => self.answer_own_step(id, &request, &mut answers, out, now),
             }
         }
     }
 
-    fn answer_own_step(&mut self, id: Id, request: &[u8], out: &mut Vec<u8>, now: Millis) {
-        let Some(framer) = self.framed(request) else {
-            debug_assert!(false, "it was framed before");
-            return out.extend_from_slice(UNSUPPORTED);
-        };
-        let args = framer.args();
-        let row = args.first().and_then(|name| command::find(name.of(request)));
-        let row = row.and_then(|row| match row.is_container() {
-            true => args.get(1).and_then(|word| row.sub(word.of(request))),
-            false => Some(row),
-        });
-        let Some(Class::Session(session)) = row.map(|row| row.class) else {
+    fn answer_own_step(
+        &mut self,
+        id: Id,
+        request: &[u8],
+        answers: &mut impl Iterator<Item = Answer>,
+        out: &mut Vec<u8>,
+        now: Millis,
+    ) {
+        let Some((session, framer)) = self.session_command(request) else {
             debug_assert!(false, "only session commands are steps of our own");
             return out.extend_from_slice(UNSUPPORTED);
         };
+        let args = framer.args();
         match self.answer_to(id, session, request, args, now, out) {
             Outcome::Reply => {}
-            Outcome::Clients => {
-                if self.answer_roster(id, request, args, now, out) {
+            Outcome::Pool => {
+                let Some(question) = self.question(session, request, args, out) else { return };
+                let others = answers.next().unwrap_or_else(|| Answer::of_nobody(&question));
+                if self.answer_about_pool(id, &question, others, now, out) {
                     self.leave(id);
                 }
             }
@@ -258,6 +268,31 @@ impl Proxy {
                 debug_assert!(false, "such a command is no step of our own");
                 out.extend_from_slice(UNSUPPORTED);
             }
+        }
+    }
+
+    /// What a step of rmux's own asks about the whole pool, if it does.
+    pub(super) fn question_of_step(&self, request: &[u8]) -> Option<Question> {
+        let (session, framer) = self.session_command(request)?;
+        let is_about_pool = match session {
+            Session::Info => self.endpoints.len() > 1,
+            Session::Client => local::is_about_clients(request, framer.args()),
+            _ => false,
+        };
+        if is_about_pool { self.question(session, request, framer.args(), &mut Vec::new()) } else { None }
+    }
+
+    /// Which session command a step is, and its arguments in the framer.
+    fn session_command(&self, request: &[u8]) -> Option<(Session, RequestFramer)> {
+        let framer = self.framed(request);
+        debug_assert!(framer.is_some(), "it was framed before");
+        let framer = framer?;
+        let args = framer.args();
+        let row = command::find(args.first()?.of(request))?;
+        let row = if row.is_container() { row.sub(args.get(1)?.of(request))? } else { row };
+        match row.class {
+            Class::Session(session) => Some((session, framer)),
+            _ => None,
         }
     }
 

@@ -1,27 +1,50 @@
-//! What one client can learn of the others, and do to them: CLIENT LIST and CLIENT KILL.
+//! What one client can learn of the whole pool, and do to it: INFO, CLIENT LIST and CLIENT KILL.
 //!
-//! The proxy alone has all the clients; what is asked for and how it is written is `local::roster`'s business. The
-//! clients are those of this proxy, in the order in which they connected. A client that is killed is closed at once,
-//! whatever it waits for, as when its socket breaks; the one that asks gets its reply first.
+//! The proxies of a pool have all the clients, each some of them; what is asked for and how it is written is
+//! `local::roster`'s business. This one's part of an answer is made here (`own_part`), for its own clients and for
+//! those of the others; and the sum of all parts becomes a reply (`answer_about_pool`). How the parts come together, if
+//! there is more than one, is `inquiry`'s business.
+//!
+//! The clients are listed in the order of their numbers, which is that in which they connected to their proxy. A client
+//! that is killed is closed at once, whatever it waits for, as when its socket breaks; the one that asks gets its reply
+//! first.
 //!
 //! The work is in proportion to the number of clients: with ten thousand of them a CLIENT LIST makes 3 MB, once.
 
-use std::collections::BinaryHeap;
-
+use super::health::server_figures;
+use super::inquiry::{Answer, Question};
 use super::{Goodbye, Proxy};
 use crate::client::{Client, Flow};
-use crate::local::reply;
+use crate::command;
 use crate::local::roster::{self, Ask, ClientFacts, Filter};
+use crate::local::{Facts, info, reply};
 use crate::resp::Arg;
 use crate::slots::Id;
+use crate::stats::Figures;
 use crate::timer::Millis;
 
 impl Proxy {
-    /// Answers a request that is about the clients.
-    pub(super) fn on_roster(&mut self, id: Id, request: &[u8], args: &[Arg], now: Millis) {
+    /// Answers a request that is about the whole pool, at once or when the others of it have answered.
+    pub(super) fn on_pool_request(
+        &mut self,
+        id: Id,
+        what: command::Session,
+        request: &[u8],
+        args: &[Arg],
+        now: Millis,
+    ) {
         let mut out = std::mem::take(&mut self.reply);
-        let is_suicide = self.answer_roster(id, request, args, now, &mut out);
-        self.reply_here(id, &out);
+        let mut is_suicide = false;
+        match self.question(what, request, args, &mut out) {
+            Some(question) if !self.settings.siblings.is_alone() => self.inquire(id, question),
+            question => {
+                if let Some(question) = question {
+                    let nobody = Answer::of_nobody(&question);
+                    is_suicide = self.answer_about_pool(id, &question, nobody, now, &mut out);
+                }
+                self.reply_here(id, &out);
+            }
+        }
         out.clear();
         self.reply = out;
         if is_suicide {
@@ -29,66 +52,95 @@ impl Proxy {
         }
     }
 
-    /// The same, but the reply is appended to `out`. True if the client that asks has killed itself.
-    pub(super) fn answer_roster(
-        &mut self,
-        id: Id,
+    /// What it asks. `None` when it is wrong, and the error is appended to `out`.
+    pub(super) fn question(
+        &self,
+        what: command::Session,
         request: &[u8],
         args: &[Arg],
+        out: &mut Vec<u8>,
+    ) -> Option<Question> {
+        match what {
+            command::Session::Info => Some(Question::Figures),
+            _ => roster::read(request, args, &self.settings.users, out).map(Question::Clients),
+        }
+    }
+
+    /// What this proxy has to say, and to do. `asker` is the client that asks, if it is one of its own.
+    pub(super) fn own_part(&mut self, question: &Question, asker: Id, now: Millis) -> Answer {
+        match question {
+            Question::Figures => {
+                Answer::Figures(Figures { stats: self.stats, servers: server_figures(&self.endpoints, &self.backends) })
+            }
+            Question::Clients(Ask::List(filter)) => {
+                let lines = self.selected(filter, asker, now).into_iter().filter_map(|id| {
+                    let command = if id == asker { "client|list" } else { "NULL" };
+                    let facts = self.client_facts(id, self.clients.get(id)?, command, now);
+                    let mut line = String::new();
+                    roster::write_line(&mut line, &facts);
+                    Some((facts.id, line))
+                });
+                Answer::Lines(lines.collect())
+            }
+            Question::Clients(Ask::Kill(filter) | Ask::KillAddress(filter)) => {
+                let selected = self.selected(filter, asker, now);
+                for &id in selected.iter().filter(|id| **id != asker) {
+                    self.close_client(id, Goodbye::Killed);
+                }
+                Answer::Killed { clients: selected.len(), is_asker_among: selected.contains(&asker) }
+            }
+        }
+    }
+
+    /// Adds this proxy's part to those of the others, and appends the reply to `out`. True if the client that asks has
+    /// killed itself.
+    pub(super) fn answer_about_pool(
+        &mut self,
+        id: Id,
+        question: &Question,
+        mut answer: Answer,
         now: Millis,
         out: &mut Vec<u8>,
     ) -> bool {
-        let ask = roster::read(request, args, &self.settings.users, out);
-        let mut is_suicide = false;
-        match ask {
-            None => {}
-            Some(Ask::List(filter)) => {
-                let mut text = String::new();
-                for other in self.selected(&filter, id, now) {
-                    if let Some(client) = self.clients.get(other) {
-                        let command = if other == id { "client|list" } else { "NULL" };
-                        roster::write_line(&mut text, &self.client_facts(other, client, command, now));
-                    }
-                }
-                let protocol = self.clients.get(id).map(|client| client.session.profile.protocol).unwrap_or_default();
+        answer.add(self.own_part(question, id, now));
+        let protocol = self.clients.get(id).map(|client| client.session.profile.protocol).unwrap_or_default();
+        match answer {
+            Answer::Figures(figures) => {
+                let facts = Facts {
+                    process_id: self.settings.process_id,
+                    server_version: &self.server_version,
+                    connected_clients: self.settings.siblings.clients(),
+                    addresses: &self.settings.servers,
+                    figures: &figures,
+                };
+                info::answer(protocol, &facts, out);
+                false
+            }
+            Answer::Lines(lines) => {
+                let text: String = lines.into_sorted_vec().into_iter().map(|(_, line)| line).collect();
                 reply::verbatim(out, protocol, &text);
+                false
             }
-            Some(Ask::Kill(filter)) => {
-                let selected = self.selected(&filter, id, now);
-                is_suicide = self.kill(&selected, id);
-                reply::integer(out, selected.len() as i64);
-            }
-            Some(Ask::KillAddress(filter)) => {
-                let selected = self.selected(&filter, id, now);
-                is_suicide = self.kill(&selected, id);
-                match selected.is_empty() {
-                    true => out.extend_from_slice(b"-ERR No such client\r\n"),
-                    false => reply::ok(out),
+            Answer::Killed { clients, is_asker_among } => {
+                match question {
+                    Question::Clients(Ask::KillAddress(_)) if clients == 0 => {
+                        out.extend_from_slice(b"-ERR No such client\r\n");
+                    }
+                    Question::Clients(Ask::KillAddress(_)) => reply::ok(out),
+                    _ => reply::integer(out, clients as i64),
                 }
+                is_asker_among
             }
         }
-        is_suicide
     }
 
-    /// Those whom a filter selects, the oldest first.
-    fn selected(&self, filter: &Filter<'_>, own: Id, now: Millis) -> Vec<Id> {
-        let own = self.settings.siblings.client_number(own);
+    /// Those of its own clients whom a filter selects.
+    fn selected(&self, filter: &Filter, asker: Id, now: Millis) -> Vec<Id> {
+        let own = if asker == Id::NONE { 0 } else { self.settings.siblings.client_number(asker) };
         let is_open = |client: &Client| client.flow != Flow::Closed;
         let is_selected = |id: Id, client: &Client| filter.selects(&self.client_facts(id, client, "NULL", now), own);
-        // A heap sorts them, because the standard library's own sorting is 7 kB of code for each type.
-        let ids: BinaryHeap<(u32, Id)> = (self.clients.iter())
-            .filter(|(id, client)| is_open(client) && is_selected(*id, client))
-            .map(|(id, _)| (id.generation(), id))
-            .collect();
-        ids.into_sorted_vec().into_iter().map(|(_, id)| id).collect()
-    }
-
-    /// Closes all of them but the one that asks. True if that one is among them.
-    fn kill(&mut self, ids: &[Id], own: Id) -> bool {
-        for &id in ids.iter().filter(|id| **id != own) {
-            self.close_client(id, Goodbye::Killed);
-        }
-        ids.contains(&own)
+        let selected = self.clients.iter().filter(|(id, client)| is_open(client) && is_selected(*id, client));
+        selected.map(|(id, _)| id).collect()
     }
 
     fn client_facts<'a>(&'a self, id: Id, client: &'a Client, command: &'static str, now: Millis) -> ClientFacts<'a> {

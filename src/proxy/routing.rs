@@ -10,13 +10,12 @@ use std::fmt;
 use log::trace;
 
 use super::dispatch::Pick;
-use super::health::server_facts;
 use super::scripts::shows_script;
 use super::{NO_DEADLINE, Proxy};
 use crate::buffer::Queue;
 use crate::client::{Flow, Mode};
 use crate::command::{self, Access, Class, Command, Lease};
-use crate::local::{self, Context, Facts, Outcome, error};
+use crate::local::{self, Context, Outcome, error};
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
 use crate::ring::{Ring, ServerIndex, UpSet};
@@ -177,7 +176,7 @@ impl Proxy {
         match self.answer(id, session, call.request, call.args, now) {
             Outcome::Reply | Outcome::Silence => {}
             Outcome::ReplyAndLeave => self.leave(id),
-            Outcome::Clients => self.on_roster(id, call.request, call.args, now),
+            Outcome::Pool => self.on_pool_request(id, session, call.request, call.args, now),
             Outcome::Forward => return self.follow(id, call, self.route_any(), now),
             Outcome::ForwardInstead => return self.forward_instead(id, call.command.access, now),
         }
@@ -374,18 +373,6 @@ impl Proxy {
         now: Millis,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let is_about_servers = matches!(session, command::Session::Info | command::Session::Role);
-        let servers = if is_about_servers {
-            server_facts(&self.endpoints, &self.backends, &self.settings.servers)
-        } else {
-            Vec::new()
-        };
-        let facts = Facts {
-            process_id: self.settings.process_id,
-            connected_clients: self.settings.siblings.clients(),
-            stats: self.stats,
-            servers: &servers,
-        };
         let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: self.settings.siblings.client_number(id),
@@ -396,7 +383,6 @@ impl Proxy {
             is_alone: self.endpoints.len() == 1,
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             age_ms: now - client.since,
-            facts: &facts,
         };
         let outcome = local::answer(session, request, args, &mut client.session, &context, out);
         client.set_user(client.session.user);

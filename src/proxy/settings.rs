@@ -72,6 +72,17 @@ impl Siblings {
         (u64::from(id.generation()) - 1) * self.count + self.number + 1
     }
 
+    /// True if there is one only.
+    pub(super) fn is_alone(&self) -> bool {
+        self.count == 1
+    }
+
+    /// The numbers of all but this one.
+    pub(super) fn others(&self) -> impl Iterator<Item = usize> + use<> {
+        let own = self.number;
+        (0..self.count).filter(move |&number| number != own).map(|number| number as usize)
+    }
+
     /// How many clients all of them have at this moment.
     pub(super) fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)

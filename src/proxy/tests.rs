@@ -7,6 +7,7 @@
 mod leases;
 mod losses;
 mod own_steps;
+mod pools;
 mod promises;
 mod robustness;
 mod slow_peers;
@@ -57,6 +58,8 @@ struct Bench {
     connects: Vec<(Id, u16)>,
     closed: Vec<Conn>,
     resumed: Vec<Conn>,
+    /// To other proxies of the pool, by their numbers.
+    letters: VecDeque<(usize, Letter)>,
 }
 
 impl Bench {
@@ -75,6 +78,7 @@ impl Bench {
             connects: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
+            letters: VecDeque::new(),
         };
         bench.proxy.start(now);
         bench.turn();
@@ -97,6 +101,7 @@ impl Bench {
                 Action::Connect { backend, server } => self.connects.push((backend, server)),
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Resume(conn) => self.resumed.push(conn),
+                Action::Post => self.letters.extend(std::iter::from_fn(|| self.proxy.poll_letter())),
             }
         }
         if let Err(error) = self.proxy.check() {
@@ -227,6 +232,7 @@ impl Bench {
         assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
         assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
         assert_eq!(self.proxy.buffered_bytes(), 0);
+        assert!(self.proxy.inquiries.is_empty(), "something is asked of others");
     }
 }
 

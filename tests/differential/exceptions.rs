@@ -30,6 +30,7 @@ pub const EXCEPTIONS: &[(&str, Compared, &str)] = &[
     ("smembers sinter sunion sdiff keys", Compared::InAnyOrder, "a hash table's order depends on its server's seed"),
     ("command|docs command|list command acl|cat", Compared::InAnyOrder, "the table of commands is a hash table too"),
     ("sort sort_ro", Compared::InAnyOrder, "BY nosort gives a set in its own order"),
+    ("hscan zscan", Compared::InAnyOrder, "the same, where it is a hash table"),
     ("scan sscan", Compared::ByType, "the cursor and what is found up to it depend on the server's seed"),
     ("dump", Compared::ByType, "a set is dumped in its own order"),
     ("randomkey srandmember hrandfield zrandmember acl|genpass lolwut", Compared::ByType, "chance"),

@@ -130,12 +130,14 @@ fn seed(default: u64) -> u64 {
 }
 
 /// Whether this reply is as good as Redis's in a transaction that is broken: EXEC will say that it is, and until then
-/// rmux goes by its own table, not by what this server is too old for.
+/// rmux goes by its own table, not by what this server is too old for, or leaves to a module.
 fn is_excused(call: &Call, proxied: &[u8], direct: &[u8]) -> bool {
-    let is_right = exceptions::row(call).is_some_and(|row| row.arity_allows(call.len()));
-    let is_unknown = UNKNOWN.iter().any(|start| direct.starts_with(start));
-    is_right && proxied == b"+QUEUED\r\n" && direct.starts_with(b"-")
-        || !is_right && proxied.starts_with(b"-ERR wrong number of arguments") && is_unknown
+    const QUEUED: &[u8] = b"+QUEUED\r\n";
+    if exceptions::row(call).is_some_and(|row| row.arity_allows(call.len())) {
+        return proxied == QUEUED && direct.starts_with(b"-");
+    }
+    let is_unfounded = direct == QUEUED || UNKNOWN.iter().any(|start| direct.starts_with(start));
+    proxied.starts_with(b"-ERR wrong number of arguments") && is_unfounded
 }
 
 /// Some calls, one time in five as a transaction.

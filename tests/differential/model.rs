@@ -126,7 +126,7 @@ pub struct Model<'a> {
 #[derive(Debug)]
 pub struct Expected {
     pub reply: Vec<u8>,
-    /// An error in a transaction that will not be run: rmux need not find every fault of it.
+    /// A step of a transaction that will not be run: rmux need not find every fault of it.
     pub is_lost: bool,
     /// Redis can not tell the keys and does not take the call; rmux may refuse it for the keys that it sees.
     pub may_be_crossed: bool,
@@ -191,7 +191,7 @@ impl<'a> Model<'a> {
                 transaction.is_broken |= reply.starts_with(b"-") && !is_harmless(&name, call);
                 self.transaction = Some(transaction);
             }
-            let is_lost = was_broken && !is_over && reply.starts_with(b"-");
+            let is_lost = was_broken && !is_over;
             return Expected { is_lost, may_be_crossed: self.is_puzzled && reply.starts_with(b"-"), reply };
         }
         let reply = if is_refused { UNSUPPORTED.to_vec() } else { self.plain(&name, call) };

@@ -250,6 +250,7 @@ impl Several<'_> {
             || !self.model.is_known(call, row.is_some())
             || in_transaction && row.is_some_and(|row| is_about_session(row.class))
             || in_transaction && self.model.is_placeless(call)
+            || in_transaction && is_wrong_vector_call(call)
             || is_muddled(call)
     }
 
@@ -278,6 +279,12 @@ impl Several<'_> {
             assert_eq!(scanned(&mut self.proxied), all, "{}: SCAN of database {database}", self.context);
         }
     }
+}
+
+/// True for a wrong number of arguments for a command of vector sets: a server that has this module queues it and says
+/// so later, rmux says so at once.
+fn is_wrong_vector_call(call: &Call) -> bool {
+    exceptions::row(call).is_some_and(|row| row.name.starts_with('v') && !row.arity_allows(call.len()))
 }
 
 /// True for what is about the client's session, and may not stand in just any transaction.
@@ -326,6 +333,7 @@ fn calls_of(server: &RedisServer) -> BTreeMap<String, String> {
         "select",
         "unwatch",
         "wait",
+        "waitaof",
     ];
     let reply = server.client().cmd(&["INFO", "commandstats"]);
     let text = String::from_utf8_lossy(body(&reply)).into_owned();

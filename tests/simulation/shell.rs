@@ -278,6 +278,7 @@ impl Shell {
                         self.sockets[link] = None;
                     }
                 }
+                Action::Post => unreachable!("there is one proxy only"),
                 Action::Resume(conn) => {
                     let Some(link) = self.network.find(conn) else { continue };
                     let Some(socket) = &mut self.sockets[link] else { continue };

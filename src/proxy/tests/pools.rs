@@ -1,0 +1,316 @@
+//! Several proxies of one pool: what their clients learn of all of it, and do to each other.
+
+use super::*;
+
+/// Three proxies, their servers connected; letters lie with their writers until they are carried.
+struct PoolBench {
+    benches: Vec<Bench>,
+    backends: Vec<Vec<Id>>,
+    /// Those that have ended.
+    gone: Vec<usize>,
+}
+
+impl PoolBench {
+    fn new(servers: usize) -> PoolBench {
+        let siblings = Siblings::first_of(3);
+        let benches = (0..3).map(|number| Bench::ready(servers, |settings| settings.siblings = siblings.nth(number)));
+        let (benches, backends) = benches.unzip();
+        PoolBench { benches, backends, gone: Vec::new() }
+    }
+
+    /// So many clients of each proxy, by proxy.
+    fn clients(&mut self, count: usize) -> Vec<Vec<Id>> {
+        self.benches.iter_mut().map(|bench| (0..count).map(|_| bench.client()).collect()).collect()
+    }
+
+    /// Delivers the oldest letter of a proxy; false if it has none.
+    fn carry_one(&mut self, from: usize) -> bool {
+        let Some((to, letter)) = self.benches[from].letters.pop_front() else { return false };
+        let now = self.benches[from].now;
+        match self.gone.contains(&to) {
+            true => self.benches[from].proxy.handle_sibling_gone(to, now),
+            false => self.benches[to].proxy.handle_letter(from, letter, now),
+        }
+        self.benches[from].turn();
+        self.benches[to].turn();
+        true
+    }
+
+    /// Until there are no letters any more.
+    fn carry(&mut self) {
+        while (0..3).any(|from| self.carry_one(from)) {}
+    }
+
+    /// What a client of this proxy is told to that, when all letters are carried.
+    fn ask(&mut self, at: usize, client: Id, words: &[&str]) -> String {
+        self.benches[at].say(client, request(words));
+        assert_eq!(self.benches[at].told(client), "", "before the others were heard");
+        self.carry();
+        self.benches[at].told(client)
+    }
+
+    fn assert_nothing_is_left(&self) {
+        self.benches.iter().for_each(Bench::assert_nothing_is_left);
+    }
+}
+
+/// The numbers of the clients in a CLIENT LIST, in its order.
+fn ids(list: &str) -> Vec<u64> {
+    let lines = list.split("id=").skip(1);
+    lines.map(|line| line.split(' ').next().and_then(|id| id.parse().ok()).expect("a number")).collect()
+}
+
+/// The value of a field of INFO, or of a line of CLIENT LIST.
+fn field<'a>(text: &'a str, name: &str) -> &'a str {
+    let (_, rest) = text.split_once(name).unwrap_or_else(|| panic!("no {name} in {text}"));
+    rest.split(['\r', ' ']).next().expect("split gives at least one")
+}
+
+#[test]
+fn client_list_has_the_clients_of_all_proxies_in_the_order_of_their_numbers() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(2);
+    pool.benches[2].say(clients[2][1], request(&["CLIENT", "SETNAME", "far"]));
+    pool.benches[2].told(clients[2][1]);
+    let list = pool.ask(1, clients[1][0], &["CLIENT", "LIST"]);
+    assert_eq!(ids(&list), [1, 2, 3, 4, 5, 6]);
+    let line_of = |name: &str| list.lines().find(|line| line.contains(name)).expect("a line").to_owned();
+    assert_eq!(field(&line_of("cmd=client|list"), "id="), "2", "who asks is shown asking, and nobody else is");
+    assert_eq!(field(&line_of("name=far"), "id="), "6");
+    assert_eq!(list.matches("cmd=NULL").count(), 5);
+    let list = pool.ask(0, clients[0][0], &["CLIENT", "LIST", "ID", "6", "1", "99"]);
+    assert_eq!(ids(&list), [1, 6]);
+    assert_eq!(pool.ask(0, clients[0][0], &["CLIENT", "LIST", "TYPE", "pubsub"]), "$0\r\n\r\n");
+    pool.benches[0].say(clients[0][0], request(&["CLIENT", "LIST", "ID", "x"]));
+    assert_eq!(pool.benches[0].told(clients[0][0]), "-ERR Invalid client ID\r\n", "nobody else is asked");
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn client_kill_reaches_clients_of_every_proxy_and_counts_them() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(2);
+    for (at, bench) in pool.benches.iter_mut().enumerate() {
+        bench.proxy.handle_peer(clients[at][1], format!("10.0.0.{at}:77").into());
+    }
+    let asker = clients[0][0];
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "KILL", "ID", "3"]), ":1\r\n");
+    assert!(pool.benches[2].is_closed(Conn::Client(clients[2][0])));
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "KILL", "ID", "3"]), ":0\r\n");
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "KILL", "10.0.0.2:77"]), "+OK\r\n");
+    assert!(pool.benches[2].is_closed(Conn::Client(clients[2][1])));
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "KILL", "10.0.0.2:77"]), "-ERR No such client\r\n");
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "KILL", "ADDR", "10.0.0.0:77"]), ":1\r\n", "one of its own");
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "KILL", "USER", "default"]), ":2\r\n", "all the others");
+    assert_eq!(pool.benches.iter().map(|bench| bench.proxy.clients()).sum::<usize>(), 1);
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn who_kills_everybody_gets_the_reply_first() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(2);
+    assert_eq!(pool.ask(1, clients[1][1], &["CLIENT", "KILL", "SKIPME", "no"]), ":6\r\n");
+    assert!(pool.benches.iter().all(|bench| bench.proxy.is_empty()));
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn info_is_the_sum_over_all_proxies() {
+    let mut pool = PoolBench::new(2);
+    let clients = pool.clients(2);
+    for (at, bench) in pool.benches.iter_mut().enumerate() {
+        let key = key_on(bench, 1);
+        for _ in 0..=at {
+            bench.say(clients[at][0], get(&key));
+        }
+        bench.answer(pool.backends[at][1], bulk("x"));
+    }
+    // One of the proxies finds a server down.
+    let lost = pool.backends[2][0];
+    let now = pool.benches[2].now;
+    pool.benches[2].proxy.handle_backend_end(lost, now);
+    pool.benches[2].turn();
+    pool.benches[2].refuse(0);
+    let info = pool.ask(0, clients[0][1], &["INFO"]);
+    for (name, value) in [
+        ("# Clients\r\nconnected_clients:", "6"),
+        ("total_connections_received:", "6"),
+        ("active_endpoints: ", "1"),
+        ("total_endpoints: ", "2"),
+        ("server0_state:", "down"),
+        ("server0_connections:", "2"),
+        ("server1_state:", "up"),
+        ("server1_connections:", "3"),
+        ("server1_requests:", "6"),
+        ("server1_outstanding:", "3"),
+    ] {
+        assert_eq!(field(&info, name), value, "{name} in {info}");
+    }
+}
+
+#[test]
+fn the_reply_has_its_place_and_what_stands_behind_waits() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(1);
+    let (asker, backend) = (clients[0][0], pool.backends[0][0]);
+    let pipeline = get("a") + &request(&["CLIENT", "KILL", "ID", "2"]) + &get("b") + &request(&["CLIENT", "ID"]);
+    pool.benches[0].say(asker, pipeline);
+    assert_eq!(pool.benches[0].asked(backend), get("a"), "what is behind finds done what was asked for");
+    pool.carry();
+    assert_eq!(pool.benches[0].asked(backend), get("b"));
+    assert_eq!(pool.benches[0].told(asker), "", "the first reply comes first");
+    pool.benches[0].answer(backend, bulk("1"));
+    assert_eq!(pool.benches[0].told(asker), bulk("1") + ":1\r\n");
+    pool.benches[0].answer(backend, bulk("2"));
+    assert_eq!(pool.benches[0].told(asker), bulk("2") + ":1\r\n");
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn a_reply_that_nobody_wants_is_not_given() {
+    let mut pool = PoolBench::new(1);
+    let asker = pool.clients(1)[0][0];
+    let skip = request(&["CLIENT", "REPLY", "SKIP"]);
+    pool.benches[0].say(asker, skip + &request(&["CLIENT", "KILL", "ID", "2"]) + &request(&["PING"]));
+    pool.carry();
+    assert_eq!(pool.benches[0].told(asker), "+PONG\r\n");
+    assert!(pool.benches[1].proxy.is_empty());
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn one_round_is_under_way_at_a_time_and_everybody_has_a_turn() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(50);
+    let list = request(&["CLIENT", "LIST", "ID", "2"]);
+    for &client in &clients[0] {
+        pool.benches[0].say(client, &list);
+        assert!(pool.benches[0].letters.len() <= 2, "one letter to each of the others");
+    }
+    // Others ask at the same time; nobody waits for anybody.
+    for at in [1, 2] {
+        pool.benches[at].say(clients[at][0], request(&["CLIENT", "LIST"]));
+    }
+    let mut answered = 0;
+    while (0..3).any(|from| pool.carry_one(from)) {
+        let now_answered = clients[0].iter().filter(|&&client| pool.benches[0].told(client).contains("id=2 "));
+        answered += now_answered.count();
+        assert!(pool.benches.iter().all(|bench| bench.letters.len() <= 4), "two to each of the others");
+    }
+    assert_eq!(answered, 50);
+    for at in [1, 2] {
+        assert_eq!(ids(&pool.benches[at].told(clients[at][0])).len(), 150);
+    }
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn who_leaves_before_the_answers_is_missed_by_nobody() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(3);
+    // The first one's question is under way when it leaves, the second one's is not.
+    for &client in &clients[0][..2] {
+        pool.benches[0].say(client, request(&["CLIENT", "LIST"]));
+    }
+    for &client in &clients[0][..2] {
+        pool.benches[0].proxy.handle_client_broken(client);
+    }
+    pool.benches[0].turn();
+    assert_eq!(ids(&pool.ask(0, clients[0][2], &["CLIENT", "LIST"])).len(), 7);
+    pool.assert_nothing_is_left();
+    // Killed from elsewhere while it waits itself.
+    pool.benches[1].say(clients[1][0], request(&["CLIENT", "LIST"]));
+    assert_eq!(pool.ask(0, clients[0][2], &["CLIENT", "KILL", "ID", "2"]), ":1\r\n");
+    assert!(pool.benches[1].is_closed(Conn::Client(clients[1][0])));
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn two_that_kill_each_other_are_both_gone() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(1);
+    pool.benches[0].say(clients[0][0], request(&["CLIENT", "KILL", "ID", "2"]));
+    pool.benches[1].say(clients[1][0], request(&["CLIENT", "KILL", "ID", "1"]));
+    pool.carry();
+    assert!(pool.benches[0].proxy.is_empty() && pool.benches[1].proxy.is_empty());
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn a_proxy_that_has_ended_is_not_waited_for() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(1);
+    pool.gone.push(2);
+    assert_eq!(ids(&pool.ask(0, clients[0][0], &["CLIENT", "LIST"])), [1, 2], "the letter does not arrive");
+    // It takes the letter, and ends without an answer.
+    pool.benches[1].say(clients[1][0], request(&["CLIENT", "LIST"]));
+    pool.benches[1].letters.retain(|(to, _)| *to != 2);
+    pool.carry();
+    assert_eq!(pool.benches[1].told(clients[1][0]), "");
+    let now = pool.benches[1].now;
+    for _ in 0..2 {
+        pool.benches[1].proxy.handle_sibling_gone(2, now);
+        pool.benches[1].turn();
+    }
+    assert_eq!(ids(&pool.benches[1].told(clients[1][0])), [1, 2]);
+    assert_eq!(ids(&pool.ask(1, clients[1][0], &["CLIENT", "LIST"])), [1, 2]);
+}
+
+#[test]
+fn who_asks_is_answered_before_it_is_seen_off() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(1);
+    pool.benches[0].say(clients[0][0], request(&["CLIENT", "LIST"]));
+    pool.benches.iter_mut().for_each(|bench| {
+        bench.proxy.handle_shutdown();
+        bench.turn();
+    });
+    assert!(!pool.benches[0].proxy.is_empty() && pool.benches[1].proxy.is_empty());
+    pool.carry();
+    assert_eq!(ids(&pool.benches[0].told(clients[0][0])), [1]);
+    assert!(pool.benches[0].proxy.is_empty());
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn steps_of_a_transaction_ask_all_proxies_too() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(2);
+    let asker = clients[0][0];
+    let steps: [&[&str]; 6] = [
+        &["MULTI"],
+        &["CLIENT", "KILL", "ID", "3"],
+        &["GET", "a"],
+        &["CLIENT", "LIST", "ID", "2", "3"],
+        &["EXEC"],
+        &["PING"],
+    ];
+    let steps: String = steps.iter().map(|words| request(words)).collect();
+    for is_run in [false, true] {
+        pool.benches[0].say(asker, &steps);
+        let bench = &mut pool.benches[0];
+        let leased = match bench.connects.is_empty() {
+            false => bench.connect(0),
+            true => *bench.proxy.endpoints[0].pool.backends().last().expect("the one of the first round"),
+        };
+        pool.benches[0].answer(leased, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
+        let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
+        assert_eq!(pool.benches[0].told(asker), queued);
+        if !is_run {
+            pool.benches[0].answer(leased, "*-1\r\n");
+            assert!(pool.benches[0].letters.is_empty(), "what is not run asks nothing");
+            assert_eq!(pool.benches[0].told(asker), "*-1\r\n+PONG\r\n");
+            continue;
+        }
+        pool.benches[0].answer(leased, "*3\r\n+PONG\r\n$1\r\nx\r\n+PONG\r\n");
+        assert_eq!(pool.benches[0].told(asker), "", "before the others were heard");
+        pool.carry();
+        let told = pool.benches[0].told(asker);
+        assert!(told.starts_with("*3\r\n:1\r\n$1\r\nx\r\n$"), "{told}");
+        assert!(told.ends_with("\r\n+PONG\r\n"), "{told}");
+        assert_eq!(ids(&told), [2], "what is killed before is not shown");
+    }
+    assert!(pool.benches[2].is_closed(Conn::Client(clients[2][0])));
+    pool.assert_nothing_is_left();
+}
