@@ -228,7 +228,7 @@ pub struct Proxy {
     spare_merges: Vec<Merging>,
     /// For each server, its part of the request that is being split; `NO_PART` when it has none.
     part_of_server: Vec<u16>,
-    /// Where replies of our own are written.
+    /// Where replies of our own are written, and what is sent in the place of a request; taken out for that time.
     reply: Vec<u8>,
 
     // What is told to those who ask, and chance.

@@ -173,14 +173,44 @@ impl Proxy {
 
     /// A command about the client's session, with the right number of arguments.
     fn on_session(&mut self, id: Id, call: &Call<'_>, session: command::Session, now: Millis) -> Verdict {
-        match self.answer(id, session, call.request, call.args, now) {
-            Outcome::Reply | Outcome::Silence => {}
-            Outcome::ReplyAndLeave => self.leave(id),
-            Outcome::Pool => self.on_pool_request(id, session, call.request, call.args, now),
-            Outcome::Forward => return self.follow(id, call, self.route_any(), now),
-            Outcome::ForwardInstead => return self.forward_instead(id, call.command.access, now),
+        let mut out = std::mem::take(&mut self.reply);
+        let outcome = self.answer_to(id, session, call.request, call.args, now, &mut out);
+        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
+            self.reply_here(id, &out);
         }
-        Verdict::Done
+        let verdict = match outcome {
+            Outcome::Reply | Outcome::Silence => Verdict::Done,
+            Outcome::ReplyAndLeave => {
+                self.leave(id);
+                Verdict::Done
+            }
+            Outcome::Pool => {
+                self.on_pool_request(id, session, call.request, call.args, now);
+                Verdict::Done
+            }
+            Outcome::Forward => self.follow(id, call, self.route_any(), now),
+            Outcome::ForwardInstead => self.forward_instead(id, &out, call.command.access, now),
+        };
+        out.clear();
+        self.reply = out;
+        verdict
+    }
+
+    /// Sends `request` to a server in the place of what the client has asked.
+    fn forward_instead(&mut self, id: Id, request: &[u8], access: Access, now: Millis) -> Verdict {
+        let Route::To(server, hash) = self.route_any() else {
+            self.reply_here(id, CONNECTION_DOWN);
+            return Verdict::Done;
+        };
+        match self.dispatch(id, server, hash, access, request.len(), now) {
+            Verdict::Forward(backend) => {
+                self.queue(backend, request);
+                self.mark_backend_dirty(backend);
+                self.maybe_pause(id);
+                Verdict::Done
+            }
+            verdict => verdict,
+        }
     }
 
     /// Tells the client why its request goes nowhere.
@@ -325,45 +355,7 @@ impl Proxy {
         }
     }
 
-    /// Answers a session command here.
-    fn answer(&mut self, id: Id, session: command::Session, request: &[u8], args: &[Arg], now: Millis) -> Outcome {
-        let mut reply = std::mem::take(&mut self.reply);
-        let outcome = self.answer_to(id, session, request, args, now, &mut reply);
-        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
-            self.reply_here(id, &reply);
-        }
-        if outcome != Outcome::ForwardInstead {
-            reply.clear();
-        }
-        self.reply = reply;
-        outcome
-    }
-
-    /// Sends what lies in `reply` in the place of the client's request.
-    fn forward_instead(&mut self, id: Id, access: Access, now: Millis) -> Verdict {
-        let mut request = std::mem::take(&mut self.reply);
-        let verdict = match self.route_any() {
-            Route::To(server, hash) => self.dispatch(id, server, hash, access, request.len(), now),
-            _ => {
-                self.reply_here(id, CONNECTION_DOWN);
-                Verdict::Done
-            }
-        };
-        let verdict = match verdict {
-            Verdict::Forward(backend) => {
-                self.queue(backend, &request);
-                self.mark_backend_dirty(backend);
-                self.maybe_pause(id);
-                Verdict::Done
-            }
-            verdict => verdict,
-        };
-        request.clear();
-        self.reply = request;
-        verdict
-    }
-
-    /// Answers a session command, but only appends the reply to `out`.
+    /// Answers a session command; what is to be said to the client, or to the server instead, is appended to `out`.
     pub(super) fn answer_to(
         &mut self,
         id: Id,
