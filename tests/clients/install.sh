@@ -1,8 +1,8 @@
 # Where each family of clients comes from, and how one of its scripts is run; sourced by run.sh.
 #
 # Python's from PyPI into a venv each, Node's from npm into a folder each, PHP's, Ruby's and Go's from Debian, Rust's with
-# cargo. All of it is kept in $cache. A folder counts as installed when its file "installed" names its packages; a
-# failure is not kept, so that the next run tries again.
+# cargo; Python and npm themselves from Debian, where they are missing. All of it is kept in $cache. A folder counts as
+# installed when its file "installed" names its packages; a failure is not kept, so that the next run tries again.
 #
 # Everything is installed in the background, several families at the same time. What has come of a folder is known when
 # $work/ready/FAMILY-FOLDER is there: it is empty, or says why there is nothing. What may hang (a registry that does not
@@ -82,7 +82,7 @@ within_time() {
 
 # One pip installs for all: to make one for each takes longer than what it installs.
 prepare_python() {
-    command -v python3 >/dev/null || { echo "there is no python3" && return 1; }
+    command -v python3 >/dev/null || install_packages python3-venv || { echo "there is no python3" && return 1; }
     "$cache/python/pip/bin/pip" --version >/dev/null 2>&1 && return 0
     rm -rf "$cache/python/pip"
     python3 -m venv "$cache/python/pip" && return 0
@@ -99,7 +99,7 @@ install_python() {
 }
 
 prepare_node() {
-    command -v npm >/dev/null || { echo "there is no npm" && return 1; }
+    command -v npm >/dev/null || install_packages nodejs npm || { echo "there is no npm" && return 1; }
 }
 
 install_node() {

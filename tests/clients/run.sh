@@ -31,10 +31,10 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/rmux-clients.XXXXXX") || exit 1
 direct=
 
 # In seconds, since the beginning: nothing is installed after the first, nothing begun after the second; and how long a
-# script may take. So a run takes about 6 minutes at most, whatever hangs.
+# script may take. So a run takes about 10 minutes at most, whatever hangs.
 begun=$(date +%s)
-install_seconds=270
-all_seconds=300
+install_seconds=480
+all_seconds=540
 script_seconds=60
 
 . "$root/tests/support/setup.sh"
