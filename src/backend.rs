@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Connecting ──► Handshake ──► Ready ──► Draining ──► Closed
-//!        │            │  ▲         │          ▲ a request timed out, or its server is given up
+//!        │            │  ▲         │          ▲ a request timed out, or was sent by half, or a huge reply came
 //!        │            │  └─────────┘          │
 //!        │            │  another profile, while idle
 //!        └────────────┴──────────┴────────────┴──► Closed: lost, silent, or not to be trusted
@@ -25,6 +25,7 @@ use std::ops::Deref;
 
 use crate::buffer::Queue;
 use crate::client::{Profile, Protocol};
+use crate::limits::Limits;
 use crate::request::BackendLine;
 use crate::resp::ReplyFramer;
 use crate::slots::Id;
@@ -184,8 +185,12 @@ pub fn version_in_hello(reply: &[u8]) -> Option<&str> {
     lines.next()?;
     let version = lines.next()?.strip_suffix(b"\r")?;
     let version = std::str::from_utf8(version).ok()?;
-    (!version.is_empty() && version.len() <= 32 && version.bytes().all(|b| b.is_ascii_graphic())).then_some(version)
+    let is_printable = version.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_printable && (1..=VERSION_BYTES_MAX).contains(&version.len())).then_some(version)
 }
+
+/// What is longer is no version; it is repeated to every client that says HELLO.
+const VERSION_BYTES_MAX: usize = 32;
 
 /// Where a backend stands.
 #[derive(Debug)]
@@ -226,7 +231,7 @@ pub struct Backend {
     /// True exactly when it hears messages for all clients: it is in no pool, and answers no requests.
     pub is_listener: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
-    pub lease: Id,
+    pub owner: Id,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
     pub uploader: Id,
     /// True while a large reply is passed on as it arrives.
@@ -259,7 +264,7 @@ impl Backend {
             framer: ReplyFramer::new(),
             kept: Vec::new(),
             is_listener: false,
-            lease: Id::NONE,
+            owner: Id::NONE,
             uploader: Id::NONE,
             is_in_large_reply: false,
             alarm: Alarm::default(),
@@ -284,22 +289,22 @@ impl Backend {
 
     /// True exactly when it is ready, owes nothing, and is nobody's.
     pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.lease == Id::NONE
+        matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.owner == Id::NONE
     }
 
     /// Whether one more request of anybody fits, and nothing large is in its way.
     #[inline]
-    pub fn has_room(&self, pipeline_max: usize, queue_bytes_max: usize) -> bool {
-        self.lease == Id::NONE && self.has_room_for_owner(pipeline_max, queue_bytes_max)
+    pub fn has_room(&self, limits: &Limits) -> bool {
+        self.owner == Id::NONE && self.has_room_for_owner(limits)
     }
 
     /// The same, for the client that has it for itself.
-    pub fn has_room_for_owner(&self, pipeline_max: usize, queue_bytes_max: usize) -> bool {
+    pub fn has_room_for_owner(&self, limits: &Limits) -> bool {
         self.is_serving()
             && self.uploader == Id::NONE
             && !self.is_in_large_reply
-            && self.line.len() < pipeline_max
-            && self.queue.unsent() < queue_bytes_max
+            && self.line.len() < limits.pipeline_max
+            && self.queue.unsent() < limits.send_queue_bytes_max
     }
 
     /// Whether the first request in line, of `len` bytes, was sent to its last byte: only then can a reply be its own.

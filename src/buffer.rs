@@ -25,7 +25,7 @@ use slab::Slab;
 
 /// Bytes in an ordinary chunk. Four of them and a header are one page short of an odd number of cache lines, so that
 /// the starts of many chunks do not fall into the same cache set.
-pub const CHUNK_BYTES: usize = 4096 - 64;
+const CHUNK_BYTES: usize = 4096 - 64;
 
 /// Spare chunks that are kept for the next burst; more are given back to the system.
 const SPARE_CHUNKS_MAX: usize = 256;

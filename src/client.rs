@@ -107,6 +107,15 @@ pub enum Mode {
     Unauthenticated,
 }
 
+/// What a parked client waits for at a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Room for one more request on a shared backend.
+    Room,
+    /// A backend for itself.
+    Lease,
+}
+
 /// Whether a client is listened to, and why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
@@ -118,8 +127,8 @@ pub enum Flow {
     Parked {
         /// Index of the server.
         server: u16,
-        /// True if it needs one for itself.
-        for_lease: bool,
+        /// What it needs there.
+        need: Need,
         /// When the wait is given up.
         deadline: Millis,
     },
@@ -162,11 +171,20 @@ pub struct Lane {
     pub server: u16,
 }
 
+/// A backend that a client has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leased {
+    /// Index of its server.
+    pub server: u16,
+    /// The backend, whose owner is the client.
+    pub backend: Id,
+}
+
 /// A transaction that arrives step by step, or the keys that are watched for one.
 #[derive(Debug, Default)]
 pub struct Transaction {
-    /// The server and the backend of all of it, once a key has said which.
-    pub lease: Option<(u16, Id)>,
+    /// Where all of it goes, once a key has said which server that is.
+    pub leased: Option<Leased>,
     /// True once the client has said `MULTI`.
     pub is_multi: bool,
     /// True once the server was told `MULTI`.
@@ -224,8 +242,8 @@ pub struct Client {
     pub line: ClientLine,
     /// The same, counted by server.
     pub lanes: Vec<Lane>,
-    /// The count of changes to the table of servers by which they were routed.
-    pub table: u32,
+    /// The proxy's routing epoch in which they were routed: a change of it waits until they are answered.
+    pub routing_epoch: u32,
     /// The transaction that it is in; a `WATCH` begins one, too.
     pub transaction: Option<Box<Transaction>>,
     /// The backend that carried its last write; [`Id::NONE`] before the first. `WAIT` is about that one.
@@ -268,7 +286,7 @@ impl Client {
             replies: Queue::new(),
             line: ClientLine::default(),
             lanes: Vec::new(),
-            table: 0,
+            routing_epoch: 0,
             transaction: None,
             wrote_to: Id::NONE,
             kept: None,
@@ -327,6 +345,11 @@ impl Client {
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.mode == Mode::Plain && self.transaction.is_none() && self.subscriber.is_none()
+    }
+
+    /// The backend that it has for itself, for a transaction or for watched keys.
+    pub fn leased(&self) -> Option<Leased> {
+        self.transaction.as_ref()?.leased
     }
 
     /// True exactly when its subscriptions stand between it and the servers: in RESP2 a client that hears messages may

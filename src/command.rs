@@ -27,7 +27,7 @@ mod keys;
 mod policy;
 mod table;
 
-pub use keys::{KeyError, KeySpan, Keys};
+pub use keys::{KeyError, KeySpan, Keys, integer};
 pub use policy::{Declared, Objection, Policy, names};
 use table::ROWS;
 
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn near_misses_are_unknown() {
+    fn names_that_are_nearly_right_are_unknown() {
         let names: HashSet<&[u8]> = all().map(|row| row.name.as_bytes()).collect();
         let check = |name: &[u8]| {
             let is_known = names.contains(name.to_ascii_lowercase().as_slice());

@@ -75,9 +75,9 @@ pub struct PoolConfig {
     pub servers: Vec<Address>,
     /// Threads that share the listener, 1 to 64.
     pub reactors: usize,
-    /// Most connections to each server, for each reactor; 1 to 10,000.
+    /// Most connections to each server, shared out among the reactors; 1 to 10,000. Each reactor has one at the least.
     pub pool_size: usize,
-    /// The most of them that clients hold for themselves at one time; 0: all but one.
+    /// The most of them that clients hold for themselves at one time, shared out alike; 0: all but one.
     pub lease_max: usize,
     /// Whether another server takes the keys of one that is down.
     pub failover: bool,
@@ -87,7 +87,7 @@ pub struct PoolConfig {
     pub hash_tag: Option<HashTag>,
     /// How long to wait.
     pub timeouts: Timeouts,
-    /// How much to hold.
+    /// How much to hold; what is about all clients together is shared out among the reactors.
     pub limits: Limits,
     /// Who may be a client.
     pub users: Users,

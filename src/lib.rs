@@ -5,14 +5,39 @@
 //! Three layers; an import only ever points down, and `tests/tidy.rs` holds that rule.
 //!
 //! ```text
-//! main ─► cli, config, reactor          argv in, exit code out
-//! SHELL   reactor ─► net, resolve, proxy    only here: mio, socket2, std::net, the clock, threads
+//! TOP     main ─► cli ─► config             argv in, exit code out
+//!         main ─► serve ─► service          threads and signals, and what a service manager wants to hear
+//!         main ─► logger, healthcheck
+//! SHELL   reactor ─► net, resolve, proxy    epoll, sockets, the clock, host names
 //! CORE    proxy ─► client, server, pool, backend, request, subscription, local
 //!         client, backend ─► resp, buffer
 //!         the leaves (ring, timer, command, resp, buffer, slots, limits, sha1, stats, users) ─► nothing of this crate
 //! ```
 //!
-//! The core is sans-IO: no sockets, no clock, no randomness of its own, no threads. It is a function of its inputs.
+//! The core is sans-IO: no sockets, no clock, no randomness of its own, no threads. It is a function of its inputs:
+//! `handle_*` tells it what has happened, `poll_*` asks it what is to be done, `on_*` are its own reactions.
+//!
+//! # The life of a command
+//!
+//! ```text
+//!   a client's socket ─► reactor ─► Proxy::handle_client_data
+//!     1  proxy/intake     finds the end of the request in the read buffer (resp::RequestFramer)
+//!     2  proxy/routing    looks up what it is (command::find), and which server has its first key (ring::Ring)
+//!     3  proxy/dispatch   picks a backend (pool::Pool) and puts the request (request::Request) into two lines: its
+//!                         client's, in which replies go out, and its backend's, in which they come in; its bytes go
+//!                         to the end of the backend's queue (buffer::Queue)
+//!   when all ready clients have been read ─► Proxy::transmit_requests
+//!     4  proxy/transmit   one write for each backend
+//!   a backend's socket ─► reactor ─► Proxy::handle_backend_data
+//!     5  proxy/replies    finds the end of the reply (resp::ReplyFramer); it belongs to the first in the backend's
+//!                         line, and goes to the end of its client's queue, or waits there for its place
+//!   the end of the turn ─► Proxy::transmit, then Proxy::poll_action
+//!     6  proxy/transmit   one write for each client; then the shell connects and closes what it is told to
+//! ```
+//!
+//! Plain requests and replies, which most are, take steps 1 to 3 and 5 in runs, through `proxy/express`. What rmux
+//! answers by itself (`local`) leaves the way behind step 2; what needs several servers (`proxy/split`) or a backend of
+//! its own (`proxy/lease`, `proxy/transaction`) makes a detour in step 3.
 
 #![forbid(unsafe_code)]
 

@@ -33,7 +33,7 @@ mod client_command;
 mod config_get;
 
 use crate::client::{self, Mute, Profile};
-use crate::command;
+use crate::command::{self, integer};
 use crate::resp::Arg;
 use crate::stats::Figures;
 use crate::users::Users;
@@ -241,20 +241,6 @@ pub fn refuse_nobody(command: &command::Command, name: impl std::fmt::Display, a
         error::write_error(out, error::NO_AUTH);
     }
     true
-}
-
-/// A number as Redis takes it from an argument (`string2ll`): no blanks, no plus sign, no leading zeros, no `-0`.
-fn integer(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let is_strict = match digits {
-        [b'0'] => text.len() == 1,
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if !is_strict {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! knows nothing of what is sent, nor of time; and it never waits, but for the name lookup of [`listen()`], at start.
 //!
 //! ```text
-//! "redis1:6379" ── Address::parse_tcp ──► Address ── resolve.rs ──► ResolvedAddress ── Stream::connect ──► Stream
-//!                                            └── listen ──► Listener ── accept ──► Stream
+//! the configuration's Address ── resolve.rs ──► ResolvedAddress ── Stream::connect ──► Stream
+//!                      └── listen ──► Listener ── accept ──► Stream
 //! ```
 //!
 //! A connection that was begun is made exactly when [`Stream::is_connected`] says so, after a writable event.
@@ -25,7 +25,7 @@ mod inherit;
 mod listen;
 mod socket_file;
 
-pub use address::{Address, AddressError, ResolvedAddress};
+pub use address::{Address, ResolvedAddress};
 pub use inherit::{inherited, stop_inherited};
 pub use listen::{ListenError, Listener, backlog_max, listen};
 pub use socket_file::SocketFile;
@@ -97,7 +97,7 @@ impl Stream {
     /// # Errors
     ///
     /// When it could not be asked.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {
             Stream::Tcp(stream) => stream.take_error(),
             Stream::Unix(stream) => stream.take_error(),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn unix_connections_talk() {
+    fn bytes_go_both_ways_over_a_unix_connection() {
         let folder = Folder::new();
         let path = folder.file("talk.sock");
         let (mut listener, _file) = listen(&Address::Unix(path.clone()), 16, 0o666).expect("listen");

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use crate::backend::Backend;
-use crate::client::Profile;
+use crate::client::{Need, Profile};
 use crate::slots::{Id, Slots};
 use crate::timer::Millis;
 
@@ -56,9 +56,12 @@ impl Pool {
         }
     }
 
-    /// Those who wait for a backend of their own, or for room on a shared one.
-    pub fn line_of(&mut self, for_lease: bool) -> &mut VecDeque<Id> {
-        if for_lease { &mut self.waiting_for_lease } else { &mut self.waiting }
+    /// Those who wait for this.
+    pub fn line_of(&mut self, need: Need) -> &mut VecDeque<Id> {
+        match need {
+            Need::Room => &mut self.waiting,
+            Need::Lease => &mut self.waiting_for_lease,
+        }
     }
 
     /// True exactly when somebody waits for a backend.
@@ -127,9 +130,7 @@ impl Pool {
             None => Offer::Wait,
         }
     }
-}
 
-impl Pool {
     /// True exactly when no backend can ever be leased.
     pub fn never_leases(&self) -> bool {
         self.lease_max == 0
@@ -141,10 +142,10 @@ impl Pool {
     /// that follow each other use the same connection.
     pub fn offer_lease(&self, all: &Slots<Backend>, profile: Profile, now: Millis) -> Offer {
         let backends = || self.backends.iter().filter_map(|&id| Some((id, all.get(id)?)));
-        if backends().filter(|(_, backend)| backend.lease != Id::NONE).count() >= self.lease_max {
+        if backends().filter(|(_, backend)| backend.owner != Id::NONE).count() >= self.lease_max {
             return Offer::Wait;
         }
-        let shared = backends().filter(|(_, backend)| backend.lease == Id::NONE && backend.is_serving()).count();
+        let shared = backends().filter(|(_, backend)| backend.owner == Id::NONE && backend.is_serving()).count();
         // The youngest, since the oldest is the one that shared traffic fills first.
         let idle = || backends().filter(|(_, backend)| shared > 1 && backend.is_idle());
         if let Some((id, _)) = idle().rev().find(|(_, backend)| backend.profile == profile) {
@@ -164,6 +165,7 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::backend::Phase;
+    use crate::limits::Limits;
 
     const DB0: Profile = Profile { database: 0, protocol: crate::client::Protocol::Resp2 };
     const DB1: Profile = Profile { database: 1, ..DB0 };
@@ -205,14 +207,14 @@ mod tests {
         let second = ready(&mut all, &mut pool, DB0, 6);
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Take(second));
         if let Some(backend) = all.get_mut(second) {
-            backend.lease = first;
+            backend.owner = first;
         }
-        assert_eq!(pool.offer(&all, DB0, now, |backend| backend.has_room(9, 9)), Offer::Take(first));
+        assert_eq!(pool.offer(&all, DB0, now, |backend| backend.has_room(&Limits::default())), Offer::Take(first));
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Open);
         let third = ready(&mut all, &mut pool, DB0, 1);
         assert_eq!(pool.offer_lease(&all, DB1, now), Offer::Change(third));
         if let Some(backend) = all.get_mut(third) {
-            backend.lease = first;
+            backend.owner = first;
         }
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Wait);
         assert!(Pool::new(1, 9).never_leases());

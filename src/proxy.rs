@@ -15,17 +15,32 @@
 //! Its parts, each a noun with a file of its own:
 //!
 //! ```text
-//!   intake    bytes of clients → requests → a verdict on each      routing   request → server → backend
-//!   replies   bytes of backends → replies → their clients          health    connects, handshakes, losses, probes
-//!   dispatch  server → backend, and the bytes on their way         transmit  what goes out at the end of a turn
-//!   clock     what becomes of a deadline that has passed           roster    clients that ask about the whole pool
-//!   inquiry   proxies that ask each other, for those
-//!   lease     what needs a backend of its own                      transaction  MULTI … EXEC
-//!   own_steps steps of a transaction that no server has
-//!   split     request → parts for several servers                  merging   replies to parts → the reply to the whole
-//!   pubsub    clients that subscribe, and their messages           listener  who hears a server's messages for them
-//!   express   plain requests and replies, in runs                  relief    who stands behind a huge reply
+//!   from a client     intake       bytes → requests → a verdict on each
+//!                     express      plain requests and plain replies, in runs: around all the others
+//!                     permission   who may send what
+//!                     routing      request → command → server
+//!                     dispatch     server → backend, and the bytes on their way
+//!   to a client       replies      bytes of backends → replies → their clients
+//!                     relief       who stands behind a huge reply
+//!                     transmit     what goes out at the end of a turn
+//!   backends          health       connects, handshakes, probes
+//!                     loss         what becomes of a lost backend, and of what it owed
+//!                     clock        what becomes of a deadline that has passed
+//!   clients           goodbye      how a client's connection ends
+//!   one's own backend lease        commands that wait for data
+//!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
+//!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
+//!                     scripts      what EVALSHA means at a server that does not know it
+//!   subscriptions     pubsub       clients that subscribe, and their messages
+//!                     listener     who hears a server's messages for them
+//!   and               roster       clients that ask about the whole pool
+//!                     inquiry      proxies that ask each other, for those
+//!                     settings     what a proxy is told at its start
+//!                     audit        for tests: whether everything is in order
 //! ```
+//!
+//! In their methods `id` is the connection that the call is about. Where an id has the plain name (`client`, `backend`,
+//! `request`), the thing itself is called `entry`.
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
@@ -35,11 +50,13 @@ mod clock;
 mod compose;
 mod dispatch;
 mod express;
+mod goodbye;
 mod health;
 mod inquiry;
 mod intake;
 mod lease;
 mod listener;
+mod loss;
 mod merging;
 mod own_steps;
 mod permission;
@@ -64,6 +81,7 @@ use slab::Slab;
 pub use self::inquiry::{Answer, Letter, Question};
 pub use self::settings::{Settings, Siblings};
 
+use self::goodbye::Goodbye;
 use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
@@ -71,7 +89,7 @@ use crate::backend::Backend;
 use crate::buffer::{Arena, Queue, Scratch};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::pool::Pool;
-use crate::request::{Place, Requests};
+use crate::request::Requests;
 use crate::resp::{RequestFramer, RequestLimits};
 use crate::ring::{Ring, UpSet};
 use crate::server::Server;
@@ -118,42 +136,6 @@ pub trait Wire {
     fn write(&mut self, conn: Conn, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
-/// Why a client is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goodbye {
-    /// It closed the connection, or said QUIT, and everything it was owed is sent.
-    Done,
-    /// Its socket broke.
-    Broken,
-    /// It did something that no Redis client does, and was told.
-    Silence,
-    /// It was silent for `localReadTimeout`.
-    ReadTimeout,
-    /// It took nothing for `localWriteTimeout`.
-    WriteTimeout,
-    /// It does not take its replies, and they became too many.
-    Unread,
-    /// The rest of a reply that it has the start of is lost.
-    Truncated,
-    /// Another client said `CLIENT KILL`.
-    Killed,
-}
-
-impl fmt::Display for Goodbye {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Goodbye::Done => "it has left",
-            Goodbye::Broken => "its socket is broken",
-            Goodbye::Silence => "it speaks another protocol",
-            Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
-            Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
-            Goodbye::Unread => "it leaves more replies unread than it may",
-            Goodbye::Killed => "another client killed it",
-            Goodbye::Truncated => "a reply that it has half of was lost with its server",
-        })
-    }
-}
-
 /// Whom an entry of the timer wheel wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
@@ -176,68 +158,85 @@ struct Endpoint {
 /// One pool of the configuration at work: its clients, its servers, and what is under way between them.
 #[derive(Debug)]
 pub struct Proxy {
+    // What it is told, and what follows from that.
     settings: Settings,
     request_limits: RequestLimits,
     /// For those who have not said who they are.
     unauthenticated_limits: RequestLimits,
+    /// One index for each server that there is, even if its address is given twice.
+    distinct_servers: Vec<u16>,
+
+    // Which server has a key.
     ring: Ring,
     up: UpSet,
-    /// Counts the changes of what stands in for what.
-    table: u32,
+    /// Counts how often the server of some key has become another one, because a server went down or came back.
+    routing_epoch: u32,
+
+    // Who there is.
     endpoints: Vec<Endpoint>,
     clients: Slots<Client>,
     backends: Slots<Backend>,
+    /// Who hears what.
+    pubsub: Pubsub,
+    /// What is asked of the other proxies of the pool.
+    inquiries: Inquiries,
+
+    // What is under way.
     requests: Requests,
+    /// The bytes of all of them, and of their replies.
     arena: Arena,
     /// Replies that came before their turn.
     early: Slab<Queue>,
     /// Requests that several servers answer.
     merges: Slab<Merging>,
-    /// Entries for those; they come and go.
-    spare_merges: Vec<Merging>,
-    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
-    part_of_server: Vec<u16>,
     /// What `EVALSHA` may mean at a server that does not know it.
     scripts: Scripts,
-    /// One index for each server that there is, even if its address is given twice.
-    distinct_servers: Vec<u16>,
     wheel: Wheel<Timer>,
+
+    // What is still to be done: in this turn, but for the parked ones.
+    /// What the shell must do.
     actions: VecDeque<Action>,
+    /// Connections with something to send.
     dirty_clients: Vec<Id>,
     dirty_backends: Vec<Id>,
-    /// Clients whose own requests at a server are answered, and who waited for that.
+    /// Clients that may go on: what they waited for has come.
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
-    /// Who hears what.
-    pubsub: Pubsub,
-    /// What is asked of the other proxies of the pool.
-    inquiries: Inquiries,
     /// Leased backends whose sessions nobody can clean any more.
     orphaned: Vec<Id>,
-    /// For transactions that arrive whole.
-    step_framer: RequestFramer,
-    step_lens: Vec<u32>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// True when a backend was closed since the parked ones were looked at.
     is_room_new: bool,
-    /// The parked client whose turn it is.
-    turn_of: Id,
-    /// True while that one has waited too long, and is given its turn to be told so.
-    is_turn_over: bool,
+    /// The client that was parked and is served just now: it is at the front, and nobody who waits goes before it.
+    served: Id,
+    /// True while that one has waited too long, and is served only to be told so.
+    is_wait_over: bool,
+    is_shutting_down: bool,
+
+    // What is kept for its memory.
     /// For requests that arrive whole.
     framer: RequestFramer,
+    /// For transactions that arrive whole.
+    step_framer: RequestFramer,
+    step_lens: Vec<u32>,
     /// For clients that keep something; they come and go.
     #[allow(clippy::vec_box)] // the boxes themselves are what is reused
     spare_kept: Vec<Box<Kept>>,
-    /// Where replies of our own are written.
+    /// Entries for `merges`; they come and go.
+    spare_merges: Vec<Merging>,
+    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
+    part_of_server: Vec<u16>,
+    /// Where replies of our own are written, and what is sent in the place of a request; taken out for that time.
     reply: Vec<u8>,
-    /// What the first server that said so calls its version.
+
+    // What is told to those who ask, and chance.
+    /// What the server that shook hands last calls its version.
     server_version: Box<str>,
-    random: u64,
     stats: ProxyStats,
-    is_shutting_down: bool,
+    /// The state of a xorshift generator; never 0.
+    random: u64,
 }
 
 /// The deadline of what has none.
@@ -248,8 +247,9 @@ const SPARE_KEPT_MAX: usize = 64;
 const SLICES_MAX: usize = 64;
 /// A piece of this size or more is written straight from the read buffer, when the socket has room.
 const DIRECT_MIN: usize = 16 * 1024;
-/// A reply of which so much is still to come is long, and is read in smaller pieces.
+/// A reply of which more bytes than this are still to come is long.
 const LONG: usize = 1024 * 1024;
+/// The most bytes that one read of a long reply brings.
 const READ_OF_LONG: usize = 64 * 1024;
 /// A request or reply of more than this is passed on as it arrives.
 const LARGE: usize = 64 * 1024;
@@ -271,7 +271,7 @@ impl Proxy {
             request_limits,
             ring: Ring::new(count),
             up: UpSet::new(count),
-            table: 0,
+            routing_epoch: 0,
             endpoints: (0..count)
                 .map(|_| Endpoint {
                     health: Server::default(),
@@ -303,8 +303,8 @@ impl Proxy {
             step_lens: Vec::new(),
             parked: 0,
             is_room_new: false,
-            turn_of: Id::NONE,
-            is_turn_over: false,
+            served: Id::NONE,
+            is_wait_over: false,
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
@@ -355,23 +355,6 @@ impl Proxy {
     /// What a client is told that connects when there are too many; Redis's own words.
     pub const TOO_MANY_CLIENTS: &'static [u8] = b"-ERR max number of clients reached\r\n";
 
-    /// A client will send nothing more. What it is owed it still gets.
-    pub fn handle_client_end(&mut self, id: Id) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.is_ended = true;
-        if let Flow::Uploading { .. } | Flow::Blocked { .. } = client.flow {
-            // The rest of its request will never come; or it waits for data, and is no longer there to have it.
-            self.close_client(id, Goodbye::Done);
-            return;
-        }
-        self.maybe_say_goodbye(id);
-    }
-
-    /// A client's socket broke.
-    pub fn handle_client_broken(&mut self, id: Id) {
-        self.close_client(id, Goodbye::Broken);
-    }
-
     /// A socket that was full takes bytes again.
     pub fn handle_writable(&mut self, conn: Conn) {
         match conn {
@@ -410,15 +393,6 @@ impl Proxy {
         let Conn::Backend(id) = conn else { return Scratch::READ };
         let is_long = |backend: &Backend| backend.is_in_large_reply && backend.framer.at() > LONG;
         if self.backends.get(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
-    }
-
-    /// No new clients; those that are here are answered and then closed.
-    pub fn handle_shutdown(&mut self) {
-        self.is_shutting_down = true;
-        let ids: Vec<Id> = self.clients.iter().map(|(id, _)| id).collect();
-        for id in ids {
-            self.handle_client_end(id);
-        }
     }
 
     /// True exactly when no client is left.
@@ -464,68 +438,26 @@ impl Proxy {
         self.arena.bytes()
     }
 
+    /// The backends in the pool of a server, the oldest first.
+    fn backends_of(&self, server: u16) -> impl Iterator<Item = (Id, &Backend)> {
+        let pool = &self.endpoints[usize::from(server)].pool;
+        pool.backends().iter().filter_map(|&id| Some((id, self.backends.get(id)?)))
+    }
+
+    /// True exactly when requests and replies take more memory than they may, all together.
+    fn is_memory_short(&self) -> bool {
+        self.arena.bytes() > self.settings.limits.buffered_bytes_max
+    }
+
+    /// The most that a client may leave unread, in bytes: no more than the pause mark when memory is short.
+    fn client_unread_max(&self) -> usize {
+        let limits = &self.settings.limits;
+        if self.is_memory_short() { limits.client_unread_pause_bytes } else { limits.client_unread_bytes_max }
+    }
+
     /// What this proxy did so far.
     pub fn stats(&self) -> ProxyStats {
         self.stats
-    }
-
-    /// Closes a client that is done, when it has everything that it was owed.
-    fn maybe_say_goodbye(&mut self, id: Id) {
-        let Some(client) = self.clients.get(id) else { return };
-        let is_done = client.flow == Flow::Leaving || (client.is_ended && client.flow == Flow::Open);
-        if is_done && client.is_quiet() {
-            self.close_client(id, Goodbye::Done);
-        }
-    }
-
-    /// The one way to close a client. Its outstanding requests stay behind, and their replies will be dropped.
-    fn close_client(&mut self, id: Id, why: Goodbye) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        let flow = std::mem::replace(&mut client.flow, Flow::Closed);
-        if flow == Flow::Closed {
-            return;
-        }
-        debug!("client {id} closed: {why}");
-        client.alarm.clear(&mut self.wheel);
-        client.replies.clear(&mut self.arena);
-        let leased = client.transaction.take().and_then(|transaction| transaction.lease).map(|(_, backend)| backend);
-        if let Some(kept) = client.kept.take() {
-            self.spare(kept);
-        }
-        self.let_go(id, usize::MAX);
-        self.forget_subscriber(id);
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.lanes.clear();
-        let mut merges = Vec::new();
-        while let Some(request) = client.line.pop(&self.requests) {
-            let entry = &mut self.requests[request as usize];
-            entry.client = Id::NONE;
-            let place = entry.place;
-            if let Some(early) = place.early() {
-                let mut queue = self.early.remove(early as usize);
-                queue.clear(&mut self.arena);
-            }
-            if !entry.is_at_backend {
-                self.requests.remove(request as usize);
-            }
-            if let Place::Merging(merging) = place {
-                merges.push(merging);
-            }
-        }
-        merges.into_iter().for_each(|merging| self.abandon_merging(merging));
-        match flow {
-            Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
-            Flow::Parked { server, for_lease, .. } => {
-                self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
-                self.parked -= 1;
-            }
-            // Left alive, it would take the next element for nobody.
-            Flow::Blocked { backend } => self.orphaned.push(backend),
-            Flow::Asking => self.inquiries.withdraw(id),
-            _ => {}
-        }
-        self.orphaned.extend(leased);
-        self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 
     fn mark_client_dirty(&mut self, id: Id) {

@@ -27,6 +27,9 @@ pub type RequestId = u32;
 
 const NIL: RequestId = RequestId::MAX;
 
+/// The name of one request that several servers answer, while its parts are on their way.
+pub type MergingId = u32;
+
 /// Where the reply of a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -38,10 +41,10 @@ pub enum Place {
     ArrivingEarly(u32),
     /// It came whole before its turn and lies in the early queue of this number.
     Early(u32),
-    /// It comes together from the replies of several servers: the entry of this number.
-    Merging(u32),
-    /// This is what one server is asked for the entry of that number: it stands in no client's line.
-    Part(u32),
+    /// It comes together from the replies of several servers: the merging of this name.
+    Merging(MergingId),
+    /// This is what one server is asked for the merging of that name: it stands in no client's line.
+    Part(MergingId),
 }
 
 impl Place {
@@ -104,7 +107,7 @@ pub struct Request {
     pub is_muted: bool,
     /// How many backends it was given to, and lost with.
     pub losses: u8,
-    /// Which part of its entry it is; of no meaning unless its place is [`Place::Part`].
+    /// Which part of its merging it is; of no meaning unless its place is [`Place::Part`].
     pub part: u16,
     next: [RequestId; 2],
 }

@@ -107,7 +107,7 @@ impl Ring {
     }
 
     /// The cell that a hash falls into: 0 to `T` - 1.
-    pub fn cell(&self, hash: u32) -> usize {
+    fn cell(&self, hash: u32) -> usize {
         hash as usize & (self.cells.len() - 1)
     }
 
@@ -195,7 +195,7 @@ impl UpSet {
     }
 
     /// True exactly when every server is down.
-    pub fn none_up(&self) -> bool {
+    fn none_up(&self) -> bool {
         self.down == self.servers
     }
 

@@ -17,7 +17,7 @@ use crate::timer::Millis;
 /// The delay before the first probe, in milliseconds.
 pub const PROBE_DELAY_FIRST_MS: u64 = 100;
 /// The longest delay between probes, in milliseconds.
-pub const PROBE_DELAY_MAX_MS: u64 = 1000;
+const PROBE_DELAY_MAX_MS: u64 = 1000;
 
 /// Whether a server can be given requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

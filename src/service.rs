@@ -6,9 +6,10 @@
 //! own:
 //!
 //! ```text
-//!   account      the names of a user and a group → numbers          pid_file     a file with the process's number in
-//!   it privileges   root → that user, by starting this program anew    activation   sockets that the manager has
-//!   opened
+//!   account      the names of a user and a group → numbers
+//!   activation   the listening socket that the manager has opened
+//!   pid_file     a file with the process's number in it
+//!   privileges   root → that user, by starting this program anew
 //! ```
 //!
 //! Knows nothing of what is served. Everything here is done with the standard library: a message, a file, an `exec`.

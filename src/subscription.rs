@@ -6,7 +6,7 @@
 //! ```text
 //!   join(client, "news") ──► topic 7 "news" ──┬── client 3        by_topic:  (7, 3) (7, 5)
 //!   join(client, "news") ──► the same         └── client 5        by_client: (3, Exact, 7) (5, Exact, 7)
-//!   part(5), part(3)     ──► nobody is left: the topic is gone, and its name is among the `orphans`
+//!   leave(5), leave(3)   ──► nobody is left: the topic is gone, and its name is among the `orphans`
 //! ```
 //!
 //! Knows no sockets, no servers and no time. Names are kept in order, not hashed: nobody can choose names that make
@@ -84,7 +84,7 @@ impl Registry {
     }
 
     /// A client wants to hear this no longer. True exactly when it did.
-    pub fn part(&mut self, client: Id, id: TopicId) -> bool {
+    pub fn leave(&mut self, client: Id, id: TopicId) -> bool {
         if !self.by_topic.remove(&(id, client)) {
             return false;
         }
@@ -156,7 +156,7 @@ impl Subscriber {
     }
 
     /// One topic less.
-    pub fn on_parted(&mut self, family: Channels) {
+    pub fn on_left(&mut self, family: Channels) {
         self.counts[index(family)] -= 1;
     }
 
@@ -216,11 +216,11 @@ mod tests {
         assert_eq!(registry.join(a, Exact, b"news"), (news, false));
         assert_eq!(registry.join(b, Exact, b"news"), (news, true));
         assert_eq!(registry.hearers(news).collect::<Vec<_>>(), [a, b]);
-        assert!(registry.part(a, news));
-        assert!(!registry.part(a, news));
+        assert!(registry.leave(a, news));
+        assert!(!registry.leave(a, news));
         assert_eq!(registry.hearers(news).collect::<Vec<_>>(), [b]);
         assert!(!registry.has_orphans());
-        assert!(registry.part(b, news));
+        assert!(registry.leave(b, news));
         assert!(registry.is_empty());
         assert_eq!(registry.find(Exact, b"news"), None);
         assert_eq!(registry.poll_orphan().map(|(id, topic)| (id, topic.name.to_vec())), Some((news, b"news".to_vec())));
@@ -232,10 +232,10 @@ mod tests {
         let [a] = clients();
         let mut registry = Registry::default();
         let (first, _) = registry.join(a, Exact, b"x");
-        registry.part(a, first);
+        registry.leave(a, first);
         let (second, _) = registry.join(a, Exact, b"x");
         assert_ne!(first, second);
-        assert!(!registry.part(a, first), "the old name means nothing any more");
+        assert!(!registry.leave(a, first), "the old name means nothing any more");
         assert_eq!(registry.hearers(second).count(), 1);
     }
 
@@ -249,7 +249,7 @@ mod tests {
             assert_eq!(registry.find(family, b"x"), Some(id));
             assert_eq!(registry.topics_of(a, family).collect::<Vec<_>>(), [id]);
         }
-        assert!(registry.part(a, ids[1]));
+        assert!(registry.leave(a, ids[1]));
         assert_eq!(registry.topics_of(a, Pattern).count(), 0);
         assert_eq!(registry.topics().collect::<Vec<_>>(), [ids[0], ids[2]]);
     }
@@ -276,7 +276,7 @@ mod tests {
         }
         assert_eq!([Exact, Pattern, Shard].map(|family| subscriber.count(family)), [3, 3, 1]);
         for family in [Exact, Exact, Pattern] {
-            subscriber.on_parted(family);
+            subscriber.on_left(family);
         }
         assert_eq!(subscriber.count(Exact), 0);
         assert!(subscriber.is_hearing() && !subscriber.is_spent());
@@ -305,7 +305,7 @@ mod tests {
                 }
             } else {
                 let topic = registry.find(FAMILIES[family], &[name]);
-                let was_there = topic.is_some_and(|topic| registry.part(client, topic));
+                let was_there = topic.is_some_and(|topic| registry.leave(client, topic));
                 assert_eq!(was_there, pairs.contains(&pair));
                 pairs.retain(|other| *other != pair);
             }

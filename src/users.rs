@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_checked() {
+    fn only_printable_names_without_blanks_are_taken_and_only_once() {
         let mut users = Users::default();
         for name in ["", "a b", "a\n", "ü", &"n".repeat(257)] {
             assert_eq!(users.add(name, secret("x")), Err(Unfit::Name), "{name:?}");

@@ -98,7 +98,7 @@ fn a_port_that_is_taken_is_an_error() {
 }
 
 #[test]
-fn the_sockets_mode() {
+fn the_socket_has_the_configured_mode_whatever_the_umask() {
     let scratch = Scratch::new();
     let mode = |socket: &Path| {
         let metadata = fs::metadata(socket).expect("rmux listens");
@@ -196,7 +196,7 @@ fn a_pipeline_is_finished_before_the_end() {
 }
 
 #[test]
-fn the_grace_ends() {
+fn after_the_grace_it_ends_with_a_request_outstanding() {
     let fake = slow_server();
     let (mut rmux, _client) = with_outstanding(&fake);
     let start = Instant::now();
@@ -241,7 +241,7 @@ fn without_work_it_ends_at_once() {
 }
 
 #[test]
-fn a_broken_pipe_is_nothing() {
+fn a_pipe_signal_does_not_end_it() {
     let server = RedisServer::start();
     let mut rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[]);
     let mut client = rmux.client();
@@ -319,7 +319,7 @@ fn going_down_and_coming_back_are_a_line_each() {
 }
 
 #[test]
-fn several_pools_from_one_file() {
+fn several_pools_of_one_file_reach_their_own_servers() {
     let servers = [RedisServer::start(), RedisServer::start()];
     let scratch = Scratch::new();
     let sockets = [scratch.join("one.sock"), scratch.join("two.sock")];

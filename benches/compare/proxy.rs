@@ -108,40 +108,25 @@ impl Proxy {
     }
 }
 
+/// rmux as it was just built.
+const RMUX: Proxy = Proxy {
+    name: "rmux",
+    variable: "RMUX",
+    programs: &[env!("CARGO_BIN_EXE_rmux")],
+    listens: Listens::Unix,
+    version_flag: Some("-version"),
+    config_extension: "json",
+    config: |_| None,
+    arguments: rmux_arguments,
+};
+
 /// Every proxy that can be compared, this one first.
 pub const PROXIES: &[Proxy] = &[
-    Proxy {
-        name: "rmux",
-        variable: "RMUX",
-        programs: &[env!("CARGO_BIN_EXE_rmux")],
-        listens: Listens::Unix,
-        version_flag: Some("-version"),
-        config_extension: "json",
-        config: |_| None,
-        arguments: rmux_arguments,
-    },
+    RMUX,
     // As many threads as the machines of the first measurements have cores.
-    Proxy {
-        name: RMUX_TWO,
-        variable: "RMUX",
-        programs: &[env!("CARGO_BIN_EXE_rmux")],
-        listens: Listens::Unix,
-        version_flag: Some("-version"),
-        config_extension: "json",
-        config: |_| None,
-        arguments: |place| [rmux_arguments(place), words(&["-maxProcesses=2"])].concat(),
-    },
+    Proxy { name: RMUX_TWO, arguments: |place| [rmux_arguments(place), words(&["-maxProcesses=2"])].concat(), ..RMUX },
     // An older build beside the present one: the number before and after a change.
-    Proxy {
-        name: "rmux-base",
-        variable: "RMUX_BASE",
-        programs: &[],
-        listens: Listens::Unix,
-        version_flag: Some("-version"),
-        config_extension: "json",
-        config: |_| None,
-        arguments: rmux_arguments,
-    },
+    Proxy { name: "rmux-base", variable: "RMUX_BASE", programs: &[], ..RMUX },
     Proxy {
         name: "go-rmux",
         variable: "GO_RMUX",

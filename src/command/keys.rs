@@ -202,8 +202,9 @@ pub(super) fn block_option<'a>(from: usize, argc: usize, arg: impl Fn(usize) -> 
         .map(|option| option.value)
 }
 
-/// An integer as Redis writes one: no plus sign, no space, no leading zero, within 64 bits.
-pub(super) fn integer(text: &[u8]) -> Option<i64> {
+/// A number as Redis takes it from an argument (`string2ll`): no blank, no plus sign, no leading zero, no `-0`, within
+/// 64 bits.
+pub fn integer(text: &[u8]) -> Option<i64> {
     let is_negative = text.first() == Some(&b'-');
     let digits = if is_negative { &text[1..] } else { text };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) || (digits[0] == b'0' && text.len() > 1) {
@@ -524,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_and_the_one_apart() {
+    fn a_key_apart_stands_beside_the_row_and_the_first_of_all_leads() {
         let words = words("ZUNIONSTORE d 2 a b");
         let command = find(b"zunionstore").expect("a row");
         let span = command.key_span(words.len(), |index| words[index].as_bytes()).expect("keys");

@@ -49,9 +49,10 @@ pub(crate) fn module_commands(json: &Json) -> Result<Vec<Declared>, Problem> {
     entries(json, &["name", "firstKey", "lastKey", "step", "readonly"])?
         .map(|entry| {
             let entry = entry?;
-            let first_key = entry.number("firstKey", "a whole number from 0 to 100")?.unwrap_or(0);
-            if first_key > 100 {
-                return Err(entry.problem("firstKey", "is not a whole number from 0 to 100"));
+            let wanted = format!("a whole number from 0 to {FIRST_KEY_MAX}");
+            let first_key: u8 = entry.number("firstKey", &wanted)?.unwrap_or(0);
+            if first_key > FIRST_KEY_MAX {
+                return Err(entry.problem("firstKey", &format!("is not {wanted}")));
             }
             const STEPS: &str = "a whole number from 1 to 255";
             let step = entry.number("step", STEPS)?.unwrap_or(1);
@@ -141,3 +142,6 @@ impl Entry<'_> {
         Problem::Entry { number: self.number, key: Some(key.to_owned()), reason: reason.to_owned() }
     }
 }
+
+/// No command has its first key further behind; and it fits into the 7 bits that the table has for its last one.
+const FIRST_KEY_MAX: u8 = 100;

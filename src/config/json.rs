@@ -1,8 +1,8 @@
 //! A JSON document as it was written: keys in their order, with those that stand twice.
 //!
 //! serde_json's own `Value` keeps the last of two equal keys and forgets the order, so it cannot say that somebody
-//! wrote
-//! `port` twice. This one keeps every pair. It knows nothing of pools: it reads a file, and it can name what it found.
+//! wrote `port` twice. This one keeps every pair. It knows nothing of pools: it reads a file, and it can name what it
+//! found.
 //!
 //! One thing is added to JSON: a line that begins with `//` (behind white space) is a comment. No line of a JSON
 //! document can begin so, not even inside a string, which holds no line feed.

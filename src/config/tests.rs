@@ -115,7 +115,7 @@ fn unix_servers_alone_are_meant_alone() {
 }
 
 #[test]
-fn where_to_listen() {
+fn the_socket_wins_over_host_and_port_and_each_has_a_default() {
     assert_eq!(from_flags(&[("host", "[::1]")]).listen, tcp("::1", 6379));
     assert_eq!(from_flags(&[("port", "7000")]).listen, tcp("localhost", 7000));
     assert_eq!(from_flags(&[("socket", "/s"), ("port", "7000")]).listen, unix("/s"));
@@ -221,7 +221,7 @@ fn names_are_said_once() {
 }
 
 #[test]
-fn go_booleans() {
+fn switches_take_the_words_that_go_takes() {
     for (text, on) in [("1", true), ("t", true), ("TRUE", true), ("0", false), ("F", false), ("False", false)] {
         assert_eq!(from_flags(&[("failover", text)]).failover, on, "{text}");
     }
@@ -265,7 +265,7 @@ fn the_examples_are_right() {
 }
 
 #[test]
-fn users_and_passwords() {
+fn passwords_and_users_come_from_the_file_and_the_environment() {
     let pool = &from_file(
         r#"[{"port": 1, "tcpConnections": ["a:1"], "password": "hunter2", "remoteUser": "app",
              "remotePasswordEnv": "PATH", "users": [{"name": "bob", "password": "two"}]}]"#,

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::merging::Merging;
 use super::{Endpoint, LARGE, NO_DEADLINE, Proxy};
 use crate::backend::{Backend, Phase};
-use crate::client::{Client, Flow};
+use crate::client::{Client, Flow, Need};
 use crate::request::{Place, RequestId, Role};
 use crate::slots::Id;
 
@@ -118,11 +118,11 @@ impl Proxy {
             let is_watched = backend.alarm.deadline().is_some_and(|at| at <= deadline);
             ensure!(is_watched || !backend.is_answering(), "backend {id}: nobody looks at its oldest request in time");
         }
-        if backend.lease != Id::NONE {
-            let owner = self.clients.get(backend.lease);
+        if backend.owner != Id::NONE {
+            let owner = self.clients.get(backend.owner);
             let is_held = owner.is_some_and(|owner| {
-                let leased = owner.transaction.as_ref().and_then(|transaction| transaction.lease);
-                owner.flow == (Flow::Blocked { backend: id }) || leased.is_some_and(|(_, leased)| leased == id)
+                owner.flow == (Flow::Blocked { backend: id })
+                    || owner.leased().is_some_and(|leased| leased.backend == id)
             });
             let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
             let is_ending = roles.any(|role| role != Role::Plain);
@@ -183,9 +183,12 @@ impl Proxy {
             Flow::Behind { server } => {
                 ensure!(client.lane(server).is_some() || is_coming, "client {id} waits for itself at server {server}");
             }
-            Flow::Parked { server, for_lease, deadline } => {
+            Flow::Parked { server, need, deadline } => {
                 let pool = &self.endpoints[usize::from(server)].pool;
-                let waiting = if for_lease { &pool.waiting_for_lease } else { &pool.waiting };
+                let waiting = match need {
+                    Need::Room => &pool.waiting,
+                    Need::Lease => &pool.waiting_for_lease,
+                };
                 ensure!(waiting.contains(&id), "client {id} is parked, and waits nowhere");
                 let is_watched = client.alarm.deadline().is_some_and(|at| at <= deadline);
                 ensure!(is_watched, "client {id} is parked, and nobody ends its wait");

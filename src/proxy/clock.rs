@@ -10,10 +10,10 @@
 //!   server   down: time for a probe
 //! ```
 
-use super::health::Loss;
+use super::loss::Loss;
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
-use crate::client::Flow;
+use crate::client::{Flow, Need};
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -39,8 +39,8 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
         match client.flow {
-            Flow::Parked { server, for_lease, deadline } if deadline <= now => {
-                return self.on_wait_over(id, server, for_lease, now, wire);
+            Flow::Parked { server, need, deadline } if deadline <= now => {
+                return self.on_wait_over(id, server, need, now, wire);
             }
             _ => {}
         }
@@ -52,7 +52,7 @@ impl Proxy {
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
         let write_deadline =
             (client.is_blocked && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
-        let is_owing = match client.flow {
+        let is_to_speak = match client.flow {
             // As in Redis, who hears messages need not say anything.
             Flow::Open => client.is_quiet() && !client.is_hearing(),
             // The request that it is sending stands in its line already.
@@ -62,7 +62,7 @@ impl Proxy {
             _ => false,
         };
         // While it is owed something there is no deadline yet, but there will be one: look again.
-        let heard_at = if is_owing { client.heard_at } else { now };
+        let heard_at = if is_to_speak { client.heard_at } else { now };
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } => Some(deadline),
@@ -80,8 +80,8 @@ impl Proxy {
     }
 
     /// A client has waited for a backend as long as it may: its next request is answered with an error.
-    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
-        self.endpoints[usize::from(server)].pool.line_of(for_lease).retain(|&waiting| waiting != id);
+    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, need: Need, now: Millis, wire: &mut W) {
+        self.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
         self.parked -= 1;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
@@ -89,11 +89,11 @@ impl Proxy {
         if read_ms > 0 {
             client.alarm.set(&mut self.wheel, Timer::Client(id), now + read_ms);
         }
-        self.turn_of = id;
-        self.is_turn_over = true;
+        self.served = id;
+        self.is_wait_over = true;
         self.resume_client(id, now, wire);
-        self.turn_of = Id::NONE;
-        self.is_turn_over = false;
+        self.served = Id::NONE;
+        self.is_wait_over = false;
     }
 
     fn on_backend_alarm(&mut self, id: Id, now: Millis) {
@@ -218,9 +218,8 @@ impl Proxy {
         if !backend.is_idle() || backend.since + IDLE_MS > now {
             return true;
         }
-        let pool = &self.endpoints[usize::from(backend.server)].pool;
-        let others = pool.backends().iter().filter(|&&other| other != id).filter_map(|&other| self.backends.get(other));
-        let is_only_one = !others.into_iter().any(Backend::is_serving);
+        let is_another = |(other, backend): (Id, &Backend)| other != id && backend.is_serving();
+        let is_only_one = !self.backends_of(backend.server).any(is_another);
         if is_only_one {
             // Nothing to look at until it is used again.
             if let Some(backend) = self.backends.get_mut(id) {

@@ -10,7 +10,7 @@ use super::routing::Verdict;
 use super::transmit::{Sent, gather};
 use super::{Action, Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Handshake, Phase};
-use crate::client::{Flow, Profile};
+use crate::client::{Flow, Need, Profile};
 use crate::command::Access;
 use crate::pool::Offer;
 use crate::request::{Request, RequestId};
@@ -49,7 +49,7 @@ impl Proxy {
         let profile = client.session.profile;
         let backend = match self.pick(id, server, profile, now) {
             Pick::Take(backend) => backend,
-            pick => return self.hold(id, server, pick, false, now),
+            pick => return self.put_off(id, server, pick, Need::Room, now),
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
         self.line_up(id, backend, server, Request::new(id, deadline, len as u32, hash, access == Access::Read));
@@ -63,7 +63,7 @@ impl Proxy {
 
     /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
     #[cold]
-    pub(super) fn hold(&mut self, id: Id, server: u16, pick: Pick, for_lease: bool, now: Millis) -> Verdict {
+    pub(super) fn put_off(&mut self, id: Id, server: u16, pick: Pick, need: Need, now: Millis) -> Verdict {
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
@@ -73,7 +73,7 @@ impl Proxy {
                 return Verdict::Wait;
             }
             Pick::Park => {
-                self.park(id, server, for_lease, now);
+                self.park(id, server, need, now);
                 return Verdict::Wait;
             }
             Pick::GiveUp => {
@@ -124,26 +124,21 @@ impl Proxy {
     #[inline]
     pub(super) fn pick(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
         let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
-        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
+        if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
-            return match self.backends.get(backend) {
-                Some(leased) if leased.profile != profile => Pick::Watching,
-                Some(leased) if leased.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max) => {
-                    Pick::Take(backend)
-                }
+            return match self.backends.get(leased.backend) {
+                Some(backend) if backend.profile != profile => Pick::Watching,
+                Some(backend) if backend.has_room_for_owner(limits) => Pick::Take(leased.backend),
                 _ => Pick::Behind,
             };
         }
         let pool = &self.endpoints[usize::from(server)].pool;
-        let is_its_turn = self.turn_of == id;
-        let has_precedence = pool.waiting.is_empty() || is_its_turn;
+        let has_precedence = pool.waiting.is_empty() || self.served == id;
         if let Some(lane) = client.lane(server) {
             return match self.backends.get(lane.backend) {
                 // Who never runs out of requests would keep the backend from those who need it for another profile.
-                Some(backend) if has_precedence && backend.profile == profile && has_room(backend) => {
+                Some(backend) if has_precedence && backend.profile == profile && backend.has_room(limits) => {
                     Pick::Take(lane.backend)
                 }
                 _ => Pick::Behind,
@@ -152,54 +147,60 @@ impl Proxy {
         if !has_precedence {
             return Pick::Park;
         }
-        match pool.offer(&self.backends, profile, now, has_room) {
-            Offer::Take(backend) => Pick::Take(backend),
+        let offer = pool.offer(&self.backends, profile, now, |backend| backend.has_room(limits));
+        match self.take_offer(offer, server, profile, now) {
+            Some(backend) => Pick::Take(backend),
+            None => self.park_or_give_up(id),
+        }
+    }
+
+    /// The backend that a pool offers, made or changed as the offer says; `None` if there is nothing but to wait.
+    #[inline]
+    pub(super) fn take_offer(&mut self, offer: Offer, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+        match offer {
+            Offer::Take(backend) => Some(backend),
             Offer::Change(backend) => {
                 self.change_profile(backend, profile, now);
-                Pick::Take(backend)
+                Some(backend)
             }
-            Offer::Open => Pick::Take(self.open_backend(server, profile, now)),
-            Offer::Wait if is_its_turn && self.is_turn_over => {
-                self.is_turn_over = false;
-                Pick::GiveUp
-            }
-            Offer::Wait => Pick::Park,
+            Offer::Open => Some(self.open_backend(server, profile, now)),
+            Offer::Wait => None,
         }
+    }
+
+    /// There is no backend for this client now: it waits, unless it is served because it has waited long enough.
+    pub(super) fn park_or_give_up(&mut self, id: Id) -> Pick {
+        if self.served == id && self.is_wait_over {
+            self.is_wait_over = false;
+            return Pick::GiveUp;
+        }
+        Pick::Park
     }
 
     /// Where a request that lost its backend goes: in the lane that its client has there, or to whom the pool offers.
     pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
         if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
             let backend = self.backends.get(lane.backend)?;
-            return (backend.profile == profile && has_room(backend)).then_some(lane.backend);
+            let takes_it = backend.profile == profile && backend.has_room(&self.settings.limits);
+            return takes_it.then_some(lane.backend);
         }
         self.offer_now(server, profile, now)
     }
 
     /// The backend that the pool offers to a request that cannot wait.
     pub(super) fn offer_now(&mut self, server: u16, profile: Profile, now: Millis) -> Option<Id> {
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
-        match self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room) {
-            Offer::Take(backend) => Some(backend),
-            Offer::Open => Some(self.open_backend(server, profile, now)),
-            Offer::Change(backend) => {
-                self.change_profile(backend, profile, now);
-                Some(backend)
-            }
-            Offer::Wait => None,
-        }
+        let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
+        let offer = self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room);
+        self.take_offer(offer, server, profile, now)
     }
 
     /// Has the client wait for a backend, behind those who wait already.
-    fn park(&mut self, id: Id, server: u16, for_lease: bool, now: Millis) {
+    fn park(&mut self, id: Id, server: u16, need: Need, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.flow = Flow::Parked { server, for_lease, deadline };
+        client.flow = Flow::Parked { server, need, deadline };
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-        self.endpoints[usize::from(server)].pool.line_of(for_lease).push_back(id);
+        self.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
         self.parked += 1;
         // What is held back for clients that read slowly goes on, and they may be closed over it.
         for &backend in self.endpoints[usize::from(server)].pool.backends() {
@@ -211,15 +212,14 @@ impl Proxy {
     }
 
     /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
-    pub(super) fn can_serve(&self, id: Id, server: u16, for_lease: bool, now: Millis) -> bool {
+    pub(super) fn can_serve(&self, id: Id, server: u16, need: Need, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
-        let limits = &self.settings.limits;
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
         let pool = &self.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
-        let offer = match for_lease {
-            true => pool.offer_lease(&self.backends, profile, now),
-            false => pool.offer(&self.backends, profile, now, has_room),
+        let offer = match need {
+            Need::Room => pool.offer(&self.backends, profile, now, has_room),
+            Need::Lease => pool.offer_lease(&self.backends, profile, now),
         };
         !self.up.is_up(ServerIndex(server)) || offer != Offer::Wait
     }

@@ -100,7 +100,7 @@ impl Proxy {
         let is_one_server = self.endpoints.len() == 1;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
         let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.mute == Mute::Off;
-        let is_routed_by_keys_alone = client.table == self.table && !self.settings.policy.is_denying();
+        let is_routed_by_keys_alone = client.routing_epoch == self.routing_epoch && !self.settings.policy.is_denying();
         if !is_plain || !is_routed_by_keys_alone || (is_one_server && !self.up.is_up(ServerIndex(0))) {
             return 0;
         }
@@ -111,7 +111,7 @@ impl Proxy {
             up: &self.up,
             is_one_server,
         };
-        let has_room = |backend: &Backend| backend.has_room(limits.pipeline_max, limits.send_queue_bytes_max);
+        let has_room = |backend: &Backend| backend.has_room(limits);
         let profile = client.session.profile;
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let mut at = 0;
@@ -167,7 +167,7 @@ impl Proxy {
         }
         if at > 0 {
             // It was for the request that had waited; those behind it have not.
-            self.is_turn_over = false;
+            self.is_wait_over = false;
             self.maybe_pause(id);
         }
         at

@@ -22,9 +22,9 @@ use log::debug;
 
 use super::routing::Verdict;
 use super::transaction::is_multi;
-use super::{Conn, Goodbye, LARGE, Proxy, Wire};
+use super::{Conn, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
-use crate::client::{Flow, Mode};
+use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -43,6 +43,16 @@ impl Input<'_> {
             Input::Owned(bytes) => bytes,
         }
     }
+}
+
+/// What the next bytes of a client are.
+enum Next {
+    /// A request of this many bytes.
+    Whole(usize),
+    /// This many were dealt with already: a large request is passed on as it comes, or a mistake was answered.
+    Taken(usize),
+    /// The start of a request.
+    Partial,
 }
 
 impl Proxy {
@@ -87,7 +97,7 @@ impl Proxy {
             let Some(client) = self.clients.get(id) else { break };
             let (flow, mode) = (client.flow, client.mode);
             match flow {
-                Flow::Open if !self.follows_table(id) => break,
+                Flow::Open if !self.may_route(id) => break,
                 Flow::Open => {}
                 Flow::Uploading { .. } => {
                     let (taken, is_whole) = self.upload(id, &input.bytes()[at..], &mut framer, now, wire);
@@ -107,46 +117,18 @@ impl Proxy {
                 at += taken;
                 continue;
             }
-            let limits = match mode {
-                Mode::Unauthenticated => &self.unauthenticated_limits,
-                _ => &self.request_limits,
-            };
-            let len = match framer.frame(bytes, limits) {
-                Ok(Frame::Complete(len)) => len,
-                Ok(Frame::Partial) => {
-                    match self.maybe_begin_upload(id, bytes, &mut framer, now, wire) {
-                        Some(taken) => at += taken,
-                        None if framer.at().max(bytes.len()) > self.settings.limits.buffered_bytes_max => {
-                            let max = self.settings.limits.buffered_bytes_max;
-                            self.on_protocol_error(id, ProtocolError::RequestTooBig(max), now);
-                            continue;
-                        }
-                        None => break,
-                    }
+            let len = match self.next_request(id, mode, bytes, &mut framer, now, wire) {
+                Next::Whole(len) => len,
+                Next::Taken(taken) => {
+                    at += taken;
                     continue;
                 }
-                Err(error) => {
-                    self.on_protocol_error(id, error, now);
-                    continue;
-                }
+                Next::Partial => break,
             };
-            let mut len = len;
-            let verdict = if framer.is_multibulk() {
-                match is_multi(&bytes[..len]).then(|| self.on_whole_transaction(id, bytes, now)).flatten() {
-                    Some((whole, verdict)) => {
-                        len = whole;
-                        verdict
-                    }
-                    None => self.on_request(id, &bytes[..len], framer.args(), now),
-                }
-            } else if bytes[0] == b'*' {
-                Verdict::Done
-            } else {
-                self.on_inline(id, &bytes[..len], now, wire)
-            };
+            let (len, verdict) = self.decide(id, bytes, len, &framer, now, wire);
             framer.reset();
             // It was for the request that had waited; those behind it have not.
-            self.is_turn_over = false;
+            self.is_wait_over = false;
             match verdict {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
@@ -169,34 +151,90 @@ impl Proxy {
         self.keep(id, input, at, framer);
     }
 
-    /// Whether the next request of a client may be routed. When another server has come to stand in for one, what is
-    /// outstanding by the old table is waited for: a request could overtake an earlier one for the same key.
+    /// Looks for the end of the request that `bytes` begin with.
     #[inline]
-    fn follows_table(&mut self, id: Id) -> bool {
-        let table = self.table;
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.table != table) else { return true };
+    fn next_request<W: Wire>(
+        &mut self,
+        id: Id,
+        mode: Mode,
+        bytes: &[u8],
+        framer: &mut RequestFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> Next {
+        let limits = match mode {
+            Mode::Unauthenticated => &self.unauthenticated_limits,
+            _ => &self.request_limits,
+        };
+        let error = match framer.frame(bytes, limits) {
+            Ok(Frame::Complete(len)) => return Next::Whole(len),
+            Ok(Frame::Partial) => {
+                if let Some(taken) = self.maybe_begin_upload(id, bytes, framer, now, wire) {
+                    return Next::Taken(taken);
+                }
+                let max = self.settings.limits.buffered_bytes_max;
+                if framer.at().max(bytes.len()) <= max {
+                    return Next::Partial;
+                }
+                ProtocolError::RequestTooBig(max)
+            }
+            Err(error) => error,
+        };
+        self.on_protocol_error(id, error, now);
+        Next::Taken(0)
+    }
+
+    /// Decides about the whole request of `len` bytes that `bytes` begin with, or about the whole transaction that it
+    /// begins. Returns the length of what was decided about.
+    #[inline]
+    fn decide<W: Wire>(
+        &mut self,
+        id: Id,
+        bytes: &[u8],
+        len: usize,
+        framer: &RequestFramer,
+        now: Millis,
+        wire: &mut W,
+    ) -> (usize, Verdict) {
+        let request = &bytes[..len];
+        if !framer.is_multibulk() {
+            // No arguments at all (`*0`) is no request.
+            let is_empty = request[0] == b'*';
+            return (len, if is_empty { Verdict::Done } else { self.on_inline(id, request, now, wire) });
+        }
+        let whole = is_multi(request).then(|| self.on_whole_transaction(id, bytes, now)).flatten();
+        whole.unwrap_or_else(|| (len, self.on_request(id, request, framer.args(), now)))
+    }
+
+    /// Whether the next request of a client may be routed. In a new routing epoch, when another server has come to
+    /// stand in for one, what is outstanding from the old one is waited for: else a request could overtake an earlier
+    /// one for the same key.
+    #[inline]
+    fn may_route(&mut self, id: Id) -> bool {
+        let epoch = self.routing_epoch;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.routing_epoch != epoch) else { return true };
         if let Some(lane) = client.lanes.first() {
             client.flow = Flow::Behind { server: lane.server };
             return false;
         }
-        client.table = table;
+        client.routing_epoch = epoch;
         true
     }
 
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
     fn keep(&mut self, id: Id, input: Input<'_>, at: usize, mut framer: RequestFramer) {
-        let rest = &input.bytes()[at.min(input.bytes().len())..];
-        let is_uploading = self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Uploading { .. }));
-        let Some(client) = self.clients.get_mut(id).filter(|_| !rest.is_empty() || is_uploading) else {
+        let has_rest = at < input.bytes().len();
+        let must_keep = |client: &&mut Client| match client.flow {
+            Flow::Closed => false,
+            // How far the request is understood, if nothing else.
+            Flow::Uploading { .. } => true,
+            _ => has_rest,
+        };
+        let Some(client) = self.clients.get_mut(id).filter(must_keep) else {
             framer.reset();
             self.framer = framer;
             return;
         };
-        if client.flow == Flow::Closed {
-            framer.reset();
-            self.framer = framer;
-            return;
-        }
         let mut kept = self.spare_kept.pop().unwrap_or_default();
         self.framer = mem::replace(&mut kept.framer, framer);
         self.framer.reset();
@@ -245,26 +283,14 @@ impl Proxy {
         if let Some(Flow::Uploading { backend, .. }) = self.clients.get(id).map(|client| client.flow) {
             self.abandon_upload(backend, id, now);
         }
-        let mut reply = mem::take(&mut self.reply);
-        error::write_error(&mut reply, format_args!("ERR {error}"));
-        self.reply_here(id, &reply);
-        reply.clear();
-        self.reply = reply;
+        self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
         self.leave(id);
-    }
-
-    /// Stops listening; once everything outstanding is answered, the connection is closed.
-    pub(super) fn leave(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
-            client.flow = Flow::Leaving;
-            self.mark_client_dirty(id);
-        }
     }
 
     /// Stops listening to a client that has too much outstanding, or too much unread.
     pub(super) fn maybe_pause(&mut self, id: Id) {
+        let is_memory_short = self.is_memory_short();
         let limits = &self.settings.limits;
-        let is_memory_short = self.arena.bytes() > limits.buffered_bytes_max;
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.flow == Flow::Open
             && (client.line.len() >= limits.client_outstanding_max
@@ -379,26 +405,26 @@ impl Proxy {
             return;
         }
         for server in 0..self.endpoints.len() {
-            for for_lease in [false, true] {
-                self.serve_line(server as u16, for_lease, now, wire);
+            for need in [Need::Room, Need::Lease] {
+                self.serve_line(server as u16, need, now, wire);
             }
         }
     }
 
-    fn serve_line<W: Wire>(&mut self, server: u16, for_lease: bool, now: Millis, wire: &mut W) {
+    fn serve_line<W: Wire>(&mut self, server: u16, need: Need, now: Millis, wire: &mut W) {
         // Who has to wait again goes to the end, and is not looked at twice.
-        for _ in 0..self.endpoints[usize::from(server)].pool.line_of(for_lease).len() {
-            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(for_lease).front() else { return };
-            if !self.can_serve(id, server, for_lease, now) {
+        for _ in 0..self.endpoints[usize::from(server)].pool.line_of(need).len() {
+            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(need).front() else { return };
+            if !self.can_serve(id, server, need, now) {
                 return;
             }
-            self.endpoints[usize::from(server)].pool.line_of(for_lease).pop_front();
+            self.endpoints[usize::from(server)].pool.line_of(need).pop_front();
             self.parked -= 1;
             let Some(client) = self.clients.get_mut(id) else { continue };
             client.flow = Flow::Open;
-            self.turn_of = id;
+            self.served = id;
             self.resume_client(id, now, wire);
-            self.turn_of = Id::NONE;
+            self.served = Id::NONE;
         }
     }
 
@@ -413,11 +439,5 @@ impl Proxy {
         }
         self.actions.push_back(super::Action::Resume(Conn::Client(id)));
         self.maybe_say_goodbye(id);
-    }
-
-    /// Closes a client that would rather speak HTTP: somebody's browser is being used to reach Redis.
-    pub(super) fn refuse_http(&mut self, id: Id) {
-        log::warn!("client {id} closed: it sent an HTTP request; a cross-protocol attack?");
-        self.close_client(id, Goodbye::Silence);
     }
 }

@@ -15,10 +15,9 @@ use super::dispatch::Pick;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
-use crate::client::Flow;
+use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
 use crate::local::error;
-use crate::pool::Offer;
 use crate::request::{Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -64,7 +63,7 @@ impl Proxy {
         let timeout = call.command.blocks(call.args.len(), |i| call.arg(i));
         let backend = match self.lease(id, server, now) {
             Pick::Take(backend) => backend,
-            pick => return self.hold(id, server, pick, true, now),
+            pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
         self.block(id, server, backend, Request::new(id, Millis(0), call.len(), hash, false), timeout, now)
     }
@@ -81,7 +80,7 @@ impl Proxy {
             let Some(server) = self.route_any().server() else { return self.refuse(id, call, Route::Down) };
             return match self.lease(id, server, now) {
                 Pick::Take(backend) => self.block(id, server, backend, request, timeout, now),
-                pick => self.hold(id, server, pick, true, now),
+                pick => self.put_off(id, server, pick, Need::Lease, now),
             };
         }
         let Some(backend) = self.backends.get(wrote_to).filter(|backend| backend.is_serving()) else {
@@ -90,16 +89,16 @@ impl Proxy {
         };
         let server = backend.server;
         if self.endpoints[usize::from(server)].pool.never_leases() {
-            return self.hold(id, server, Pick::Never, true, now);
+            return self.put_off(id, server, Pick::Never, Need::Lease, now);
         }
-        let is_others = backend.lease != Id::NONE && backend.lease != id || backend.uploader != Id::NONE;
+        let is_others = backend.owner != Id::NONE && backend.owner != id || backend.uploader != Id::NONE;
         if is_others || client.lane(server).is_some_and(|lane| lane.backend != wrote_to) {
             // Its turn comes with the end of its own requests; if it has none, with the next backend that is free.
             let pick = if client.lane(server).is_some() { Pick::Behind } else { Pick::Park };
-            return self.hold(id, server, pick, true, now);
+            return self.put_off(id, server, pick, Need::Lease, now);
         }
         if let Some(backend) = self.backends.get_mut(wrote_to) {
-            backend.lease = id;
+            backend.owner = id;
         }
         self.block(id, server, wrote_to, request, timeout, now)
     }
@@ -136,11 +135,10 @@ impl Proxy {
     /// Finds a backend at `server` that this client can have for itself.
     pub(super) fn lease(&mut self, id: Id, server: u16, now: Millis) -> Pick {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        let leased = client.transaction.as_ref().and_then(|transaction| transaction.lease);
-        if let Some((_, backend)) = leased.filter(|(leased_at, _)| *leased_at == server) {
+        if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             let is_same = |backend: &Backend| backend.profile == client.session.profile;
-            let is_same = self.backends.get(backend).is_some_and(is_same);
-            return if is_same { Pick::Take(backend) } else { Pick::Watching };
+            let is_same = self.backends.get(leased.backend).is_some_and(is_same);
+            return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
         }
         if client.lane(server).is_some() {
             return Pick::Behind;
@@ -150,25 +148,13 @@ impl Proxy {
         if pool.never_leases() {
             return Pick::Never;
         }
-        let is_its_turn = self.turn_of == id;
-        if !pool.waiting_for_lease.is_empty() && !is_its_turn {
+        if !pool.waiting_for_lease.is_empty() && self.served != id {
             return Pick::Park;
         }
-        let backend = match pool.offer_lease(&self.backends, profile, now) {
-            Offer::Take(backend) => backend,
-            Offer::Change(backend) => {
-                self.change_profile(backend, profile, now);
-                backend
-            }
-            Offer::Open => self.open_backend(server, profile, now),
-            Offer::Wait if is_its_turn && self.is_turn_over => {
-                self.is_turn_over = false;
-                return Pick::GiveUp;
-            }
-            Offer::Wait => return Pick::Park,
-        };
+        let offer = pool.offer_lease(&self.backends, profile, now);
+        let Some(backend) = self.take_offer(offer, server, profile, now) else { return self.park_or_give_up(id) };
         if let Some(entry) = self.backends.get_mut(backend) {
-            entry.lease = id;
+            entry.owner = id;
         }
         Pick::Take(backend)
     }
@@ -188,12 +174,8 @@ impl Proxy {
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
-        let is_watching = self.clients.get(client).is_some_and(|client| {
-            client
-                .transaction
-                .as_ref()
-                .is_some_and(|transaction| transaction.lease.is_some_and(|(_, id)| id == backend))
-        });
+        let leased = self.clients.get(client).and_then(Client::leased);
+        let is_watching = leased.is_some_and(|leased| leased.backend == backend);
         if matches!(role, Role::Blocking | Role::Ending { .. }) && !is_watching {
             self.end_lease(backend);
         }
@@ -202,7 +184,7 @@ impl Proxy {
     /// The session of a leased backend is clean again: anybody may have it.
     pub(super) fn end_lease(&mut self, id: Id) {
         if let Some(backend) = self.backends.get_mut(id) {
-            backend.lease = Id::NONE;
+            backend.owner = Id::NONE;
         }
     }
 
@@ -216,9 +198,9 @@ impl Proxy {
         let lost = client
             .transaction
             .as_mut()
-            .filter(|transaction| transaction.lease.is_some_and(|(_, leased)| leased == backend));
+            .filter(|transaction| transaction.leased.is_some_and(|leased| leased.backend == backend));
         if let Some(transaction) = lost {
-            transaction.lease = None;
+            transaction.leased = None;
             transaction.is_begun = false;
             transaction.is_broken = true;
         }
@@ -236,16 +218,5 @@ impl Proxy {
         backend.queue.push(&mut self.arena, bytes);
         backend.alarm.set(&mut self.wheel, super::Timer::Backend(id), deadline);
         self.mark_backend_dirty(id);
-    }
-
-    /// A client has closed its connection, or its half of it, though it may have said something before.
-    ///
-    /// If it waits for data, or is about to, nobody is there to have it: as with Redis, that is the end of the client.
-    pub fn handle_client_hangup(&mut self, id: Id) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.has_hung_up = true;
-        if matches!(client.flow, Flow::Blocked { .. }) {
-            self.handle_client_end(id);
-        }
     }
 }

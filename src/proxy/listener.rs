@@ -24,8 +24,9 @@ use std::mem;
 
 use log::{info, warn};
 
-use super::health::{Loss, printable};
-use super::{Action, LARGE, Proxy, Timer, Wire};
+use super::health::printable;
+use super::loss::Loss;
+use super::{LARGE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::buffer::Scratch;
 use crate::client::Profile;
@@ -221,14 +222,8 @@ impl Proxy {
         }
         let mut backend = Backend::new(server, Profile::default(), now);
         backend.is_listener = true;
-        let id = self.backends.insert(backend);
+        let id = self.begin_connect(backend, now);
         self.pubsub.listeners[usize::from(server)].state = State::Opening(id);
-        self.endpoints[usize::from(server)].stats.connects += 1;
-        let deadline = now + self.settings.timeouts.remote_connect_ms;
-        if let Some(backend) = self.backends.get_mut(id) {
-            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
-        }
-        self.actions.push_back(Action::Connect { backend: id, server });
     }
 
     /// A pause is over.

@@ -24,7 +24,7 @@
 use super::compose::{self, Shape};
 use super::{Goodbye, LARGE, Proxy};
 use crate::client::OwnStep;
-use crate::request::{Place, RequestId, Role};
+use crate::request::{MergingId, Place, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -182,37 +182,32 @@ impl Proxy {
     }
 
     /// More of the reply to a part has come.
-    pub(super) fn collect(&mut self, merging: u32, request: RequestId, piece: &[u8]) {
-        let number = self.requests[request as usize].part;
+    pub(super) fn collect(&mut self, merging: MergingId, request: RequestId, piece: &[u8]) {
+        let part = self.requests[request as usize].part;
+        let unread_max = self.client_unread_max();
         let entry = &mut self.merges[merging as usize];
         if entry.is_too_large {
             return;
         }
-        let limits = &self.settings.limits;
-        let max = if self.arena.bytes() > limits.buffered_bytes_max {
-            limits.client_unread_pause_bytes
-        } else {
-            limits.client_unread_bytes_max
-        };
         let Some(client) = self.clients.get_mut(entry.client) else { return };
-        if client.unread() + piece.len() > max {
+        if client.unread() + piece.len() > unread_max {
             entry.is_too_large = true;
             client.early_bytes -= entry.collected;
             self.arena.let_go(std::mem::take(&mut entry.collected));
             entry.parts.iter_mut().for_each(|part| part.bytes = Vec::new());
             return;
         }
-        entry.parts[usize::from(number)].bytes.extend_from_slice(piece);
+        entry.parts[usize::from(part)].bytes.extend_from_slice(piece);
         entry.collected += piece.len();
         client.early_bytes += piece.len();
         self.arena.hold(piece.len());
     }
 
     /// What has come of the reply to a part is worth nothing: the rest is lost, or the part is asked again.
-    pub(super) fn forget_collected(&mut self, merging: u32, request: RequestId) {
-        let number = self.requests[request as usize].part;
+    pub(super) fn forget_collected(&mut self, merging: MergingId, request: RequestId) {
+        let part = self.requests[request as usize].part;
         let entry = &mut self.merges[merging as usize];
-        let reply = &mut entry.parts[usize::from(number)].bytes;
+        let reply = &mut entry.parts[usize::from(part)].bytes;
         let len = reply.len();
         reply.clear();
         entry.collected -= len;
@@ -223,7 +218,7 @@ impl Proxy {
     }
 
     /// A part, which stands in no backend's line any more, has its whole reply, or an error instead of it.
-    pub(super) fn answer_part(&mut self, merging: u32, request: RequestId, reply: &[u8], now: Millis) {
+    pub(super) fn answer_part(&mut self, merging: MergingId, request: RequestId, reply: &[u8], now: Millis) {
         self.forget_collected(merging, request);
         self.collect(merging, request, reply);
         self.end_part(merging, request, now);
@@ -231,11 +226,11 @@ impl Proxy {
 
     /// All of the reply to a part, which stands in no backend's line any more, is collected. With the last one, the
     /// parent is answered.
-    pub(super) fn end_part(&mut self, merging: u32, request: RequestId, now: Millis) {
-        let number = self.requests.remove(request as usize).part;
+    pub(super) fn end_part(&mut self, merging: MergingId, request: RequestId, now: Millis) {
+        let part = self.requests.remove(request as usize).part;
         let entry = &mut self.merges[merging as usize];
-        debug_assert_eq!(entry.parts[usize::from(number)].request, Some(request));
-        entry.parts[usize::from(number)].request = None;
+        debug_assert_eq!(entry.parts[usize::from(part)].request, Some(request));
+        entry.parts[usize::from(part)].request = None;
         entry.unanswered -= 1;
         if entry.unanswered > 0 {
             return;
@@ -282,7 +277,7 @@ impl Proxy {
     }
 
     /// The client of a parent is gone, and the parent with it: nobody waits for its parts.
-    pub(super) fn abandon_merging(&mut self, merging: u32) {
+    pub(super) fn abandon_merging(&mut self, merging: MergingId) {
         let merging = self.merges.remove(merging as usize);
         for request in merging.parts().iter().filter_map(|part| part.request) {
             let entry = &mut self.requests[request as usize];

@@ -24,12 +24,12 @@ use std::mem;
 use super::inquiry::{Answer, Question};
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
-use crate::client::{Flow, OwnStep, OwnWhat, Protocol};
+use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol};
 use crate::command::{self, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
+use crate::resp::RequestFramer;
 use crate::resp::elements::Elements;
-use crate::resp::{Frame, RequestFramer, RequestLimits};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -89,9 +89,9 @@ impl Proxy {
     }
 
     /// Gives the server a step that is rmux's own, or that rmux must know the end of.
-    pub(super) fn send_own_step(&mut self, id: Id, server: u16, backend: Id, call: &Call<'_>, now: Millis) -> Verdict {
+    pub(super) fn send_own_step(&mut self, id: Id, leased: Leased, call: &Call<'_>, now: Millis) -> Verdict {
         if call.command.class == Class::Session(Session::Select) {
-            let verdict = self.send_step(id, server, backend, call, Role::Atomic, now);
+            let verdict = self.send_step(id, leased, call, Role::Atomic, now);
             if let Verdict::Forward(_) = verdict {
                 let index = self.count_step(id);
                 if let Some(database) = database(call) {
@@ -111,12 +111,12 @@ impl Proxy {
         if !is_asked {
             request.extend_from_slice(PING);
         }
-        if let Some(verdict) = self.hold_step(id, server, backend, now) {
+        if let Some(verdict) = self.hold_step(id, leased, now) {
             return verdict;
         }
-        self.line_up_step(id, server, backend, request.len() as u32, Role::Atomic, now);
-        self.queue(backend, &request);
-        self.mark_backend_dirty(backend);
+        self.line_up_step(id, leased, request.len() as u32, Role::Atomic, now);
+        self.queue(leased.backend, &request);
+        self.mark_backend_dirty(leased.backend);
         let index = self.count_step(id);
         if !is_asked {
             self.note_own_step(id, OwnStep { index, what: OwnWhat::Answer(call.request.into()) });
@@ -186,8 +186,7 @@ impl Proxy {
     pub(super) fn send_exec_with_own_steps(
         &mut self,
         id: Id,
-        server: u16,
-        backend: Id,
+        Leased { server, backend }: Leased,
         call: &Call<'_>,
         now: Millis,
     ) -> Verdict {
@@ -250,8 +249,7 @@ impl Proxy {
         out: &mut Vec<u8>,
         now: Millis,
     ) {
-        let mut framer = RequestFramer::new();
-        let Some(session) = self.session_command(request, &mut framer) else {
+        let Some((session, framer)) = self.session_command(request) else {
             debug_assert!(false, "only session commands are steps of our own");
             return out.extend_from_slice(UNSUPPORTED);
         };
@@ -274,8 +272,7 @@ impl Proxy {
 
     /// What a step of rmux's own asks about the whole pool, if it does.
     pub(super) fn question_of_step(&self, request: &[u8]) -> Option<Question> {
-        let mut framer = RequestFramer::new();
-        let session = self.session_command(request, &mut framer)?;
+        let (session, framer) = self.session_command(request)?;
         let is_about_pool = match session {
             Session::Info => self.endpoints.len() > 1,
             Session::Client => local::is_about_clients(request, framer.args()),
@@ -284,16 +281,16 @@ impl Proxy {
         if is_about_pool { self.question(session, request, framer.args(), &mut Vec::new()) } else { None }
     }
 
-    /// Which session command a request is, and its arguments in the framer.
-    fn session_command(&self, request: &[u8], framer: &mut RequestFramer) -> Option<Session> {
-        let limits = RequestLimits { is_unauthenticated: false, ..self.request_limits };
-        let is_whole = framer.frame(request, &limits) == Ok(Frame::Complete(request.len()));
-        debug_assert!(is_whole, "it was framed before");
+    /// Which session command a step is, and its arguments in the framer.
+    fn session_command(&self, request: &[u8]) -> Option<(Session, RequestFramer)> {
+        let framer = self.framed(request);
+        debug_assert!(framer.is_some(), "it was framed before");
+        let framer = framer?;
         let args = framer.args();
         let row = command::find(args.first()?.of(request))?;
         let row = if row.is_container() { row.sub(args.get(1)?.of(request))? } else { row };
         match row.class {
-            Class::Session(session) => Some(session),
+            Class::Session(session) => Some((session, framer)),
             _ => None,
         }
     }
@@ -301,12 +298,12 @@ impl Proxy {
     /// `SELECT` of a client that watches keys: it is the server's to say whether there is such a database, and nothing
     /// that the client sends behind may go by the old one. `None` if it is to be answered as always.
     pub(super) fn on_select_on_lease(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
-        let (server, leased) = self.transaction(id)?.lease?;
+        let leased = self.transaction(id)?.leased?;
         let database = database(call)?;
-        let verdict = self.send_step(id, server, leased, call, Role::Select { database }, now);
+        let verdict = self.send_step(id, leased, call, Role::Select { database }, now);
         if let Verdict::Forward(_) = verdict {
             if let Some(client) = self.clients.get_mut(id) {
-                client.flow = Flow::Behind { server };
+                client.flow = Flow::Behind { server: leased.server };
             }
         }
         Some(verdict)

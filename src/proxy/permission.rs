@@ -1,7 +1,8 @@
 //! Who may send what: clients that have not said who they are, and what the configuration allows.
 //!
-//! What it denies is seen to where each request is decided about, since that must cost nothing; see `command::Policy`.
-//! A client that is nobody is told so by the shared texts of `local`, and is let through to what lets it in.
+//! What the configuration denies is refused in `routing`, beside the lookup of the command, where the question costs
+//! one comparison (see `command::Policy`). A client that has not said who it is gets the answer that `local` has for
+//! it, unless its request is one of those that let it in.
 
 use super::Proxy;
 use super::routing::{Call, Verdict};
@@ -19,7 +20,8 @@ impl Proxy {
         command::find(call.container.as_bytes()).is_some_and(|row| self.settings.policy.is_allowed(row, word))
     }
 
-    /// A request of a client that may not ask for everything. `None` when it may ask for this.
+    /// A request of a client that is not plain: it has not said who it is, subscribes, or is in a transaction. `None`
+    /// if the request means what it always means.
     #[cold]
     pub(super) fn on_mode(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
         let client = self.clients.get(id)?;

@@ -152,7 +152,7 @@ impl Proxy {
         for (index, topic) in topics.iter().enumerate() {
             let name = topic.and_then(|topic| self.pubsub.registry.topic(topic)).map(|topic| topic.name.clone());
             if let Some(topic) = *topic {
-                self.part(id, topic);
+                self.leave_topic(id, topic);
             }
             // Nobody hears what has no topic; then it is the client that knows its name.
             let name = name.as_deref().unwrap_or_else(|| call.arg(index + 1));
@@ -170,20 +170,20 @@ impl Proxy {
     }
 
     /// A client hears this no longer, if it did.
-    fn part(&mut self, id: Id, topic: TopicId) {
+    fn leave_topic(&mut self, id: Id, topic: TopicId) {
         let Some(family) = self.pubsub.registry.topic(topic).map(|topic| topic.family) else { return };
-        if !self.pubsub.registry.part(id, topic) {
+        if !self.pubsub.registry.leave(id, topic) {
             return;
         }
         if let Some(subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.as_mut()) {
-            subscriber.on_parted(family);
+            subscriber.on_left(family);
         }
     }
 
-    fn part_from_all(&mut self, id: Id) {
+    fn leave_all_topics(&mut self, id: Id) {
         for family in FAMILIES {
             let topics: Vec<TopicId> = self.pubsub.registry.topics_of(id, family).collect();
-            topics.into_iter().for_each(|topic| self.part(id, topic));
+            topics.into_iter().for_each(|topic| self.leave_topic(id, topic));
         }
         self.settle(id);
     }
@@ -203,7 +203,7 @@ impl Proxy {
     }
 
     /// A request of a client that hears something. `None` if it means what it always means.
-    pub(super) fn on_subscribers_request(&mut self, id: Id, call: &Call<'_>) -> Option<Verdict> {
+    fn on_subscribers_request(&mut self, id: Id, call: &Call<'_>) -> Option<Verdict> {
         let client = self.clients.get_mut(id).filter(|client| client.is_hearing())?;
         let command = call.command;
         let is_resp2 = client.session.profile.protocol == Protocol::Resp2;
@@ -212,7 +212,7 @@ impl Proxy {
             Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_)) | Class::Session(Session::Quit) => return None,
             Class::Session(Session::Reset) => {
                 if is_arity_right {
-                    self.part_from_all(id);
+                    self.leave_all_topics(id);
                 }
                 return None;
             }
@@ -252,7 +252,7 @@ impl Proxy {
     pub(super) fn forget_subscriber(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.subscriber.is_some()) else { return };
         let has_confirmations = client.subscriber.as_ref().is_some_and(|own| !own.awaited.is_empty());
-        self.part_from_all(id);
+        self.leave_all_topics(id);
         if let Some(mut subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.take()) {
             subscriber.held.clear(&mut self.arena);
         }
@@ -336,7 +336,7 @@ impl Proxy {
             self.pubsub.awaited.remove(&(topic, number));
         }
         for &topic in &confirmation.joined {
-            self.part(confirmation.client, topic);
+            self.leave_topic(confirmation.client, topic);
         }
         self.settle(confirmation.client);
         self.fill_place(confirmation.client, confirmation.request, reply, now);
@@ -414,8 +414,8 @@ impl Proxy {
     /// memory is short.
     pub(super) fn check_subscriber(&mut self, id: Id, now: Millis) {
         let unread_max = self.subscriber_unread_max();
+        let is_memory_short = self.is_memory_short();
         let limits = &self.settings.limits;
-        let is_memory_short = self.arena.bytes() > limits.buffered_bytes_max;
         let Some(client) = self.clients.get_mut(id) else { return };
         let unread = client.unread();
         let Some(subscriber) = &mut client.subscriber else { return };

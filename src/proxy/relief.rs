@@ -34,7 +34,7 @@ impl Proxy {
     /// Gives who stands behind the first in line of this backend to others, as far as there are any with room.
     pub(super) fn make_way(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.backends.get(id) else { return };
-        if backend.unexpired() <= 1 || backend.lease != Id::NONE {
+        if backend.unexpired() <= 1 || backend.owner != Id::NONE {
             return;
         }
         let (server, profile) = (backend.server, backend.profile);

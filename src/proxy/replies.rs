@@ -17,7 +17,8 @@
 
 use std::mem;
 
-use super::health::{Loss, printable};
+use super::health::printable;
+use super::loss::Loss;
 use super::relief::HUGE;
 use super::scripts::NO_SCRIPT;
 use super::transmit::{Sent, gather};
@@ -390,14 +391,8 @@ impl Proxy {
 
     /// Closes a client that leaves too much unread: past its own limit, or past the pause mark when memory is short.
     pub(super) fn check_unread(&mut self, id: Id) {
-        let limits = &self.settings.limits;
         let Some(client) = self.clients.get(id) else { return };
-        let max = if self.arena.bytes() > limits.buffered_bytes_max {
-            limits.client_unread_pause_bytes
-        } else {
-            limits.client_unread_bytes_max
-        };
-        if client.unread() > max {
+        if client.unread() > self.client_unread_max() {
             self.close_client(id, Goodbye::Unread);
         }
     }

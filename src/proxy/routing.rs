@@ -149,19 +149,7 @@ impl Proxy {
             Class::Single if several => Route::Unsupported,
             Class::All(_) | Class::Single | Class::Channel => self.route_any(),
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
-            Class::Session(session) => match self.answer(id, session, request, args, now) {
-                Outcome::Forward => self.route_any(),
-                Outcome::ForwardInstead => return self.forward_instead(id, command.access, now),
-                Outcome::Reply | Outcome::Silence => return Verdict::Done,
-                Outcome::Pool => {
-                    self.on_pool_request(id, session, request, args, now);
-                    return Verdict::Done;
-                }
-                Outcome::ReplyAndLeave => {
-                    self.leave(id);
-                    return Verdict::Done;
-                }
-            },
+            Class::Session(session) => return self.on_session(id, &call, session, now),
             Class::Lease(lease @ (Lease::Subscribe(_) | Lease::Unsubscribe(_))) => {
                 return self.on_subscription(id, &call, lease, now);
             }
@@ -171,9 +159,57 @@ impl Proxy {
             Class::Refused => self.route_keys(command, request, args),
             Class::Container => self.route_any(),
         };
+        self.follow(id, &call, route, now)
+    }
+
+    /// Sends a request where its route says, or tells the client why it goes nowhere.
+    #[inline]
+    fn follow(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Verdict {
         match route {
-            Route::To(server, hash) => self.dispatch(id, server, hash, command.access, request.len(), now),
-            route => self.refuse(id, &call, route),
+            Route::To(server, hash) => self.dispatch(id, server, hash, call.command.access, call.request.len(), now),
+            route => self.refuse(id, call, route),
+        }
+    }
+
+    /// A command about the client's session, with the right number of arguments.
+    fn on_session(&mut self, id: Id, call: &Call<'_>, session: command::Session, now: Millis) -> Verdict {
+        let mut out = std::mem::take(&mut self.reply);
+        let outcome = self.answer_to(id, session, call.request, call.args, now, &mut out);
+        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
+            self.reply_here(id, &out);
+        }
+        let verdict = match outcome {
+            Outcome::Reply | Outcome::Silence => Verdict::Done,
+            Outcome::ReplyAndLeave => {
+                self.leave(id);
+                Verdict::Done
+            }
+            Outcome::Pool => {
+                self.on_pool_request(id, session, call.request, call.args, now);
+                Verdict::Done
+            }
+            Outcome::Forward => self.follow(id, call, self.route_any(), now),
+            Outcome::ForwardInstead => self.forward_instead(id, &out, call.command.access, now),
+        };
+        out.clear();
+        self.reply = out;
+        verdict
+    }
+
+    /// Sends `request` to a server in the place of what the client has asked.
+    fn forward_instead(&mut self, id: Id, request: &[u8], access: Access, now: Millis) -> Verdict {
+        let Route::To(server, hash) = self.route_any() else {
+            self.reply_here(id, CONNECTION_DOWN);
+            return Verdict::Done;
+        };
+        match self.dispatch(id, server, hash, access, request.len(), now) {
+            Verdict::Forward(backend) => {
+                self.queue(backend, request);
+                self.mark_backend_dirty(backend);
+                self.maybe_pause(id);
+                Verdict::Done
+            }
+            verdict => verdict,
         }
     }
 
@@ -269,14 +305,23 @@ impl Proxy {
         self.settings.hash_of(key)
     }
 
+    /// A framer that has the arguments of a request which is kept, or taken back from a queue; `None` unless it is one
+    /// whole multibulk request.
+    pub(super) fn framed(&self, request: &[u8]) -> Option<RequestFramer> {
+        let mut framer = RequestFramer::new();
+        let frame = framer.frame(request, &self.request_limits);
+        (frame == Ok(Frame::Complete(request.len())) && framer.is_multibulk()).then_some(framer)
+    }
+
     /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
     pub(super) fn route_again(&self, request: &[u8], hash: u32) -> Route {
         if self.endpoints.len() == 1 {
             return self.route_any();
         }
-        let mut framer = RequestFramer::new();
-        let is_whole = framer.frame(request, &self.request_limits) == Ok(Frame::Complete(request.len()));
-        debug_assert!(is_whole, "only whole requests are sent again");
+        let Some(framer) = self.framed(request) else {
+            debug_assert!(false, "only whole requests are sent again");
+            return self.route_any();
+        };
         let args = framer.args();
         let find = |name| command::find(name).or_else(|| self.settings.policy.declared(name));
         let mut command = args.first().and_then(|name| find(name.of(request)));
@@ -310,45 +355,7 @@ impl Proxy {
         }
     }
 
-    /// Answers a session command here.
-    fn answer(&mut self, id: Id, session: command::Session, request: &[u8], args: &[Arg], now: Millis) -> Outcome {
-        let mut reply = std::mem::take(&mut self.reply);
-        let outcome = self.answer_to(id, session, request, args, now, &mut reply);
-        if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
-            self.reply_here(id, &reply);
-        }
-        if outcome != Outcome::ForwardInstead {
-            reply.clear();
-        }
-        self.reply = reply;
-        outcome
-    }
-
-    /// Sends what lies in `reply` in the place of the client's request.
-    fn forward_instead(&mut self, id: Id, access: Access, now: Millis) -> Verdict {
-        let mut request = std::mem::take(&mut self.reply);
-        let verdict = match self.route_any() {
-            Route::To(server, hash) => self.dispatch(id, server, hash, access, request.len(), now),
-            _ => {
-                self.reply_here(id, CONNECTION_DOWN);
-                Verdict::Done
-            }
-        };
-        let verdict = match verdict {
-            Verdict::Forward(backend) => {
-                self.queue(backend, &request);
-                self.mark_backend_dirty(backend);
-                self.maybe_pause(id);
-                Verdict::Done
-            }
-            verdict => verdict,
-        };
-        request.clear();
-        self.reply = request;
-        verdict
-    }
-
-    /// Answers a session command, but only appends the reply to `out`.
+    /// Answers a session command; what is to be said to the client, or to the server instead, is appended to `out`.
     pub(super) fn answer_to(
         &mut self,
         id: Id,
@@ -456,9 +463,8 @@ impl Proxy {
             self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
-        let pool = &self.endpoints[usize::from(server)].pool;
-        let uploads = pool.backends().iter().filter_map(|&id| self.backends.get(id));
-        if uploads.filter(|backend| backend.uploader != Id::NONE).count() + 1 >= self.settings.pool_size {
+        let uploads = self.backends_of(server).filter(|(_, backend)| backend.uploader != Id::NONE).count();
+        if uploads + 1 >= self.settings.pool_size {
             return None;
         }
         let profile = self.clients.get(id)?.session.profile;

@@ -28,7 +28,6 @@ use crate::client::Profile;
 use crate::command::Command;
 use crate::local::reply;
 use crate::request::{Place, RequestId, Role};
-use crate::resp::RequestFramer;
 use crate::sha1;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -106,10 +105,7 @@ impl Proxy {
         if entry.place != Place::Waiting || entry.role != Role::Plain {
             return false;
         }
-        let mut framer = RequestFramer::new();
-        if framer.frame(bytes, &self.request_limits).is_err() {
-            return false;
-        }
+        let Some(framer) = self.framed(bytes) else { return false };
         let name = match framer.args() {
             [name, _, _, ..] if name.of(bytes).eq_ignore_ascii_case(b"evalsha") => "EVAL",
             [name, _, _, ..] if name.of(bytes).eq_ignore_ascii_case(b"evalsha_ro") => "EVAL_RO",

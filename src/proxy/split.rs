@@ -29,11 +29,10 @@ use super::dispatch::Pick;
 use super::merging::{Merging, Part};
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Route, UNSUPPORTED, Verdict};
 use super::{LARGE, NO_DEADLINE, Proxy};
-use crate::client::Profile;
+use crate::client::{Need, Profile};
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
-use crate::request::{Place, Request, RequestId};
-use crate::resp::{Frame, RequestFramer};
+use crate::request::{MergingId, Place, Request, RequestId};
 use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -216,7 +215,7 @@ impl Proxy {
             let Some(client) = self.clients.get(id) else { return Err(Verdict::Done) };
             part.backend = match self.pick(id, part.server, client.session.profile, now) {
                 Pick::Take(backend) => backend,
-                pick => return Err(self.hold(id, part.server, pick, false, now)),
+                pick => return Err(self.put_off(id, part.server, pick, Need::Room, now)),
             };
         }
         Ok(())
@@ -225,9 +224,9 @@ impl Proxy {
     /// Puts the parent into its client's line and the parts, whose bytes were just queued, into those of their
     /// backends.
     pub(super) fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
-        let number = self.merges.vacant_key() as u32;
+        let id_of_merging = self.merges.vacant_key() as MergingId;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
-        parent.place = Place::Merging(number);
+        parent.place = Place::Merging(id_of_merging);
         merging.parent = self.requests.insert(parent) as RequestId;
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
@@ -240,7 +239,7 @@ impl Proxy {
         let role = merging.role;
         for (part, entry) in (0..).zip(merging.parts_mut()) {
             let mut request = Request::new(id, deadline, entry.len as u32, 0, access == Access::Read);
-            request.place = Place::Part(number);
+            request.place = Place::Part(id_of_merging);
             request.part = part;
             request.role = role;
             let request = self.requests.insert(request) as RequestId;
@@ -249,7 +248,7 @@ impl Proxy {
             self.mark_backend_dirty(entry.backend);
         }
         let key = self.merges.insert(merging);
-        debug_assert_eq!(key as u32, number);
+        debug_assert_eq!(key as MergingId, id_of_merging);
         self.maybe_pause(id);
     }
 
@@ -262,10 +261,7 @@ impl Proxy {
     /// A request, or a part of one, has lost its backend, and different servers stand in for its keys: each of them is
     /// asked its share. False if it can not be taken apart; then nothing was done.
     pub(super) fn split_again(&mut self, request: RequestId, profile: Profile, bytes: &[u8], now: Millis) -> bool {
-        let mut framer = RequestFramer::new();
-        if framer.frame(bytes, &self.request_limits) != Ok(Frame::Complete(bytes.len())) {
-            return false;
-        }
+        let Some(framer) = self.framed(bytes) else { return false };
         let args = framer.args();
         let command = args.first().and_then(|name| command::find(name.of(bytes)));
         let Some((command, Class::Split(merge))) = command.map(|command| (command, command.class)) else {
@@ -287,14 +283,14 @@ impl Proxy {
         }
         self.queue_parts(&call, row, &mut shares);
         match self.requests[request as usize].place {
-            Place::Part(number) => self.replace_part(number, request, shares, now),
+            Place::Part(merging) => self.replace_part(merging, request, shares, now),
             _ => {
-                let number = self.merges.vacant_key() as u32;
-                self.requests[request as usize].place = Place::Merging(number);
+                let merging = self.merges.vacant_key() as MergingId;
+                self.requests[request as usize].place = Place::Merging(merging);
                 shares.client = client;
                 shares.parent = request;
                 for part in 0..shares.parts().len() {
-                    let asked = self.another_part(number, request, part as u16);
+                    let asked = self.another_part(merging, request, part as u16);
                     self.ask_part(asked, &mut shares.parts_mut()[part], now);
                 }
                 self.merges.insert(shares);
@@ -304,37 +300,37 @@ impl Proxy {
     }
 
     /// Puts `shares` into the place of the part whose request is `request`.
-    fn replace_part(&mut self, number: u32, request: RequestId, shares: Merging, now: Millis) {
-        let mut merging = std::mem::take(&mut self.merges[number as usize]);
+    fn replace_part(&mut self, merging: MergingId, request: RequestId, shares: Merging, now: Millis) {
+        let mut whole = std::mem::take(&mut self.merges[merging as usize]);
         let own = self.requests[request as usize].part;
         let mut numbers = Vec::new();
         for share in shares.parts() {
             let (part, asked) = if numbers.is_empty() {
                 (own, request)
             } else {
-                let part = merging.add_part(share.server);
-                (part, self.another_part(number, request, part))
+                let part = whole.add_part(share.server);
+                (part, self.another_part(merging, request, part))
             };
             numbers.push(part);
-            let entry = &mut merging.parts_mut()[usize::from(part)];
+            let entry = &mut whole.parts_mut()[usize::from(part)];
             (entry.server, entry.backend) = (share.server, share.backend);
             (entry.len, entry.keys) = (share.len, share.keys);
             self.ask_part(asked, entry, now);
         }
         let mut order = shares.order.iter();
-        for part in merging.order.iter_mut().filter(|part| **part == own) {
+        for part in whole.order.iter_mut().filter(|part| **part == own) {
             *part = order.next().map_or(own, |&share| numbers[usize::from(share)]);
         }
-        self.merges[number as usize] = merging;
+        self.merges[merging as usize] = whole;
         self.spare_merging(shares);
     }
 
     /// A request for one more part of an entry, as `like` is, which has lost a backend.
-    fn another_part(&mut self, number: u32, like: RequestId, part: u16) -> RequestId {
+    fn another_part(&mut self, merging: MergingId, like: RequestId, part: u16) -> RequestId {
         let like = &self.requests[like as usize];
         let mut request = Request::new(like.client, NO_DEADLINE, 0, 0, like.is_read);
         request.losses = like.losses;
-        request.place = Place::Part(number);
+        request.place = Place::Part(merging);
         request.part = part;
         self.requests.insert(request) as RequestId
     }
@@ -350,7 +346,13 @@ impl Proxy {
     }
 
     /// Where a part goes that lost its backend at server `lost`. What had come of its reply is worth nothing.
-    pub(super) fn route_part_again(&mut self, merging: u32, request: RequestId, lost: u16, bytes: &[u8]) -> Route {
+    pub(super) fn route_part_again(
+        &mut self,
+        merging: MergingId,
+        request: RequestId,
+        lost: u16,
+        bytes: &[u8],
+    ) -> Route {
         self.forget_collected(merging, request);
         if !self.merges[merging as usize].is_pinned {
             return self.route_again(bytes, 0);

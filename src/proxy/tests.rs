@@ -199,6 +199,13 @@ impl Bench {
         self.turn();
     }
 
+    /// A server ends its connection, and refuses the next one: it is down.
+    fn take_down(&mut self, backend: Id, server: u16) {
+        self.proxy.handle_backend_end(backend, self.now);
+        self.turn();
+        self.refuse(server);
+    }
+
     fn is_closed(&self, conn: Conn) -> bool {
         self.closed.contains(&conn)
     }

@@ -17,10 +17,10 @@
 
 use super::Proxy;
 use super::dispatch::Pick;
-use super::health::Loss;
+use super::loss::Loss;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::backend::Backend;
-use crate::client::{Mode, Transaction};
+use crate::client::{Leased, Mode, Need, Transaction};
 use crate::command::{self, Class, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
@@ -57,30 +57,31 @@ impl Proxy {
             Route::To(server, _) => server,
             route => return self.refuse(id, call, route),
         };
-        if self.leased(id).is_some_and(|(leased_at, _)| leased_at != server) {
+        if self.leased(id).is_some_and(|leased| leased.server != server) {
             self.reply_here(id, CROSS_SLOT);
             return Verdict::Done;
         }
         let backend = match self.lease(id, server, now) {
             Pick::Take(backend) => backend,
-            pick => return self.hold(id, server, pick, true, now),
+            pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
+        let leased = Leased { server, backend };
         if let Some(client) = self.clients.get_mut(id) {
-            client.transaction.get_or_insert_default().lease = Some((server, backend));
+            client.transaction.get_or_insert_default().leased = Some(leased);
         }
-        self.send_step(id, server, backend, call, Role::Atomic, now)
+        self.send_step(id, leased, call, Role::Atomic, now)
     }
 
     pub(super) fn on_unwatch(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
         if self.is_in_multi(id) {
             return self.on_step(id, call, now);
         }
-        let Some((server, backend)) = self.leased(id) else {
+        let Some(leased) = self.leased(id) else {
             self.end_transaction(id);
             self.reply_here(id, OK);
             return Verdict::Done;
         };
-        self.send_last(id, server, backend, call, now)
+        self.send_last(id, leased, call, now)
     }
 
     pub(super) fn on_discard(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
@@ -89,7 +90,7 @@ impl Proxy {
             return Verdict::Done;
         }
         match self.leased(id) {
-            Some((server, backend)) if self.is_begun(id) => self.send_last(id, server, backend, call, now),
+            Some(leased) if self.is_begun(id) => self.send_last(id, leased, call, now),
             _ => {
                 self.give_up(id, now);
                 self.reply_here(id, OK);
@@ -110,8 +111,8 @@ impl Proxy {
             return Verdict::Done;
         }
         let is_empty = transaction.early_steps.is_empty();
-        let (server, backend) = match transaction.lease {
-            Some(lease) => lease,
+        let leased = match transaction.leased {
+            Some(leased) => leased,
             None if is_empty => {
                 self.end_transaction(id);
                 self.reply_here(id, b"*0\r\n");
@@ -119,7 +120,7 @@ impl Proxy {
             }
             // No key has said whose steps these are: anybody's.
             None => match self.lease_for_step(id, call, self.route_any(), now) {
-                Ok(lease) => lease,
+                Ok(leased) => leased,
                 Err(Verdict::Done) => {
                     // Whatever the answer was, to the client it is that of EXEC.
                     self.give_up(id, now);
@@ -128,11 +129,11 @@ impl Proxy {
                 Err(verdict) => return verdict,
             },
         };
-        self.begin(id, backend, now);
+        self.begin(id, leased.backend, now);
         if self.transaction(id).is_some_and(|transaction| !transaction.own_steps.is_empty()) {
-            return self.send_exec_with_own_steps(id, server, backend, call, now);
+            return self.send_exec_with_own_steps(id, leased, call, now);
         }
-        self.send_last(id, server, backend, call, now)
+        self.send_last(id, leased, call, now)
     }
 
     /// A request of a client that has said `MULTI`. `None` if it is to be dealt with like any other.
@@ -178,31 +179,31 @@ impl Proxy {
         let route = match (route, self.leased(id)) {
             (Some(route), _) => route,
             // Any server will do: the one that the transaction has already, if there is one.
-            (None, Some((server, _))) => Route::To(server, 0),
+            (None, Some(leased)) => Route::To(leased.server, 0),
             (None, None) if self.endpoints.len() > 1 && matches!(call.command.class, Class::Session(_)) => {
                 return self.keep_early_step(id, call);
             }
             (None, None) => self.route_any(),
         };
-        let (server, backend) = match self.lease_for_step(id, call, route, now) {
-            Ok(lease) => lease,
+        let leased = match self.lease_for_step(id, call, route, now) {
+            Ok(leased) => leased,
             Err(verdict) => return verdict,
         };
-        self.begin(id, backend, now);
+        self.begin(id, leased.backend, now);
         if is_own || call.command.class == Class::Session(Session::Select) {
-            return self.send_own_step(id, server, backend, call, now);
+            return self.send_own_step(id, leased, call, now);
         }
-        let verdict = self.send_step(id, server, backend, call, Role::Atomic, now);
+        let verdict = self.send_step(id, leased, call, Role::Atomic, now);
         if let Verdict::Forward(_) = verdict {
             self.count_step(id);
         }
         verdict
     }
 
-    /// The server and the backend of a transaction that has a step for `route`.
-    fn lease_for_step(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Result<(u16, Id), Verdict> {
+    /// The backend of a transaction that has a step for `route`. The verdict says why there is none now.
+    fn lease_for_step(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Result<Leased, Verdict> {
         let server = match route {
-            Route::To(server, _) if self.leased(id).is_none_or(|(leased_at, _)| leased_at == server) => server,
+            Route::To(server, _) if self.leased(id).is_none_or(|leased| leased.server == server) => server,
             Route::To(..) => {
                 self.break_transaction(id);
                 return Err(self.refuse(id, call, Route::CrossSlot));
@@ -216,14 +217,15 @@ impl Proxy {
             Pick::Take(backend) => backend,
             pick @ (Pick::GiveUp | Pick::Never | Pick::Watching) => {
                 self.break_transaction(id);
-                return Err(self.hold(id, server, pick, true, now));
+                return Err(self.put_off(id, server, pick, Need::Lease, now));
             }
-            pick => return Err(self.hold(id, server, pick, true, now)),
+            pick => return Err(self.put_off(id, server, pick, Need::Lease, now)),
         };
+        let leased = Leased { server, backend };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
-            transaction.lease = Some((server, backend));
+            transaction.leased = Some(leased);
         }
-        Ok((server, backend))
+        Ok(leased)
     }
 
     /// The server was given one step more.
@@ -264,9 +266,9 @@ impl Proxy {
 
     /// Ends a transaction that will not be run, and leaves its backend clean.
     pub(super) fn give_up(&mut self, id: Id, now: Millis) {
-        if let Some((_, backend)) = self.leased(id) {
-            self.send_internal(backend, if self.is_begun(id) { DISCARD } else { UNWATCH }, now);
-            self.end_lease(backend);
+        if let Some(leased) = self.leased(id) {
+            self.send_internal(leased.backend, if self.is_begun(id) { DISCARD } else { UNWATCH }, now);
+            self.end_lease(leased.backend);
         }
         self.end_transaction(id);
     }
@@ -289,59 +291,49 @@ impl Proxy {
     }
 
     /// Sends a step of a transaction on its backend.
-    pub(super) fn send_step(
-        &mut self,
-        id: Id,
-        server: u16,
-        backend: Id,
-        call: &Call<'_>,
-        role: Role,
-        now: Millis,
-    ) -> Verdict {
-        if let Some(verdict) = self.hold_step(id, server, backend, now) {
+    pub(super) fn send_step(&mut self, id: Id, leased: Leased, call: &Call<'_>, role: Role, now: Millis) -> Verdict {
+        if let Some(verdict) = self.hold_step(id, leased, now) {
             return verdict;
         }
-        self.line_up_step(id, server, backend, call.len(), role, now);
-        Verdict::Forward(backend)
+        self.line_up_step(id, leased, call.len(), role, now);
+        Verdict::Forward(leased.backend)
     }
 
     /// If the backend of a transaction can not take a step now, has the client wait until it can.
     ///
     /// With nothing of its own in line it would wait for ever: what rmux itself has said there, `MULTI` and steps that
     /// it kept, wakes nobody. So a step may follow that at once; and a backend that takes nothing more is of no use.
-    pub(super) fn hold_step(&mut self, id: Id, server: u16, backend: Id, now: Millis) -> Option<Verdict> {
-        let limits = &self.settings.limits;
+    pub(super) fn hold_step(&mut self, id: Id, leased: Leased, now: Millis) -> Option<Verdict> {
+        let Leased { server, backend } = leased;
         let entry = self.backends.get(backend);
         let is_serving = entry.is_some_and(Backend::is_serving);
-        let has_room = |entry: &Backend| entry.has_room_for_owner(limits.pipeline_max, limits.send_queue_bytes_max);
-        if entry.is_some_and(has_room) {
+        if entry.is_some_and(|entry| entry.has_room_for_owner(&self.settings.limits)) {
             return None;
         }
-        if self.clients.get(id).is_none_or(|client| client.lane(server).is_some()) {
-            return Some(self.hold(id, server, Pick::Behind, true, now));
+        if self.clients.get(id).is_some_and(|client| client.lane(server).is_none()) {
+            if is_serving {
+                return None;
+            }
+            self.lose_backend(backend, Loss::Drained, now);
+            self.woken.push(id);
         }
-        if is_serving {
-            return None;
-        }
-        self.lose_backend(backend, Loss::Drained, now);
-        self.woken.push(id);
-        Some(self.hold(id, server, Pick::Behind, true, now))
+        Some(self.put_off(id, server, Pick::Behind, Need::Lease, now))
     }
 
     /// Puts a step of `len` bytes into line, on the backend of its transaction.
-    pub(super) fn line_up_step(&mut self, id: Id, server: u16, backend: Id, len: u32, role: Role, now: Millis) {
+    pub(super) fn line_up_step(&mut self, id: Id, leased: Leased, len: u32, role: Role, now: Millis) {
         let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
         request.role = role;
-        self.line_up(id, backend, server, request);
+        self.line_up(id, leased.backend, leased.server, request);
     }
 
     /// Sends the request that ends a transaction. The lease ends with its reply.
-    fn send_last(&mut self, id: Id, server: u16, backend: Id, call: &Call<'_>, now: Millis) -> Verdict {
-        let verdict = self.send_step(id, server, backend, call, Role::Ending { has_selected: false }, now);
+    fn send_last(&mut self, id: Id, leased: Leased, call: &Call<'_>, now: Millis) -> Verdict {
+        let verdict = self.send_step(id, leased, call, Role::Ending { has_selected: false }, now);
         if let Verdict::Forward(_) = verdict {
             if let Some(client) = self.clients.get_mut(id) {
                 client.transaction = None;
-                client.wrote_to = backend;
+                client.wrote_to = leased.backend;
             }
         }
         verdict
@@ -428,11 +420,11 @@ impl Proxy {
             Pick::Take(backend) => backend,
             Pick::GiveUp => {
                 for _ in lens {
-                    self.hold(id, server, Pick::GiveUp, false, now);
+                    self.put_off(id, server, Pick::GiveUp, Need::Room, now);
                 }
                 return Verdict::Done;
             }
-            pick => return self.hold(id, server, pick, false, now),
+            pick => return self.put_off(id, server, pick, Need::Room, now),
         };
         for &len in lens {
             let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
@@ -457,8 +449,8 @@ impl Proxy {
         self.transaction(id).is_some_and(|transaction| transaction.is_begun)
     }
 
-    fn leased(&self, id: Id) -> Option<(u16, Id)> {
-        self.transaction(id)?.lease
+    fn leased(&self, id: Id) -> Option<Leased> {
+        self.transaction(id)?.leased
     }
 }
 

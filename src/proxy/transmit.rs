@@ -14,7 +14,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::health::Loss;
+use super::loss::Loss;
 use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
@@ -155,7 +155,7 @@ impl Proxy {
 
     /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
     /// True if it is: its turn to go on has still to come.
-    pub(super) fn maybe_resume(&mut self, id: Id) -> bool {
+    fn maybe_resume(&mut self, id: Id) -> bool {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return false };
         let is_resumed = client.flow == Flow::Paused
@@ -167,13 +167,14 @@ impl Proxy {
             self.actions.push_back(Action::Resume(Conn::Client(id)));
         }
         if client.holds_back {
-            self.let_go(id, 0);
+            self.stop_holding_back(id, 0);
         }
         is_resumed
     }
 
-    /// Reads on from the backends that waited until no more than so many bytes are left before what they bring.
-    pub(super) fn let_go(&mut self, id: Id, unread_max: usize) {
+    /// Reads on from the backends that were held back for this client, as soon as no more than `unread_max` bytes are
+    /// left before what they bring.
+    pub(super) fn stop_holding_back(&mut self, id: Id, unread_max: usize) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.holds_back = false;
         for lane in &client.lanes {

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn that_of_a_successor_stays() {
+    fn the_file_of_a_successor_stays() {
         let folder = folder("successor");
         let path = folder.0.join("rmux.pid");
         let file = PidFile::write(&path).expect("written");

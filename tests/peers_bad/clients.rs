@@ -176,7 +176,7 @@ fn a_client_that_leaves_takes_its_reply_with_it() {
 }
 
 #[test]
-fn half_a_request_and_gone() {
+fn half_a_request_of_a_client_that_leaves_is_never_run() {
     let server = RedisServer::start();
     let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &[PATIENT]);
     let mut neighbour = rmux.client();
@@ -231,7 +231,7 @@ fn a_half_closed_client_gets_its_replies() {
 }
 
 #[test]
-fn half_a_request_and_half_closed() {
+fn half_a_request_before_a_half_close_does_not_cost_the_replies_owed() {
     let fake = FakeServer::polite();
     let rmux = in_front_of(&fake, &[]);
     let mut client = rmux.client();
@@ -316,7 +316,7 @@ fn thousands_that_connect_at_the_same_moment_all_get_in() {
 }
 
 #[test]
-fn more_clients_than_descriptors() {
+fn more_clients_than_descriptors_are_told_so_and_cost_no_cpu() {
     let fake = FakeServer::polite();
     let connections = connections_flag(&[fake.address()]);
     let rmux = Rmux::start_with_descriptors(Kind::Unix, 64, &[&connections]);

@@ -164,7 +164,7 @@ fn with_everything_down_every_command_is_an_error_at_once() {
 }
 
 #[test]
-fn starts_with_every_server_down() {
+fn it_starts_with_every_server_down_and_finds_them_one_by_one() {
     for kind in crate::support::KINDS {
         let mut servers: Vec<_> = (0..3).map(|_| RedisServer::prepare(&[])).collect();
         let addresses: Vec<_> = servers.iter().map(|server| server.address(kind)).collect();

@@ -84,7 +84,7 @@ fn tcp_servers_come_before_unix_servers() {
 }
 
 #[test]
-fn several_keys_only_when_they_share_a_server() {
+fn commands_with_several_keys_work_only_when_those_share_a_server() {
     const CROSSSLOT: &str = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
     let servers = servers(3);
     let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
@@ -177,7 +177,7 @@ fn big_values_from_several_servers_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn each_database_on_every_server() {
+fn a_clients_database_is_its_own_on_every_server() {
     let servers = servers(3);
     let rmux = rmux_for(Kind::Tcp, &servers, &[PATIENT]);
     let keys = key_for_each(3);

@@ -153,7 +153,7 @@ fn a_frozen_server_gives_errors_and_comes_back_clean() {
 }
 
 #[test]
-fn no_server_no_wait() {
+fn without_a_server_nobody_waits() {
     if is_direct() {
         return;
     }

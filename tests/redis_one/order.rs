@@ -10,7 +10,7 @@ use std::io::Write;
 use std::thread;
 
 #[test]
-fn pipelines_of_any_depth() {
+fn pipelines_of_any_depth_are_answered_in_order() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
@@ -53,7 +53,7 @@ fn pipelines_of_any_depth() {
 }
 
 #[test]
-fn requests_cut_at_every_byte() {
+fn requests_cut_at_any_byte_are_answered_alike() {
     let server = RedisServer::start();
     let front = Front::of(Kind::Unix, &server);
     let mut other = front.client();
@@ -77,7 +77,7 @@ fn requests_cut_at_every_byte() {
 }
 
 #[test]
-fn requests_byte_by_byte() {
+fn requests_that_come_byte_by_byte_are_answered() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
@@ -95,7 +95,7 @@ fn requests_byte_by_byte() {
 }
 
 #[test]
-fn values_of_every_size() {
+fn values_of_every_size_come_back_whole() {
     const MB: usize = 1 << 20;
     for kind in KINDS {
         let server = RedisServer::start();
@@ -215,7 +215,7 @@ fn many_clients_at_once_each_get_their_own() {
 }
 
 #[test]
-fn one_or_two_connections_for_a_thousand_busy_clients() {
+fn a_thousand_busy_clients_use_one_or_two_connections() {
     if is_direct() {
         return;
     }

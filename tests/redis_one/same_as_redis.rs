@@ -185,7 +185,7 @@ XGROUP NOSUCH
 ";
 
 #[test]
-fn commands_of_every_type() {
+fn commands_of_every_type_are_answered_as_by_redis() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
@@ -269,7 +269,7 @@ const INLINE: &[&[u8]] = &[
 ];
 
 #[test]
-fn inline_requests() {
+fn inline_requests_are_answered_as_by_redis() {
     let long = [b"ECHO ".as_slice(), &vec![b'x'; 60_000], b"\r\n"].concat();
     let endless = vec![b'x'; 200_000];
     let mut rows: Vec<&[u8]> = INLINE.to_vec();
@@ -311,7 +311,7 @@ const BROKEN: &[&[u8]] = &[
 ];
 
 #[test]
-fn broken_requests() {
+fn broken_requests_are_answered_as_by_redis() {
     let count = [b"*".as_slice(), &vec![b'1'; 200_000]].concat();
     let length = [b"*1\r\n$".as_slice(), &vec![b'1'; 200_000]].concat();
     let mut rows: Vec<&[u8]> = BROKEN.to_vec();
@@ -408,7 +408,7 @@ const ANSWERED: &[&[&str]] = &[
 ];
 
 #[test]
-fn answers_in_redis_own_words() {
+fn what_rmux_answers_itself_is_in_redis_own_words() {
     let long_name = "x".repeat(300);
     let long_word = "y".repeat(100);
     let long: [&[&str]; 3] = [&[&long_name, "a"], &["FOO", &long_word, &long_word, "z"], &["CLIENT", &long_name]];
@@ -476,7 +476,7 @@ fn outcome(address: &Address, row: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn lines_of_any_length() {
+fn replies_of_one_line_may_have_any_length() {
     // A script's error or status is one line, and no limit is set to it.
     for kind in KINDS {
         let server = RedisServer::start();

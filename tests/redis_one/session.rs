@@ -35,7 +35,7 @@ fn each_client_has_its_own_database() {
 }
 
 #[test]
-fn select_in_the_middle_of_a_pipeline() {
+fn select_in_a_pipeline_holds_for_what_is_behind_it() {
     let server = RedisServer::start();
     let front = Front::of(Kind::Unix, &server);
     let mut client = front.client();
@@ -185,7 +185,7 @@ fn info_is_the_servers() {
 }
 
 #[test]
-fn both_protocols_at_once() {
+fn clients_of_both_protocols_get_replies_in_their_own() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);

@@ -37,7 +37,7 @@ fn run(tool: &str, front: &Front, arguments: &[&str], input: &[u8]) -> String {
 }
 
 #[test]
-fn redis_cli_one_command() {
+fn redis_cli_runs_one_command_with_all_its_options() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
@@ -61,7 +61,7 @@ fn redis_cli_one_command() {
 }
 
 #[test]
-fn redis_cli_interactive() {
+fn redis_cli_can_be_typed_into() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
@@ -74,7 +74,7 @@ fn redis_cli_interactive() {
 }
 
 #[test]
-fn redis_cli_pipe() {
+fn redis_cli_pipe_loses_nothing() {
     for kind in KINDS {
         let server = RedisServer::start();
         let front = Front::of(kind, &server);
@@ -89,7 +89,7 @@ fn redis_cli_pipe() {
 }
 
 #[test]
-fn redis_cli_scans() {
+fn redis_cli_finds_every_key_by_scanning() {
     let server = RedisServer::start();
     let front = Front::of(Kind::Unix, &server);
     for number in 0..300 {
@@ -102,7 +102,7 @@ fn redis_cli_scans() {
 }
 
 #[test]
-fn redis_benchmark() {
+fn redis_benchmark_runs_without_an_error() {
     const TESTS: &str =
         "ping_inline,ping_mbulk,set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,zpopmin,lrange_100,mset";
     for kind in KINDS {

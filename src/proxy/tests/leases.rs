@@ -49,10 +49,10 @@ fn a_backend_is_anybodys_again_when_what_it_was_leased_for_is_over() {
     assert_eq!(bench.asked(leased), blpop);
     bench.answer(leased, "*-1\r\n");
     assert_eq!(bench.told(first), "*-1\r\n");
-    assert_eq!(bench.proxy.backends.get(leased).map(|backend| backend.lease), Some(Id::NONE));
+    assert_eq!(bench.proxy.backends.get(leased).map(|backend| backend.owner), Some(Id::NONE));
     // One is always left to the others: were it not free, nobody else could wait.
     bench.say(second, &blpop);
-    let waits_at = |bench: &Bench| bench.proxy.backends.iter().filter(|(_, backend)| backend.lease == second).count();
+    let waits_at = |bench: &Bench| bench.proxy.backends.iter().filter(|(_, backend)| backend.owner == second).count();
     assert_eq!(waits_at(&bench), 1);
 }
 

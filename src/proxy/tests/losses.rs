@@ -89,9 +89,7 @@ fn a_server_that_refuses_connections_is_stood_in_for_until_a_probe_succeeds() {
 fn without_failover_and_with_its_server_down_a_command_is_an_error_at_once() {
     let (mut bench, backends) = Bench::ready(2, |settings| settings.failover = false);
     let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
-    bench.proxy.handle_backend_end(backends[0], bench.now);
-    bench.turn();
-    bench.refuse(0);
+    bench.take_down(backends[0], 0);
     let client = bench.client();
     bench.say(client, get(&a) + &get(&b));
     assert_eq!(bench.asked(backends[1]), get(&b));

@@ -257,9 +257,7 @@ fn a_write_that_was_not_sent_is_taken_apart_again_and_one_that_was_is_an_error()
         if is_sent {
             bench.turn();
         }
-        bench.proxy.handle_backend_end(backends[0], bench.now);
-        bench.turn();
-        bench.refuse(0);
+        bench.take_down(backends[0], 0);
         if is_sent {
             assert!(bench.told(client).starts_with("-ERR Connection to server-0 lost before its reply"));
             assert_eq!(bench.asked(backends[1]) + &bench.asked(backends[2]), "");
@@ -281,9 +279,7 @@ fn who_leaves_after_a_part_was_taken_apart_again_leaves_nothing_behind() {
     let words: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
     let client = bench.client();
     bench.say(client, request(&words));
-    bench.proxy.handle_backend_end(backends[0], bench.now);
-    bench.turn();
-    bench.refuse(0);
+    bench.take_down(backends[0], 0);
     let nil = |asked: &str| array(&vec!["$-1\r\n"; asked.matches("\r\nk").count()]);
     let (first, second) = (bench.asked(backends[1]), bench.asked(backends[2]));
     assert_eq!(first.matches("\r\nk").count() + second.matches("\r\nk").count(), 200);
@@ -298,9 +294,7 @@ fn who_leaves_after_a_part_was_taken_apart_again_leaves_nothing_behind() {
 fn one_server_that_is_down_with_none_to_stand_in_refuses_the_whole_command() {
     let (mut bench, backends) = Bench::ready(2, |settings| settings.failover = false);
     let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
-    bench.proxy.handle_backend_end(backends[0], bench.now);
-    bench.turn();
-    bench.refuse(0);
+    bench.take_down(backends[0], 0);
     let client = bench.client();
     bench.say(client, request(&["MSET", &b, "1", &a, "2"]) + &request(&["MGET", &b, &a, &b]));
     assert_eq!(bench.asked(backends[1]), "", "a write that can not be whole is not begun");
@@ -319,9 +313,7 @@ fn a_command_about_all_servers_needs_all_of_them() {
     bench.answer(backends[0], array(&[&bulk("a")]) + ":3\r\n+OK\r\n");
     bench.answer(backends[1], array(&[&bulk("b"), &bulk("c")]) + ":4\r\n+OK\r\n");
     assert_eq!(bench.told(client), array(&[&bulk("a"), &bulk("b"), &bulk("c")]) + ":7\r\n+OK\r\n");
-    bench.proxy.handle_backend_end(backends[0], bench.now);
-    bench.turn();
-    bench.refuse(0);
+    bench.take_down(backends[0], 0);
     bench.say(client, asked);
     assert_eq!(bench.told(client), DOWN.repeat(3), "half of the keys is not the keys, though failover is on");
     assert_eq!(bench.asked(backends[1]), "");
@@ -334,9 +326,7 @@ fn no_other_server_stands_in_for_a_part_about_its_server() {
     let client = bench.client();
     bench.say(client, request(&["DBSIZE"]));
     bench.asked(backends[1]);
-    bench.proxy.handle_backend_end(backends[0], bench.now);
-    bench.turn();
-    bench.refuse(0);
+    bench.take_down(backends[0], 0);
     assert_eq!(bench.asked(backends[1]), "");
     bench.answer(backends[1], ":4\r\n");
     assert_eq!(bench.told(client), DOWN);

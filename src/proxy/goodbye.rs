@@ -1,0 +1,169 @@
+//! How a client's connection ends: who ended it, and what becomes of what it had.
+//!
+//! ```text
+//!   it sends nothing more, or said QUIT ─► what it is owed goes out ─┐
+//!   it is gone, too slow, killed, no Redis client ───────────────────┴─► close_client, with the reason
+//! ```
+//!
+//! There is one way to close a client, and it may be taken twice. Its requests that are outstanding stay behind in the
+//! lines of their backends with nobody waiting, and their replies are dropped; what else it had at a backend (the start
+//! of a request, a lease) is noted, and cleaned up by `transmit` when the call that closed it is over.
+//!
+//! What becomes of a backend is `loss`'s business.
+
+use std::fmt;
+
+use log::{debug, warn};
+
+use super::{Action, Conn, Proxy};
+use crate::client::Flow;
+use crate::request::Place;
+use crate::slots::Id;
+
+/// Why a client is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// It closed the connection, or said QUIT, and everything it was owed is sent.
+    Done,
+    /// Its socket broke.
+    Broken,
+    /// It speaks HTTP: it is closed without a word.
+    Foreign,
+    /// It was silent for `localReadTimeout`.
+    ReadTimeout,
+    /// It took nothing for `localWriteTimeout`.
+    WriteTimeout,
+    /// It does not take its replies, and they became too many.
+    Unread,
+    /// The rest of a reply that it has the start of is lost.
+    Truncated,
+    /// Another client said `CLIENT KILL`.
+    Killed,
+}
+
+impl fmt::Display for Goodbye {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Goodbye::Done => "it has left",
+            Goodbye::Broken => "its socket is broken",
+            Goodbye::Foreign => "it speaks another protocol",
+            Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
+            Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
+            Goodbye::Unread => "it leaves more replies unread than it may",
+            Goodbye::Killed => "another client killed it",
+            Goodbye::Truncated => "a reply that it has half of was lost with its server",
+        })
+    }
+}
+
+impl Proxy {
+    /// A client will send nothing more. What it is owed it still gets.
+    pub fn handle_client_end(&mut self, id: Id) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.is_ended = true;
+        if let Flow::Uploading { .. } | Flow::Blocked { .. } = client.flow {
+            // The rest of its request will never come; or it waits for data, and is no longer there to have it.
+            self.close_client(id, Goodbye::Done);
+            return;
+        }
+        self.maybe_say_goodbye(id);
+    }
+
+    /// A client's socket broke.
+    pub fn handle_client_broken(&mut self, id: Id) {
+        self.close_client(id, Goodbye::Broken);
+    }
+
+    /// A client has closed its connection, or its half of it, though it may have said something before.
+    ///
+    /// If it waits for data, or is about to, nobody is there to have it: as with Redis, that is the end of the client.
+    pub fn handle_client_hangup(&mut self, id: Id) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.has_hung_up = true;
+        if matches!(client.flow, Flow::Blocked { .. }) {
+            self.handle_client_end(id);
+        }
+    }
+
+    /// No new clients; those that are here are answered and then closed.
+    pub fn handle_shutdown(&mut self) {
+        self.is_shutting_down = true;
+        let ids: Vec<Id> = self.clients.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.handle_client_end(id);
+        }
+    }
+
+    /// Stops listening; once everything outstanding is answered, the connection is closed.
+    pub(super) fn leave(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
+            client.flow = Flow::Leaving;
+            self.mark_client_dirty(id);
+        }
+    }
+
+    /// Closes a client that would rather speak HTTP: somebody's browser is being used to reach Redis.
+    pub(super) fn refuse_http(&mut self, id: Id) {
+        warn!("client {id} closed: it sent an HTTP request; a cross-protocol attack?");
+        self.close_client(id, Goodbye::Foreign);
+    }
+
+    /// Closes a client that is done, when it has everything that it was owed.
+    pub(super) fn maybe_say_goodbye(&mut self, id: Id) {
+        let Some(client) = self.clients.get(id) else { return };
+        let is_done = client.flow == Flow::Leaving || (client.is_ended && client.flow == Flow::Open);
+        if is_done && client.is_quiet() {
+            self.close_client(id, Goodbye::Done);
+        }
+    }
+
+    /// The one way to close a client. Its outstanding requests stay behind, and their replies will be dropped.
+    pub(super) fn close_client(&mut self, id: Id, why: Goodbye) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let flow = std::mem::replace(&mut client.flow, Flow::Closed);
+        if flow == Flow::Closed {
+            return;
+        }
+        debug!("client {id} closed: {why}");
+        client.alarm.clear(&mut self.wheel);
+        client.replies.clear(&mut self.arena);
+        let leased = client.transaction.take().and_then(|transaction| transaction.leased);
+        if let Some(kept) = client.kept.take() {
+            self.spare(kept);
+        }
+        self.stop_holding_back(id, usize::MAX);
+        self.forget_subscriber(id);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.lanes.clear();
+        let mut merges = Vec::new();
+        while let Some(request) = client.line.pop(&self.requests) {
+            let entry = &mut self.requests[request as usize];
+            entry.client = Id::NONE;
+            let place = entry.place;
+            if let Some(early) = place.early() {
+                let mut queue = self.early.remove(early as usize);
+                queue.clear(&mut self.arena);
+            }
+            if !entry.is_at_backend {
+                self.requests.remove(request as usize);
+            }
+            if let Place::Merging(merging) = place {
+                merges.push(merging);
+            }
+        }
+        merges.into_iter().for_each(|merging| self.abandon_merging(merging));
+        match flow {
+            Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
+            Flow::Parked { server, need, .. } => {
+                self.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
+                self.parked -= 1;
+            }
+            // Left alive, it would take the next element for nobody.
+            Flow::Blocked { backend } => self.orphaned.push(backend),
+            Flow::Asking => self.inquiries.withdraw(id),
+            _ => {}
+        }
+        self.orphaned.extend(leased.map(|leased| leased.backend));
+        self.actions.push_back(Action::Close(Conn::Client(id)));
+    }
+}

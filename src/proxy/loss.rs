@@ -1,0 +1,310 @@
+//! What becomes of a backend that is lost, and of what it owed.
+//!
+//! Each request in its line meets one of three fates:
+//!
+//! ```text
+//!   no byte of it was sent                      ─► another backend, perhaps of the server that stands in
+//!   a read, sent, and no write sent behind it   ─► the same, once (`relief` may ask it again, too: not both)
+//!   anything else                               ─► an error: it may have been run, and is not run twice
+//! ```
+//!
+//! A read behind which a write of the same client was sent is not repeated, since it could see that write. A reply of
+//! which the client has the start can not be mended: that client is closed. What came of one before its turn is thrown
+//! away, and the request meets its fate as if nothing had come.
+//!
+//! Whether the server is down because of it is `health`'s business; what the loss of a listener means, `listener`'s.
+
+use std::fmt;
+
+use log::debug;
+
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
+use super::{Action, Conn, Goodbye, Proxy};
+use crate::backend::Phase;
+use crate::buffer::Queue;
+use crate::client::{Flow, Profile};
+use crate::request::{BackendLine, Place, RequestId, Role};
+use crate::resp::ProtocolError;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// Why a backend is closed.
+#[derive(Debug)]
+pub(super) enum Loss {
+    /// It could not be connected: the reason is the system's.
+    Connect(String),
+    /// It was not connected and ready within `remoteConnectTimeout`.
+    ConnectTimeout,
+    /// The server answered a handshake with this.
+    Refused(String),
+    /// The server closed the connection.
+    End,
+    /// The socket broke: the reason is the system's.
+    Broken(String),
+    /// Bytes came that nobody had asked for.
+    Surplus,
+    /// What came is not the Redis protocol.
+    Garbage(ProtocolError),
+    /// The server took nothing for `remoteWriteTimeout`.
+    WriteTimeout,
+    /// The rest of a large reply did not come within `remoteReadTimeout`.
+    Stalled,
+    /// It hears messages, and does not answer within `remoteReadTimeout`.
+    Deaf,
+    /// It was to take no new requests, after one that timed out, was sent by half, or could not wait for a huge reply;
+    /// all that could still be answered is.
+    Drained,
+    /// It was of no use for a while.
+    Idle,
+    /// The client that had it for itself is gone.
+    Orphaned,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Connect(reason) => write!(f, "cannot connect: {reason}"),
+            Loss::ConnectTimeout => f.write_str("no handshake within remoteConnectTimeout"),
+            Loss::Refused(reply) => write!(f, "it refuses us: {reply}"),
+            Loss::End => f.write_str("it closed the connection"),
+            Loss::Broken(reason) => write!(f, "connection lost: {reason}"),
+            Loss::Surplus => f.write_str("it sent a reply that nobody had asked for"),
+            Loss::Garbage(error) => write!(f, "it does not speak the Redis protocol: {error}"),
+            Loss::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
+            Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
+            Loss::Deaf => f.write_str("it does not confirm subscriptions within remoteReadTimeout"),
+            Loss::Drained => f.write_str("it took no new requests, and all that could be answered is"),
+            Loss::Idle => f.write_str("no longer needed"),
+            Loss::Orphaned => f.write_str("the client that held it is gone"),
+        }
+    }
+}
+
+impl Loss {
+    /// True exactly when the server is out of reach, or refuses us: who wanted to reach it is told that and no more.
+    fn is_connection_down(&self) -> bool {
+        matches!(self, Loss::Connect(_) | Loss::ConnectTimeout | Loss::Refused(_))
+    }
+
+    /// True exactly when it says something about the server, and not only about what rmux wants of it.
+    fn blames_server(&self) -> bool {
+        !matches!(self, Loss::Drained | Loss::Idle | Loss::Orphaned)
+    }
+}
+
+/// One request of a backend that is lost.
+struct Owed {
+    request: RequestId,
+    /// Where its bytes begin in the backend's queue.
+    start: u64,
+    /// True exactly when some of it was sent: the server may have seen it.
+    is_begun: bool,
+    /// True exactly when sending it again runs nothing twice, and shows its client no write that was not there yet.
+    is_harmless: bool,
+}
+
+/// What a backend that is lost had.
+struct Lost<'a> {
+    loss: &'a Loss,
+    server: u16,
+    queue: Queue,
+    /// The client whose large request was on its way; [`Id::NONE`] for none.
+    uploader: Id,
+    /// The client that had it for itself; [`Id::NONE`] for none.
+    owner: Id,
+}
+
+/// A request is given to this many backends at the most.
+const LOSSES_MAX: u8 = 3;
+
+impl Proxy {
+    /// The one way to close a backend: what it owed is sent again where that is safe, and answered with an error where
+    /// it is not; its server is looked at again where that is called for.
+    pub(super) fn lose_backend(&mut self, id: Id, loss: Loss, now: Millis) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        if matches!(backend.phase, Phase::Closed) {
+            return;
+        }
+        let server = backend.server;
+        let profile = backend.profile;
+        let was_new = matches!(&backend.phase, Phase::Connecting)
+            || matches!(&backend.phase, Phase::Handshake(handshake) if handshake.is_first);
+        debug!("connection {id} to server {} closed: {loss}", self.settings.servers[usize::from(server)]);
+        backend.phase = Phase::Closed;
+        backend.alarm.clear(&mut self.wheel);
+        self.endpoints[usize::from(server)].pool.remove(id);
+        self.is_room_new = true;
+        self.actions.push_back(Action::Close(Conn::Backend(id)));
+        let saved = self.take_line(id, &loss, now);
+        if was_new && loss.blames_server() {
+            self.on_unreachable(server, &loss, now);
+        }
+        for (request, bytes) in saved {
+            self.send_again(request, server, profile, bytes, now);
+        }
+        if self.maybe_lose_listener(id, was_new, &loss, now) {
+            return;
+        }
+        let is_last = !self.backends_of(server).any(|(_, backend)| backend.is_serving());
+        if is_last && !matches!(loss, Loss::Idle) && self.endpoints[usize::from(server)].health.is_up() {
+            // Whether the server is still there is found out at once, not by the next request.
+            self.open_backend(server, Profile::default(), now);
+        }
+    }
+
+    /// Empties the line of a lost backend. Returns those requests that are to be sent again, with their bytes.
+    fn take_line(&mut self, id: Id, loss: &Loss, now: Millis) -> Vec<(RequestId, Vec<u8>)> {
+        let Some(backend) = self.backends.get_mut(id) else { return Vec::new() };
+        let line = std::mem::take(&mut backend.line);
+        let mut lost = Lost {
+            loss,
+            server: backend.server,
+            queue: std::mem::take(&mut backend.queue),
+            uploader: std::mem::replace(&mut backend.uploader, Id::NONE),
+            owner: std::mem::replace(&mut backend.owner, Id::NONE),
+        };
+        let answered = backend.answered;
+        let mut saved = Vec::new();
+        for owed in self.owed(&line, answered, lost.queue.sent()) {
+            if let Some(bytes) = self.save(&owed, &lost, now) {
+                saved.push((owed.request, bytes));
+            }
+        }
+        lost.queue.clear(&mut self.arena);
+        self.on_lease_lost(id, lost.owner);
+        saved
+    }
+
+    /// The requests of a line that is lost, in its order. Their bytes begin at `answered`; up to `sent`, the server may
+    /// have seen them.
+    fn owed(&self, line: &BackendLine, answered: u64, sent: u64) -> Vec<Owed> {
+        let mut owed = Vec::new();
+        let mut start = answered;
+        for request in line.iter(&self.requests) {
+            owed.push(Owed { request, start, is_begun: start < sent, is_harmless: false });
+            start += u64::from(self.requests[request as usize].len);
+        }
+        // From the last to the first: which clients have sent a write behind?
+        let mut writers: Vec<Id> = Vec::new();
+        for one in owed.iter_mut().rev() {
+            let entry = &self.requests[one.request as usize];
+            // What is part of something else happens on one connection, or not at all; and nobody asks three times.
+            let is_first_try = entry.losses == 0 && !entry.is_moved;
+            let is_repeatable = entry.role == Role::Plain && entry.is_read && is_first_try;
+            one.is_harmless = !one.is_begun || is_repeatable && !writers.contains(&entry.client);
+            if one.is_begun && !entry.is_read && !writers.contains(&entry.client) {
+                writers.push(entry.client);
+            }
+        }
+        owed
+    }
+
+    /// Decides about a request of a lost backend. Returns its bytes if it is to be sent again; if not, its client was
+    /// told.
+    fn save(&mut self, owed: &Owed, lost: &Lost<'_>, now: Millis) -> Option<Vec<u8>> {
+        let request = owed.request;
+        let entry = &mut self.requests[request as usize];
+        entry.is_at_backend = false;
+        let (client, end) = (entry.client, owed.start + u64::from(entry.len));
+        let can_move = entry.role == Role::Plain && lost.owner == Id::NONE && entry.losses + 1 < LOSSES_MAX;
+        if client == Id::NONE {
+            self.requests.remove(request as usize);
+            return None;
+        }
+        let place = entry.place;
+        self.leave_lane(client, lost.server);
+        match place {
+            Place::Arriving => {
+                // Its client has half of the reply; there is no honest way to end it.
+                self.close_client(client, Goodbye::Truncated);
+                return None;
+            }
+            Place::ArrivingEarly(early) => self.forget_early(client, request, early),
+            _ => {}
+        }
+        if client == lost.uploader && self.discard_upload(client, request) {
+            self.lose_request(client, request, lost.server, now);
+            return None;
+        }
+        if owed.is_harmless && can_move {
+            // Large ones that went straight to the socket were not kept.
+            if let Some(bytes) = lost.queue.copy_range(&self.arena, owed.start, end) {
+                self.stats.resends += u64::from(owed.is_begun);
+                return Some(bytes);
+            }
+        }
+        if owed.is_harmless && lost.loss.is_connection_down() {
+            self.deliver(client, request, CONNECTION_DOWN, now);
+        } else {
+            self.lose_request(client, request, lost.server, now);
+        }
+        None
+    }
+
+    /// What came of a reply before its turn is worth nothing: the rest is lost, and the client has seen none of it.
+    fn forget_early(&mut self, client: Id, request: RequestId, early: u32) {
+        let mut queue = self.early.remove(early as usize);
+        if let Some(client) = self.clients.get_mut(client) {
+            client.early_bytes -= queue.unsent();
+        }
+        queue.clear(&mut self.arena);
+        self.requests[request as usize].place = Place::Waiting;
+    }
+
+    /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
+    pub(super) fn discard_upload(&mut self, client: Id, request: RequestId) -> bool {
+        let Some(entry) = self.clients.get_mut(client) else { return false };
+        match &mut entry.flow {
+            Flow::Uploading { backend, request: uploading } if *uploading == request => {
+                *backend = Id::NONE;
+                // It may not have been listened to, for the sake of a queue that is gone.
+                self.actions.push_back(Action::Resume(Conn::Client(client)));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A request was sent and can not be repeated: its client is told that nobody knows what became of it.
+    fn lose_request(&mut self, client: Id, request: RequestId, server: u16, now: Millis) {
+        self.endpoints[usize::from(server)].stats.errors += 1;
+        let text = format!(
+            "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
+            self.address(server)
+        );
+        self.deliver(client, request, text.as_bytes(), now);
+    }
+
+    /// Gives a request whose backend is lost to another, of the server that has its key now.
+    fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
+        let Some(entry) = self.requests.get_mut(request as usize) else { return };
+        let (client, hash, place) = (entry.client, entry.hash, entry.place);
+        if client == Id::NONE {
+            // Its client was closed over another request of the same backend.
+            self.requests.remove(request as usize);
+            return;
+        }
+        entry.losses += 1;
+        let route = match place {
+            Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
+            _ => self.route_again(&bytes, hash),
+        };
+        let server = match route {
+            Route::To(server, _) => server,
+            Route::CrossSlot if self.split_again(request, profile, &bytes, now) => return,
+            Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
+            _ => return self.deliver(client, request, CONNECTION_DOWN, now),
+        };
+        let Some(backend_id) = self.pick_again(client, server, profile, now) else {
+            let text = format!("-ERR Connection to {} lost, and no other is free\r\n", self.address(lost));
+            return self.deliver(client, request, text.as_bytes(), now);
+        };
+        let deadline = now + self.settings.timeouts.remote_read_ms;
+        self.requests[request as usize].deadline = deadline;
+        self.stand_at(request, backend_id, server);
+        if let Some(backend) = self.backends.get_mut(backend_id) {
+            backend.queue.push_vec(&mut self.arena, bytes);
+        }
+        self.mark_backend_dirty(backend_id);
+    }
+}
