@@ -307,7 +307,13 @@ impl Reactor {
             }
             let conn = Conn::Client(id);
             match self.sockets.add(conn, stream, self.poll.registry()) {
-                Ok(()) => {}
+                // Who connects has often asked already; if not, the kernel will tell.
+                Ok(()) => {
+                    if let Some(socket) = self.sockets.get_mut(conn) {
+                        (socket.is_readable, socket.is_queued) = (true, true);
+                        self.ready_clients.push(id);
+                    }
+                }
                 Err(error) => {
                     warn!("cannot watch a connection: {error}");
                     self.proxy.handle_client_broken(id);
