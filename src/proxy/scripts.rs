@@ -13,8 +13,8 @@
 //!   client   :1 ◄──────────────────────────── ◄── :1
 //! ```
 //!
-//! What the client sent behind, to the same server, has arrived there before the `EVAL`; replies keep their order all
-//! the same. With one server nothing is remembered, and its `NOSCRIPT` is the client's. `SCRIPT FLUSH` forgets.
+//! Not if the client has sent more to that server meanwhile: it would be overtaken by that, and so the `NOSCRIPT` is its
+//! own. With one server nothing is remembered, and every `NOSCRIPT` is the client's. `SCRIPT FLUSH` forgets.
 //!
 //! Bounded: [`SCRIPTS_MAX`] scripts, [`BYTES_MAX`] bytes; the oldest go first. A script that is larger than a quarter
 //! of that is not remembered. Each reactor has a memory of its own.
@@ -102,7 +102,8 @@ impl Proxy {
         now: Millis,
     ) -> bool {
         let entry = &self.requests[request as usize];
-        if entry.place != Place::Waiting || entry.role != Role::Plain {
+        let is_overtaken = self.clients.get(client).is_some_and(|client| client.lane(server).is_some());
+        if entry.place != Place::Waiting || entry.role != Role::Plain || is_overtaken {
             return false;
         }
         let Some(framer) = self.framed(bytes) else { return false };

@@ -255,6 +255,12 @@ impl<'a> Model<'a> {
         }
     }
 
+    /// Whether a server is asked for a script by its digest: what becomes of that within a pipeline depends on when its
+    /// answer comes.
+    pub fn is_by_digest(call: &Call) -> bool {
+        call[0].to_ascii_lowercase().starts_with(b"evalsha")
+    }
+
     /// A server that does not know the script is given it, if rmux has seen it.
     fn ask(&mut self, server: usize, name: &str, call: &Call) -> Vec<u8> {
         let reply = self.mirrors[server].cmd(call);

@@ -206,8 +206,9 @@ impl Several<'_> {
     fn send(&mut self, batch: Vec<Call>) {
         let mut sent = Vec::new();
         let mut expected = Vec::new();
+        let is_pipeline = batch.len() > 1;
         for call in batch {
-            if self.is_left_out(&call) {
+            if self.is_left_out(&call) || is_pipeline && Model::is_by_digest(&call) {
                 continue;
             }
             let compared = exceptions::compared(&call);

@@ -492,15 +492,14 @@ fn a_server_that_does_not_know_a_script_is_given_it_in_the_place_of_the_call() {
     bench.asked(backends[0]);
     bench.answer(backends[0], ":1\r\n");
     bench.told(client);
-    bench.say(client, request(&["EVALSHA", DIGEST, "1", &b, "x"]) + &get(&b) + &get(&a));
-    assert_eq!(bench.asked(backends[1]), request(&["EVALSHA", DIGEST, "1", &b, "x"]) + &get(&b));
+    bench.say(client, request(&["EVALSHA", DIGEST, "1", &b, "x"]) + &get(&a));
+    assert_eq!(bench.asked(backends[1]), request(&["EVALSHA", DIGEST, "1", &b, "x"]));
     bench.answer(backends[1], NO_SCRIPT);
     assert_eq!(bench.asked(backends[1]), request(&["EVAL", "return 1", "1", &b, "x"]));
-    bench.answer(backends[1], bulk("B"));
     bench.answer(backends[0], bulk("A"));
     assert_eq!(bench.told(client), "", "the call keeps its place");
     bench.answer(backends[1], ":1\r\n");
-    assert_eq!(bench.told(client), ":1\r\n".to_owned() + &bulk("B") + &bulk("A"));
+    assert_eq!(bench.told(client), ":1\r\n".to_owned() + &bulk("A"));
     bench.say(client, request(&["EVALSHA", &"0".repeat(40), "1", &b]));
     bench.answer(backends[1], NO_SCRIPT);
     assert_eq!(bench.told(client), NO_SCRIPT, "what nobody has shown is not known");
@@ -511,6 +510,23 @@ fn a_server_that_does_not_know_a_script_is_given_it_in_the_place_of_the_call() {
     assert_eq!(bench.asked(backends[1]), request(&["EVAL_RO", "return 1", "1", &b]));
     bench.answer(backends[1], NO_SCRIPT);
     assert_eq!(bench.told(client), NO_SCRIPT, "once");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_script_that_is_not_known_is_not_overtaken_by_what_its_client_sent_behind() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    bench.say(client, request(&["EVAL", "return 1", "1", &a]));
+    bench.asked(backends[0]);
+    bench.answer(backends[0], ":1\r\n");
+    bench.told(client);
+    bench.say(client, request(&["EVALSHA", DIGEST, "1", &b]) + &request(&["SET", &b, "later"]));
+    bench.asked(backends[1]);
+    bench.answer(backends[1], NO_SCRIPT.to_owned() + "+OK\r\n");
+    assert_eq!(bench.asked(backends[1]), "", "it would run after the SET");
+    assert_eq!(bench.told(client), NO_SCRIPT.to_owned() + "+OK\r\n");
     bench.assert_nothing_is_left();
 }
 
