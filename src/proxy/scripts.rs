@@ -13,7 +13,7 @@
 //!   client   :1 ◄──────────────────────────── ◄── :1
 //! ```
 //!
-//! Not if the client has sent more to that server meanwhile: it would be overtaken by that, and so the `NOSCRIPT` is its
+//! Not if the client has sent more to that server meanwhile: it would be overtaken by that, and the `NOSCRIPT` is its
 //! own. With one server nothing is remembered, and every `NOSCRIPT` is the client's. `SCRIPT FLUSH` forgets.
 //!
 //! Bounded: [`SCRIPTS_MAX`] scripts, [`BYTES_MAX`] bytes; the oldest go first. A script that is larger than a quarter

@@ -25,9 +25,10 @@ pub struct Settings {
     pub hash_tag: Option<HashTag>,
     /// Whether a command is sent to several servers; if not, it is refused, as the original rmux did.
     pub multi_key: bool,
-    /// The most connections to one server.
+    /// The most connections to one server; this proxy's share of them.
     pub pool_size: usize,
-    /// The most of them that clients have for themselves at one time; one is always left to the others.
+    /// The most of them that clients have for themselves at one time, its share as well; one is always left to the
+    /// others.
     pub lease_max: usize,
     /// How long each kind of waiting may last.
     pub timeouts: Timeouts,
