@@ -211,7 +211,9 @@ impl<'a> Model<'a> {
             }
             "watch" => self.watch(call),
             "unwatch" => {
-                self.watched = None;
+                if call.len() == 1 {
+                    self.watched = None;
+                }
                 self.everywhere(call).swap_remove(0)
             }
             "publish" | "spublish" if call.len() > 1 => {
