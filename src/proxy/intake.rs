@@ -313,8 +313,9 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Option<usize> {
-        let is_restrained = self.clients.get(id).is_none_or(|client| client.is_restrained());
-        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || is_restrained {
+        // Of a client that has left, the rest will never come.
+        let must_be_whole = self.clients.get(id).is_none_or(|client| client.is_restrained() || client.is_ended);
+        if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || must_be_whole {
             return None;
         }
         let taken = framer.at().min(bytes.len());

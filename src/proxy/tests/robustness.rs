@@ -61,3 +61,20 @@ fn the_start_of_a_reply_to_a_handshake_that_was_not_sent_is_not_believed() {
         assert!(bench.is_closed(Conn::Backend(backend)), "{words:?}");
     }
 }
+
+#[test]
+fn the_start_of_a_large_request_whose_client_has_left_is_sent_to_nobody() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.client_outstanding_max = 1);
+    let client = bench.client();
+    let large = set("k", &"x".repeat(200_000));
+    // The second request waits for the reply to the first; by then it is known that its rest will never come.
+    bench.say(client, get("a") + &large[..100_000]);
+    assert_eq!(bench.asked(backends[0]), get("a"));
+    bench.proxy.handle_client_end(client);
+    bench.turn();
+    bench.answer(backends[0], bulk("A"));
+    assert_eq!(bench.told(client), bulk("A"));
+    assert!(bench.is_closed(Conn::Client(client)));
+    assert_eq!(bench.asked(backends[0]), "");
+    bench.assert_nothing_is_left();
+}
