@@ -205,8 +205,10 @@ impl Network {
     /// Reads into `area`.
     pub fn read(&mut self, link: LinkId, area: &mut [u8]) -> usize {
         let link = &mut self.links[link];
-        link.read_at = self.now;
         let bytes = link.up.pop(area.len());
+        if !bytes.is_empty() {
+            link.read_at = self.now;
+        }
         link.read_bytes += bytes.len() as u64;
         area[..bytes.len()].copy_from_slice(bytes);
         bytes.len()

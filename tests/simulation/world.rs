@@ -153,9 +153,7 @@ impl World {
         let is_quiet = self.happened.1 != self.step;
         let may_skip = has_long_been_quiet && (self.is_ending || self.random.one_in(5));
         let is_skipped = may_skip || is_quiet && self.plan.faults == Faults::All && self.random.one_in(40);
-        let deadlines = self.servers.iter().filter_map(Server::next_deadline);
-        let deadline = deadlines.chain(self.shell.proxy.next_deadline().map(|deadline| deadline.0)).min();
-        if let Some(deadline) = deadline.filter(|_| is_skipped) {
+        if let Some(deadline) = self.next_deadline().filter(|_| is_skipped) {
             // Nothing else happens until then; or somebody is late over it.
             passed = deadline.saturating_sub(self.now);
             if passed > PACE_MAX_MS && !has_long_been_quiet {
@@ -164,6 +162,12 @@ impl World {
         }
         self.now += passed;
         self.paced += passed.min(PACE_MAX_MS);
+    }
+
+    /// When something happens by itself.
+    fn next_deadline(&self) -> Option<u64> {
+        let deadlines = self.servers.iter().filter_map(Server::next_deadline);
+        deadlines.chain(self.shell.proxy.next_deadline().map(|deadline| deadline.0)).min()
     }
 
     /// Whether nobody waits for anything, so that any time may pass.
@@ -294,7 +298,7 @@ impl World {
         let patience = self.plan.patience_ms() + 100_000;
         let until = self.now + patience;
         let steps_max = self.step + 60_000;
-        while self.now < until {
+        while self.now < until && !(self.is_idle() && self.next_deadline().is_none()) {
             self.step();
             assert!(self.step < steps_max, "there are always events, though nobody is there");
         }
