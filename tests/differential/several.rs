@@ -246,8 +246,9 @@ impl Several<'_> {
     fn is_left_out(&mut self, call: &Call) -> bool {
         let row = exceptions::row(call);
         let in_transaction = self.model.is_in_transaction();
-        // Keys are watched on a backend, which has the one database.
-        self.model.is_watching() && call[0].eq_ignore_ascii_case(b"SELECT")
+        // Keys are watched on a backend, which has the one database and the one protocol.
+        let is_bound = call[0].eq_ignore_ascii_case(b"SELECT") || exceptions::may_change_protocol(call);
+        self.model.is_watching() && is_bound
             || !self.model.is_known(call, row.is_some())
             || in_transaction && row.is_some_and(|row| is_about_session(row.class))
             || in_transaction && self.model.is_placeless(call)
