@@ -16,7 +16,7 @@
 //!
 //! The order of a message and of the reply to the PUBLISH that sent it is not kept: they come over two connections.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::mem;
 
 use slab::Slab;
@@ -116,9 +116,8 @@ impl Proxy {
             push::confirmation(&mut frames, protocol, family, true, Some(name), subscriber.count(family));
         }
         self.ask_all(family, &topics, now);
-        topics.sort_unstable();
-        topics.dedup();
-        topics.retain(|&topic| !self.is_heard_everywhere(topic));
+        let mut seen = HashSet::new();
+        topics.retain(|&topic| seen.insert(topic) && !self.is_heard_everywhere(topic));
         if topics.is_empty() {
             self.reply_in_place(id, &frames);
             // Behind what is outstanding it is a confirmation that has not gone out yet, like any other.
