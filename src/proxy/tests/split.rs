@@ -483,15 +483,21 @@ fn without_multi_key_it_is_refused_as_the_original_did() {
 const NO_SCRIPT: &str = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
 const DIGEST: &str = "E0E1F9FABFC9D4800C877A703B823AC0578FF8DB";
 
-#[test]
-fn a_server_that_does_not_know_a_script_is_given_it_in_the_place_of_the_call() {
+/// Two servers, and a client that has shown a script to the first of them.
+fn with_a_script_shown_to_the_first() -> (Bench, Vec<Id>, Id) {
     let (mut bench, backends) = Bench::ready(2, |_| {});
-    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
     let client = bench.client();
-    bench.say(client, request(&["EVAL", "return 1", "1", &a]));
+    bench.say(client, request(&["EVAL", "return 1", "1", &key_on(&bench, 0)]));
     bench.asked(backends[0]);
     bench.answer(backends[0], ":1\r\n");
     bench.told(client);
+    (bench, backends, client)
+}
+
+#[test]
+fn a_server_that_does_not_know_a_script_is_given_it_in_the_place_of_the_call() {
+    let (mut bench, backends, client) = with_a_script_shown_to_the_first();
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
     bench.say(client, request(&["EVALSHA", DIGEST, "1", &b, "x"]) + &get(&a));
     assert_eq!(bench.asked(backends[1]), request(&["EVALSHA", DIGEST, "1", &b, "x"]));
     bench.answer(backends[1], NO_SCRIPT);
@@ -515,13 +521,8 @@ fn a_server_that_does_not_know_a_script_is_given_it_in_the_place_of_the_call() {
 
 #[test]
 fn a_script_that_is_not_known_is_not_overtaken_by_what_its_client_sent_behind() {
-    let (mut bench, backends) = Bench::ready(2, |_| {});
-    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
-    let client = bench.client();
-    bench.say(client, request(&["EVAL", "return 1", "1", &a]));
-    bench.asked(backends[0]);
-    bench.answer(backends[0], ":1\r\n");
-    bench.told(client);
+    let (mut bench, backends, client) = with_a_script_shown_to_the_first();
+    let b = key_on(&bench, 1);
     bench.say(client, request(&["EVALSHA", DIGEST, "1", &b]) + &request(&["SET", &b, "later"]));
     bench.asked(backends[1]);
     bench.answer(backends[1], NO_SCRIPT.to_owned() + "+OK\r\n");
