@@ -200,6 +200,10 @@ impl<'a> Model<'a> {
 
     /// A call outside of a transaction.
     fn plain(&mut self, name: &str, call: &Call) -> Vec<u8> {
+        if name == "exec" && call.len() > 1 {
+            // Refused for its arguments, it unwatches all the same.
+            self.watched = None;
+        }
         if name == "eval" || name == "eval_ro" {
             self.scripts.extend(call.get(1).filter(|_| call.len() > 2).cloned());
         }
