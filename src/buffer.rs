@@ -1,8 +1,9 @@
 //! Byte queues: what is to be sent on a connection, in chunks of one arena.
 //!
-//! All bytes that rmux holds for anybody lie in chunks of one [`Arena`], so that their sum is known and bounded in one
-//! place, and so that an idle connection owns no memory at all: a [`Queue`] is a few numbers. Chunks that are done go
-//! to a spare list and come back from there; steady traffic allocates nothing.
+//! The bytes that rmux holds for anybody lie in chunks of one [`Arena`], or are charged to it by whoever has them in a
+//! buffer elsewhere (`charge`), so that their sum is known and bounded in one place, and so that an idle connection
+//! owns no memory at all: a [`Queue`] is a few numbers. Chunks that are done go to a spare list and come back from
+//! there; steady traffic allocates nothing.
 //!
 //! Offsets are absolute: they count every byte that ever went through a queue. Their order is the invariant:
 //!
@@ -21,14 +22,22 @@
 //! Knows nothing of sockets, requests or replies. Called by the clients and backends of the proxy only; a queue must
 //! be given back with `clear`, or its chunks stay in the arena.
 
+use std::mem;
+
 use slab::Slab;
 
 /// Bytes in an ordinary chunk. Four of them and a header are one page short of an odd number of cache lines, so that
 /// the starts of many chunks do not fall into the same cache set.
 const CHUNK_BYTES: usize = 4096 - 64;
 
+/// Fewer bytes than this are not worth a chunk of their own.
+const SMALL: usize = CHUNK_BYTES / 4;
+
 /// Spare chunks that are kept for the next burst; more are given back to the system.
 const SPARE_CHUNKS_MAX: usize = 256;
+
+/// What a chunk costs beside its bytes: its entry, and that of its queue where each has a chunk to itself.
+const CHUNK_OVERHEAD: usize = size_of::<Chunk>() + size_of::<Queue>();
 
 const NIL: u32 = u32::MAX;
 
@@ -60,24 +69,45 @@ impl Arena {
         Arena::default()
     }
 
-    /// Memory that queues, and who said so with `hold`, have at this moment, in bytes; spare chunks are not counted.
+    /// The account: memory that the queues have at this moment, and what else was charged, in bytes. Spare chunks are
+    /// not in it.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Somebody holds `n` bytes more in a buffer of his own; they count as well.
-    pub fn hold(&mut self, n: usize) {
+    /// A buffer outside of all queues has `n` bytes more.
+    pub fn charge(&mut self, n: usize) {
         self.bytes += n;
     }
 
-    /// `n` bytes that were told to `hold` are gone.
-    pub fn let_go(&mut self, n: usize) {
+    /// `n` bytes that were charged are gone.
+    pub fn uncharge(&mut self, n: usize) {
         debug_assert!(n <= self.bytes);
         self.bytes -= n;
     }
 
+    /// What was charged with `charged` bytes has `held` bytes now.
+    pub fn recharge(&mut self, charged: &mut usize, held: usize) {
+        self.uncharge(*charged);
+        self.charge(held);
+        *charged = held;
+    }
+
+    /// What all queues have, counted anew; for those who check the account.
+    pub fn count_queued(&self) -> usize {
+        self.chunks.iter().map(|(_, chunk)| CHUNK_OVERHEAD + chunk.bytes.capacity()).sum()
+    }
+
+    /// Gives the tables' own memory back, if much of it is not used.
+    pub fn shrink(&mut self) {
+        if self.chunks.is_empty() && self.chunks.capacity() > SPARE_CHUNKS_MAX {
+            self.chunks = Slab::new();
+        }
+    }
+
     fn take(&mut self, start: u64, bytes: Vec<u8>) -> u32 {
-        self.bytes += bytes.capacity();
+        self.bytes += CHUNK_OVERHEAD + bytes.capacity();
         self.chunks.insert(Chunk { start, next: NIL, bytes }) as u32
     }
 
@@ -87,7 +117,7 @@ impl Arena {
 
     fn free(&mut self, chunk: u32) -> u32 {
         let Chunk { next, mut bytes, .. } = self.chunks.remove(chunk as usize);
-        self.bytes -= bytes.capacity();
+        self.bytes -= CHUNK_OVERHEAD + bytes.capacity();
         if bytes.capacity() == CHUNK_BYTES && self.spare.len() < SPARE_CHUNKS_MAX {
             bytes.clear();
             self.spare.push(bytes);
@@ -175,6 +205,34 @@ impl Queue {
         }
     }
 
+    /// A queue of these bytes; few of them take less than a chunk.
+    pub fn of(arena: &mut Arena, bytes: &[u8]) -> Queue {
+        let mut queue = Queue::new();
+        if bytes.len() <= SMALL {
+            queue.push_vec(arena, bytes.to_vec());
+        } else {
+            queue.push(arena, bytes);
+        }
+        queue
+    }
+
+    /// Takes the first chunk out of the queue; of that, what is still to be sent.
+    pub fn pop_chunk(&mut self, arena: &mut Arena) -> Option<Vec<u8>> {
+        self.release_to(arena, self.sent);
+        let chunk = arena.chunks.get_mut(self.head as usize)?;
+        let mut bytes = mem::take(&mut chunk.bytes);
+        let (gone, end) = ((self.sent - chunk.start) as usize, chunk.start + bytes.len() as u64);
+        arena.bytes -= bytes.capacity();
+        self.head = arena.free(self.head);
+        self.cursor = self.head;
+        if self.head == NIL {
+            self.tail = NIL;
+        }
+        self.sent = end;
+        bytes.drain(..gone);
+        Some(bytes)
+    }
+
     /// Appends `bytes` without copying them.
     pub fn push_vec(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
         if !bytes.is_empty() {
@@ -249,13 +307,17 @@ impl Queue {
         self.release_to(arena, self.sent);
     }
 
-    /// Appends all that `other` has still to send, without copying it.
+    /// Appends all that `other` has still to send, without copying it unless it is little.
     pub fn append(&mut self, arena: &mut Arena, mut other: Queue) {
         other.release_to(arena, other.sent);
         if other.head == NIL {
             return;
         }
         let mut chunk = other.head;
+        if chunk == other.tail && other.unsent() <= SMALL {
+            let bytes = other.pop_chunk(arena).unwrap_or_default();
+            return self.push(arena, &bytes);
+        }
         if arena.chunks[chunk as usize].start < other.sent {
             let bytes = &mut arena.chunks[chunk as usize];
             bytes.bytes.drain(..(other.sent - bytes.start) as usize);
@@ -442,7 +504,7 @@ mod tests {
         let mut queue = Queue::new();
         for _ in 0..100 {
             queue.push(&mut arena, &[7; 10_000]);
-            assert_eq!(arena.bytes(), 3 * CHUNK_BYTES);
+            assert_eq!(arena.bytes(), 3 * (CHUNK_BYTES + CHUNK_OVERHEAD));
             queue.consume(&mut arena, 10_000);
             assert_eq!(arena.bytes(), 0);
         }

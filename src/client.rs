@@ -227,6 +227,13 @@ pub struct Kept {
     pub framer: RequestFramer,
 }
 
+impl Kept {
+    /// The memory that it has, in bytes.
+    pub fn held(&self) -> usize {
+        size_of::<Kept>() + self.bytes.capacity() + self.framer.held()
+    }
+}
+
 /// A connection that talks to us.
 #[derive(Debug)]
 pub struct Client {
@@ -264,6 +271,8 @@ pub struct Client {
     pub since: Millis,
     /// Bytes of replies that came before their turn.
     pub early_bytes: usize,
+    /// How many of its unread bytes may be replies that rmux put together: those are limited by the memory of all.
+    pub merged_bytes: usize,
     /// True while a backend in one of its lanes may not be read until it has taken some replies.
     pub holds_back: bool,
     /// True while it stands in the list of those who have something to send.
@@ -297,6 +306,7 @@ impl Client {
             took_at: now,
             since: now,
             early_bytes: 0,
+            merged_bytes: 0,
             holds_back: false,
             is_dirty: false,
             is_blocked: false,
@@ -421,7 +431,7 @@ mod tests {
 
     #[test]
     fn an_idle_client_is_small() {
-        assert!(size_of::<Client>() <= 256, "{} bytes", size_of::<Client>());
+        assert!(size_of::<Client>() <= 264, "{} bytes", size_of::<Client>());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(super) enum Goodbye {
     Unread,
     /// The rest of a reply that it has the start of is lost.
     Truncated,
+    /// Memory is short, and it has more than others.
+    Memory,
     /// Another client said `CLIENT KILL`.
     Killed,
 }
@@ -50,6 +52,7 @@ impl fmt::Display for Goodbye {
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
             Goodbye::Unread => "it leaves more replies unread than it may",
+            Goodbye::Memory => "bufferedBytesMax is reached, and it has most",
             Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
@@ -127,8 +130,9 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        let leased = client.transaction.take().and_then(|transaction| transaction.leased);
-        if let Some(kept) = client.kept.take() {
+        let leased = client.leased();
+        self.end_transaction(id);
+        if let Some(kept) = self.take_kept(id) {
             self.spare(kept);
         }
         self.stop_holding_back(id, usize::MAX);
@@ -160,7 +164,10 @@ impl Proxy {
             }
             // Left alive, it would take the next element for nobody.
             Flow::Blocked { backend } => self.orphaned.push(backend),
-            Flow::Asking => self.inquiries.withdraw(id),
+            Flow::Asking => {
+                self.inquiries.withdraw(id);
+                self.charge_inquiries();
+            }
             _ => {}
         }
         self.orphaned.extend(leased.map(|leased| leased.backend));

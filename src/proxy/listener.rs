@@ -26,7 +26,7 @@ use log::{info, warn};
 
 use super::health::printable;
 use super::loss::Loss;
-use super::{LARGE, Proxy, Timer, Wire};
+use super::{Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::buffer::Scratch;
 use crate::client::Profile;
@@ -307,6 +307,7 @@ impl Proxy {
         self.pubsub.listeners[usize::from(backend.server)].heard_at = now;
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
+        self.arena.uncharge(kept.capacity());
         let taken = if kept.len() > Scratch::HEADROOM {
             kept.extend_from_slice(scratch.joined(&[], n));
             let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
@@ -322,10 +323,11 @@ impl Proxy {
         if let Err(loss) = taken {
             return self.lose_backend(id, loss, now);
         }
-        if kept.is_empty() && kept.capacity() > LARGE {
-            kept = Vec::new();
+        if kept.len() < kept.capacity() / 4 {
+            kept.shrink_to_fit();
         }
         let Some(backend) = self.backends.get_mut(id) else { return };
+        self.arena.charge(kept.capacity());
         backend.framer = framer;
         backend.kept = kept;
         backend.answered = backend.queue.sent();

@@ -156,6 +156,7 @@ impl Proxy {
     fn take_line(&mut self, id: Id, loss: &Loss, now: Millis) -> Vec<(RequestId, Vec<u8>)> {
         let Some(backend) = self.backends.get_mut(id) else { return Vec::new() };
         let line = std::mem::take(&mut backend.line);
+        self.arena.uncharge(std::mem::take(&mut backend.kept).capacity());
         let mut lost = Lost {
             loss,
             server: backend.server,

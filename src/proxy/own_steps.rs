@@ -24,7 +24,7 @@ use std::mem;
 use super::inquiry::{Answer, Question};
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
-use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol};
+use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol, Transaction};
 use crate::command::{self, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
@@ -37,6 +37,8 @@ const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const TOO_MANY: &[u8] = b"-ERR Too many session commands in one transaction\r\n";
 /// How many steps of one transaction may be rmux's own.
 const STEPS_MAX: usize = 1024;
+/// What one of them takes beside what it says, at the most.
+const STEP_BYTES: usize = size_of::<(Vec<u8>, Option<OwnWhat>)>() + PING.len();
 
 impl Proxy {
     /// Whether this step of a transaction is answered here.
@@ -66,8 +68,7 @@ impl Proxy {
             self.break_transaction(id);
             self.reply_here(id, &fault);
         }
-        fault.clear();
-        self.reply = fault;
+        self.spare_reply(fault);
         is_found
     }
 
@@ -100,9 +101,7 @@ impl Proxy {
             }
             return verdict;
         }
-        if !self.has_place_for(id, call.request.len()) {
-            self.break_transaction(id);
-            self.reply_here(id, TOO_MANY);
+        if self.has_no_place_for(id, call.request.len()) {
             return Verdict::Done;
         }
         let mut request = Vec::new();
@@ -131,9 +130,7 @@ impl Proxy {
         if self.finds_fault(id, call) {
             return Verdict::Done;
         }
-        if !self.has_place_for(id, call.request.len()) {
-            self.break_transaction(id);
-            self.reply_here(id, TOO_MANY);
+        if self.has_no_place_for(id, call.request.len()) {
             return Verdict::Done;
         }
         let step = match call.command.class {
@@ -142,7 +139,9 @@ impl Proxy {
             _ => (call.request.to_vec(), None),
         };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+            let held = held_early(&step);
             transaction.early_steps.push(step);
+            self.charge_steps(held);
         }
         self.reply_here(id, b"+QUEUED\r\n");
         Verdict::Done
@@ -156,6 +155,7 @@ impl Proxy {
         steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
         now: Millis,
     ) {
+        self.uncharge_steps(steps.iter().map(held_early).sum());
         for (bytes, what) in steps {
             self.send_internal(backend, &bytes, now);
             let index = self.count_step(id);
@@ -165,20 +165,40 @@ impl Proxy {
         }
     }
 
-    fn has_place_for(&self, id: Id, len: usize) -> bool {
+    /// If there is no place for one step more, of `len` bytes, the client is told, and its transaction is broken.
+    fn has_no_place_for(&mut self, id: Id, len: usize) -> bool {
         let Some(transaction) = self.transaction(id) else { return false };
-        let held_by = |what: &OwnWhat| if let OwnWhat::Answer(request) = what { request.len() } else { 0 };
-        let held: usize = transaction.own_steps.iter().map(|step| held_by(&step.what)).sum();
-        let early = transaction.early_steps.iter();
-        let early: usize = early.map(|(bytes, what)| bytes.len() + what.as_ref().map_or(0, held_by)).sum();
         let steps = transaction.own_steps.len() + transaction.early_steps.len();
-        steps < STEPS_MAX && held + early + len <= LARGE
+        // All transactions together may have half of the memory: they are not asked to give it back.
+        let is_memory_short = self.steps_bytes + len > self.settings.limits.buffered_bytes_max / 2;
+        if steps < STEPS_MAX && held_steps(transaction) + len <= LARGE + steps * STEP_BYTES && !is_memory_short {
+            return false;
+        }
+        self.break_transaction(id);
+        if is_memory_short {
+            self.refuse_for_memory(id, "The steps of transactions");
+        } else {
+            self.reply_here(id, TOO_MANY);
+        }
+        true
     }
 
     fn note_own_step(&mut self, id: Id, step: OwnStep) {
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+            let held = held_own(&step);
             transaction.own_steps.push(step);
+            self.charge_steps(held);
         }
+    }
+
+    fn charge_steps(&mut self, held: usize) {
+        self.steps_bytes += held;
+        self.arena.charge(held);
+    }
+
+    pub(super) fn uncharge_steps(&mut self, held: usize) {
+        self.steps_bytes -= held;
+        self.arena.uncharge(held);
     }
 
     /// Sends an `EXEC` to whose reply rmux has something to add. What the client sends behind has to wait: its session
@@ -194,6 +214,8 @@ impl Proxy {
         let Some(transaction) = client.transaction.take() else { return Verdict::Done };
         client.flow = Flow::Behind { server };
         client.wrote_to = backend;
+        // From here on they are charged with the entry that takes them.
+        self.uncharge_steps(held_steps(&transaction));
         let has_selected = transaction.own_steps.iter().any(|step| matches!(step.what, OwnWhat::Select(_)));
         let mut merging = self.new_merging();
         merging.own_steps = transaction.own_steps;
@@ -321,6 +343,29 @@ impl Proxy {
             entry.session.profile.database = database;
         }
     }
+}
+
+/// The memory that a step takes.
+fn held_own(step: &OwnStep) -> usize {
+    size_of::<OwnStep>() + held_what(&step.what)
+}
+
+fn held_early((bytes, what): &(Vec<u8>, Option<OwnWhat>)) -> usize {
+    size_of::<(Vec<u8>, Option<OwnWhat>)>() + bytes.capacity() + what.as_ref().map_or(0, held_what)
+}
+
+fn held_what(what: &OwnWhat) -> usize {
+    if let OwnWhat::Answer(request) = what { request.len() } else { 0 }
+}
+
+/// The memory that these steps take.
+pub(super) fn held_by(steps: &[OwnStep]) -> usize {
+    steps.iter().map(held_own).sum()
+}
+
+/// The memory that the steps of a transaction take.
+pub(super) fn held_steps(transaction: &Transaction) -> usize {
+    held_by(&transaction.own_steps) + transaction.early_steps.iter().map(held_early).sum::<usize>()
 }
 
 /// The database that a `SELECT` names, if there could be one of that number.

@@ -18,6 +18,7 @@
 use super::Proxy;
 use super::dispatch::Pick;
 use super::loss::Loss;
+use super::own_steps::held_steps;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, Transaction};
@@ -273,9 +274,9 @@ impl Proxy {
         self.end_transaction(id);
     }
 
-    fn end_transaction(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id) {
-            client.transaction = None;
+    pub(super) fn end_transaction(&mut self, id: Id) {
+        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.take()) {
+            self.uncharge_steps(held_steps(&transaction));
         }
     }
 
@@ -331,8 +332,8 @@ impl Proxy {
     fn send_last(&mut self, id: Id, leased: Leased, call: &Call<'_>, now: Millis) -> Verdict {
         let verdict = self.send_step(id, leased, call, Role::Ending { has_selected: false }, now);
         if let Verdict::Forward(_) = verdict {
+            self.end_transaction(id);
             if let Some(client) = self.clients.get_mut(id) {
-                client.transaction = None;
                 client.wrote_to = leased.backend;
             }
         }

@@ -25,6 +25,7 @@ use crate::timer::Millis;
 impl Proxy {
     /// Gives waiting clients their turn, then sends everything that is to be sent.
     pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        self.maybe_relieve(now);
         loop {
             self.handle_departures(now);
             self.let_go_of_topics(now);
@@ -35,9 +36,10 @@ impl Proxy {
             }
             // Who took its replies may go on, and who left may have given room to others.
             if self.is_settled() {
-                return;
+                break;
             }
         }
+        self.end_relief();
     }
 
     /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
