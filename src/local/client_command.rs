@@ -11,6 +11,7 @@
 use super::roster::{self, ClientFacts};
 use super::{Context, Outcome, Words, error, integer, reply};
 use crate::client::{Mute, Protocol, Session};
+use crate::command::Name;
 
 /// The longest name, library or version that is kept, in bytes. Redis has no limit but that of a request, which would
 /// let each client hold half a gigabyte for as long as it is connected.
@@ -140,11 +141,10 @@ fn set_name(name: &[u8], session: &mut Session, out: &mut Vec<u8>) {
 }
 
 fn set_info(attribute: &[u8], value: &[u8], session: &mut Session, out: &mut Vec<u8>) {
-    let place = match attribute {
-        _ if attribute.eq_ignore_ascii_case(b"lib-name") => &mut session.library,
-        _ if attribute.eq_ignore_ascii_case(b"lib-ver") => &mut session.library_version,
-        _ => return error::write_error_around(out, "ERR Unrecognized option '", attribute, "'"),
-    };
+    let is_name = attribute.eq_ignore_ascii_case(b"lib-name");
+    if !is_name && !attribute.eq_ignore_ascii_case(b"lib-ver") {
+        return error::write_error_around(out, "ERR Unrecognized option '", attribute, "'");
+    }
     let Some(value) = printable(value) else {
         let behind = " cannot contain spaces, newlines or special characters.";
         return error::write_error_around(out, "ERR ", attribute, behind);
@@ -152,7 +152,13 @@ fn set_info(attribute: &[u8], value: &[u8], session: &mut Session, out: &mut Vec
     if value.len() > NAME_BYTES_MAX {
         return error::write_error_around(out, "ERR ", attribute, " is too long");
     }
-    *place = value.into();
+    if is_name {
+        let version = session.library().1.to_owned();
+        session.set_library(value, &version);
+    } else {
+        let name = session.library().0.to_owned();
+        session.set_library(&name, value);
+    }
     reply::ok(out);
 }
 
@@ -203,8 +209,10 @@ fn info(session: &Session, context: &Context<'_>, out: &mut Vec<u8>) {
         user: context.users.name(session.user),
         heard: context.heard,
         is_blocked: false,
-        is_in_multi: false,
-        command: "client|info",
+        queued: None,
+        memory: context.memory,
+        is_unwritable: false,
+        command: Some(Name::new("client", "info")),
     };
     let mut line = String::new();
     roster::write_line(&mut line, &facts);
