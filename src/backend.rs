@@ -268,6 +268,8 @@ pub struct Backend {
     pub kept: Vec<u8>,
     /// The server's own number for it; 0 when it has not told one.
     pub number: i64,
+    /// True once somebody was told that number, and may still use it: nobody else shall have this backend.
+    pub is_number_told: bool,
     /// True exactly when it hears messages for all clients: it is in no pool, and answers no requests.
     pub is_listener: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
@@ -304,6 +306,7 @@ impl Backend {
             framer: ReplyFramer::new(),
             kept: Vec::new(),
             number: 0,
+            is_number_told: false,
             is_listener: false,
             owner: Id::NONE,
             uploader: Id::NONE,
@@ -396,9 +399,8 @@ mod tests {
     fn what_a_server_says_it_is_is_read_in_both_protocols() {
         let module = "$4\r\nname\r\n$6\r\nsearch\r\n$3\r\nver\r\n:1\r\n";
         let pairs = |module: &str| {
-            format!(
-                "$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n9.0.1\r\n$2\r\nid\r\n:42\r\n$7\r\nmodules\r\n*1\r\n{module}"
-            )
+            let server = "$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n9.0.1\r\n";
+            format!("{server}$2\r\nid\r\n:42\r\n$7\r\nmodules\r\n*1\r\n{module}")
         };
         for (start, head) in [("*8\r\n", "*4\r\n"), ("%4\r\n", "%2\r\n")] {
             let modules = format!("{head}{module}");

@@ -1,4 +1,4 @@
-//! CLIENT LIST and CLIENT KILL: which clients are meant, and how one is shown.
+//! CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK: which clients are meant, and how one is shown.
 //!
 //! A request becomes a [`Filter`]; whoever has the clients shows them to it, one [`ClientFacts`] after the other, and
 //! gathers the lines, or closes those that are selected. With several threads, each has some of a pool's clients, and a
@@ -7,8 +7,8 @@
 //! Invariants: a filter is its own, and owes nothing to the request that it was read from; a line is one line, whatever
 //! a client calls itself (what it may say is checked where it says it).
 //!
-//! Bytes and texts are those of Redis 7.4. What rmux does not count is 0; `obl` are replies that only the client's socket
-//! keeps from it, `omem` all that it is to be sent.
+//! Bytes and texts are those of Redis 7.4. What rmux does not count is 0; `obl` are replies that only the client's
+//! socket keeps from it, `omem` all that it is to be sent.
 
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
@@ -65,7 +65,7 @@ pub struct ClientMemory {
     pub early: usize,
 }
 
-/// What a CLIENT LIST or CLIENT KILL asks for.
+/// What a CLIENT LIST, CLIENT KILL or CLIENT UNBLOCK asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The lines of these.
@@ -74,6 +74,13 @@ pub enum Ask {
     Kill(Filter),
     /// That these are closed, in the form of old: the reply is `+OK`, or that there are none.
     KillAddress(Filter),
+    /// That the wait of this client for data is ended.
+    Unblock {
+        /// Its number.
+        id: i64,
+        /// With an error, rather than as if its time was over.
+        is_error: bool,
+    },
 }
 
 /// Which clients are meant: those that everything applies to that is there.
@@ -103,6 +110,9 @@ pub fn read(request: &[u8], args: &[Arg], users: &Users, out: &mut Vec<u8>) -> O
     let words = Words { request, args };
     if words.at(1).eq_ignore_ascii_case(b"list") {
         return read_list(words, out).map(Ask::List);
+    }
+    if words.at(1).eq_ignore_ascii_case(b"unblock") {
+        return read_unblock(words, out);
     }
     if words.len() == 3 {
         return Some(Ask::KillAddress(Filter { address: Some(words.at(2).into()), ..Filter::default() }));
@@ -179,6 +189,27 @@ fn read_kill(words: Words<'_>, users: &Users, out: &mut Vec<u8>) -> Option<Filte
         }
     }
     Some(filter)
+}
+
+fn read_unblock(words: Words<'_>, out: &mut Vec<u8>) -> Option<Ask> {
+    let reason = match words.len() {
+        3 => &b"timeout"[..],
+        4 => words.at(3),
+        _ => {
+            let before = "ERR unknown subcommand or wrong number of arguments for '";
+            error::write_error_around(out, before, words.at(1), "'. Try CLIENT HELP.");
+            return None;
+        }
+    };
+    if !client_command::is_one_of(reason, &["timeout", "error"]) {
+        error::write_error(out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        return None;
+    }
+    let Some(id) = integer(words.at(2)) else {
+        error::write_error(out, error::NOT_AN_INTEGER);
+        return None;
+    };
+    Some(Ask::Unblock { id, is_error: reason.eq_ignore_ascii_case(b"error") })
 }
 
 fn read_kind(name: &[u8], out: &mut Vec<u8>) -> Option<Kind> {

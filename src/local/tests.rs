@@ -110,6 +110,11 @@ impl Talk {
     /// What a proxy would do that has this one client.
     fn on_roster(&self, request: &[u8], args: &[Arg], out: &mut Vec<u8>) -> Outcome {
         let Some(ask) = roster::read(request, args, &self.users, out) else { return Outcome::Reply };
+        if let Ask::Unblock { .. } = ask {
+            // Who asks does not wait.
+            reply::integer(out, 0);
+            return Outcome::Reply;
+        }
         let facts = ClientFacts {
             id: 422,
             peer: self.peer,
@@ -127,6 +132,7 @@ impl Talk {
         };
         let is_selected = match &ask {
             Ask::List(filter) | Ask::Kill(filter) | Ask::KillAddress(filter) => filter.selects(&facts, 422),
+            Ask::Unblock { .. } => false,
         };
         match ask {
             Ask::List(_) => {
@@ -137,7 +143,7 @@ impl Talk {
                 reply::verbatim(out, self.session.profile.protocol, &text);
                 return Outcome::Reply;
             }
-            Ask::Kill(_) => reply::integer(out, i64::from(is_selected)),
+            Ask::Kill(_) | Ask::Unblock { .. } => reply::integer(out, i64::from(is_selected)),
             Ask::KillAddress(_) if is_selected => reply::ok(out),
             Ask::KillAddress(_) => error::write_error(out, "ERR No such client"),
         }

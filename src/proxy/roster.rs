@@ -1,4 +1,4 @@
-//! What one client can learn of the whole pool, and do to it: INFO, CLIENT LIST and CLIENT KILL.
+//! What one client can learn of the whole pool, and do to it: INFO, CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK.
 //!
 //! The proxies of a pool have all the clients, each some of them; what is asked for and how it is written is
 //! `local::roster`'s business. This one's part of an answer is made here (`own_part`), for its own clients and for
@@ -13,6 +13,7 @@
 
 use super::health::server_figures;
 use super::inquiry::{Answer, Question};
+use super::routing::UNSUPPORTED;
 use super::{Goodbye, Proxy};
 use crate::client::{Client, Flow};
 use crate::command::{self, Command, Name};
@@ -37,6 +38,11 @@ impl Proxy {
         let mut is_suicide = false;
         match self.question(what, request, args, &mut out) {
             Some(question) if !self.settings.siblings.is_alone() => self.inquire(id, question),
+            Some(question @ Question::Clients(Ask::Unblock { .. })) => {
+                if let Some(request) = self.keep_place(id) {
+                    self.unblock(id, request, &question, Answer::of_nobody(&question), now);
+                }
+            }
             question => {
                 if let Some(question) = question {
                     let nobody = Answer::of_nobody(&question);
@@ -91,6 +97,7 @@ impl Proxy {
                 }
                 Answer::Killed { clients: selected.len(), is_asker_among: selected.contains(&asker) }
             }
+            Question::Clients(Ask::Unblock { id, .. }) => Answer::Blocked(self.find_blocked(*id)),
         }
     }
 
@@ -132,6 +139,11 @@ impl Proxy {
                     _ => reply::integer(out, clients as i64),
                 }
                 is_asker_among
+            }
+            Answer::Blocked(_) => {
+                // It is a server that does it, over another connection (`unblock`): not within a transaction.
+                out.extend_from_slice(UNSUPPORTED);
+                false
             }
         }
     }

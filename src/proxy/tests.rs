@@ -177,6 +177,17 @@ impl Bench {
         backend
     }
 
+    /// The same, and the server calls the connection by this number.
+    fn connect_as(&mut self, server: u16, number: u32) -> Id {
+        let backend = self.next_connect(server);
+        self.proxy.handle_connected(backend, self.now);
+        self.turn();
+        self.asked(backend);
+        let hello = format!("*4\r\n{}{}{}:{number}\r\n", bulk("version"), bulk("7.0.15"), bulk("id"));
+        self.answer(backend, hello + "+PONG\r\n");
+        backend
+    }
+
     /// Answers the handshake that was just sent.
     fn shake_hands(&mut self, backend: Id) {
         let asked = self.asked(backend);

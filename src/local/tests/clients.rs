@@ -239,7 +239,7 @@ fn a_client_that_is_alone_can_close_only_itself() {
 }
 
 #[test]
-fn nobody_is_blocked_as_far_as_a_client_can_see() {
+fn unblock_has_the_errors_of_redis() {
     let mut talk = Talk::new();
     talk.hears("CLIENT UNBLOCK 422", ":0\r\n");
     talk.hears("CLIENT UNBLOCK 1 timeout", ":0\r\n");

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn unblock(client: Id, reason: &[&str]) -> String {
+    request(&[&["CLIENT", "UNBLOCK", &client.generation().to_string()], reason].concat())
+}
+
 /// The line of this client in a CLIENT LIST.
 fn line_of(bench: &mut Bench, client: Id) -> String {
     let asker = bench.client();
@@ -89,4 +93,56 @@ fn hello_tells_what_the_server_has_told() {
     let told = bench.told(client);
     assert!(told.starts_with(&format!("%7\r\n{}", pairs.concat())), "{told}");
     assert!(told.ends_with(&modules.replace("*2", "%1")), "{told}");
+}
+
+#[test]
+fn who_waits_for_data_is_unblocked_by_its_server() {
+    for (reason, word) in [(&[][..], "TIMEOUT"), (&["timeout"], "TIMEOUT"), (&["ERROR"], "ERROR")] {
+        let (mut bench, backends) = Bench::ready(1, |_| {});
+        let (waiter, asker) = (bench.client(), bench.client());
+        bench.say(asker, unblock(waiter, reason));
+        assert_eq!(bench.told(asker), ":0\r\n", "it does not wait");
+        bench.say(waiter, request(&["BLPOP", "list", "0"]));
+        bench.say(asker, unblock(waiter, reason));
+        assert_eq!(bench.told(asker), ":0\r\n", "the server does not know yet");
+        let leased = bench.connect_as(0, 77);
+        assert_eq!(bench.asked(leased), request(&["BLPOP", "list", "0"]));
+        bench.say(asker, get("before") + &unblock(waiter, reason) + &request(&["PING"]));
+        assert_eq!(bench.asked(backends[0]), get("before") + &request(&["CLIENT", "UNBLOCK", "77", word]));
+        bench.answer(leased, "*-1\r\n");
+        assert_eq!(bench.told(waiter), "*-1\r\n");
+        bench.answer(backends[0], "$-1\r\n:1\r\n");
+        assert_eq!(bench.told(asker), "$-1\r\n:1\r\n+PONG\r\n");
+        assert!(bench.is_closed(Conn::Backend(leased)), "the number might still be used, and hit somebody else");
+        bench.say(waiter, get("k"));
+        assert_eq!(bench.asked(backends[0]), get("k"));
+        bench.answer(backends[0], "$-1\r\n");
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn an_unblock_is_not_sent_to_another_server_where_the_number_means_somebody_else() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (waiter, asker) = (bench.client(), bench.client());
+    bench.say(waiter, request(&["BLPOP", "list", "0"]));
+    bench.connect_as(0, 77);
+    bench.set_room(Conn::Backend(backends[0]), 0);
+    bench.say(asker, unblock(waiter, &[]));
+    bench.proxy.handle_backend_end(backends[0], bench.now);
+    bench.turn();
+    let told = bench.told(asker);
+    assert!(told.starts_with("-ERR Connection to server-0 lost"), "{told}");
+    assert_eq!(bench.asked(backends[0]), "");
+}
+
+#[test]
+fn an_unblock_is_no_step_of_a_transaction() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, request(&["MULTI"]) + &unblock(client, &[]) + &request(&["EXEC"]));
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n");
+    let expected = "+OK\r\n+QUEUED\r\n*1\r\n-ERR This command is not supported\r\n";
+    assert_eq!(bench.told(client) + &bench.asked(backends[0]), expected);
 }

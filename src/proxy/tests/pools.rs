@@ -88,6 +88,25 @@ fn client_list_has_the_clients_of_all_proxies_in_the_order_of_their_numbers() {
 }
 
 #[test]
+fn client_unblock_reaches_clients_of_every_proxy() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(1);
+    let (asker, waiter) = (clients[0][0], clients[2][0]);
+    pool.benches[2].say(waiter, request(&["BLPOP", "list", "0"]));
+    let leased = pool.benches[2].connect_as(0, 77);
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "UNBLOCK", "2"]), ":0\r\n");
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "UNBLOCK", "3", "ERROR"]), "", "its server is asked first");
+    let backend = pool.backends[0][0];
+    assert_eq!(pool.benches[0].asked(backend), request(&["CLIENT", "UNBLOCK", "77", "ERROR"]));
+    let unblocked = "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+    pool.benches[2].answer(leased, unblocked);
+    pool.benches[0].answer(backend, ":1\r\n");
+    assert_eq!(pool.benches[0].told(asker), ":1\r\n");
+    assert_eq!(pool.benches[2].told(waiter), unblocked);
+    pool.assert_nothing_is_left();
+}
+
+#[test]
 fn client_kill_reaches_clients_of_every_proxy_and_counts_them() {
     let mut pool = PoolBench::new(1);
     let clients = pool.clients(2);
