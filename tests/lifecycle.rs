@@ -9,10 +9,12 @@
 mod support;
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use support::client::{Client, encode, show};
 use support::fake::{FakeServer, answer, value_of};
@@ -492,4 +494,38 @@ fn memory_at_rest_is_small() {
     // The figure of the release build is 4 MB; a debug build's pages are more.
     let most = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 1024 };
     assert!(kb < most, "{kb} kB at rest");
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_stops_nobody() {
+    let scratch = Scratch::new();
+    let (socket, log) = (scratch.join("rmux.sock"), scratch.join("log"));
+    assert!(Command::new("mkfifo").arg(&log).status().expect("there is mkfifo").success());
+    // Open for both, so that a writer finds a reader, which reads nothing yet.
+    let mut reader = File::options().read(true).write(true).open(&log).expect("it is ours");
+    let listen = format!("-socket={}", socket.display());
+    let flags = [listen.as_str(), "-tcpConnections=127.0.0.1:1", "-debug"];
+    let mut rmux = Rmux::start_writing_to(Address::Unix(socket), Scratch::new(), &flags, &log);
+    let mut client = rmux.client();
+    // Each is a line of debug, far more than a pipe and any queue take.
+    for _ in 0..10_000 {
+        drop(rmux.client());
+        assert_eq!(client.line("PING"), "+PONG\r\n");
+    }
+    // Once it is read, it says what it could not keep.
+    let mut text = Vec::new();
+    wait_until("the lost lines to be told", PATIENCE, || {
+        let mut bytes = [0; 65536];
+        let length = reader.read(&mut bytes).expect("a pipe");
+        text.extend_from_slice(&bytes[..length]);
+        drop(rmux.client());
+        String::from_utf8_lossy(&text).contains(" lines of the log lost: standard output was not read in time\n")
+    });
+    // Nobody reads at the end either.
+    for _ in 0..10_000 {
+        drop(rmux.client());
+    }
+    drop(client);
+    rmux.signal("TERM");
+    assert!(rmux.wait_for_end(PATIENCE).success(), "it waits for a reader only so long");
 }
