@@ -2,8 +2,8 @@
 //!
 //! Names and numbers are rmux's own: a server would tell those of a connection that the client shares with others. Whom
 //! `CLIENT LIST`, `CLIENT KILL` and `CLIENT UNBLOCK` mean is `roster`'s business. What would bind a shared connection,
-//! or stop all others, is refused; `MAINT_NOTIFICATIONS` must be unknown, or clients wait for messages that name servers
-//! which they cannot reach.
+//! or stop all others, is refused; `MAINT_NOTIFICATIONS` must be unknown, or clients wait for messages that name
+//! servers which they cannot reach.
 //!
 //! Invariant: nothing that is kept in the session is longer than [`NAME_BYTES_MAX`], and all of it is printable ASCII
 //! without blanks, so that no client can write fields of its own choice into `CLIENT LIST`.
