@@ -198,7 +198,7 @@ impl Proxy {
     /// The session of a leased backend is clean again: anybody may have it.
     pub(super) fn end_lease(&mut self, id: Id) {
         match self.backends.get_mut(id) {
-            Some(backend) if backend.is_number_told => self.orphaned.push(id),
+            Some(backend) if backend.is_number_told => self.orphaned.push((id, None)),
             Some(backend) => backend.owner = Id::NONE,
             None => {}
         }
