@@ -177,8 +177,8 @@ impl Step {
     }
 }
 
-/// Whether a server says that a script has been running for too long. It says so to nearly everything, `PING` too, until
-/// the script ends or somebody stops it; `HELLO`, `AUTH` and whatever stops a script are not among that.
+/// Whether a server says that a script has been running for too long. It says so to nearly everything, `PING` too,
+/// until the script ends or somebody stops it; `HELLO`, `AUTH` and whatever stops a script are not among that.
 pub fn is_busy(reply: &[u8]) -> bool {
     reply.starts_with(b"-BUSY ")
 }
@@ -305,7 +305,7 @@ impl Backend {
     /// Whether one more request of anybody fits, and nothing large is in its way.
     #[inline]
     pub fn has_room(&self, limits: &Limits) -> bool {
-        self.owner == Id::NONE && self.has_room_for_owner(limits)
+        self.owner == Id::NONE && !self.is_reserve && self.has_room_for_owner(limits)
     }
 
     /// The same, for the client that has it for itself.

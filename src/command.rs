@@ -15,9 +15,9 @@
 //! - it turns the connection into something else (`MONITOR`, `SYNC`, `PSYNC`, `REPLCONF`), or leaves something on it
 //!   that the next client would inherit (`HIMPORT`, `SCRIPT DEBUG`).
 //!
-//! What only tells is not refused. `SLOWLOG GET` shows what others have asked for, and so does any script that calls it;
-//! who may ask rmux may read all data anyway. The hashes of passwords are another matter: they are no data, and may let
-//! somebody in who may do more than rmux. So `ACL LIST` and `ACL GETUSER` are forwarded, and answered without them.
+//! What only tells is not refused. `SLOWLOG GET` shows what others have asked for, and so does any script that calls
+//! it; who may ask rmux may read all data anyway. The hashes of passwords are another matter: they are no data, and may
+//! let somebody in who may do more than rmux. So `ACL LIST` and `ACL GETUSER` are forwarded, and answered without them.
 //!
 //! What is safe on a connection that many share is not refused, though the original rmux did: `DBSIZE`, `FLUSHALL`,
 //! `FLUSHDB`, `MOVE`, `OBJECT`, `RANDOMKEY`, `TIME`.

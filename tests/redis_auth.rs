@@ -406,6 +406,25 @@ fn commands_are_allowed_and_denied() {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
+#[test]
+fn nobody_learns_the_hash_of_a_servers_password() {
+    let server = RedisServer::start_with(&["--requirepass", "hunter2", "--user", "bob", "on", ">secret", "+@all"]);
+    let rmux = rmux(Kind::Unix, &[&server], r#""remotePassword": "hunter2""#);
+    let mut direct = server.client();
+    assert_eq!(direct.line("AUTH hunter2"), "+OK\r\n");
+    for protocol in ["HELLO 2", "HELLO 3"] {
+        let mut client = rmux.client();
+        client.line(protocol);
+        direct.line(protocol);
+        for request in ["ACL LIST", "ACL GETUSER default", "acl getuser bob"] {
+            let (own, told) = (direct.line(request), client.line(request));
+            assert_eq!(own.len(), told.len(), "{told}");
+            let differ: Vec<char> = own.chars().zip(told.chars()).filter(|(a, b)| a != b).map(|pair| pair.1).collect();
+            assert!(differ.len() > 50 && differ.iter().all(|&digit| digit == '0'), "{request}: {told}");
+        }
+    }
+}
+
 /// Redis knows these names only by renaming, as a module would bring its own.
 #[test]
 fn commands_of_modules_go_where_their_keys_are() {

@@ -139,7 +139,9 @@ impl Proxy {
                 Route::CrossSlot => return self.on_split(id, &call, merge, now),
                 route => route,
             },
-            Class::All(gather) if several || matches!(gather, Gather::Kill | Gather::Masked) => return self.on_gather(id, &call, gather, now),
+            Class::All(gather) if several || matches!(gather, Gather::Kill | Gather::Masked) => {
+                return self.on_gather(id, &call, gather, now);
+            }
             Class::Lease(Lease::Block(_)) if command.blocks(args.len(), |i| args[i].of(request)).is_none() => {
                 self.route_keys(command, request, args)
             }

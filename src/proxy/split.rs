@@ -32,7 +32,7 @@ use super::{LARGE, NO_DEADLINE, Proxy};
 use crate::client::{Need, Profile};
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
-use crate::request::{MergingId, Place, Request, RequestId};
+use crate::request::{MergingId, Place, Request, RequestId, Role};
 use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -203,6 +203,10 @@ impl Proxy {
     ) -> Verdict {
         merging.shape = shape;
         merging.is_pinned = true;
+        if let Shape::Kill { .. } = shape {
+            // On another connection it might wait behind the script after all.
+            merging.role = Role::Atomic;
+        }
         if let Err(verdict) = self.claim_all(id, &mut merging, now) {
             self.spare_merging(merging);
             return verdict;

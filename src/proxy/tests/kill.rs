@@ -45,23 +45,25 @@ fn a_script_is_stopped_past_everybody_who_waits_for_it() {
 }
 
 #[test]
-fn a_connection_that_owes_nothing_is_good_enough() {
+fn no_connection_that_others_may_use_is_good_enough() {
     let (mut bench, backends) = Bench::ready(1, |_| ());
     let (resp3, killer) = (bench.client(), bench.client());
     for word in ["SCRIPT", "FUNCTION"] {
         bench.say(killer, request(&[word, "KILL"]));
-        assert_eq!(bench.asked(backends[0]), request(&[word, "KILL"]));
-        bench.answer(backends[0], NOT_BUSY);
+        let reserve = bench.connect(0);
+        assert_eq!(bench.asked(reserve), request(&[word, "KILL"]));
+        bench.answer(reserve, NOT_BUSY);
         assert_eq!(bench.told(killer), NOT_BUSY);
     }
-    // Whatever it is set to.
+    // What a client is set to makes no difference to this.
     bench.say(resp3, request(&["HELLO", "3"]) + &request(&["SELECT", "3"]));
     bench.told(resp3);
     bench.say(resp3, kill());
-    assert_eq!(bench.asked(backends[0]), kill());
-    bench.answer(backends[0], NOT_BUSY);
-    assert_eq!(bench.told(resp3), NOT_BUSY);
-    assert!(bench.connects.is_empty());
+    let reserve = connect_busily(&mut bench, 0);
+    assert_eq!(bench.asked(reserve), kill());
+    bench.answer(reserve, "+OK\r\n");
+    assert_eq!(bench.told(resp3), "+OK\r\n");
+    assert_eq!(bench.asked(backends[0]), "");
     bench.assert_nothing_is_left();
 }
 
@@ -92,22 +94,37 @@ fn who_has_asked_for_the_script_itself_waits_behind_it_as_without_rmux() {
     bench.say(client, script() + &kill());
     assert_eq!(bench.asked(backends[0]), script());
     bench.answer(backends[0], "+done\r\n");
-    assert_eq!(bench.asked(backends[0]), kill());
-    bench.answer(backends[0], NOT_BUSY);
+    let reserve = bench.connect(0);
+    assert_eq!(bench.asked(reserve), kill());
+    bench.answer(reserve, NOT_BUSY);
     assert_eq!(bench.told(client), format!("+done\r\n{NOT_BUSY}"));
 }
 
 #[test]
-fn what_is_sent_behind_it_comes_behind_it() {
-    let (mut bench, _) = Bench::ready(1, |settings| settings.pool_size = 1);
-    let (runner, killer) = (bench.client(), bench.client());
-    bench.say(runner, script());
-    bench.say(killer, kill() + &get("k"));
+fn what_is_sent_behind_it_waits_for_the_answer() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 1);
+    let killer = bench.client();
+    bench.say(killer, kill() + &script());
     let reserve = connect_busily(&mut bench, 0);
-    assert_eq!(bench.asked(reserve), kill() + &get("k"));
-    bench.answer(reserve, format!("+OK\r\n{BUSY}"));
-    assert_eq!(bench.told(killer), format!("+OK\r\n{BUSY}"));
-    assert!(bench.is_closed(Conn::Backend(reserve)));
+    assert_eq!(bench.asked(reserve), kill());
+    assert_eq!(bench.asked(backends[0]), "", "its script could not be stopped on the same connection");
+    bench.answer(reserve, "+OK\r\n");
+    assert_eq!(bench.told(killer), "+OK\r\n");
+    assert_eq!(bench.asked(backends[0]), script());
+}
+
+#[test]
+fn it_is_not_sent_again_on_a_connection_where_it_might_wait() {
+    let (mut bench, backends) = Bench::ready(1, |_| ());
+    let killer = bench.client();
+    bench.say(killer, kill());
+    let reserve = bench.next_connect(0);
+    bench.proxy.handle_connected(reserve, bench.now);
+    bench.turn();
+    bench.answer(reserve, "-ERR max number of clients reached\r\n");
+    assert_eq!(bench.told(killer), "-ERR Connection down\r\n");
+    assert_eq!(bench.asked(backends[0]), "");
+    bench.assert_nothing_is_left();
 }
 
 #[test]
@@ -162,12 +179,13 @@ fn all_servers_are_asked_and_the_one_that_ran_it_has_the_say() {
         (["-ERR x\r\n", "+OK\r\n", "-UNKILLABLE x\r\n"], "+OK\r\n"),
     ];
     for (replies, expected) in cases {
-        let (mut bench, backends) = Bench::ready(3, |_| ());
+        let (mut bench, _) = Bench::ready(3, |_| ());
         let killer = bench.client();
         bench.say(killer, kill());
-        for (&backend, reply) in backends.iter().zip(replies) {
-            assert_eq!(bench.asked(backend), kill());
-            bench.answer(backend, reply);
+        for (server, reply) in (0..).zip(replies) {
+            let reserve = bench.connect(server);
+            assert_eq!(bench.asked(reserve), kill());
+            bench.answer(reserve, reply);
         }
         assert_eq!(bench.told(killer), expected);
         bench.assert_nothing_is_left();
@@ -181,7 +199,8 @@ fn a_server_that_is_down_keeps_no_script_at_another_running() {
         bench.take_down(backends[0], 0);
         let killer = bench.client();
         bench.say(killer, kill());
-        bench.answer(backends[1], said);
+        let reserve = bench.connect(1);
+        bench.answer(reserve, said);
         assert_eq!(bench.told(killer), expected, "nobody knows about the other one");
     }
     let (mut bench, backends) = Bench::ready(1, |_| ());
