@@ -205,8 +205,8 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
-    /// Leased backends whose sessions nobody can clean any more.
-    orphaned: Vec<Id>,
+    /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
+    orphaned: Vec<(Id, Option<&'static [u8]>)>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// True when a backend was closed since the parked ones were looked at.
