@@ -31,6 +31,7 @@
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     scripts      what EVALSHA means at a server that does not know it
+//!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
 //!   and               roster       clients that ask about the whole pool
@@ -54,6 +55,7 @@ mod goodbye;
 mod health;
 mod inquiry;
 mod intake;
+mod kill;
 mod lease;
 mod listener;
 mod loss;

@@ -21,7 +21,7 @@ use super::loss::Loss;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, Transaction};
-use crate::command::{self, Class, Command, Keys, Lease, Session};
+use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -247,6 +247,8 @@ impl Proxy {
             }
             Class::Channel if several && call.args.len() > 1 => None,
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
+            // Its reply would be in the middle of another one, as it is.
+            Class::All(Gather::Masked) => Some(Route::Unsupported),
             Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
             Class::Session(_) | Class::Container => None,
