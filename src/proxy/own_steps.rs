@@ -37,8 +37,6 @@ const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const TOO_MANY: &[u8] = b"-ERR Too many session commands in one transaction\r\n";
 /// How many steps of one transaction may be rmux's own.
 const STEPS_MAX: usize = 1024;
-/// What one of them takes beside what it says, at the most.
-const STEP_BYTES: usize = size_of::<(Vec<u8>, Option<OwnWhat>)>() + PING.len();
 
 impl Proxy {
     /// Whether this step of a transaction is answered here.
@@ -157,7 +155,7 @@ impl Proxy {
     ) {
         self.uncharge_steps(steps.iter().map(held_early).sum());
         for (bytes, what) in steps {
-            self.send_internal(backend, &bytes, now);
+            self.send_internal(backend, &bytes, Role::Internal, now);
             let index = self.count_step(id);
             if let Some(what) = what {
                 self.note_own_step(id, OwnStep { index, what });
@@ -171,7 +169,7 @@ impl Proxy {
         let steps = transaction.own_steps.len() + transaction.early_steps.len();
         // All transactions together may have half of the memory: they are not asked to give it back.
         let is_memory_short = self.steps_bytes + len > self.settings.limits.buffered_bytes_max / 2;
-        if steps < STEPS_MAX && held_steps(transaction) + len <= LARGE + steps * STEP_BYTES && !is_memory_short {
+        if steps < STEPS_MAX && transaction.held_bytes() + len <= LARGE && !is_memory_short {
             return false;
         }
         self.break_transaction(id);
@@ -210,12 +208,10 @@ impl Proxy {
         call: &Call<'_>,
         now: Millis,
     ) -> Verdict {
+        let Some(transaction) = self.take_transaction(id) else { return Verdict::Done };
         let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
-        let Some(transaction) = client.transaction.take() else { return Verdict::Done };
         client.flow = Flow::Behind { server };
         client.wrote_to = backend;
-        // From here on they are charged with the entry that takes them.
-        self.uncharge_steps(held_steps(&transaction));
         let has_selected = transaction.own_steps.iter().any(|step| matches!(step.what, OwnWhat::Select(_)));
         let mut merging = self.new_merging();
         merging.own_steps = transaction.own_steps;

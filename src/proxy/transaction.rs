@@ -22,7 +22,7 @@ use super::own_steps::held_steps;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, Transaction};
-use crate::command::{self, Class, Keys, Lease, Session};
+use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -78,7 +78,7 @@ impl Proxy {
             return self.on_step(id, call, now);
         }
         let Some(leased) = self.leased(id) else {
-            self.end_transaction(id);
+            self.take_transaction(id);
             self.reply_here(id, OK);
             return Verdict::Done;
         };
@@ -115,7 +115,7 @@ impl Proxy {
         let leased = match transaction.leased {
             Some(leased) => leased,
             None if is_empty => {
-                self.end_transaction(id);
+                self.take_transaction(id);
                 self.reply_here(id, b"*0\r\n");
                 return Verdict::Done;
             }
@@ -248,6 +248,8 @@ impl Proxy {
             }
             Class::Channel if several && call.args.len() > 1 => None,
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
+            // Its reply would be in the middle of another one, as it is.
+            Class::All(Gather::Masked) => Some(Route::Unsupported),
             Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
             Class::Session(_) | Class::Container => None,
@@ -267,17 +269,18 @@ impl Proxy {
 
     /// Ends a transaction that will not be run, and leaves its backend clean.
     pub(super) fn give_up(&mut self, id: Id, now: Millis) {
-        if let Some(leased) = self.leased(id) {
-            self.send_internal(leased.backend, if self.is_begun(id) { DISCARD } else { UNWATCH }, now);
-            self.end_lease(leased.backend);
+        let transaction = self.take_transaction(id);
+        let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
+        if let Some((transaction, backend)) = leased {
+            self.take_back(backend, Some(cleanup(transaction)), now);
         }
-        self.end_transaction(id);
     }
 
-    pub(super) fn end_transaction(&mut self, id: Id) {
-        if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.take()) {
-            self.uncharge_steps(held_steps(&transaction));
-        }
+    /// Takes the transaction of a client, which has none from here on.
+    pub(super) fn take_transaction(&mut self, id: Id) -> Option<Box<Transaction>> {
+        let transaction = self.clients.get_mut(id)?.transaction.take()?;
+        self.uncharge_steps(held_steps(&transaction));
+        Some(transaction)
     }
 
     /// Tells the server `MULTI`, if it was not told yet.
@@ -286,7 +289,7 @@ impl Proxy {
         let Some(transaction) = &mut client.transaction else { return };
         if !std::mem::replace(&mut transaction.is_begun, true) {
             let early_steps = std::mem::take(&mut transaction.early_steps);
-            self.send_internal(backend, MULTI, now);
+            self.send_internal(backend, MULTI, Role::Internal, now);
             self.send_early_steps(id, backend, early_steps, now);
         }
     }
@@ -332,7 +335,7 @@ impl Proxy {
     fn send_last(&mut self, id: Id, leased: Leased, call: &Call<'_>, now: Millis) -> Verdict {
         let verdict = self.send_step(id, leased, call, Role::Ending { has_selected: false }, now);
         if let Verdict::Forward(_) = verdict {
-            self.end_transaction(id);
+            self.take_transaction(id);
             if let Some(client) = self.clients.get_mut(id) {
                 client.wrote_to = leased.backend;
             }
@@ -354,15 +357,20 @@ impl Proxy {
         let mut lens = std::mem::take(&mut self.step_lens);
         lens.clear();
         let found = self.scan_transaction(bytes, &mut lens);
-        let verdict = found.map(|server| self.dispatch_whole(id, server, &lens, now));
+        let verdict = found.map(|(server, last)| {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.command = Some(last);
+            }
+            self.dispatch_whole(id, server, &lens, now)
+        });
         let len = lens.iter().map(|&len| len as usize).sum();
         self.step_lens = lens;
         verdict.map(|verdict| (len, verdict))
     }
 
-    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to
-    /// `lens`.
-    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<u16> {
+    /// The server of all of a transaction that stands whole at the start of `bytes`, and the last of its requests;
+    /// their lengths go to `lens`.
+    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<(u16, &'static Command)> {
         let mut framer = std::mem::take(&mut self.step_framer);
         let mut at = 0;
         let mut server = None;
@@ -397,7 +405,7 @@ impl Proxy {
             }
             match command.class {
                 Class::Lease(Lease::Exec | Lease::Discard) => {
-                    break server.or_else(|| self.route_any().server());
+                    break server.or_else(|| self.route_any().server()).map(|server| (server, command));
                 }
                 // Answered here while there is no transaction, they would have to change the session with EXEC.
                 Class::Session(Session::Ping | Session::Echo) => continue,
@@ -453,6 +461,11 @@ impl Proxy {
     fn leased(&self, id: Id) -> Option<Leased> {
         self.transaction(id)?.leased
     }
+}
+
+/// What cleans the session of the backend of this transaction, when it is not to be run.
+pub(super) fn cleanup(transaction: &Transaction) -> &'static [u8] {
+    if transaction.is_begun { DISCARD } else { UNWATCH }
 }
 
 /// True if this request is `MULTI`, and nothing else.
