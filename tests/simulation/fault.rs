@@ -19,10 +19,10 @@ pub enum Fault {
     Loading,
     /// The server does not speak RESP3.
     NoProtocol,
-    /// It is larger than what may be held.
-    TooBig,
-    /// The replies of several servers are, together.
-    Unread,
+    /// It was not sent: there is no memory for it.
+    NoRoom,
+    /// It may have been run: there is no memory for the replies of several servers.
+    NoRoomForReply,
 }
 
 impl Fault {
@@ -41,8 +41,10 @@ impl Fault {
             _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
-            _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
-            _ if text.starts_with("ERR The replies of the servers are larger than ") => Some(Fault::Unread),
+            _ if text.contains(" would take more memory than bufferedBytesMax allows ") => {
+                let is_reply = text.starts_with("ERR The replies of the servers ");
+                Some(if is_reply { Fault::NoRoomForReply } else { Fault::NoRoom })
+            }
             _ => None,
         }
     }
