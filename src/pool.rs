@@ -136,6 +136,15 @@ impl Pool {
         self.lease_max == 0
     }
 
+    /// Whether a client may hold this backend, which is not held: fewer are held than may be, and another one is left to
+    /// shared traffic, or there is room for it.
+    pub fn may_hold(&self, all: &Slots<Backend>, candidate: Id, now: Millis) -> bool {
+        let others = || self.backends.iter().filter(|&&id| id != candidate).filter_map(|&id| all.get(id));
+        let is_held = |backend: &&Backend| backend.owner != Id::NONE;
+        let is_left = others().any(|backend| !is_held(&backend) && backend.is_serving()) || self.has_room(now);
+        is_left && others().filter(is_held).count() < self.lease_max
+    }
+
     /// Which backend a client can have for itself, with the session set to `profile`.
     ///
     /// An idle one is taken if another one stays for shared traffic; a lease ended is an idle backend, so that leases

@@ -22,6 +22,7 @@
 //!                     dispatch     server → backend, and the bytes on their way
 //!   to a client       replies      bytes of backends → replies → their clients
 //!                     relief       who stands behind a huge reply
+//!                     bulk         deep pipelines, and replies that are taken slowly
 //!                     transmit     what goes out at the end of a turn
 //!   backends          health       connects, handshakes, probes
 //!                     loss         what becomes of a lost backend, and of what it owed
@@ -46,6 +47,7 @@
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod audit;
+mod bulk;
 mod clock;
 mod compose;
 mod dispatch;
@@ -87,7 +89,7 @@ use self::merging::Merging;
 use self::scripts::Scripts;
 use crate::backend::Backend;
 use crate::buffer::{Arena, Queue, Scratch};
-use crate::client::{Client, Flow, Kept, Profile};
+use crate::client::{Bulk, Client, Flow, Kept, Profile};
 use crate::pool::Pool;
 use crate::request::Requests;
 use crate::resp::{RequestFramer, RequestLimits};
@@ -203,6 +205,12 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Clients that are paused, the longest first; some may be so no longer.
+    paused: VecDeque<Id>,
+    /// Those of this turn.
+    newly_paused: Vec<Id>,
+    /// What clients in bulk had for themselves who are gone.
+    released: Vec<Box<Bulk>>,
     /// Leased backends whose sessions nobody can clean any more.
     orphaned: Vec<Id>,
     /// How many clients are parked, at all servers together.
@@ -299,6 +307,9 @@ impl Proxy {
             pubsub: Pubsub::new(count),
             inquiries: Inquiries::default(),
             orphaned: Vec::new(),
+            paused: VecDeque::new(),
+            newly_paused: Vec::new(),
+            released: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
             parked: 0,

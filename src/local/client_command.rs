@@ -141,8 +141,8 @@ fn set_name(name: &[u8], session: &mut Session, out: &mut Vec<u8>) {
 
 fn set_info(attribute: &[u8], value: &[u8], session: &mut Session, out: &mut Vec<u8>) {
     let place = match attribute {
-        _ if attribute.eq_ignore_ascii_case(b"lib-name") => &mut session.library,
-        _ if attribute.eq_ignore_ascii_case(b"lib-ver") => &mut session.library_version,
+        _ if attribute.eq_ignore_ascii_case(b"lib-name") => &mut session.library.get_or_insert_default().name,
+        _ if attribute.eq_ignore_ascii_case(b"lib-ver") => &mut session.library.get_or_insert_default().version,
         _ => return error::write_error_around(out, "ERR Unrecognized option '", attribute, "'"),
     };
     let Some(value) = printable(value) else {

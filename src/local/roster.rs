@@ -209,8 +209,8 @@ pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
         command = facts.command,
         user = facts.user,
         resp = if protocol == Protocol::Resp3 { 3 } else { 2 },
-        library = facts.session.library,
-        version = facts.session.library_version,
+        library = facts.session.library.as_ref().map_or("", |library| &library.name),
+        version = facts.session.library.as_ref().map_or("", |library| &library.version),
     );
     written.expect("a String takes every write");
 }

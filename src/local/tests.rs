@@ -36,6 +36,11 @@ const THREE: &[(&str, ServerFigures)] = &[
 ];
 
 impl Talk {
+    /// The name and the version of its library.
+    fn library(&self) -> (&str, &str) {
+        self.session.library.as_ref().map_or(("", ""), |library| (&library.name, &library.version))
+    }
+
     fn new() -> Talk {
         let session = client::Session::default();
         Talk { session, servers: ONE, listen: "localhost:6379", peer: None, users: Users::default() }
@@ -230,7 +235,7 @@ fn reset_forgets_all_but_the_library() {
     talk.hears("RESET", "+RESET\r\n");
     assert_eq!(talk.session.profile, Profile::default());
     assert_eq!(&*talk.session.name, "");
-    assert_eq!((&*talk.session.library, &*talk.session.library_version), ("redis-py", "8.1"));
+    assert_eq!(talk.library(), ("redis-py", "8.1"));
 }
 
 const HELLO_2: &str = "*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:2\r\n\

@@ -24,6 +24,8 @@ pub(super) enum Pick {
     Take(Id),
     /// None, until the client's own requests at that server are answered.
     Behind,
+    /// None, until this one, which the client has for itself, has sent some of what it was given.
+    Throttle(Id),
     /// None, until one is free.
     Park,
     /// None, and it has waited long enough.
@@ -69,6 +71,16 @@ impl Proxy {
             Pick::Behind => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.flow = Flow::Behind { server };
+                    if client.holds_back {
+                        // What it waits for may have to be read first.
+                        self.mark_client_dirty(id);
+                    }
+                }
+                return Verdict::Wait;
+            }
+            Pick::Throttle(backend) => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.flow = Flow::Throttled { backend };
                 }
                 return Verdict::Wait;
             }
@@ -84,6 +96,10 @@ impl Proxy {
             Pick::Never => "-ERR poolSize is 1: no connection can be held for this command\r\n".to_string(),
         };
         self.reply_here(id, text.as_bytes());
+        if self.clients.get(id).is_some_and(|client| client.bulk.is_some()) {
+            // As long a wait for each of those behind would be one without end.
+            self.leave(id);
+        }
         Verdict::Done
     }
 
@@ -133,6 +149,9 @@ impl Proxy {
                 _ => Pick::Behind,
             };
         }
+        if client.bulk.is_some() {
+            return self.pick_in_bulk(id, server, profile, now);
+        }
         let pool = &self.endpoints[usize::from(server)].pool;
         let has_precedence = pool.waiting.is_empty() || self.served == id;
         if let Some(lane) = client.lane(server) {
@@ -179,10 +198,12 @@ impl Proxy {
 
     /// Where a request that lost its backend goes: in the lane that its client has there, or to whom the pool offers.
     pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
-        if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
+        let client = self.clients.get(id);
+        if let Some(lane) = client.and_then(|client| client.lane(server)) {
             let backend = self.backends.get(lane.backend)?;
-            let takes_it = backend.profile == profile && backend.has_room(&self.settings.limits);
-            return takes_it.then_some(lane.backend);
+            let is_own = backend.is_bulk && backend.owner == id;
+            let has_room = backend.has_room(&self.settings.limits) || is_own && backend.is_serving();
+            return (backend.profile == profile && has_room).then_some(lane.backend);
         }
         self.offer_now(server, profile, now)
     }
@@ -202,12 +223,16 @@ impl Proxy {
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         self.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
         self.parked += 1;
-        // What is held back for clients that read slowly goes on, and they may be closed over it.
+        // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
         for &backend in self.endpoints[usize::from(server)].pool.backends() {
-            if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.is_held_back) {
+            let is_to_go_on = |backend: &&mut Backend| backend.is_held_back && !backend.is_bulk;
+            if let Some(entry) = self.backends.get_mut(backend).filter(is_to_go_on) {
                 entry.is_held_back = false;
                 self.actions.push_back(Action::Resume(Conn::Backend(backend)));
             }
+        }
+        if self.clients.get(id).is_some_and(|client| client.holds_back) {
+            self.mark_client_dirty(id);
         }
     }
 
@@ -227,7 +252,7 @@ impl Proxy {
     /// Sets an idle backend to another profile.
     pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
         let Some(backend) = self.backends.get_mut(id) else { return };
-        debug_assert!(backend.is_idle());
+        debug_assert!(matches!(backend.phase, Phase::Ready) && backend.line.is_empty());
         backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
         backend.profile = goal;
         backend.since = now;

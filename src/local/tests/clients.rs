@@ -49,8 +49,8 @@ fn libraries_name_themselves() {
     let mut talk = Talk::new();
     talk.hears("CLIENT SETINFO LIB-NAME redis-client(redis-rb_v6.0.0)", "+OK\r\n");
     talk.hears("client setinfo lib-ver 6.0.0", "+OK\r\n");
-    assert_eq!(&*talk.session.library, "redis-client(redis-rb_v6.0.0)");
-    assert_eq!(&*talk.session.library_version, "6.0.0");
+    assert_eq!(talk.library().0, "redis-client(redis-rb_v6.0.0)");
+    assert_eq!(talk.library().1, "6.0.0");
     talk.hears_error("CLIENT SETINFO Foo x", "ERR Unrecognized option 'Foo'");
     for name in ["lib-name", "LIB-VER"] {
         let (_, reply) = talk.outcome(&[b"CLIENT", b"SETINFO", name.as_bytes(), b"a b"]);
@@ -58,9 +58,9 @@ fn libraries_name_themselves() {
         assert_eq!(String::from_utf8_lossy(&reply), expected);
     }
     talk.hears_error(&format!("CLIENT SETINFO LIB-VER {}", "1".repeat(4097)), "ERR LIB-VER is too long");
-    assert_eq!(&*talk.session.library_version, "6.0.0");
+    assert_eq!(talk.library().1, "6.0.0");
     talk.hears("CLIENT SETINFO LIB-VER ", "+OK\r\n");
-    assert_eq!(&*talk.session.library_version, "");
+    assert_eq!(talk.library().1, "");
 }
 
 #[test]
