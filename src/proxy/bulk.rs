@@ -50,7 +50,7 @@ impl Proxy {
         let used = client.lanes.iter().map(|lane| Leased { server: lane.server, backend: lane.backend });
         let held: Vec<Leased> =
             used.clone().chain(leased.filter(|leased| used.clone().all(|one| one != *leased))).collect();
-        if !held.iter().all(|held| self.can_take_over(id, *held, now)) {
+        if !held.iter().all(|held| self.may_have(id, held.backend, now)) {
             return false;
         }
         if let Some(client) = self.clients.get_mut(id) {
@@ -58,13 +58,6 @@ impl Proxy {
         }
         held.into_iter().for_each(|held| self.hold_in_bulk(id, held, now));
         true
-    }
-
-    fn can_take_over(&self, id: Id, Leased { server, backend }: Leased, now: Millis) -> bool {
-        let Some(entry) = self.backends.get(backend) else { return false };
-        let is_free = entry.owner == Id::NONE && (entry.uploader == Id::NONE || entry.uploader == id);
-        let pool = &self.endpoints[usize::from(server)].pool;
-        entry.owner == id || is_free && pool.may_hold(&self.backends, backend, now)
     }
 
     /// A client in bulk has everything that it was owed: its connections are everybody's again.
