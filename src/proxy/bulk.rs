@@ -35,6 +35,10 @@ use crate::request::{Place, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
 
+/// With so many requests in flight, a client has a connection of its own, if there is one that it may hold: nobody shall
+/// stand behind all of their replies.
+pub(super) const DEEP: usize = 256;
+
 impl Proxy {
     /// A client has more in flight, or more unread, than others may wait behind: from here on it has the connections
     /// for itself on which it has requests. False if they may not be held.

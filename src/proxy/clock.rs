@@ -157,18 +157,27 @@ impl Proxy {
 
     /// When the time of an outstanding request of this backend is over.
     ///
-    /// It does not run while it is the client that is slow, and not the server. In bulk it runs from the last word of
-    /// the server, since it is the length of the pipeline that a reply waits for.
+    /// It does not run while it is the client that is slow, and not the server. In bulk, and behind a large reply to the
+    /// same client, it runs from the last word of the server, since it is for its own replies that the client waits.
     fn deadline_of(&self, backend: &Backend, request: &Request) -> Millis {
-        let is_own = backend.is_bulk && request.client == backend.owner;
+        let is_own = request.client == self.taker_of(backend);
         match request.place {
             _ if request.is_expired => NO_DEADLINE,
             Place::Arriving | Place::ArrivingEarly(_) if backend.is_held_back => NO_DEADLINE,
             _ if is_own && backend.is_held_back => NO_DEADLINE,
-            _ if is_own && request.deadline != NO_DEADLINE => {
+            _ if is_own && request.client != Id::NONE && request.deadline != NO_DEADLINE => {
                 request.deadline.max(backend.heard_at + self.settings.timeouts.remote_read_ms)
             }
             _ => request.deadline,
+        }
+    }
+
+    /// The client that takes what this backend says now and behind that, if it can be told.
+    fn taker_of(&self, backend: &Backend) -> Id {
+        match backend.line.first() {
+            _ if backend.is_bulk => backend.owner,
+            Some(first) if backend.is_in_large_reply => self.requests[first as usize].client,
+            _ => Id::NONE,
         }
     }
 

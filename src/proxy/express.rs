@@ -20,6 +20,7 @@ use std::io::IoSlice;
 
 use log::trace;
 
+use super::bulk::DEEP;
 use super::routing::server_of;
 use super::scripts::shows_script;
 use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Settings, Timer, Wire};
@@ -176,6 +177,9 @@ impl Proxy {
         if at > 0 {
             // It was for the request that had waited; those behind it have not.
             self.is_wait_over = false;
+            if self.clients.get(id).is_some_and(|client| client.line.len() >= DEEP && client.bulk.is_none()) {
+                self.enter_bulk(id, now);
+            }
             self.maybe_pause(id);
         }
         at

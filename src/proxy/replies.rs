@@ -25,7 +25,7 @@ use super::transmit::{Sent, gather};
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Queue, Scratch};
-use crate::client::Flow;
+use crate::client::{Client, Flow};
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
@@ -136,6 +136,12 @@ impl Proxy {
         let reroute_at = now + self.reroute_ms();
         let Some(backend) = self.backends.get_mut(id) else { return };
         backend.large_since = now;
+        let taker = backend.line.first().map_or(Id::NONE, |first| self.requests[first as usize].client);
+        let is_pipeline = |client: &Client| client.lanes.iter().any(|lane| lane.backend == id && lane.count > 1);
+        if self.clients.get(taker).is_some_and(is_pipeline) {
+            self.enter_bulk(taker, now);
+        }
+        let Some(backend) = self.backends.get_mut(id) else { return };
         if backend.unexpired() > 1 {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), reroute_at);
             if len > HUGE {
