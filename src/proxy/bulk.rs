@@ -186,9 +186,8 @@ impl Proxy {
             if is_over && is_bulk && backend.unexpired() > lane.count as usize && !backend.is_rerouted {
                 self.reroute(lane.backend, id, now);
             }
-            let unread = self.unread_before(id, lane.backend);
-            let is_much = unread >= self.settings.limits.client_unread_pause_bytes;
-            let is_large = unread > 0;
+            let (unread, unread_max) = self.unread_before(id, lane.backend);
+            let (is_much, is_large) = (unread >= unread_max, unread > 0);
             let Some(backend) = self.backends.get_mut(lane.backend) else { continue };
             let is_alone = backend.unexpired() <= lane.count as usize;
             // Without a right to it, it is kept from nobody who waits for one.
@@ -206,17 +205,22 @@ impl Proxy {
         is_bulk
     }
 
-    /// Bytes that the next reply of this backend for this client would wait behind, or with: if it is its turn those on
-    /// their way to the client, if not those that came early, too.
-    fn unread_before(&self, id: Id, backend: Id) -> usize {
-        let (Some(client), Some(backend)) = (self.clients.get(id), self.backends.get(backend)) else { return 0 };
+    /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if it
+    /// is its turn, those on their way to the client; if not, those that came early.
+    fn unread_before(&self, id: Id, backend: Id) -> (usize, usize) {
+        let (Some(client), Some(backend)) = (self.clients.get(id), self.backends.get(backend)) else { return (0, 1) };
         let is_own = |request: &RequestId| self.requests[*request as usize].client == id;
         let first = backend.line.iter(&self.requests).find(is_own);
         let next = match first.map(|request| self.requests[request as usize].place) {
             Some(Place::Part(merging)) => Some(self.merges[merging as usize].parent),
             _ => first,
         };
-        if client.line.first() == next { client.replies.unsent() } else { client.unread() }
+        let unread_max = self.settings.limits.client_unread_pause_bytes;
+        match client.line.first() == next {
+            true => (client.replies.unsent(), unread_max),
+            false if client.replies.unsent() >= unread_max => (client.unread(), unread_max),
+            false => (client.early_bytes, early_max(unread_max)),
+        }
     }
 
     /// Reads on from the backends that were held back for this client, as far as it has taken what was before that, or
@@ -224,16 +228,18 @@ impl Proxy {
     pub(super) fn stop_holding_back(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.holds_back = false;
-        let (flow, awaits_replies, unread) = (client.flow, client.awaits_replies(), client.unread());
-        let awaits_replies = flow == Flow::Closed || awaits_replies && unread <= self.client_unread_max();
+        let (awaits_replies, unread) = (client.awaits_replies(), client.unread());
+        let may_come = awaits_replies && unread <= self.client_unread_max();
         for index in 0.. {
             let Some(lane) = self.clients.get(id).and_then(|client| client.lanes.get(index).copied()) else { return };
             let Some(backend) = self.backends.get(lane.backend).filter(|backend| backend.is_held_back) else {
                 continue;
             };
-            let unread_max =
-                if backend.is_in_large_reply { 0 } else { self.settings.limits.client_unread_pause_bytes / 2 };
-            if awaits_replies || self.unread_before(id, lane.backend) <= unread_max {
+            let is_in_large_reply = backend.is_in_large_reply;
+            let (unread, much) = self.unread_before(id, lane.backend);
+            // What its socket did not take of a large reply need not be copied here.
+            let unread_max = if is_in_large_reply { 0 } else { much / 2 };
+            if may_come || unread <= unread_max {
                 self.read_on(lane.backend, now);
             } else if let Some(client) = self.clients.get_mut(id) {
                 client.holds_back = true;
@@ -359,7 +365,9 @@ impl Proxy {
     /// Looks after a client with more unread than it may have: if it takes nothing, it is closed.
     pub(super) fn check_unread(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get(id) else { return };
-        if client.unread() < self.settings.limits.client_unread_pause_bytes {
+        let unread_max = self.settings.limits.client_unread_pause_bytes;
+        let is_early = client.bulk.is_some() && client.early_bytes >= early_max(unread_max);
+        if client.unread() < unread_max && !is_early {
             return;
         }
         let is_bulk = self.hold_back(id, now);
@@ -374,4 +382,9 @@ impl Proxy {
             client.alarm.set(&mut self.wheel, Timer::Client(id), stalled_at);
         }
     }
+}
+
+/// So many bytes of replies that come before their turn are much, where so many that the client does not take are.
+fn early_max(unread_max: usize) -> usize {
+    unread_max.div_ceil(16)
 }

@@ -253,7 +253,11 @@ impl Proxy {
         } else {
             let mut queue = Queue::new();
             if !self.requests[request as usize].is_muted {
-                queue.push(&mut self.arena, reply);
+                // In bulk there are many, and a chunk for each would be much.
+                match client.bulk {
+                    None => queue.push(&mut self.arena, reply),
+                    Some(_) => queue.push_vec(&mut self.arena, reply.to_vec()),
+                }
                 client.early_bytes += reply.len();
             }
             self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
