@@ -14,7 +14,6 @@
 
 use std::io::{self, IoSlice};
 
-use super::loss::Loss;
 use super::{Action, Conn, Goodbye, LARGE, Proxy, SLICES_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
@@ -59,8 +58,8 @@ impl Proxy {
         while let Some(bulk) = self.released.pop() {
             self.release_bulk(bulk, None, now);
         }
-        while let Some(backend) = self.orphaned.pop() {
-            self.lose_backend(backend, Loss::Orphaned, now);
+        while let Some((backend, cleanup)) = self.orphaned.pop() {
+            self.take_back(backend, cleanup, now);
         }
     }
 
