@@ -103,9 +103,9 @@ impl Proxy {
         ensure!(expired == backend.expired, "backend {id}: {expired} have expired, not {}", backend.expired);
         ensure!(!backend.is_dirty || self.dirty_backends.contains(&id), "backend {id} is dirty, and nobody knows");
         if backend.is_held_back {
-            let owner = backend.line.first().map(|request| self.requests[request as usize].client);
-            let owner = owner.and_then(|owner| self.clients.get(owner));
-            ensure!(owner.is_some_and(|owner| owner.holds_back), "backend {id} is held back by nobody");
+            let mut waiting = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].client);
+            let holds_back = |id| self.clients.get(id).is_some_and(|client| client.holds_back);
+            ensure!(waiting.any(holds_back), "backend {id} is held back by nobody");
         }
         if backend.uploader != Id::NONE {
             let flow = self.clients.get(backend.uploader).map(|client| client.flow);

@@ -98,30 +98,34 @@ impl Proxy {
         }
     }
 
-    /// A backend in bulk, or held back, has said something. If nobody whom it is held for is owed anything more on it, it
-    /// is everybody's again, and read.
+    /// A backend in bulk, or held back, has said something. When its client is owed nothing more on it, it is everybody's
+    /// again, and read.
     pub(super) fn maybe_release(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.backends.get(id) else { return };
-        let (server, is_bulk) = (backend.server, backend.is_bulk);
-        let first = || backend.line.first().map_or(Id::NONE, |first| self.requests[first as usize].client);
-        let holder = if is_bulk { backend.owner } else { first() };
-        let Some(client) = self.clients.get_mut(holder) else { return };
-        if client.lane(server).is_some_and(|lane| lane.backend == id) {
+        let (server, owner) = (backend.server, backend.owner);
+        let is_held_back = backend.is_held_back;
+        let client_of = |request: RequestId| self.clients.get(self.requests[request as usize].client);
+        let is_awaited = match backend.is_bulk {
+            true => self.clients.get(owner).and_then(|owner| owner.lane(server)).is_some_and(|lane| lane.backend == id),
+            false => backend.line.iter(&self.requests).filter_map(client_of).any(|client| client.holds_back),
+        };
+        if is_awaited {
             return;
+        }
+        if is_held_back {
+            self.read_on(id, now);
         }
         let held = Leased { server, backend: id };
-        let is_leased = client.leased() == Some(held);
-        if is_bulk && !is_leased && matches!(client.flow, Flow::Blocked { .. } | Flow::Uploading { .. }) {
+        let Some(client) = self.clients.get_mut(owner) else { return };
+        if matches!(client.flow, Flow::Blocked { .. } | Flow::Uploading { .. }) {
             return;
         }
+        let is_leased = client.leased() == Some(held);
         if let Some(bulk) = &mut client.bulk {
             bulk.held.retain(|one| *one != held);
         }
         if client.flow == (Flow::Throttled { backend: id }) {
-            self.woken.push(holder);
-        }
-        if self.backends.get(id).is_some_and(|backend| backend.is_held_back) {
-            self.read_on(id, now);
+            self.woken.push(owner);
         }
         self.release_held(held, is_leased, now);
     }
