@@ -130,19 +130,31 @@ impl Proxy {
         self.release_held(held, is_leased, now);
     }
 
-    /// Which backend takes the next request of a client in bulk: its own at that server, or one that it can have.
-    pub(super) fn pick_in_bulk(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
-        let Some(client) = self.clients.get(id) else { return Pick::Never };
-        let has_lane = client.lane(server).is_some();
-        let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) else {
-            return match self.lease(id, server, now) {
-                Pick::Take(backend) => {
-                    self.hold_in_bulk(id, Leased { server, backend }, now);
-                    Pick::Take(backend)
-                }
-                pick => pick,
-            };
-        };
+    /// Which backend takes the next request of a client in bulk: its own at that server, or one that it can have. `None`
+    /// if it is like any other there: it can have none, and has not so much that it needs one.
+    pub(super) fn pick_in_bulk(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Pick> {
+        let client = self.clients.get(id)?;
+        let lane = client.lane(server);
+        if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
+            return Some(self.pick_own(own, lane.is_some(), profile, now));
+        }
+        if let Some(lane) = lane {
+            if self.may_have(id, lane.backend, now) {
+                self.hold_in_bulk(id, Leased { server, backend: lane.backend }, now);
+                return Some(self.pick_own(lane.backend, true, profile, now));
+            }
+            return self.is_for_bulk(id).then_some(Pick::Behind);
+        }
+        match self.lease(id, server, now) {
+            Pick::Take(backend) => {
+                self.hold_in_bulk(id, Leased { server, backend }, now);
+                Some(Pick::Take(backend))
+            }
+            pick => self.is_for_bulk(id).then_some(pick),
+        }
+    }
+
+    fn pick_own(&mut self, own: Id, has_lane: bool, profile: Profile, now: Millis) -> Pick {
         match self.backends.get(own) {
             Some(backend) if backend.profile == profile && backend.has_room_for_owner(&self.settings.limits) => {
                 Pick::Take(own)
@@ -155,6 +167,22 @@ impl Proxy {
                 Pick::Take(own)
             }
             _ => Pick::Behind,
+        }
+    }
+
+    /// Gives back what a client in bulk has, and has no requests on: it is going to wait, and others may be waiting.
+    pub(super) fn release_unused(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let leased = client.leased();
+        let Some(bulk) = &mut client.bulk else { return };
+        let held = mem::take(&mut bulk.held);
+        for held in held {
+            let Some(client) = self.clients.get_mut(id) else { return };
+            let is_used = client.lane(held.server).is_some();
+            match &mut client.bulk {
+                Some(bulk) if is_used => bulk.held.push(held),
+                _ => self.release_held(held, leased == Some(held), now),
+            }
         }
     }
 
@@ -180,33 +208,40 @@ impl Proxy {
         if client.awaits_replies() && !is_far_over {
             return true;
         }
-        let is_bulk = self.enter_bulk(id, now);
+        self.enter_bulk(id, now);
+        let mut is_restrained = true;
         for index in 0..count {
-            let Some(&lane) = self.clients.get(id).and_then(|client| client.lanes.get(index)) else { break };
-            let Some(backend) = self.backends.get(lane.backend) else { continue };
-            if backend.is_held_back {
+            let Some(client) = self.clients.get(id) else { break };
+            let (Some(&lane), is_bulk) = (client.lanes.get(index), client.bulk.is_some()) else { break };
+            let Some(backend) = self.backends.get(lane.backend).filter(|backend| !backend.is_held_back) else {
                 continue;
+            };
+            let mut is_own = backend.is_bulk && backend.owner == id;
+            if is_bulk && !is_own && self.may_have(id, lane.backend, now) {
+                self.hold_in_bulk(id, Leased { server: lane.server, backend: lane.backend }, now);
+                is_own = true;
             }
-            if is_over && is_bulk && backend.unexpired() > lane.count as usize && !backend.is_rerouted {
+            let Some(backend) = self.backends.get(lane.backend) else { continue };
+            if is_over && is_own && backend.unexpired() > lane.count as usize && !backend.is_rerouted {
                 self.reroute(lane.backend, id, now);
             }
             let (unread, unread_max) = self.unread_before(id, lane.backend);
-            let (is_much, is_large) = (unread >= unread_max, unread > 0);
             let Some(backend) = self.backends.get_mut(lane.backend) else { continue };
             let is_alone = backend.unexpired() <= lane.count as usize;
             // Without a right to it, it is kept from nobody who waits for one.
-            let may_wait = match is_bulk {
+            let may_wait = match is_own {
                 true => is_alone || is_far_over,
                 false => is_alone && !self.endpoints[usize::from(lane.server)].pool.is_waited_for(),
             };
-            if (is_much || is_large && backend.is_in_large_reply) && may_wait {
+            is_restrained &= is_own;
+            if may_wait && (unread >= unread_max || unread > 0 && backend.is_in_large_reply) {
                 backend.is_held_back = true;
                 if let Some(client) = self.clients.get_mut(id) {
                     client.holds_back = true;
                 }
             }
         }
-        is_bulk
+        is_restrained
     }
 
     /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if it
@@ -280,6 +315,11 @@ impl Proxy {
             client.line.len() >= limits.client_outstanding_max.div_ceil(divisor)
                 || client.unread() >= limits.client_unread_pause_bytes.div_ceil(divisor)
         })
+    }
+
+    /// True exactly when the next request of a client needs a connection of its own.
+    pub(super) fn is_for_bulk(&self, id: Id) -> bool {
+        self.has_much(id, 1) && self.clients.get(id).is_some_and(|client| client.bulk.is_some())
     }
 
     /// Stops listening to a client that has much, or, when memory is short, anything. Whether it goes on in bulk is
@@ -374,12 +414,12 @@ impl Proxy {
         if client.unread() < unread_max && !is_early {
             return;
         }
-        let is_bulk = self.hold_back(id, now);
+        let is_restrained = self.hold_back(id, now);
         let unread_max = self.client_unread_max();
         let stall_ms = self.settings.timeouts.remote_read_ms / 4;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.unread() > unread_max) else { return };
         let stalled_at = client.took_at + stall_ms;
-        if !is_bulk || client.is_blocked && stalled_at <= now {
+        if !is_restrained || client.is_blocked && stalled_at <= now {
             return self.close_client(id, Goodbye::Unread);
         }
         if client.is_blocked {

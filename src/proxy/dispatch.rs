@@ -66,6 +66,9 @@ impl Proxy {
     /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
     #[cold]
     pub(super) fn put_off(&mut self, id: Id, server: u16, pick: Pick, need: Need, now: Millis) -> Verdict {
+        // One in bulk waits for a connection of its own.
+        let is_for_bulk = need == Need::Room && self.is_for_bulk(id);
+        let need = if is_for_bulk { Need::Lease } else { need };
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
@@ -85,6 +88,7 @@ impl Proxy {
                 return Verdict::Wait;
             }
             Pick::Park => {
+                self.release_unused(id, now);
                 self.park(id, server, need, now);
                 return Verdict::Wait;
             }
@@ -96,7 +100,7 @@ impl Proxy {
             Pick::Never => "-ERR poolSize is 1: no connection can be held for this command\r\n".to_string(),
         };
         self.reply_here(id, text.as_bytes());
-        if self.clients.get(id).is_some_and(|client| client.bulk.is_some()) {
+        if is_for_bulk {
             // As long a wait for each of those behind would be one without end.
             self.leave(id);
         }
@@ -150,8 +154,12 @@ impl Proxy {
             };
         }
         if client.bulk.is_some() {
-            return self.pick_in_bulk(id, server, profile, now);
+            if let Some(pick) = self.pick_in_bulk(id, server, profile, now) {
+                return pick;
+            }
         }
+        let limits = &self.settings.limits;
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
         let pool = &self.endpoints[usize::from(server)].pool;
         let has_precedence = pool.waiting.is_empty() || self.served == id;
         if let Some(lane) = client.lane(server) {
@@ -242,7 +250,11 @@ impl Proxy {
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
         let pool = &self.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
+        // Meanwhile it may have taken so much that it can do without one of its own.
+        let is_lease =
+            need == Need::Lease && (client.bulk.is_none() || client.transaction.is_some() || self.is_for_bulk(id));
         let offer = match need {
+            Need::Lease if !is_lease => pool.offer(&self.backends, profile, now, has_room),
             Need::Room => pool.offer(&self.backends, profile, now, has_room),
             Need::Lease => pool.offer_lease(&self.backends, profile, now),
             Need::LastWriter => {
