@@ -214,7 +214,7 @@ pub struct Proxy {
     /// Those of this turn.
     newly_paused: Vec<Id>,
     /// What clients in bulk had for themselves who are gone.
-    released: Vec<Box<Bulk>>,
+    released: Vec<Bulk>,
     /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
     orphaned: Vec<(Id, Option<&'static [u8]>)>,
     /// How many clients are parked, at all servers together.

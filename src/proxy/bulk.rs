@@ -72,13 +72,13 @@ impl Proxy {
         if matches!(client.flow, Flow::Open | Flow::Leaving) {
             let leased = client.leased();
             if let Some(bulk) = client.bulk.take() {
-                self.release_bulk(bulk, leased, now);
+                self.release_bulk(*bulk, leased, now);
             }
         }
     }
 
     /// Gives back the connections of a client that is in bulk no longer; `leased` is what it has for another reason.
-    pub(super) fn release_bulk(&mut self, bulk: Box<Bulk>, leased: Option<Leased>, now: Millis) {
+    pub(super) fn release_bulk(&mut self, bulk: Bulk, leased: Option<Leased>, now: Millis) {
         for held in bulk.held {
             self.release_held(held, leased == Some(held), now);
         }

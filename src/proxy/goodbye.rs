@@ -136,7 +136,7 @@ impl Proxy {
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
-        self.released.extend(client.bulk.take());
+        self.released.extend(client.bulk.take().map(|bulk| *bulk));
         let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
