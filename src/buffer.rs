@@ -252,7 +252,7 @@ impl Queue {
         self.release_to(arena, self.sent);
     }
 
-    /// Appends all that `other` has still to send, without copying it, unless it is less than a chunk of its own is worth.
+    /// Appends all that `other` has still to send; only what is less than a chunk of its own is worth is copied.
     pub fn append(&mut self, arena: &mut Arena, mut other: Queue) {
         if other.unsent() <= SMALL_BYTES {
             let mut small = [0; SMALL_BYTES];

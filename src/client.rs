@@ -23,8 +23,8 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Blocked`, `Throttled` or `Paused`, what it sent
-//! behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Blocked`, `Throttled` or `Paused`,
+//! what it sent behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
 use crate::command::{Channels, Command};

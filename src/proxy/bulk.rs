@@ -35,8 +35,8 @@ use crate::request::{Place, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
 
-/// With so many requests in flight, a client has a connection of its own, if there is one that it may hold: nobody shall
-/// stand behind all of their replies.
+/// With so many requests in flight, a client has a connection of its own, if it may hold one: nobody shall stand behind
+/// all of their replies.
 pub(super) const DEEP: usize = 256;
 
 impl Proxy {
@@ -98,8 +98,8 @@ impl Proxy {
         }
     }
 
-    /// A backend in bulk, or held back, has said something. When its client is owed nothing more on it, it is everybody's
-    /// again, and read.
+    /// A backend in bulk, or held back, has said something. When its client is owed nothing more on it, it is
+    /// everybody's again, and read.
     pub(super) fn maybe_release(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.backends.get(id) else { return };
         let (server, owner) = (backend.server, backend.owner);
@@ -130,8 +130,8 @@ impl Proxy {
         self.release_held(held, is_leased, now);
     }
 
-    /// Which backend takes the next request of a client in bulk: its own at that server, or one that it can have. `None`
-    /// if it is like any other there: it can have none, and has not so much that it needs one.
+    /// Which backend takes the next request of a client in bulk: its own at that server, or one that it can have.
+    /// `None` if it is like any other there: it can have none, and has not so much that it needs one.
     pub(super) fn pick_in_bulk(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Pick> {
         let client = self.clients.get(id)?;
         let lane = client.lane(server);
@@ -197,8 +197,8 @@ impl Proxy {
         }
     }
 
-    /// A client has more unread than it should: what its servers send from here on stays with them, as far as that keeps
-    /// nobody else waiting. False if its connections may not be held for it.
+    /// A client has more unread than it should: what its servers send from here on stays with them, as far as that
+    /// keeps nobody else waiting. False if its connections may not be held for it.
     pub(super) fn hold_back(&mut self, id: Id, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let count = client.lanes.len();
@@ -244,8 +244,8 @@ impl Proxy {
         is_restrained
     }
 
-    /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if it
-    /// is its turn, those on their way to the client; if not, those that came early.
+    /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if
+    /// it is its turn, those on their way to the client; if not, those that came early.
     fn unread_before(&self, id: Id, backend: Id) -> (usize, usize) {
         let (Some(client), Some(backend)) = (self.clients.get(id), self.backends.get(backend)) else { return (0, 1) };
         let is_own = |request: &RequestId| self.requests[*request as usize].client == id;
@@ -385,8 +385,8 @@ impl Proxy {
         }
     }
 
-    /// A client is paused since this point in time, or was when it was looked at last. If it has taken nothing since and
-    /// has more to say, it is told that it waits in vain, and leaves.
+    /// A client is paused since this point in time, or was when it was looked at last. If it has taken nothing since
+    /// and has more to say, it is told that it waits in vain, and leaves.
     pub(super) fn on_paused_for_long(&mut self, id: Id, since: Millis, now: Millis) {
         let ms = self.settings.timeouts.remote_connect_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
