@@ -152,7 +152,7 @@ impl Proxy {
         backend.line.pop(&self.requests);
         backend.answered += len;
         backend.queue.release_to(&mut self.arena, backend.answered);
-        let (server, profile) = (backend.server, backend.profile);
+        let server = backend.server;
         if backend.line.is_empty() {
             backend.since = now;
         }
@@ -173,7 +173,7 @@ impl Proxy {
         }
         self.leave_lane(client, server);
         if let Some(bytes) = unknown_script {
-            if self.send_with_script(client, request, (server, profile), &bytes, now) {
+            if self.send_with_script(client, request, id, &bytes, now) {
                 return Ok(());
             }
         }

@@ -10,6 +10,7 @@ mod own_steps;
 mod pools;
 mod promises;
 mod robustness;
+mod scripts;
 mod slow_peers;
 mod split;
 mod subscriptions;
