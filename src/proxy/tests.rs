@@ -14,6 +14,7 @@ mod scripts;
 mod slow_peers;
 mod split;
 mod subscriptions;
+mod transactions;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};

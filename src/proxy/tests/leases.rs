@@ -153,60 +153,81 @@ fn a_large_element_that_does_not_come_whole_is_not_waited_for_for_ever() {
     }
 }
 
-const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.\r\n";
-
-/// What a transaction is told whose keys have another server by now.
-fn moved(server: &str) -> String {
-    format!(
-        "-ERR These keys are not all at {server}, where this transaction began; a server went down or came back since\r\n"
-    )
-}
-
 #[test]
-fn a_transaction_whose_server_goes_down_is_told_that_and_not_that_its_keys_live_apart() {
-    let (mut bench, backends) = Bench::ready(2, |_| {});
-    let key = key_on(&bench, 0);
-    let (watcher, writer, other) = (bench.client(), bench.client(), bench.client());
-    bench.say(watcher, request(&["WATCH", &key]));
-    let watching = bench.connect(0);
-    bench.say(writer, request(&["MULTI"]) + &set(&key, "1"));
-    let writing = bench.connect(0);
-    bench.answer(watching, "+OK\r\n");
-    bench.answer(writing, "+OK\r\n+QUEUED\r\n");
-    // New connections are refused; those two are still there.
-    bench.proxy.handle_backend_end(backends[0], bench.now);
-    bench.say(other, get(&key));
-    bench.refuse(0);
-    bench.answer(backends[1], "$-1\r\n");
-    bench.asked(watching);
-    bench.asked(writing);
-    bench.say(watcher, request(&["WATCH", &key]));
-    bench.say(watcher, request(&["MULTI"]) + &set(&key, "2"));
-    bench.say(watcher, request(&["EXEC"]));
-    assert_eq!(bench.asked(watching), request(&["UNWATCH"]), "nothing of it is run");
-    let moved = moved("server-0");
-    assert_eq!(bench.told(watcher), format!("+OK\r\n{moved}+OK\r\n{moved}{ABORTED}"));
-    bench.say(writer, request(&["MSET", &key, "3", &key_on(&bench, 1), "3"]) + &request(&["EXEC"]));
-    assert_eq!(bench.asked(writing), request(&["DISCARD"]));
-    assert_eq!(bench.told(writer), format!("+OK\r\n+QUEUED\r\n{moved}{ABORTED}"));
-    bench.answer(watching, "+OK\r\n");
-    bench.answer(writing, "+OK\r\n");
+fn wait_leaves_one_backend_to_the_others() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+    let (first, second, other) = (bench.client(), bench.client(), bench.client());
+    let wait = request(&["WAIT", "1", "0"]);
+    bench.say(first, set("a", "1") + &wait);
+    bench.answer(backends[0], "+OK\r\n");
+    assert_eq!(bench.asked(backends[0]), set("a", "1") + &wait);
+    bench.say(second, set("b", "1"));
+    let shared = bench.connect(0);
+    bench.answer(shared, "+OK\r\n");
+    bench.say(second, &wait);
+    bench.say(other, get("b"));
+    assert_eq!(bench.asked(shared), set("b", "1") + &get("b"), "it is left to the others");
+    bench.answer(shared, bulk("1"));
+    assert_eq!(bench.told(other), bulk("1"));
+    bench.pass(500);
+    assert_eq!(bench.told(second), "+OK\r\n-ERR No connection to server-0 became free within 500 ms\r\n");
+    // Who still waits in line when one becomes free has its turn, on the connection of its write.
+    bench.say(second, &wait);
+    bench.answer(backends[0], ":1\r\n");
+    assert_eq!(bench.told(first), "+OK\r\n:1\r\n");
+    assert_eq!(bench.asked(shared), wait);
+    bench.answer(shared, ":1\r\n");
+    assert_eq!(bench.told(second), ":1\r\n");
     bench.assert_nothing_is_left();
 }
 
 #[test]
-fn a_transaction_at_a_server_that_stands_in_is_told_when_that_is_over() {
-    let (mut bench, backends) = Bench::ready(2, |_| {});
-    let key = key_on(&bench, 0);
-    bench.take_down(backends[0], 0);
-    let client = bench.client();
-    bench.say(client, request(&["MULTI"]) + &set(&key, "1"));
-    let leased = bench.connect(1);
-    bench.answer(leased, "+OK\r\n+QUEUED\r\n");
-    bench.pass(1_000);
+fn wait_does_not_keep_others_waiting_for_its_connection() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.pipeline_max = 1);
+    let (reader, writer) = (bench.client(), bench.client());
+    bench.say(reader, get("a"));
+    bench.say(writer, set("b", "1"));
+    let wrote = bench.connect(0);
+    bench.answer(wrote, "+OK\r\n");
+    bench.answer(backends[0], bulk("1"));
+    let (worker, late) = (bench.client(), bench.client());
+    bench.say(worker, request(&["BLPOP", "list", "0"]));
+    assert_eq!(bench.asked(wrote), set("b", "1") + &request(&["BLPOP", "list", "0"]));
+    bench.say(writer, request(&["WAIT", "1", "100"]));
+    bench.say(late, request(&["BLPOP", "other", "0"]));
+    let leased = bench.connect(0);
+    assert_eq!(bench.asked(leased), request(&["BLPOP", "other", "0"]), "any connection will do for it");
+    bench.pass(500);
+    assert_eq!(bench.told(writer), "+OK\r\n-ERR No connection to server-0 became free within 500 ms\r\n");
+}
+
+#[test]
+fn a_large_request_for_which_no_backend_may_be_held_is_collected() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+    let (worker, slow, other) = (bench.client(), bench.client(), bench.client());
+    bench.say(worker, request(&["BLPOP", "list", "0"]));
     bench.connect(0);
-    bench.say(client, set(&key, "2") + &request(&["EXEC"]));
-    assert_eq!(bench.told(client), format!("+OK\r\n+QUEUED\r\n{}{ABORTED}", moved("server-1")));
-    bench.answer(leased, "+OK\r\n");
-    bench.assert_nothing_is_left();
+    let large = set("large", &"x".repeat(100_000));
+    bench.say(slow, &large[..90_000]);
+    bench.say(other, get("a"));
+    assert_eq!(bench.asked(backends[0]), get("a"), "nothing large is in its way");
+    bench.answer(backends[0], bulk("1"));
+    bench.say(slow, &large[90_000..]);
+    assert!(bench.asked(backends[0]) == large);
+    bench.answer(backends[0], "+OK\r\n");
+    assert_eq!((bench.told(other), bench.told(slow)), (bulk("1"), "+OK\r\n".into()));
+}
+
+#[test]
+fn a_large_request_on_its_way_counts_as_a_backend_held() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+    let (worker, slow, other) = (bench.client(), bench.client(), bench.client());
+    bench.say(slow, &set("large", &"x".repeat(100_000))[..90_000]);
+    assert_eq!(bench.asked(backends[0]).len(), 90_000);
+    bench.say(worker, request(&["BLPOP", "list", "0"]));
+    bench.say(other, get("a"));
+    let shared = bench.connect(0);
+    assert_eq!(bench.asked(shared), get("a"));
+    bench.answer(shared, bulk("1"));
+    assert_eq!(bench.told(other), bulk("1"));
 }
