@@ -236,7 +236,8 @@ impl Proxy {
         match (route, stale) {
             (Route::CrossSlot, Some(leased)) if call.command.arity_allows(call.args.len()) => {
                 let text = format!(
-                    "-ERR These keys are not all at {}, where this transaction began; a server went down or came back since\r\n",
+                    "-ERR These keys are not all at {}, where this transaction began; \
+                     a server went down or came back since\r\n",
                     self.address(leased.server)
                 );
                 self.reply_here(id, text.as_bytes());

@@ -7,7 +7,8 @@ const ABORTED: &str = "-EXECABORT Transaction discarded because of previous erro
 /// What a transaction is told whose keys have another server by now.
 fn moved(server: &str) -> String {
     format!(
-        "-ERR These keys are not all at {server}, where this transaction began; a server went down or came back since\r\n"
+        "-ERR These keys are not all at {server}, where this transaction began; \
+         a server went down or came back since\r\n"
     )
 }
 
