@@ -250,11 +250,12 @@ pub fn short_reply(buf: &[u8]) -> Option<usize> {
     match buf.first()? {
         b'$' => match short_number(buf, 1) {
             Some((len, start)) => {
-                let end = start + len;
-                (buf.get(end..end + 2)? == b"\r\n").then_some(end + 2)
+                let end = start + len + 2;
+                (end <= buf.len() && buf[end - 2] == b'\r' && buf[end - 1] == b'\n').then_some(end)
             }
             None => buf.starts_with(b"$-1\r\n").then_some(5),
         },
+        b'+' if buf.starts_with(b"+OK\r\n") => Some(5),
         b'+' | b'-' | b':' => line_end(&buf[..buf.len().min(66)], 1),
         _ => None,
     }
