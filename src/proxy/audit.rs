@@ -74,7 +74,8 @@ impl Proxy {
         for (server, endpoint) in self.endpoints.iter().enumerate() {
             parked += self.check_endpoint(server, endpoint)?;
         }
-        let timers_max = self.clients.len() + self.backends.len() + self.endpoints.len();
+        // A server has two: for its next probe, and for the connection that hears its messages.
+        let timers_max = self.clients.len() + self.backends.len() + 2 * self.endpoints.len();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
         Ok(())
@@ -179,6 +180,10 @@ impl Proxy {
             ensure!(server == Some(lane.server), "client {id}: a lane to server {server:?}");
         }
         ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
+        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow, Flow::Blocked { .. })) {
+            let lane = client.lane(leased.server).map_or(leased.backend, |lane| lane.backend);
+            ensure!(lane == leased.backend, "client {id} holds {}, and its requests stand at {lane}", leased.backend);
+        }
         ensure!(!client.is_dirty || self.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
         for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
             let backend = self.backends.get(held.backend).ok_or("a client in bulk has a backend that is gone")?;

@@ -158,7 +158,7 @@ impl Proxy {
     /// When the time of an outstanding request of this backend is over.
     ///
     /// It does not run while it is the client that is slow, and not the server. In bulk, and behind a large reply to
-    /// the same client, it runs from the last word of the server, since it is for its own replies that the client waits.
+    /// the same client, it runs from the last word of the server, since the client waits for its own replies.
     fn deadline_of(&self, backend: &Backend, request: &Request) -> Millis {
         let is_own = request.client == self.taker_of(backend);
         match request.place {
