@@ -195,6 +195,14 @@ pub fn version_in_hello(reply: &[u8]) -> Option<&str> {
     (is_printable && (1..=VERSION_BYTES_MAX).contains(&version.len())).then_some(version)
 }
 
+/// Whether the server that gives this reply to `HELLO` takes quotes in the middle of an inline argument: Valkey does,
+/// since its version 9.
+pub fn mixes_quotes(reply: &[u8]) -> bool {
+    const VALKEY: &[u8] = b"$6\r\nserver\r\n$6\r\nvalkey\r\n";
+    let major = version_in_hello(reply).and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    reply.windows(VALKEY.len()).any(|window| window == VALKEY) && major >= Some(9)
+}
+
 /// What is longer is no version; it is repeated to every client that says HELLO.
 const VERSION_BYTES_MAX: usize = 32;
 
@@ -371,6 +379,14 @@ mod tests {
         let pairs = "$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:2\r\n";
         for start in ["*6\r\n", "%3\r\n"] {
             assert_eq!(version_in_hello(format!("{start}{pairs}").as_bytes()), Some("7.0.15"));
+        }
+        for (pairs, mixes) in [
+            (pairs.to_owned(), false),
+            (pairs.replace("7.0.15", "9.10.1"), false),
+            (pairs.replace("$5\r\nredis", "$6\r\nvalkey").replace("7.0.15", "9.10.1"), true),
+            (pairs.replace("$5\r\nredis", "$6\r\nvalkey").replace("7.0.15", "8.10.1"), false),
+        ] {
+            assert_eq!(mixes_quotes(format!("*6\r\n{pairs}").as_bytes()), mixes, "{pairs}");
         }
         for reply in ["-ERR unknown command\r\n", "$7\r\nversion\r\n", "$7\r\nversion\r\n$1\r\n\x01\r\n"] {
             assert_eq!(version_in_hello(reply.as_bytes()), None);

@@ -234,8 +234,12 @@ pub struct Proxy {
     reply: Vec<u8>,
 
     // What is told to those who ask, and chance.
+    /// When it was made.
+    started: Millis,
     /// What the server that shook hands last calls its version.
     server_version: Box<str>,
+    /// How that one reads an inline request, and so how one is read here.
+    mixes_quotes: bool,
     stats: ProxyStats,
     /// The state of a xorshift generator; never 0.
     random: u64,
@@ -311,6 +315,8 @@ impl Proxy {
             spare_kept: Vec::new(),
             reply: Vec::new(),
             server_version: "7.0.0".into(),
+            mixes_quotes: false,
+            started: now,
             random: settings.seed | 1,
             stats: ProxyStats::default(),
             is_shutting_down: false,

@@ -174,7 +174,8 @@ mod tests {
             writeln!(lines, "line {number}").expect("it never fails");
         }
         let lost = outlet.state().lost;
-        assert!(lost > 80_000 && outlet.state().queued.len() <= QUEUED_BYTES_MAX, "{lost} lines are lost");
+        // Beside the queue, the thread may have one as long in its hands: 11,000 lines each.
+        assert!(lost > 70_000 && outlet.state().queued.len() <= QUEUED_BYTES_MAX, "{lost} lines are lost");
         let begun = Instant::now();
         outlet.flush(Duration::from_millis(50));
         assert!(begun.elapsed() < Duration::from_secs(10), "a flush gives up, too");

@@ -79,6 +79,7 @@ impl Proxy {
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
         if let Step::Hello(_) = step {
+            self.mixes_quotes = backend::mixes_quotes(reply);
             match backend::version_in_hello(reply) {
                 Some(version) if *version != *self.server_version => self.server_version = version.into(),
                 _ => {}

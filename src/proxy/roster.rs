@@ -108,6 +108,9 @@ impl Proxy {
             Answer::Figures(figures) => {
                 let facts = Facts {
                     process_id: self.settings.process_id,
+                    run: self.settings.run(),
+                    listen: &self.settings.listen,
+                    uptime_ms: now - self.started,
                     server_version: &self.server_version,
                     connected_clients: self.settings.siblings.clients(),
                     addresses: &self.settings.servers,
