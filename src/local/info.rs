@@ -2,14 +2,13 @@
 //!
 //! First the lines of the original rmux, `key: value`, with `rust_version` in the place of `go_version`: what monitors
 //! of it read. Then, in Redis' own sections and format, the fields without which clients do not begin to work (ioredis
-//! waits for `loading`, Sidekiq and BullMQ read `redis_version`, glide `role:master`, monitors how long it is up), and a
-//! section for each server. What can be said of rmux itself is: its process, its uptime, its port. Those of Redis' fields
-//! that only one server could tell (memory, keys, persistence, policies) are left out rather than invented.
+//! waits for `loading`, Sidekiq and BullMQ read `redis_version`, glide `role:master`), and a section for each server.
+//! What can be said of rmux itself is: its process, its uptime, its port. Those of Redis' fields that only one server
+//! could tell (memory, keys, persistence, policies) are left out rather than invented.
 //!
 //! Which sections a client asks for makes no difference: it gets all of them. Parsers that put all fields into one
 //! table find each key once, but for those that stand in both forms, with the same value.
 
-use std::env::consts::{ARCH, OS};
 use std::fmt::{self, Write};
 
 use super::{Facts, reply};
@@ -38,7 +37,7 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
 
     write!(text, "\r\n# Server\r\nredis_version:{}\r\n", facts.server_version)?;
     text.push_str("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0000000000000000\r\n");
-    write!(text, "redis_mode:standalone\r\nos:{OS} {ARCH}\r\narch_bits:{}\r\n", usize::BITS)?;
+    write!(text, "redis_mode:standalone\r\nos:Linux\r\narch_bits:{}\r\n", usize::BITS)?;
     write!(text, "process_id:{0}\r\nrun_id:{1:016x}{2:016x}{0:08x}\r\n", facts.process_id, facts.run, !facts.run)?;
     let port = facts.listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let seconds = facts.uptime_ms / 1000;
