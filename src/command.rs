@@ -26,6 +26,8 @@
 //! [`Class::Container`]; whatever the arguments, key indexes ascend and stay below `argc`; a command whose
 //! [`Command::args_needed`] is `n` has all its keys among its first `n` arguments.
 
+use std::fmt;
+
 mod keys;
 mod policy;
 mod table;
@@ -203,7 +205,36 @@ pub enum Timeout {
     Millis(u64),
 }
 
+/// A command's full name, as errors and lists show it: `get`, or `config|get`.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    container: &'static str,
+    command: &'static str,
+}
+
+impl Name {
+    /// That of a command of this container; of the command alone, if both are the same.
+    pub fn new(container: &'static str, command: &'static str) -> Name {
+        Name { container, command }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !std::ptr::eq(self.container, self.command) {
+            write!(f, "{}|", self.container)?;
+        }
+        f.write_str(self.command)
+    }
+}
+
 impl Command {
+    /// Its full name. Looks for the container that it belongs to among all of them.
+    pub fn full_name(&'static self) -> Name {
+        let has_it = |row: &&Command| row.subs.iter().any(|sub| std::ptr::eq(sub, self));
+        Name::new(ROWS.iter().find(has_it).map_or(self.name, |row| row.name), self.name)
+    }
+
     /// True exactly when the command means nothing without a subcommand.
     pub fn is_container(&self) -> bool {
         self.class == Class::Container

@@ -87,7 +87,7 @@ use self::goodbye::Goodbye;
 use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
-use crate::backend::Backend;
+use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::pool::Pool;
@@ -236,10 +236,8 @@ pub struct Proxy {
     // What is told to those who ask, and chance.
     /// When it was made.
     started: Millis,
-    /// What the server that shook hands last calls its version.
-    server_version: Box<str>,
-    /// How that one reads an inline request, and so how one is read here.
-    mixes_quotes: bool,
+    /// What the server that shook hands last tells about itself.
+    introduction: Introduction,
     stats: ProxyStats,
     /// The state of a xorshift generator; never 0.
     random: u64,
@@ -314,9 +312,8 @@ impl Proxy {
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
-            server_version: "7.0.0".into(),
-            mixes_quotes: false,
             started: now,
+            introduction: Introduction::default(),
             random: settings.seed | 1,
             stats: ProxyStats::default(),
             is_shutting_down: false,

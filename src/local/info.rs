@@ -35,7 +35,13 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     write!(text, "total_endpoints: {}\r\n", servers.len())?;
     text.push_str("role: master\r\n");
 
-    write!(text, "\r\n# Server\r\nredis_version:{}\r\n", facts.server_version)?;
+    text.push_str("\r\n# Server\r\n");
+    if &*facts.introduction.server == "valkey" {
+        // As it says itself: which Redis it is like, for those who know no other, and then what it is.
+        write!(text, "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:{}\r\n", facts.introduction.version)?;
+    } else {
+        write!(text, "redis_version:{}\r\n", facts.introduction.version)?;
+    }
     text.push_str("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0000000000000000\r\n");
     write!(text, "redis_mode:standalone\r\nos:Linux\r\narch_bits:{}\r\n", usize::BITS)?;
     write!(text, "process_id:{0}\r\nrun_id:{1:016x}{2:016x}{0:08x}\r\n", facts.process_id, facts.run, !facts.run)?;

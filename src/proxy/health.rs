@@ -8,7 +8,7 @@ use log::warn;
 
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
-use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
+use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::client::Profile;
 use crate::request::RequestId;
 use crate::ring::ServerIndex;
@@ -79,10 +79,9 @@ impl Proxy {
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
         if let Step::Hello(_) = step {
-            self.mixes_quotes = backend::mixes_quotes(reply);
-            match backend::version_in_hello(reply) {
-                Some(version) if *version != *self.server_version => self.server_version = version.into(),
-                _ => {}
+            if let Some((told, number)) = Introduction::read(reply) {
+                self.introduction = told;
+                backend.number = number;
             }
         }
         if !handshake.steps.is_empty() {

@@ -21,7 +21,7 @@ use super::loss::Loss;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, Transaction};
-use crate::command::{self, Class, Gather, Keys, Lease, Session};
+use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -355,15 +355,20 @@ impl Proxy {
         let mut lens = std::mem::take(&mut self.step_lens);
         lens.clear();
         let found = self.scan_transaction(bytes, &mut lens);
-        let verdict = found.map(|server| self.dispatch_whole(id, server, &lens, now));
+        let verdict = found.map(|(server, last)| {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.command = Some(last);
+            }
+            self.dispatch_whole(id, server, &lens, now)
+        });
         let len = lens.iter().map(|&len| len as usize).sum();
         self.step_lens = lens;
         verdict.map(|verdict| (len, verdict))
     }
 
-    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to
-    /// `lens`.
-    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<u16> {
+    /// The server of all of a transaction that stands whole at the start of `bytes`, and the last of its requests;
+    /// their lengths go to `lens`.
+    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<(u16, &'static Command)> {
         let mut framer = std::mem::take(&mut self.step_framer);
         let mut at = 0;
         let mut server = None;
@@ -398,7 +403,7 @@ impl Proxy {
             }
             match command.class {
                 Class::Lease(Lease::Exec | Lease::Discard) => {
-                    break server.or_else(|| self.route_any().server());
+                    break server.or_else(|| self.route_any().server()).map(|server| (server, command));
                 }
                 // Answered here while there is no transaction, they would have to change the session with EXEC.
                 Class::Session(Session::Ping | Session::Echo) => continue,
