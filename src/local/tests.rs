@@ -515,8 +515,8 @@ fn info_of_several_servers_begins_with_the_lines_of_the_original() {
                     run_id:0123456789abcdeffedcba98765432100000004d|tcp_port:6379|uptime_in_seconds:200000|\
                     uptime_in_days:2||# Clients|connected_clients:5||\
                     # Persistence|loading:0||\
-                    # Stats|total_connections_received:9|total_commands_processed:60|rejected_connections:1|resends:2|moves:5|\
-                    resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
+                    # Stats|total_connections_received:9|total_commands_processed:60|rejected_connections:1|\
+                    resends:2|moves:5|resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
                     # Cluster|cluster_enabled:0||\
                     # Server_0|server0_address:redis1:6379|server0_state:up|server0_connections:1|\
                     server0_outstanding:2|server0_requests:30|server0_errors:4||\
