@@ -34,6 +34,7 @@
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
+//!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
 //!                     settings     what a proxy is told at its start
@@ -62,6 +63,7 @@ mod loss;
 mod merging;
 mod own_steps;
 mod permission;
+mod publish;
 mod pubsub;
 mod relief;
 mod replies;
@@ -300,7 +302,7 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
-            pubsub: Pubsub::new(count),
+            pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),

@@ -11,6 +11,7 @@ mod losses;
 mod own_steps;
 mod pools;
 mod promises;
+mod publish;
 mod robustness;
 mod slow_peers;
 mod split;
