@@ -13,9 +13,11 @@ mod pools;
 mod promises;
 mod publish;
 mod robustness;
+mod scripts;
 mod slow_peers;
 mod split;
 mod subscriptions;
+mod transactions;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
