@@ -22,6 +22,7 @@
 //!                     dispatch     server → backend, and the bytes on their way
 //!   to a client       replies      bytes of backends → replies → their clients
 //!                     relief       who stands behind a huge reply
+//!                     bulk         deep pipelines, and replies that are taken slowly
 //!                     transmit     what goes out at the end of a turn
 //!   backends          health       connects, handshakes, probes
 //!                     loss         what becomes of a lost backend, and of what it owed
@@ -34,6 +35,7 @@
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
+//!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
 //!                     memory       what all of it takes, and who gives way when that is too much
@@ -48,6 +50,7 @@
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod audit;
+mod bulk;
 mod clock;
 mod compose;
 mod dispatch;
@@ -65,6 +68,7 @@ mod merging;
 mod own_steps;
 mod permission;
 mod pieces;
+mod publish;
 mod pubsub;
 mod relief;
 mod replies;
@@ -93,7 +97,7 @@ use self::merging::Merging;
 use self::scripts::Scripts;
 use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
-use crate::client::{Client, Flow, Kept, Profile};
+use crate::client::{Bulk, Client, Flow, Kept, Profile};
 use crate::pool::Pool;
 use crate::request::Requests;
 use crate::resp::{RequestFramer, RequestLimits};
@@ -212,6 +216,12 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Clients that are paused, the longest first; some may be so no longer.
+    paused: VecDeque<Id>,
+    /// Those of this turn.
+    newly_paused: Vec<Id>,
+    /// What clients in bulk had for themselves who are gone.
+    released: Vec<Bulk>,
     /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
     orphaned: Vec<(Id, Option<&'static [u8]>)>,
     /// How many clients are parked, at all servers together.
@@ -241,6 +251,8 @@ pub struct Proxy {
     reply: Vec<u8>,
 
     // What is told to those who ask, and chance.
+    /// When it was made.
+    started: Millis,
     /// What the server that shook hands last tells about itself.
     introduction: Introduction,
     stats: ProxyStats,
@@ -307,9 +319,12 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
-            pubsub: Pubsub::new(count),
+            pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
             orphaned: Vec::new(),
+            paused: VecDeque::new(),
+            newly_paused: Vec::new(),
+            released: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
             parked: 0,
@@ -319,6 +334,7 @@ impl Proxy {
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
+            started: now,
             introduction: Introduction::default(),
             random: settings.seed | 1,
             stats: ProxyStats::default(),

@@ -15,10 +15,13 @@
 //! Invariants: `by_topic` and `by_client` hold the same pairs; a topic is there exactly while one of them names it; a
 //! subscriber's `counts` are the numbers of its pairs, family by family.
 
+pub mod hidden;
 pub mod push;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+
+use self::hidden::HiddenSubscribers;
 
 use crate::buffer::Queue;
 use crate::command::Channels;
@@ -53,6 +56,7 @@ pub struct Registry {
     orphans: Vec<(TopicId, Topic)>,
     /// The lengths of all names.
     names_bytes: usize,
+    hidden: Arc<HiddenSubscribers>,
 }
 
 /// What a topic takes beside its name, and what a client takes that hears it: their places in the tables.
@@ -68,6 +72,16 @@ impl Registry {
     /// What as many new ones would take, whose names have so many bytes together.
     pub fn held_by_new(count: usize, bytes: usize) -> usize {
         bytes + count * (TOPIC_BYTES + PAIR_BYTES)
+    }
+
+    /// An empty one, of a pool that counts its subscribers in `hidden`.
+    pub fn new(hidden: Arc<HiddenSubscribers>) -> Registry {
+        Registry { hidden, ..Registry::default() }
+    }
+
+    /// Those of its subscribers, and of all others of the same pool, that no server sees.
+    pub fn hidden(&self) -> &HiddenSubscribers {
+        &self.hidden
     }
 
     /// True exactly when nobody hears anything.
@@ -95,7 +109,11 @@ impl Registry {
         let is_news = self.by_topic.insert((id, client));
         if is_news {
             self.by_client.insert((client, index(family), id));
-            self.topics.get_mut(id).expect("it is in the table of names").hearers += 1;
+            let topic = self.topics.get_mut(id).expect("it is in the table of names");
+            topic.hearers += 1;
+            if topic.hearers > 1 {
+                self.hidden.on_joined(family, &topic.name);
+            }
         }
         (id, is_news)
     }
@@ -113,6 +131,8 @@ impl Registry {
             self.names[index(topic.family)].remove(&topic.name);
             self.names_bytes -= topic.name.len();
             self.orphans.push((id, topic));
+        } else {
+            self.hidden.on_left(topic.family, &topic.name);
         }
         true
     }

@@ -325,6 +325,10 @@ impl Proxy {
             self.end_own_steps(client, own_steps, (part.backend, &part.bytes), Vec::new(), &mut reply, now);
         } else {
             compose::compose(merging.shape, merging.parts(), &merging.order, &mut reply);
+            if let Shape::Subscribers(family) = merging.shape {
+                let counted = std::mem::take(&mut reply);
+                self.correct_subscribers(family, &counted, &mut reply);
+            }
         }
         let is_lost = merging.is_too_large && has_own_steps;
         self.spare_merging(merging);

@@ -22,10 +22,12 @@
 use std::mem;
 
 use super::inquiry::{Answer, Question};
+use super::merging::Merging;
+use super::publish::correct;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
 use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol, Transaction};
-use crate::command::{self, Class, Session};
+use crate::command::{self, Access, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
 use crate::resp::RequestFramer;
@@ -165,11 +167,8 @@ impl Proxy {
 
     /// If there is no place for one step more, of `len` bytes, the client is told, and its transaction is broken.
     fn has_no_place_for(&mut self, id: Id, len: usize) -> bool {
-        let Some(transaction) = self.transaction(id) else { return false };
-        let steps = transaction.own_steps.len() + transaction.early_steps.len();
-        // All transactions together may have half of the memory: they are not asked to give it back.
-        let is_memory_short = self.steps_bytes + len > self.settings.limits.buffered_bytes_max / 2;
-        if steps < STEPS_MAX && transaction.held_bytes() + len <= LARGE && !is_memory_short {
+        let is_memory_short = self.are_steps_too_many(len);
+        if self.has_place_for(id, len) && !is_memory_short {
             return false;
         }
         self.break_transaction(id);
@@ -179,6 +178,26 @@ impl Proxy {
             self.reply_here(id, TOO_MANY);
         }
         true
+    }
+
+    fn has_place_for(&self, id: Id, len: usize) -> bool {
+        let Some(transaction) = self.transaction(id) else { return false };
+        let steps = transaction.own_steps.len() + transaction.early_steps.len();
+        steps < STEPS_MAX && transaction.held_bytes() + len <= LARGE
+    }
+
+    /// All transactions together may have half of the memory: they are not asked to give it back.
+    fn are_steps_too_many(&self, len: usize) -> bool {
+        self.steps_bytes + len > self.settings.limits.buffered_bytes_max / 2
+    }
+
+    /// The server was given this step, which may tell how many hear a channel.
+    pub(super) fn note_counting_step(&mut self, id: Id, index: usize, call: &Call<'_>) {
+        if let Some(step) =
+            self.count_in_step(index, call).filter(|_| self.has_place_for(id, 0) && !self.are_steps_too_many(0))
+        {
+            self.note_own_step(id, step);
+        }
     }
 
     fn note_own_step(&mut self, id: Id, step: OwnStep) {
@@ -216,15 +235,27 @@ impl Proxy {
         let mut merging = self.new_merging();
         merging.own_steps = transaction.own_steps;
         merging.role = Role::Ending { has_selected };
+        self.queue(backend, call.request);
+        self.line_up_only_part(id, Leased { server, backend }, call.request.len(), merging, now);
+        Verdict::Done
+    }
+
+    /// Puts a request of `len` bytes into line whose reply is collected, at a backend that is chosen.
+    pub(super) fn line_up_only_part(
+        &mut self,
+        id: Id,
+        Leased { server, backend }: Leased,
+        len: usize,
+        mut merging: Merging,
+        now: Millis,
+    ) {
         merging.is_pinned = true;
         merging.add_part(server);
         for part in merging.parts_mut() {
             part.backend = backend;
-            part.len = call.request.len();
+            part.len = len;
         }
-        self.queue(backend, call.request);
-        self.line_up_parts(id, call.command.access, merging, now);
-        Verdict::Done
+        self.line_up_parts(id, Access::Write, merging, now);
     }
 
     /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it on `backend`:
@@ -254,6 +285,8 @@ impl Proxy {
                         self.on_selected(backend, id, database, b'+');
                     }
                 }
+                Some(OwnWhat::Published(hidden)) => correct(element, hidden as usize, out),
+                Some(OwnWhat::Subscribers(family)) => self.correct_subscribers(family, element, out),
                 Some(OwnWhat::Answer(request)) => self.answer_own_step(id, &request, &mut answers, out, now),
             }
         }

@@ -4,6 +4,7 @@
 //! as the connection has room for; what clients and servers say is handed over as if it was just read. Nothing happens
 //! but what a test does, and time stands still until it is told to pass.
 
+mod bulk;
 mod introspection;
 mod kill;
 mod leases;
@@ -12,10 +13,13 @@ mod memory;
 mod own_steps;
 mod pools;
 mod promises;
+mod publish;
 mod robustness;
+mod scripts;
 mod slow_peers;
 mod split;
 mod subscriptions;
+mod transactions;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -245,7 +249,8 @@ impl Bench {
         assert!(self.proxy.requests.is_empty(), "{} requests are left", self.proxy.requests.len());
         assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
         assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
-        assert_eq!(self.proxy.buffered_bytes(), self.proxy.scripts.held());
+        let remembered = self.proxy.scripts.held() + self.proxy.pubsub.held();
+        assert_eq!(self.proxy.buffered_bytes(), remembered);
         assert!(self.proxy.inquiries.is_empty(), "something is asked of others");
     }
 }

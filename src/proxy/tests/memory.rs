@@ -175,7 +175,7 @@ fn records_of_requests_count_and_are_given_back() {
     let client = bench.client();
     bench.say(client, get("a").repeat(50_000));
     let records = 50_000 * size_of::<Request>();
-    assert!(bench.proxy.buffered_bytes() > records + 50_000 * get("a").len());
+    assert!(bench.proxy.buffered_bytes() > records);
     bench.answer(backends[0], bulk("a").repeat(50_000));
     bench.told(client);
     bench.assert_nothing_is_left();
