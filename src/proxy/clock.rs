@@ -14,6 +14,7 @@ use super::loss::Loss;
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
+use crate::notice::Kind;
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -187,6 +188,7 @@ impl Proxy {
             }
         } else {
             self.leave_stand_in(id, request);
+            self.warn_of(Kind::Timeout, server, 1, format_args!(""));
             let text = format!(
                 "-ERR No reply from {} within {} ms; the command may have been run\r\n",
                 self.address(server),

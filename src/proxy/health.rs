@@ -2,14 +2,15 @@
 //! is up. What becomes of a backend that is lost is in `loss`.
 //!
 //! A server goes down when a connect or a handshake fails. It comes up with a handshake that was completed, and with
-//! nothing else. Lines are logged when that changes, and only then.
+//! nothing else. The log is told when that changes, and only then.
 
-use log::warn;
+use log::Level;
 
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
 use crate::client::Profile;
+use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
 use crate::ring::ServerIndex;
 use crate::server::{Health, PROBE_DELAY_FIRST_MS};
@@ -105,7 +106,8 @@ impl Proxy {
             endpoint.probe.clear(&mut self.wheel);
             self.set_up(server, true);
             let down_ms = now - since;
-            self.log_state(server, format_args!("is up again, after {down_ms} ms"));
+            let text = format_args!("is up again, after {down_ms} ms");
+            self.notices.note(Kind::State, About::Server(server), Level::Info, 1, text);
             self.on_server_back(server, now);
         }
         if let Some(refusal) = refusal {
@@ -161,7 +163,7 @@ impl Proxy {
         let endpoint = &mut self.endpoints[usize::from(server)];
         if is_serving_others && endpoint.health.is_up() && matches!(loss, Loss::Refused(_)) {
             endpoint.pool.on_refused(now + PROBE_DELAY_FIRST_MS);
-            return;
+            return self.warn_of(Kind::Refused, server, 1, format_args!("{loss}"));
         }
         let (probe_at, is_news) = endpoint.health.on_failed(now, random);
         endpoint.probe.set(&mut self.wheel, Timer::Probe(server), probe_at);
@@ -170,7 +172,7 @@ impl Proxy {
         }
         endpoint.stats.downs += 1;
         self.set_up(server, false);
-        warn!("server {} is down: {loss}", self.address(server));
+        self.warn_of(Kind::State, server, 1, format_args!("is down: {loss}"));
         self.review_confirmations(now);
     }
 
@@ -252,10 +254,4 @@ pub(super) fn server_figures(endpoints: &[Endpoint], backends: &Slots<Backend>) 
         }
     };
     endpoints.iter().map(figures).collect()
-}
-
-/// The start of a server's reply, fit for a log line.
-pub(super) fn printable(reply: &[u8]) -> String {
-    const SHOWN_BYTES_MAX: usize = 200;
-    String::from_utf8_lossy(&reply[..reply.len().min(SHOWN_BYTES_MAX)]).trim_end().to_string()
 }

@@ -17,7 +17,6 @@
 
 use std::mem;
 
-use super::health::printable;
 use super::loss::Loss;
 use super::relief::HUGE;
 use super::scripts::NO_SCRIPT;
@@ -26,6 +25,7 @@ use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Queue, Scratch};
 use crate::client::Flow;
+use crate::notice::printable;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
