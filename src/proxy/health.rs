@@ -57,28 +57,43 @@ impl Proxy {
 
     /// The server of this backend will send nothing more.
     pub fn handle_backend_end(&mut self, id: Id, now: Millis) {
-        self.lose_backend(id, Loss::End, now);
+        self.lose_backend(id, self.in_own_words(id, Loss::End), now);
     }
 
     /// A backend's socket broke.
     pub fn handle_backend_broken(&mut self, id: Id, reason: &str, now: Millis) {
-        self.lose_backend(id, Loss::Broken(reason.to_string()), now);
+        self.lose_backend(id, self.in_own_words(id, Loss::Broken(reason.to_string())), now);
+    }
+
+    /// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
+    fn in_own_words(&self, id: Id, loss: Loss) -> Loss {
+        let Some(Phase::Handshake(handshake)) = self.backends.get(id).map(|backend| &backend.phase) else {
+            return loss;
+        };
+        match (&handshake.last_words, &handshake.broken) {
+            (Some(words), _) => Loss::Refused(words.clone()),
+            (None, Some(reason)) => Loss::Broken(reason.clone()),
+            _ => loss,
+        }
     }
 
     /// The reply to the next step of a handshake.
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
+        let words = reply.starts_with(b"-").then(|| self.refusal_text(reply));
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
-        // Before it was asked, a server may say that it has no place for us, and nothing else.
-        if handshake.sent == 0 && !reply.starts_with(b"-") {
-            return Err(Loss::Surplus);
+        if handshake.sent == 0 {
+            // Before it was asked, a server may say that it has no place for us, and nothing else.
+            return Err(words.map_or(Loss::Surplus, Loss::Refused));
         }
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
-            Err(Refusal::Server) => return Err(Loss::Refused(self.refusal_text(step, reply))),
+            Err(Refusal::Server) => return Err(Loss::Refused(words.unwrap_or_else(|| printable(reply)))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
+        // That it is old is no reason to close.
+        handshake.last_words = words.filter(|words| !words.starts_with("-ERR unknown command"));
         if let Step::Hello(_) = step {
             match backend::version_in_hello(reply) {
                 Some(version) if *version != *self.server_version => self.server_version = version.into(),
@@ -118,12 +133,10 @@ impl Proxy {
     }
 
     /// What a server said to a step that it refuses, fit for a log line: without the password.
-    fn refusal_text(&self, step: Step, reply: &[u8]) -> String {
+    fn refusal_text(&self, reply: &[u8]) -> String {
         match &self.settings.credentials {
-            Some(credentials) if step == Step::Auth => {
-                printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes())
-            }
-            _ => printable(reply),
+            Some(credentials) => printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes()),
+            None => printable(reply),
         }
     }
 

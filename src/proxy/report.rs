@@ -26,7 +26,7 @@ impl Proxy {
                 let ms = self.settings.timeouts.remote_read_ms;
                 write!(line, ": {count} request{s} had no reply within {ms} ms")
             }
-            Kind::Lost => write!(line, ": connection lost with {count} request{s} outstanding: {text}"),
+            Kind::Lost => write!(line, ": {text}, with {count} request{s} outstanding"),
             Kind::State if count > 1 => write!(line, " {text} ({count} changes)"),
             Kind::State => write!(line, " {text}"),
             _ if count > 1 => write!(line, ": {text} ({count} times)"),

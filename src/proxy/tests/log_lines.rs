@@ -58,9 +58,7 @@ fn a_connection_that_ends_is_a_line_only_if_somebody_waits_for_it() {
     bench.turn();
     assert_eq!(
         lines(&mut bench),
-        [
-            "WARN server server-0: connection lost with 2 requests outstanding: connection lost: Connection reset by peer"
-        ]
+        ["WARN server server-0: connection lost: Connection reset by peer, with 2 requests outstanding"]
     );
 }
 
@@ -89,6 +87,45 @@ fn what_a_server_says_is_quoted_so_that_no_line_can_be_forged() {
         lines(&mut bench),
         ["WARN server server-0 is down: it refuses us: -LOADING x\\u{1b}[2J\\r[INFO] all is well\\u{202e}"]
     );
+}
+
+#[test]
+fn a_server_that_speaks_before_it_is_asked_is_told_in_its_own_words() {
+    const DENIED: &str = "-DENIED Redis is running in protected mode\r\n";
+    const WORDS: &str = "WARN server server-0 is down: it refuses us: -DENIED Redis is running in protected mode";
+    // Before the first write; behind one that failed; behind one that went through, and then the end, or a reset.
+    for case in 0..5 {
+        let mut bench = Bench::new(1, |_| {});
+        let backend = bench.connects[0].0;
+        bench.proxy.handle_connected(backend, bench.now);
+        match case {
+            0 => {}
+            1 => {
+                bench.net.broken.push(Conn::Backend(backend));
+                bench.turn();
+                assert_eq!(lines(&mut bench), [""; 0], "it may have said why");
+            }
+            _ => bench.turn(),
+        }
+        bench.hear_server(backend, if case < 3 { DENIED } else { "-BUSY x\r\n" });
+        match case {
+            4 => bench.proxy.handle_backend_broken(backend, "Connection reset by peer", bench.now),
+            _ => bench.proxy.handle_backend_end(backend, bench.now),
+        }
+        bench.turn();
+        let words = if case < 3 { WORDS } else { "WARN server server-0 is down: it refuses us: -BUSY x" };
+        assert_eq!(lines(&mut bench), [words], "{case}");
+    }
+    // One that says nothing is told as before.
+    let mut bench = Bench::new(1, |_| {});
+    let backend = bench.connects[0].0;
+    bench.proxy.handle_connected(backend, bench.now);
+    bench.net.broken.push(Conn::Backend(backend));
+    bench.turn();
+    bench.proxy.handle_backend_end(backend, bench.now);
+    bench.turn();
+    let found = lines(&mut bench);
+    assert!(found[0].starts_with("WARN server server-0 is down: connection lost: "), "{found:?}");
 }
 
 #[test]
