@@ -42,7 +42,7 @@ pub enum Step {
     Hello(Protocol),
     /// `SELECT`: `+OK`.
     Select(u32),
-    /// `PING`: `+PONG`, and nothing else (`-LOADING` is not alive).
+    /// `PING`: `+PONG` (`-LOADING` is not alive), or `-BUSY`: the server is alive, and a script keeps it from more.
     Ping,
 }
 
@@ -176,10 +176,16 @@ impl Step {
             Step::Hello(Protocol::Resp3) | Step::Select(_) => Ok(()),
             Step::Auth if reply == b"+OK\r\n" => Ok(()),
             Step::Auth => Err(Refusal::Server),
-            Step::Ping if reply == b"+PONG\r\n" => Ok(()),
+            Step::Ping if reply == b"+PONG\r\n" || is_busy(reply) => Ok(()),
             Step::Ping => Err(Refusal::Server),
         }
     }
+}
+
+/// Whether a server says that a script has been running for too long. It says so to nearly everything, `PING` too,
+/// until the script ends or somebody stops it; `HELLO`, `AUTH` and whatever stops a script are not among that.
+pub fn is_busy(reply: &[u8]) -> bool {
+    reply.starts_with(b"-BUSY ")
 }
 
 /// The version that a server tells in its reply to `HELLO`, if it does.
@@ -235,6 +241,9 @@ pub struct Backend {
     pub kept: Vec<u8>,
     /// True exactly when it hears messages for all clients: it is in no pool, and answers no requests.
     pub is_listener: bool,
+    /// True exactly when it is in no pool, and is closed as soon as it owes nothing: it is for requests that must not
+    /// stand behind others.
+    pub is_reserve: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
     pub owner: Id,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
@@ -269,6 +278,7 @@ impl Backend {
             framer: ReplyFramer::new(),
             kept: Vec::new(),
             is_listener: false,
+            is_reserve: false,
             owner: Id::NONE,
             uploader: Id::NONE,
             is_in_large_reply: false,
@@ -305,7 +315,7 @@ impl Backend {
     /// Whether one more request of anybody fits, and nothing large is in its way.
     #[inline]
     pub fn has_room(&self, limits: &Limits) -> bool {
-        self.owner == Id::NONE && self.has_room_for_owner(limits)
+        self.owner == Id::NONE && !self.is_reserve && self.has_room_for_owner(limits)
     }
 
     /// The same, for the client that has it for itself.
@@ -373,11 +383,15 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pong_is_alive() {
+    fn only_a_pong_is_alive_or_somebody_busy() {
         assert_eq!(Step::Ping.check(b"+PONG\r\n"), Ok(()));
         for reply in [&b"-LOADING Redis is loading the dataset in memory\r\n"[..], b"+OK\r\n", b"-NOAUTH x\r\n"] {
             assert_eq!(Step::Ping.check(reply), Err(Refusal::Server));
         }
+        let busy = b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+        assert_eq!(Step::Ping.check(busy), Ok(()), "it answers");
+        assert_eq!(Step::Select(1).check(busy), Err(Refusal::Profile), "but it has not selected anything");
+        assert_eq!(Step::Ping.check(b"-BUSYKEY x\r\n"), Err(Refusal::Server));
         assert_eq!(Step::Hello(Protocol::Resp2).check(b"-ERR unknown command\r\n"), Ok(()));
         assert_eq!(Step::Hello(Protocol::Resp2).check(b"-NOAUTH x\r\n"), Err(Refusal::Server));
         assert_eq!(Step::Hello(Protocol::Resp3).check(b"-ERR unknown command\r\n"), Err(Refusal::Profile));

@@ -32,6 +32,7 @@
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     scripts      what EVALSHA means at a server that does not know it
+//!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
 //!   and               roster       clients that ask about the whole pool
@@ -56,6 +57,7 @@ mod goodbye;
 mod health;
 mod inquiry;
 mod intake;
+mod kill;
 mod lease;
 mod listener;
 mod loss;
@@ -206,8 +208,8 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
-    /// Leased backends whose sessions nobody can clean any more.
-    orphaned: Vec<Id>,
+    /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
+    orphaned: Vec<(Id, Option<&'static [u8]>)>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// True when a backend was closed since the parked ones were looked at.

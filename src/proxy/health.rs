@@ -239,12 +239,14 @@ impl Proxy {
         }
     }
 
-    /// Closes a draining backend that owes nothing more that anybody waits for.
+    /// Closes a draining backend that owes nothing more that anybody waits for; one of the reserve as soon as it owes
+    /// nothing.
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
-        let is_drained = self
-            .backends
-            .get(id)
-            .is_some_and(|backend| matches!(backend.phase, Phase::Draining) && backend.unexpired() == 0);
+        let is_drained = self.backends.get(id).is_some_and(|backend| match backend.phase {
+            Phase::Draining => backend.unexpired() == 0,
+            Phase::Ready => backend.is_reserve && backend.line.is_empty(),
+            _ => false,
+        });
         if is_drained {
             self.lose_backend(id, Loss::Drained, now);
         }

@@ -1,17 +1,20 @@
 //! What needs a backend of its own: commands that wait for data, and, in `transaction`, what arrives step by step.
 //!
 //! A leased backend leaves the shared set: nobody else is given it. It comes back when the reply has come that ends the
-//! lease, since its session is clean then; with anything else (its client is gone, a request timed out) it is closed.
+//! lease, since its session is clean then. A client that leaves with watched keys, or within a transaction, has rmux
+//! end it; one that leaves while it waits for data, and a request that timed out, close the backend.
 //!
 //! ```text
-//!   shared ──► leased by a client ──► the reply that ends it ──► shared
-//!                    └──► the client leaves, or a reply is lost ──► closed, and whoever waits behind is told
+//!   shared ──► leased by a client ──► the reply that ends it ──────────────────────► shared
+//!                    ├──► the client leaves ──► UNWATCH or DISCARD, its reply ────────┘
+//!                    └──► it leaves while it waits, or a reply is lost ──► closed, and whoever waits behind is told
 //! ```
 //!
 //! A client that waits for data is not read, but for the end of its connection: then its backend is closed at once, or
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
 use super::dispatch::Pick;
+use super::loss::Loss;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
@@ -178,14 +181,14 @@ impl Proxy {
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         if is_gone && role == (Role::Ending { has_selected: true }) {
             // Nobody has looked which database it is left with; nobody else shall have it.
-            return self.orphaned.push(backend);
+            return self.orphaned.push((backend, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
         let leased = self.clients.get(client).and_then(Client::leased);
         let is_watching = leased.is_some_and(|leased| leased.backend == backend);
-        if matches!(role, Role::Blocking | Role::Ending { .. }) && !is_watching {
+        if matches!(role, Role::Blocking | Role::Ending { .. } | Role::Cleanup) && !is_watching {
             self.end_lease(backend);
         }
     }
@@ -215,11 +218,28 @@ impl Proxy {
         }
     }
 
+    /// A client has left a backend that it had for itself. `cleanup` is what cleans its session, if anything can: then
+    /// it is anybody's again with the reply. Otherwise it is closed.
+    pub(super) fn take_back(&mut self, id: Id, cleanup: Option<&[u8]>, now: Millis) {
+        let Some(backend) = self.backends.get(id) else { return };
+        // What still waits for data would take an element for nobody.
+        let is_blocked = || {
+            let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
+            roles.any(|role| role == Role::Blocking)
+        };
+        match cleanup.filter(|_| backend.uploader == Id::NONE && !is_blocked()) {
+            Some(bytes) if backend.is_serving() => self.send_internal(id, bytes, Role::Cleanup, now),
+            // It takes nothing more, and is closed when it owes nothing.
+            Some(_) => self.end_lease(id),
+            None => self.lose_backend(id, Loss::Orphaned, now),
+        }
+    }
+
     /// Sends a request of rmux's own, whose reply nobody waits for.
-    pub(super) fn send_internal(&mut self, id: Id, bytes: &[u8], now: Millis) {
+    pub(super) fn send_internal(&mut self, id: Id, bytes: &[u8], role: Role, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let mut request = Request::new(Id::NONE, deadline, bytes.len() as u32, 0, false);
-        request.role = Role::Internal;
+        request.role = role;
         request.is_at_backend = true;
         let Some(backend) = self.backends.get_mut(id) else { return };
         let request = self.requests.insert(request) as RequestId;

@@ -157,7 +157,7 @@ impl Proxy {
         now: Millis,
     ) {
         for (bytes, what) in steps {
-            self.send_internal(backend, &bytes, now);
+            self.send_internal(backend, &bytes, Role::Internal, now);
             let index = self.count_step(id);
             if let Some(what) = what {
                 self.note_own_step(id, OwnStep { index, what });

@@ -14,7 +14,7 @@ use super::scripts::shows_script;
 use super::{NO_DEADLINE, Proxy};
 use crate::buffer::Queue;
 use crate::client::{Flow, Mode};
-use crate::command::{self, Access, Class, Command, Lease};
+use crate::command::{self, Access, Class, Command, Gather, Lease};
 use crate::local::{self, Context, Outcome, error};
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
@@ -139,7 +139,9 @@ impl Proxy {
                 Route::CrossSlot => return self.on_split(id, &call, merge, now),
                 route => route,
             },
-            Class::All(gather) if several => return self.on_gather(id, &call, gather, now),
+            Class::All(gather) if several || matches!(gather, Gather::Kill | Gather::Masked) => {
+                return self.on_gather(id, &call, gather, now);
+            }
             Class::Lease(Lease::Block(_)) if command.blocks(args.len(), |i| args[i].of(request)).is_none() => {
                 self.route_keys(command, request, args)
             }

@@ -21,7 +21,7 @@ use super::loss::Loss;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, Transaction};
-use crate::command::{self, Class, Keys, Lease, Session};
+use crate::command::{self, Class, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -247,6 +247,8 @@ impl Proxy {
             }
             Class::Channel if several && call.args.len() > 1 => None,
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
+            // Its reply would be in the middle of another one, as it is.
+            Class::All(Gather::Masked) => Some(Route::Unsupported),
             Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
             Class::Session(_) | Class::Container => None,
@@ -266,11 +268,11 @@ impl Proxy {
 
     /// Ends a transaction that will not be run, and leaves its backend clean.
     pub(super) fn give_up(&mut self, id: Id, now: Millis) {
-        if let Some(leased) = self.leased(id) {
-            self.send_internal(leased.backend, if self.is_begun(id) { DISCARD } else { UNWATCH }, now);
-            self.end_lease(leased.backend);
+        let transaction = self.clients.get_mut(id).and_then(|client| client.transaction.take());
+        let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
+        if let Some((transaction, backend)) = leased {
+            self.take_back(backend, Some(cleanup(transaction)), now);
         }
-        self.end_transaction(id);
     }
 
     fn end_transaction(&mut self, id: Id) {
@@ -285,7 +287,7 @@ impl Proxy {
         let Some(transaction) = &mut client.transaction else { return };
         if !std::mem::replace(&mut transaction.is_begun, true) {
             let early_steps = std::mem::take(&mut transaction.early_steps);
-            self.send_internal(backend, MULTI, now);
+            self.send_internal(backend, MULTI, Role::Internal, now);
             self.send_early_steps(id, backend, early_steps, now);
         }
     }
@@ -452,6 +454,11 @@ impl Proxy {
     fn leased(&self, id: Id) -> Option<Leased> {
         self.transaction(id)?.leased
     }
+}
+
+/// What cleans the session of the backend of this transaction, when it is not to be run.
+pub(super) fn cleanup(transaction: &Transaction) -> &'static [u8] {
+    if transaction.is_begun { DISCARD } else { UNWATCH }
 }
 
 /// True if this request is `MULTI`, and nothing else.
