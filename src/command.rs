@@ -26,6 +26,8 @@
 //! [`Class::Container`]; whatever the arguments, key indexes ascend and stay below `argc`; a command whose
 //! [`Command::args_needed`] is `n` has all its keys among its first `n` arguments.
 
+use std::fmt;
+
 mod keys;
 mod policy;
 mod table;
@@ -77,8 +79,8 @@ pub enum Class {
     /// Has no key that a ring could place, and its answer is right only when there is one server; with several it is
     /// an error (`FT.SEARCH`, `MEMORY STATS`).
     Single,
-    /// Goes to the server of its channel, which is argument 1.
-    Channel,
+    /// Goes to the server of its channel, which is argument 1 and of this family.
+    Channel(Channels),
     /// Answered by rmux. `INFO` and `ROLE`: with one server they may as well be forwarded.
     Session(Session),
     /// Holds or changes the state of its connection.
@@ -113,8 +115,11 @@ pub enum Gather {
     Union,
     /// Integers are added.
     Sum,
-    /// The greatest integer; in arrays of equal form, place by place.
+    /// The greatest integer.
     Max,
+    /// In arrays of equal form, place by place, the greatest integer, which is how many subscribe to a channel of this
+    /// family, as far as a server knows.
+    Subscribers(Channels),
     /// `+OK` when every one is.
     AllOk,
     /// All are equal; the first one stands for them.
@@ -203,7 +208,36 @@ pub enum Timeout {
     Millis(u64),
 }
 
+/// A command's full name, as errors and lists show it: `get`, or `config|get`.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    container: &'static str,
+    command: &'static str,
+}
+
+impl Name {
+    /// That of a command of this container; of the command alone, if both are the same.
+    pub fn new(container: &'static str, command: &'static str) -> Name {
+        Name { container, command }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !std::ptr::eq(self.container, self.command) {
+            write!(f, "{}|", self.container)?;
+        }
+        f.write_str(self.command)
+    }
+}
+
 impl Command {
+    /// Its full name. Looks for the container that it belongs to among all of them.
+    pub fn full_name(&'static self) -> Name {
+        let has_it = |row: &&Command| row.subs.iter().any(|sub| std::ptr::eq(sub, self));
+        Name::new(ROWS.iter().find(has_it).map_or(self.name, |row| row.name), self.name)
+    }
+
     /// True exactly when the command means nothing without a subcommand.
     pub fn is_container(&self) -> bool {
         self.class == Class::Container
@@ -240,7 +274,7 @@ impl Command {
     /// keys can be read; `None` is all of them. It lets a large value stream through behind its key.
     pub fn args_needed(&self) -> Option<u32> {
         match self.class {
-            Class::Container | Class::Channel => Some(2),
+            Class::Container | Class::Channel(_) => Some(2),
             _ => self.keys.args_needed(),
         }
     }
@@ -652,7 +686,7 @@ mod tests {
         }
         assert_eq!(class("scan"), Class::All(Gather::Cursor));
         assert_eq!(sub("script", "load").class, Class::All(Gather::First));
-        assert_eq!(class("publish"), Class::Channel);
+        assert_eq!(class("publish"), Class::Channel(Channels::Exact));
         assert_eq!(class("time"), Class::Any);
         assert_eq!(class("ft.search"), Class::Single);
         for (name, word) in [

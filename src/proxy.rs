@@ -35,6 +35,7 @@
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
+//!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
 //!                     settings     what a proxy is told at its start
@@ -64,6 +65,7 @@ mod loss;
 mod merging;
 mod own_steps;
 mod permission;
+mod publish;
 mod pubsub;
 mod relief;
 mod replies;
@@ -89,7 +91,7 @@ use self::goodbye::Goodbye;
 use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
-use crate::backend::Backend;
+use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::notice::Notices;
@@ -237,8 +239,10 @@ pub struct Proxy {
     reply: Vec<u8>,
 
     // What is told to those who ask, and chance.
-    /// What the server that shook hands last calls its version.
-    server_version: Box<str>,
+    /// When it was made.
+    started: Millis,
+    /// What the server that shook hands last tells about itself.
+    introduction: Introduction,
     stats: ProxyStats,
     /// What the log is to be told.
     notices: Notices,
@@ -303,7 +307,7 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
-            pubsub: Pubsub::new(count),
+            pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
@@ -315,7 +319,8 @@ impl Proxy {
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
-            server_version: "7.0.0".into(),
+            started: now,
+            introduction: Introduction::default(),
             random: settings.seed | 1,
             stats: ProxyStats::default(),
             notices: Notices::default(),

@@ -8,7 +8,7 @@ use log::Level;
 
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
-use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
+use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::client::Profile;
 use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
@@ -95,9 +95,9 @@ impl Proxy {
         // That it is old is no reason to close.
         handshake.last_words = words.filter(|words| !words.starts_with("-ERR unknown command"));
         if let Step::Hello(_) = step {
-            match backend::version_in_hello(reply) {
-                Some(version) if *version != *self.server_version => self.server_version = version.into(),
-                _ => {}
+            if let Some((told, number)) = Introduction::read(reply) {
+                self.introduction = told;
+                backend.number = number;
             }
         }
         if !handshake.steps.is_empty() {
