@@ -42,11 +42,14 @@ impl Proxy {
             Flow::Parked { server, need, deadline } if deadline <= now => {
                 return self.on_wait_over(id, server, need, now, wire);
             }
+            // It publishes now, whoever hears it.
+            Flow::Subscribing => self.woken.push(id),
             _ => {}
         }
         if client.subscriber.is_some() {
             self.check_subscriber(id, now);
         }
+        let publish_deadline = self.publisher_deadline(id).filter(|&deadline| deadline > now);
         let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
@@ -66,6 +69,7 @@ impl Proxy {
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } => Some(deadline),
+            Flow::Subscribing => publish_deadline,
             _ => None,
         };
         if write_deadline.is_some_and(|deadline| deadline <= now) {
