@@ -110,6 +110,8 @@ impl Proxy {
         backend.since = now;
         backend.took_at = now;
         let server = backend.server;
+        self.on_ready_to_block(id);
+        let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
         let first = backend.line.first().map(|request| self.requests[request as usize].deadline);
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
