@@ -14,6 +14,7 @@ use super::loss::Loss;
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
+use crate::notice::Kind;
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -43,6 +44,8 @@ impl Proxy {
             Flow::Parked { server, need, deadline } if deadline <= now => {
                 return self.on_wait_over(id, server, need, now, wire);
             }
+            // It publishes now, whoever hears it.
+            Flow::Subscribing => self.woken.push(id),
             Flow::Paused { since } if since + self.settings.timeouts.remote_connect_ms <= now => {
                 self.on_paused_for_long(id, since, now);
             }
@@ -52,6 +55,7 @@ impl Proxy {
         if self.clients.get(id).is_some_and(|client| client.subscriber.is_some()) {
             self.check_subscriber(id, now);
         }
+        let publish_deadline = self.publisher_deadline(id).filter(|&deadline| deadline > now);
         let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
@@ -71,6 +75,7 @@ impl Proxy {
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } => Some(deadline),
+            Flow::Subscribing => publish_deadline,
             Flow::Paused { since } => Some(since + timeouts.remote_connect_ms),
             _ => None,
         };
@@ -249,6 +254,10 @@ impl Proxy {
         self.endpoints[usize::from(server)].stats.errors += due.len() as u64;
         let clients: Vec<Id> = due.iter().map(|&request| self.requests[request as usize].client).collect();
         self.leave_stand_ins(id, due);
+        let missed = clients.iter().filter(|client| **client != Id::NONE).count();
+        if missed > 0 {
+            self.warn_of(Kind::Timeout, server, missed, format_args!(""));
+        }
         for (&request, client) in due.iter().zip(clients) {
             // It may have been closed over another one, and the request have gone with it.
             if client != Id::NONE && self.clients.get(client).is_some_and(|client| client.flow != Flow::Closed) {

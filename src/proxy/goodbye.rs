@@ -13,11 +13,12 @@
 
 use std::fmt;
 
-use log::{debug, warn};
+use log::debug;
 
 use super::transaction::cleanup;
 use super::{Action, Conn, Proxy};
 use crate::client::Flow;
+use crate::notice::Kind;
 use crate::request::Place;
 use crate::slots::Id;
 
@@ -49,7 +50,7 @@ impl fmt::Display for Goodbye {
         f.write_str(match self {
             Goodbye::Done => "it has left",
             Goodbye::Broken => "its socket is broken",
-            Goodbye::Foreign => "it speaks another protocol",
+            Goodbye::Foreign => "it sent an HTTP request; a cross-protocol attack?",
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
             Goodbye::Unread => "it leaves more replies unread than it may",
@@ -57,6 +58,19 @@ impl fmt::Display for Goodbye {
             Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
+    }
+}
+
+impl Goodbye {
+    /// What the log is told, if it is not what happens every day.
+    fn notice(self) -> Option<Kind> {
+        match self {
+            Goodbye::Done | Goodbye::Broken | Goodbye::ReadTimeout | Goodbye::Killed => None,
+            Goodbye::Foreign => Some(Kind::Http),
+            Goodbye::WriteTimeout | Goodbye::Unread => Some(Kind::ClientUnread),
+            Goodbye::Truncated => Some(Kind::ClientTruncated),
+            Goodbye::Memory => Some(Kind::Memory),
+        }
     }
 }
 
@@ -108,7 +122,6 @@ impl Proxy {
 
     /// Closes a client that would rather speak HTTP: somebody's browser is being used to reach Redis.
     pub(super) fn refuse_http(&mut self, id: Id) {
-        warn!("client {id} closed: it sent an HTTP request; a cross-protocol attack?");
         self.close_client(id, Goodbye::Foreign);
     }
 
@@ -134,6 +147,9 @@ impl Proxy {
         let transaction = self.take_transaction(id);
         if let Some(kept) = self.take_kept(id) {
             self.spare(kept);
+        }
+        if let Some(kind) = why.notice() {
+            self.warn_of_client(kind, id, format_args!("closed: {why}"));
         }
         self.forget_held_back(id);
         self.forget_subscriber(id);
@@ -169,6 +185,7 @@ impl Proxy {
                 self.inquiries.withdraw(id);
                 self.charge_inquiries();
             }
+            Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));

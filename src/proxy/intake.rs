@@ -18,8 +18,6 @@
 
 use std::mem;
 
-use log::debug;
-
 use super::memory::COLLECTED_MIN;
 use super::routing::Verdict;
 use super::transaction::is_multi;
@@ -27,6 +25,7 @@ use super::{Conn, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
+use crate::notice::{Kind, printable};
 use crate::request::RequestId;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -60,7 +59,7 @@ enum Next {
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a client.
     pub fn handle_client_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
-        self.maybe_relieve(now);
+        self.maybe_relieve();
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
         let kept = client.kept.take();
@@ -310,7 +309,8 @@ impl Proxy {
 
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
-        debug!("client {id}: {error}");
+        let text = printable(error.to_string().as_bytes());
+        self.warn_of_client(Kind::ClientGarbage, id, format_args!("closed: {text}"));
         if let Some(Flow::Uploading { backend, .. }) = self.clients.get(id).map(|client| client.flow) {
             self.abandon_upload(backend, id, now);
         }

@@ -22,13 +22,13 @@
 //! Ordinary requests go on: what is small is no one's burden. If after that memory is still short in the same turn, the
 //! next one that would take more is refused itself.
 
-use log::warn;
+use log::Level;
 
 use super::{Goodbye, LARGE, Proxy};
 use crate::client::{Client, Flow, Kept};
+use crate::notice::{About, Kind};
 use crate::request::{MergingId, Request, Requests};
 use crate::slots::Id;
-use crate::timer::Millis;
 
 /// Whoever collects no more than this does not have to give way, in bytes.
 pub(super) const COLLECTED_MIN: usize = 4 * 1024;
@@ -36,8 +36,6 @@ pub(super) const COLLECTED_MIN: usize = 4 * 1024;
 const WAITING_MIN: usize = 256 * 1024;
 /// The most that one read of a client brings while memory is short, in bytes.
 pub(super) const READ_WHEN_SHORT: usize = 16 * 1024;
-/// One warning in so many milliseconds.
-const WARN_MS: u64 = 1_000;
 /// Records of requests for which memory is kept when there are none.
 const REQUESTS_KEPT_MAX: usize = 8 * 1024;
 
@@ -50,14 +48,6 @@ enum Holder {
     Merging(MergingId),
     /// Replies that a client does not take.
     Unread(Id),
-}
-
-/// How far the account is to be relieved, and how far it was.
-#[derive(Debug, Default)]
-pub(super) struct Relief {
-    /// True exactly when it was tried in this turn.
-    is_over: bool,
-    warned_at: Option<Millis>,
 }
 
 impl Proxy {
@@ -75,7 +65,7 @@ impl Proxy {
 
     /// True exactly when `n` bytes more are too much, and those who have most have given way already.
     pub(super) fn is_out_of_memory(&self, n: usize) -> bool {
-        self.relief.is_over && self.buffered_bytes() + n > self.settings.limits.buffered_bytes_max
+        self.is_relieved && self.buffered_bytes() + n > self.settings.limits.buffered_bytes_max
     }
 
     /// The most that a client may leave unread, in bytes: no more than the pause mark when memory is short.
@@ -98,16 +88,16 @@ impl Proxy {
 
     /// If memory is short, those who have most give way. For the start of a turn's parts, when nothing is half done.
     #[inline]
-    pub(super) fn maybe_relieve(&mut self, now: Millis) {
-        if self.is_memory_short() && !self.relief.is_over {
-            self.relieve(now);
+    pub(super) fn maybe_relieve(&mut self) {
+        if self.is_memory_short() && !self.is_relieved {
+            self.relieve();
         }
     }
 
     /// A turn is over: if memory is short in the next one, who has most is looked for again. What nobody uses any more
     /// goes back to the system.
     pub(super) fn end_relief(&mut self) {
-        self.relief.is_over = false;
+        self.is_relieved = false;
         if self.requests.is_empty() && self.requests.capacity() > REQUESTS_KEPT_MAX {
             self.requests = Requests::new();
             self.early = slab::Slab::new();
@@ -117,8 +107,8 @@ impl Proxy {
     }
 
     #[cold]
-    fn relieve(&mut self, now: Millis) {
-        self.relief.is_over = true;
+    fn relieve(&mut self) {
+        self.is_relieved = true;
         let max = self.settings.limits.buffered_bytes_max;
         let before = self.buffered_bytes();
         // So that the next one does not have to look again at once.
@@ -142,12 +132,12 @@ impl Proxy {
                 }
             }
         }
-        if count > 0 && self.relief.warned_at.is_none_or(|at| at + WARN_MS <= now) {
-            self.relief.warned_at = Some(now);
+        if count > 0 {
             let after = self.buffered_bytes();
-            warn!(
-                "{before} bytes are buffered, bufferedBytesMax is {max}: {count} who had most gave way, {after} left"
+            let text = format_args!(
+                "{before} bytes of {max} (bufferedBytesMax) were taken; {after} are, since who had most gave way"
             );
+            self.notices.note(Kind::Memory, About::Clients, Level::Warn, count, text);
         }
     }
 

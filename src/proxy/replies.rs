@@ -20,7 +20,6 @@
 
 use std::mem;
 
-use super::health::printable;
 use super::loss::Loss;
 use super::publish::correct;
 use super::relief::HUGE;
@@ -30,6 +29,7 @@ use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
 use crate::client::{Client, Flow};
+use crate::notice::printable;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
@@ -39,7 +39,7 @@ use crate::timer::Millis;
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a backend.
     pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
-        self.maybe_relieve(now);
+        self.maybe_relieve();
         let Some(backend) = self.backends.get_mut(id) else { return };
         if backend.is_listener {
             return self.handle_listener_data(id, scratch, n, now, wire);
