@@ -10,7 +10,7 @@ use crate::lists::{Wait, list_key};
 use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, request};
 use crate::random::Random;
-use crate::redis::DATABASES;
+use crate::redis::{DATABASES, digest};
 use crate::transactions::Part;
 
 /// A request that is not answered yet.
@@ -32,6 +32,8 @@ pub struct Pending {
     pub wait: Option<Wait>,
     /// True if rmux puts its reply together.
     pub has_parts: bool,
+    /// True if it names a script, which the server may not know.
+    pub is_call: bool,
     /// True if the connection ends with its reply.
     pub is_last: bool,
     /// Its length, and about that of its reply.
@@ -134,6 +136,7 @@ impl Client {
             part: None,
             wait: None,
             has_parts: false,
+            is_call: false,
             is_last: false,
             len: 0,
             reply_len: 100,
@@ -204,6 +207,21 @@ impl Client {
             history.begin(token, key, pending.database);
             pending.writes.push(token);
         };
+        if pending.part.is_none() && plan.script_in > 0 && random.one_in(plan.script_in) {
+            // It may come to nothing, as in a transaction.
+            let key = format!("p{}.t", self.number).into_bytes();
+            write(pending, &key);
+            pending.expect = ok();
+            let script = format!("return {}", random.below(3)).into_bytes();
+            return match random.below(4) {
+                0 => request(&[b"EVAL", &script, b"1", &key, &value]),
+                1 => request(&[b"SET", &key, &value]),
+                _ => {
+                    pending.is_call = true;
+                    request(&[b"EVALSHA", &digest(&script), b"1", &key, &value])
+                }
+            };
+        }
         match random.below(if plan.wait_in > 0 { 16 } else { 12 }) {
             0..4 if pending.part.is_some() => {
                 // It may come to nothing: the client can not know what it will read there.
