@@ -280,10 +280,17 @@ impl Proxy {
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
         debug!("client {id}: {error}");
-        if let Some(Flow::Uploading { backend, .. }) = self.clients.get(id).map(|client| client.flow) {
+        let upload = match self.clients.get(id).map(|client| client.flow) {
+            Some(Flow::Uploading { backend, .. }) => Some(backend),
+            _ => None,
+        };
+        if let Some(backend) = upload {
             self.abandon_upload(backend, id, now);
         }
-        self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
+        // Whose rest is thrown away was answered with that.
+        if upload != Some(Id::NONE) {
+            self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
+        }
         self.leave(id);
     }
 

@@ -72,6 +72,9 @@ impl Client {
         let mut pending = self.pending(number);
         let mut bytes = match self.is_polite || !random.one_in(10) {
             true => self.ask_here(&mut pending, token, plan, random),
+            false if pending.database < DATABASES && plan.value_max >= 100_000 && random.one_in(6) => {
+                ask_large_nonsense(&mut pending, plan, random)
+            }
             false => ask_nonsense(&mut pending, random),
         };
         if !pending.is_local && pending.database >= DATABASES {
@@ -376,6 +379,17 @@ fn ask_nonsense(pending: &mut Pending, random: &mut Random) -> Vec<u8> {
     ]);
     pending.expect = if words.is_empty() { Expect::End } else { Expect::Error(words.to_string()) };
     text.to_vec()
+}
+
+/// A large request whose value does not end where it says: no server may get all of it.
+fn ask_large_nonsense(pending: &mut Pending, plan: &Plan, random: &mut Random) -> Vec<u8> {
+    pending.is_last = true;
+    pending.expect = Expect::Error("ERR Protocol error: expected CRLF behind an argument".to_string());
+    let key = format!("z{}", random.below(50)).into_bytes();
+    let mut bytes = request(&[b"SET", &key, &vec![b'z'; random.between(50_000, plan.value_max)]]);
+    bytes.truncate(bytes.len() - 2);
+    bytes.extend_from_slice(random.pick(&[b"xy", b"\r\r", b"\n\r", b"*1"]));
+    bytes
 }
 
 fn shared_key(random: &mut Random) -> Vec<u8> {
