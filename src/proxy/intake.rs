@@ -18,14 +18,13 @@
 
 use std::mem;
 
-use log::debug;
-
 use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
+use crate::notice::{Kind, printable};
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -279,7 +278,8 @@ impl Proxy {
 
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
-        debug!("client {id}: {error}");
+        let text = printable(error.to_string().as_bytes());
+        self.warn_of_client(Kind::ClientGarbage, id, format_args!("closed: {text}"));
         let upload = match self.clients.get(id).map(|client| client.flow) {
             Some(Flow::Uploading { backend, .. }) => Some(backend),
             _ => None,
