@@ -39,6 +39,11 @@ impl Proxy {
         self.wheel.len()
     }
 
+    /// Bytes of what is remembered without anybody waiting for it: scripts.
+    pub fn remembered_bytes(&self) -> usize {
+        self.scripts.held()
+    }
+
     /// True exactly when every server can be given requests.
     pub fn is_all_up(&self) -> bool {
         self.endpoints.iter().all(|endpoint| endpoint.health.is_up()) && self.up.all_up()

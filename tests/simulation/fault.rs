@@ -25,6 +25,8 @@ pub enum Fault {
     NoRoom,
     /// It may have been run: there is no memory for the replies of several servers.
     NoRoomForReply,
+    /// The server does not know the script.
+    NoScript,
 }
 
 impl Fault {
@@ -45,6 +47,7 @@ impl Fault {
             _ if text.starts_with("ERR poolSize is 1: ") => Some(Fault::NoLease),
             _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),
+            _ if text.starts_with("NOSCRIPT ") => Some(Fault::NoScript),
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
             _ if text.contains(" would take more memory than bufferedBytesMax allows ") => {
                 let is_reply = text.starts_with("ERR The replies of the servers ");
