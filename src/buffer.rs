@@ -205,10 +205,10 @@ impl Queue {
         }
     }
 
-    /// A queue of these bytes; few of them take less than a chunk.
+    /// A queue of these bytes. Where there are many queues, what is small takes less than a chunk.
     pub fn of(arena: &mut Arena, bytes: &[u8]) -> Queue {
         let mut queue = Queue::new();
-        if bytes.len() <= SMALL {
+        if bytes.len() <= SMALL && arena.chunks.len() >= SPARE_CHUNKS_MAX {
             queue.push_vec(arena, bytes.to_vec());
         } else {
             queue.push(arena, bytes);
@@ -315,8 +315,12 @@ impl Queue {
         }
         let mut chunk = other.head;
         if chunk == other.tail && other.unsent() <= SMALL {
-            let bytes = other.pop_chunk(arena).unwrap_or_default();
-            return self.push(arena, &bytes);
+            let gone = other.sent.saturating_sub(arena.chunks[chunk as usize].start) as usize;
+            let bytes = mem::take(&mut arena.chunks[chunk as usize].bytes);
+            self.push(arena, &bytes[gone..]);
+            arena.chunks[chunk as usize].bytes = bytes;
+            arena.free(chunk);
+            return;
         }
         if arena.chunks[chunk as usize].start < other.sent {
             let bytes = &mut arena.chunks[chunk as usize];

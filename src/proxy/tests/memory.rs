@@ -204,14 +204,14 @@ fn many_arguments_leave_no_memory_behind() {
 
 #[test]
 fn many_small_replies_before_their_turn_take_little_more_than_their_bytes() {
-    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (mut bench, backends) = Bench::ready(2, |settings| settings.limits.client_outstanding_max = 10_000);
     let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
     let client = bench.client();
-    bench.say(client, get(&a) + &get(&b).repeat(1_000));
-    bench.answer(backends[1], bulk(&"b".repeat(100)).repeat(1_000));
-    assert!(bench.proxy.buffered_bytes() < 600_000, "{} bytes", bench.proxy.buffered_bytes());
+    bench.say(client, get(&a) + &get(&b).repeat(4_000));
+    bench.answer(backends[1], bulk(&"b".repeat(100)).repeat(4_000));
+    assert!(bench.proxy.buffered_bytes() < 2_500_000, "{} bytes", bench.proxy.buffered_bytes());
     bench.answer(backends[0], bulk("a"));
-    assert_eq!(bench.told(client).len(), bulk("a").len() + 1_000 * bulk(&"b".repeat(100)).len());
+    assert_eq!(bench.told(client).len(), bulk("a").len() + 4_000 * bulk(&"b".repeat(100)).len());
     bench.assert_nothing_is_left();
 }
 
