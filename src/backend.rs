@@ -287,6 +287,11 @@ impl Backend {
         matches!(self.phase, Phase::Ready | Phase::Draining)
     }
 
+    /// True exactly when it serves one client alone: its owner, or the one whose large request is on its way.
+    pub fn is_held(&self) -> bool {
+        self.owner != Id::NONE || self.uploader != Id::NONE
+    }
+
     /// True exactly when it is ready, owes nothing, and is nobody's.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.owner == Id::NONE

@@ -114,6 +114,8 @@ pub enum Need {
     Room,
     /// A backend for itself.
     Lease,
+    /// The backend that carried its last write, for itself.
+    LastWriter,
 }
 
 /// Whether a client is listened to, and why not.

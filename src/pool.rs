@@ -4,6 +4,14 @@
 //! the oldest one that has room takes the next request, so that a quiet host uses one and the others can be closed.
 //! A client that waits is not overtaken: while somebody waits, nobody is served but from the front.
 //!
+//! A backend is *held* while it serves one client alone: it has an owner (a lease, or `WAIT`), or half of a large
+//! request was sent on it. All who would hold one ask `may_hold`:
+//!
+//! ```text
+//!   size_max    ■ held by its owner   ■ held by an upload   □ shared   · room for more
+//!               └─────── at most lease_max ───────┘   └─ at least one of these ─┘
+//! ```
+//!
 //! Invariants: `backends.len() <= size_max`; a closed backend is not in the list; a client is in `waiting` exactly
 //! while it is parked at this server.
 
@@ -34,7 +42,7 @@ pub struct Pool {
     size_max: usize,
     /// Until then no backend more is made: the server refused the last one, and serves the others.
     full_until: Millis,
-    /// The most backends that are leased at one time; at least one is always left to shared traffic.
+    /// The most backends that are held at one time; at least one is always left to shared traffic.
     lease_max: usize,
     /// Clients that wait for room on a shared backend, the longest first.
     pub waiting: VecDeque<Id>,
@@ -44,7 +52,7 @@ pub struct Pool {
 
 impl Pool {
     /// A pool without backends that will have at most `size_max`, of which at most `lease_max`, and never all, are
-    /// leased at one time.
+    /// held at one time.
     pub fn new(size_max: usize, lease_max: usize) -> Pool {
         Pool {
             backends: Vec::new(),
@@ -60,7 +68,7 @@ impl Pool {
     pub fn line_of(&mut self, need: Need) -> &mut VecDeque<Id> {
         match need {
             Need::Room => &mut self.waiting,
-            Need::Lease => &mut self.waiting_for_lease,
+            Need::Lease | Need::LastWriter => &mut self.waiting_for_lease,
         }
     }
 
@@ -131,9 +139,26 @@ impl Pool {
         }
     }
 
-    /// True exactly when no backend can ever be leased.
+    /// True exactly when no backend can ever be held.
     pub fn never_leases(&self) -> bool {
         self.lease_max == 0
+    }
+
+    /// Whether one client may hold `candidate`, besides those that are held already: a backend of this pool, or, with
+    /// [`Id::NONE`], one that is yet to be made. Shared traffic keeps a backend, or room to open one.
+    pub fn may_hold(&self, all: &Slots<Backend>, candidate: Id, now: Millis) -> bool {
+        let (mut held, mut shared) = (0, 0);
+        for &id in self.backends.iter().filter(|&&id| id != candidate) {
+            let Some(backend) = all.get(id) else { continue };
+            if backend.is_held() {
+                held += 1;
+            } else if backend.is_serving() {
+                shared += 1;
+            }
+        }
+        let to_open = usize::from(candidate == Id::NONE);
+        let may_open = |count| self.backends.len() + count <= self.size_max && self.full_until <= now;
+        held < self.lease_max && (to_open == 0 || may_open(1)) && (shared > 0 || may_open(to_open + 1))
     }
 
     /// Which backend a client can have for itself, with the session set to `profile`.
@@ -142,19 +167,18 @@ impl Pool {
     /// that follow each other use the same connection.
     pub fn offer_lease(&self, all: &Slots<Backend>, profile: Profile, now: Millis) -> Offer {
         let backends = || self.backends.iter().filter_map(|&id| Some((id, all.get(id)?)));
-        if backends().filter(|(_, backend)| backend.owner != Id::NONE).count() >= self.lease_max {
-            return Offer::Wait;
-        }
-        let shared = backends().filter(|(_, backend)| backend.owner == Id::NONE && backend.is_serving()).count();
+        let shared = backends().filter(|(_, backend)| !backend.is_held() && backend.is_serving()).count();
         // The youngest, since the oldest is the one that shared traffic fills first.
-        let idle = || backends().filter(|(_, backend)| shared > 1 && backend.is_idle());
-        if let Some((id, _)) = idle().rev().find(|(_, backend)| backend.profile == profile) {
+        let idle = backends().rev().find(|(_, backend)| shared > 1 && backend.is_idle() && backend.profile == profile);
+        if let Some((id, _)) = idle.filter(|&(id, _)| self.may_hold(all, id, now)) {
             return Offer::Take(id);
         }
-        if self.has_room(now) {
+        if self.may_hold(all, Id::NONE, now) {
             return Offer::Open;
         }
-        match idle().min_by_key(|(_, backend)| backend.since) {
+        // The one that has been of no use for the longest time.
+        let idle = backends().filter(|(_, backend)| backend.is_idle()).min_by_key(|(_, backend)| backend.since);
+        match idle.filter(|&(id, _)| self.may_hold(all, id, now)) {
             Some((id, _)) => Offer::Change(id),
             None => Offer::Wait,
         }
@@ -218,5 +242,32 @@ mod tests {
         }
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Wait);
         assert!(Pool::new(1, 9).never_leases());
+    }
+
+    #[test]
+    fn all_who_hold_a_backend_are_counted_and_one_is_left() {
+        let (mut all, mut pool) = (Slots::new(), Pool::new(3, 9));
+        let now = Millis(10);
+        assert!(pool.may_hold(&all, Id::NONE, now));
+        let first = ready(&mut all, &mut pool, DB0, 1);
+        assert!(pool.may_hold(&all, first, now), "another one can be opened");
+        pool.on_refused(Millis(11));
+        assert!(!pool.may_hold(&all, first, now) && !pool.may_hold(&all, Id::NONE, now));
+        pool.on_refused(now);
+        let second = ready(&mut all, &mut pool, DB0, 1);
+        if let Some(backend) = all.get_mut(first) {
+            backend.uploader = first;
+        }
+        assert!(pool.may_hold(&all, second, now) && pool.may_hold(&all, Id::NONE, now));
+        let third = ready(&mut all, &mut pool, DB0, 1);
+        if let Some(backend) = all.get_mut(second) {
+            backend.owner = first;
+        }
+        assert!(!pool.may_hold(&all, third, now), "it is left to the others");
+        assert!(pool.may_hold(&all, second, now), "it is held already");
+        if let Some(backend) = all.get_mut(third) {
+            backend.phase = Phase::Draining;
+        }
+        assert!(!pool.may_hold(&all, second, now), "what takes nothing more is of no use to the others");
     }
 }

@@ -220,6 +220,10 @@ impl Proxy {
         let offer = match need {
             Need::Room => pool.offer(&self.backends, profile, now, has_room),
             Need::Lease => pool.offer_lease(&self.backends, profile, now),
+            Need::LastWriter => {
+                let is_lost = self.backends.get(client.wrote_to).is_none_or(|backend| !backend.is_serving());
+                return is_lost || self.may_have(id, client.wrote_to, now);
+            }
         };
         !self.up.is_up(ServerIndex(server)) || offer != Offer::Wait
     }

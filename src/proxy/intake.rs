@@ -414,12 +414,22 @@ impl Proxy {
 
     fn serve_line<W: Wire>(&mut self, server: u16, need: Need, now: Millis, wire: &mut W) {
         // Who has to wait again goes to the end, and is not looked at twice.
+        let mut at = 0;
         for _ in 0..self.endpoints[usize::from(server)].pool.line_of(need).len() {
-            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(need).front() else { return };
+            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(need).get(at) else { return };
+            let need = match self.clients.get(id).map(|client| client.flow) {
+                Some(Flow::Parked { need, .. }) => need,
+                _ => need,
+            };
             if !self.can_serve(id, server, need, now) {
-                return;
+                if need != Need::LastWriter {
+                    return;
+                }
+                // Only one backend will do for it. It keeps its place, and nobody waits for that one with it.
+                at += 1;
+                continue;
             }
-            self.endpoints[usize::from(server)].pool.line_of(need).pop_front();
+            self.endpoints[usize::from(server)].pool.line_of(need).remove(at);
             self.parked -= 1;
             let Some(client) = self.clients.get_mut(id) else { continue };
             client.flow = Flow::Open;

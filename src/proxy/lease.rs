@@ -88,19 +88,28 @@ impl Proxy {
             return Verdict::Done;
         };
         let server = backend.server;
-        if self.endpoints[usize::from(server)].pool.never_leases() {
-            return self.put_off(id, server, Pick::Never, Need::Lease, now);
-        }
-        let is_others = backend.owner != Id::NONE && backend.owner != id || backend.uploader != Id::NONE;
-        if is_others || client.lane(server).is_some_and(|lane| lane.backend != wrote_to) {
-            // Its turn comes with the end of its own requests; if it has none, with the next backend that is free.
-            let pick = if client.lane(server).is_some() { Pick::Behind } else { Pick::Park };
-            return self.put_off(id, server, pick, Need::Lease, now);
-        }
+        let pool = &self.endpoints[usize::from(server)].pool;
+        let is_free = self.may_have(id, wrote_to, now);
+        let pick = match client.lane(server) {
+            _ if pool.never_leases() => Pick::Never,
+            // Its turn comes with the end of its own requests.
+            Some(lane) if lane.backend != wrote_to || !is_free => Pick::Behind,
+            None if !is_free || !pool.waiting_for_lease.is_empty() && self.served != id => self.park_or_give_up(id),
+            _ => Pick::Take(wrote_to),
+        };
+        let Pick::Take(_) = pick else { return self.put_off(id, server, pick, Need::LastWriter, now) };
         if let Some(backend) = self.backends.get_mut(wrote_to) {
             backend.owner = id;
         }
         self.block(id, server, wrote_to, request, timeout, now)
+    }
+
+    /// Whether this client can have this very backend for itself now.
+    pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
+        self.backends.get(backend).is_some_and(|entry| {
+            let is_others = entry.owner != Id::NONE && entry.owner != id || entry.uploader != Id::NONE;
+            !is_others && self.endpoints[usize::from(entry.server)].pool.may_hold(&self.backends, backend, now)
+        })
     }
 
     /// Puts a request that may wait into line, and stops listening to its client until the reply has come.

@@ -418,7 +418,7 @@ impl Proxy {
     }
 
     /// Routes a large request of which only the start is there. `None` if it can not be passed on in pieces: its keys
-    /// are not known yet, or it would take the last backend, or it is none that a server gets.
+    /// are not known yet, or no backend may be held for it, or it is none that a server gets.
     pub(super) fn route_upload(
         &mut self,
         id: Id,
@@ -463,12 +463,11 @@ impl Proxy {
             self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
-        let uploads = self.backends_of(server).filter(|(_, backend)| backend.uploader != Id::NONE).count();
-        if uploads + 1 >= self.settings.pool_size {
-            return None;
-        }
         let profile = self.clients.get(id)?.session.profile;
         let Pick::Take(backend) = self.pick(id, server, profile, now) else { return None };
+        if !self.endpoints[usize::from(server)].pool.may_hold(&self.backends, backend, now) {
+            return None;
+        }
         // Its time begins when it is whole.
         let request = Request::new(id, NO_DEADLINE, start.len() as u32, hash, false);
         Some((backend, self.line_up(id, backend, server, request)))

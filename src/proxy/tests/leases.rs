@@ -152,3 +152,82 @@ fn a_large_element_that_does_not_come_whole_is_not_waited_for_for_ever() {
         bench.assert_nothing_is_left();
     }
 }
+
+#[test]
+fn wait_leaves_one_backend_to_the_others() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+    let (first, second, other) = (bench.client(), bench.client(), bench.client());
+    let wait = request(&["WAIT", "1", "0"]);
+    bench.say(first, set("a", "1") + &wait);
+    bench.answer(backends[0], "+OK\r\n");
+    assert_eq!(bench.asked(backends[0]), set("a", "1") + &wait);
+    bench.say(second, set("b", "1"));
+    let shared = bench.connect(0);
+    bench.answer(shared, "+OK\r\n");
+    bench.say(second, &wait);
+    bench.say(other, get("b"));
+    assert_eq!(bench.asked(shared), set("b", "1") + &get("b"), "it is left to the others");
+    bench.answer(shared, bulk("1"));
+    assert_eq!(bench.told(other), bulk("1"));
+    bench.pass(500);
+    assert_eq!(bench.told(second), "+OK\r\n-ERR No connection to server-0 became free within 500 ms\r\n");
+    // Who still waits in line when one becomes free has its turn, on the connection of its write.
+    bench.say(second, &wait);
+    bench.answer(backends[0], ":1\r\n");
+    assert_eq!(bench.told(first), "+OK\r\n:1\r\n");
+    assert_eq!(bench.asked(shared), wait);
+    bench.answer(shared, ":1\r\n");
+    assert_eq!(bench.told(second), ":1\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn wait_does_not_keep_others_waiting_for_its_connection() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.pipeline_max = 1);
+    let (reader, writer) = (bench.client(), bench.client());
+    bench.say(reader, get("a"));
+    bench.say(writer, set("b", "1"));
+    let wrote = bench.connect(0);
+    bench.answer(wrote, "+OK\r\n");
+    bench.answer(backends[0], bulk("1"));
+    let (worker, late) = (bench.client(), bench.client());
+    bench.say(worker, request(&["BLPOP", "list", "0"]));
+    assert_eq!(bench.asked(wrote), set("b", "1") + &request(&["BLPOP", "list", "0"]));
+    bench.say(writer, request(&["WAIT", "1", "100"]));
+    bench.say(late, request(&["BLPOP", "other", "0"]));
+    let leased = bench.connect(0);
+    assert_eq!(bench.asked(leased), request(&["BLPOP", "other", "0"]), "any connection will do for it");
+    bench.pass(500);
+    assert_eq!(bench.told(writer), "+OK\r\n-ERR No connection to server-0 became free within 500 ms\r\n");
+}
+
+#[test]
+fn a_large_request_for_which_no_backend_may_be_held_is_collected() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+    let (worker, slow, other) = (bench.client(), bench.client(), bench.client());
+    bench.say(worker, request(&["BLPOP", "list", "0"]));
+    bench.connect(0);
+    let large = set("large", &"x".repeat(100_000));
+    bench.say(slow, &large[..90_000]);
+    bench.say(other, get("a"));
+    assert_eq!(bench.asked(backends[0]), get("a"), "nothing large is in its way");
+    bench.answer(backends[0], bulk("1"));
+    bench.say(slow, &large[90_000..]);
+    assert!(bench.asked(backends[0]) == large);
+    bench.answer(backends[0], "+OK\r\n");
+    assert_eq!((bench.told(other), bench.told(slow)), (bulk("1"), "+OK\r\n".into()));
+}
+
+#[test]
+fn a_large_request_on_its_way_counts_as_a_backend_held() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+    let (worker, slow, other) = (bench.client(), bench.client(), bench.client());
+    bench.say(slow, &set("large", &"x".repeat(100_000))[..90_000]);
+    assert_eq!(bench.asked(backends[0]).len(), 90_000);
+    bench.say(worker, request(&["BLPOP", "list", "0"]));
+    bench.say(other, get("a"));
+    let shared = bench.connect(0);
+    assert_eq!(bench.asked(shared), get("a"));
+    bench.answer(shared, bulk("1"));
+    assert_eq!(bench.told(other), bulk("1"));
+}
