@@ -18,9 +18,9 @@
 //! client's queue lets go at once (`consume`). Bytes that were written past the queue straight from the read buffer
 //! are counted by `skip` and are not kept: the chunks around them are not adjacent, and `copy_range` says so.
 //!
-//! Bytes that go to many connections are held once ([`Arena::share`]), and counted once: a chunk of each queue refers to
-//! them. Invariant: the count of a shared piece is that of its chunks and of those who have shared it and not yet said
-//! that they need it no longer ([`Arena::release`]).
+//! Bytes that go to many connections are held once ([`Arena::share`]), and counted once: a chunk of each queue refers
+//! to them. Invariant: the count of a shared piece is that of its chunks and of those who have shared it and not yet
+//! said that they need it no longer ([`Arena::release`]).
 //!
 //! Knows nothing of sockets, requests or replies. Called by the clients and backends of the proxy only; a queue must
 //! be given back with `clear`, or its chunks stay in the arena.
@@ -103,6 +103,11 @@ impl Arena {
         if shared.references == 0 {
             self.bytes -= self.shared.remove(id as usize).bytes.capacity();
         }
+    }
+
+    /// What was shared under this name.
+    pub fn shared(&self, id: SharedId) -> &[u8] {
+        &self.shared[id as usize].bytes
     }
 
     fn bytes_of<'a>(&'a self, chunk: &'a Chunk) -> &'a [u8] {

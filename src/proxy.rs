@@ -31,7 +31,8 @@
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     scripts      what EVALSHA means at a server that does not know it
-//!   subscriptions     pubsub       clients that subscribe, and their messages
+//!   subscriptions     pubsub       clients that subscribe
+//!                     delivery     messages, and who gets them
 //!                     listener     who hears a server's messages for them
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
@@ -48,6 +49,7 @@
 mod audit;
 mod clock;
 mod compose;
+mod delivery;
 mod dispatch;
 mod express;
 mod goodbye;
@@ -361,7 +363,7 @@ impl Proxy {
             Conn::Client(id) => {
                 if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_blocked) {
                     client.is_blocked = false;
-                    self.mark_client_dirty(id);
+                    self.mark_client_unsent(id);
                 }
             }
             Conn::Backend(id) => {
@@ -383,7 +385,10 @@ impl Proxy {
                     .is_none_or(|backend| backend.queue.unsent() < self.settings.limits.send_queue_bytes_max),
                 _ => client.is_listened_to(),
             }),
-            Conn::Backend(id) => self.backends.get(id).is_some_and(|backend| !backend.is_held_back),
+            Conn::Backend(id) => self.backends.get(id).is_some_and(|backend| match backend.is_listener {
+                true => !self.is_publishing(),
+                false => !backend.is_held_back,
+            }),
         }
     }
 
@@ -403,7 +408,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() {
+        if !self.is_settled() || self.is_publishing() {
             return Some(Millis(0));
         }
         self.wheel.next_deadline()
@@ -464,6 +469,15 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
             client.is_dirty = true;
             self.dirty_clients.push(id);
+        }
+    }
+
+    /// A client's socket takes more than it was sent. What it has unsent may be much, if it subscribes: as its messages
+    /// it has its turn.
+    fn mark_client_unsent(&mut self, id: Id) {
+        match self.clients.get(id).is_some_and(|client| client.subscriber.is_some()) {
+            true => self.list_subscriber(id),
+            false => self.mark_client_dirty(id),
         }
     }
 

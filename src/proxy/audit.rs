@@ -75,6 +75,12 @@ impl Proxy {
         }
         let timers_max = self.clients.len() + self.backends.len() + self.endpoints.len();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
+        let is_listed = |client: &Client| client.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_listed);
+        let listed = self.clients.iter().filter(|(_, client)| is_listed(client)).count();
+        let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some_and(is_listed)).count();
+        ensure!(listed == known, "{listed} subscribers have messages to be sent, and {known} are known");
+        let pending = self.pubsub.listeners.iter().filter(|listener| listener.delivery.is_pending).count();
+        ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
         ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
         Ok(())
     }
@@ -175,6 +181,9 @@ impl Proxy {
         }
         ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
         ensure!(!client.is_dirty || self.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
+        let is_listed = client.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_listed);
+        let is_to_be_sent = client.is_blocked || client.is_dirty || is_listed;
+        ensure!(client.replies.unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
         let is_asking = usize::from(client.flow == Flow::Asking);
         ensure!(self.inquiries.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
         let is_coming = self.woken.contains(&id) || client.is_dirty;

@@ -4,6 +4,7 @@
 //! as the connection has room for; what clients and servers say is handed over as if it was just read. Nothing happens
 //! but what a test does, and time stands still until it is told to pass.
 
+mod delivery;
 mod leases;
 mod losses;
 mod own_steps;
@@ -28,6 +29,7 @@ struct Net {
     /// How much a connection still takes; without an entry: everything.
     room: HashMap<Conn, usize>,
     broken: Vec<Conn>,
+    writes: usize,
 }
 
 impl Wire for Net {
@@ -35,6 +37,7 @@ impl Wire for Net {
         if self.broken.contains(&conn) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
+        self.writes += 1;
         let mut taken = 0;
         for slice in slices {
             let room = self.room.get(&conn).copied().unwrap_or(usize::MAX);

@@ -14,6 +14,7 @@
 
 use std::io::{self, IoSlice};
 
+use super::delivery::WORK_MAX;
 use super::loss::Loss;
 use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
 use crate::backend::Phase;
@@ -33,11 +34,13 @@ impl Proxy {
             while let Some(id) = self.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
             }
+            self.go_on_publishing(now, wire);
             // Who took its replies may go on, and who left may have given room to others.
             if self.is_settled() {
-                return;
+                break;
             }
         }
+        self.pubsub.work_left = WORK_MAX;
     }
 
     /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
@@ -129,7 +132,7 @@ impl Proxy {
                     if sent.is_blocked {
                         self.watch_client_writes(id);
                     } else if client.replies.unsent() > 0 {
-                        self.mark_client_dirty(id);
+                        self.mark_client_unsent(id);
                     }
                 }
                 Err(_) => return self.close_client(id, Goodbye::Broken),
