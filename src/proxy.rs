@@ -474,6 +474,7 @@ impl Proxy {
 
     /// A client's socket takes more than it was sent. What it has unsent may be much, if it subscribes: as its messages
     /// it has its turn.
+    #[cold]
     fn mark_client_unsent(&mut self, id: Id) {
         match self.clients.get(id).is_some_and(|client| client.subscriber.is_some()) {
             true => self.list_subscriber(id),

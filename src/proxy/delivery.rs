@@ -187,6 +187,7 @@ impl Proxy {
         }
     }
 
+    #[cold]
     fn transmit_messages<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get(id) else { return };
         let before = client.replies.unsent();
@@ -197,10 +198,8 @@ impl Proxy {
 
     /// Goes on with what the last turns have left, and sends to subscribers what their queues have, as far as this
     /// turn's work goes.
+    #[cold]
     pub(super) fn go_on_publishing<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        if !self.is_publishing() {
-            return;
-        }
         for server in 0..self.endpoints.len() as u16 {
             while self.pubsub.work_left > 0 && self.pubsub.listeners[usize::from(server)].delivery.is_pending {
                 self.go_on_with(server, now, wire);

@@ -34,7 +34,9 @@ impl Proxy {
             while let Some(id) = self.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
             }
-            self.go_on_publishing(now, wire);
+            if self.is_publishing() {
+                self.go_on_publishing(now, wire);
+            }
             // Who took its replies may go on, and who left may have given room to others.
             if self.is_settled() {
                 break;
