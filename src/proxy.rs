@@ -31,6 +31,7 @@
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     scripts      what EVALSHA means at a server that does not know it
+//!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe
 //!                     delivery     messages, and who gets them
 //!                     listener     who hears a server's messages for them
@@ -56,6 +57,7 @@ mod goodbye;
 mod health;
 mod inquiry;
 mod intake;
+mod kill;
 mod lease;
 mod listener;
 mod loss;
@@ -87,7 +89,7 @@ use self::goodbye::Goodbye;
 use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
-use crate::backend::Backend;
+use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::pool::Pool;
@@ -205,8 +207,8 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
-    /// Leased backends whose sessions nobody can clean any more.
-    orphaned: Vec<Id>,
+    /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
+    orphaned: Vec<(Id, Option<&'static [u8]>)>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// True when a backend was closed since the parked ones were looked at.
@@ -234,8 +236,8 @@ pub struct Proxy {
     reply: Vec<u8>,
 
     // What is told to those who ask, and chance.
-    /// What the server that shook hands last calls its version.
-    server_version: Box<str>,
+    /// What the server that shook hands last tells about itself.
+    introduction: Introduction,
     stats: ProxyStats,
     /// The state of a xorshift generator; never 0.
     random: u64,
@@ -310,7 +312,7 @@ impl Proxy {
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
-            server_version: "7.0.0".into(),
+            introduction: Introduction::default(),
             random: settings.seed | 1,
             stats: ProxyStats::default(),
             is_shutting_down: false,

@@ -78,6 +78,8 @@ pub enum Role {
     },
     /// rmux sent it for itself: nobody waits, and the reply must be a status.
     Internal,
+    /// The same, and it cleans the session of a leased backend: the lease ends with its reply.
+    Cleanup,
 }
 
 /// One outstanding request.

@@ -24,6 +24,7 @@
 
 use std::collections::HashSet;
 
+use super::routing::CONNECTION_DOWN;
 use crate::local::reply;
 use crate::resp::elements::{self, Elements};
 
@@ -48,6 +49,13 @@ pub(super) enum Shape {
     And,
     /// The first one that is not null, beginning with the part of this number.
     AnyKey(usize),
+    /// The first one that is no error; or else one that says more than that no script is running.
+    Kill {
+        /// Whether all servers are among them.
+        is_whole: bool,
+    },
+    /// The only one, without the hashes of passwords.
+    Masked,
     /// The reply to SCAN of the server at `place`, out of `places`.
     Cursor {
         /// Which server this was.
@@ -60,6 +68,9 @@ pub(super) enum Shape {
 /// Appends to `out` the reply to a request whose parts were answered with `parts`, of which there is at least one.
 /// `order` says for each element of a reply by position which part it is in.
 pub(super) fn compose<P: AsRef<[u8]>>(shape: Shape, parts: &[P], order: &[u16], out: &mut Vec<u8>) {
+    if let Shape::Kill { is_whole } = shape {
+        return killed(parts, is_whole, out);
+    }
     if let Some(error) = parts.iter().find(|part| is_error(part.as_ref())) {
         return out.extend_from_slice(error.as_ref());
     }
@@ -74,6 +85,8 @@ pub(super) fn compose<P: AsRef<[u8]>>(shape: Shape, parts: &[P], order: &[u16], 
         Shape::First => copy(parts.first(), out),
         Shape::And => and(parts, out),
         Shape::AnyKey(first) => any_key(parts, first, out),
+        Shape::Kill { .. } => None,
+        Shape::Masked => masked(parts.first(), out),
         Shape::Cursor { place, places } => cursor(parts, place, places, out),
     };
     if fits.is_none() {
@@ -113,6 +126,32 @@ fn copy<P: AsRef<[u8]>>(part: Option<&P>, out: &mut Vec<u8>) -> Option<()> {
     out.extend_from_slice(part?.as_ref());
     Some(())
 }
+
+/// The server where the script runs has the say.
+fn killed<P: AsRef<[u8]>>(parts: &[P], is_whole: bool, out: &mut Vec<u8>) {
+    let is_idle = |reply: &[u8]| reply.starts_with(b"-NOTBUSY");
+    let mut replies = parts.iter().map(AsRef::as_ref);
+    let said = replies.clone().find(|reply| !is_error(reply)).or_else(|| replies.find(|reply| !is_idle(reply)));
+    out.extend_from_slice(match said {
+        Some(reply) => reply,
+        None if is_whole => parts.first().map_or(UNFIT, AsRef::as_ref),
+        None => CONNECTION_DOWN,
+    });
+}
+
+/// Redis tells a password as its SHA-256 in hexadecimal digits, alone or behind a `#`. Each gets zeros in its place.
+fn masked<P: AsRef<[u8]>>(part: Option<&P>, out: &mut Vec<u8>) -> Option<()> {
+    let start = out.len();
+    copy(part, out)?;
+    for run in out[start..].chunk_by_mut(|a, b| a.is_ascii_hexdigit() && b.is_ascii_hexdigit()) {
+        if run.len() == HASH_DIGITS {
+            run.fill(b'0');
+        }
+    }
+    Some(())
+}
+
+const HASH_DIGITS: usize = 64;
 
 fn sum<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
     let sum = parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(elements::integer(part.as_ref())?))?;

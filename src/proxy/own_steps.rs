@@ -157,7 +157,7 @@ impl Proxy {
         now: Millis,
     ) {
         for (bytes, what) in steps {
-            self.send_internal(backend, &bytes, now);
+            self.send_internal(backend, &bytes, Role::Internal, now);
             let index = self.count_step(id);
             if let Some(what) = what {
                 self.note_own_step(id, OwnStep { index, what });
@@ -167,12 +167,8 @@ impl Proxy {
 
     fn has_place_for(&self, id: Id, len: usize) -> bool {
         let Some(transaction) = self.transaction(id) else { return false };
-        let held_by = |what: &OwnWhat| if let OwnWhat::Answer(request) = what { request.len() } else { 0 };
-        let held: usize = transaction.own_steps.iter().map(|step| held_by(&step.what)).sum();
-        let early = transaction.early_steps.iter();
-        let early: usize = early.map(|(bytes, what)| bytes.len() + what.as_ref().map_or(0, held_by)).sum();
         let steps = transaction.own_steps.len() + transaction.early_steps.len();
-        steps < STEPS_MAX && held + early + len <= LARGE
+        steps < STEPS_MAX && transaction.held_bytes() + len <= LARGE
     }
 
     fn note_own_step(&mut self, id: Id, step: OwnStep) {

@@ -163,7 +163,7 @@ impl Proxy {
                 backend.expired -= 1;
             }
             self.requests.remove(request as usize);
-            if role == Role::Internal && kind != b'+' {
+            if matches!(role, Role::Internal | Role::Cleanup) && kind != b'+' {
                 return Err(Loss::Refused(printable(reply)));
             }
             if role != Role::Plain {

@@ -5,16 +5,15 @@
 //!
 //! Invariant: every request ends in one `Verdict`, and only `Wait` leaves its bytes where they are.
 
-use std::fmt;
-
 use log::trace;
 
 use super::dispatch::Pick;
+use super::roster::memory_of;
 use super::scripts::shows_script;
 use super::{NO_DEADLINE, Proxy};
 use crate::buffer::Queue;
 use crate::client::{Flow, Mode};
-use crate::command::{self, Access, Class, Command, Lease};
+use crate::command::{self, Access, Class, Command, Gather, Lease, Name};
 use crate::local::{self, Context, Outcome, error};
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
@@ -77,7 +76,7 @@ impl<'a> Call<'a> {
 
     /// The full name, as errors show it.
     pub fn name(&self) -> Name {
-        Name { container: self.container, command: self.command.name }
+        Name::new(self.container, self.command.name)
     }
 }
 
@@ -123,7 +122,9 @@ impl Proxy {
         }
         let several = self.endpoints.len() > 1;
         let call = Call { container: row.name, command, request, args };
-        if self.clients.get(id).is_some_and(|client| !client.is_plain()) {
+        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
+        client.command = Some(command);
+        if !client.is_plain() {
             if let Some(verdict) = self.on_mode(id, &call, now) {
                 return verdict;
             }
@@ -139,7 +140,9 @@ impl Proxy {
                 Route::CrossSlot => return self.on_split(id, &call, merge, now),
                 route => route,
             },
-            Class::All(gather) if several => return self.on_gather(id, &call, gather, now),
+            Class::All(gather) if several || matches!(gather, Gather::Kill | Gather::Masked) => {
+                return self.on_gather(id, &call, gather, now);
+            }
             Class::Lease(Lease::Block(_)) if command.blocks(args.len(), |i| args[i].of(request)).is_none() => {
                 self.route_keys(command, request, args)
             }
@@ -368,12 +371,13 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: self.settings.siblings.client_number(id),
-            server_version: &self.server_version,
+            introduction: &self.introduction,
             listen: &self.settings.listen,
             peer: client.peer.as_deref(),
             users: &self.settings.users,
             is_alone: self.endpoints.len() == 1,
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
+            memory: memory_of(client),
             age_ms: now - client.since,
         };
         let outcome = local::answer(session, request, args, &mut client.session, &context, out);
@@ -463,7 +467,9 @@ impl Proxy {
             self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
-        let profile = self.clients.get(id)?.session.profile;
+        let client = self.clients.get_mut(id)?;
+        client.command = Some(command);
+        let profile = client.session.profile;
         let Pick::Take(backend) = self.pick(id, server, profile, now) else { return None };
         if !self.endpoints[usize::from(server)].pool.may_hold(&self.backends, backend, now) {
             return None;
@@ -478,21 +484,6 @@ impl Proxy {
 #[inline]
 pub(super) fn server_of(ring: &Ring, up: &UpSet, failover: bool, hash: u32) -> Option<ServerIndex> {
     if failover { ring.server(hash, up) } else { Some(ring.primary(hash)).filter(|&server| up.is_up(server)) }
-}
-
-/// A command's full name, as errors show it: `get`, or `client|setname`.
-pub(super) struct Name {
-    container: &'static str,
-    command: &'static str,
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !std::ptr::eq(self.container, self.command) {
-            write!(f, "{}|", self.container)?;
-        }
-        f.write_str(self.command)
-    }
 }
 
 impl Route {

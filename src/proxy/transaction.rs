@@ -21,7 +21,7 @@ use super::loss::Loss;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, Transaction};
-use crate::command::{self, Class, Keys, Lease, Session};
+use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -247,6 +247,8 @@ impl Proxy {
             }
             Class::Channel if several && call.args.len() > 1 => None,
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
+            // Its reply would be in the middle of another one, as it is.
+            Class::All(Gather::Masked) => Some(Route::Unsupported),
             Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
             Class::Session(_) | Class::Container => None,
@@ -266,11 +268,11 @@ impl Proxy {
 
     /// Ends a transaction that will not be run, and leaves its backend clean.
     pub(super) fn give_up(&mut self, id: Id, now: Millis) {
-        if let Some(leased) = self.leased(id) {
-            self.send_internal(leased.backend, if self.is_begun(id) { DISCARD } else { UNWATCH }, now);
-            self.end_lease(leased.backend);
+        let transaction = self.clients.get_mut(id).and_then(|client| client.transaction.take());
+        let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
+        if let Some((transaction, backend)) = leased {
+            self.take_back(backend, Some(cleanup(transaction)), now);
         }
-        self.end_transaction(id);
     }
 
     fn end_transaction(&mut self, id: Id) {
@@ -285,7 +287,7 @@ impl Proxy {
         let Some(transaction) = &mut client.transaction else { return };
         if !std::mem::replace(&mut transaction.is_begun, true) {
             let early_steps = std::mem::take(&mut transaction.early_steps);
-            self.send_internal(backend, MULTI, now);
+            self.send_internal(backend, MULTI, Role::Internal, now);
             self.send_early_steps(id, backend, early_steps, now);
         }
     }
@@ -353,15 +355,20 @@ impl Proxy {
         let mut lens = std::mem::take(&mut self.step_lens);
         lens.clear();
         let found = self.scan_transaction(bytes, &mut lens);
-        let verdict = found.map(|server| self.dispatch_whole(id, server, &lens, now));
+        let verdict = found.map(|(server, last)| {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.command = Some(last);
+            }
+            self.dispatch_whole(id, server, &lens, now)
+        });
         let len = lens.iter().map(|&len| len as usize).sum();
         self.step_lens = lens;
         verdict.map(|verdict| (len, verdict))
     }
 
-    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to
-    /// `lens`.
-    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<u16> {
+    /// The server of all of a transaction that stands whole at the start of `bytes`, and the last of its requests;
+    /// their lengths go to `lens`.
+    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<(u16, &'static Command)> {
         let mut framer = std::mem::take(&mut self.step_framer);
         let mut at = 0;
         let mut server = None;
@@ -396,7 +403,7 @@ impl Proxy {
             }
             match command.class {
                 Class::Lease(Lease::Exec | Lease::Discard) => {
-                    break server.or_else(|| self.route_any().server());
+                    break server.or_else(|| self.route_any().server()).map(|server| (server, command));
                 }
                 // Answered here while there is no transaction, they would have to change the session with EXEC.
                 Class::Session(Session::Ping | Session::Echo) => continue,
@@ -452,6 +459,11 @@ impl Proxy {
     fn leased(&self, id: Id) -> Option<Leased> {
         self.transaction(id)?.leased
     }
+}
+
+/// What cleans the session of the backend of this transaction, when it is not to be run.
+pub(super) fn cleanup(transaction: &Transaction) -> &'static [u8] {
+    if transaction.is_begun { DISCARD } else { UNWATCH }
 }
 
 /// True if this request is `MULTI`, and nothing else.

@@ -15,7 +15,6 @@
 use std::io::{self, IoSlice};
 
 use super::delivery::WORK_MAX;
-use super::loss::Loss;
 use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
@@ -61,8 +60,8 @@ impl Proxy {
         while let Some((backend, client)) = self.abandoned.pop() {
             self.abandon_upload(backend, client, now);
         }
-        while let Some(backend) = self.orphaned.pop() {
-            self.lose_backend(backend, Loss::Orphaned, now);
+        while let Some((backend, cleanup)) = self.orphaned.pop() {
+            self.take_back(backend, cleanup, now);
         }
     }
 

@@ -77,12 +77,32 @@ fn client_list_has_the_clients_of_all_proxies_in_the_order_of_their_numbers() {
     let line_of = |name: &str| list.lines().find(|line| line.contains(name)).expect("a line").to_owned();
     assert_eq!(field(&line_of("cmd=client|list"), "id="), "2", "who asks is shown asking, and nobody else is");
     assert_eq!(field(&line_of("name=far"), "id="), "6");
-    assert_eq!(list.matches("cmd=NULL").count(), 5);
+    assert_eq!(field(&line_of("name=far"), "cmd="), "client");
+    assert_eq!(list.matches("cmd=NULL").count(), 4, "who has asked for nothing");
     let list = pool.ask(0, clients[0][0], &["CLIENT", "LIST", "ID", "6", "1", "99"]);
     assert_eq!(ids(&list), [1, 6]);
     assert_eq!(pool.ask(0, clients[0][0], &["CLIENT", "LIST", "TYPE", "pubsub"]), "$0\r\n\r\n");
     pool.benches[0].say(clients[0][0], request(&["CLIENT", "LIST", "ID", "x"]));
     assert_eq!(pool.benches[0].told(clients[0][0]), "-ERR Invalid client ID\r\n", "nobody else is asked");
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn client_unblock_reaches_clients_of_every_proxy() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(1);
+    let (asker, waiter) = (clients[0][0], clients[2][0]);
+    pool.benches[2].say(waiter, request(&["BLPOP", "list", "0"]));
+    let leased = pool.benches[2].connect_as(0, 77);
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "UNBLOCK", "2"]), ":0\r\n");
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "UNBLOCK", "3", "ERROR"]), "", "its server is asked first");
+    let backend = pool.backends[0][0];
+    assert_eq!(pool.benches[0].asked(backend), request(&["CLIENT", "UNBLOCK", "77", "ERROR"]));
+    let unblocked = "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+    pool.benches[2].answer(leased, unblocked);
+    pool.benches[0].answer(backend, ":1\r\n");
+    assert_eq!(pool.benches[0].told(asker), ":1\r\n");
+    assert_eq!(pool.benches[2].told(waiter), unblocked);
     pool.assert_nothing_is_left();
 }
 
