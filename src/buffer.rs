@@ -97,6 +97,7 @@ impl Arena {
     }
 
     /// Who has shared this needs it no longer, or a queue does not.
+    #[cold]
     pub fn release(&mut self, id: SharedId) {
         let shared = &mut self.shared[id as usize];
         shared.references -= 1;
@@ -106,17 +107,18 @@ impl Arena {
     }
 
     /// What was shared under this name.
+    #[cold]
     pub fn shared(&self, id: SharedId) -> &[u8] {
         &self.shared[id as usize].bytes
     }
 
     fn bytes_of<'a>(&'a self, chunk: &'a Chunk) -> &'a [u8] {
-        if chunk.shared == NIL { &chunk.bytes } else { &self.shared[chunk.shared as usize].bytes }
+        if chunk.shared == NIL { &chunk.bytes } else { self.shared(chunk.shared) }
     }
 
-    fn take(&mut self, end: u64, bytes: Vec<u8>) -> u32 {
+    fn take(&mut self, end: u64, shared: SharedId, bytes: Vec<u8>) -> u32 {
         self.bytes += bytes.capacity();
-        self.chunks.insert(Chunk { end, next: NIL, shared: NIL, bytes }) as u32
+        self.chunks.insert(Chunk { end, next: NIL, shared, bytes }) as u32
     }
 
     fn spare_vec(&mut self) -> Vec<u8> {
@@ -213,7 +215,7 @@ impl Queue {
             let (now, later) = bytes.split_at(CHUNK_BYTES.min(bytes.len()));
             let mut vec = arena.spare_vec();
             vec.extend_from_slice(now);
-            self.link(arena, vec);
+            self.link(arena, now.len(), NIL, vec);
             bytes = later;
         }
     }
@@ -221,7 +223,7 @@ impl Queue {
     /// Appends `bytes` without copying them.
     pub fn push_vec(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            self.link(arena, bytes);
+            self.link(arena, bytes.len(), NIL, bytes);
         }
     }
 
@@ -232,19 +234,16 @@ impl Queue {
             return;
         }
         shared.references += 1;
-        let end = self.end + shared.bytes.len() as u64;
+        let len = shared.bytes.len();
         arena.bytes += REFERENCE_BYTES;
-        let chunk = arena.chunks.insert(Chunk { end, next: NIL, shared: id, bytes: Vec::new() }) as u32;
-        self.link_chunk(arena, chunk, end);
+        self.link(arena, len, id, Vec::new());
     }
 
-    fn link(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
-        let end = self.end + bytes.len() as u64;
-        let chunk = arena.take(end, bytes);
-        self.link_chunk(arena, chunk, end);
-    }
-
-    fn link_chunk(&mut self, arena: &mut Arena, chunk: u32, end: u64) {
+    // In one piece, or it is copied into all that call it.
+    #[inline(never)]
+    fn link(&mut self, arena: &mut Arena, len: usize, shared: SharedId, bytes: Vec<u8>) {
+        let end = self.end + len as u64;
+        let chunk = arena.take(end, shared, bytes);
         if self.tail == NIL {
             self.head = chunk;
         } else {

@@ -209,6 +209,10 @@ pub struct Proxy {
     abandoned: Vec<(Id, Id)>,
     /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
     orphaned: Vec<(Id, Option<&'static [u8]>)>,
+    /// What may still be done in this turn for requests about all clients.
+    work_left: usize,
+    /// Clients whose next request is one of those, and waits for the next turn; the next one first. Some may be gone.
+    deferred: VecDeque<Id>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// True when a backend was closed since the parked ones were looked at.
@@ -243,6 +247,9 @@ pub struct Proxy {
     random: u64,
 }
 
+/// What one turn may do of a kind of work that grows with the number of clients, in bytes that are moved; the rest is put
+/// in proportion to that. About a millisecond.
+const TURN_WORK_MAX: usize = 1024 * 1024;
 /// The deadline of what has none.
 const NO_DEADLINE: Millis = Millis(u64::MAX);
 /// Boxes for kept bytes that wait for the next use.
@@ -305,6 +312,8 @@ impl Proxy {
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
+            work_left: TURN_WORK_MAX,
+            deferred: VecDeque::new(),
             parked: 0,
             is_room_new: false,
             served: Id::NONE,
@@ -410,7 +419,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() || self.is_publishing() {
+        if !self.is_settled() || self.is_publishing() || !self.deferred.is_empty() || !self.actions.is_empty() {
             return Some(Millis(0));
         }
         self.wheel.next_deadline()

@@ -206,6 +206,7 @@ impl Proxy {
             Flow::Asking => {
                 ensure!(!client.line.is_empty(), "client {id} asks, and nothing keeps the place of the reply")
             }
+            Flow::Deferred => ensure!(self.deferred.contains(&id), "client {id} is deferred, and nobody knows"),
             Flow::Uploading { .. } => ensure!(!client.is_ended, "client {id} has left in the middle of a request"),
             Flow::Leaving => ensure!(!client.is_quiet() || is_coming, "client {id} has left, and is still here"),
             _ => {}

@@ -60,9 +60,6 @@ impl Default for Delivery {
     }
 }
 
-/// What one turn may do for messages, in bytes that are moved; the rest is put in proportion to that. About a
-/// millisecond.
-pub(super) const WORK_MAX: usize = 1024 * 1024;
 /// To put a message into one queue, without its bytes.
 const WORK_OF_PUSH: usize = 256;
 /// To write to one socket, without the bytes.

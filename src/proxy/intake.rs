@@ -105,7 +105,7 @@ impl Proxy {
                     if is_whole { continue } else { break }
                 }
                 Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
-                Flow::Asking | Flow::Blocked { .. } | Flow::Paused => break,
+                Flow::Asking | Flow::Deferred | Flow::Blocked { .. } | Flow::Paused => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;

@@ -303,6 +303,7 @@ impl Proxy {
     }
 
     /// The `n` bytes in the read area of `scratch` came from a listener.
+    #[cold]
     pub(super) fn handle_listener_data<W: Wire>(
         &mut self,
         id: Id,

@@ -21,10 +21,9 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use slab::Slab;
 
-use super::delivery::WORK_MAX;
 use super::listener::Listener;
 use super::routing::{CONNECTION_DOWN, Call, Verdict};
-use super::{NO_DEADLINE, Proxy};
+use super::{NO_DEADLINE, Proxy, TURN_WORK_MAX};
 use crate::buffer::Queue;
 use crate::client::{Flow, Protocol};
 use crate::command::{Channels, Class, Lease, Session};
@@ -78,7 +77,7 @@ impl Pubsub {
             awaited: BTreeSet::new(),
             pending: 0,
             unsent: VecDeque::new(),
-            work_left: WORK_MAX,
+            work_left: TURN_WORK_MAX,
         }
     }
 }

@@ -14,8 +14,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::delivery::WORK_MAX;
-use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
+use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, TURN_WORK_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
 use crate::client::Flow;
@@ -25,6 +24,9 @@ use crate::timer::Millis;
 impl Proxy {
     /// Gives waiting clients their turn, then sends everything that is to be sent.
     pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        if !self.deferred.is_empty() {
+            self.serve_deferred(now, wire);
+        }
         loop {
             self.handle_departures(now);
             self.let_go_of_topics(now);
@@ -41,7 +43,8 @@ impl Proxy {
                 break;
             }
         }
-        self.pubsub.work_left = WORK_MAX;
+        self.work_left = TURN_WORK_MAX;
+        self.pubsub.work_left = TURN_WORK_MAX;
     }
 
     /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
