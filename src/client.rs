@@ -27,7 +27,7 @@
 //! behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
-use crate::command::Command;
+use crate::command::{Channels, Command};
 use crate::request::{ClientLine, Place, RequestId, Requests};
 use crate::resp::RequestFramer;
 use crate::slots::Id;
@@ -202,6 +202,8 @@ pub struct Leased {
 pub struct Transaction {
     /// Where all of it goes, once a key has said which server that is.
     pub leased: Option<Leased>,
+    /// The proxy's routing epoch in which a key said so.
+    pub routing_epoch: u32,
     /// True once the client has said `MULTI`.
     pub is_multi: bool,
     /// True once the server was told `MULTI`.
@@ -248,6 +250,10 @@ pub struct OwnStep {
 pub enum OwnWhat {
     /// The server selects a database; if it does, the session has that one.
     Select(u32),
+    /// It is a `PUBLISH`: so many more receive it than the server counts.
+    Published(u32),
+    /// It asks how many subscribe to channels of this family, and the server does not see all of them.
+    Subscribers(Channels),
     /// rmux answers this request, and the server has a `PING` in its place.
     Answer(Box<[u8]>),
 }

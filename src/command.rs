@@ -79,8 +79,8 @@ pub enum Class {
     /// Has no key that a ring could place, and its answer is right only when there is one server; with several it is
     /// an error (`FT.SEARCH`, `MEMORY STATS`).
     Single,
-    /// Goes to the server of its channel, which is argument 1.
-    Channel,
+    /// Goes to the server of its channel, which is argument 1 and of this family.
+    Channel(Channels),
     /// Answered by rmux. `INFO` and `ROLE`: with one server they may as well be forwarded.
     Session(Session),
     /// Holds or changes the state of its connection.
@@ -115,8 +115,11 @@ pub enum Gather {
     Union,
     /// Integers are added.
     Sum,
-    /// The greatest integer; in arrays of equal form, place by place.
+    /// The greatest integer.
     Max,
+    /// In arrays of equal form, place by place, the greatest integer, which is how many subscribe to a channel of this
+    /// family, as far as a server knows.
+    Subscribers(Channels),
     /// `+OK` when every one is.
     AllOk,
     /// All are equal; the first one stands for them.
@@ -271,7 +274,7 @@ impl Command {
     /// keys can be read; `None` is all of them. It lets a large value stream through behind its key.
     pub fn args_needed(&self) -> Option<u32> {
         match self.class {
-            Class::Container | Class::Channel => Some(2),
+            Class::Container | Class::Channel(_) => Some(2),
             _ => self.keys.args_needed(),
         }
     }
@@ -683,7 +686,7 @@ mod tests {
         }
         assert_eq!(class("scan"), Class::All(Gather::Cursor));
         assert_eq!(sub("script", "load").class, Class::All(Gather::First));
-        assert_eq!(class("publish"), Class::Channel);
+        assert_eq!(class("publish"), Class::Channel(Channels::Exact));
         assert_eq!(class("time"), Class::Any);
         assert_eq!(class("ft.search"), Class::Single);
         for (name, word) in [

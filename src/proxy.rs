@@ -35,6 +35,7 @@
 //!   subscriptions     pubsub       clients that subscribe
 //!                     delivery     messages, and who gets them
 //!                     listener     who hears a server's messages for them
+//!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
 //!                     settings     what a proxy is told at its start
@@ -64,6 +65,7 @@ mod loss;
 mod merging;
 mod own_steps;
 mod permission;
+mod publish;
 mod pubsub;
 mod relief;
 mod replies;
@@ -307,7 +309,7 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
-            pubsub: Pubsub::new(count),
+            pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),

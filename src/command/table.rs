@@ -257,10 +257,10 @@ pub(super) static ROWS: &[Command] = &[
     container("script", -2, SCRIPT),
     // Pub/sub.
     lease("psubscribe", -2, Lease::Subscribe(Channels::Pattern)),
-    channel("publish", 3),
+    channel("publish", Channels::Exact),
     container("pubsub", -2, PUBSUB),
     lease("punsubscribe", -1, Lease::Unsubscribe(Channels::Pattern)),
-    channel("spublish", 3),
+    channel("spublish", Channels::Shard),
     lease("ssubscribe", -2, Lease::Subscribe(Channels::Shard)),
     lease("subscribe", -2, Lease::Subscribe(Channels::Exact)),
     lease("sunsubscribe", -1, Lease::Unsubscribe(Channels::Shard)),
@@ -603,9 +603,9 @@ const PUBSUB: &[Command] = &[
     all("channels", -2, Gather::Union),
     any("help", 2),
     all("numpat", 2, Gather::Max),
-    all("numsub", -2, Gather::Max),
+    all("numsub", -2, Gather::Subscribers(Channels::Exact)),
     all("shardchannels", -2, Gather::Union),
-    all("shardnumsub", -2, Gather::Max),
+    all("shardnumsub", -2, Gather::Subscribers(Channels::Shard)),
 ];
 
 const SCRIPT: &[Command] = &[
@@ -672,8 +672,8 @@ const fn single(name: &'static str, arity: i16) -> Command {
     row(name, arity, Class::Single)
 }
 
-const fn channel(name: &'static str, arity: i16) -> Command {
-    row(name, arity, Class::Channel)
+const fn channel(name: &'static str, family: Channels) -> Command {
+    row(name, 3, Class::Channel(family))
 }
 
 const fn session(name: &'static str, arity: i16, session: Session) -> Command {

@@ -25,6 +25,7 @@
 use std::collections::HashSet;
 
 use super::routing::CONNECTION_DOWN;
+use crate::command::Channels;
 use crate::local::reply;
 use crate::resp::elements::{self, Elements};
 
@@ -41,8 +42,10 @@ pub(super) enum Shape {
     Concat,
     /// As `Concat`, each element once.
     Union,
-    /// The greatest integer; in arrays of equal form, place by place.
+    /// The greatest integer.
     Max,
+    /// In arrays of equal form, place by place, the greatest integer: how many subscribe to a channel of this family.
+    Subscribers(Channels),
     /// The first one stands for all.
     First,
     /// 1 where all have 1, in arrays of 0 and 1.
@@ -82,6 +85,7 @@ pub(super) fn compose<P: AsRef<[u8]>>(shape: Shape, parts: &[P], order: &[u16], 
         Shape::Concat => concat(parts, out),
         Shape::Union => union(parts, out),
         Shape::Max => max(parts, out),
+        Shape::Subscribers(_) => place_by_place(parts, out, i64::max),
         Shape::First => copy(parts.first(), out),
         Shape::And => and(parts, out),
         Shape::AnyKey(first) => any_key(parts, first, out),
@@ -218,11 +222,9 @@ fn union<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn max<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
-    if let Some(integers) = parts.iter().map(|part| elements::integer(part.as_ref())).collect::<Option<Vec<_>>>() {
-        reply::integer(out, integers.into_iter().max()?);
-        return Some(());
-    }
-    place_by_place(parts, out, i64::max)
+    let integers = parts.iter().map(|part| elements::integer(part.as_ref())).collect::<Option<Vec<_>>>()?;
+    reply::integer(out, integers.into_iter().max()?);
+    Some(())
 }
 
 fn and<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
@@ -288,13 +290,14 @@ mod tests {
         composed(shape, parts, order).as_bytes() == UNFIT
     }
 
-    const EVERY_SHAPE: [Shape; 10] = [
+    const EVERY_SHAPE: [Shape; 11] = [
         Shape::Sum,
         Shape::ByPosition,
         Shape::AllOk,
         Shape::Concat,
         Shape::Union,
         Shape::Max,
+        Shape::Subscribers(Channels::Exact),
         Shape::First,
         Shape::And,
         Shape::AnyKey(1),
@@ -367,12 +370,16 @@ mod tests {
     fn places_are_compared_one_by_one() {
         assert_eq!(composed(Shape::Max, &[":3\r\n", ":7\r\n", ":5\r\n"], &[]), ":7\r\n");
         let parts = ["*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:5\r\n", "*4\r\n$1\r\na\r\n:2\r\n$1\r\nb\r\n:0\r\n"];
-        assert_eq!(composed(Shape::Max, &parts, &[]), "*4\r\n$1\r\na\r\n:2\r\n$1\r\nb\r\n:5\r\n");
+        assert_eq!(
+            composed(Shape::Subscribers(Channels::Exact), &parts, &[]),
+            "*4\r\n$1\r\na\r\n:2\r\n$1\r\nb\r\n:5\r\n"
+        );
         assert_eq!(
             composed(Shape::And, &["*3\r\n:1\r\n:1\r\n:0\r\n", "*3\r\n:1\r\n:0\r\n:0\r\n"], &[]),
             "*3\r\n:1\r\n:0\r\n:0\r\n"
         );
-        assert!(is_unfit(Shape::Max, &["*2\r\n$1\r\na\r\n:1\r\n", "*2\r\n$1\r\nb\r\n:1\r\n"], &[]));
+        let others = ["*2\r\n$1\r\na\r\n:1\r\n", "*2\r\n$1\r\nb\r\n:1\r\n"];
+        assert!(is_unfit(Shape::Subscribers(Channels::Exact), &others, &[]));
     }
 
     #[test]

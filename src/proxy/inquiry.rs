@@ -275,7 +275,7 @@ impl Proxy {
         }
         let asked = steps.iter().filter_map(|step| match &step.what {
             OwnWhat::Answer(request) => self.question_of_step(request),
-            OwnWhat::Select(_) => None,
+            OwnWhat::Select(_) | OwnWhat::Published(_) | OwnWhat::Subscribers(_) => None,
         });
         let questions: Vec<Question> = asked.collect();
         if questions.is_empty() {

@@ -143,14 +143,17 @@ impl Proxy {
             Class::All(gather) if several || matches!(gather, Gather::Kill | Gather::Masked) => {
                 return self.on_gather(id, &call, gather, now);
             }
+            Class::All(gather @ Gather::Subscribers(_)) if !self.pubsub.registry.hidden().is_empty() => {
+                return self.on_gather(id, &call, gather, now);
+            }
             Class::Lease(Lease::Block(_)) if command.blocks(args.len(), |i| args[i].of(request)).is_none() => {
                 self.route_keys(command, request, args)
             }
             Class::Any => self.route_any(),
-            Class::Channel if args.len() > 1 => self.route_hash(self.hash_of(args[1].of(request))),
-            Class::Channel if several => Route::Arity,
+            Class::Channel(family) if args.len() > 1 => return self.on_publish(id, &call, family, now),
+            Class::Channel(_) if several => Route::Arity,
             Class::Single if several => Route::Unsupported,
-            Class::All(_) | Class::Single | Class::Channel => self.route_any(),
+            Class::All(_) | Class::Single | Class::Channel(_) => self.route_any(),
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => return self.on_session(id, &call, session, now),
             Class::Lease(lease @ (Lease::Subscribe(_) | Lease::Unsubscribe(_))) => {
@@ -167,7 +170,7 @@ impl Proxy {
 
     /// Sends a request where its route says, or tells the client why it goes nowhere.
     #[inline]
-    fn follow(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Verdict {
+    pub(super) fn follow(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Verdict {
         match route {
             Route::To(server, hash) => self.dispatch(id, server, hash, call.command.access, call.request.len(), now),
             route => self.refuse(id, call, route),
@@ -322,11 +325,9 @@ impl Proxy {
         if self.endpoints.len() == 1 {
             return self.route_any();
         }
-        let Some(framer) = self.framed(request) else {
-            debug_assert!(false, "only whole requests are sent again");
-            return self.route_any();
-        };
-        let args = framer.args();
+        let framer = self.framed(request);
+        debug_assert!(framer.is_some(), "only whole requests are sent again");
+        let args = framer.as_ref().map_or(&[][..], |framer| framer.args());
         let find = |name| command::find(name).or_else(|| self.settings.policy.declared(name));
         let mut command = args.first().and_then(|name| find(name.of(request)));
         if let Some(container) = command.filter(|command| command.is_container()) {
@@ -336,8 +337,13 @@ impl Proxy {
             Some(
                 command @ Command { class: Class::Keyed | Class::Split(_) | Class::Lease(_) | Class::Refused, .. },
             ) => self.route_keys(command, request, args),
-            Some(Command { class: Class::Channel, .. }) => self.route_hash(hash),
-            _ => self.route_any(),
+            Some(Command { class: Class::Channel(_), .. }) => self.route_hash(hash),
+            Some(Command { class: Class::Any | Class::Session(_), .. }) => self.route_any(),
+            // What has no place by itself is not sent anywhere.
+            _ => {
+                debug_assert!(false, "a request without a place was sent");
+                Route::Down
+            }
         }
     }
 
@@ -450,7 +456,7 @@ impl Proxy {
         if command.is_container() {
             command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
         }
-        if !matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel) {
+        if !matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel(_)) {
             return None;
         }
         let route = if self.endpoints.len() == 1 {
@@ -462,7 +468,7 @@ impl Proxy {
             }
             let arg = |i: usize| args.get(i).filter(|_| i < known).map_or(&b""[..], |arg| arg.of(start));
             let key = match command.class {
-                Class::Channel => 1,
+                Class::Channel(_) => 1,
                 _ => command.key_span(args_total, arg).ok()?.iter().next()? as usize,
             };
             self.route_hash(self.hash_of(arg(key)))
@@ -477,7 +483,13 @@ impl Proxy {
         }
         // Its time begins when it is whole.
         let request = Request::new(id, NO_DEADLINE, start.len() as u32, hash, false);
-        Some((backend, self.line_up(id, backend, server, request)))
+        let request = self.line_up(id, backend, server, request);
+        if let Class::Channel(family) = command.class {
+            if known > 1 {
+                self.mark_published(request, family, args[1].of(start));
+            }
+        }
+        Some((backend, request))
     }
 }
 

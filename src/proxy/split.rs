@@ -140,6 +140,7 @@ impl Proxy {
             Gather::Union => Shape::Union,
             Gather::Sum => Shape::Sum,
             Gather::Max => Shape::Max,
+            Gather::Subscribers(family) => Shape::Subscribers(family),
             Gather::AllOk => Shape::AllOk,
             Gather::First => Shape::First,
             Gather::And => Shape::And,

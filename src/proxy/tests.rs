@@ -12,10 +12,13 @@ mod losses;
 mod own_steps;
 mod pools;
 mod promises;
+mod publish;
 mod robustness;
+mod scripts;
 mod slow_peers;
 mod split;
 mod subscriptions;
+mod transactions;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};

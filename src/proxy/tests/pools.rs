@@ -107,6 +107,36 @@ fn client_unblock_reaches_clients_of_every_proxy() {
 }
 
 #[test]
+fn a_publish_counts_the_clients_of_every_proxy() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(3);
+    // Two at the first proxy, three at the second: two of five the server sees.
+    for (at, count) in [(0, 2), (1, 3)] {
+        for &client in &clients[at][..count] {
+            pool.benches[at].say(client, request(&["SUBSCRIBE", "c"]));
+        }
+        let listener = pool.benches[at].connect(0);
+        pool.benches[at].answer(listener, format!("*3\r\n{}{}:1\r\n", bulk("subscribe"), bulk("c")));
+    }
+    for (at, seen, received) in [(2, 2, 5), (0, 2, 5), (0, 0, 0)] {
+        let (client, backend) = (clients[at][2], pool.backends[at][0]);
+        pool.benches[at].say(client, request(&["PUBLISH", "c", "x"]) + &request(&["PUBSUB", "NUMSUB", "c"]));
+        let numsub = |count: usize| format!("*2\r\n{}:{count}\r\n", bulk("c"));
+        pool.benches[at].answer(backend, format!(":{seen}\r\n{}", numsub(seen)));
+        assert_eq!(pool.benches[at].told(client), format!(":{received}\r\n{}", numsub(received)));
+    }
+    // Who leaves is counted no longer, wherever it was.
+    for (at, client) in [(0, clients[0][0]), (1, clients[1][0])] {
+        pool.benches[at].proxy.handle_client_broken(client);
+        pool.benches[at].turn();
+    }
+    let (client, backend) = (clients[2][2], pool.backends[2][0]);
+    pool.benches[2].say(client, request(&["PUBLISH", "c", "x"]));
+    pool.benches[2].answer(backend, ":2\r\n");
+    assert_eq!(pool.benches[2].told(client), ":3\r\n");
+}
+
+#[test]
 fn client_kill_reaches_clients_of_every_proxy_and_counts_them() {
     let mut pool = PoolBench::new(1);
     let clients = pool.clients(2);
