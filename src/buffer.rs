@@ -256,6 +256,13 @@ impl Queue {
         self.end = end;
     }
 
+    /// What is to be sent, if all of it is in one chunk and shared with nobody.
+    #[inline]
+    pub fn only_slice<'a>(&self, arena: &'a Arena) -> Option<&'a [u8]> {
+        let chunk = arena.chunks.get(self.cursor as usize).filter(|chunk| chunk.next & chunk.shared == NIL)?;
+        chunk.bytes.get(chunk.bytes.len() - self.unsent()..)
+    }
+
     /// What is to be sent, in order; nothing when nothing waits.
     pub fn slices<'a>(&self, arena: &'a Arena) -> impl Iterator<Item = &'a [u8]> {
         let sent = self.sent;

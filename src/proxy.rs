@@ -211,6 +211,8 @@ pub struct Proxy {
     abandoned: Vec<(Id, Id)>,
     /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
     orphaned: Vec<(Id, Option<&'static [u8]>)>,
+    /// True while a part of what one turn may do is used, or something waits for the next turn.
+    is_rationed: bool,
     /// What may still be done in this turn for requests about all clients.
     work_left: usize,
     /// Clients whose next request is one of those, and waits for the next turn; the next one first. Some may be gone.
@@ -314,6 +316,7 @@ impl Proxy {
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
+            is_rationed: false,
             work_left: TURN_WORK_MAX,
             deferred: VecDeque::new(),
             parked: 0,
@@ -421,7 +424,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() || self.is_publishing() || !self.deferred.is_empty() || !self.actions.is_empty() {
+        if !self.is_settled() || self.is_rationed || !self.actions.is_empty() {
             return Some(Millis(0));
         }
         self.wheel.next_deadline()

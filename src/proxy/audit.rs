@@ -81,6 +81,8 @@ impl Proxy {
         let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some_and(is_listed)).count();
         ensure!(listed == known, "{listed} subscribers have messages to be sent, and {known} are known");
         let pending = self.pubsub.listeners.iter().filter(|listener| listener.delivery.is_pending).count();
+        let is_left = self.is_publishing() || !self.deferred.is_empty();
+        ensure!(is_left == self.is_rationed, "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
         ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
         Ok(())

@@ -85,6 +85,7 @@ impl Proxy {
         let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
         let delivery = &mut self.pubsub.listeners[usize::from(server)].delivery;
         debug_assert!(!delivery.is_pending, "one message after the other");
+        self.is_rationed = true;
         self.pubsub.pending += 1;
         delivery.is_pending = true;
         (delivery.topic, delivery.len, delivery.at) = (topic, message.len(), 0);
@@ -180,6 +181,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_blocked) else { return };
         if let Some(subscriber) = client.subscriber.as_mut().filter(|subscriber| !subscriber.is_listed) {
             subscriber.is_listed = true;
+            self.is_rationed = true;
             self.pubsub.unsent.push_back(id);
         }
     }
@@ -197,6 +199,9 @@ impl Proxy {
     /// turn's work goes.
     #[cold]
     pub(super) fn go_on_publishing<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        if !self.is_publishing() {
+            return;
+        }
         for server in 0..self.endpoints.len() as u16 {
             while self.pubsub.work_left > 0 && self.pubsub.listeners[usize::from(server)].delivery.is_pending {
                 self.go_on_with(server, now, wire);

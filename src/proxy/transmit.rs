@@ -24,9 +24,6 @@ use crate::timer::Millis;
 impl Proxy {
     /// Gives waiting clients their turn, then sends everything that is to be sent.
     pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        if !self.deferred.is_empty() {
-            self.serve_deferred(now, wire);
-        }
         loop {
             self.handle_departures(now);
             self.let_go_of_topics(now);
@@ -35,7 +32,8 @@ impl Proxy {
             while let Some(id) = self.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
             }
-            if self.is_publishing() {
+            if self.is_rationed {
+                self.serve_deferred(now, wire);
                 self.go_on_publishing(now, wire);
             }
             // Who took its replies may go on, and who left may have given room to others.
@@ -43,8 +41,11 @@ impl Proxy {
                 break;
             }
         }
-        self.work_left = TURN_WORK_MAX;
-        self.pubsub.work_left = TURN_WORK_MAX;
+        if self.is_rationed {
+            self.work_left = TURN_WORK_MAX;
+            self.pubsub.work_left = TURN_WORK_MAX;
+            self.is_rationed = self.is_publishing() || !self.deferred.is_empty();
+        }
     }
 
     /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
@@ -208,13 +209,12 @@ pub(super) struct Sent {
 /// Writes what waits in `queue`, up to [`SLICES_MAX`] chunks of it. The caller notes what was sent.
 fn send<W: Wire>(queue: &Queue, arena: &Arena, conn: Conn, wire: &mut W) -> io::Result<Sent> {
     // Nearly always it is one chunk, for which the table of the gathered write would cost more than all the rest.
-    let mut slices = queue.slices(arena);
-    match (slices.next(), slices.next()) {
-        (Some(only), None) => {
+    match queue.only_slice(arena) {
+        Some(only) => {
             let bytes = wire.write(conn, &[IoSlice::new(only)])?;
             Ok(Sent { bytes, is_blocked: bytes < only.len() })
         }
-        _ => gather(queue, arena, &[], conn, wire),
+        None => gather(queue, arena, &[], conn, wire),
     }
 }
 
