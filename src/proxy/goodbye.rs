@@ -132,10 +132,11 @@ impl Proxy {
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
-        self.stop_holding_back(id, usize::MAX);
+        self.forget_held_back(id);
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
+        self.released.extend(client.bulk.take().map(|bulk| *bulk));
         let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
@@ -162,6 +163,7 @@ impl Proxy {
             // Left alive, it would take the next element for nobody.
             Flow::Blocked { backend } => self.orphaned.push((backend, None)),
             Flow::Asking => self.inquiries.withdraw(id),
+            Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));

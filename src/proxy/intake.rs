@@ -105,7 +105,8 @@ impl Proxy {
                     if is_whole { continue } else { break }
                 }
                 Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
-                Flow::Asking | Flow::Deferred | Flow::Blocked { .. } | Flow::Paused => break,
+                Flow::Asking | Flow::Deferred | Flow::Blocked { .. } => break,
+                Flow::Paused { .. } | Flow::Throttled { .. } => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
@@ -254,7 +255,7 @@ impl Proxy {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut request = Vec::new();
-        match resp::split_inline(line, &mut request) {
+        match resp::split_inline(line, self.introduction.mixes_quotes(), &mut request) {
             Ok(0) => return Verdict::Done,
             Ok(_) => {}
             Err(error) => {
@@ -285,21 +286,6 @@ impl Proxy {
         }
         self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
         self.leave(id);
-    }
-
-    /// Stops listening to a client that has too much outstanding, or too much unread.
-    pub(super) fn maybe_pause(&mut self, id: Id) {
-        let is_memory_short = self.is_memory_short();
-        let limits = &self.settings.limits;
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if client.flow == Flow::Open
-            && (client.line.len() >= limits.client_outstanding_max
-                || client.unread() >= limits.client_unread_pause_bytes
-                || (is_memory_short && !client.is_quiet()))
-        {
-            client.flow = Flow::Paused;
-            self.mark_client_dirty(id);
-        }
     }
 
     /// Begins to pass on a request that is large and not whole, if it can be routed by what is there.
@@ -391,10 +377,12 @@ impl Proxy {
     /// Gives those a turn that wait for one: first who waited for its own replies, then, at each server in order, who
     /// waited for a backend.
     pub(super) fn serve_waiting<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        self.serve_paused(now);
         while let Some(id) = self.woken.pop() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::Throttled { .. } => client.flow = Flow::Open,
                 Flow::Subscribing => client.flow = Flow::Open,
                 Flow::Open => {}
                 _ => continue,

@@ -4,6 +4,7 @@
 //! as the connection has room for; what clients and servers say is handed over as if it was just read. Nothing happens
 //! but what a test does, and time stands still until it is told to pass.
 
+mod bulk;
 mod delivery;
 mod introspection;
 mod kill;
@@ -34,7 +35,8 @@ struct Net {
     /// How much a connection still takes; without an entry: everything.
     room: HashMap<Conn, usize>,
     broken: Vec<Conn>,
-    writes: usize,
+    /// Who was written to, in order.
+    order: Vec<Conn>,
 }
 
 impl Wire for Net {
@@ -42,7 +44,7 @@ impl Wire for Net {
         if self.broken.contains(&conn) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        self.writes += 1;
+        self.order.push(conn);
         let mut taken = 0;
         for slice in slices {
             let room = self.room.get(&conn).copied().unwrap_or(usize::MAX);

@@ -64,7 +64,10 @@ fn the_start_of_a_reply_to_a_handshake_that_was_not_sent_is_not_believed() {
 
 #[test]
 fn the_start_of_a_large_request_whose_client_has_left_is_sent_to_nobody() {
-    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.client_outstanding_max = 1);
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.client_outstanding_max = 1;
+        settings.lease_max = 0;
+    });
     let client = bench.client();
     let large = set("k", &"x".repeat(200_000));
     // The second request waits for the reply to the first; by then it is known that its rest will never come.
@@ -77,6 +80,30 @@ fn the_start_of_a_large_request_whose_client_has_left_is_sent_to_nobody() {
     assert!(bench.is_closed(Conn::Client(client)));
     assert_eq!(bench.asked(backends[0]), "");
     bench.assert_nothing_is_left();
+}
+
+#[test]
+fn an_inline_request_is_read_as_the_server_reads_it() {
+    const MIXED: &str = "ECHO \"a\"b'c'\r\n";
+    const UNBALANCED: &str = "-ERR Protocol error: unbalanced quotes in request\r\n";
+    let hello = |server: &str, version: &str| {
+        format!("*4\r\n{}{}{}{}", bulk("server"), bulk(server), bulk("version"), bulk(version))
+    };
+    for (server, version, reply) in [
+        ("redis", "8.2.3", UNBALANCED),
+        ("valkey", "8.1.4", UNBALANCED),
+        ("valkey", "9.0.0", "$3\r\nabc\r\n"),
+        ("redis", "9.0.0", UNBALANCED),
+    ] {
+        let mut bench = Bench::new(1, |_| ());
+        let backend = bench.next_connect(0);
+        bench.proxy.handle_connected(backend, bench.now);
+        bench.turn();
+        bench.answer(backend, hello(server, version) + "+PONG\r\n");
+        let client = bench.client();
+        bench.say(client, MIXED);
+        assert_eq!(bench.told(client), reply, "{server} {version}");
+    }
 }
 
 #[test]
