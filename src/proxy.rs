@@ -266,8 +266,8 @@ pub struct Proxy {
     random: u64,
 }
 
-/// What one turn may do of a kind of work that grows with the number of clients, in bytes that are moved; the rest is put
-/// in proportion to that. About a millisecond.
+/// What one turn may do of a kind of work that grows with the number of clients, in bytes that are moved; the rest is
+/// put in proportion to that. About a millisecond.
 const TURN_WORK_MAX: usize = 1024 * 1024;
 /// The deadline of what has none.
 const NO_DEADLINE: Millis = Millis(u64::MAX);
