@@ -19,6 +19,10 @@
 //! client's queue lets go at once (`consume`). Bytes that were written past the queue straight from the read buffer
 //! are counted by `skip` and are not kept: the chunks around them are not adjacent, and `copy_range` says so.
 //!
+//! Bytes that go to many connections are held once ([`Arena::share`]), and counted once: a chunk of each queue refers
+//! to them. Invariant: the count of a shared piece is that of its chunks and of those who have shared it and not yet
+//! said that they need it no longer ([`Arena::release`]).
+//!
 //! Knows nothing of sockets, requests or replies. Called by the clients and backends of the proxy only; a queue must
 //! be given back with `clear`, or its chunks stay in the arena.
 
@@ -43,22 +47,29 @@ const NIL: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Chunk {
-    /// Offset of the first byte in the stream of the queue.
-    start: u64,
+    /// Offset behind the last byte in the stream of the queue.
+    end: u64,
     next: u32,
+    /// The shared piece that it refers to; then `bytes` is empty, without any capacity.
+    shared: SharedId,
     bytes: Vec<u8>,
 }
 
-impl Chunk {
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
+/// The name of bytes that several queues refer to.
+pub type SharedId = u32;
+
+/// Bytes that several queues refer to.
+#[derive(Debug)]
+struct Shared {
+    bytes: Vec<u8>,
+    references: usize,
 }
 
 /// The memory behind all queues.
 #[derive(Debug, Default)]
 pub struct Arena {
     chunks: Slab<Chunk>,
+    shared: Slab<Shared>,
     spare: Vec<Vec<u8>>,
     bytes: usize,
 }
@@ -96,7 +107,8 @@ impl Arena {
 
     /// What all queues have, counted anew; for those who check the account.
     pub fn count_queued(&self) -> usize {
-        self.chunks.iter().map(|(_, chunk)| CHUNK_OVERHEAD + chunk.bytes.capacity()).sum()
+        let shared: usize = self.shared.iter().map(|(_, shared)| shared.bytes.capacity()).sum();
+        shared + self.chunks.iter().map(|(_, chunk)| CHUNK_OVERHEAD + chunk.bytes.capacity()).sum::<usize>()
     }
 
     /// Gives the tables' own memory back, if much of it is not used.
@@ -106,9 +118,35 @@ impl Arena {
         }
     }
 
-    fn take(&mut self, start: u64, bytes: Vec<u8>) -> u32 {
+    /// Takes in what several queues are to refer to, with `push_shared`. To be given back with `release`.
+    pub fn share(&mut self, bytes: Vec<u8>) -> SharedId {
+        self.bytes += bytes.capacity();
+        self.shared.insert(Shared { bytes, references: 1 }) as SharedId
+    }
+
+    /// Who has shared this needs it no longer, or a queue does not.
+    #[cold]
+    pub fn release(&mut self, id: SharedId) {
+        let shared = &mut self.shared[id as usize];
+        shared.references -= 1;
+        if shared.references == 0 {
+            self.bytes -= self.shared.remove(id as usize).bytes.capacity();
+        }
+    }
+
+    /// What was shared under this name.
+    #[cold]
+    pub fn shared(&self, id: SharedId) -> &[u8] {
+        &self.shared[id as usize].bytes
+    }
+
+    fn bytes_of<'a>(&'a self, chunk: &'a Chunk) -> &'a [u8] {
+        if chunk.shared == NIL { &chunk.bytes } else { self.shared(chunk.shared) }
+    }
+
+    fn take(&mut self, end: u64, shared: SharedId, bytes: Vec<u8>) -> u32 {
         self.bytes += CHUNK_OVERHEAD + bytes.capacity();
-        self.chunks.insert(Chunk { start, next: NIL, bytes }) as u32
+        self.chunks.insert(Chunk { end, next: NIL, shared, bytes }) as u32
     }
 
     fn spare_vec(&mut self) -> Vec<u8> {
@@ -116,11 +154,13 @@ impl Arena {
     }
 
     fn free(&mut self, chunk: u32) -> u32 {
-        let Chunk { next, mut bytes, .. } = self.chunks.remove(chunk as usize);
+        let Chunk { next, shared, mut bytes, .. } = self.chunks.remove(chunk as usize);
         self.bytes -= CHUNK_OVERHEAD + bytes.capacity();
         if bytes.capacity() == CHUNK_BYTES && self.spare.len() < SPARE_CHUNKS_MAX {
             bytes.clear();
             self.spare.push(bytes);
+        } else if shared != NIL {
+            self.release(shared);
         }
         next
     }
@@ -168,12 +208,13 @@ impl Queue {
     pub fn push(&mut self, arena: &mut Arena, bytes: &[u8]) {
         if self.tail != NIL {
             let chunk = &mut arena.chunks[self.tail as usize];
-            if bytes.len() <= chunk.bytes.capacity() - chunk.bytes.len() && chunk.end() == self.end {
+            if bytes.len() <= chunk.bytes.capacity() - chunk.bytes.len() && chunk.end == self.end {
                 chunk.bytes.extend_from_slice(bytes);
                 if self.cursor == NIL {
                     self.cursor = self.tail;
                 }
                 self.end += bytes.len() as u64;
+                chunk.end = self.end;
                 return;
             }
         }
@@ -183,7 +224,7 @@ impl Queue {
     fn push_chunks(&mut self, arena: &mut Arena, mut bytes: &[u8]) {
         if self.tail != NIL {
             let chunk = &mut arena.chunks[self.tail as usize];
-            if chunk.end() == self.end {
+            if chunk.end == self.end {
                 let room = chunk.bytes.capacity() - chunk.bytes.len();
                 let (now, later) = bytes.split_at(room.min(bytes.len()));
                 if !now.is_empty() {
@@ -192,6 +233,7 @@ impl Queue {
                         self.cursor = self.tail;
                     }
                     self.end += now.len() as u64;
+                    chunk.end = self.end;
                 }
                 bytes = later;
             }
@@ -200,7 +242,7 @@ impl Queue {
             let (now, later) = bytes.split_at(CHUNK_BYTES.min(bytes.len()));
             let mut vec = arena.spare_vec();
             vec.extend_from_slice(now);
-            self.link(arena, vec);
+            self.link(arena, now.len(), NIL, vec);
             bytes = later;
         }
     }
@@ -220,8 +262,9 @@ impl Queue {
     pub fn pop_chunk(&mut self, arena: &mut Arena) -> Option<Vec<u8>> {
         self.release_to(arena, self.sent);
         let chunk = arena.chunks.get_mut(self.head as usize)?;
-        let mut bytes = mem::take(&mut chunk.bytes);
-        let (gone, end) = ((self.sent - chunk.start) as usize, chunk.start + bytes.len() as u64);
+        debug_assert!(chunk.shared == NIL, "a shared piece belongs to nobody");
+        let (mut bytes, end) = (mem::take(&mut chunk.bytes), chunk.end);
+        let gone = bytes.len().saturating_sub((end - self.sent) as usize);
         arena.bytes -= bytes.capacity();
         self.head = arena.free(self.head);
         self.cursor = self.head;
@@ -236,13 +279,26 @@ impl Queue {
     /// Appends `bytes` without copying them.
     pub fn push_vec(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            self.link(arena, bytes);
+            self.link(arena, bytes.len(), NIL, bytes);
         }
     }
 
-    fn link(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
-        let len = bytes.len() as u64;
-        let chunk = arena.take(self.end, bytes);
+    /// Appends what [`Arena::share`] has taken in, without copying it.
+    pub fn push_shared(&mut self, arena: &mut Arena, id: SharedId) {
+        let shared = &mut arena.shared[id as usize];
+        if shared.bytes.is_empty() {
+            return;
+        }
+        shared.references += 1;
+        let len = shared.bytes.len();
+        self.link(arena, len, id, Vec::new());
+    }
+
+    // In one piece, or it is copied into all that call it.
+    #[inline(never)]
+    fn link(&mut self, arena: &mut Arena, len: usize, shared: SharedId, bytes: Vec<u8>) {
+        let end = self.end + len as u64;
+        let chunk = arena.take(end, shared, bytes);
         if self.tail == NIL {
             self.head = chunk;
         } else {
@@ -252,7 +308,14 @@ impl Queue {
         if self.cursor == NIL {
             self.cursor = chunk;
         }
-        self.end += len;
+        self.end = end;
+    }
+
+    /// What is to be sent, if all of it is in one chunk and shared with nobody.
+    #[inline]
+    pub fn only_slice<'a>(&self, arena: &'a Arena) -> Option<&'a [u8]> {
+        let chunk = arena.chunks.get(self.cursor as usize).filter(|chunk| chunk.next & chunk.shared == NIL)?;
+        chunk.bytes.get(chunk.bytes.len() - self.unsent()..)
     }
 
     /// What is to be sent, in order; nothing when nothing waits.
@@ -265,7 +328,8 @@ impl Queue {
             }
             let chunk = &arena.chunks[next as usize];
             next = chunk.next;
-            Some(&chunk.bytes[sent.saturating_sub(chunk.start) as usize..])
+            let bytes = arena.bytes_of(chunk);
+            Some(&bytes[bytes.len().saturating_sub((chunk.end - sent) as usize)..])
         })
     }
 
@@ -275,7 +339,7 @@ impl Queue {
         self.sent += n as u64;
         while self.cursor != NIL {
             let chunk = &arena.chunks[self.cursor as usize];
-            if chunk.end() > self.sent {
+            if chunk.end > self.sent {
                 break;
             }
             self.cursor = chunk.next;
@@ -293,7 +357,7 @@ impl Queue {
     #[inline]
     pub fn release_to(&mut self, arena: &mut Arena, offset: u64) {
         debug_assert!(offset <= self.sent);
-        while self.head != NIL && arena.chunks[self.head as usize].end() <= offset {
+        while self.head != NIL && arena.chunks[self.head as usize].end <= offset {
             self.head = arena.free(self.head);
         }
         if self.head == NIL {
@@ -313,24 +377,24 @@ impl Queue {
         if other.head == NIL {
             return;
         }
-        let mut chunk = other.head;
-        if chunk == other.tail && other.unsent() <= SMALL {
-            let gone = other.sent.saturating_sub(arena.chunks[chunk as usize].start) as usize;
-            let bytes = mem::take(&mut arena.chunks[chunk as usize].bytes);
+        let first = &mut arena.chunks[other.head as usize];
+        let gone = first.bytes.len().saturating_sub((first.end - other.sent) as usize);
+        if other.head == other.tail && other.unsent() <= SMALL && first.shared == NIL {
+            let bytes = mem::take(&mut first.bytes);
             self.push(arena, &bytes[gone..]);
-            arena.chunks[chunk as usize].bytes = bytes;
-            arena.free(chunk);
+            arena.chunks[other.head as usize].bytes = bytes;
+            arena.free(other.head);
             return;
         }
-        if arena.chunks[chunk as usize].start < other.sent {
-            let bytes = &mut arena.chunks[chunk as usize];
-            bytes.bytes.drain(..(other.sent - bytes.start) as usize);
+        if gone > 0 {
+            first.bytes.drain(..gone);
         }
-        let mut end = self.end;
+        // Only a client's own queue is sent from, and that is given to nobody.
+        debug_assert!(first.shared == NIL || other.sent == 0, "part of a shared piece cannot be given on");
+        let mut chunk = other.head;
         while chunk != NIL {
             let entry = &mut arena.chunks[chunk as usize];
-            entry.start = end;
-            end = entry.end();
+            entry.end = entry.end - other.sent + self.end;
             chunk = entry.next;
         }
         if self.tail == NIL {
@@ -342,7 +406,7 @@ impl Queue {
             self.cursor = other.head;
         }
         self.tail = other.tail;
-        self.end = end;
+        self.end += other.end - other.sent;
     }
 
     /// A copy of the bytes from `from` to `to`, or `None` if not all of them are kept.
@@ -353,14 +417,16 @@ impl Queue {
         while next != NIL && at < to {
             let chunk = &arena.chunks[next as usize];
             next = chunk.next;
-            if chunk.end() <= at {
+            if chunk.end <= at {
                 continue;
             }
-            if chunk.start > at {
+            let bytes = arena.bytes_of(chunk);
+            let start = chunk.end - bytes.len() as u64;
+            if start > at {
                 return None;
             }
-            let last = to.min(chunk.end());
-            copy.extend_from_slice(&chunk.bytes[(at - chunk.start) as usize..(last - chunk.start) as usize]);
+            let last = to.min(chunk.end);
+            copy.extend_from_slice(&bytes[(at - start) as usize..(last - start) as usize]);
             at = last;
         }
         (at == to).then_some(copy)
@@ -439,7 +505,7 @@ mod tests {
         let mut model: Vec<u8> = Vec::new();
         let (mut sent, mut released) = (0, 0);
         for step in 0..2_000_u64 {
-            match random(6) {
+            match random(7) {
                 0 => {
                     let bytes: Vec<u8> = (0..random(9000)).map(|i| (i ^ step) as u8).collect();
                     queue.push(&mut arena, &bytes);
@@ -464,6 +530,17 @@ mod tests {
                     released += random((sent - released) as u64 + 1) as usize;
                     queue.release_to(&mut arena, released as u64);
                 }
+                5 => {
+                    let bytes = vec![step as u8; random(9000) as usize];
+                    let shared = arena.share(bytes.clone());
+                    let mut other = Queue::new();
+                    other.push_shared(&mut arena, shared);
+                    other.push_shared(&mut arena, shared);
+                    queue.push_shared(&mut arena, shared);
+                    queue.append(&mut arena, other);
+                    arena.release(shared);
+                    model.extend(bytes.repeat(3));
+                }
                 _ => {
                     let mut other = Queue::new();
                     let bytes = vec![step as u8; random(9000) as usize];
@@ -482,7 +559,29 @@ mod tests {
         }
         queue.clear(&mut arena);
         assert_eq!(arena.bytes(), 0);
-        assert!(arena.chunks.is_empty());
+        assert!(arena.chunks.is_empty() && arena.shared.is_empty());
+    }
+
+    #[test]
+    fn what_many_are_sent_is_held_once_until_the_last_has_it() {
+        let mut arena = Arena::new();
+        let mut queues: Vec<Queue> = (0..100).map(|_| Queue::new()).collect();
+        let shared = arena.share(vec![7; 1_000_000]);
+        for queue in &mut queues {
+            queue.push(&mut arena, b"before");
+            queue.push_shared(&mut arena, shared);
+            queue.push(&mut arena, b"after");
+        }
+        arena.release(shared);
+        assert!(arena.bytes() < 1_000_000 + 100 * (2 * CHUNK_BYTES + 3 * CHUNK_OVERHEAD), "{} bytes", arena.bytes());
+        for queue in &mut queues {
+            assert_eq!(queue.unsent(), 1_000_011);
+            queue.consume(&mut arena, 500_000);
+            assert!(unsent(queue, &arena).ends_with(b"\x07\x07after"));
+            assert!(arena.bytes() > 1_000_000);
+            queue.consume(&mut arena, 500_011);
+        }
+        assert_eq!(arena.bytes(), 0);
     }
 
     #[test]
