@@ -322,6 +322,15 @@ impl Proxy {
         self.has_much(id, 1) && self.clients.get(id).is_some_and(|client| client.bulk.is_some())
     }
 
+    /// A client has sent plain requests, and has many in flight or much unread, or memory is short.
+    #[cold]
+    pub(super) fn on_much(&mut self, id: Id, now: Millis) {
+        if self.clients.get(id).is_some_and(|client| client.line.len() >= DEEP) {
+            self.enter_bulk(id, now);
+        }
+        self.maybe_pause(id);
+    }
+
     /// Stops listening to a client that has much, or, when memory is short, anything. Whether it goes on in bulk is
     /// decided before the turn ends.
     pub(super) fn maybe_pause(&mut self, id: Id) {
@@ -338,7 +347,15 @@ impl Proxy {
     }
 
     /// Lets those go on who were paused and may be in bulk, the longest first; the others wait.
+    #[inline]
     pub(super) fn serve_paused(&mut self, now: Millis) {
+        if !self.paused.is_empty() || !self.newly_paused.is_empty() {
+            self.serve_those_paused(now);
+        }
+    }
+
+    #[cold]
+    fn serve_those_paused(&mut self, now: Millis) {
         while let Some(&id) = self.paused.front() {
             if !self.serve_one_paused(id, now) {
                 break;

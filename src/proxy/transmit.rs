@@ -137,6 +137,7 @@ impl Proxy {
         if client.flow == Flow::Closed {
             return;
         }
+        let is_held_up = matches!(client.flow, Flow::Paused { .. }) || client.holds_back || client.bulk.is_some();
         if !client.is_blocked && client.replies.unsent() > 0 {
             match send(&client.replies, &self.arena, Conn::Client(id), wire) {
                 Ok(sent) => {
@@ -155,8 +156,7 @@ impl Proxy {
             }
         }
         // Who is listened to again may have requests that wait; it is seen off when they are dealt with.
-        if !self.maybe_resume(id, now) {
-            self.maybe_leave_bulk(id, now);
+        if !is_held_up || !self.maybe_resume(id, now) {
             self.maybe_say_goodbye(id);
         }
     }
@@ -174,7 +174,7 @@ impl Proxy {
     }
 
     /// A client that was paused because it had too much unread is listened to again, once it has taken half of it. True
-    /// if it is: its turn to go on has still to come.
+    /// if it is: its turn to go on has still to come. What is held back for it comes, and bulk ends, when it may.
     fn maybe_resume(&mut self, id: Id, now: Millis) -> bool {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return false };
@@ -187,6 +187,9 @@ impl Proxy {
         }
         if holds_back {
             self.stop_holding_back(id, now);
+        }
+        if !is_resumed {
+            self.maybe_leave_bulk(id, now);
         }
         is_resumed
     }
