@@ -27,9 +27,9 @@
 use std::mem;
 
 use super::dispatch::Pick;
-use super::{Action, Conn, Goodbye, Proxy, Timer};
+use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::Phase;
-use crate::client::{Bulk, Flow, Leased, Profile};
+use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::local::error;
 use crate::request::{Place, RequestId};
 use crate::slots::Id;
@@ -320,6 +320,21 @@ impl Proxy {
     /// True exactly when the next request of a client needs a connection of its own.
     pub(super) fn is_for_bulk(&self, id: Id) -> bool {
         self.has_much(id, 1) && self.clients.get(id).is_some_and(|client| client.bulk.is_some())
+    }
+
+    /// A backend in bulk has sent some of what it was given.
+    #[cold]
+    pub(super) fn on_sent_in_bulk(&mut self, id: Id) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        // Of a long pipeline nothing is sent again, and nothing kept for that.
+        if backend.queue.sent() - backend.answered > LARGE as u64 {
+            backend.queue.release_to(&mut self.arena, backend.queue.sent());
+        }
+        let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
+        let has_room = backend.queue.unsent() <= self.settings.limits.send_queue_bytes_max / 2;
+        if has_room && self.clients.get(backend.owner).is_some_and(is_throttled) {
+            self.woken.push(backend.owner);
+        }
     }
 
     /// A client has sent plain requests, and has many in flight or much unread, or memory is short.

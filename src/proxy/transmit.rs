@@ -14,10 +14,10 @@
 
 use std::io::{self, IoSlice};
 
-use super::{Action, Conn, Goodbye, LARGE, Proxy, SLICES_MAX, Timer, Wire};
+use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
-use crate::client::{Client, Flow};
+use crate::client::Flow;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -99,10 +99,6 @@ impl Proxy {
             }
             Phase::Ready | Phase::Draining => send(&backend.queue, &self.arena, Conn::Backend(id), wire).map(|sent| {
                 backend.queue.mark_sent(&self.arena, sent.bytes);
-                // Of a long pipeline nothing is sent again, and nothing kept for that.
-                if backend.is_bulk && backend.queue.sent() - backend.answered > LARGE as u64 {
-                    backend.queue.release_to(&mut self.arena, backend.queue.sent());
-                }
                 sent.is_blocked
             }),
         };
@@ -117,14 +113,11 @@ impl Proxy {
                     self.mark_backend_dirty(id);
                 }
                 let Some(backend) = self.backends.get(id) else { return };
-                if backend.is_bulk && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
-                    let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
-                    if self.clients.get(backend.owner).is_some_and(is_throttled) {
-                        self.woken.push(backend.owner);
-                    }
-                }
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
                     self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
+                }
+                if backend.is_bulk {
+                    self.on_sent_in_bulk(id);
                 }
             }
             Err(error) => self.handle_backend_broken(id, &error.to_string(), now),
@@ -202,6 +195,7 @@ pub(super) struct Sent {
 }
 
 /// Writes what waits in `queue`, up to [`SLICES_MAX`] chunks of it. The caller notes what was sent.
+#[inline(always)]
 fn send<W: Wire>(queue: &Queue, arena: &Arena, conn: Conn, wire: &mut W) -> io::Result<Sent> {
     // Nearly always it is one chunk, for which the table of the gathered write would cost more than all the rest.
     let mut slices = queue.slices(arena);
