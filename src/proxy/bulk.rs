@@ -354,32 +354,32 @@ impl Proxy {
         let is_pausing = is_memory_short && !client.is_quiet() || client.bulk.is_none() && self.has_much(id, 1);
         if let Some(client) = self.clients.get_mut(id).filter(|_| is_pausing) {
             client.flow = Flow::Paused { since: Millis(0) };
-            if !mem::replace(&mut client.is_in_paused, true) {
-                self.newly_paused.push(id);
-            }
+            self.woken.push(id);
             self.mark_client_dirty(id);
         }
     }
 
-    /// Lets those go on who were paused and may be in bulk, the longest first; the others wait.
-    #[inline]
-    pub(super) fn serve_paused(&mut self, now: Millis) {
-        if !self.paused.is_empty() || !self.newly_paused.is_empty() {
-            self.serve_those_paused(now);
-        }
-    }
-
+    /// Lets those go on who are paused and may be in bulk now, the longest first.
     #[cold]
-    fn serve_those_paused(&mut self, now: Millis) {
+    pub(super) fn serve_paused(&mut self, now: Millis) {
         while let Some(&id) = self.paused.front() {
             if !self.serve_one_paused(id, now) {
                 break;
             }
             self.paused.pop_front();
+            if let Some(client) = self.clients.get_mut(id) {
+                client.is_in_paused = false;
+            }
         }
-        for id in mem::take(&mut self.newly_paused) {
-            if !self.paused.is_empty() || !self.serve_one_paused(id, now) {
-                self.wait_paused(id, now);
+    }
+
+    /// A client was paused in this turn: it goes on in bulk, or waits.
+    #[cold]
+    pub(super) fn on_paused(&mut self, id: Id, now: Millis) {
+        if !self.paused.is_empty() || !self.serve_one_paused(id, now) {
+            self.wait_paused(id, now);
+            let is_new = |client: &mut Client| !mem::replace(&mut client.is_in_paused, true);
+            if self.clients.get_mut(id).is_some_and(is_new) {
                 self.paused.push_back(id);
             }
         }
@@ -390,9 +390,6 @@ impl Proxy {
         let is_paused = self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Paused { .. }));
         if is_paused && (self.is_memory_short() || self.has_much(id, 2) && !self.enter_bulk(id, now)) {
             return false;
-        }
-        if let Some(client) = self.clients.get_mut(id) {
-            client.is_in_paused = false;
         }
         if is_paused {
             self.unpause(id);

@@ -16,6 +16,7 @@
 use std::mem;
 
 use super::dispatch::Pick;
+use super::goodbye::Departure;
 use super::inquiry::{Answer, Blocked, Question};
 use super::loss::Loss;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
@@ -277,7 +278,7 @@ impl Proxy {
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         if is_gone && role == (Role::Ending { has_selected: true }) {
             // Nobody has looked which database it is left with; nobody else shall have it.
-            return self.orphaned.push((backend, None));
+            return self.departures.push(Departure::Lease(backend, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
@@ -292,7 +293,7 @@ impl Proxy {
     /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
         match self.backends.get_mut(id) {
-            Some(backend) if backend.is_number_told => self.orphaned.push((id, None)),
+            Some(backend) if backend.is_number_told => self.departures.push(Departure::Lease(id, None)),
             Some(backend) if backend.is_bulk => {}
             Some(backend) => backend.owner = Id::NONE,
             None => {}

@@ -14,7 +14,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
+use super::{Action, Conn, Departure, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
 use crate::client::Flow;
@@ -56,29 +56,29 @@ impl Proxy {
     /// The shell calls it, and closes what is to be closed, before it reads: an element that somebody pushes in this
     /// turn must not go to a backend that still waits for a client that has left.
     pub fn handle_departures(&mut self, now: Millis) {
-        while let Some((backend, client)) = self.abandoned.pop() {
-            self.abandon_upload(backend, client, now);
+        if !self.departures.is_empty() {
+            self.handle_each_departure(now);
         }
-        while let Some(bulk) = self.released.pop() {
-            self.release_bulk(bulk, None, now);
-        }
-        while let Some((backend, cleanup)) = self.orphaned.pop() {
-            self.take_back(backend, cleanup, now);
+    }
+
+    #[cold]
+    fn handle_each_departure(&mut self, now: Millis) {
+        while !self.departures.is_empty() {
+            for departure in std::mem::take(&mut self.departures) {
+                match departure {
+                    Departure::Upload(backend, client) => self.abandon_upload(backend, client, now),
+                    Departure::Bulk(bulk) => self.release_bulk(bulk, None, now),
+                    Departure::Lease(backend, cleanup) => self.take_back(backend, cleanup, now),
+                }
+            }
         }
     }
 
     /// True exactly when [`Proxy::transmit`] would do nothing.
     pub(super) fn is_settled(&self) -> bool {
         let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.abandoned.is_empty()
-            || !self.released.is_empty()
-            || !self.orphaned.is_empty()
-            || self.pubsub.registry.has_orphans();
-        is_sent
-            && !is_left
-            && self.woken.is_empty()
-            && self.newly_paused.is_empty()
-            && !(self.is_room_new && self.parked > 0)
+        let is_left = !self.departures.is_empty() || self.pubsub.registry.has_orphans();
+        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
