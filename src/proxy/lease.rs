@@ -103,9 +103,10 @@ impl Proxy {
         })
     }
 
+    /// The backend on which a client blocks, and on which it has nothing else.
     fn blocking_backend(&self, id: Id) -> Option<(Id, &Backend)> {
         match self.clients.get(id)?.flow {
-            Flow::Blocked { backend } => Some((backend, self.backends.get(backend)?)),
+            Flow::Blocked { backend } => Some((backend, self.backends.get(backend).filter(|entry| is_alone(entry))?)),
             _ => None,
         }
     }
@@ -118,6 +119,9 @@ impl Proxy {
         let Some(backend) = self.backends.get(id).filter(|backend| matches!(backend.phase, Phase::Ready)) else {
             return;
         };
+        if !is_alone(backend) {
+            return;
+        }
         let (server, owner, profile) = (usize::from(backend.server), backend.owner, backend.profile);
         let blocking = &self.endpoints[server].pool.blocking;
         if !blocking.contains(&owner) {
@@ -405,4 +409,9 @@ impl Proxy {
         backend.alarm.set(&mut self.wheel, super::Timer::Backend(id), deadline);
         self.mark_backend_dirty(id);
     }
+}
+
+/// True exactly when a backend that waits for data has nothing else to answer, and to nobody else.
+fn is_alone(backend: &Backend) -> bool {
+    !backend.is_bulk && backend.line.len() == 1
 }
