@@ -124,7 +124,11 @@ impl Proxy {
                     self.on_sent_in_bulk(id);
                 }
             }
-            Err(error) => self.handle_backend_broken(id, &error.to_string(), now),
+            Err(error) => match &mut backend.phase {
+                // A server that speaks before it is asked, and closes: what it said is read next, and then the end.
+                Phase::Handshake(handshake) => handshake.broken = Some(error.to_string()),
+                _ => self.handle_backend_broken(id, &error.to_string(), now),
+            },
         }
     }
 
