@@ -31,7 +31,7 @@ use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::Phase;
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::local::error;
-use crate::request::{Place, RequestId};
+use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -257,10 +257,24 @@ impl Proxy {
             _ => first,
         };
         let unread_max = self.settings.limits.client_unread_pause_bytes;
-        match client.line.first() == next {
+        match client.line.first() == next || client.line.first().is_some_and(|first| self.was_moved(first)) {
             true => (client.replies.unsent(), unread_max),
             false if client.replies.unsent() >= unread_max => (client.unread(), unread_max),
             false => (client.early_bytes, early_max(unread_max)),
+        }
+    }
+
+    /// True exactly when a request, or a part of one, was given to another backend, and so may stand there behind some
+    /// that its client sent later.
+    fn was_moved(&self, request: RequestId) -> bool {
+        let entry = &self.requests[request as usize];
+        let is_moved = |entry: &Request| entry.losses > 0 || entry.is_moved;
+        match entry.place {
+            Place::Merging(merging) => {
+                let mut parts = self.merges[merging as usize].parts().iter().filter_map(|part| part.request);
+                parts.any(|part| is_moved(&self.requests[part as usize]))
+            }
+            _ => is_moved(entry),
         }
     }
 
