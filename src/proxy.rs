@@ -31,7 +31,8 @@
 //!   clients           goodbye      how a client's connection ends
 //!   one's own backend lease        commands that wait for data
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
-//!   several servers   split        request → parts; merging: replies to parts → the reply; compose and pieces: its bytes
+//!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
+//!                     pieces       the same where the replies are large
 //!                     scripts      what EVALSHA means at a server that does not know it
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe
