@@ -202,11 +202,17 @@ impl Proxy {
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         self.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
         self.parked += 1;
-        // What is held back for clients that read slowly goes on, and they may be closed over it.
         for &backend in self.endpoints[usize::from(server)].pool.backends() {
-            if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.is_held_back) {
-                entry.is_held_back = false;
+            let Some(entry) = self.backends.get_mut(backend) else { continue };
+            // What is held back for clients that read slowly goes on, and they may be closed over it.
+            if std::mem::take(&mut entry.is_held_back) {
                 self.actions.push_back(Action::Resume(Conn::Backend(backend)));
+            }
+            // Whether a large request that holds one still comes is looked at sooner.
+            if let Some(client) = self.clients.get_mut(entry.uploader) {
+                let since = client.kept.as_ref().and_then(|kept| kept.since).unwrap_or(now);
+                let deadline = since + self.settings.timeouts.remote_connect_ms;
+                client.alarm.set(&mut self.wheel, Timer::Client(entry.uploader), deadline);
             }
         }
     }

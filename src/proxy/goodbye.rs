@@ -34,6 +34,8 @@ pub(super) enum Goodbye {
     ReadTimeout,
     /// It took nothing for `localWriteTimeout`.
     WriteTimeout,
+    /// It stopped inside a request, and takes nothing either.
+    RequestTimeout,
     /// It does not take its replies, and they became too many.
     Unread,
     /// The rest of a reply that it has the start of is lost.
@@ -50,6 +52,7 @@ impl fmt::Display for Goodbye {
             Goodbye::Foreign => "it speaks another protocol",
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
+            Goodbye::RequestTimeout => "it stopped inside a request for localRequestTimeout, and takes no reply",
             Goodbye::Unread => "it leaves more replies unread than it may",
             Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",

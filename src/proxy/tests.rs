@@ -13,6 +13,7 @@ mod robustness;
 mod slow_peers;
 mod split;
 mod subscriptions;
+mod unfinished;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
