@@ -27,6 +27,7 @@
 //! behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
+use crate::command::{Channels, Command};
 use crate::request::{ClientLine, Place, RequestId, Requests};
 use crate::resp::RequestFramer;
 use crate::slots::Id;
@@ -64,10 +65,22 @@ pub struct Session {
     pub mute: Mute,
     /// The name that it gave itself with `CLIENT SETNAME` or `HELLO … SETNAME`; empty for none.
     pub name: Box<str>,
-    /// Its library, as told by `CLIENT SETINFO LIB-NAME`; empty for none.
-    pub library: Box<str>,
-    /// Its library's version, as told by `CLIENT SETINFO LIB-VER`; empty for none.
-    pub library_version: Box<str>,
+    /// Its library and that one's version, a blank between them; empty for neither. One text, since every client has
+    /// room for it.
+    library: Box<str>,
+}
+
+impl Session {
+    /// Its library, as told by `CLIENT SETINFO LIB-NAME`, and the version, as told by `LIB-VER`; empty for none.
+    pub fn library(&self) -> (&str, &str) {
+        self.library.split_once(' ').unwrap_or_default()
+    }
+
+    /// It tells its library and that one's version. There is no blank in either of them.
+    pub fn set_library(&mut self, name: &str, version: &str) {
+        debug_assert!(!name.contains(' ') && !version.contains(' '));
+        self.library = [name, version].join(" ").into();
+    }
 }
 
 /// Which requests are answered, as `CLIENT REPLY` has it. The others are run all the same.
@@ -202,6 +215,21 @@ pub struct Transaction {
     pub early_steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
 }
 
+impl Transaction {
+    /// How many steps are queued, here or at the server.
+    pub fn queued(&self) -> usize {
+        self.steps + self.early_steps.len()
+    }
+
+    /// Bytes of steps that are kept here.
+    pub fn held_bytes(&self) -> usize {
+        let held_by = |what: &OwnWhat| if let OwnWhat::Answer(request) = what { request.len() } else { 0 };
+        let held: usize = self.own_steps.iter().map(|step| held_by(&step.what)).sum();
+        let early = self.early_steps.iter();
+        held + early.map(|(bytes, what)| bytes.len() + what.as_ref().map_or(0, held_by)).sum::<usize>()
+    }
+}
+
 /// A step of a transaction that rmux has a part in, though it stands in the server's queue.
 #[derive(Debug)]
 pub struct OwnStep {
@@ -216,6 +244,10 @@ pub struct OwnStep {
 pub enum OwnWhat {
     /// The server selects a database; if it does, the session has that one.
     Select(u32),
+    /// It is a `PUBLISH`: so many more receive it than the server counts.
+    Published(u32),
+    /// It asks how many subscribe to channels of this family, and the server does not see all of them.
+    Subscribers(Channels),
     /// rmux answers this request, and the server has a `PING` in its place.
     Answer(Box<[u8]>),
 }
@@ -254,6 +286,8 @@ pub struct Client {
     pub wrote_to: Id,
     /// What it sent that is not dealt with.
     pub kept: Option<Box<Kept>>,
+    /// What it asked for last.
+    pub command: Option<&'static Command>,
     /// What it has because it subscribes.
     pub subscriber: Option<Box<Subscriber>>,
     /// Whether it is listened to.
@@ -294,6 +328,7 @@ impl Client {
             transaction: None,
             wrote_to: Id::NONE,
             kept: None,
+            command: None,
             subscriber: None,
             flow: Flow::Open,
             alarm: Alarm::default(),

@@ -31,8 +31,10 @@
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     scripts      what EVALSHA means at a server that does not know it
+//!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
+//!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
 //!                     settings     what a proxy is told at its start
@@ -54,12 +56,14 @@ mod goodbye;
 mod health;
 mod inquiry;
 mod intake;
+mod kill;
 mod lease;
 mod listener;
 mod loss;
 mod merging;
 mod own_steps;
 mod permission;
+mod publish;
 mod pubsub;
 mod relief;
 mod replies;
@@ -85,7 +89,7 @@ use self::goodbye::Goodbye;
 use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
-use crate::backend::Backend;
+use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
 use crate::client::{Client, Flow, Kept, Profile};
 use crate::pool::Pool;
@@ -232,8 +236,8 @@ pub struct Proxy {
     reply: Vec<u8>,
 
     // What is told to those who ask, and chance.
-    /// What the server that shook hands last calls its version.
-    server_version: Box<str>,
+    /// What the server that shook hands last tells about itself.
+    introduction: Introduction,
     stats: ProxyStats,
     /// The state of a xorshift generator; never 0.
     random: u64,
@@ -296,7 +300,7 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
-            pubsub: Pubsub::new(count),
+            pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
             orphaned: Vec::new(),
             step_framer: RequestFramer::new(),
@@ -308,7 +312,7 @@ impl Proxy {
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
-            server_version: "7.0.0".into(),
+            introduction: Introduction::default(),
             random: settings.seed | 1,
             stats: ProxyStats::default(),
             is_shutting_down: false,

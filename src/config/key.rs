@@ -382,7 +382,7 @@ pub static KEYS: &[Key] = &[
         "environment variable with that password"),
 
     pool("allowCommands", Commands, List("commands", "", |d| &mut d.allow_commands),
-        "commands to forward that rmux refuses: slowlog, or config|set for a part of one"),
+        "commands to forward that rmux refuses: save, or config|set for a part of one"),
     pool("denyCommands", Commands, List("commands", "", |d| &mut d.deny_commands),
         "commands to refuse, written the same; those that scripts call are not seen"),
     file("moduleCommands", Commands, ModuleCommands(|d| &mut d.module_commands),

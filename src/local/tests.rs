@@ -1,7 +1,7 @@
 //! The exact bytes of every reply that rmux gives itself.
 mod clients;
 
-use super::roster::{Ask, ClientFacts};
+use super::roster::{Ask, ClientFacts, ClientMemory};
 use super::*;
 use crate::client::Protocol;
 use crate::command::Class;
@@ -16,6 +16,7 @@ struct Talk {
     listen: &'static str,
     peer: Option<&'static str>,
     users: Users,
+    introduction: Introduction,
 }
 
 const SERVER: ServerFigures = ServerFigures {
@@ -38,7 +39,8 @@ const THREE: &[(&str, ServerFigures)] = &[
 impl Talk {
     fn new() -> Talk {
         let session = client::Session::default();
-        Talk { session, servers: ONE, listen: "localhost:6379", peer: None, users: Users::default() }
+        let introduction = Introduction { version: "7.0.15".into(), ..Introduction::default() };
+        Talk { session, servers: ONE, listen: "localhost:6379", peer: None, users: Users::default(), introduction }
     }
 
     fn in_resp3() -> Talk {
@@ -64,12 +66,13 @@ impl Talk {
         assert_eq!(framer.frame(&request, &limits), Ok(Frame::Complete(request.len())));
         let context = Context {
             client_id: 422,
-            server_version: "7.0.15",
+            introduction: &self.introduction,
             listen: self.listen,
             peer: self.peer,
             users: &self.users,
             is_alone: self.servers.len() == 1,
             heard: [0; 3],
+            memory: ClientMemory::default(),
             age_ms: 61_999,
         };
         let mut out = b"+before\r\n".to_vec();
@@ -107,6 +110,11 @@ impl Talk {
     /// What a proxy would do that has this one client.
     fn on_roster(&self, request: &[u8], args: &[Arg], out: &mut Vec<u8>) -> Outcome {
         let Some(ask) = roster::read(request, args, &self.users, out) else { return Outcome::Reply };
+        if let Ask::Unblock { .. } = ask {
+            // Who asks does not wait.
+            reply::integer(out, 0);
+            return Outcome::Reply;
+        }
         let facts = ClientFacts {
             id: 422,
             peer: self.peer,
@@ -117,11 +125,14 @@ impl Talk {
             user: self.users.name(self.session.user),
             heard: [0; 3],
             is_blocked: false,
-            is_in_multi: false,
-            command: "client|list",
+            queued: None,
+            memory: ClientMemory::default(),
+            is_unwritable: false,
+            command: Some(command::Name::new("client", "list")),
         };
         let is_selected = match &ask {
             Ask::List(filter) | Ask::Kill(filter) | Ask::KillAddress(filter) => filter.selects(&facts, 422),
+            Ask::Unblock { .. } => false,
         };
         match ask {
             Ask::List(_) => {
@@ -132,7 +143,7 @@ impl Talk {
                 reply::verbatim(out, self.session.profile.protocol, &text);
                 return Outcome::Reply;
             }
-            Ask::Kill(_) => reply::integer(out, i64::from(is_selected)),
+            Ask::Kill(_) | Ask::Unblock { .. } => reply::integer(out, i64::from(is_selected)),
             Ask::KillAddress(_) if is_selected => reply::ok(out),
             Ask::KillAddress(_) => error::write_error(out, "ERR No such client"),
         }
@@ -230,7 +241,7 @@ fn reset_forgets_all_but_the_library() {
     talk.hears("RESET", "+RESET\r\n");
     assert_eq!(talk.session.profile, Profile::default());
     assert_eq!(&*talk.session.name, "");
-    assert_eq!((&*talk.session.library, &*talk.session.library_version), ("redis-py", "8.1"));
+    assert_eq!(talk.session.library(), ("redis-py", "8.1"));
 }
 
 const HELLO_2: &str = "*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:2\r\n\
@@ -257,6 +268,23 @@ fn hello_answers_in_the_protocol_that_it_sets() {
     talk.hears("CLIENT GETNAME", "$3\r\ntwo\r\n");
     talk.hears("HELLO 2 SETNAME ", HELLO_2);
     talk.hears("CLIENT GETNAME", "$-1\r\n");
+}
+
+#[test]
+fn hello_tells_what_the_server_is_in_the_clients_protocol() {
+    let fields =
+        "$4\r\nname\r\n$6\r\nsearch\r\n$3\r\nver\r\n:20814\r\n$4\r\npath\r\n$1\r\n/\r\n$4\r\nargs\r\n*1\r\n$1\r\nx\r\n";
+    let odd = "$3\r\nodd\r\n";
+    for head in ["*8\r\n", "%4\r\n"] {
+        let mut talk = Talk::new();
+        let modules = format!("*2\r\n{head}{fields}{odd}").into_bytes().into();
+        talk.introduction = Introduction { server: "valkey".into(), version: "9.0.1".into(), modules };
+        for (hello, head) in [("HELLO 2", "*8\r\n"), ("HELLO 3", "%4\r\n")] {
+            let said = talk.say(hello);
+            assert!(said.contains("$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n9.0.1\r\n"), "{said}");
+            assert!(said.ends_with(&format!("$7\r\nmodules\r\n*2\r\n{head}{fields}{odd}")), "{said}");
+        }
+    }
 }
 
 #[test]

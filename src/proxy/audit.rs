@@ -82,7 +82,8 @@ impl Proxy {
     fn check_backend(&self, id: Id, backend: &Backend) -> Result<(), String> {
         let pool = self.endpoints[usize::from(backend.server)].pool.backends();
         ensure!(!matches!(backend.phase, Phase::Closed), "backend {id} is closed, and nobody was told");
-        ensure!(pool.contains(&id) != backend.is_listener, "backend {id} is in its pool, or not, and should not be");
+        let is_outside = backend.is_listener || backend.is_reserve;
+        ensure!(pool.contains(&id) != is_outside, "backend {id} is in its pool, or not, and should not be");
         if backend.is_listener {
             // What it is sent are no requests, and what it says no replies.
             return Ok(());

@@ -134,6 +134,7 @@ impl Proxy {
             let bytes_max = limits.send_queue_bytes_max - backend.queue.unsent();
             let start = at;
             let mut count = 0;
+            let mut last = first.command;
             while let Some(plain) = next.filter(|plain| plain.server == first.server) {
                 if count == requests_max || at - start >= bytes_max {
                     break;
@@ -148,6 +149,7 @@ impl Proxy {
                 if plain.command.access == Access::Write {
                     client.wrote_to = backend_id;
                 }
+                last = plain.command;
                 count += 1;
                 at += plain.len;
                 framer.reset();
@@ -156,6 +158,7 @@ impl Proxy {
             if count == 0 {
                 break;
             }
+            client.command = Some(last);
             client.enter_lane(first.server, backend_id, count as u32);
             endpoint.stats.requests += count as u64;
             backend.queue.push(&mut self.arena, &bytes[start..at]);

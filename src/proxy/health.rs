@@ -8,7 +8,7 @@ use log::warn;
 
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
-use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
+use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::client::Profile;
 use crate::request::RequestId;
 use crate::ring::ServerIndex;
@@ -79,9 +79,9 @@ impl Proxy {
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
         if let Step::Hello(_) = step {
-            match backend::version_in_hello(reply) {
-                Some(version) if *version != *self.server_version => self.server_version = version.into(),
-                _ => {}
+            if let Some((told, number)) = Introduction::read(reply) {
+                self.introduction = told;
+                backend.number = number;
             }
         }
         if !handshake.steps.is_empty() {
@@ -224,12 +224,14 @@ impl Proxy {
         }
     }
 
-    /// Closes a draining backend that owes nothing more that anybody waits for.
+    /// Closes a draining backend that owes nothing more that anybody waits for; one of the reserve as soon as it owes
+    /// nothing.
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
-        let is_drained = self
-            .backends
-            .get(id)
-            .is_some_and(|backend| matches!(backend.phase, Phase::Draining) && backend.unexpired() == 0);
+        let is_drained = self.backends.get(id).is_some_and(|backend| match backend.phase {
+            Phase::Draining => backend.unexpired() == 0,
+            Phase::Ready => backend.is_reserve && backend.line.is_empty(),
+            _ => false,
+        });
         if is_drained {
             self.lose_backend(id, Loss::Drained, now);
         }

@@ -14,13 +14,15 @@
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
 use super::dispatch::Pick;
+use super::inquiry::{Answer, Blocked, Question};
 use super::loss::Loss;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
 use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
-use crate::local::error;
+use crate::local::roster::Ask;
+use crate::local::{error, reply};
 use crate::request::{Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -195,9 +197,65 @@ impl Proxy {
 
     /// The session of a leased backend is clean again: anybody may have it.
     pub(super) fn end_lease(&mut self, id: Id) {
-        if let Some(backend) = self.backends.get_mut(id) {
-            backend.owner = Id::NONE;
+        match self.backends.get_mut(id) {
+            Some(backend) if backend.is_number_told => self.orphaned.push((id, None)),
+            Some(backend) => backend.owner = Id::NONE,
+            None => {}
         }
+    }
+
+    /// Where the client with this number waits for data, if it does, and if its command has reached a server.
+    ///
+    /// Whoever asks will have that server end the wait, which may be over by then: that it is not somebody else's wait
+    /// which is ended, the backend is closed with it.
+    pub(super) fn find_blocked(&mut self, number: i64) -> Option<Blocked> {
+        let is_meant = |id: Id| self.settings.siblings.client_number(id) == number as u64;
+        let (_, client) = self.clients.iter().find(|(id, _)| is_meant(*id))?;
+        let Flow::Blocked { backend } = client.flow else { return None };
+        let backend = self.backends.get_mut(backend)?;
+        let request = &self.requests[backend.line.first()? as usize];
+        if request.role != Role::Blocking || !backend.was_sent(u64::from(request.len)) || backend.number == 0 {
+            return None;
+        }
+        backend.is_number_told = true;
+        Some(Blocked { server: backend.server, number: backend.number })
+    }
+
+    /// Has a server end the wait of a client, and its reply be that to `request`. `found` is what the other proxies
+    /// know of that client.
+    pub(super) fn unblock(&mut self, id: Id, request: RequestId, question: &Question, found: Answer, now: Millis) {
+        let mut found = found;
+        found.add(self.own_part(question, id, now));
+        let (Answer::Blocked(Some(Blocked { server, number })), Question::Clients(Ask::Unblock { is_error, .. })) =
+            (found, question)
+        else {
+            return self.deliver(id, request, b":0\r\n", now);
+        };
+        let Some(client) = self.clients.get(id) else { return };
+        let profile = client.session.profile;
+        let backend = match self.pick(id, server, profile, now) {
+            Pick::Take(backend) => Some(backend),
+            // It may be what those wait for.
+            Pick::Park => self.offer_now(server, profile, now),
+            _ => None,
+        };
+        let Some(backend) = backend else {
+            return self.deliver(id, request, b"-ERR No connection is free to unblock a client\r\n", now);
+        };
+        let mut bytes = Vec::new();
+        reply::array(&mut bytes, 4);
+        for word in ["CLIENT", "UNBLOCK", &number.to_string(), if *is_error { "ERROR" } else { "TIMEOUT" }] {
+            reply::bulk(&mut bytes, word.as_bytes());
+        }
+        let entry = &mut self.requests[request as usize];
+        entry.len = bytes.len() as u32;
+        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        // Another server, or the same one started anew, has other numbers.
+        entry.role = Role::Atomic;
+        self.stand_at(request, backend, server);
+        self.queue(backend, &bytes);
+        self.mark_backend_dirty(backend);
+        self.maybe_pause(id);
     }
 
     /// A leased backend is lost: its client is told with the replies that it waits for, and with `EXEC`.

@@ -206,7 +206,8 @@ impl Proxy {
         let entry = &mut self.requests[request as usize];
         entry.is_at_backend = false;
         let (client, end) = (entry.client, owed.start + u64::from(entry.len));
-        let can_move = entry.role == Role::Plain && lost.owner == Id::NONE && entry.losses + 1 < LOSSES_MAX;
+        let is_alone = matches!(entry.role, Role::Plain | Role::Published { .. });
+        let can_move = is_alone && lost.owner == Id::NONE && entry.losses + 1 < LOSSES_MAX;
         if client == Id::NONE {
             self.requests.remove(request as usize);
             return None;

@@ -19,6 +19,7 @@ use std::mem;
 
 use super::health::printable;
 use super::loss::Loss;
+use super::publish::correct;
 use super::relief::HUGE;
 use super::scripts::NO_SCRIPT;
 use super::transmit::{Sent, gather};
@@ -177,6 +178,14 @@ impl Proxy {
                 return Ok(());
             }
         }
+        let mut corrected = Vec::new();
+        let reply = match role {
+            Role::Published { hidden } => {
+                correct(reply, hidden as usize, &mut corrected);
+                &corrected[..]
+            }
+            _ => reply,
+        };
         if is_last_piece || reply.len() >= DIRECT_MIN {
             self.pass_on(client, request, reply, now, wire);
             self.on_whole(client, request, now);

@@ -20,8 +20,8 @@ use super::dispatch::Pick;
 use super::loss::Loss;
 use super::routing::{CROSS_SLOT, Call, Route, Verdict};
 use crate::backend::Backend;
-use crate::client::{Leased, Mode, Need, Transaction};
-use crate::command::{self, Class, Keys, Lease, Session};
+use crate::client::{Leased, Mode, Need, OwnStep, Transaction};
+use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -195,7 +195,8 @@ impl Proxy {
         }
         let verdict = self.send_step(id, leased, call, Role::Atomic, now);
         if let Verdict::Forward(_) = verdict {
-            self.count_step(id);
+            let index = self.count_step(id);
+            self.note_counting_step(id, index, call);
         }
         verdict
     }
@@ -245,9 +246,11 @@ impl Proxy {
             Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) => {
                 Some(self.route_keys(call.command, call.request, call.args))
             }
-            Class::Channel if several && call.args.len() > 1 => None,
+            Class::Channel(_) if several && call.args.len() > 1 => None,
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
-            Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
+            // Its reply would be in the middle of another one, as it is.
+            Class::All(Gather::Masked) => Some(Route::Unsupported),
+            Class::Any | Class::Channel(_) | Class::All(_) | Class::Single => None,
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
             Class::Session(_) | Class::Container => None,
             Class::Refused if !self.is_allowed(call) => Some(Route::Unsupported),
@@ -352,16 +355,27 @@ impl Proxy {
         }
         let mut lens = std::mem::take(&mut self.step_lens);
         lens.clear();
-        let found = self.scan_transaction(bytes, &mut lens);
-        let verdict = found.map(|server| self.dispatch_whole(id, server, &lens, now));
+        let mut own_steps = Vec::new();
+        let found = self.scan_transaction(bytes, &mut lens, &mut own_steps);
+        let verdict = found.map(|(server, last)| {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.command = Some(last);
+            }
+            self.dispatch_whole(id, server, &lens, own_steps, now)
+        });
         let len = lens.iter().map(|&len| len as usize).sum();
         self.step_lens = lens;
         verdict.map(|verdict| (len, verdict))
     }
 
-    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to
-    /// `lens`.
-    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<u16> {
+    /// The server of all of a transaction that stands whole at the start of `bytes`, and the last of its requests;
+    /// their lengths go to `lens`, and those that tell how many hear a channel to `own_steps`.
+    fn scan_transaction(
+        &mut self,
+        bytes: &[u8],
+        lens: &mut Vec<u32>,
+        own_steps: &mut Vec<OwnStep>,
+    ) -> Option<(u16, &'static Command)> {
         let mut framer = std::mem::take(&mut self.step_framer);
         let mut at = 0;
         let mut server = None;
@@ -396,14 +410,16 @@ impl Proxy {
             }
             match command.class {
                 Class::Lease(Lease::Exec | Lease::Discard) => {
-                    break server.or_else(|| self.route_any().server());
+                    break server.or_else(|| self.route_any().server()).map(|server| (server, command));
                 }
                 // Answered here while there is no transaction, they would have to change the session with EXEC.
                 Class::Session(Session::Ping | Session::Echo) => continue,
                 Class::Session(_) | Class::Lease(Lease::Multi | Lease::Watch) => break None,
                 _ => {}
             }
-            match self.route_step(&Call { container, command, request, args }) {
+            let call = Call { container, command, request, args };
+            own_steps.extend(self.count_in_step(lens.len() - 2, &call));
+            match self.route_step(&call) {
                 None => {}
                 Some(Route::To(other, _)) if server.is_none_or(|server| server == other) => server = Some(other),
                 Some(_) => break None,
@@ -413,7 +429,7 @@ impl Proxy {
         found
     }
 
-    fn dispatch_whole(&mut self, id: Id, server: u16, lens: &[u32], now: Millis) -> Verdict {
+    fn dispatch_whole(&mut self, id: Id, server: u16, lens: &[u32], own_steps: Vec<OwnStep>, now: Millis) -> Verdict {
         let Some(client) = self.clients.get(id) else { return Verdict::Done };
         let profile = client.session.profile;
         let backend = match self.pick(id, server, profile, now) {
@@ -426,10 +442,20 @@ impl Proxy {
             }
             pick => return self.put_off(id, server, pick, Need::Room, now),
         };
+        let (lens, exec) = match lens.split_last() {
+            Some((exec, steps)) if !own_steps.is_empty() => (steps, Some(*exec)),
+            _ => (lens, None),
+        };
         for &len in lens {
             let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
             request.role = Role::Atomic;
             self.line_up(id, backend, server, request);
+        }
+        if let Some(len) = exec {
+            let mut merging = self.new_merging();
+            merging.own_steps = own_steps;
+            merging.role = Role::Atomic;
+            self.line_up_only_part(id, Leased { server, backend }, len as usize, merging, now);
         }
         if let Some(client) = self.clients.get_mut(id) {
             client.wrote_to = backend;
