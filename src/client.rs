@@ -200,6 +200,8 @@ pub struct Leased {
 pub struct Transaction {
     /// Where all of it goes, once a key has said which server that is.
     pub leased: Option<Leased>,
+    /// The proxy's routing epoch in which a key said so.
+    pub routing_epoch: u32,
     /// True once the client has said `MULTI`.
     pub is_multi: bool,
     /// True once the server was told `MULTI`.

@@ -73,7 +73,8 @@ impl Proxy {
         for (server, endpoint) in self.endpoints.iter().enumerate() {
             parked += self.check_endpoint(server, endpoint)?;
         }
-        let timers_max = self.clients.len() + self.backends.len() + self.endpoints.len();
+        // A server has two: for its next probe, and for the connection that hears its messages.
+        let timers_max = self.clients.len() + self.backends.len() + 2 * self.endpoints.len();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
         Ok(())
@@ -175,6 +176,10 @@ impl Proxy {
             ensure!(server == Some(lane.server), "client {id}: a lane to server {server:?}");
         }
         ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
+        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow, Flow::Blocked { .. })) {
+            let lane = client.lane(leased.server).map_or(leased.backend, |lane| lane.backend);
+            ensure!(lane == leased.backend, "client {id} holds {}, and its requests stand at {lane}", leased.backend);
+        }
         ensure!(!client.is_dirty || self.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
         let is_asking = usize::from(client.flow == Flow::Asking);
         ensure!(self.inquiries.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);

@@ -177,14 +177,23 @@ impl Proxy {
         Pick::Park
     }
 
-    /// Where a request that lost its backend goes: in the lane that its client has there, or to whom the pool offers.
+    /// Where a request goes that was with a backend already and cannot wait: where `pick` would send what its client
+    /// sends next, or it would be overtaken by that.
     pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
-        if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
-            let backend = self.backends.get(lane.backend)?;
-            let takes_it = backend.profile == profile && backend.has_room(&self.settings.limits);
-            return takes_it.then_some(lane.backend);
-        }
-        self.offer_now(server, profile, now)
+        let limits = &self.settings.limits;
+        let client = self.clients.get(id)?;
+        let transaction = client.transaction.as_ref();
+        let leased = transaction.and_then(|transaction| transaction.leased).filter(|leased| leased.server == server);
+        let (backend_id, is_own) = match (leased, client.lane(server)) {
+            // Behind MULTI it would be queued, and not run.
+            (Some(_), _) if transaction.is_some_and(|transaction| transaction.is_begun) => return None,
+            (Some(leased), _) => (leased.backend, true),
+            (None, Some(lane)) => (lane.backend, false),
+            (None, None) => return self.offer_now(server, profile, now),
+        };
+        let backend = self.backends.get(backend_id)?;
+        let has_room = if is_own { backend.has_room_for_owner(limits) } else { backend.has_room(limits) };
+        (has_room && backend.profile == profile).then_some(backend_id)
     }
 
     /// The backend that the pool offers to a request that cannot wait.

@@ -333,7 +333,7 @@ impl Proxy {
         if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || must_be_whole {
             return None;
         }
-        let taken = framer.at().min(bytes.len());
+        let taken = framer.passable(bytes.len());
         let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
         framer.rebase(taken);
         self.backends.get_mut(backend)?.uploader = id;
@@ -356,7 +356,7 @@ impl Proxy {
         };
         let (taken, is_whole) = match framer.frame(bytes, &self.request_limits) {
             Ok(Frame::Complete(len)) => (len, true),
-            Ok(Frame::Partial) => (framer.at().min(bytes.len()), false),
+            Ok(Frame::Partial) => (framer.passable(bytes.len()), false),
             Err(error) => {
                 self.on_protocol_error(id, error, now);
                 return (bytes.len(), false);

@@ -380,7 +380,7 @@ impl Proxy {
                         self.cut_off(family, topic);
                     }
                 }
-                let len = framer.at().min(bytes.len());
+                let len = framer.passable(bytes.len());
                 framer.rebase(len);
                 Ok(len)
             }

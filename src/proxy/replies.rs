@@ -13,6 +13,9 @@
 //! its client takes less than comes, the backend is not read until it has, unless others wait behind: those who can
 //! are asked elsewhere first (`relief`).
 //!
+//! A push, whole or in pieces, is nobody's: it answers nothing, and is dropped. What stands before a value (an
+//! attribute) is the start of the reply or of the push behind it, and is kept until that is known.
+//!
 //! A byte that belongs to nobody closes the backend: a stream that is off by one reply must never be trusted again.
 
 use std::mem;
@@ -24,7 +27,7 @@ use super::relief::HUGE;
 use super::scripts::NO_SCRIPT;
 use super::transmit::{Sent, gather};
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
-use crate::backend::Phase;
+use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
 use crate::client::Flow;
 use crate::request::{Place, RequestId, Role};
@@ -83,11 +86,10 @@ impl Proxy {
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
                 let is_last_piece = mem::replace(&mut backend.is_in_large_reply, false);
-                // A push is no answer; nobody has asked for one.
                 let is_push = framer.kind() == b'>';
                 framer.reset();
                 match &backend.phase {
-                    _ if is_push && !is_last_piece => {}
+                    _ if is_push => {}
                     Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
                     Phase::Ready | Phase::Draining => {
                         self.on_reply(id, (framer.kind(), &bytes[..len]), is_last_piece, now, wire)?
@@ -98,6 +100,9 @@ impl Proxy {
             }
             Frame::Partial => {
                 let is_large = framer.at().max(bytes.len()) > LARGE;
+                if matches!(framer.kind(), b'>' | b'|') {
+                    return take_unasked(backend, framer, bytes.len(), is_large);
+                }
                 match &backend.phase {
                     Phase::Ready | Phase::Draining => {}
                     // Before it was asked, it may say that it has no place for us, and nothing else.
@@ -119,7 +124,10 @@ impl Proxy {
                 if is_first_piece && framer.at() > HUGE {
                     self.make_way(id, now);
                 }
-                let len = framer.at().min(bytes.len());
+                let len = framer.passable(bytes.len());
+                if len == 0 {
+                    return Ok(0);
+                }
                 framer.rebase(len);
                 self.on_piece(id, request, &bytes[..len], now, wire);
                 Ok(len)
@@ -153,7 +161,7 @@ impl Proxy {
         backend.line.pop(&self.requests);
         backend.answered += len;
         backend.queue.release_to(&mut self.arena, backend.answered);
-        let (server, profile) = (backend.server, backend.profile);
+        let server = backend.server;
         if backend.line.is_empty() {
             backend.since = now;
         }
@@ -174,7 +182,7 @@ impl Proxy {
         }
         self.leave_lane(client, server);
         if let Some(bytes) = unknown_script {
-            if self.send_with_script(client, request, (server, profile), &bytes, now) {
+            if self.send_with_script(client, request, id, &bytes, now) {
                 return Ok(());
             }
         }
@@ -414,4 +422,19 @@ impl Proxy {
         }
         self.requests.remove(request as usize);
     }
+}
+
+/// Part of a push has come, or of what stands before a push or a reply. Returns how many of its `len` bytes were taken.
+#[cold]
+fn take_unasked(backend: &mut Backend, framer: &mut ReplyFramer, len: usize, is_large: bool) -> Result<usize, Loss> {
+    if !is_large && !backend.is_in_large_reply {
+        return Ok(0);
+    }
+    if framer.kind() == b'|' {
+        return Err(Loss::Garbage(ProtocolError::AttributeTooBig(LARGE)));
+    }
+    backend.is_in_large_reply = true;
+    let taken = framer.passable(len);
+    framer.rebase(taken);
+    Ok(taken)
 }

@@ -324,11 +324,9 @@ impl Proxy {
         if self.endpoints.len() == 1 {
             return self.route_any();
         }
-        let Some(framer) = self.framed(request) else {
-            debug_assert!(false, "only whole requests are sent again");
-            return self.route_any();
-        };
-        let args = framer.args();
+        let framer = self.framed(request);
+        debug_assert!(framer.is_some(), "only whole requests are sent again");
+        let args = framer.as_ref().map_or(&[][..], |framer| framer.args());
         let find = |name| command::find(name).or_else(|| self.settings.policy.declared(name));
         let mut command = args.first().and_then(|name| find(name.of(request)));
         if let Some(container) = command.filter(|command| command.is_container()) {
@@ -339,7 +337,12 @@ impl Proxy {
                 command @ Command { class: Class::Keyed | Class::Split(_) | Class::Lease(_) | Class::Refused, .. },
             ) => self.route_keys(command, request, args),
             Some(Command { class: Class::Channel(_), .. }) => self.route_hash(hash),
-            _ => self.route_any(),
+            Some(Command { class: Class::Any | Class::Session(_), .. }) => self.route_any(),
+            // What has no place by itself is not sent anywhere.
+            _ => {
+                debug_assert!(false, "a request without a place was sent");
+                Route::Down
+            }
         }
     }
 

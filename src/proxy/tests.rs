@@ -13,9 +13,12 @@ mod pools;
 mod promises;
 mod publish;
 mod robustness;
+mod scripts;
 mod slow_peers;
 mod split;
 mod subscriptions;
+
+mod transactions;
 mod unfinished;
 
 use std::collections::HashMap;

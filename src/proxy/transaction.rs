@@ -18,7 +18,7 @@
 use super::Proxy;
 use super::dispatch::Pick;
 use super::loss::Loss;
-use super::routing::{CROSS_SLOT, Call, Route, Verdict};
+use super::routing::{Call, Route, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, OwnStep, Transaction};
 use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
@@ -54,21 +54,17 @@ impl Proxy {
             return Verdict::Done;
         }
         let server = match self.route_keys(call.command, call.request, call.args) {
-            Route::To(server, _) => server,
-            route => return self.refuse(id, call, route),
+            Route::To(server, _) if self.leased(id).is_none_or(|leased| leased.server == server) => server,
+            route => return self.refuse_step(id, call, route),
         };
-        if self.leased(id).is_some_and(|leased| leased.server != server) {
-            self.reply_here(id, CROSS_SLOT);
-            return Verdict::Done;
-        }
         let backend = match self.lease(id, server, now) {
             Pick::Take(backend) => backend,
             pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
-        let leased = Leased { server, backend };
         if let Some(client) = self.clients.get_mut(id) {
-            client.transaction.get_or_insert_default().leased = Some(leased);
+            client.transaction.get_or_insert_default();
         }
+        let leased = self.hold_lease(id, server, backend);
         self.send_step(id, leased, call, Role::Atomic, now)
     }
 
@@ -205,13 +201,9 @@ impl Proxy {
     fn lease_for_step(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Result<Leased, Verdict> {
         let server = match route {
             Route::To(server, _) if self.leased(id).is_none_or(|leased| leased.server == server) => server,
-            Route::To(..) => {
-                self.break_transaction(id);
-                return Err(self.refuse(id, call, Route::CrossSlot));
-            }
             route => {
                 self.break_transaction(id);
-                return Err(self.refuse(id, call, route));
+                return Err(self.refuse_step(id, call, route));
             }
         };
         let backend = match self.lease(id, server, now) {
@@ -222,11 +214,38 @@ impl Proxy {
             }
             pick => return Err(self.put_off(id, server, pick, Need::Lease, now)),
         };
+        Ok(self.hold_lease(id, server, backend))
+    }
+
+    /// This backend is the one of the client's transaction from here on, if it is not already.
+    fn hold_lease(&mut self, id: Id, server: u16, backend: Id) -> Leased {
         let leased = Leased { server, backend };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
-            transaction.leased = Some(leased);
+            if transaction.leased.replace(leased) != Some(leased) {
+                transaction.routing_epoch = self.routing_epoch;
+            }
         }
-        Ok(leased)
+        leased
+    }
+
+    /// Tells the client why what it wants of its transaction's server goes nowhere. Keys that were there together may
+    /// be apart, or elsewhere, only because a server went down or came back: then that is what it is told.
+    fn refuse_step(&mut self, id: Id, call: &Call<'_>, route: Route) -> Verdict {
+        let route = if matches!(route, Route::To(..)) { Route::CrossSlot } else { route };
+        let is_stale = |transaction: &&Transaction| transaction.routing_epoch != self.routing_epoch;
+        let stale = self.transaction(id).filter(is_stale).and_then(|transaction| transaction.leased);
+        match (route, stale) {
+            (Route::CrossSlot, Some(leased)) if call.command.arity_allows(call.args.len()) => {
+                let text = format!(
+                    "-ERR These keys are not all at {}, where this transaction began; \
+                     a server went down or came back since\r\n",
+                    self.address(leased.server)
+                );
+                self.reply_here(id, text.as_bytes());
+                Verdict::Done
+            }
+            (route, _) => self.refuse(id, call, route),
+        }
     }
 
     /// The server was given one step more.

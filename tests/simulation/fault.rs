@@ -33,6 +33,7 @@ impl Fault {
         let may_have_run = text.ends_with("; the command may have been run");
         match text {
             "ERR Connection down" => Some(Fault::Down),
+            _ if text.starts_with("ERR These keys are not all at server-") => Some(Fault::Down),
             _ if text.starts_with("ERR Connection to server-") && may_have_run => Some(Fault::Lost),
             _ if text.starts_with("ERR Connection to server-") && text.ends_with(" lost, and no other is free") => {
                 Some(Fault::Down)
