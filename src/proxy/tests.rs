@@ -17,7 +17,6 @@ mod scripts;
 mod slow_peers;
 mod split;
 mod subscriptions;
-
 mod transactions;
 mod unfinished;
 
