@@ -222,6 +222,12 @@ impl Introduction {
         }
         has_version.then_some((told, id))
     }
+
+    /// Whether it takes quotes in the middle of an inline argument: Valkey does, since its version 9.
+    pub fn mixes_quotes(&self) -> bool {
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        &*self.server == "valkey" && major >= Some(9)
+    }
 }
 
 /// A word that may be repeated: visible letters, and not many.

@@ -67,8 +67,14 @@ pub struct Context<'a> {
 pub struct Facts<'a> {
     /// Process id.
     pub process_id: u32,
+    /// A number that each run of rmux has for itself.
+    pub run: u64,
+    /// Where it listens.
+    pub listen: &'a str,
+    /// For how long it has run, in milliseconds.
+    pub uptime_ms: u64,
     /// What the servers say they are.
-    pub server_version: &'a str,
+    pub introduction: &'a Introduction,
     /// Clients connected.
     pub connected_clients: usize,
     /// The servers' addresses, as configured.

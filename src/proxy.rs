@@ -236,6 +236,8 @@ pub struct Proxy {
     reply: Vec<u8>,
 
     // What is told to those who ask, and chance.
+    /// When it was made.
+    started: Millis,
     /// What the server that shook hands last tells about itself.
     introduction: Introduction,
     stats: ProxyStats,
@@ -312,6 +314,7 @@ impl Proxy {
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
+            started: now,
             introduction: Introduction::default(),
             random: settings.seed | 1,
             stats: ProxyStats::default(),

@@ -321,7 +321,9 @@ impl RequestFramer {
 
 /// Splits the line of an inline request as Redis's `sdssplitargs` does, and appends it to `request` in its canonical
 /// form, a multibulk request. Returns the number of arguments; 0 appends nothing.
-pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+///
+/// `mixes_quotes` is how Valkey has it since its version 9: `"a"b'c'` is one argument, and no mistake.
+pub fn split_inline(line: &[u8], mixes_quotes: bool, request: &mut Vec<u8>) -> Result<usize, ProtocolError> {
     let line = &line[..line.iter().position(|&byte| byte == 0).unwrap_or(line.len())];
     let mut args: Vec<Vec<u8>> = Vec::new();
     let mut at = 0;
@@ -337,7 +339,10 @@ pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, Protoco
             match line.get(at) {
                 None | Some(b' ' | b'\n' | b'\r' | b'\t') => break,
                 Some(quote @ (b'"' | b'\'')) => {
-                    at = unquote(line, at + 1, *quote, &mut arg)?;
+                    at = unquote(line, at + 1, *quote, mixes_quotes, &mut arg)?;
+                    if mixes_quotes {
+                        continue;
+                    }
                     break;
                 }
                 Some(&byte) => arg.push(byte),
@@ -357,14 +362,21 @@ pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, Protoco
     Ok(args.len())
 }
 
-/// Reads a quoted part from `at`, behind its opening quote; returns the offset behind the closing one.
-fn unquote(line: &[u8], mut at: usize, quote: u8, arg: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+/// Reads a quoted part from `at`, behind its opening quote; returns the offset behind the closing one. Unless
+/// `mixes_quotes`, nothing but white space may follow.
+fn unquote(
+    line: &[u8],
+    mut at: usize,
+    quote: u8,
+    mixes_quotes: bool,
+    arg: &mut Vec<u8>,
+) -> Result<usize, ProtocolError> {
     let hex = |at: usize| line.get(at).and_then(|&byte| (byte as char).to_digit(16));
     loop {
         let byte = *line.get(at).ok_or(ProtocolError::UnbalancedQuotes)?;
         if byte == quote {
-            // Nothing but white space may follow.
             return match line.get(at + 1) {
+                Some(_) if mixes_quotes => Ok(at + 1),
                 None | Some(b' ' | b'\t'..=b'\r') => Ok(at + 1),
                 Some(_) => Err(ProtocolError::UnbalancedQuotes),
             };

@@ -19,11 +19,15 @@ const NAME_BYTES_MAX: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subcommand {
+    /// What a client can do, of which no server behind rmux makes use: Valkey sends redirections to those that say so.
+    Capabilities,
     Caching,
     GetName,
     GetRedirection,
     Help,
     Id,
+    /// Valkey's, for whoever brings data from elsewhere: it would show this connection keys that have expired.
+    ImportSource,
     Info,
     Kill,
     List,
@@ -39,8 +43,8 @@ enum Subcommand {
     Unblock,
 }
 
-/// Name and arity, as Redis 7.2 has them: both words counted, negative for at least so many.
-const SUBCOMMANDS: [(&str, i8, Subcommand); 18] = [
+/// Name and arity, as Redis 7.2 has them, or Valkey 9: both words counted, negative for at least so many.
+const SUBCOMMANDS: [(&str, i8, Subcommand); 20] = [
     ("setinfo", 4, Subcommand::SetInfo),
     ("setname", 3, Subcommand::SetName),
     ("id", 2, Subcommand::Id),
@@ -52,6 +56,8 @@ const SUBCOMMANDS: [(&str, i8, Subcommand); 18] = [
     ("reply", 3, Subcommand::Reply),
     ("tracking", -3, Subcommand::Tracking),
     ("trackinginfo", 2, Subcommand::TrackingInfo),
+    ("capa", -3, Subcommand::Capabilities),
+    ("import-source", 3, Subcommand::ImportSource),
     ("caching", 3, Subcommand::Caching),
     ("getredir", 2, Subcommand::GetRedirection),
     ("kill", -3, Subcommand::Kill),
@@ -111,6 +117,12 @@ pub(super) fn answer(words: Words<'_>, session: &mut Session, context: &Context<
         Subcommand::Reply => return set_reply(words.at(2), session, out),
         Subcommand::Tracking => set_tracking(words, out),
         Subcommand::TrackingInfo => tracking_info(protocol, out),
+        Subcommand::Capabilities => reply::ok(out),
+        Subcommand::ImportSource => match switch(words.at(2)) {
+            Some(false) => reply::ok(out),
+            Some(true) => error::write_error(out, error::NOT_SUPPORTED),
+            None => error::write_error(out, error::SYNTAX),
+        },
         Subcommand::Caching => error::write_error(out, NO_CACHING),
         Subcommand::GetRedirection => reply::integer(out, -1),
         Subcommand::Pause => error::write_error(out, error::NOT_SUPPORTED),
@@ -255,12 +267,16 @@ fn help(out: &mut Vec<u8>) {
 const NO_CACHING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
                           OPTOUT mode enabled";
 
-const HELP: [&str; 25] = [
+const HELP: [&str; 29] = [
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CAPA <capability> [<capability> ...]",
+    "    Accepted, without effect.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
     "    Return the ID of the current connection.",
+    "IMPORT-SOURCE (ON|OFF)",
+    "    Only OFF is accepted: it would be about a connection that others share.",
     "INFO",
     "    Return information about the current connection.",
     "KILL <addr> | <option> <value> ...",

@@ -98,7 +98,10 @@ impl Talk {
         let figures = Figures { stats, servers: self.servers.iter().map(|(_, figures)| *figures).collect() };
         let facts = Facts {
             process_id: 77,
-            server_version: "7.0.15",
+            run: 0x0123_4567_89ab_cdef,
+            listen: self.listen,
+            uptime_ms: 200_000_999,
+            introduction: &self.introduction,
             connected_clients: 5,
             addresses: &addresses,
             figures: &figures,
@@ -507,10 +510,13 @@ fn info_of_several_servers_begins_with_the_lines_of_the_original() {
         "",
     ];
     assert_eq!(lines[..8], first);
-    let sections = "# Server|redis_version:7.0.15|redis_mode:standalone||# Clients|connected_clients:5||\
+    let sections = "# Server|redis_version:7.0.15|redis_git_sha1:00000000|redis_git_dirty:0|\
+                    redis_build_id:0000000000000000|redis_mode:standalone|os:Linux|arch_bits:64|process_id:77|\
+                    run_id:0123456789abcdeffedcba98765432100000004d|tcp_port:6379|uptime_in_seconds:200000|\
+                    uptime_in_days:2||# Clients|connected_clients:5||\
                     # Persistence|loading:0||\
-                    # Stats|total_connections_received:9|rejected_connections:1|resends:2|moves:5|\
-                    resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
+                    # Stats|total_connections_received:9|total_commands_processed:60|rejected_connections:1|\
+                    resends:2|moves:5|resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
                     # Cluster|cluster_enabled:0||\
                     # Server_0|server0_address:redis1:6379|server0_state:up|server0_connections:1|\
                     server0_outstanding:2|server0_requests:30|server0_errors:4||\
@@ -519,6 +525,11 @@ fn info_of_several_servers_begins_with_the_lines_of_the_original() {
                     # Server_2|server2_address:[::1]:6381|server2_state:probing|server2_connections:0|\
                     server2_outstanding:0|server2_requests:0|server2_errors:0|";
     assert_eq!(lines[8..].join("|"), sections);
+
+    let introduction = Introduction { server: "valkey".into(), version: "9.0.1".into(), ..Introduction::default() };
+    let valkey = Talk { servers: THREE, introduction, ..Talk::new() }.say("INFO");
+    let told = "\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.0.1\r\n";
+    assert!(valkey.contains(told), "{valkey}");
 
     let mut talk = Talk { servers: THREE, ..Talk::in_resp3() };
     let expected = format!("={}\r\ntxt:{text}\r\n", text.len() + 4);

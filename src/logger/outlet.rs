@@ -170,7 +170,14 @@ mod tests {
     fn a_reader_that_does_not_read_stops_nobody_and_costs_a_bounded_amount_of_memory() {
         let (outlet, go, read) = slow_outlet();
         let mut lines = LineWriter::new(outlet);
-        for number in 0..100_000 {
+        writeln!(lines, "line 0").expect("it never fails");
+        // From the moment on that the thread has that in its hands, it takes no more.
+        let begun = Instant::now();
+        while !outlet.state().queued.is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the thread takes what there is");
+            thread::yield_now();
+        }
+        for number in 1..100_000 {
             writeln!(lines, "line {number}").expect("it never fails");
         }
         let lost = outlet.state().lost;

@@ -256,7 +256,7 @@ impl Proxy {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut request = Vec::new();
-        match resp::split_inline(line, &mut request) {
+        match resp::split_inline(line, self.introduction.mixes_quotes(), &mut request) {
             Ok(0) => return Verdict::Done,
             Ok(_) => {}
             Err(error) => {

@@ -117,7 +117,10 @@ impl Proxy {
             Answer::Figures(figures) => {
                 let facts = Facts {
                     process_id: self.settings.process_id,
-                    server_version: &self.introduction.version,
+                    run: self.settings.run(),
+                    listen: &self.settings.listen,
+                    uptime_ms: now - self.started,
+                    introduction: &self.introduction,
                     connected_clients: self.settings.siblings.clients(),
                     addresses: &self.settings.servers,
                     figures: &figures,

@@ -43,7 +43,7 @@ pub struct Settings {
     pub policy: Policy,
     /// For `INFO`.
     pub process_id: u32,
-    /// Spreads the probes of many hosts.
+    /// Spreads the probes of many hosts: a number of this run, and the number of this proxy among its siblings added.
     pub seed: u64,
     /// The other proxies of the same pool.
     pub siblings: Siblings,
@@ -125,6 +125,11 @@ impl Settings {
             seed: 1,
             siblings: Siblings::first_of(1),
         }
+    }
+
+    /// A number that this run of rmux has for itself; all proxies of a pool have the same.
+    pub(super) fn run(&self) -> u64 {
+        self.seed.wrapping_sub(self.siblings.number)
     }
 
     /// The hash of a key, or of its tag.

@@ -195,7 +195,7 @@ fn inline_requests_are_split_as_redis_splits_them() {
     ];
     for (line, args) in vectors {
         let mut request = Vec::new();
-        let result = split_inline(line, &mut request);
+        let result = split_inline(line, false, &mut request);
         if *line == br#"fo"ob"'' x"# {
             assert_eq!(result, Err(ProtocolError::UnbalancedQuotes));
             continue;
@@ -209,7 +209,20 @@ fn inline_requests_are_split_as_redis_splits_them() {
         assert_eq!(frame_request(&request, &[request.len()]), Some(Ok((request.len(), args))), "{line:?}");
     }
     for line in [&b"\"abc"[..], b"'abc", b"\"abc\"d", b"'a'b", b"x \"\\", b"x \"\0\"", b"\"a\\\"", b"'a\\'"] {
-        assert_eq!(split_inline(line, &mut Vec::new()), Err(ProtocolError::UnbalancedQuotes), "{line:?}");
+        assert_eq!(split_inline(line, false, &mut Vec::new()), Err(ProtocolError::UnbalancedQuotes), "{line:?}");
+    }
+    // As Valkey has it since version 9.
+    for (line, args) in [
+        (&br#""a"b'c' d"#[..], "$3\r\nabc\r\n$1\r\nd\r\n"),
+        (br#"a"b c""d"'"' ''"""#, "$6\r\nab cd\"\r\n$0\r\n\r\n"),
+        (br#"x """test-key""""#, "$1\r\nx\r\n$8\r\ntest-key\r\n"),
+    ] {
+        let mut request = Vec::new();
+        assert_eq!(split_inline(line, true, &mut request), Ok(2), "{line:?}");
+        assert_eq!(String::from_utf8(request).unwrap(), format!("*2\r\n{args}"));
+    }
+    for line in [&br#"'a"b'c""#[..], b"\"a\"'b", b"\"a\\\""] {
+        assert_eq!(split_inline(line, true, &mut Vec::new()), Err(ProtocolError::UnbalancedQuotes), "{line:?}");
     }
 }
 

@@ -111,6 +111,9 @@ fn what_a_pool_need_not_do_is_acknowledged() {
             "CLIENT NO-EVICT OFF",
             "CLIENT NO-TOUCH ON",
             "client no-touch off",
+            "CLIENT CAPA redirect",
+            "client capa nosuch redirect",
+            "CLIENT IMPORT-SOURCE off",
             "CLIENT REPLY ON",
             "CLIENT TRACKING off",
             "CLIENT TRACKING OFF BCAST noloop",
@@ -122,6 +125,7 @@ fn what_a_pool_need_not_do_is_acknowledged() {
             "CLIENT NO-EVICT x",
             "CLIENT NO-TOUCH x",
             "CLIENT REPLY FOO",
+            "CLIENT IMPORT-SOURCE foo",
             "CLIENT TRACKING foo",
             "CLIENT TRACKING OFF foo",
         ] {
@@ -137,7 +141,7 @@ fn what_a_pool_need_not_do_is_acknowledged() {
 #[test]
 fn what_a_shared_connection_cannot_do_is_refused() {
     let mut talk = Talk::new();
-    for request in ["CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE"] {
+    for request in ["CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE", "CLIENT IMPORT-SOURCE on"] {
         talk.hears_error(request, "ERR This command is not supported");
     }
     talk.hears_error("CLIENT TRACKING ON OPTIN", "ERR CLIENT TRACKING is not supported");
@@ -166,6 +170,8 @@ fn subcommands_of_client_have_the_arity_of_redis() {
         ("CLIENT KILL", "kill"),
         ("CLIENT UNBLOCK", "unblock"),
         ("CLIENT REPLY", "reply"),
+        ("CLIENT CAPA", "capa"),
+        ("CLIENT IMPORT-SOURCE", "import-source"),
         ("CLIENT TRACKING", "tracking"),
         ("CLIENT TRACKINGINFO x", "trackinginfo"),
         ("CLIENT CACHING", "caching"),

@@ -80,6 +80,30 @@ fn the_start_of_a_large_request_whose_client_has_left_is_sent_to_nobody() {
 }
 
 #[test]
+fn an_inline_request_is_read_as_the_server_reads_it() {
+    const MIXED: &str = "ECHO \"a\"b'c'\r\n";
+    const UNBALANCED: &str = "-ERR Protocol error: unbalanced quotes in request\r\n";
+    let hello = |server: &str, version: &str| {
+        format!("*4\r\n{}{}{}{}", bulk("server"), bulk(server), bulk("version"), bulk(version))
+    };
+    for (server, version, reply) in [
+        ("redis", "8.2.3", UNBALANCED),
+        ("valkey", "8.1.4", UNBALANCED),
+        ("valkey", "9.0.0", "$3\r\nabc\r\n"),
+        ("redis", "9.0.0", UNBALANCED),
+    ] {
+        let mut bench = Bench::new(1, |_| ());
+        let backend = bench.next_connect(0);
+        bench.proxy.handle_connected(backend, bench.now);
+        bench.turn();
+        bench.answer(backend, hello(server, version) + "+PONG\r\n");
+        let client = bench.client();
+        bench.say(client, MIXED);
+        assert_eq!(bench.told(client), reply, "{server} {version}");
+    }
+}
+
+#[test]
 fn a_push_is_nobodys_reply_of_whatever_size() {
     let attribute = "|1\r\n+about\r\n*1\r\n:1\r\n";
     for size in [1, 900, 70_000, 200_000, 2_000_000] {
