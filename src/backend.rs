@@ -289,6 +289,10 @@ pub struct Backend {
     pub is_reserve: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
     pub owner: Id,
+    /// True exactly when its owner is in bulk: it goes back to the shared set when that one owes and is owed nothing.
+    pub is_bulk: bool,
+    /// True once those who could go elsewhere have gone, for the sake of a reply that takes long.
+    pub is_rerouted: bool,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
     pub uploader: Id,
     /// True while a large reply is passed on as it arrives.
@@ -297,6 +301,10 @@ pub struct Backend {
     pub alarm: Alarm,
     /// When it began to connect, or to shake hands, or was last of use.
     pub since: Millis,
+    /// When the large reply began that arrives.
+    pub large_since: Millis,
+    /// When the server last said anything, or was read again after it had been held back.
+    pub heard_at: Millis,
     /// When the server last took bytes, or there were none to take.
     pub took_at: Millis,
     /// True while it stands in the list of those who have something to send.
@@ -325,10 +333,14 @@ impl Backend {
             is_listener: false,
             is_reserve: false,
             owner: Id::NONE,
+            is_bulk: false,
+            is_rerouted: false,
             uploader: Id::NONE,
             is_in_large_reply: false,
             alarm: Alarm::default(),
             since: now,
+            large_since: now,
+            heard_at: now,
             took_at: now,
             is_dirty: false,
             is_blocked: false,
@@ -363,12 +375,12 @@ impl Backend {
         self.owner == Id::NONE && !self.is_reserve && self.has_room_for_owner(limits)
     }
 
-    /// The same, for the client that has it for itself.
+    /// The same, for the client that has it for itself. One in bulk waits behind its own requests, and behind as many
+    /// as it likes.
     pub fn has_room_for_owner(&self, limits: &Limits) -> bool {
         self.is_serving()
             && self.uploader == Id::NONE
-            && !self.is_in_large_reply
-            && self.line.len() < limits.pipeline_max
+            && (self.is_bulk || !self.is_in_large_reply && self.line.len() < limits.pipeline_max)
             && self.queue.unsent() < limits.send_queue_bytes_max
     }
 

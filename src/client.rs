@@ -6,7 +6,7 @@
 //! ```text
 //!          ┌────────── Open ◄───────────┐
 //!   too much unread, or outstanding     │ less again, or room in the pool, or the upload is whole
-//!          ├──► Paused ─────────────────┤
+//!          ├──► Paused, Throttled ──────┤
 //!   no backend can take the request     │
 //!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
@@ -23,8 +23,8 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Blocked` or `Paused`, what it sent
-//! behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Blocked`, `Throttled` or `Paused`,
+//! what it sent behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
 use crate::command::{Channels, Command};
@@ -136,8 +136,16 @@ pub enum Need {
 pub enum Flow {
     /// It may send the next request.
     Open,
-    /// It must take some replies first.
-    Paused,
+    /// It must take some replies first, or it waits for connections of its own (see the proxy's `bulk`).
+    Paused {
+        /// Since when, or since it last took something.
+        since: Millis,
+    },
+    /// Its next request waits until this backend, which it has for itself, has sent some of what it was given.
+    Throttled {
+        /// The backend.
+        backend: Id,
+    },
     /// Its next request waits until a backend of this server can take it, or until this point in time.
     Parked {
         /// Index of the server.
@@ -193,6 +201,21 @@ pub struct Leased {
     pub server: u16,
     /// The backend, whose owner is the client.
     pub backend: Id,
+}
+
+/// What a client in bulk has: more of its requests are in flight, or more of its replies unread, than others may wait
+/// behind.
+#[derive(Debug, Default)]
+pub struct Bulk {
+    /// Backends that it has for itself, at most one at each server.
+    pub held: Vec<Leased>,
+}
+
+impl Bulk {
+    /// The backend that it has at this server.
+    pub fn at(&self, server: u16) -> Option<Id> {
+        self.held.iter().find(|held| held.server == server).map(|held| held.backend)
+    }
 }
 
 /// A transaction that arrives step by step, or the keys that are watched for one.
@@ -284,6 +307,8 @@ pub struct Client {
     pub routing_epoch: u32,
     /// The transaction that it is in; a `WATCH` begins one, too.
     pub transaction: Option<Box<Transaction>>,
+    /// What it has while it is in bulk.
+    pub bulk: Option<Box<Bulk>>,
     /// The backend that carried its last write; [`Id::NONE`] before the first. `WAIT` is about that one.
     pub wrote_to: Id,
     /// What it sent that is not dealt with.
@@ -306,6 +331,8 @@ pub struct Client {
     pub early_bytes: usize,
     /// True while a backend in one of its lanes may not be read until it has taken some replies.
     pub holds_back: bool,
+    /// True while it stands in the list of those who are paused, or were.
+    pub is_in_paused: bool,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
     /// True while its socket takes nothing.
@@ -328,6 +355,7 @@ impl Client {
             lanes: Vec::new(),
             routing_epoch: 0,
             transaction: None,
+            bulk: None,
             wrote_to: Id::NONE,
             kept: None,
             command: None,
@@ -339,6 +367,7 @@ impl Client {
             since: now,
             early_bytes: 0,
             holds_back: false,
+            is_in_paused: false,
             is_dirty: false,
             is_blocked: false,
             is_ended: false,
@@ -366,15 +395,23 @@ impl Client {
         self.replies.unsent() + self.early_bytes
     }
 
-    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way,
-    /// for any other those that came early, too.
-    pub fn unread_before(&self, request: Option<RequestId>) -> usize {
-        if self.line.first() == request { self.replies.unsent() } else { self.unread() }
-    }
-
     /// True exactly when bytes that it sends can be dealt with.
     pub fn is_listened_to(&self) -> bool {
-        matches!(self.flow, Flow::Open | Flow::Uploading { .. }) && !self.is_ended
+        match self.flow {
+            // What is sent by one that is to leave is read and dropped, so that it comes to reading its replies.
+            Flow::Open | Flow::Uploading { .. } | Flow::Leaving => !self.is_ended,
+            // Whether it has more to say decides whether it waits for anything.
+            Flow::Paused { .. } => self.kept.is_none() && !self.is_ended,
+            _ => false,
+        }
+    }
+
+    /// True exactly when it is not listened to until some of its requests are answered.
+    pub fn awaits_replies(&self) -> bool {
+        matches!(
+            self.flow,
+            Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Asking | Flow::Blocked { .. }
+        )
     }
 
     /// True exactly when it hears messages.

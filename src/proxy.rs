@@ -22,6 +22,7 @@
 //!                     dispatch     server → backend, and the bytes on their way
 //!   to a client       replies      bytes of backends → replies → their clients
 //!                     relief       who stands behind a huge reply
+//!                     bulk         deep pipelines, and replies that are taken slowly
 //!                     transmit     what goes out at the end of a turn
 //!   backends          health       connects, handshakes, probes
 //!                     loss         what becomes of a lost backend, and of what it owed
@@ -48,6 +49,7 @@
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod audit;
+mod bulk;
 mod clock;
 mod compose;
 mod dispatch;
@@ -91,7 +93,7 @@ use self::merging::Merging;
 use self::scripts::Scripts;
 use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
-use crate::client::{Client, Flow, Kept, Profile};
+use crate::client::{Bulk, Client, Flow, Kept, Profile};
 use crate::pool::Pool;
 use crate::request::Requests;
 use crate::resp::{RequestFramer, RequestLimits};
@@ -207,6 +209,12 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
+    /// Clients that are paused, the longest first; some may be so no longer.
+    paused: VecDeque<Id>,
+    /// Those of this turn.
+    newly_paused: Vec<Id>,
+    /// What clients in bulk had for themselves who are gone.
+    released: Vec<Bulk>,
     /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
     orphaned: Vec<(Id, Option<&'static [u8]>)>,
     /// How many clients are parked, at all servers together.
@@ -305,6 +313,9 @@ impl Proxy {
             pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
             orphaned: Vec::new(),
+            paused: VecDeque::new(),
+            newly_paused: Vec::new(),
+            released: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
             parked: 0,

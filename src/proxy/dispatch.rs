@@ -24,6 +24,8 @@ pub(super) enum Pick {
     Take(Id),
     /// None, until the client's own requests at that server are answered.
     Behind,
+    /// None, until this one, which the client has for itself, has sent some of what it was given.
+    Throttle(Id),
     /// None, until one is free.
     Park,
     /// None, and it has waited long enough.
@@ -64,15 +66,29 @@ impl Proxy {
     /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
     #[cold]
     pub(super) fn put_off(&mut self, id: Id, server: u16, pick: Pick, need: Need, now: Millis) -> Verdict {
+        // One in bulk waits for a connection of its own.
+        let is_for_bulk = need == Need::Room && self.is_for_bulk(id);
+        let need = if is_for_bulk { Need::Lease } else { need };
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.flow = Flow::Behind { server };
+                    if client.holds_back {
+                        // What it waits for may have to be read first.
+                        self.mark_client_dirty(id);
+                    }
+                }
+                return Verdict::Wait;
+            }
+            Pick::Throttle(backend) => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.flow = Flow::Throttled { backend };
                 }
                 return Verdict::Wait;
             }
             Pick::Park => {
+                self.release_unused(id, now);
                 self.park(id, server, need, now);
                 return Verdict::Wait;
             }
@@ -84,6 +100,10 @@ impl Proxy {
             Pick::Never => "-ERR poolSize is 1: no connection can be held for this command\r\n".to_string(),
         };
         self.reply_here(id, text.as_bytes());
+        if is_for_bulk {
+            // As long a wait for each of those behind would be one without end.
+            self.leave(id);
+        }
         Verdict::Done
     }
 
@@ -133,6 +153,13 @@ impl Proxy {
                 _ => Pick::Behind,
             };
         }
+        if client.bulk.is_some() {
+            if let Some(pick) = self.pick_in_bulk(id, server, profile, now) {
+                return pick;
+            }
+        }
+        let limits = &self.settings.limits;
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
         let pool = &self.endpoints[usize::from(server)].pool;
         let has_precedence = pool.waiting.is_empty() || self.served == id;
         if let Some(lane) = client.lane(server) {
@@ -184,10 +211,12 @@ impl Proxy {
         let client = self.clients.get(id)?;
         let transaction = client.transaction.as_ref();
         let leased = transaction.and_then(|transaction| transaction.leased).filter(|leased| leased.server == server);
+        let held = client.bulk.as_ref().and_then(|bulk| bulk.at(server));
         let (backend_id, is_own) = match (leased, client.lane(server)) {
             // Behind MULTI it would be queued, and not run.
             (Some(_), _) if transaction.is_some_and(|transaction| transaction.is_begun) => return None,
             (Some(leased), _) => (leased.backend, true),
+            (None, _) if held.is_some() => (held?, true),
             (None, Some(lane)) => (lane.backend, false),
             (None, None) => return self.offer_now(server, profile, now),
         };
@@ -213,8 +242,9 @@ impl Proxy {
         self.parked += 1;
         for &backend in self.endpoints[usize::from(server)].pool.backends() {
             let Some(entry) = self.backends.get_mut(backend) else { continue };
-            // What is held back for clients that read slowly goes on, and they may be closed over it.
-            if std::mem::take(&mut entry.is_held_back) {
+            // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
+            if entry.is_held_back && !entry.is_bulk {
+                entry.is_held_back = false;
                 self.actions.push_back(Action::Resume(Conn::Backend(backend)));
             }
             // Whether a large request that holds one still comes is looked at sooner.
@@ -224,6 +254,9 @@ impl Proxy {
                 client.alarm.set(&mut self.wheel, Timer::Client(entry.uploader), deadline);
             }
         }
+        if self.clients.get(id).is_some_and(|client| client.holds_back) {
+            self.mark_client_dirty(id);
+        }
     }
 
     /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
@@ -232,7 +265,11 @@ impl Proxy {
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
         let pool = &self.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
+        // Meanwhile it may have taken so much that it can do without one of its own.
+        let is_lease =
+            need == Need::Lease && (client.bulk.is_none() || client.transaction.is_some() || self.is_for_bulk(id));
         let offer = match need {
+            Need::Lease if !is_lease => pool.offer(&self.backends, profile, now, has_room),
             Need::Room => pool.offer(&self.backends, profile, now, has_room),
             Need::Lease => pool.offer_lease(&self.backends, profile, now),
             Need::LastWriter => {
@@ -246,7 +283,7 @@ impl Proxy {
     /// Sets an idle backend to another profile.
     pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
         let Some(backend) = self.backends.get_mut(id) else { return };
-        debug_assert!(backend.is_idle());
+        debug_assert!(matches!(backend.phase, Phase::Ready) && backend.line.is_empty());
         backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
         backend.profile = goal;
         backend.since = now;

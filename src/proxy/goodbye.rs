@@ -135,10 +135,11 @@ impl Proxy {
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
-        self.stop_holding_back(id, usize::MAX);
+        self.forget_held_back(id);
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
+        self.released.extend(client.bulk.take().map(|bulk| *bulk));
         let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];

@@ -136,6 +136,7 @@ impl Proxy {
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
         let owner = std::mem::replace(&mut backend.owner, Id::NONE);
+        backend.is_bulk = false;
         self.on_lease_lost(id, owner);
         let requests: Vec<RequestId> = line.iter(&self.requests).collect();
         for request in requests {

@@ -142,6 +142,9 @@ impl Proxy {
         self.line_up(id, backend, server, request);
         if let Some(client) = self.clients.get_mut(id) {
             client.flow = Flow::Blocked { backend };
+            if client.holds_back {
+                self.mark_client_dirty(id);
+            }
         }
         Verdict::Forward(backend)
     }
@@ -153,6 +156,10 @@ impl Proxy {
             let is_same = |backend: &Backend| backend.profile == client.session.profile;
             let is_same = self.backends.get(leased.backend).is_some_and(is_same);
             return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
+        }
+        if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
+            let is_usable = |backend: &Backend| backend.profile == client.session.profile && backend.is_serving();
+            return if self.backends.get(own).is_some_and(is_usable) { Pick::Take(own) } else { Pick::Behind };
         }
         if client.lane(server).is_some() {
             return Pick::Behind;
@@ -195,10 +202,11 @@ impl Proxy {
         }
     }
 
-    /// The session of a leased backend is clean again: anybody may have it.
+    /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
         match self.backends.get_mut(id) {
             Some(backend) if backend.is_number_told => self.orphaned.push((id, None)),
+            Some(backend) if backend.is_bulk => {}
             Some(backend) => backend.owner = Id::NONE,
             None => {}
         }
@@ -261,9 +269,12 @@ impl Proxy {
     /// A leased backend is lost: its client is told with the replies that it waits for, and with `EXEC`.
     pub(super) fn on_lease_lost(&mut self, backend: Id, owner: Id) {
         let Some(client) = self.clients.get_mut(owner) else { return };
-        if client.flow == (Flow::Blocked { backend }) {
+        if client.flow == (Flow::Blocked { backend }) || client.flow == (Flow::Throttled { backend }) {
             client.flow = Flow::Open;
             self.woken.push(owner);
+        }
+        if let Some(bulk) = &mut client.bulk {
+            bulk.held.retain(|held| held.backend != backend);
         }
         let lost = client
             .transaction

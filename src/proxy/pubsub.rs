@@ -353,7 +353,7 @@ impl Proxy {
         if client.line.first() == Some(request) {
             self.advance_line(id, now);
         } else {
-            self.check_unread(id);
+            self.check_unread(id, now);
         }
     }
 

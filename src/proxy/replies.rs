@@ -29,7 +29,7 @@ use super::transmit::{Sent, gather};
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
-use crate::client::Flow;
+use crate::client::{Client, Flow};
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
@@ -43,6 +43,7 @@ impl Proxy {
         if backend.is_listener {
             return self.handle_listener_data(id, scratch, n, now, wire);
         }
+        backend.heard_at = now;
         let mut framer = mem::take(&mut backend.framer);
         let data = scratch.joined(&backend.kept, n);
         backend.kept.clear();
@@ -68,6 +69,9 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(id) else { return };
         backend.framer = framer;
         backend.kept.extend_from_slice(&data[at..]);
+        if backend.is_bulk || backend.is_held_back {
+            self.maybe_release(id, now);
+        }
         self.maybe_drained(id, now);
     }
 
@@ -86,6 +90,7 @@ impl Proxy {
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
                 let is_last_piece = mem::replace(&mut backend.is_in_large_reply, false);
+                backend.is_rerouted &= !is_last_piece;
                 let is_push = framer.kind() == b'>';
                 framer.reset();
                 match &backend.phase {
@@ -121,8 +126,8 @@ impl Proxy {
                     return Ok(0);
                 }
                 let is_first_piece = !mem::replace(&mut backend.is_in_large_reply, true);
-                if is_first_piece && framer.at() > HUGE {
-                    self.make_way(id, now);
+                if is_first_piece {
+                    self.on_large_reply(id, framer.at(), now);
                 }
                 let len = framer.passable(bytes.len());
                 if len == 0 {
@@ -131,6 +136,25 @@ impl Proxy {
                 framer.rebase(len);
                 self.on_piece(id, request, &bytes[..len], now, wire);
                 Ok(len)
+            }
+        }
+    }
+
+    /// A large reply begins, of so many bytes at the least. Who stands behind it does not wait for long.
+    fn on_large_reply(&mut self, id: Id, len: usize, now: Millis) {
+        let reroute_at = now + self.reroute_ms();
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.large_since = now;
+        let taker = backend.line.first().map_or(Id::NONE, |first| self.requests[first as usize].client);
+        let is_pipeline = |client: &Client| client.lanes.iter().any(|lane| lane.backend == id && lane.count > 1);
+        if self.clients.get(taker).is_some_and(is_pipeline) {
+            self.enter_bulk(taker, now);
+        }
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        if backend.unexpired() > 1 {
+            backend.alarm.set(&mut self.wheel, Timer::Backend(id), reroute_at);
+            if len > HUGE {
+                self.make_way(id, now);
             }
         }
     }
@@ -246,11 +270,15 @@ impl Proxy {
         } else {
             let mut queue = Queue::new();
             if !self.requests[request as usize].is_muted {
-                queue.push(&mut self.arena, reply);
+                // In bulk there are many, and a chunk for each would be much.
+                match client.bulk {
+                    None => queue.push(&mut self.arena, reply),
+                    Some(_) => queue.push_vec(&mut self.arena, reply.to_vec()),
+                }
                 client.early_bytes += reply.len();
             }
             self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
-            self.check_unread(id);
+            self.check_unread(id, now);
         }
     }
 
@@ -270,29 +298,10 @@ impl Proxy {
         }
         self.pass_on(client, request, piece, now, wire);
         let Some(entry) = self.clients.get(client) else { return };
-        // The rest of a part's reply must come, or the client has nothing to take.
-        let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
-        let unread = entry.unread_before(Some(request));
-        if is_part || entry.flow == Flow::Closed {
-            return;
-        }
-        if unread > self.settings.limits.client_unread_pause_bytes {
-            self.make_way(id, now);
-        }
-        if unread > 0 {
-            // What its socket does not take stays with the server, and need not be copied here.
-            self.maybe_hold_back(id, client);
-        }
-    }
-
-    /// Stops reading a backend whose client takes less than comes, unless that keeps somebody else waiting.
-    fn maybe_hold_back(&mut self, id: Id, client: Id) {
-        let (Some(client), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else { return };
-        // Who waits for a backend of this server shall not wait for a client that reads slowly.
-        let is_wanted = self.endpoints[usize::from(backend.server)].pool.is_waited_for();
-        if !is_wanted && backend.unexpired() == 1 {
-            backend.is_held_back = true;
-            client.holds_back = true;
+        // What its socket does not take stays with the server, and need not be copied here.
+        let is_waiting_for = matches!(self.requests[request as usize].place, Place::Part(_));
+        if entry.unread() > 0 && !is_waiting_for && entry.flow != Flow::Closed {
+            self.hold_back(client, now);
         }
     }
 
@@ -321,7 +330,7 @@ impl Proxy {
                 client.early_bytes += piece.len();
             }
         }
-        self.check_unread(id);
+        self.check_unread(id, now);
     }
 
     /// The last piece of a large reply was passed on. Its client may have been closed over it.
@@ -376,7 +385,7 @@ impl Proxy {
             }
         }
         self.mark_client_dirty(id);
-        self.check_unread(id);
+        self.check_unread(id, now);
     }
 
     /// Appends to what a client is to be sent; a large piece goes straight to the socket, as far as it takes it.
@@ -403,14 +412,6 @@ impl Proxy {
                 self.mark_client_dirty(id);
             }
             Err(_) => self.close_client(id, Goodbye::Broken),
-        }
-    }
-
-    /// Closes a client that leaves too much unread: past its own limit, or past the pause mark when memory is short.
-    pub(super) fn check_unread(&mut self, id: Id) {
-        let Some(client) = self.clients.get(id) else { return };
-        if client.unread() > self.client_unread_max() {
-            self.close_client(id, Goodbye::Unread);
         }
     }
 

@@ -4,6 +4,7 @@
 //! as the connection has room for; what clients and servers say is handed over as if it was just read. Nothing happens
 //! but what a test does, and time stands still until it is told to pass.
 
+mod bulk;
 mod introspection;
 mod kill;
 mod leases;

@@ -329,6 +329,9 @@ impl Proxy {
         let Leased { server, backend } = leased;
         let entry = self.backends.get(backend);
         let is_serving = entry.is_some_and(Backend::is_serving);
+        if is_serving && entry.is_some_and(|entry| entry.is_bulk && !entry.has_room_for_owner(&self.settings.limits)) {
+            return Some(self.put_off(id, server, Pick::Throttle(backend), Need::Lease, now));
+        }
         if entry.is_some_and(|entry| entry.has_room_for_owner(&self.settings.limits)) {
             return None;
         }

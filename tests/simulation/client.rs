@@ -67,6 +67,8 @@ pub struct Client {
     is_ended: bool,
     /// It has what it was owed; whatever else happens to its connection is right.
     is_dismissed: bool,
+    /// True once it was told that it had waited in vain, with so much in flight that it may be closed.
+    is_crowded: bool,
     /// It has vanished: after that step it resets the connection.
     vanishes_at: Option<u64>,
     deaf_until: u64,
@@ -274,7 +276,7 @@ impl Client {
             Value::Error(text) => Fault::of(&String::from_utf8_lossy(text)),
             _ => None,
         };
-        let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Stopped(_)));
+        let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded | Fault::Stopped(_)));
         if let Some(fault) = fault {
             let is_excused = match fault {
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
@@ -283,6 +285,8 @@ impl Client {
                     true => scene.plan.faults > Faults::None || scene.plan.wait_in > 0,
                     false => scene.plan.faults == Faults::All,
                 },
+                // Others may hold connections, and it does not read as fast as it writes.
+                Fault::Crowded => scene.plan.faults > Faults::None,
                 Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
                 Fault::Spread => {
                     let is_refused = pending.is_leased() || pending.is_spread && !scene.plan.settings.multi_key;
@@ -297,9 +301,8 @@ impl Client {
                     let timeouts = &scene.plan.settings.timeouts;
                     let link = self.link.map(|link| scene.network.link(link));
                     let is_limit = ms == timeouts.local_request_ms || ms == timeouts.remote_connect_ms;
-                    let has_stopped =
-                        |link: &Link| pending.is_inside(link.read_bytes) && scene.network.now >= link.read_at + ms;
-                    is_limit && link.is_some_and(has_stopped)
+                    let pause = |link: &Link| link.longest_pause(scene.network.now, |at| pending.is_inside(at));
+                    is_limit && link.is_some_and(|link| pause(link) >= ms)
                 }
                 Fault::TooBig => pending.len > scene.plan.settings.limits.buffered_bytes_max,
             };
@@ -315,7 +318,10 @@ impl Client {
             if let Some(part) = pending.part {
                 self.progress.on_fault(part, fault, fate, pending, scene.history);
             }
-            self.is_dismissed |= matches!(fault, Fault::TooBig | Fault::Stopped(_));
+            // One with much in flight is not told so once for each request.
+            let is_deep = self.owed() + 1 >= scene.plan.settings.limits.client_outstanding_max.min(256);
+            self.is_crowded |= matches!(fault, Fault::Waited) && is_deep;
+            self.is_dismissed |= matches!(fault, Fault::TooBig | Fault::Crowded | Fault::Stopped(_));
             return;
         }
         // What the server says to a database is said before the rest of a large request has come.
@@ -361,14 +367,15 @@ impl Client {
         let is_owed = owed.first().is_some_and(|pending| pending.end <= link.read_bytes);
         let is_silent = timeouts.local_read_ms > 0 && silence >= timeouts.local_read_ms && !is_owed;
         let request_ms = [timeouts.local_request_ms, timeouts.remote_connect_ms].into_iter().filter(|&ms| ms > 0).min();
-        let is_inside = self.pending.iter().any(|pending| pending.is_inside(link.read_bytes));
-        let has_stopped = is_inside && request_ms.is_some_and(|ms| link.closed_at >= link.read_at + ms);
+        let is_inside = |at: u64| self.pending.iter().any(|pending| pending.is_inside(at));
+        let has_stopped = request_ms.is_some_and(|ms| link.longest_pause(link.closed_at, is_inside) >= ms);
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
         // Who has left while it waits for an element is not waited for.
         let has_left_waiting = self.is_ended && owed.iter().any(|pending| pending.wait.is_some());
         let is_right = self.is_dismissed
+            || self.is_crowded
             || has_left_waiting
             || self.is_ended && is_all_answered
             || owed.iter().any(|pending| matches!(pending.expect, Expect::End))

@@ -11,6 +11,8 @@ pub enum Fault {
     Down,
     /// It was not sent: no connection became free.
     Waited,
+    /// It has more in flight than others may wait behind, and no connection of its own became free.
+    Crowded,
     /// It was not sent: no connection can ever be held for it.
     NoLease,
     /// It was not sent: its keys live on several servers.
@@ -40,6 +42,7 @@ impl Fault {
             }
             _ if text.starts_with("ERR No reply from server-") && may_have_run => Some(Fault::Late),
             _ if text.starts_with("ERR No connection to server-") => Some(Fault::Waited),
+            _ if text.starts_with("ERR No connection became free within ") => Some(Fault::Crowded),
             _ if text.starts_with("ERR poolSize is 1: ") => Some(Fault::NoLease),
             _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),

@@ -64,7 +64,10 @@ fn the_start_of_a_reply_to_a_handshake_that_was_not_sent_is_not_believed() {
 
 #[test]
 fn the_start_of_a_large_request_whose_client_has_left_is_sent_to_nobody() {
-    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.client_outstanding_max = 1);
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.client_outstanding_max = 1;
+        settings.lease_max = 0;
+    });
     let client = bench.client();
     let large = set("k", &"x".repeat(200_000));
     // The second request waits for the reply to the first; by then it is known that its rest will never come.
