@@ -15,6 +15,7 @@ use super::loss::Loss;
 use super::{Conn, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow, Need};
+use crate::notice::Kind;
 use crate::pool::Pool;
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
@@ -45,6 +46,8 @@ impl Proxy {
             Flow::Parked { server, need, deadline } if deadline <= now => {
                 return self.on_wait_over(id, server, need, now, wire);
             }
+            // It publishes now, whoever hears it.
+            Flow::Subscribing => self.woken.push(id),
             Flow::Paused { since } if since + self.settings.timeouts.remote_connect_ms <= now => {
                 self.on_paused_for_long(id, since, now);
             }
@@ -54,6 +57,7 @@ impl Proxy {
         if self.clients.get(id).is_some_and(|client| client.subscriber.is_some()) {
             self.check_subscriber(id, now);
         }
+        let publish_deadline = self.publisher_deadline(id).filter(|&deadline| deadline > now);
         let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
@@ -73,6 +77,7 @@ impl Proxy {
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } => Some(deadline),
+            Flow::Subscribing => publish_deadline,
             Flow::Paused { since } => Some(since + timeouts.remote_connect_ms),
             _ => None,
         };
@@ -133,7 +138,8 @@ impl Proxy {
         if client.is_blocked && client.took_at + ms <= now {
             return self.close_client(id, Goodbye::RequestTimeout);
         }
-        self.end_with(id, format_args!("ERR The rest of a request did not come within {key} ({ms} ms)"), now);
+        let text = format_args!("The rest of a request did not come within {key} ({ms} ms)");
+        self.end_with(id, Kind::ClientStopped, text, now);
         if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.take()) {
             self.spare(kept);
         }
@@ -303,6 +309,10 @@ impl Proxy {
         self.endpoints[usize::from(server)].stats.errors += due.len() as u64;
         let clients: Vec<Id> = due.iter().map(|&request| self.requests[request as usize].client).collect();
         self.leave_stand_ins(id, due);
+        let missed = clients.iter().filter(|client| **client != Id::NONE).count();
+        if missed > 0 {
+            self.warn_of(Kind::Timeout, server, missed, format_args!(""));
+        }
         for (&request, client) in due.iter().zip(clients) {
             // It may have been closed over another one, and the request have gone with it.
             if client != Id::NONE && self.clients.get(client).is_some_and(|client| client.flow != Flow::Closed) {

@@ -13,11 +13,12 @@
 
 use std::fmt;
 
-use log::{debug, warn};
+use log::debug;
 
 use super::transaction::cleanup;
 use super::{Action, Conn, Proxy};
 use crate::client::Flow;
+use crate::notice::Kind;
 use crate::request::Place;
 use crate::slots::Id;
 
@@ -49,7 +50,7 @@ impl fmt::Display for Goodbye {
         f.write_str(match self {
             Goodbye::Done => "it has left",
             Goodbye::Broken => "its socket is broken",
-            Goodbye::Foreign => "it speaks another protocol",
+            Goodbye::Foreign => "it sent an HTTP request; a cross-protocol attack?",
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
             Goodbye::RequestTimeout => "it stopped inside a request for localRequestTimeout, and takes no reply",
@@ -57,6 +58,19 @@ impl fmt::Display for Goodbye {
             Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
+    }
+}
+
+impl Goodbye {
+    /// What the log is told, if it is not what happens every day.
+    fn notice(self) -> Option<Kind> {
+        match self {
+            Goodbye::Done | Goodbye::Broken | Goodbye::ReadTimeout | Goodbye::Killed => None,
+            Goodbye::Foreign => Some(Kind::Http),
+            Goodbye::WriteTimeout | Goodbye::Unread => Some(Kind::ClientUnread),
+            Goodbye::Truncated => Some(Kind::ClientTruncated),
+            Goodbye::RequestTimeout => Some(Kind::ClientStopped),
+        }
     }
 }
 
@@ -108,7 +122,6 @@ impl Proxy {
 
     /// Closes a client that would rather speak HTTP: somebody's browser is being used to reach Redis.
     pub(super) fn refuse_http(&mut self, id: Id) {
-        warn!("client {id} closed: it sent an HTTP request; a cross-protocol attack?");
         self.close_client(id, Goodbye::Foreign);
     }
 
@@ -134,6 +147,9 @@ impl Proxy {
         let transaction = client.transaction.take();
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
+        }
+        if let Some(kind) = why.notice() {
+            self.warn_of_client(kind, id, format_args!("closed: {why}"));
         }
         self.forget_held_back(id);
         self.forget_subscriber(id);
@@ -166,6 +182,7 @@ impl Proxy {
             // Left alive, it would take the next element for nobody.
             Flow::Blocked { backend } => self.orphaned.push((backend, None)),
             Flow::Asking => self.inquiries.withdraw(id),
+            Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));

@@ -2,14 +2,15 @@
 //! is up. What becomes of a backend that is lost is in `loss`.
 //!
 //! A server goes down when a connect or a handshake fails. It comes up with a handshake that was completed, and with
-//! nothing else. Lines are logged when that changes, and only then.
+//! nothing else. The log is told when that changes, and only then.
 
-use log::warn;
+use log::Level;
 
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::client::Profile;
+use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
 use crate::ring::ServerIndex;
 use crate::server::{Health, PROBE_DELAY_FIRST_MS};
@@ -56,28 +57,43 @@ impl Proxy {
 
     /// The server of this backend will send nothing more.
     pub fn handle_backend_end(&mut self, id: Id, now: Millis) {
-        self.lose_backend(id, Loss::End, now);
+        self.lose_backend(id, self.in_own_words(id, Loss::End), now);
     }
 
     /// A backend's socket broke.
     pub fn handle_backend_broken(&mut self, id: Id, reason: &str, now: Millis) {
-        self.lose_backend(id, Loss::Broken(reason.to_string()), now);
+        self.lose_backend(id, self.in_own_words(id, Loss::Broken(reason.to_string())), now);
+    }
+
+    /// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
+    fn in_own_words(&self, id: Id, loss: Loss) -> Loss {
+        let Some(Phase::Handshake(handshake)) = self.backends.get(id).map(|backend| &backend.phase) else {
+            return loss;
+        };
+        match (&handshake.last_words, &handshake.broken) {
+            (Some(words), _) => Loss::Refused(words.clone()),
+            (None, Some(reason)) => Loss::Broken(reason.clone()),
+            _ => loss,
+        }
     }
 
     /// The reply to the next step of a handshake.
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
+        let words = reply.starts_with(b"-").then(|| self.refusal_text(reply));
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
-        // Before it was asked, a server may say that it has no place for us, and nothing else.
-        if handshake.sent == 0 && !reply.starts_with(b"-") {
-            return Err(Loss::Surplus);
+        if handshake.sent == 0 {
+            // Before it was asked, a server may say that it has no place for us, and nothing else.
+            return Err(words.map_or(Loss::Surplus, Loss::Refused));
         }
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
-            Err(Refusal::Server) => return Err(Loss::Refused(self.refusal_text(step, reply))),
+            Err(Refusal::Server) => return Err(Loss::Refused(words.unwrap_or_else(|| printable(reply)))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
+        // That it is old is no reason to close.
+        handshake.last_words = words.filter(|words| !words.starts_with("-ERR unknown command"));
         if let Step::Hello(_) = step {
             if let Some((told, number)) = Introduction::read(reply) {
                 self.introduction = told;
@@ -89,11 +105,13 @@ impl Proxy {
         }
         let reached = handshake.reached;
         let refusal = handshake.refusal.take();
-        backend.phase = Phase::Ready;
+        backend.phase = if backend.is_reserve { Phase::Draining } else { Phase::Ready };
         backend.profile = reached;
         backend.since = now;
         backend.took_at = now;
         let server = backend.server;
+        self.on_ready_to_block(id);
+        let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
         let first = backend.line.first().map(|request| self.requests[request as usize].deadline);
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
@@ -105,7 +123,8 @@ impl Proxy {
             endpoint.probe.clear(&mut self.wheel);
             self.set_up(server, true);
             let down_ms = now - since;
-            self.log_state(server, format_args!("is up again, after {down_ms} ms"));
+            let text = format_args!("is up again, after {down_ms} ms");
+            self.notices.note(Kind::State, About::Server(server), Level::Info, 1, text);
             self.on_server_back(server, now);
         }
         if let Some(refusal) = refusal {
@@ -116,12 +135,10 @@ impl Proxy {
     }
 
     /// What a server said to a step that it refuses, fit for a log line: without the password.
-    fn refusal_text(&self, step: Step, reply: &[u8]) -> String {
+    fn refusal_text(&self, reply: &[u8]) -> String {
         match &self.settings.credentials {
-            Some(credentials) if step == Step::Auth => {
-                printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes())
-            }
-            _ => printable(reply),
+            Some(credentials) => printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes()),
+            None => printable(reply),
         }
     }
 
@@ -162,7 +179,7 @@ impl Proxy {
         let endpoint = &mut self.endpoints[usize::from(server)];
         if is_serving_others && endpoint.health.is_up() && matches!(loss, Loss::Refused(_)) {
             endpoint.pool.on_refused(now + PROBE_DELAY_FIRST_MS);
-            return;
+            return self.warn_of(Kind::Refused, server, 1, format_args!("{loss}"));
         }
         let (probe_at, is_news) = endpoint.health.on_failed(now, random);
         endpoint.probe.set(&mut self.wheel, Timer::Probe(server), probe_at);
@@ -171,7 +188,7 @@ impl Proxy {
         }
         endpoint.stats.downs += 1;
         self.set_up(server, false);
-        warn!("server {} is down: {loss}", self.address(server));
+        self.warn_of(Kind::State, server, 1, format_args!("is down: {loss}"));
         self.review_confirmations(now);
     }
 
@@ -225,14 +242,12 @@ impl Proxy {
         }
     }
 
-    /// Closes a draining backend that owes nothing more that anybody waits for; one of the reserve as soon as it owes
-    /// nothing.
+    /// Closes a draining backend that owes nothing more that anybody waits for.
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
-        let is_drained = self.backends.get(id).is_some_and(|backend| match backend.phase {
-            Phase::Draining => backend.unexpired() == 0,
-            Phase::Ready => backend.is_reserve && backend.line.is_empty(),
-            _ => false,
-        });
+        let is_drained = self
+            .backends
+            .get(id)
+            .is_some_and(|backend| matches!(backend.phase, Phase::Draining) && backend.unexpired() == 0);
         if is_drained {
             self.lose_backend(id, Loss::Drained, now);
         }
@@ -255,10 +270,4 @@ pub(super) fn server_figures(endpoints: &[Endpoint], backends: &Slots<Backend>) 
         }
     };
     endpoints.iter().map(figures).collect()
-}
-
-/// The start of a server's reply, fit for a log line.
-pub(super) fn printable(reply: &[u8]) -> String {
-    const SHOWN_BYTES_MAX: usize = 200;
-    String::from_utf8_lossy(&reply[..reply.len().min(SHOWN_BYTES_MAX)]).trim_end().to_string()
 }

@@ -18,14 +18,13 @@
 
 use std::{fmt, mem};
 
-use log::debug;
-
 use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
+use crate::notice::{Kind, printable};
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -281,13 +280,14 @@ impl Proxy {
 
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
-        self.end_with(id, format_args!("ERR {error}"), now);
+        self.end_with(id, Kind::ClientGarbage, format_args!("{error}"), now);
     }
 
     /// Nothing more can be understood of what a client sends, or nothing comes: it is told, in the place of the request
     /// that it is sending, and then closed.
-    pub(super) fn end_with(&mut self, id: Id, text: fmt::Arguments<'_>, now: Millis) {
-        debug!("client {id}: {text}");
+    pub(super) fn end_with(&mut self, id: Id, kind: Kind, text: fmt::Arguments<'_>, now: Millis) {
+        let shown = printable(text.to_string().as_bytes());
+        self.warn_of_client(kind, id, format_args!("closed: {shown}"));
         let upload = match self.clients.get(id).map(|client| client.flow) {
             Some(Flow::Uploading { backend, .. }) => Some(backend),
             _ => None,
@@ -295,9 +295,9 @@ impl Proxy {
         if let Some(backend) = upload {
             self.abandon_upload(backend, id, now);
         }
-        // One whose backend was lost is answered already.
+        // Whose rest is thrown away was answered with that.
         if upload != Some(Id::NONE) {
-            self.reply_with(id, |out| error::write_error(out, text));
+            self.reply_with(id, |out| error::write_error(out, format_args!("ERR {text}")));
         }
         self.leave(id);
     }

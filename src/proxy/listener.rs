@@ -22,15 +22,15 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use log::{info, warn};
+use log::Level;
 
-use super::health::printable;
 use super::loss::Loss;
 use super::{LARGE, Proxy, Timer, Wire};
 use crate::backend::{self, Backend, Phase};
 use crate::buffer::Scratch;
 use crate::client::Profile;
 use crate::command::Channels;
+use crate::notice::{About, Kind, printable};
 use crate::resp::{Frame, ReplyFramer};
 use crate::ring::ServerIndex;
 use crate::slots::Id;
@@ -140,8 +140,12 @@ impl Proxy {
 
     /// True exactly when a message for this topic that is published from now on, on any server that is up, will arrive.
     pub(super) fn is_heard_everywhere(&self, topic: TopicId) -> bool {
-        (0..self.endpoints.len())
-            .all(|server| !self.is_to_be_heard(server) || self.pubsub.listeners[server].is_hearing(topic))
+        (0..self.endpoints.len()).all(|server| !self.is_missed(server, topic))
+    }
+
+    /// True exactly when a message for this topic that is published on this server now should arrive, and will not.
+    pub(super) fn is_missed(&self, server: usize, topic: TopicId) -> bool {
+        self.is_to_be_heard(server) && !self.pubsub.listeners[server].is_hearing(topic)
     }
 
     /// Asks every server for those of these topics, all of one family, that it was not asked for.
@@ -431,7 +435,8 @@ impl Proxy {
             self.stats.resubscriptions += 1;
             let topics = self.pubsub.registry.len();
             let lost_ms = now - lost_at;
-            info!("server {}: {topics} subscriptions made anew, {lost_ms} ms after their loss", self.address(server));
+            let text = format_args!("{topics} subscriptions made anew, {lost_ms} ms after their loss");
+            self.notices.note(Kind::Resubscribed, About::Server(server), Level::Info, 1, text);
         }
     }
 
@@ -453,7 +458,8 @@ impl Proxy {
         match topics[..] {
             [] => {}
             [topic] => {
-                warn!("server {} refuses a subscription: {}", self.address(server), printable(reply));
+                let words = printable(reply);
+                self.warn_of(Kind::Subscription, server, 1, format_args!("it refuses a subscription: {words}"));
                 self.refuse_topic(topic, reply, now);
             }
             // Which of them it is, it does not say.

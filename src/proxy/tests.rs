@@ -8,6 +8,7 @@ mod bulk;
 mod introspection;
 mod kill;
 mod leases;
+mod log_lines;
 mod losses;
 mod own_steps;
 mod pools;
@@ -35,6 +36,8 @@ struct Net {
     /// How much a connection still takes; without an entry: everything.
     room: HashMap<Conn, usize>,
     broken: Vec<Conn>,
+    /// Who was written to, in order.
+    order: Vec<Conn>,
 }
 
 impl Wire for Net {
@@ -42,6 +45,7 @@ impl Wire for Net {
         if self.broken.contains(&conn) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
+        self.order.push(conn);
         let mut taken = 0;
         for slice in slices {
             let room = self.room.get(&conn).copied().unwrap_or(usize::MAX);
@@ -67,6 +71,8 @@ struct Bench {
     resumed: Vec<Conn>,
     /// To other proxies of the pool, by their numbers.
     letters: VecDeque<(usize, Letter)>,
+    /// For the log.
+    lines: Vec<String>,
 }
 
 impl Bench {
@@ -86,6 +92,7 @@ impl Bench {
             closed: Vec::new(),
             resumed: Vec::new(),
             letters: VecDeque::new(),
+            lines: Vec::new(),
         };
         bench.proxy.start(now);
         bench.turn();
@@ -110,6 +117,9 @@ impl Bench {
                 Action::Resume(conn) => self.resumed.push(conn),
                 Action::Post => self.letters.extend(std::iter::from_fn(|| self.proxy.poll_letter())),
             }
+        }
+        while let Some((level, line)) = self.proxy.poll_notice(self.now) {
+            self.lines.push(format!("{level} {line}"));
         }
         if let Err(error) = self.proxy.check() {
             panic!("the proxy is not in order: {error}");

@@ -6,9 +6,10 @@ use crate::support::client::{Client, NoReply, bulk, encode, show};
 use crate::support::fake::{BlackHole, Connection, FakeServer, answer, value_of};
 use crate::support::golden::keys_of;
 use crate::support::proxy::{Rmux, connections_flag};
-use crate::support::{Kind, PATIENCE, wait_until};
+use crate::support::{Address, Kind, PATIENCE, Scratch, wait_until};
 use crate::{expect_own_values, in_front_of};
 use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -432,4 +433,25 @@ fn a_server_that_accepts_and_closes_is_not_stormed() {
     // Probes come every 100 ms at most; a connection or two for requests before it was known to be down.
     let most = 20 + start.elapsed().as_millis() as usize / 50;
     assert!(fake.accepted() <= most, "{} connections in {:?}", fake.accepted(), start.elapsed());
+}
+
+#[test]
+fn a_server_that_says_why_it_closes_is_told_in_its_own_words() {
+    const DENIED: &[u8] = b"-DENIED Redis is running in protected mode\x1b[2J because no password is set.\r\n";
+    let shown = "is down: it refuses us: -DENIED Redis is running in protected mode\\u{1b}[2J because no password";
+    // It speaks before it is asked, and closes at once: rmux's own words come too late, or fail.
+    let fake = FakeServer::start(|connection| connection.send(DENIED));
+    let rmux = in_front_of(&fake, &[]);
+    wait_until("the server's words", PATIENCE, || rmux.log().contains(shown));
+    // The same over a Unix socket, where a write fails as soon as the other end is gone.
+    let scratch = Scratch::new();
+    let path = scratch.join("denies.sock");
+    let listener = UnixListener::bind(&path).expect("the folder can be written");
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("rmux connects");
+        stream.write_all(DENIED).expect("rmux reads");
+    });
+    let rmux = Rmux::start(Kind::Unix, &[&connections_flag(&[Address::Unix(path)])]);
+    wait_until("the server's words", PATIENCE, || rmux.log().contains(shown));
+    server.join().expect("no panic");
 }

@@ -27,6 +27,8 @@ pub enum Fault {
     Unread,
     /// Its rest did not come for so many milliseconds.
     Stopped(u64),
+    /// The server does not know the script.
+    NoScript,
 }
 
 impl Fault {
@@ -46,6 +48,7 @@ impl Fault {
             _ if text.starts_with("ERR poolSize is 1: ") => Some(Fault::NoLease),
             _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),
+            _ if text.starts_with("NOSCRIPT ") => Some(Fault::NoScript),
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
             _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
             _ if text.starts_with("ERR The rest of a request did not come within ") => {
