@@ -46,6 +46,8 @@ pub enum Kind {
     Http,
     /// A client does not speak the protocol.
     ClientGarbage,
+    /// A client has stopped inside a request.
+    ClientStopped,
     /// A client leaves its replies unread.
     ClientUnread,
     /// Memory is short, and who has most gives way.

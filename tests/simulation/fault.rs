@@ -25,6 +25,8 @@ pub enum Fault {
     NoRoom,
     /// It may have been run: there is no memory for the replies of several servers.
     NoRoomForReply,
+    /// Its rest did not come for so many milliseconds.
+    Stopped(u64),
     /// The server does not know the script.
     NoScript,
 }
@@ -52,6 +54,10 @@ impl Fault {
             _ if text.contains(" would take more memory than bufferedBytesMax allows ") => {
                 let is_reply = text.starts_with("ERR The replies of the servers ");
                 Some(if is_reply { Fault::NoRoomForReply } else { Fault::NoRoom })
+            }
+            _ if text.starts_with("ERR The rest of a request did not come within ") => {
+                let (_, ms) = text.strip_suffix(" ms)")?.split_once('(')?;
+                Some(Fault::Stopped(ms.parse().ok()?))
             }
             _ => None,
         }
