@@ -28,6 +28,7 @@ use crate::client::{Profile, Protocol};
 use crate::limits::Limits;
 use crate::request::BackendLine;
 use crate::resp::ReplyFramer;
+use crate::server::Seen;
 use crate::slots::Id;
 use crate::timer::{Alarm, Millis};
 use crate::users::Credentials;
@@ -242,6 +243,8 @@ pub struct Backend {
     pub since: Millis,
     /// When the server last took bytes, or there were none to take.
     pub took_at: Millis,
+    /// What it has shown of its server.
+    pub seen: Seen,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
     /// True while its socket takes nothing.
@@ -270,6 +273,7 @@ impl Backend {
             alarm: Alarm::default(),
             since: now,
             took_at: now,
+            seen: Seen::default(),
             is_dirty: false,
             is_blocked: false,
             is_held_back: false,

@@ -72,10 +72,9 @@ mod transaction;
 mod transmit;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, IoSlice};
 
-use log::{debug, info};
+use log::debug;
 use slab::Slab;
 
 pub use self::inquiry::{Answer, Letter, Question};
@@ -258,6 +257,8 @@ impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
         let count = settings.servers.len();
+        let has_stand_in = settings.failover && count > 1;
+        let failover_after_ms = settings.timeouts.failover_after_ms;
         let limits = &settings.limits;
         let request_limits = RequestLimits {
             args_max: limits.args_max,
@@ -274,7 +275,7 @@ impl Proxy {
             routing_epoch: 0,
             endpoints: (0..count)
                 .map(|_| Endpoint {
-                    health: Server::default(),
+                    health: Server::new(failover_after_ms, has_stand_in),
                     pool: Pool::new(settings.pool_size, settings.lease_max),
                     stats: ServerStats::default(),
                     probe: Alarm::default(),
@@ -489,10 +490,6 @@ impl Proxy {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         self.random
-    }
-
-    fn log_state(&self, server: u16, text: fmt::Arguments<'_>) {
-        info!("server {} {text}", self.settings.servers[usize::from(server)]);
     }
 }
 

@@ -115,10 +115,12 @@ impl Proxy {
             Phase::Ready | Phase::Draining => {
                 let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
                 if backend.is_blocked && write_deadline <= now {
-                    let server = backend.server;
+                    let (server, asked_at) = (backend.server, backend.took_at);
                     self.lose_backend(id, Loss::WriteTimeout, now);
-                    return self.suspect(server, now);
+                    return self.suspect(server, asked_at, true, now);
                 }
+                let server = backend.server;
+                self.review(server, now);
                 if !self.expire(id, now) {
                     return;
                 }
@@ -155,23 +157,25 @@ impl Proxy {
         if due.is_empty() {
             return self.maybe_close_idle(id, now);
         }
+        let read_ms = self.settings.timeouts.remote_read_ms;
         let first = &mut self.requests[due[0] as usize];
+        let asked_at = Millis(first.deadline.0.saturating_sub(read_ms));
         if matches!(first.place, Place::Arriving | Place::ArrivingEarly(_)) {
             if is_held_back {
                 // It is its client that is slow, not the server.
-                first.deadline = now + self.settings.timeouts.remote_read_ms;
+                first.deadline = now + read_ms;
                 return true;
             }
             // The rest of a reply that its client has the start of does not come.
             self.lose_backend(id, Loss::Stalled, now);
-            self.suspect(server, now);
+            self.suspect(server, asked_at, true, now);
             return false;
         }
         for request in due {
             self.expire_request(id, request, server, now);
         }
         self.drain_backend(id, now);
-        self.suspect(server, now);
+        self.suspect(server, asked_at, true, now);
         self.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
     }
 

@@ -251,6 +251,7 @@ impl Proxy {
         }
         if at > 0 {
             backend.queue.release_to(&mut self.arena, backend.answered);
+            backend.seen.answered_at = now;
             if backend.line.is_empty() {
                 backend.since = now;
             }

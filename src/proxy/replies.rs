@@ -151,6 +151,7 @@ impl Proxy {
         };
         backend.line.pop(&self.requests);
         backend.answered += len;
+        backend.seen.answered_at = now;
         backend.queue.release_to(&mut self.arena, backend.answered);
         let (server, profile) = (backend.server, backend.profile);
         if backend.line.is_empty() {
@@ -244,9 +245,12 @@ impl Proxy {
         // Its time is over when nothing more comes, not when it is long.
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let was_patient = mem::replace(&mut entry.deadline, deadline) > deadline;
-        if let Some(backend) = self.backends.get_mut(id).filter(|_| was_patient) {
-            // Nobody would have looked before the end of its wait for data, if that has one.
-            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.seen.answered_at = now;
+            if was_patient {
+                // Nobody would have looked before the end of its wait for data, if that has one.
+                backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+            }
         }
         if client == Id::NONE {
             return;
