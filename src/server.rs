@@ -223,7 +223,9 @@ impl Server {
     pub fn on_greeted(&mut self, now: Millis) {
         self.on_heard(now);
         match self.health {
-            Health::Down { .. } | Health::Probing { .. } if self.trial_ms > 0 => {
+            // A connection that was on its way before is no trial.
+            Health::Down { .. } if self.trial_ms > 0 => {}
+            Health::Probing { .. } if self.trial_ms > 0 => {
                 self.health = Health::Mute { since: now };
                 self.failing = None;
             }
@@ -237,7 +239,7 @@ impl Server {
         let is_over = match self.health {
             Health::Unsteady { since } => self.proven_at > since,
             Health::Silent { since } => self.heard_at > since,
-            Health::Mute { since } => self.answered_at > since,
+            Health::Mute { since } => self.answered_at >= since,
             Health::Up | Health::Down { .. } | Health::Probing { .. } => false,
         };
         if is_over {
@@ -304,8 +306,7 @@ impl Server {
             return;
         }
         let gap_ms = self.failover_after_ms.max(EPISODE_GAP_MIN_MS);
-        let is_one_episode =
-            |failing: &Failing| self.answered_at <= failing.since && asked_at <= failing.last + gap_ms;
+        let is_one_episode = |failing: &Failing| self.answered_at <= failing.since && asked_at <= failing.last + gap_ms;
         let since = self.failing.filter(is_one_episode).map_or(asked_at, |failing| failing.since.min(asked_at));
         self.failing = Some(Failing { since, last: now });
         let is_over = match self.health {
@@ -320,7 +321,7 @@ impl Server {
             self.trial_ms = (self.trial_ms * 2).clamp(TRIAL_DELAY_FIRST_MS, TRIAL_DELAY_MAX_MS);
             self.go_down(self.trial_ms, now, random);
         } else if is_over && self.health == Health::Up {
-            self.health = Health::Mute { since };
+            self.health = Health::Mute { since: now };
         }
     }
 
@@ -382,4 +383,264 @@ impl Server {
 /// Somewhere in the last half of a delay.
 pub fn spread(delay_ms: u64, random: u64) -> u64 {
     delay_ms - random % (delay_ms / 2).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Millis = Millis(10_000);
+
+    fn at(ms: u64) -> Millis {
+        T + ms
+    }
+
+    fn with_stand_in() -> Server {
+        Server::new(5_000, true)
+    }
+
+    /// A connection that was ready then, and answered last then.
+    fn connection(ready: u64, answered: Option<u64>) -> Seen {
+        Seen { ready_at: Some(at(ready)), answered_at: answered.map_or(Millis(0), at) }
+    }
+
+    fn probe_at(server: &Server) -> Millis {
+        match server.health() {
+            Health::Down { probe_at, .. } => probe_at,
+            health => panic!("it is not down: {health:?}"),
+        }
+    }
+
+    #[test]
+    fn probes_back_off_and_start_over_when_a_connection_was_of_use() {
+        let mut server = with_stand_in();
+        let mut now = T;
+        let mut delays = Vec::new();
+        for _ in 0..6 {
+            server.on_failed(now, 0);
+            let probe_at = probe_at(&server);
+            assert!(!server.on_probe_due(Millis(probe_at.0 - 1)));
+            delays.push(probe_at - now);
+            now = probe_at;
+            assert!(server.on_probe_due(now));
+            assert!(!server.is_up());
+            assert_eq!(server.health().since(), Some(T));
+        }
+        assert_eq!(delays, [100, 200, 400, 800, 1000, 1000]);
+        server.on_greeted(now);
+        assert_eq!(server.health(), Health::Up);
+        // A handshake alone is no use to anybody.
+        server.on_failed(now, 0);
+        assert_eq!(probe_at(&server) - now, 1000);
+        server.on_greeted(now + 1000);
+        server.note(Seen { ready_at: Some(now + 1000), answered_at: now + 1001 }, now + 1002);
+        server.on_failed(now + 1003, 0);
+        assert_eq!(probe_at(&server) - (now + 1003), 100);
+    }
+
+    #[test]
+    fn jitter_only_ever_brings_a_probe_forward() {
+        for random in 0..500 {
+            let mut server = with_stand_in();
+            server.on_failed(T, random);
+            assert!((51..=100).contains(&(probe_at(&server) - T)));
+        }
+    }
+
+    #[test]
+    fn a_second_failure_does_not_move_a_probe_that_is_set() {
+        let mut server = with_stand_in();
+        server.on_failed(T, 0);
+        let before = server.health();
+        server.on_failed(at(50), 7);
+        assert_eq!(server.health(), before);
+    }
+
+    #[test]
+    fn who_is_silent_is_down_after_its_time_and_not_before() {
+        let mut server = with_stand_in();
+        server.note(connection(0, Some(0)), T);
+        // A request was asked at 1; a look follows as soon as it is late, and others behind it.
+        server.on_silence(at(1), false, at(501), 0);
+        assert_eq!(server.health(), Health::Up, "one request may be slow");
+        for end in (1_001..5_001).step_by(500) {
+            server.on_silence(at(end - 500), true, at(end), 0);
+            assert_eq!(server.health(), Health::Silent { since: at(1) }, "at {end}");
+            assert!(server.is_up());
+        }
+        server.on_silence(at(4_501), true, at(5_001), 0);
+        assert!(!server.is_up());
+        assert_eq!(probe_at(&server), at(5_101));
+    }
+
+    #[test]
+    fn whatever_it_answers_it_is_well_again() {
+        let silent = || {
+            let mut server = with_stand_in();
+            server.on_silence(at(0), true, at(500), 0);
+            assert_eq!(server.health(), Health::Silent { since: T });
+            server
+        };
+        let mut server = silent();
+        server.on_greeted(at(600));
+        assert_eq!(server.health(), Health::Up);
+        let mut server = silent();
+        server.note(connection(0, Some(600)), at(700));
+        server.review();
+        assert_eq!(server.health(), Health::Up);
+        let mut server = silent();
+        server.on_heard(at(600));
+        server.review();
+        assert_eq!(server.health(), Health::Up);
+        // And its time begins anew.
+        server.on_silence(at(4_900), true, at(5_400), 0);
+        assert_eq!(server.health(), Health::Silent { since: at(4_900) });
+    }
+
+    #[test]
+    fn who_answers_others_meanwhile_is_not_silent() {
+        let mut server = with_stand_in();
+        server.note(connection(0, Some(5_200)), at(5_500));
+        server.on_silence(at(0), false, at(5_500), 0);
+        server.on_silence(at(5_000), true, at(5_500), 0);
+        assert_eq!(server.health(), Health::Up);
+        // But no new connections can be made: they are not asked for without end.
+        server.note(connection(0, Some(5_900)), at(6_000));
+        server.on_silence(at(5_500), true, at(6_000), 0);
+        assert_eq!(server.retry_at(), at(6_100));
+    }
+
+    #[test]
+    fn where_nobody_stands_in_the_first_look_decides() {
+        for mut server in [Server::new(5_000, false), Server::new(0, true)] {
+            server.on_silence(at(0), false, at(500), 0);
+            assert!(server.is_up());
+            server.on_silence(at(500), true, at(1_000), 0);
+            assert!(!server.is_up());
+        }
+    }
+
+    #[test]
+    fn a_silent_server_gets_one_connection_at_a_time() {
+        let mut server = with_stand_in();
+        server.on_connect(500, T);
+        assert_eq!(server.retry_at(), Millis(0), "no pause while all is well");
+        server.on_silence(at(0), true, at(500), 0);
+        server.on_connect(500, at(500));
+        assert_eq!((server.retry_at(), server.next_look(at(500))), (at(1_000), Some(at(1_000))));
+        server.on_connect(5, at(1_000));
+        assert_eq!(server.retry_at(), at(1_100), "however short the timeout is");
+        server.on_greeted(at(1_001));
+        assert_eq!(server.retry_at(), Millis(0));
+    }
+
+    #[test]
+    fn connections_that_are_of_no_use_are_made_ever_more_seldom() {
+        let mut server = with_stand_in();
+        server.note(connection(0, Some(10)), at(20));
+        let mut now = at(20);
+        let mut delays = Vec::new();
+        for round in 0..7 {
+            server.on_connect(500, now);
+            server.on_greeted(now);
+            server.note(Seen { ready_at: Some(now), ..Seen::default() }, now + 1);
+            server.on_useless(now, now + 1, 0);
+            assert_eq!(server.health() == Health::Up, round == 0, "once is an accident");
+            let retry_at = server.retry_at().max(now + 1);
+            delays.push(retry_at - (now + 1));
+            now = retry_at;
+        }
+        assert_eq!(delays, [0, 100, 200, 400, 800, 1000, 1000]);
+        // One that lasts ends it.
+        server.on_connect(500, now);
+        server.on_greeted(now);
+        assert!(server.next_look(now).is_some_and(|at| at <= now + USEFUL_MS));
+        server.note(Seen { ready_at: Some(now), ..Seen::default() }, now + USEFUL_MS);
+        server.review();
+        assert_eq!((server.health(), server.retry_at()), (Health::Up, Millis(0)));
+        server.on_useless(now, now + USEFUL_MS, 0);
+        assert_eq!(server.retry_at(), now + USEFUL_MS, "and all begins anew");
+    }
+
+    #[test]
+    fn many_that_end_together_are_one() {
+        let mut server = with_stand_in();
+        for _ in 0..50 {
+            server.on_useless(at(5), at(10), 0);
+        }
+        assert_eq!((server.health(), server.retry_at()), (Health::Up, at(10)));
+    }
+
+    #[test]
+    fn of_use_is_who_answered_or_lived_for_a_while() {
+        assert!(!Seen::default().was_of_use(at(5_000)));
+        assert!(!connection(0, None).was_of_use(at(999)));
+        assert!(connection(0, None).was_of_use(at(1_000)), "as one that the server closes because it is idle");
+        assert!(connection(0, Some(1)).was_of_use(at(2)));
+    }
+
+    /// Requests fail one after the other, and handshakes are answered in between.
+    fn ignore_requests(server: &mut Server, from: u64, to: u64) {
+        for asked in (from..to).step_by(500) {
+            server.on_unanswered(at(asked), at(asked + 500), 0);
+            if server.is_up() {
+                server.on_greeted(at(asked + 500));
+            }
+        }
+    }
+
+    #[test]
+    fn who_answers_handshakes_and_no_request_is_down_and_back_on_trial_ever_more_seldom() {
+        let mut server = with_stand_in();
+        server.note(connection(0, Some(1)), at(2));
+        ignore_requests(&mut server, 100, 4_600);
+        assert_eq!(server.health(), Health::Up);
+        server.on_unanswered(at(4_600), at(5_100), 0);
+        let mut delays = Vec::new();
+        let mut now = at(5_100);
+        for _ in 0..8 {
+            let due = probe_at(&server);
+            delays.push(due - now);
+            assert!(server.on_probe_due(due));
+            server.on_greeted(due);
+            assert_eq!(server.health(), Health::Mute { since: due });
+            now = due + 500;
+            server.on_unanswered(due, now, 0);
+        }
+        assert_eq!(delays, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        // A request that is answered ends it.
+        let due = probe_at(&server);
+        assert!(server.on_probe_due(due));
+        server.on_greeted(due);
+        server.note(Seen { ready_at: Some(due), answered_at: due + 1 }, due + 2);
+        server.review();
+        assert_eq!(server.health(), Health::Up);
+        server.on_unanswered(due + 2, due + 502, 0);
+        assert!(server.is_up(), "and one that is not is one");
+    }
+
+    #[test]
+    fn where_nobody_stands_in_a_mute_server_stays_up_and_is_called_so() {
+        let mut server = Server::new(5_000, false);
+        ignore_requests(&mut server, 0, 6_000);
+        assert!(matches!(server.health(), Health::Mute { .. }) && server.is_up());
+        server.note(connection(6_000, Some(6_200)), at(6_300));
+        server.review();
+        assert_eq!(server.health(), Health::Up);
+    }
+
+    #[test]
+    fn an_answer_in_between_and_a_long_pause_begin_the_count_anew() {
+        let mut server = with_stand_in();
+        ignore_requests(&mut server, 0, 4_500);
+        server.note(connection(4_500, Some(4_600)), at(4_700));
+        ignore_requests(&mut server, 4_700, 9_000);
+        assert_eq!(server.health(), Health::Up);
+        // Once a minute a request is slow, and nothing else is asked.
+        for minute in 1..20 {
+            server.on_unanswered(at(minute * 60_000), at(minute * 60_000 + 500), 0);
+            server.on_greeted(at(minute * 60_000 + 500));
+        }
+        assert_eq!(server.health(), Health::Up);
+    }
 }

@@ -116,8 +116,8 @@ impl Proxy {
                 let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
                 if backend.is_blocked && write_deadline <= now {
                     let (server, asked_at) = (backend.server, backend.took_at);
-                    self.lose_backend(id, Loss::WriteTimeout, now);
-                    return self.suspect(server, asked_at, true, now);
+                    self.suspect(server, asked_at, true, now);
+                    return self.lose_backend(id, Loss::WriteTimeout, now);
                 }
                 let server = backend.server;
                 self.review(server, now);
@@ -167,15 +167,16 @@ impl Proxy {
                 return true;
             }
             // The rest of a reply that its client has the start of does not come.
-            self.lose_backend(id, Loss::Stalled, now);
             self.suspect(server, asked_at, true, now);
+            self.lose_backend(id, Loss::Stalled, now);
             return false;
         }
         for request in due {
             self.expire_request(id, request, server, now);
         }
-        self.drain_backend(id, now);
+        // First, so that what was not sent goes to who stands in from now on.
         self.suspect(server, asked_at, true, now);
+        self.drain_backend(id, now);
         self.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
     }
 

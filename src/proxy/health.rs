@@ -119,7 +119,11 @@ impl Proxy {
         self.mark_backend_dirty(id);
         let before = self.note(server, now);
         let health = &mut self.endpoints[usize::from(server)].health;
-        if is_first { health.on_greeted(now) } else { health.on_heard(now) }
+        if is_first {
+            health.on_greeted(now)
+        } else {
+            health.on_heard(now)
+        }
         self.conclude(server, before, &"", now);
         if let Some(refusal) = refusal {
             self.refuse_queued(id, &refusal, now);

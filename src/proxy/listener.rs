@@ -495,8 +495,8 @@ impl Proxy {
             None
         };
         if let Some(loss) = loss {
-            self.lose_backend(id, loss, now);
             self.suspect(server, asked_at, false, now);
+            self.lose_backend(id, loss, now);
             return None;
         }
         let mut ping_at = listener.heard_at + PING_MS;
