@@ -43,7 +43,8 @@ pub enum Step {
     Hello(Protocol),
     /// `SELECT`: `+OK`.
     Select(u32),
-    /// `PING`: `+PONG`, and nothing else (`-LOADING` is not alive).
+    /// `PING`: `+PONG`, and nothing else (`-LOADING` is not alive), but for `-BUSY`: a script runs for too long, which its
+    /// clients shall be told, and may want to kill. Nobody else has its keys.
     Ping,
 }
 
@@ -172,7 +173,7 @@ impl Step {
             Step::Hello(Protocol::Resp3) | Step::Select(_) => Ok(()),
             Step::Auth if reply == b"+OK\r\n" => Ok(()),
             Step::Auth => Err(Refusal::Server),
-            Step::Ping if reply == b"+PONG\r\n" => Ok(()),
+            Step::Ping if reply == b"+PONG\r\n" || reply.starts_with(b"-BUSY ") => Ok(()),
             Step::Ping => Err(Refusal::Server),
         }
     }
@@ -374,6 +375,7 @@ mod tests {
     #[test]
     fn only_a_pong_is_alive() {
         assert_eq!(Step::Ping.check(b"+PONG\r\n"), Ok(()));
+        assert_eq!(Step::Ping.check(b"-BUSY Redis is busy running a script.\r\n"), Ok(()));
         for reply in [&b"-LOADING Redis is loading the dataset in memory\r\n"[..], b"+OK\r\n", b"-NOAUTH x\r\n"] {
             assert_eq!(Step::Ping.check(reply), Err(Refusal::Server));
         }
