@@ -43,8 +43,8 @@ pub enum Step {
     Hello(Protocol),
     /// `SELECT`: `+OK`.
     Select(u32),
-    /// `PING`: `+PONG`, and nothing else (`-LOADING` is not alive), but for `-BUSY`: a script runs for too long, which its
-    /// clients shall be told, and may want to kill. Nobody else has its keys.
+    /// `PING`: `+PONG`, and nothing else (`-LOADING` is not alive), but for `-BUSY`: a script runs for too long, which
+    /// clients shall be told, and may want to kill; the server has its keys.
     Ping,
 }
 

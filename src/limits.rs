@@ -34,8 +34,8 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// No limit on the client side, 500 ms on the server side: the original rmux's built-in values. A server may be silent
-    /// for longer than a script or a stall of Redis takes as a rule.
+    /// No limit on the client side, 500 ms on the server side: the original rmux's built-in values. A server may be
+    /// silent for longer than a script or a stall of Redis takes as a rule.
     fn default() -> Timeouts {
         Timeouts {
             local_read_ms: 0,

@@ -1,18 +1,18 @@
 //! One server's health: whether it gets requests, and how often it is connected to.
 //!
 //! ```text
-//!                        ┌────────────► Unsteady: connections end before they were of use; they are made ever more seldom
-//!    a second one ends ──┘                 │ one is of use
-//!        │                                 ▼
-//!       Up ◄───────────────────────────────┤
-//!        │                                 │ anything is answered
-//!        ├ a handshake is not answered in time ─► Silent ─┐ nothing at all was answered for `failover_after_ms`
-//!        │                                                ▼
-//!        ├ a connect is refused, a handshake fails ─────► Down { probe_at } ◄── a probe fails, with twice the delay
-//!        │                                                ▲       │ the time has come ─► Probing
-//!        └ PING is answered, and no request for so long ──┘       ▼ the handshake of a probe, PING answered
-//!                                                                Up; or, if it was down for want of replies,
-//!                                                                Mute: on trial until it answers a request
+//!                     second connection in a row that ends before it was of use
+//!          ┌────────────────────────────────────────────────────────────► Unsteady ─┐ one was of use
+//!      ─► Up ── a handshake is not answered in time ──► Silent ─┐ anything is        │
+//!          ▲ │                                            │     │ answered           │
+//!          ├─┼────────────────────────────────────────────┼─────┴────────────────────┘
+//!          │ │                                            ▼ nothing was, for `failover_after_ms`
+//!          │ ├─ refused, or the handshake fails ────────► Down { probe_at } ◄── the probe fails: twice the delay
+//!          │ └─ PING is answered, and no request, ──────►  │ the time has come            │
+//!          │    for `failover_after_ms`                    ▼                              │
+//!          ├──────────── the handshake of the probe ◄── Probing ──────────────────────────┤
+//!          │             ... if it was down for want of replies: ──► Mute, on trial ──────┘ a request is not answered
+//!          └───────────────────────────────────────────────────────── a request is answered
 //! ```
 //!
 //! It gets requests in all states but `Down` and `Probing`. *Down* has two meanings: other servers take its keys, or,
@@ -105,8 +105,10 @@ impl Health {
 pub struct Seen {
     /// When its first handshake was done; `None` before that.
     pub ready_at: Option<Millis>,
-    /// When it last answered a request, or a part of one; 0 if it never did.
+    /// When it last answered a request, or passed on a part of a large reply; 0 if it never did.
     pub answered_at: Millis,
+    /// When the start of a reply last came, and no more; 0 if it never did.
+    pub heard_at: Millis,
 }
 
 impl Seen {
@@ -203,11 +205,12 @@ impl Server {
         [self.retry_at, proof_at].into_iter().filter(|&at| at > now).min()
     }
 
-    /// Takes in what one of its connections has shown: of each that is there, before anything is judged; and of one that
-    /// is lost.
+    /// Takes in what one of its connections has shown: of each that is there, before anything is judged; and of one
+    /// that is lost.
     pub fn note(&mut self, seen: Seen, now: Millis) {
+        self.heard_at = self.heard_at.max(seen.heard_at).max(seen.answered_at);
         let Some(ready_at) = seen.ready_at else { return };
-        self.heard_at = self.heard_at.max(ready_at).max(seen.answered_at);
+        self.heard_at = self.heard_at.max(ready_at);
         self.answered_at = self.answered_at.max(seen.answered_at);
         if seen.was_of_use(now) {
             self.proven_at = self.proven_at.max(ready_at);
@@ -279,7 +282,7 @@ impl Server {
     /// It did not answer what it was asked at `asked_at` within the time for that. `is_look` if that was a connect or a
     /// handshake: what a fresh connection is not answered, nobody is.
     pub fn on_silence(&mut self, asked_at: Millis, is_look: bool, now: Millis, random: u64) {
-        if self.heard_at > asked_at {
+        if self.heard_at > asked_at && self.is_up() {
             if is_look {
                 self.back_off(asked_at, 0, now, random);
             }
@@ -401,7 +404,7 @@ mod tests {
 
     /// A connection that was ready then, and answered last then.
     fn connection(ready: u64, answered: Option<u64>) -> Seen {
-        Seen { ready_at: Some(at(ready)), answered_at: answered.map_or(Millis(0), at) }
+        Seen { ready_at: Some(at(ready)), answered_at: answered.map_or(Millis(0), at), ..Seen::default() }
     }
 
     fn probe_at(server: &Server) -> Millis {
@@ -433,7 +436,7 @@ mod tests {
         server.on_failed(now, 0);
         assert_eq!(probe_at(&server) - now, 1000);
         server.on_greeted(now + 1000);
-        server.note(Seen { ready_at: Some(now + 1000), answered_at: now + 1001 }, now + 1002);
+        server.note(Seen { ready_at: Some(now + 1000), answered_at: now + 1001, ..Seen::default() }, now + 1002);
         server.on_failed(now + 1003, 0);
         assert_eq!(probe_at(&server) - (now + 1003), 100);
     }
@@ -508,6 +511,16 @@ mod tests {
         server.note(connection(0, Some(5_900)), at(6_000));
         server.on_silence(at(5_500), true, at(6_000), 0);
         assert_eq!(server.retry_at(), at(6_100));
+    }
+
+    #[test]
+    fn a_probe_that_is_answered_by_half_has_failed() {
+        let mut server = with_stand_in();
+        server.on_failed(T, 0);
+        assert!(server.on_probe_due(at(100)));
+        server.on_heard(at(300));
+        server.on_silence(at(100), true, at(600), 0);
+        assert_eq!(probe_at(&server), at(800));
     }
 
     #[test]
@@ -612,7 +625,7 @@ mod tests {
         let due = probe_at(&server);
         assert!(server.on_probe_due(due));
         server.on_greeted(due);
-        server.note(Seen { ready_at: Some(due), answered_at: due + 1 }, due + 2);
+        server.note(Seen { ready_at: Some(due), answered_at: due + 1, ..Seen::default() }, due + 2);
         server.review();
         assert_eq!(server.health(), Health::Up);
         server.on_unanswered(due + 2, due + 502, 0);

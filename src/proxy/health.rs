@@ -1,8 +1,8 @@
 //! Connects, handshakes, draining and probes: a backend from its first byte to its last reply, and whether its server
 //! is up. What becomes of a backend that is lost is in `loss`.
 //!
-//! What is known of a server is judged in `server`; here it is told what has happened, and what follows from its verdict
-//! is done. Each of these begins with `note`, which takes in what the connections have shown, and ends with `conclude`,
+//! What is known of a server is judged in `server`; here it is told what has happened, and what follows from its
+//! verdict is done. Each of these begins with `note`, which takes in what the connections have shown, and ends with `conclude`,
 //! which compares: a line is logged when something has changed, and only then.
 //!
 //! ```text

@@ -97,6 +97,7 @@ impl Proxy {
             }
             Frame::Partial => {
                 let is_large = framer.at().max(bytes.len()) > LARGE;
+                backend.seen.heard_at = now;
                 match &backend.phase {
                     Phase::Ready | Phase::Draining => {}
                     // Before it was asked, it may say that it has no place for us, and nothing else.
