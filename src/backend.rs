@@ -28,6 +28,7 @@ use crate::client::{Profile, Protocol};
 use crate::limits::Limits;
 use crate::request::BackendLine;
 use crate::resp::ReplyFramer;
+use crate::resp::elements::{self, Elements};
 use crate::server::Seen;
 use crate::slots::Id;
 use crate::timer::{Alarm, Millis};
@@ -43,8 +44,7 @@ pub enum Step {
     Hello(Protocol),
     /// `SELECT`: `+OK`.
     Select(u32),
-    /// `PING`: `+PONG`, and nothing else (`-LOADING` is not alive), but for `-BUSY`: a script runs for too long, which
-    /// clients shall be told, and may want to kill; the server has its keys.
+    /// `PING`: `+PONG` (`-LOADING` is not alive), or `-BUSY`: the server is alive, and a script keeps it from more.
     Ping,
 }
 
@@ -57,8 +57,6 @@ pub struct Handshake {
     pub sent: usize,
     /// The replies that are still to come, the next one last.
     pub steps: Vec<Step>,
-    /// True exactly when it is the first one on its connection: only then does a failure speak of the server.
-    pub is_first: bool,
     /// What the session is set to by the steps that were confirmed.
     pub reached: Profile,
     /// What the server said to the first step that it does not do.
@@ -69,7 +67,7 @@ impl Handshake {
     /// What a new connection says first: who rmux is, if the server wants to know that; then it asks who is there,
     /// selects the database, and makes sure that it is served.
     pub fn first(goal: Profile, credentials: Option<&Credentials>) -> Handshake {
-        let mut handshake = Handshake { is_first: true, ..Handshake::default() };
+        let mut handshake = Handshake::default();
         if let Some(credentials) = credentials {
             handshake.bytes.0 = credentials.request();
             handshake.steps.push(Step::Auth);
@@ -173,26 +171,75 @@ impl Step {
             Step::Hello(Protocol::Resp3) | Step::Select(_) => Ok(()),
             Step::Auth if reply == b"+OK\r\n" => Ok(()),
             Step::Auth => Err(Refusal::Server),
-            Step::Ping if reply == b"+PONG\r\n" || reply.starts_with(b"-BUSY ") => Ok(()),
+            Step::Ping if reply == b"+PONG\r\n" || is_busy(reply) => Ok(()),
             Step::Ping => Err(Refusal::Server),
         }
     }
 }
 
-/// The version that a server tells in its reply to `HELLO`, if it does.
-pub fn version_in_hello(reply: &[u8]) -> Option<&str> {
-    const LABEL: &[u8] = b"$7\r\nversion\r\n$";
-    let label = reply.windows(LABEL.len()).position(|window| window == LABEL)?;
-    let mut lines = reply[label + LABEL.len()..].split(|&byte| byte == b'\n');
-    lines.next()?;
-    let version = lines.next()?.strip_suffix(b"\r")?;
-    let version = std::str::from_utf8(version).ok()?;
-    let is_printable = version.bytes().all(|byte| byte.is_ascii_graphic());
-    (is_printable && (1..=VERSION_BYTES_MAX).contains(&version.len())).then_some(version)
+/// Whether a server says that a script has been running for too long. It says so to nearly everything, `PING` too,
+/// until the script ends or somebody stops it; `HELLO`, `AUTH` and whatever stops a script are not among that.
+pub fn is_busy(reply: &[u8]) -> bool {
+    reply.starts_with(b"-BUSY ")
 }
 
-/// What is longer is no version; it is repeated to every client that says HELLO.
-const VERSION_BYTES_MAX: usize = 32;
+/// What a server tells about itself in its reply to `HELLO`; it is repeated to every client that says HELLO.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// What it is: `redis`, `valkey` …
+    pub server: Box<str>,
+    /// Its version.
+    pub version: Box<str>,
+    /// Its list of modules, in either version of the protocol; empty if it is too long to be kept.
+    pub modules: Box<[u8]>,
+}
+
+impl Default for Introduction {
+    /// What is told while no server has been reached.
+    fn default() -> Introduction {
+        Introduction { server: "redis".into(), version: "7.0.0".into(), modules: (*b"*0\r\n").into() }
+    }
+}
+
+impl Introduction {
+    /// What this reply to `HELLO` tells, and the server's own number for the connection; `None` unless there is a
+    /// version in it.
+    pub fn read(reply: &[u8]) -> Option<(Introduction, i64)> {
+        let (mut told, mut id, mut has_version) = (Introduction::default(), 0, false);
+        let mut fields = Elements::of(reply)?;
+        while let (Some(name), Some(value)) = (fields.next().and_then(elements::bulk), fields.next()) {
+            match name {
+                b"server" => told.server = word(value).unwrap_or(told.server),
+                b"version" => {
+                    told.version = word(value)?;
+                    has_version = true;
+                }
+                b"id" => id = elements::integer(value).unwrap_or(0),
+                b"modules" if value.len() <= MODULES_BYTES_MAX && value[0] == b'*' => told.modules = value.into(),
+                _ => {}
+            }
+        }
+        has_version.then_some((told, id))
+    }
+
+    /// Whether it takes quotes in the middle of an inline argument: Valkey does, since its version 9.
+    pub fn mixes_quotes(&self) -> bool {
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        &*self.server == "valkey" && major >= Some(9)
+    }
+}
+
+/// A word that may be repeated: visible letters, and not many.
+fn word(value: &[u8]) -> Option<Box<str>> {
+    let word = std::str::from_utf8(elements::bulk(value)?).ok()?;
+    let is_printable = word.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_printable && (1..=WORD_BYTES_MAX).contains(&word.len())).then(|| word.into())
+}
+
+/// What is longer is no name and no version.
+const WORD_BYTES_MAX: usize = 32;
+/// A longer list of modules is not kept.
+const MODULES_BYTES_MAX: usize = 8 * 1024;
 
 /// Where a backend stands.
 #[derive(Debug)]
@@ -230,10 +277,21 @@ pub struct Backend {
     pub framer: ReplyFramer,
     /// The start of a reply that is not whole yet.
     pub kept: Vec<u8>,
+    /// The server's own number for it; 0 when it has not told one.
+    pub number: i64,
+    /// True once somebody was told that number, and may still use it: nobody else shall have this backend.
+    pub is_number_told: bool,
     /// True exactly when it hears messages for all clients: it is in no pool, and answers no requests.
     pub is_listener: bool,
+    /// True exactly when it is in no pool, and is closed as soon as it owes nothing: it is for requests that must not
+    /// stand behind others.
+    pub is_reserve: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
     pub owner: Id,
+    /// True exactly when its owner is in bulk: it goes back to the shared set when that one owes and is owed nothing.
+    pub is_bulk: bool,
+    /// True once those who could go elsewhere have gone, for the sake of a reply that takes long.
+    pub is_rerouted: bool,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
     pub uploader: Id,
     /// True while a large reply is passed on as it arrives.
@@ -242,10 +300,14 @@ pub struct Backend {
     pub alarm: Alarm,
     /// When it began to connect, or to shake hands, or was last of use.
     pub since: Millis,
+    /// When the large reply began that arrives.
+    pub large_since: Millis,
+    /// When the server last said anything, or was read again after it had been held back.
+    pub heard_at: Millis,
     /// When the server last took bytes, or there were none to take.
     pub took_at: Millis,
-    /// What it has shown of its server.
-    pub seen: Seen,
+    /// When its first handshake was done; `None` before that: only then does a failure speak of the server.
+    pub ready_at: Option<Millis>,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
     /// True while its socket takes nothing.
@@ -267,17 +329,34 @@ impl Backend {
             expired: 0,
             framer: ReplyFramer::new(),
             kept: Vec::new(),
+            number: 0,
+            is_number_told: false,
             is_listener: false,
+            is_reserve: false,
             owner: Id::NONE,
+            is_bulk: false,
+            is_rerouted: false,
             uploader: Id::NONE,
             is_in_large_reply: false,
             alarm: Alarm::default(),
             since: now,
+            large_since: now,
+            heard_at: now,
             took_at: now,
-            seen: Seen::default(),
+            ready_at: None,
             is_dirty: false,
             is_blocked: false,
             is_held_back: false,
+        }
+    }
+
+    /// What it has shown of its server.
+    pub fn seen(&self) -> Seen {
+        let has_spoken = self.ready_at.is_some() || self.heard_at > self.since;
+        Seen {
+            ready_at: self.ready_at,
+            heard_at: if has_spoken { self.heard_at } else { Millis(0) },
+            has_answered: self.answered > 0,
         }
     }
 
@@ -305,15 +384,15 @@ impl Backend {
     /// Whether one more request of anybody fits, and nothing large is in its way.
     #[inline]
     pub fn has_room(&self, limits: &Limits) -> bool {
-        self.owner == Id::NONE && self.has_room_for_owner(limits)
+        self.owner == Id::NONE && !self.is_reserve && self.has_room_for_owner(limits)
     }
 
-    /// The same, for the client that has it for itself.
+    /// The same, for the client that has it for itself. One in bulk waits behind its own requests, and behind as many
+    /// as it likes.
     pub fn has_room_for_owner(&self, limits: &Limits) -> bool {
         self.is_serving()
             && self.uploader == Id::NONE
-            && !self.is_in_large_reply
-            && self.line.len() < limits.pipeline_max
+            && (self.is_bulk || !self.is_in_large_reply && self.line.len() < limits.pipeline_max)
             && self.queue.unsent() < limits.send_queue_bytes_max
     }
 
@@ -362,23 +441,37 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_found_in_both_protocols() {
-        let pairs = "$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:2\r\n";
-        for start in ["*6\r\n", "%3\r\n"] {
-            assert_eq!(version_in_hello(format!("{start}{pairs}").as_bytes()), Some("7.0.15"));
+    fn what_a_server_says_it_is_is_read_in_both_protocols() {
+        let module = "$4\r\nname\r\n$6\r\nsearch\r\n$3\r\nver\r\n:1\r\n";
+        let pairs = |module: &str| {
+            let server = "$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n9.0.1\r\n";
+            format!("{server}$2\r\nid\r\n:42\r\n$7\r\nmodules\r\n*1\r\n{module}")
+        };
+        for (start, head) in [("*8\r\n", "*4\r\n"), ("%4\r\n", "%2\r\n")] {
+            let modules = format!("{head}{module}");
+            let (told, id) = Introduction::read(format!("{start}{}", pairs(&modules)).as_bytes()).expect("a version");
+            assert_eq!((&*told.server, &*told.version, id), ("valkey", "9.0.1", 42));
+            assert_eq!(*told.modules, *format!("*1\r\n{modules}").as_bytes());
         }
-        for reply in ["-ERR unknown command\r\n", "$7\r\nversion\r\n", "$7\r\nversion\r\n$1\r\n\x01\r\n"] {
-            assert_eq!(version_in_hello(reply.as_bytes()), None);
+        let large = format!("%4\r\n{}", pairs(&format!("$9000\r\n{}\r\n", "x".repeat(9000))));
+        assert_eq!(Introduction::read(large.as_bytes()).map(|(told, _)| told.modules), Some((*b"*0\r\n").into()));
+        let unfit =
+            ["-ERR unknown command\r\n", "*2\r\n$7\r\nversion\r\n$1\r\n\x01\r\n", "*0\r\n", "%1\r\n$7\r\nversion\r\n"];
+        for reply in unfit {
+            assert!(Introduction::read(reply.as_bytes()).is_none(), "{reply:?}");
         }
     }
 
     #[test]
-    fn only_a_pong_is_alive() {
+    fn only_a_pong_is_alive_or_somebody_busy() {
         assert_eq!(Step::Ping.check(b"+PONG\r\n"), Ok(()));
-        assert_eq!(Step::Ping.check(b"-BUSY Redis is busy running a script.\r\n"), Ok(()));
         for reply in [&b"-LOADING Redis is loading the dataset in memory\r\n"[..], b"+OK\r\n", b"-NOAUTH x\r\n"] {
             assert_eq!(Step::Ping.check(reply), Err(Refusal::Server));
         }
+        let busy = b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+        assert_eq!(Step::Ping.check(busy), Ok(()), "it answers");
+        assert_eq!(Step::Select(1).check(busy), Err(Refusal::Profile), "but it has not selected anything");
+        assert_eq!(Step::Ping.check(b"-BUSYKEY x\r\n"), Err(Refusal::Server));
         assert_eq!(Step::Hello(Protocol::Resp2).check(b"-ERR unknown command\r\n"), Ok(()));
         assert_eq!(Step::Hello(Protocol::Resp2).check(b"-NOAUTH x\r\n"), Err(Refusal::Server));
         assert_eq!(Step::Hello(Protocol::Resp3).check(b"-ERR unknown command\r\n"), Err(Refusal::Profile));

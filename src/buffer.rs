@@ -30,6 +30,9 @@ const CHUNK_BYTES: usize = 4096 - 64;
 /// Spare chunks that are kept for the next burst; more are given back to the system.
 const SPARE_CHUNKS_MAX: usize = 256;
 
+/// So few bytes are copied rather than kept in a chunk of their own.
+const SMALL_BYTES: usize = 256;
+
 const NIL: u32 = u32::MAX;
 
 #[derive(Debug)]
@@ -249,8 +252,18 @@ impl Queue {
         self.release_to(arena, self.sent);
     }
 
-    /// Appends all that `other` has still to send, without copying it.
+    /// Appends all that `other` has still to send; only what is less than a chunk of its own is worth is copied.
     pub fn append(&mut self, arena: &mut Arena, mut other: Queue) {
+        if other.unsent() <= SMALL_BYTES {
+            let mut small = [0; SMALL_BYTES];
+            let mut len = 0;
+            for slice in other.slices(arena) {
+                small[len..len + slice.len()].copy_from_slice(slice);
+                len += slice.len();
+            }
+            other.clear(arena);
+            return self.push(arena, &small[..len]);
+        }
         other.release_to(arena, other.sent);
         if other.head == NIL {
             return;

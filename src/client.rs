@@ -6,7 +6,7 @@
 //! ```text
 //!          ┌────────── Open ◄───────────┐
 //!   too much unread, or outstanding     │ less again, or room in the pool, or the upload is whole
-//!          ├──► Paused ─────────────────┤
+//!          ├──► Paused, Throttled ──────┤
 //!   no backend can take the request     │
 //!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
@@ -23,10 +23,11 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Blocked` or `Paused`, what it sent
-//! behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Blocked`, `Throttled` or `Paused`,
+//! what it sent behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
+use crate::command::{Channels, Command};
 use crate::request::{ClientLine, Place, RequestId, Requests};
 use crate::resp::RequestFramer;
 use crate::slots::Id;
@@ -64,10 +65,22 @@ pub struct Session {
     pub mute: Mute,
     /// The name that it gave itself with `CLIENT SETNAME` or `HELLO … SETNAME`; empty for none.
     pub name: Box<str>,
-    /// Its library, as told by `CLIENT SETINFO LIB-NAME`; empty for none.
-    pub library: Box<str>,
-    /// Its library's version, as told by `CLIENT SETINFO LIB-VER`; empty for none.
-    pub library_version: Box<str>,
+    /// Its library and that one's version, a blank between them; empty for neither. One text, since every client has
+    /// room for it.
+    library: Box<str>,
+}
+
+impl Session {
+    /// Its library, as told by `CLIENT SETINFO LIB-NAME`, and the version, as told by `LIB-VER`; empty for none.
+    pub fn library(&self) -> (&str, &str) {
+        self.library.split_once(' ').unwrap_or_default()
+    }
+
+    /// It tells its library and that one's version. There is no blank in either of them.
+    pub fn set_library(&mut self, name: &str, version: &str) {
+        debug_assert!(!name.contains(' ') && !version.contains(' '));
+        self.library = [name, version].join(" ").into();
+    }
 }
 
 /// Which requests are answered, as `CLIENT REPLY` has it. The others are run all the same.
@@ -123,8 +136,16 @@ pub enum Need {
 pub enum Flow {
     /// It may send the next request.
     Open,
-    /// It must take some replies first.
-    Paused,
+    /// It must take some replies first, or it waits for connections of its own (see the proxy's `bulk`).
+    Paused {
+        /// Since when, or since it last took something.
+        since: Millis,
+    },
+    /// Its next request waits until this backend, which it has for itself, has sent some of what it was given.
+    Throttled {
+        /// The backend.
+        backend: Id,
+    },
     /// Its next request waits until a backend of this server can take it, or until this point in time.
     Parked {
         /// Index of the server.
@@ -182,11 +203,28 @@ pub struct Leased {
     pub backend: Id,
 }
 
+/// What a client in bulk has: more of its requests are in flight, or more of its replies unread, than others may wait
+/// behind.
+#[derive(Debug, Default)]
+pub struct Bulk {
+    /// Backends that it has for itself, at most one at each server.
+    pub held: Vec<Leased>,
+}
+
+impl Bulk {
+    /// The backend that it has at this server.
+    pub fn at(&self, server: u16) -> Option<Id> {
+        self.held.iter().find(|held| held.server == server).map(|held| held.backend)
+    }
+}
+
 /// A transaction that arrives step by step, or the keys that are watched for one.
 #[derive(Debug, Default)]
 pub struct Transaction {
     /// Where all of it goes, once a key has said which server that is.
     pub leased: Option<Leased>,
+    /// The proxy's routing epoch in which a key said so.
+    pub routing_epoch: u32,
     /// True once the client has said `MULTI`.
     pub is_multi: bool,
     /// True once the server was told `MULTI`.
@@ -200,6 +238,21 @@ pub struct Transaction {
     /// Steps that any server could queue, before a key has said which one will: what it is sent, and what becomes of
     /// that with `EXEC`.
     pub early_steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
+}
+
+impl Transaction {
+    /// How many steps are queued, here or at the server.
+    pub fn queued(&self) -> usize {
+        self.steps + self.early_steps.len()
+    }
+
+    /// Bytes of steps that are kept here.
+    pub fn held_bytes(&self) -> usize {
+        let held_by = |what: &OwnWhat| if let OwnWhat::Answer(request) = what { request.len() } else { 0 };
+        let held: usize = self.own_steps.iter().map(|step| held_by(&step.what)).sum();
+        let early = self.early_steps.iter();
+        held + early.map(|(bytes, what)| bytes.len() + what.as_ref().map_or(0, held_by)).sum::<usize>()
+    }
 }
 
 /// A step of a transaction that rmux has a part in, though it stands in the server's queue.
@@ -216,6 +269,10 @@ pub struct OwnStep {
 pub enum OwnWhat {
     /// The server selects a database; if it does, the session has that one.
     Select(u32),
+    /// It is a `PUBLISH`: so many more receive it than the server counts.
+    Published(u32),
+    /// It asks how many subscribe to channels of this family, and the server does not see all of them.
+    Subscribers(Channels),
     /// rmux answers this request, and the server has a `PING` in its place.
     Answer(Box<[u8]>),
 }
@@ -248,10 +305,14 @@ pub struct Client {
     pub routing_epoch: u32,
     /// The transaction that it is in; a `WATCH` begins one, too.
     pub transaction: Option<Box<Transaction>>,
+    /// What it has while it is in bulk.
+    pub bulk: Option<Box<Bulk>>,
     /// The backend that carried its last write; [`Id::NONE`] before the first. `WAIT` is about that one.
     pub wrote_to: Id,
     /// What it sent that is not dealt with.
     pub kept: Option<Box<Kept>>,
+    /// What it asked for last.
+    pub command: Option<&'static Command>,
     /// What it has because it subscribes.
     pub subscriber: Option<Box<Subscriber>>,
     /// Whether it is listened to.
@@ -268,6 +329,8 @@ pub struct Client {
     pub early_bytes: usize,
     /// True while a backend in one of its lanes may not be read until it has taken some replies.
     pub holds_back: bool,
+    /// True while it stands in the list of those who are paused, or were.
+    pub is_in_paused: bool,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
     /// True while its socket takes nothing.
@@ -290,8 +353,10 @@ impl Client {
             lanes: Vec::new(),
             routing_epoch: 0,
             transaction: None,
+            bulk: None,
             wrote_to: Id::NONE,
             kept: None,
+            command: None,
             subscriber: None,
             flow: Flow::Open,
             alarm: Alarm::default(),
@@ -300,6 +365,7 @@ impl Client {
             since: now,
             early_bytes: 0,
             holds_back: false,
+            is_in_paused: false,
             is_dirty: false,
             is_blocked: false,
             is_ended: false,
@@ -327,15 +393,23 @@ impl Client {
         self.replies.unsent() + self.early_bytes
     }
 
-    /// Bytes that the reply of `request` would wait behind, or with: for the one whose turn it is those on their way,
-    /// for any other those that came early, too.
-    pub fn unread_before(&self, request: Option<RequestId>) -> usize {
-        if self.line.first() == request { self.replies.unsent() } else { self.unread() }
-    }
-
     /// True exactly when bytes that it sends can be dealt with.
     pub fn is_listened_to(&self) -> bool {
-        matches!(self.flow, Flow::Open | Flow::Uploading { .. }) && !self.is_ended
+        match self.flow {
+            // What is sent by one that is to leave is read and dropped, so that it comes to reading its replies.
+            Flow::Open | Flow::Uploading { .. } | Flow::Leaving => !self.is_ended,
+            // Whether it has more to say decides whether it waits for anything.
+            Flow::Paused { .. } => self.kept.is_none() && !self.is_ended,
+            _ => false,
+        }
+    }
+
+    /// True exactly when it is not listened to until some of its requests are answered.
+    pub fn awaits_replies(&self) -> bool {
+        matches!(
+            self.flow,
+            Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Asking | Flow::Blocked { .. }
+        )
     }
 
     /// True exactly when it hears messages.

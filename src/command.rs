@@ -9,12 +9,15 @@
 //! commands are not data commands: unknown here, and so is every other name that has no row.
 //!
 //! What is **refused** belongs on the Redis server itself, with somebody who may log in there:
-//! - it stops, copies, inspects or reconfigures the server, or swaps databases under all clients (`SHUTDOWN`, `BGSAVE`,
-//!   `CONFIG SET`, `REPLICAOF`, `SWAPDB`, `ACL SETUSER`, `MODULE`, `DEBUG`, `SLOWLOG`, `LATENCY`, `CLUSTER` writes);
+//! - it stops, copies or reconfigures the server, resets its records, or swaps databases under all clients (`SHUTDOWN`,
+//!   `BGSAVE`, `CONFIG SET`, `REPLICAOF`, `SWAPDB`, `ACL SETUSER`, `MODULE LOAD`, `DEBUG`, `SLOWLOG RESET`, `CLUSTER`
+//!   writes);
 //! - it turns the connection into something else (`MONITOR`, `SYNC`, `PSYNC`, `REPLCONF`), or leaves something on it
-//!   that the next client would inherit (`HIMPORT`, `SCRIPT DEBUG`);
-//! - it can only work from a connection of its own, or would hit another client (`SCRIPT KILL` and `FUNCTION KILL`
-//!   wait behind the very script that they should kill when they share its backend).
+//!   that the next client would inherit (`HIMPORT`, `SCRIPT DEBUG`).
+//!
+//! What only tells is not refused. `SLOWLOG GET` shows what others have asked for, and so does any script that calls
+//! it; who may ask rmux may read all data anyway. The hashes of passwords are another matter: they are no data, and may
+//! let somebody in who may do more than rmux. So `ACL LIST` and `ACL GETUSER` are forwarded, and answered without them.
 //!
 //! What is safe on a connection that many share is not refused, though the original rmux did: `DBSIZE`, `FLUSHALL`,
 //! `FLUSHDB`, `MOVE`, `OBJECT`, `RANDOMKEY`, `TIME`.
@@ -22,6 +25,8 @@
 //! Invariants, each with a test: names are lower case and unique; `subs` is empty exactly when the class is not
 //! [`Class::Container`]; whatever the arguments, key indexes ascend and stay below `argc`; a command whose
 //! [`Command::args_needed`] is `n` has all its keys among its first `n` arguments.
+
+use std::fmt;
 
 mod keys;
 mod policy;
@@ -74,8 +79,8 @@ pub enum Class {
     /// Has no key that a ring could place, and its answer is right only when there is one server; with several it is
     /// an error (`FT.SEARCH`, `MEMORY STATS`).
     Single,
-    /// Goes to the server of its channel, which is argument 1.
-    Channel,
+    /// Goes to the server of its channel, which is argument 1 and of this family.
+    Channel(Channels),
     /// Answered by rmux. `INFO` and `ROLE`: with one server they may as well be forwarded.
     Session(Session),
     /// Holds or changes the state of its connection.
@@ -110,8 +115,11 @@ pub enum Gather {
     Union,
     /// Integers are added.
     Sum,
-    /// The greatest integer; in arrays of equal form, place by place.
+    /// The greatest integer.
     Max,
+    /// In arrays of equal form, place by place, the greatest integer, which is how many subscribe to a channel of this
+    /// family, as far as a server knows.
+    Subscribers(Channels),
     /// `+OK` when every one is.
     AllOk,
     /// All are equal; the first one stands for them.
@@ -120,6 +128,11 @@ pub enum Gather {
     And,
     /// Any reply that is not nil, preferably not always the same server's.
     AnyKey,
+    /// `+OK` when any is: who is to stop a script asks all. It goes out on connections that no script holds up, with
+    /// one server too.
+    Kill,
+    /// For one server only: the reply without the hashes of passwords.
+    Masked,
 }
 
 /// The commands that rmux answers itself.
@@ -195,7 +208,36 @@ pub enum Timeout {
     Millis(u64),
 }
 
+/// A command's full name, as errors and lists show it: `get`, or `config|get`.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    container: &'static str,
+    command: &'static str,
+}
+
+impl Name {
+    /// That of a command of this container; of the command alone, if both are the same.
+    pub fn new(container: &'static str, command: &'static str) -> Name {
+        Name { container, command }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !std::ptr::eq(self.container, self.command) {
+            write!(f, "{}|", self.container)?;
+        }
+        f.write_str(self.command)
+    }
+}
+
 impl Command {
+    /// Its full name. Looks for the container that it belongs to among all of them.
+    pub fn full_name(&'static self) -> Name {
+        let has_it = |row: &&Command| row.subs.iter().any(|sub| std::ptr::eq(sub, self));
+        Name::new(ROWS.iter().find(has_it).map_or(self.name, |row| row.name), self.name)
+    }
+
     /// True exactly when the command means nothing without a subcommand.
     pub fn is_container(&self) -> bool {
         self.class == Class::Container
@@ -232,7 +274,7 @@ impl Command {
     /// keys can be read; `None` is all of them. It lets a large value stream through behind its key.
     pub fn args_needed(&self) -> Option<u32> {
         match self.class {
-            Class::Container | Class::Channel => Some(2),
+            Class::Container | Class::Channel(_) => Some(2),
             _ => self.keys.args_needed(),
         }
     }
@@ -580,7 +622,6 @@ mod tests {
             "bgrewriteaof",
             "bgsave",
             "debug",
-            "lastsave",
             "monitor",
             "migrate",
             "save",
@@ -588,12 +629,9 @@ mod tests {
             "slaveof",
             "replicaof",
             "failover",
-            "slowlog",
             "sync",
             "psync",
             "replconf",
-            "module",
-            "latency",
             "restore-asking",
             "pfdebug",
             "pfselftest",
@@ -612,13 +650,18 @@ mod tests {
             ("config", "rewrite"),
             ("config", "resetstat"),
             ("acl", "setuser"),
-            ("acl", "list"),
+            ("acl", "log"),
+            ("slowlog", "reset"),
+            ("commandlog", "reset"),
+            ("latency", "reset"),
+            ("module", "load"),
+            ("module", "loadex"),
+            ("module", "unload"),
             ("cluster", "meet"),
+            ("cluster", "migrateslots"),
             ("cluster", "setslot"),
             ("cluster", "reset"),
             ("script", "debug"),
-            ("script", "kill"),
-            ("function", "kill"),
             ("ft.config", "set"),
         ] {
             assert_eq!(sub(name, word).class, Class::Refused, "{name} {word}");
@@ -643,9 +686,34 @@ mod tests {
         }
         assert_eq!(class("scan"), Class::All(Gather::Cursor));
         assert_eq!(sub("script", "load").class, Class::All(Gather::First));
-        assert_eq!(class("publish"), Class::Channel);
+        assert_eq!(class("publish"), Class::Channel(Channels::Exact));
         assert_eq!(class("time"), Class::Any);
         assert_eq!(class("ft.search"), Class::Single);
+        for (name, word) in [
+            ("slowlog", "get"),
+            ("slowlog", "len"),
+            ("commandlog", "get"),
+            ("commandlog", "len"),
+            ("latency", "latest"),
+            ("latency", "history"),
+            ("latency", "histogram"),
+            ("latency", "doctor"),
+            ("acl", "users"),
+        ] {
+            assert_eq!(sub(name, word).class, Class::Single, "{name} {word}");
+        }
+        assert_eq!(class("lastsave"), Class::Single);
+        for (name, word) in [("module", "list"), ("acl", "cat"), ("script", "show")] {
+            assert_eq!(sub(name, word).class, Class::Any, "{name} {word}");
+        }
+        for word in ["list", "getuser"] {
+            assert_eq!(sub("acl", word).class, Class::All(Gather::Masked), "{word}");
+        }
+        for name in ["script", "function"] {
+            assert_eq!(sub(name, "kill").class, Class::All(Gather::Kill), "{name}");
+        }
+        assert_eq!(class("clusterscan"), Class::Session(Session::Cluster));
+        assert_eq!(sub("cluster", "getslotmigrations").class, Class::Session(Session::Cluster));
     }
 
     /// A request that changes something must never count as one that may be sent twice.

@@ -47,6 +47,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod glob;
 pub mod healthcheck;
 pub mod limits;
 pub mod local;

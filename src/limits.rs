@@ -61,9 +61,9 @@ pub struct Limits {
     pub args_max: usize,
     /// One inline request (a line of words, as typed into telnet). The default is Redis' own.
     pub inline_bytes_max: usize,
-    /// Requests of one client that are not answered yet; at the limit, reading from it pauses.
+    /// Requests of one client that are not answered yet; at the limit, reading from it pauses, unless it is in bulk.
     pub client_outstanding_max: usize,
-    /// Reply bytes that one client has not taken; from here on, reading from it pauses.
+    /// Reply bytes that one client has not taken; from here on they stay with the server, or reading from it pauses.
     pub client_unread_pause_bytes: usize,
     /// Reply bytes that one client has not taken; past this, it is closed.
     pub client_unread_bytes_max: usize,

@@ -32,6 +32,7 @@ mod auth;
 mod client_command;
 mod config_get;
 
+use crate::backend::Introduction;
 use crate::client::{self, Mute, Profile};
 use crate::command::{self, integer};
 use crate::resp::Arg;
@@ -43,8 +44,8 @@ use crate::users::Users;
 pub struct Context<'a> {
     /// The client's number, as `CLIENT ID` tells it; below 2^63.
     pub client_id: u64,
-    /// What the server said it is (`HELLO`'s `version`); a fallback while no server has been reached.
-    pub server_version: &'a str,
+    /// What the server said it is.
+    pub introduction: &'a Introduction,
     /// Where rmux listens.
     pub listen: &'a str,
     /// Where the client comes from, if that is known.
@@ -55,6 +56,8 @@ pub struct Context<'a> {
     pub is_alone: bool,
     /// How many channels, patterns and shard channels the client hears.
     pub heard: [u32; 3],
+    /// What the client takes of rmux's memory.
+    pub memory: roster::ClientMemory,
     /// Milliseconds since the client connected.
     pub age_ms: u64,
 }
@@ -64,8 +67,14 @@ pub struct Context<'a> {
 pub struct Facts<'a> {
     /// Process id.
     pub process_id: u32,
+    /// A number that each run of rmux has for itself.
+    pub run: u64,
+    /// Where it listens.
+    pub listen: &'a str,
+    /// For how long it has run, in milliseconds.
+    pub uptime_ms: u64,
     /// What the servers say they are.
-    pub server_version: &'a str,
+    pub introduction: &'a Introduction,
     /// Clients connected.
     pub connected_clients: usize,
     /// The servers' addresses, as configured.

@@ -4,7 +4,8 @@
 //! several reactors.
 //!
 //! - **Standard output**, through simplelog, as the original did: a time stamp in UTC, the level, the text. When it is
-//!   the journal's, which stamps each line itself, the time is left out.
+//!   the journal's, which stamps each line itself, the time is left out. It never blocks either: a thread of its own
+//!   writes (`outlet`).
 //! - **Syslog**: one RFC 3164 datagram a line, `<priority>rmux[pid]: text`, to `/dev/log`. It never blocks. The part of
 //!   the header that would hold a local time is left out: the receiver fills in its own (RFC 3164, section 4.3), and a
 //!   process without a time zone database has none to give.
@@ -14,7 +15,8 @@
 //!           └─yes─► send ──failed (syslog restarted)──► connect, send once more
 //! ```
 //!
-//! Invariant: no line is lost, and none is written twice; each falling back is announced once.
+//! Invariants: who logs never waits; no line is written twice, and one is lost only while nobody reads standard output,
+//! and that is told afterwards; each falling back is announced once.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -22,27 +24,50 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use std::{env, panic};
 
-use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use outlet::{LineWriter, Outlet};
 use simplelog::{ConfigBuilder, ThreadLogMode, WriteLogger};
 
-/// Starts logging, for the whole process and for good.
+mod outlet;
+
+static STDOUT: Outlet = Outlet::new();
+
+/// Starts logging, for the whole process and for good. Who ends the process calls [`flush`] before; a panic does.
 ///
 /// A missing syslog is no error: its lines go to standard output, with one warning.
 ///
 /// # Errors
 ///
-/// If the process has a logger already.
-pub fn start(debug: bool, use_syslog: bool) -> Result<(), SetLoggerError> {
+/// If the process has a logger already, or there is no thread for one.
+pub fn start(debug: bool, use_syslog: bool) -> io::Result<()> {
     let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
     log::set_max_level(level);
-    let stdout = WriteLogger::new(level, line_format(!is_journal()), io::stdout());
-    if use_syslog {
+    STDOUT.start(io::stdout())?;
+    let stdout = WriteLogger::new(level, line_format(!is_journal()), LineWriter::new(&STDOUT));
+    let set = if use_syslog {
         log::set_boxed_logger(Box::new(Syslog::new(Path::new(SYSLOG_SOCKET), level, stdout)))
     } else {
         log::set_boxed_logger(stdout)
-    }
+    };
+    // With panic = "abort" nothing comes after the hook.
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        flush();
+        tell(panic);
+    }));
+    set.map_err(io::Error::other)
 }
+
+/// Waits until all lines are written, but not for a reader that does not read.
+pub fn flush() {
+    STDOUT.flush(FLUSH_PATIENCE);
+}
+
+/// For how long the end of the process waits for the last lines to be written.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// simplelog's own time formats are `hour:minute:second`, without a date, and RFC 3339: the latter.
 fn line_format(with_time: bool) -> simplelog::Config {
@@ -59,7 +84,7 @@ fn line_format(with_time: bool) -> simplelog::Config {
 /// Whether standard output is the journal's socket: systemd tells its device and inode in `JOURNAL_STREAM`, and a child
 /// whose output was sent elsewhere inherits the variable all the same.
 fn is_journal() -> bool {
-    std::env::var("JOURNAL_STREAM").is_ok_and(|announced| is_file(&announced, Path::new("/proc/self/fd/1")))
+    env::var("JOURNAL_STREAM").is_ok_and(|announced| is_file(&announced, Path::new("/proc/self/fd/1")))
 }
 
 /// Whether the file is the one of this `device:inode`.
@@ -211,7 +236,7 @@ mod tests {
         fn new() -> Folder {
             static NEXT: AtomicUsize = AtomicUsize::new(0);
             let name = format!("rmux-logger-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let path = std::env::temp_dir().join(name);
+            let path = env::temp_dir().join(name);
             fs::create_dir(&path).unwrap();
             Folder(path)
         }

@@ -46,19 +46,20 @@ fn run(action: Action) -> ExitCode {
             }
         },
         Action::Serve(loaded) => {
-            logger::start(loaded.config.debug, loaded.config.use_syslog).expect("the process has no logger yet");
+            if let Err(error) = logger::start(loaded.config.debug, loaded.config.use_syslog) {
+                eprint_line(&format!("rmux: cannot log: {error}"));
+                return ExitCode::FAILURE;
+            }
             // It does not come back if it starts this program anew; then the new one logs the warnings.
             let result = privileges::maybe_give_up(&loaded.config).and_then(|()| {
                 loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
                 serve(&loaded.config)
             });
-            match result {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    log::error!("{error}");
-                    ExitCode::FAILURE
-                }
+            if let Err(error) = &result {
+                log::error!("{error}");
             }
+            logger::flush();
+            if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }
 }

@@ -22,6 +22,7 @@
 //!                     dispatch     server → backend, and the bytes on their way
 //!   to a client       replies      bytes of backends → replies → their clients
 //!                     relief       who stands behind a huge reply
+//!                     bulk         deep pipelines, and replies that are taken slowly
 //!                     transmit     what goes out at the end of a turn
 //!   backends          health       connects, handshakes, probes
 //!                     loss         what becomes of a lost backend, and of what it owed
@@ -31,8 +32,10 @@
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     scripts      what EVALSHA means at a server that does not know it
+//!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
+//!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
 //!                     settings     what a proxy is told at its start
@@ -46,6 +49,7 @@
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod audit;
+mod bulk;
 mod clock;
 mod compose;
 mod dispatch;
@@ -54,12 +58,14 @@ mod goodbye;
 mod health;
 mod inquiry;
 mod intake;
+mod kill;
 mod lease;
 mod listener;
 mod loss;
 mod merging;
 mod own_steps;
 mod permission;
+mod publish;
 mod pubsub;
 mod relief;
 mod replies;
@@ -84,9 +90,9 @@ use self::goodbye::Goodbye;
 use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
-use crate::backend::Backend;
+use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
-use crate::client::{Client, Flow, Kept, Profile};
+use crate::client::{Bulk, Client, Flow, Kept, Profile};
 use crate::pool::Pool;
 use crate::request::Requests;
 use crate::resp::{RequestFramer, RequestLimits};
@@ -202,8 +208,14 @@ pub struct Proxy {
     woken: Vec<Id>,
     /// Backends that have the start of a request, and the clients that will not send the rest.
     abandoned: Vec<(Id, Id)>,
-    /// Leased backends whose sessions nobody can clean any more.
-    orphaned: Vec<Id>,
+    /// Clients that are paused, the longest first; some may be so no longer.
+    paused: VecDeque<Id>,
+    /// Those of this turn.
+    newly_paused: Vec<Id>,
+    /// What clients in bulk had for themselves who are gone.
+    released: Vec<Bulk>,
+    /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
+    orphaned: Vec<(Id, Option<&'static [u8]>)>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// True when a backend was closed since the parked ones were looked at.
@@ -231,8 +243,10 @@ pub struct Proxy {
     reply: Vec<u8>,
 
     // What is told to those who ask, and chance.
-    /// What the server that shook hands last calls its version.
-    server_version: Box<str>,
+    /// When it was made.
+    started: Millis,
+    /// What the server that shook hands last tells about itself.
+    introduction: Introduction,
     stats: ProxyStats,
     /// The state of a xorshift generator; never 0.
     random: u64,
@@ -297,9 +311,12 @@ impl Proxy {
             dirty_backends: Vec::new(),
             woken: Vec::new(),
             abandoned: Vec::new(),
-            pubsub: Pubsub::new(count),
+            pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
             orphaned: Vec::new(),
+            paused: VecDeque::new(),
+            newly_paused: Vec::new(),
+            released: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
             parked: 0,
@@ -309,7 +326,8 @@ impl Proxy {
             framer: RequestFramer::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
-            server_version: "7.0.0".into(),
+            started: now,
+            introduction: Introduction::default(),
             random: settings.seed | 1,
             stats: ProxyStats::default(),
             is_shutting_down: false,

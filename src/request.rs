@@ -76,8 +76,15 @@ pub enum Role {
         /// The database that it names.
         database: u32,
     },
+    /// A `PUBLISH` that more clients receive than its server counts.
+    Published {
+        /// How many more.
+        hidden: u32,
+    },
     /// rmux sent it for itself: nobody waits, and the reply must be a status.
     Internal,
+    /// The same, and it cleans the session of a leased backend: the lease ends with its reply.
+    Cleanup,
 }
 
 /// One outstanding request.

@@ -7,7 +7,8 @@
 //! Both framers are resumable. They hold `at`, the offset of the next byte to look at, counted from the start of the
 //! slice that they are given; the caller gives the same bytes again with more behind them, and what lies before `at`
 //! is not looked at again. `at` may lie *behind* the slice: the bytes between are a body that is still to come, and
-//! need not be kept. When the caller has passed on the first `n` bytes it says so with `rebase(n)`:
+//! need not be kept. When the caller has passed on the first `n` bytes it says so with `rebase(n)`; the CR LF behind a
+//! body is passed on with what comes behind it, when it was looked at (`passable`):
 //!
 //! ```text
 //!   *3\r\n $3\r\n SET\r\n $3\r\n key\r\n $100000\r\n vvvvvvvvvvvvv ...
@@ -94,6 +95,10 @@ pub enum ProtocolError {
     ReplyType(u8),
     /// A reply's length or count is not a number, or absurd.
     ReplyLength,
+    /// The two bytes behind a string in a reply are not CR LF.
+    ReplyTerminator,
+    /// What stands before a reply, or before a push, is larger than this many bytes.
+    AttributeTooBig(usize),
 }
 
 impl fmt::Display for ProtocolError {
@@ -116,6 +121,8 @@ impl fmt::Display for ProtocolError {
             ProtocolError::UnauthenticatedBulkLength => f.write_str("unauthenticated bulk length"),
             ProtocolError::ReplyType(byte) => write!(f, "unknown reply type {:?}", *byte as char),
             ProtocolError::ReplyLength => f.write_str("invalid length in reply"),
+            ProtocolError::ReplyTerminator => f.write_str("expected CRLF behind a string in a reply"),
+            ProtocolError::AttributeTooBig(max) => write!(f, "attribute larger than {max} bytes"),
         }
     }
 }
@@ -172,8 +179,13 @@ impl RequestFramer {
         self.at
     }
 
+    /// How many of the `len` bytes that `frame` was given can be passed on before there are more: see [`passable`].
+    pub fn passable(&self, len: usize) -> usize {
+        passable(self.at, len)
+    }
+
     /// The first `n` bytes of the request are dealt with; later slices begin behind them. The arguments are forgotten.
-    /// `n <= at()`.
+    /// `n <= passable()`.
     pub fn rebase(&mut self, n: usize) {
         self.at -= n;
         self.args.clear();
@@ -235,10 +247,10 @@ impl RequestFramer {
         Ok(Frame::Complete(self.at))
     }
 
-    /// True unless an argument ends at `at`, and not with CR LF. (One that was passed on in pieces is not looked at.)
+    /// True unless a line or an argument ends at `at`, and not with CR LF.
     #[inline]
     fn is_ended(&self, buf: &[u8]) -> bool {
-        self.args.is_empty() || self.at < 2 || buf.get(self.at - 2..self.at).is_none_or(|end| end == b"\r\n")
+        self.at < 2 || buf.get(self.at - 2..self.at).is_none_or(|end| end == b"\r\n")
     }
 
     /// Takes the arguments whose lengths are written as nearly all are, up to the first one about which there is more
@@ -309,7 +321,9 @@ impl RequestFramer {
 
 /// Splits the line of an inline request as Redis's `sdssplitargs` does, and appends it to `request` in its canonical
 /// form, a multibulk request. Returns the number of arguments; 0 appends nothing.
-pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+///
+/// `mixes_quotes` is how Valkey has it since its version 9: `"a"b'c'` is one argument, and no mistake.
+pub fn split_inline(line: &[u8], mixes_quotes: bool, request: &mut Vec<u8>) -> Result<usize, ProtocolError> {
     let line = &line[..line.iter().position(|&byte| byte == 0).unwrap_or(line.len())];
     let mut args: Vec<Vec<u8>> = Vec::new();
     let mut at = 0;
@@ -325,7 +339,10 @@ pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, Protoco
             match line.get(at) {
                 None | Some(b' ' | b'\n' | b'\r' | b'\t') => break,
                 Some(quote @ (b'"' | b'\'')) => {
-                    at = unquote(line, at + 1, *quote, &mut arg)?;
+                    at = unquote(line, at + 1, *quote, mixes_quotes, &mut arg)?;
+                    if mixes_quotes {
+                        continue;
+                    }
                     break;
                 }
                 Some(&byte) => arg.push(byte),
@@ -345,14 +362,21 @@ pub fn split_inline(line: &[u8], request: &mut Vec<u8>) -> Result<usize, Protoco
     Ok(args.len())
 }
 
-/// Reads a quoted part from `at`, behind its opening quote; returns the offset behind the closing one.
-fn unquote(line: &[u8], mut at: usize, quote: u8, arg: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+/// Reads a quoted part from `at`, behind its opening quote; returns the offset behind the closing one. Unless
+/// `mixes_quotes`, nothing but white space may follow.
+fn unquote(
+    line: &[u8],
+    mut at: usize,
+    quote: u8,
+    mixes_quotes: bool,
+    arg: &mut Vec<u8>,
+) -> Result<usize, ProtocolError> {
     let hex = |at: usize| line.get(at).and_then(|&byte| (byte as char).to_digit(16));
     loop {
         let byte = *line.get(at).ok_or(ProtocolError::UnbalancedQuotes)?;
         if byte == quote {
-            // Nothing but white space may follow.
             return match line.get(at + 1) {
+                Some(_) if mixes_quotes => Ok(at + 1),
                 None | Some(b' ' | b'\t'..=b'\r') => Ok(at + 1),
                 Some(_) => Err(ProtocolError::UnbalancedQuotes),
             };
@@ -385,6 +409,13 @@ fn unquote(line: &[u8], mut at: usize, quote: u8, arg: &mut Vec<u8>) -> Result<u
             }
         }
     }
+}
+
+/// How many bytes of a slice of `len` can be passed on when a framer stands at `at`: what it has understood, but for
+/// the CR LF of a body that is not whole. That is looked at first: who passes on a body with another end has passed on
+/// what is no request.
+fn passable(at: usize, len: usize) -> usize {
+    if at > len { len.min(at - 2) } else { at }
 }
 
 enum Line {
@@ -423,7 +454,8 @@ fn line_number(buf: &[u8], at: usize) -> Line {
 #[inline]
 fn short_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
     let line: &[u8; 5] = buf.get(at..at + 5)?.try_into().ok()?;
-    let digits = line.map(|byte| usize::from(byte.wrapping_sub(b'0')));
+    // Not `line.map`, for which all five bytes are put together in a register first.
+    let digits = [line[0], line[1], line[2]].map(|byte| usize::from(byte.wrapping_sub(b'0')));
     if digits[0] > 9 {
         None
     } else if line[1..3] == *b"\r\n" {
@@ -445,7 +477,8 @@ fn short_number(buf: &[u8], at: usize) -> Option<(usize, usize)> {
 #[inline]
 fn short_header(buf: &[u8], at: usize) -> Option<(usize, usize)> {
     let line: &[u8; 8] = buf.get(at.wrapping_sub(2)..)?.first_chunk()?;
-    if line[..3] != *b"\r\n$" {
+    // One load of four bytes, where a comparison of three takes two.
+    if u32::from_le_bytes([line[0], line[1], line[2], line[3]]) & 0x00ff_ffff != u32::from_le_bytes(*b"\r\n$\0") {
         return None;
     }
     let digits = [line[3], line[4], line[5]].map(|byte| usize::from(byte.wrapping_sub(b'0')));

@@ -105,17 +105,16 @@ impl Health {
 pub struct Seen {
     /// When its first handshake was done; `None` before that.
     pub ready_at: Option<Millis>,
-    /// When it last answered a request, or passed on a part of a large reply; 0 if it never did.
-    pub answered_at: Millis,
-    /// When the start of a reply last came, and no more; 0 if it never did.
+    /// When it last said anything; 0 if it never did.
     pub heard_at: Millis,
+    /// True exactly when it has answered a request: since then, what it says is taken for more of that.
+    pub has_answered: bool,
 }
 
 impl Seen {
     /// True exactly when it was of use, if it ends now.
     pub fn was_of_use(&self, now: Millis) -> bool {
-        let is_of_use = |ready_at| self.answered_at > Millis(0) || now - ready_at >= USEFUL_MS;
-        self.ready_at.is_some_and(is_of_use)
+        self.has_answered || self.ready_at.is_some_and(|ready_at| now - ready_at >= USEFUL_MS)
     }
 }
 
@@ -208,11 +207,11 @@ impl Server {
     /// Takes in what one of its connections has shown: of each that is there, before anything is judged; and of one
     /// that is lost.
     pub fn note(&mut self, seen: Seen, now: Millis) {
-        self.heard_at = self.heard_at.max(seen.heard_at).max(seen.answered_at);
-        let Some(ready_at) = seen.ready_at else { return };
-        self.heard_at = self.heard_at.max(ready_at);
-        self.answered_at = self.answered_at.max(seen.answered_at);
-        if seen.was_of_use(now) {
+        self.heard_at = self.heard_at.max(seen.heard_at);
+        if seen.has_answered {
+            self.answered_at = self.answered_at.max(seen.heard_at);
+        }
+        if let Some(ready_at) = seen.ready_at.filter(|_| seen.was_of_use(now)) {
             self.proven_at = self.proven_at.max(ready_at);
         }
     }
@@ -404,7 +403,7 @@ mod tests {
 
     /// A connection that was ready then, and answered last then.
     fn connection(ready: u64, answered: Option<u64>) -> Seen {
-        Seen { ready_at: Some(at(ready)), answered_at: answered.map_or(Millis(0), at), ..Seen::default() }
+        Seen { ready_at: Some(at(ready)), heard_at: at(answered.unwrap_or(ready)), has_answered: answered.is_some() }
     }
 
     fn probe_at(server: &Server) -> Millis {
@@ -436,7 +435,7 @@ mod tests {
         server.on_failed(now, 0);
         assert_eq!(probe_at(&server) - now, 1000);
         server.on_greeted(now + 1000);
-        server.note(Seen { ready_at: Some(now + 1000), answered_at: now + 1001, ..Seen::default() }, now + 1002);
+        server.note(Seen { ready_at: Some(now + 1000), heard_at: now + 1001, has_answered: true }, now + 1002);
         server.on_failed(now + 1003, 0);
         assert_eq!(probe_at(&server) - (now + 1003), 100);
     }
@@ -625,7 +624,7 @@ mod tests {
         let due = probe_at(&server);
         assert!(server.on_probe_due(due));
         server.on_greeted(due);
-        server.note(Seen { ready_at: Some(due), answered_at: due + 1, ..Seen::default() }, due + 2);
+        server.note(Seen { ready_at: Some(due), heard_at: due + 1, has_answered: true }, due + 2);
         server.review();
         assert_eq!(server.health(), Health::Up);
         server.on_unanswered(due + 2, due + 502, 0);

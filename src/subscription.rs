@@ -15,10 +15,13 @@
 //! Invariants: `by_topic` and `by_client` hold the same pairs; a topic is there exactly while one of them names it; a
 //! subscriber's `counts` are the numbers of its pairs, family by family.
 
+pub mod hidden;
 pub mod push;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+
+use self::hidden::HiddenSubscribers;
 
 use crate::buffer::Queue;
 use crate::command::Channels;
@@ -51,9 +54,20 @@ pub struct Registry {
     by_topic: BTreeSet<(TopicId, Id)>,
     by_client: BTreeSet<(Id, usize, TopicId)>,
     orphans: Vec<(TopicId, Topic)>,
+    hidden: Arc<HiddenSubscribers>,
 }
 
 impl Registry {
+    /// An empty one, of a pool that counts its subscribers in `hidden`.
+    pub fn new(hidden: Arc<HiddenSubscribers>) -> Registry {
+        Registry { hidden, ..Registry::default() }
+    }
+
+    /// Those of its subscribers, and of all others of the same pool, that no server sees.
+    pub fn hidden(&self) -> &HiddenSubscribers {
+        &self.hidden
+    }
+
     /// True exactly when nobody hears anything.
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty()
@@ -78,7 +92,11 @@ impl Registry {
         let is_news = self.by_topic.insert((id, client));
         if is_news {
             self.by_client.insert((client, index(family), id));
-            self.topics.get_mut(id).expect("it is in the table of names").hearers += 1;
+            let topic = self.topics.get_mut(id).expect("it is in the table of names");
+            topic.hearers += 1;
+            if topic.hearers > 1 {
+                self.hidden.on_joined(family, &topic.name);
+            }
         }
         (id, is_news)
     }
@@ -95,6 +113,8 @@ impl Registry {
             let topic = self.topics.remove(id).expect("it was there");
             self.names[index(topic.family)].remove(&topic.name);
             self.orphans.push((id, topic));
+        } else {
+            self.hidden.on_left(topic.family, &topic.name);
         }
         true
     }

@@ -151,8 +151,8 @@ fn bad_flags_are_refused_with_a_line_that_helps() {
              clients share",
         ),
         (
-            &["-unixConnections=/r", "-allowCommands=slowlog|get", "-denyCommands=SLOWLOG|get"],
-            r#"-allowCommands: "slowlog|get" is denied as well: say one of both"#,
+            &["-unixConnections=/r", "-allowCommands=slowlog|reset", "-denyCommands=SLOWLOG|reset"],
+            r#"-allowCommands: "slowlog|reset" is denied as well: say one of both"#,
         ),
         (&["-x\ny"], r"unknown flag -x\ny: rmux -help lists the flags"),
         (&["-=3"], "unknown flag -: rmux -help lists the flags"),

@@ -9,10 +9,12 @@
 mod support;
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use support::client::{Client, encode, show};
 use support::fake::{FakeServer, answer, value_of};
@@ -258,8 +260,8 @@ fn start_and_end_are_logged_once() {
         assert_eq!(rmux.client().line("SET k v"), "+OK\r\n");
     }
     let Address::Tcp(port) = *rmux.address() else { panic!("it listens on TCP") };
+    wait_until("where it listens", PATIENCE, || rmux.log().contains(&port.to_string()));
     let log = rmux.log();
-    assert!(log.contains(&port.to_string()), "where it listens: {log}");
     let lines_before = log.lines().count();
     assert!((1..=6).contains(&lines_before), "a line per event, and clients are none: {log}");
     rmux.signal("TERM");
@@ -282,7 +284,7 @@ fn a_server_that_is_down_is_logged_once() {
         log.lines().filter(|line| line.contains(&port.to_string()) && line.contains("down")).count()
     };
     // Which of the two comes first is open.
-    wait_until("the line of the start", PATIENCE, || rmux.log().contains("listens"));
+    wait_until("the line of the start", PATIENCE, || rmux.log().contains("listens") && down_lines() > 0);
     let lines = rmux.log().lines().count();
     assert!((1..=2).contains(&down_lines()), "{}", rmux.log());
     let probes = fake.accepted();
@@ -311,10 +313,11 @@ fn going_down_and_coming_back_are_a_line_each() {
         for _ in 0..200 {
             client.line("GET k");
         }
+        wait_until("a line of the fall", PATIENCE, || lines_of_server() > before);
         server.revive();
         wait_until("the server to be back", PATIENCE, || client.line("GET k") == "$-1\r\n");
-        let lines = lines_of_server() - before;
-        assert_eq!(lines, 2, "round {round}: {}", rmux.log());
+        wait_until("a line of the return", PATIENCE, || lines_of_server() > before + 1);
+        assert_eq!(lines_of_server(), before + 2, "round {round}: {}", rmux.log());
     }
 }
 
@@ -492,4 +495,38 @@ fn memory_at_rest_is_small() {
     // The figure of the release build is 4 MB; a debug build's pages are more.
     let most = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 1024 };
     assert!(kb < most, "{kb} kB at rest");
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_stops_nobody() {
+    let scratch = Scratch::new();
+    let (socket, log) = (scratch.join("rmux.sock"), scratch.join("log"));
+    assert!(Command::new("mkfifo").arg(&log).status().expect("there is mkfifo").success());
+    // Open for both, so that a writer finds a reader, which reads nothing yet.
+    let mut reader = File::options().read(true).write(true).open(&log).expect("it is ours");
+    let listen = format!("-socket={}", socket.display());
+    let flags = [listen.as_str(), "-tcpConnections=127.0.0.1:1", "-debug"];
+    let mut rmux = Rmux::start_writing_to(Address::Unix(socket), Scratch::new(), &flags, &log);
+    let mut client = rmux.client();
+    // Each is a line of debug, far more than a pipe and any queue take.
+    for _ in 0..10_000 {
+        drop(rmux.client());
+        assert_eq!(client.line("PING"), "+PONG\r\n");
+    }
+    // Once it is read, it says what it could not keep.
+    let mut text = Vec::new();
+    wait_until("the lost lines to be told", PATIENCE, || {
+        let mut bytes = [0; 65536];
+        let length = reader.read(&mut bytes).expect("a pipe");
+        text.extend_from_slice(&bytes[..length]);
+        drop(rmux.client());
+        String::from_utf8_lossy(&text).contains(" lines of the log lost: standard output was not read in time\n")
+    });
+    // Nobody reads at the end either.
+    for _ in 0..10_000 {
+        drop(rmux.client());
+    }
+    drop(client);
+    rmux.signal("TERM");
+    assert!(rmux.wait_for_end(PATIENCE).success(), "it waits for a reader only so long");
 }

@@ -115,6 +115,34 @@ fn a_watched_key_that_another_client_writes_stops_the_transaction() {
 }
 
 #[test]
+fn who_waits_for_data_can_be_unblocked() {
+    let server = RedisServer::start();
+    let fronts = [&["-maxProcesses=1"][..], &["-maxProcesses=3"]];
+    for front in fronts.map(|flags| Rmux::in_front_of(Kind::Unix, &[&server], flags)) {
+        for protocol in ["2", "3"] {
+            for command in ["BLPOP list 0", "BLMOVE a b LEFT LEFT 0", "BZPOPMIN z 0", "XREAD BLOCK 0 STREAMS s $"] {
+                for reason in ["", " TIMEOUT", " ERROR"] {
+                    let unblocked = |mut waiter: Client, mut asker: Client| {
+                        waiter.cmd(&["HELLO", protocol]);
+                        let id = waiter.line("CLIENT ID").trim_end().replace(':', "");
+                        waiter.send(&request(command));
+                        let unblock = format!("CLIENT UNBLOCK {id}{reason}");
+                        wait_until("it to wait, and to be unblocked", PATIENCE, || asker.line(&unblock) == ":1\r\n");
+                        assert_eq!(asker.line(&unblock), ":0\r\n", "it does not wait any more");
+                        let reply = show(&waiter.reply());
+                        assert_eq!(waiter.line("ECHO on"), "$2\r\non\r\n");
+                        reply
+                    };
+                    let wanted = unblocked(server.client(), server.client());
+                    let got = unblocked(front.client(), front.client());
+                    assert_eq!(got, wanted, "{command}{reason} in RESP{protocol}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_client_that_dies_in_a_transaction_leaves_nothing_behind() {
     let server = RedisServer::start();
     let front = Front::of(Kind::Unix, &server);

@@ -338,7 +338,7 @@ fn a_thousand_subscribers_are_one_connection() {
     assert_eq!(listeners(&server, "all"), "1");
     assert!(server.clients_connected() <= 2, "{} connections", server.clients_connected());
     let mut publisher = rmux.client();
-    assert_eq!(publisher.line("PUBLISH all x"), ":1\r\n");
+    assert_eq!(publisher.line("PUBLISH all x"), format!(":{count}\r\n"));
     for (number, subscriber) in subscribers.iter_mut().enumerate() {
         assert_eq!(reply(subscriber), message('*', "all", "x"));
         publisher.line(&format!("PUBLISH own:{number} y"));
@@ -346,6 +346,79 @@ fn a_thousand_subscribers_are_one_connection() {
     }
     drop(subscribers);
     wait_until("the server to be told", PATIENCE, || server.client().line("PUBSUB CHANNELS") == "*0\r\n");
+}
+
+/// What publishers and those who ask are told while these clients subscribe.
+fn told_about(mut client: impl FnMut() -> Client) -> Vec<String> {
+    let subscriptions = [
+        &["SUBSCRIBE a b", "PSUBSCRIBE a* [ab] \\\\*"][..],
+        &["SUBSCRIBE a", "SSUBSCRIBE a"],
+        &["SSUBSCRIBE a", "PSUBSCRIBE a* ?"],
+        &["PSUBSCRIBE a*"],
+        &["SUBSCRIBE a b c", "UNSUBSCRIBE c b"],
+        &["SUBSCRIBE a", "RESET"],
+    ];
+    let mut subscribers: Vec<Client> = Vec::new();
+    for lines in subscriptions {
+        let mut subscriber = client();
+        for line in lines {
+            let count = if *line == "RESET" { 1 } else { line.split(' ').count() - 1 };
+            subscriber.send(&encode(&line.split(' ').collect::<Vec<_>>()));
+            subscriber.replies(count);
+        }
+        subscribers.push(subscriber);
+    }
+    let mut asker = client();
+    let mut told = Vec::new();
+    for hello in ["HELLO 2", "HELLO 3"] {
+        asker.line(hello);
+        for line in [
+            "PUBLISH a x",
+            "PUBLISH b x",
+            "PUBLISH c x",
+            "PUBLISH ab x",
+            "PUBLISH nobody x",
+            "SPUBLISH a x",
+            "SPUBLISH b x",
+            "PUBSUB NUMSUB a b c nobody a",
+            "PUBSUB NUMSUB",
+            "PUBSUB SHARDNUMSUB a b",
+            "PUBSUB NUMPAT",
+            "PUBLISH a",
+        ] {
+            told.push(format!("{hello}, {line}: {}", asker.line(line)));
+        }
+        // Within a transaction, step by step and whole.
+        for line in ["MULTI", "PUBLISH a x", "INCR n", "PUBLISH b x", "PUBLISH nobody x", "EXEC"] {
+            told.push(asker.line(line));
+        }
+        let whole = ["MULTI", "PUBLISH a x", "PING", "PUBLISH a y", "EXEC", "PUBLISH a z", "PING"];
+        asker.send(&whole.map(|line| encode(&line.split(' ').collect::<Vec<_>>())).concat());
+        told.extend(whole.map(|_| reply(&mut asker)));
+    }
+    told
+}
+
+#[test]
+fn publishers_are_told_how_many_clients_received_it() {
+    let direct = RedisServer::start();
+    let wanted = told_about(|| direct.client());
+    for flags in [&["-maxProcesses=1"][..], &["-maxProcesses=3"]] {
+        for count in [1, 3] {
+            let servers: Vec<RedisServer> = (0..count).map(|_| RedisServer::start()).collect();
+            let rmux = Rmux::in_front_of(Kind::Unix, &servers.iter().collect::<Vec<_>>(), flags);
+            // Its keys are elsewhere, so that a transaction has one server.
+            if count == 1 {
+                assert_eq!(told_about(|| rmux.client()), wanted, "{flags:?}");
+            } else {
+                let without_steps = |told: Vec<String>| -> Vec<String> {
+                    told.into_iter().filter(|line| line.starts_with("HELLO")).collect()
+                };
+                let got = without_steps(told_about(|| rmux.client()));
+                assert_eq!(got, without_steps(wanted.clone()), "{flags:?}, {count} servers");
+            }
+        }
+    }
 }
 
 #[test]
@@ -373,13 +446,13 @@ fn ten_thousand_subscribers_are_one_connection() {
     assert!(server.clients_connected() <= 2, "{} connections", server.clients_connected());
     let mut publisher = rmux.client();
     for round in 0..3 {
-        assert_eq!(publisher.line(&format!("PUBLISH all {round}")), ":1\r\n");
+        assert_eq!(publisher.line(&format!("PUBLISH all {round}")), format!(":{COUNT}\r\n"));
         let wanted = message('*', "all", &round.to_string());
         for subscriber in &mut subscribers {
             assert_eq!(reply(subscriber), wanted);
         }
     }
-    assert_eq!(publisher.line("PUBLISH own:7 x"), ":1\r\n");
+    assert_eq!(publisher.line("PUBLISH own:7 x"), ":100\r\n");
     for subscriber in subscribers.iter_mut().skip(7).step_by(100) {
         assert_eq!(reply(subscriber), message('*', "own:7", "x"));
     }

@@ -233,8 +233,8 @@ fn a_socket_announced_by_listen_fds_is_served() {
     assert_eq!(early.reply(), b"+PONG\r\n");
     let name = fs::read_to_string(format!("/proc/{}/comm", service.child.id())).expect("it runs");
     assert_eq!(name, "rmux\n", "the shell is gone");
-    assert_eq!(service.log().matches("listens on").count(), 1, "{}", service.log());
     assert_eq!(service.stop(), Some(0), "{}", service.log());
+    assert_eq!(service.log().matches("listens on").count(), 1, "{}", service.log());
     assert!(path.exists(), "it is the manager's");
 }
 
@@ -313,8 +313,8 @@ fn root_becomes_the_user_once_it_listens() {
         assert_eq!((line("Groups:"), line("Name:")), ("", "rmux"));
         assert_eq!(fs::read_to_string(&pid_file).expect("it is there"), format!("{id}\n"));
         assert_eq!(Client::connect(&address).line("SET k v"), "+OK\r\n");
-        assert_eq!(service.log().matches("listens on").count(), 1, "{}", service.log());
         assert_eq!(service.stop(), Some(0), "{}", service.log());
+        assert_eq!(service.log().matches("listens on").count(), 1, "{}", service.log());
         assert!(address.connect().is_err(), "nobody listens any more");
     }
 }

@@ -15,7 +15,8 @@ use std::path::Path;
 type Modules = &'static [&'static str];
 
 /// What has nothing of the crate below it: the leaves.
-const LEAVES: Modules = &["buffer", "command", "limits", "resp", "ring", "sha1", "slots", "stats", "timer", "users"];
+const LEAVES: Modules =
+    &["buffer", "command", "glob", "limits", "resp", "ring", "sha1", "slots", "stats", "timer", "users"];
 /// What the conductor, `proxy`, is made of.
 const PARTS: Modules = &["backend", "client", "local", "pool", "request", "server", "subscription"];
 

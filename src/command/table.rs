@@ -257,10 +257,10 @@ pub(super) static ROWS: &[Command] = &[
     container("script", -2, SCRIPT),
     // Pub/sub.
     lease("psubscribe", -2, Lease::Subscribe(Channels::Pattern)),
-    channel("publish", 3),
+    channel("publish", Channels::Exact),
     container("pubsub", -2, PUBSUB),
     lease("punsubscribe", -1, Lease::Unsubscribe(Channels::Pattern)),
-    channel("spublish", 3),
+    channel("spublish", Channels::Shard),
     lease("ssubscribe", -2, Lease::Subscribe(Channels::Shard)),
     lease("subscribe", -2, Lease::Subscribe(Channels::Exact)),
     lease("sunsubscribe", -1, Lease::Unsubscribe(Channels::Shard)),
@@ -283,6 +283,7 @@ pub(super) static ROWS: &[Command] = &[
     // Cluster.
     session("asking", 1, Session::ReadOnly),
     container("cluster", -2, CLUSTER),
+    session("clusterscan", -2, Session::Cluster),
     session("readonly", 1, Session::ReadOnly),
     session("readwrite", 1, Session::ReadOnly),
     // The server.
@@ -291,7 +292,7 @@ pub(super) static ROWS: &[Command] = &[
     refused("bgrewriteaof", 1),
     refused("bgsave", -1),
     session("command", -1, Session::Command),
-    refused("commandlog", -2),
+    container("commandlog", -2, LOG),
     container("config", -2, CONFIG),
     all("dbsize", 1, Gather::Sum).reads(),
     refused("debug", -2),
@@ -300,11 +301,11 @@ pub(super) static ROWS: &[Command] = &[
     all("flushdb", -1, Gather::AllOk).writes(),
     refused("hotkeys", -2),
     session("info", -1, Session::Info),
-    refused("lastsave", 1),
-    refused("latency", -2),
+    single("lastsave", 1),
+    container("latency", -2, LATENCY),
     any("lolwut", -1).reads(),
     container("memory", -2, MEMORY),
-    refused("module", -2),
+    container("module", -2, MODULE),
     refused("monitor", 1),
     refused("psync", -3),
     refused("replconf", -1),
@@ -314,7 +315,7 @@ pub(super) static ROWS: &[Command] = &[
     refused("save", 1),
     refused("shutdown", -1),
     refused("slaveof", 3),
-    refused("slowlog", -2),
+    container("slowlog", -2, LOG),
     refused("swapdb", 3).writes(),
     refused("sync", 1),
     any("time", 1),
@@ -366,6 +367,7 @@ pub(super) static ROWS: &[Command] = &[
     read("bf.exists", 3, KEY),
     read("bf.info", -2, KEY),
     write("bf.insert", -4, KEY),
+    write("bf.load", 3, KEY),
     write("bf.loadchunk", 4, KEY),
     write("bf.madd", -3, KEY),
     read("bf.mexists", -3, KEY),
@@ -489,14 +491,14 @@ const ACL: &[Command] = &[
     refused("deluser", -3),
     refused("dryrun", -4),
     any("genpass", -2),
-    refused("getuser", 3),
+    all("getuser", 3, Gather::Masked),
     any("help", 2),
-    refused("list", 2),
+    all("list", 2, Gather::Masked),
     refused("load", 2),
     refused("log", -2),
     refused("save", 2),
     refused("setuser", -3),
-    refused("users", 2),
+    single("users", 2),
     session("whoami", 2, Session::AclWhoami),
 ];
 
@@ -504,19 +506,23 @@ const CLUSTER: &[Command] = &[
     refused("addslots", -3),
     refused("addslotsrange", -4),
     refused("bumpepoch", 2),
+    refused("cancelslotmigrations", 2),
     session("count-failure-reports", 3, Session::Cluster),
     session("countkeysinslot", 3, Session::Cluster),
     refused("delslots", -3),
     refused("delslotsrange", -4),
     refused("failover", -2),
+    refused("flushslot", -3),
     refused("flushslots", 2),
     refused("forget", 3),
     session("getkeysinslot", 4, Session::Cluster),
+    session("getslotmigrations", 2, Session::Cluster),
     session("help", 2, Session::Cluster),
     session("info", 2, Session::Cluster),
     session("keyslot", 3, Session::Cluster),
     session("links", 2, Session::Cluster),
     refused("meet", -4),
+    refused("migrateslots", -4),
     refused("migration", -4),
     session("myid", 2, Session::Cluster),
     session("myshardid", 2, Session::Cluster),
@@ -551,7 +557,7 @@ const FUNCTION: &[Command] = &[
     any("dump", 2),
     all("flush", -2, Gather::AllOk).writes(),
     any("help", 2),
-    refused("kill", 2),
+    all("kill", 2, Gather::Kill),
     any("list", -2),
     all("load", -3, Gather::First).writes(),
     all("restore", -3, Gather::AllOk).writes(),
@@ -559,6 +565,19 @@ const FUNCTION: &[Command] = &[
 ];
 
 const JSON_DEBUG: &[Command] = &[any("help", -2), read("memory", -3, SECOND)];
+
+const LATENCY: &[Command] = &[
+    single("doctor", 2),
+    single("graph", 3),
+    any("help", 2),
+    single("histogram", -2),
+    single("history", 3),
+    single("latest", 2),
+    refused("reset", -2),
+];
+
+/// `SLOWLOG` and `COMMANDLOG`, which is Valkey's and has one word more: its name for the kind of log.
+const LOG: &[Command] = &[single("get", -2), any("help", 2), single("len", -2), refused("reset", -2)];
 
 const MEMORY: &[Command] = &[
     single("doctor", 2),
@@ -568,6 +587,9 @@ const MEMORY: &[Command] = &[
     single("stats", 2),
     read("usage", -3, SECOND),
 ];
+
+const MODULE: &[Command] =
+    &[any("help", 2), any("list", 2), refused("load", -3), refused("loadex", -3), refused("unload", 3)];
 
 const OBJECT: &[Command] = &[
     read("encoding", 3, SECOND),
@@ -581,9 +603,9 @@ const PUBSUB: &[Command] = &[
     all("channels", -2, Gather::Union),
     any("help", 2),
     all("numpat", 2, Gather::Max),
-    all("numsub", -2, Gather::Max),
+    all("numsub", -2, Gather::Subscribers(Channels::Exact)),
     all("shardchannels", -2, Gather::Union),
-    all("shardnumsub", -2, Gather::Max),
+    all("shardnumsub", -2, Gather::Subscribers(Channels::Shard)),
 ];
 
 const SCRIPT: &[Command] = &[
@@ -591,7 +613,7 @@ const SCRIPT: &[Command] = &[
     all("exists", -3, Gather::And),
     all("flush", -2, Gather::AllOk),
     any("help", 2),
-    refused("kill", 2),
+    all("kill", 2, Gather::Kill),
     all("load", 3, Gather::First),
     any("show", 3),
 ];
@@ -650,8 +672,8 @@ const fn single(name: &'static str, arity: i16) -> Command {
     row(name, arity, Class::Single)
 }
 
-const fn channel(name: &'static str, arity: i16) -> Command {
-    row(name, arity, Class::Channel)
+const fn channel(name: &'static str, family: Channels) -> Command {
+    row(name, 3, Class::Channel(family))
 }
 
 const fn session(name: &'static str, arity: i16, session: Session) -> Command {

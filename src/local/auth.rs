@@ -11,7 +11,9 @@
 //! as here.
 
 use super::{Context, Words, client_command, error, integer, reply};
+use crate::backend::Introduction;
 use crate::client::{Protocol, Session};
+use crate::resp::elements::Elements;
 use crate::users::{self, UserId};
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -96,9 +98,9 @@ pub(super) fn hello(words: Words<'_>, session: &mut Session, context: &Context<'
 fn welcome(protocol: Protocol, context: &Context<'_>, out: &mut Vec<u8>) {
     reply::map(out, protocol, 7);
     reply::bulk(out, b"server");
-    reply::bulk(out, b"redis");
+    reply::bulk(out, context.introduction.server.as_bytes());
     reply::bulk(out, b"version");
-    reply::bulk(out, context.server_version.as_bytes());
+    reply::bulk(out, context.introduction.version.as_bytes());
     reply::bulk(out, b"proto");
     reply::integer(out, if protocol == Protocol::Resp3 { 3 } else { 2 });
     reply::bulk(out, b"id");
@@ -108,5 +110,21 @@ fn welcome(protocol: Protocol, context: &Context<'_>, out: &mut Vec<u8>) {
     reply::bulk(out, b"role");
     reply::bulk(out, b"master");
     reply::bulk(out, b"modules");
-    reply::array(out, 0);
+    modules(protocol, context.introduction, out);
+}
+
+/// The list of modules, as the server tells it, though that may have been in the other version of the protocol: there a
+/// module's fields are an array.
+fn modules(protocol: Protocol, introduction: &Introduction, out: &mut Vec<u8>) {
+    let Some(modules) = Elements::of(&introduction.modules) else { return reply::array(out, 0) };
+    reply::array(out, modules.left() as usize);
+    for module in modules {
+        match Elements::of(module) {
+            Some(fields) => {
+                reply::map(out, protocol, fields.left() as usize / 2);
+                out.extend_from_slice(fields.rest());
+            }
+            None => out.extend_from_slice(module),
+        }
+    }
 }

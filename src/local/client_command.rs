@@ -1,16 +1,17 @@
 //! CLIENT with its subcommands: what a client tells about itself, and asks about itself.
 //!
 //! Names and numbers are rmux's own: a server would tell those of a connection that the client shares with others. Whom
-//! `CLIENT LIST` and `CLIENT KILL` mean is `roster`'s business. What would bind a shared connection, or stop all
-//! others, is refused; `MAINT_NOTIFICATIONS` must be unknown, or clients wait for messages that name servers which they
-//! cannot reach.
+//! `CLIENT LIST`, `CLIENT KILL` and `CLIENT UNBLOCK` mean is `roster`'s business. What would bind a shared connection,
+//! or stop all others, is refused; `MAINT_NOTIFICATIONS` must be unknown, or clients wait for messages that name
+//! servers which they cannot reach.
 //!
 //! Invariant: nothing that is kept in the session is longer than [`NAME_BYTES_MAX`], and all of it is printable ASCII
 //! without blanks, so that no client can write fields of its own choice into `CLIENT LIST`.
 
 use super::roster::{self, ClientFacts};
-use super::{Context, Outcome, Words, error, integer, reply};
+use super::{Context, Outcome, Words, error, reply};
 use crate::client::{Mute, Protocol, Session};
+use crate::command::Name;
 
 /// The longest name, library or version that is kept, in bytes. Redis has no limit but that of a request, which would
 /// let each client hold half a gigabyte for as long as it is connected.
@@ -18,11 +19,15 @@ const NAME_BYTES_MAX: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subcommand {
+    /// What a client can do, of which no server behind rmux makes use: Valkey sends redirections to those that say so.
+    Capabilities,
     Caching,
     GetName,
     GetRedirection,
     Help,
     Id,
+    /// Valkey's, for whoever brings data from elsewhere: it would show this connection keys that have expired.
+    ImportSource,
     Info,
     Kill,
     List,
@@ -38,8 +43,8 @@ enum Subcommand {
     Unblock,
 }
 
-/// Name and arity, as Redis 7.2 has them: both words counted, negative for at least so many.
-const SUBCOMMANDS: [(&str, i8, Subcommand); 18] = [
+/// Name and arity, as Redis 7.2 has them, or Valkey 9: both words counted, negative for at least so many.
+const SUBCOMMANDS: [(&str, i8, Subcommand); 20] = [
     ("setinfo", 4, Subcommand::SetInfo),
     ("setname", 3, Subcommand::SetName),
     ("id", 2, Subcommand::Id),
@@ -51,6 +56,8 @@ const SUBCOMMANDS: [(&str, i8, Subcommand); 18] = [
     ("reply", 3, Subcommand::Reply),
     ("tracking", -3, Subcommand::Tracking),
     ("trackinginfo", 2, Subcommand::TrackingInfo),
+    ("capa", -3, Subcommand::Capabilities),
+    ("import-source", 3, Subcommand::ImportSource),
     ("caching", 3, Subcommand::Caching),
     ("getredir", 2, Subcommand::GetRedirection),
     ("kill", -3, Subcommand::Kill),
@@ -83,7 +90,8 @@ fn subcommand(words: Words<'_>, out: &mut Vec<u8>) -> Option<Subcommand> {
 
 /// Whether it is about all clients, and what it asks for is `roster`'s business.
 pub(super) fn is_about_clients(words: Words<'_>) -> bool {
-    matches!(subcommand(words, &mut Vec::new()), Some(Subcommand::List | Subcommand::Kill))
+    let subcommand = subcommand(words, &mut Vec::new());
+    matches!(subcommand, Some(Subcommand::List | Subcommand::Kill | Subcommand::Unblock))
 }
 
 /// Writes the error that Redis finds before it looks at a subcommand's arguments, if there is one.
@@ -101,7 +109,7 @@ pub(super) fn answer(words: Words<'_>, session: &mut Session, context: &Context<
         Subcommand::SetName => set_name(words.at(2), session, out),
         Subcommand::SetInfo => set_info(words.at(2), words.at(3), session, out),
         Subcommand::Info => info(session, context, out),
-        Subcommand::List | Subcommand::Kill => return Outcome::Pool,
+        Subcommand::List | Subcommand::Kill | Subcommand::Unblock => return Outcome::Pool,
         Subcommand::NoEvictNoTouch => match switch(words.at(2)) {
             Some(_) => reply::ok(out),
             None => error::write_error(out, error::SYNTAX),
@@ -109,9 +117,14 @@ pub(super) fn answer(words: Words<'_>, session: &mut Session, context: &Context<
         Subcommand::Reply => return set_reply(words.at(2), session, out),
         Subcommand::Tracking => set_tracking(words, out),
         Subcommand::TrackingInfo => tracking_info(protocol, out),
+        Subcommand::Capabilities => reply::ok(out),
+        Subcommand::ImportSource => match switch(words.at(2)) {
+            Some(false) => reply::ok(out),
+            Some(true) => error::write_error(out, error::NOT_SUPPORTED),
+            None => error::write_error(out, error::SYNTAX),
+        },
         Subcommand::Caching => error::write_error(out, NO_CACHING),
         Subcommand::GetRedirection => reply::integer(out, -1),
-        Subcommand::Unblock => unblock(words, out),
         Subcommand::Pause => error::write_error(out, error::NOT_SUPPORTED),
         Subcommand::Help => help(out),
     }
@@ -140,11 +153,10 @@ fn set_name(name: &[u8], session: &mut Session, out: &mut Vec<u8>) {
 }
 
 fn set_info(attribute: &[u8], value: &[u8], session: &mut Session, out: &mut Vec<u8>) {
-    let place = match attribute {
-        _ if attribute.eq_ignore_ascii_case(b"lib-name") => &mut session.library,
-        _ if attribute.eq_ignore_ascii_case(b"lib-ver") => &mut session.library_version,
-        _ => return error::write_error_around(out, "ERR Unrecognized option '", attribute, "'"),
-    };
+    let is_name = attribute.eq_ignore_ascii_case(b"lib-name");
+    if !is_name && !attribute.eq_ignore_ascii_case(b"lib-ver") {
+        return error::write_error_around(out, "ERR Unrecognized option '", attribute, "'");
+    }
     let Some(value) = printable(value) else {
         let behind = " cannot contain spaces, newlines or special characters.";
         return error::write_error_around(out, "ERR ", attribute, behind);
@@ -152,7 +164,13 @@ fn set_info(attribute: &[u8], value: &[u8], session: &mut Session, out: &mut Vec
     if value.len() > NAME_BYTES_MAX {
         return error::write_error_around(out, "ERR ", attribute, " is too long");
     }
-    *place = value.into();
+    if is_name {
+        let version = session.library().1.to_owned();
+        session.set_library(value, &version);
+    } else {
+        let name = session.library().0.to_owned();
+        session.set_library(&name, value);
+    }
     reply::ok(out);
 }
 
@@ -203,8 +221,10 @@ fn info(session: &Session, context: &Context<'_>, out: &mut Vec<u8>) {
         user: context.users.name(session.user),
         heard: context.heard,
         is_blocked: false,
-        is_in_multi: false,
-        command: "client|info",
+        queued: None,
+        memory: context.memory,
+        is_unwritable: false,
+        command: Some(Name::new("client", "info")),
     };
     let mut line = String::new();
     roster::write_line(&mut line, &facts);
@@ -232,24 +252,6 @@ fn tracking_info(protocol: Protocol, out: &mut Vec<u8>) {
     reply::array(out, 0);
 }
 
-fn unblock(words: Words<'_>, out: &mut Vec<u8>) {
-    let reason = match words.len() {
-        3 => None,
-        4 => Some(words.at(3)),
-        _ => {
-            let before = "ERR unknown subcommand or wrong number of arguments for '";
-            return error::write_error_around(out, before, words.at(1), "'. Try CLIENT HELP.");
-        }
-    };
-    if reason.is_some_and(|reason| !is_one_of(reason, &["timeout", "error"])) {
-        error::write_error(out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
-    } else if integer(words.at(2)).is_none() {
-        error::write_error(out, error::NOT_AN_INTEGER);
-    } else {
-        reply::integer(out, 0);
-    }
-}
-
 pub(super) fn is_one_of(word: &[u8], words: &[&str]) -> bool {
     words.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word))
 }
@@ -265,12 +267,16 @@ fn help(out: &mut Vec<u8>) {
 const NO_CACHING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
                           OPTOUT mode enabled";
 
-const HELP: [&str; 23] = [
+const HELP: [&str; 29] = [
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CAPA <capability> [<capability> ...]",
+    "    Accepted, without effect.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
     "    Return the ID of the current connection.",
+    "IMPORT-SOURCE (ON|OFF)",
+    "    Only OFF is accepted: it would be about a connection that others share.",
     "INFO",
     "    Return information about the current connection.",
     "KILL <addr> | <option> <value> ...",
@@ -287,6 +293,8 @@ const HELP: [&str; 23] = [
     "    Name the current connection.",
     "TRACKINGINFO, GETREDIR",
     "    Tracking is off.",
+    "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+    "    End the wait of a client that is blocked by BLPOP or its like.",
     "HELP",
     "    Print this help.",
 ];

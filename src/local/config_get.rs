@@ -14,10 +14,11 @@
 //! the numbers of databases that a Redis server takes by default.
 //!
 //! Several names in one request are understood from Redis 7.0 on; an older server answers those with an error. Knows
-//! the patterns `*` and `?`; a class (`[ab]`) matches nothing here.
+//! the patterns of Redis.
 
 use super::{Words, error, reply};
 use crate::client::Protocol;
+use crate::glob;
 
 /// Name and value, for several servers.
 const SETTINGS: [(&str, &str); 3] = [("databases", "16"), ("save", ""), ("appendonly", "no")];
@@ -98,38 +99,13 @@ pub(super) fn answer(words: Words<'_>, protocol: Protocol, is_alone: bool, out: 
 /// The name, if one of the patterns matches it. As Redis: it comes back as it was spelled, if it was.
 fn asked<'a>(words: Words<'a>, name: &'static str) -> Option<&'a [u8]> {
     let pattern = words.from(2).find(|pattern| matches(pattern, name.as_bytes()))?;
-    let is_spelled_out = pattern.len() == name.len() && !pattern.contains(&b'?') && !pattern.contains(&b'*');
+    let is_spelled_out = pattern.len() == name.len() && !pattern.iter().any(|byte| b"*?[".contains(byte));
     Some(if is_spelled_out { pattern } else { name.as_bytes() })
 }
 
-/// Whether all of `name` matches, in any case. Takes at most the product of both lengths: behind a `*`, only the last
-/// one is tried again.
+/// Whether all of `name`, which is lower case, matches, in any case.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut pattern_at, mut name_at) = (0, 0);
-    let mut behind_star = None;
-    loop {
-        match (pattern.get(pattern_at), name.get(name_at)) {
-            (Some(b'*'), _) => {
-                pattern_at += 1;
-                behind_star = Some((pattern_at, name_at));
-                continue;
-            }
-            (Some(wanted), Some(byte)) if *wanted == b'?' || wanted.eq_ignore_ascii_case(byte) => {
-                pattern_at += 1;
-                name_at += 1;
-                continue;
-            }
-            (None, None) => return true,
-            (_, None) => return false,
-            (_, Some(_)) => {}
-        }
-        // The star takes one byte more.
-        let Some((restart, taken)) = behind_star else {
-            return false;
-        };
-        (pattern_at, name_at) = (restart, taken + 1);
-        behind_star = Some((restart, name_at));
-    }
+    glob::matches(&pattern.to_ascii_lowercase(), name)
 }
 
 #[cfg(test)]

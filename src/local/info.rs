@@ -3,10 +3,11 @@
 //! First the lines of the original rmux, `key: value`, with `rust_version` in the place of `go_version`: what monitors
 //! of it read. Then, in Redis' own sections and format, the fields without which clients do not begin to work (ioredis
 //! waits for `loading`, Sidekiq and BullMQ read `redis_version`, glide `role:master`), and a section for each server.
-//! Those of Redis' fields that only one server could tell (memory, keys, policies) are left out rather than invented.
+//! What can be said of rmux itself is: its process, its uptime, its port. Those of Redis' fields that only one server
+//! could tell (memory, keys, persistence, policies) are left out rather than invented.
 //!
 //! Which sections a client asks for makes no difference: it gets all of them. Parsers that put all fields into one
-//! table find each key once, but for `role` and `connected_clients`, which stand in both forms with the same value.
+//! table find each key once, but for those that stand in both forms, with the same value.
 
 use std::fmt::{self, Write};
 
@@ -34,11 +35,26 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     write!(text, "total_endpoints: {}\r\n", servers.len())?;
     text.push_str("role: master\r\n");
 
-    write!(text, "\r\n# Server\r\nredis_version:{}\r\nredis_mode:standalone\r\n", facts.server_version)?;
+    text.push_str("\r\n# Server\r\n");
+    if &*facts.introduction.server == "valkey" {
+        // As it says itself: which Redis it is like, for those who know no other, and then what it is.
+        write!(text, "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:{}\r\n", facts.introduction.version)?;
+    } else {
+        write!(text, "redis_version:{}\r\n", facts.introduction.version)?;
+    }
+    text.push_str("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0000000000000000\r\n");
+    write!(text, "redis_mode:standalone\r\nos:Linux\r\narch_bits:{}\r\n", usize::BITS)?;
+    write!(text, "process_id:{0}\r\nrun_id:{1:016x}{2:016x}{0:08x}\r\n", facts.process_id, facts.run, !facts.run)?;
+    let port = facts.listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let seconds = facts.uptime_ms / 1000;
+    write!(text, "tcp_port:{}\r\nuptime_in_seconds:{seconds}\r\n", port.unwrap_or(0))?;
+    write!(text, "uptime_in_days:{}\r\n", seconds / (24 * 60 * 60))?;
     write!(text, "\r\n# Clients\r\nconnected_clients:{}\r\n", facts.connected_clients)?;
     text.push_str("\r\n# Persistence\r\nloading:0\r\n");
     let stats = &facts.figures.stats;
     write!(text, "\r\n# Stats\r\ntotal_connections_received:{}\r\n", stats.clients)?;
+    let requests: u64 = servers.iter().map(|server| server.stats.requests).sum();
+    write!(text, "total_commands_processed:{requests}\r\n")?;
     write!(text, "rejected_connections:{}\r\n", stats.clients_refused)?;
     write!(text, "resends:{}\r\n", stats.resends)?;
     write!(text, "moves:{}\r\n", stats.moves)?;

@@ -1,4 +1,4 @@
-//! CLIENT LIST and CLIENT KILL: which clients are meant, and how one is shown.
+//! CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK: which clients are meant, and how one is shown.
 //!
 //! A request becomes a [`Filter`]; whoever has the clients shows them to it, one [`ClientFacts`] after the other, and
 //! gathers the lines, or closes those that are selected. With several threads, each has some of a pool's clients, and a
@@ -7,13 +7,15 @@
 //! Invariants: a filter is its own, and owes nothing to the request that it was read from; a line is one line, whatever
 //! a client calls itself (what it may say is checked where it says it).
 //!
-//! Bytes and texts are those of Redis 7.2. What rmux does not count is 0.
+//! Bytes and texts are those of Redis 7.4. What rmux does not count is 0; `obl` are replies that only the client's
+//! socket keeps from it, `omem` all that it is to be sent.
 
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 
 use super::{Words, client_command, error, integer};
-use crate::client::{Profile, Protocol, Session};
+use crate::client::{Client, Profile, Protocol, Session};
+use crate::command::Name;
 use crate::resp::Arg;
 use crate::users::Users;
 
@@ -38,13 +40,32 @@ pub struct ClientFacts<'a> {
     pub heard: [u32; 3],
     /// True exactly when it waits for data.
     pub is_blocked: bool,
-    /// True exactly when it has said MULTI.
-    pub is_in_multi: bool,
-    /// What it does at this moment, as `client|list`; `NULL` when that is not known.
-    pub command: &'a str,
+    /// How many steps of its transaction are queued; `None` unless it has said MULTI.
+    pub queued: Option<usize>,
+    /// What it takes of rmux's memory.
+    pub memory: ClientMemory,
+    /// True while its socket takes nothing.
+    pub is_unwritable: bool,
+    /// What it asked for last; `None` when it has asked for nothing yet.
+    pub command: Option<Name>,
 }
 
-/// What a CLIENT LIST or CLIENT KILL asks for.
+/// What one client takes of rmux's memory, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClientMemory {
+    /// What it has sent that is not dealt with.
+    pub kept: usize,
+    /// Room for more of that.
+    pub kept_free: usize,
+    /// Steps of its transaction.
+    pub steps: usize,
+    /// Replies whose turn has come, and that its socket has not taken.
+    pub unsent: usize,
+    /// Replies and messages whose turn has not come.
+    pub early: usize,
+}
+
+/// What a CLIENT LIST, CLIENT KILL or CLIENT UNBLOCK asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The lines of these.
@@ -53,6 +74,13 @@ pub enum Ask {
     Kill(Filter),
     /// That these are closed, in the form of old: the reply is `+OK`, or that there are none.
     KillAddress(Filter),
+    /// That the wait of this client for data is ended.
+    Unblock {
+        /// Its number.
+        id: i64,
+        /// With an error, rather than as if its time was over.
+        is_error: bool,
+    },
 }
 
 /// Which clients are meant: those that everything applies to that is there.
@@ -82,6 +110,9 @@ pub fn read(request: &[u8], args: &[Arg], users: &Users, out: &mut Vec<u8>) -> O
     let words = Words { request, args };
     if words.at(1).eq_ignore_ascii_case(b"list") {
         return read_list(words, out).map(Ask::List);
+    }
+    if words.at(1).eq_ignore_ascii_case(b"unblock") {
+        return read_unblock(words, out);
     }
     if words.len() == 3 {
         return Some(Ask::KillAddress(Filter { address: Some(words.at(2).into()), ..Filter::default() }));
@@ -130,9 +161,13 @@ fn read_kill(words: Words<'_>, users: &Users, out: &mut Vec<u8>) -> Option<Filte
             filter.ids = Some(vec![id]);
         } else if option.eq_ignore_ascii_case(b"maxage") {
             let Some(age) = integer(value) else {
-                error::write_error(out, error::NOT_AN_INTEGER);
+                error::write_error(out, "ERR maxage is not an integer or out of range");
                 return None;
             };
+            if age <= 0 {
+                error::write_error(out, "ERR maxage should be greater than 0");
+                return None;
+            }
             filter.age_s_min = Some(age);
         } else if option.eq_ignore_ascii_case(b"type") {
             filter.kind = Some(read_kind(value, out)?);
@@ -154,6 +189,27 @@ fn read_kill(words: Words<'_>, users: &Users, out: &mut Vec<u8>) -> Option<Filte
         }
     }
     Some(filter)
+}
+
+fn read_unblock(words: Words<'_>, out: &mut Vec<u8>) -> Option<Ask> {
+    let reason = match words.len() {
+        3 => &b"timeout"[..],
+        4 => words.at(3),
+        _ => {
+            let before = "ERR unknown subcommand or wrong number of arguments for '";
+            error::write_error_around(out, before, words.at(1), "'. Try CLIENT HELP.");
+            return None;
+        }
+    };
+    if !client_command::is_one_of(reason, &["timeout", "error"]) {
+        error::write_error(out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        return None;
+    }
+    let Some(id) = integer(words.at(2)) else {
+        error::write_error(out, error::NOT_AN_INTEGER);
+        return None;
+    };
+    Some(Ask::Unblock { id, is_error: reason.eq_ignore_ascii_case(b"error") })
 }
 
 fn read_kind(name: &[u8], out: &mut Vec<u8>) -> Option<Kind> {
@@ -191,12 +247,14 @@ pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
     let Profile { database, protocol } = facts.session.profile;
     let peer = facts.peer.unwrap_or(facts.listen);
     let [sub, psub, ssub] = facts.heard;
+    let (library, version) = facts.session.library();
+    let ClientMemory { kept, kept_free, steps, unsent, early } = facts.memory;
     let written = writeln!(
         text,
         "id={id} addr={peer}{peer_port} laddr={listen}{port} fd=-1 name={name} age={age} idle={idle} \
-         flags={flags} db={database} sub={sub} psub={psub} ssub={ssub} multi=-1 qbuf=0 \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
-         obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} redir=-1 resp={resp} \
+         flags={flags} db={database} sub={sub} psub={psub} ssub={ssub} multi={multi} qbuf={kept} \
+         qbuf-free={kept_free} argv-mem=0 multi-mem={steps} rbs=0 rbp=0 \
+         obl={unsent} oll=0 omem={omem} tot-mem={total} events={events} cmd={command} user={user} redir=-1 resp={resp} \
          lib-name={library} lib-ver={version}",
         id = facts.id,
         peer_port = port_behind(peer),
@@ -206,11 +264,13 @@ pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
         age = facts.age_ms / 1000,
         idle = facts.idle_ms / 1000,
         flags = flags(facts),
-        command = facts.command,
+        multi = facts.queued.map_or(-1, |queued| queued as i64),
+        omem = unsent + early,
+        total = size_of::<Client>() + kept + kept_free + steps + unsent + early,
+        events = if facts.is_unwritable { "rw" } else { "r" },
+        command = facts.command.unwrap_or(Name::new("NULL", "NULL")),
         user = facts.user,
         resp = if protocol == Protocol::Resp3 { 3 } else { 2 },
-        library = facts.session.library,
-        version = facts.session.library_version,
     );
     written.expect("a String takes every write");
 }
@@ -222,7 +282,7 @@ fn kind_of(facts: &ClientFacts<'_>) -> Kind {
 fn flags(facts: &ClientFacts<'_>) -> String {
     let is_subscriber = kind_of(facts) == Kind::PubSub;
     let is_unix = is_path(facts.listen);
-    let flags = [(is_subscriber, 'P'), (facts.is_in_multi, 'x'), (facts.is_blocked, 'b'), (is_unix, 'U')];
+    let flags = [(is_subscriber, 'P'), (facts.queued.is_some(), 'x'), (facts.is_blocked, 'b'), (is_unix, 'U')];
     let flags: String = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
     if flags.is_empty() { "N".to_owned() } else { flags }
 }

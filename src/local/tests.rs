@@ -1,7 +1,7 @@
 //! The exact bytes of every reply that rmux gives itself.
 mod clients;
 
-use super::roster::{Ask, ClientFacts};
+use super::roster::{Ask, ClientFacts, ClientMemory};
 use super::*;
 use crate::client::Protocol;
 use crate::command::Class;
@@ -16,6 +16,7 @@ struct Talk {
     listen: &'static str,
     peer: Option<&'static str>,
     users: Users,
+    introduction: Introduction,
 }
 
 const SERVER: ServerFigures = ServerFigures {
@@ -38,7 +39,8 @@ const THREE: &[(&str, ServerFigures)] = &[
 impl Talk {
     fn new() -> Talk {
         let session = client::Session::default();
-        Talk { session, servers: ONE, listen: "localhost:6379", peer: None, users: Users::default() }
+        let introduction = Introduction { version: "7.0.15".into(), ..Introduction::default() };
+        Talk { session, servers: ONE, listen: "localhost:6379", peer: None, users: Users::default(), introduction }
     }
 
     fn in_resp3() -> Talk {
@@ -64,12 +66,13 @@ impl Talk {
         assert_eq!(framer.frame(&request, &limits), Ok(Frame::Complete(request.len())));
         let context = Context {
             client_id: 422,
-            server_version: "7.0.15",
+            introduction: &self.introduction,
             listen: self.listen,
             peer: self.peer,
             users: &self.users,
             is_alone: self.servers.len() == 1,
             heard: [0; 3],
+            memory: ClientMemory::default(),
             age_ms: 61_999,
         };
         let mut out = b"+before\r\n".to_vec();
@@ -95,7 +98,10 @@ impl Talk {
         let figures = Figures { stats, servers: self.servers.iter().map(|(_, figures)| *figures).collect() };
         let facts = Facts {
             process_id: 77,
-            server_version: "7.0.15",
+            run: 0x0123_4567_89ab_cdef,
+            listen: self.listen,
+            uptime_ms: 200_000_999,
+            introduction: &self.introduction,
             connected_clients: 5,
             addresses: &addresses,
             figures: &figures,
@@ -107,6 +113,11 @@ impl Talk {
     /// What a proxy would do that has this one client.
     fn on_roster(&self, request: &[u8], args: &[Arg], out: &mut Vec<u8>) -> Outcome {
         let Some(ask) = roster::read(request, args, &self.users, out) else { return Outcome::Reply };
+        if let Ask::Unblock { .. } = ask {
+            // Who asks does not wait.
+            reply::integer(out, 0);
+            return Outcome::Reply;
+        }
         let facts = ClientFacts {
             id: 422,
             peer: self.peer,
@@ -117,11 +128,14 @@ impl Talk {
             user: self.users.name(self.session.user),
             heard: [0; 3],
             is_blocked: false,
-            is_in_multi: false,
-            command: "client|list",
+            queued: None,
+            memory: ClientMemory::default(),
+            is_unwritable: false,
+            command: Some(command::Name::new("client", "list")),
         };
         let is_selected = match &ask {
             Ask::List(filter) | Ask::Kill(filter) | Ask::KillAddress(filter) => filter.selects(&facts, 422),
+            Ask::Unblock { .. } => false,
         };
         match ask {
             Ask::List(_) => {
@@ -132,7 +146,7 @@ impl Talk {
                 reply::verbatim(out, self.session.profile.protocol, &text);
                 return Outcome::Reply;
             }
-            Ask::Kill(_) => reply::integer(out, i64::from(is_selected)),
+            Ask::Kill(_) | Ask::Unblock { .. } => reply::integer(out, i64::from(is_selected)),
             Ask::KillAddress(_) if is_selected => reply::ok(out),
             Ask::KillAddress(_) => error::write_error(out, "ERR No such client"),
         }
@@ -230,7 +244,7 @@ fn reset_forgets_all_but_the_library() {
     talk.hears("RESET", "+RESET\r\n");
     assert_eq!(talk.session.profile, Profile::default());
     assert_eq!(&*talk.session.name, "");
-    assert_eq!((&*talk.session.library, &*talk.session.library_version), ("redis-py", "8.1"));
+    assert_eq!(talk.session.library(), ("redis-py", "8.1"));
 }
 
 const HELLO_2: &str = "*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:2\r\n\
@@ -257,6 +271,23 @@ fn hello_answers_in_the_protocol_that_it_sets() {
     talk.hears("CLIENT GETNAME", "$3\r\ntwo\r\n");
     talk.hears("HELLO 2 SETNAME ", HELLO_2);
     talk.hears("CLIENT GETNAME", "$-1\r\n");
+}
+
+#[test]
+fn hello_tells_what_the_server_is_in_the_clients_protocol() {
+    let fields =
+        "$4\r\nname\r\n$6\r\nsearch\r\n$3\r\nver\r\n:20814\r\n$4\r\npath\r\n$1\r\n/\r\n$4\r\nargs\r\n*1\r\n$1\r\nx\r\n";
+    let odd = "$3\r\nodd\r\n";
+    for head in ["*8\r\n", "%4\r\n"] {
+        let mut talk = Talk::new();
+        let modules = format!("*2\r\n{head}{fields}{odd}").into_bytes().into();
+        talk.introduction = Introduction { server: "valkey".into(), version: "9.0.1".into(), modules };
+        for (hello, head) in [("HELLO 2", "*8\r\n"), ("HELLO 3", "%4\r\n")] {
+            let said = talk.say(hello);
+            assert!(said.contains("$6\r\nserver\r\n$6\r\nvalkey\r\n$7\r\nversion\r\n$5\r\n9.0.1\r\n"), "{said}");
+            assert!(said.ends_with(&format!("$7\r\nmodules\r\n*2\r\n{head}{fields}{odd}")), "{said}");
+        }
+    }
 }
 
 #[test]
@@ -479,10 +510,13 @@ fn info_of_several_servers_begins_with_the_lines_of_the_original() {
         "",
     ];
     assert_eq!(lines[..8], first);
-    let sections = "# Server|redis_version:7.0.15|redis_mode:standalone||# Clients|connected_clients:5||\
+    let sections = "# Server|redis_version:7.0.15|redis_git_sha1:00000000|redis_git_dirty:0|\
+                    redis_build_id:0000000000000000|redis_mode:standalone|os:Linux|arch_bits:64|process_id:77|\
+                    run_id:0123456789abcdeffedcba98765432100000004d|tcp_port:6379|uptime_in_seconds:200000|\
+                    uptime_in_days:2||# Clients|connected_clients:5||\
                     # Persistence|loading:0||\
-                    # Stats|total_connections_received:9|rejected_connections:1|resends:2|moves:5|\
-                    resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
+                    # Stats|total_connections_received:9|total_commands_processed:60|rejected_connections:1|\
+                    resends:2|moves:5|resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
                     # Cluster|cluster_enabled:0||\
                     # Server_0|server0_address:redis1:6379|server0_state:up|server0_connections:1|\
                     server0_outstanding:2|server0_requests:30|server0_errors:4||\
@@ -491,6 +525,11 @@ fn info_of_several_servers_begins_with_the_lines_of_the_original() {
                     # Server_2|server2_address:[::1]:6381|server2_state:probing|server2_connections:0|\
                     server2_outstanding:0|server2_requests:0|server2_errors:0|";
     assert_eq!(lines[8..].join("|"), sections);
+
+    let introduction = Introduction { server: "valkey".into(), version: "9.0.1".into(), ..Introduction::default() };
+    let valkey = Talk { servers: THREE, introduction, ..Talk::new() }.say("INFO");
+    let told = "\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.0.1\r\n";
+    assert!(valkey.contains(told), "{valkey}");
 
     let mut talk = Talk { servers: THREE, ..Talk::in_resp3() };
     let expected = format!("={}\r\ntxt:{text}\r\n", text.len() + 4);

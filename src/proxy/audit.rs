@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::merging::Merging;
 use super::{Endpoint, LARGE, NO_DEADLINE, Proxy};
 use crate::backend::{Backend, Phase};
+use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Need};
 use crate::request::{Place, RequestId, Role};
 use crate::slots::Id;
@@ -73,7 +74,8 @@ impl Proxy {
         for (server, endpoint) in self.endpoints.iter().enumerate() {
             parked += self.check_endpoint(server, endpoint)?;
         }
-        let timers_max = self.clients.len() + self.backends.len() + self.endpoints.len();
+        // A server has two: for its next probe, and for the connection that hears its messages.
+        let timers_max = self.clients.len() + self.backends.len() + 2 * self.endpoints.len();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
         Ok(())
@@ -82,7 +84,8 @@ impl Proxy {
     fn check_backend(&self, id: Id, backend: &Backend) -> Result<(), String> {
         let pool = self.endpoints[usize::from(backend.server)].pool.backends();
         ensure!(!matches!(backend.phase, Phase::Closed), "backend {id} is closed, and nobody was told");
-        ensure!(pool.contains(&id) != backend.is_listener, "backend {id} is in its pool, or not, and should not be");
+        let is_outside = backend.is_listener || backend.is_reserve;
+        ensure!(pool.contains(&id) != is_outside, "backend {id} is in its pool, or not, and should not be");
         if backend.is_listener {
             // What it is sent are no requests, and what it says no replies.
             return Ok(());
@@ -101,9 +104,9 @@ impl Proxy {
         ensure!(expired == backend.expired, "backend {id}: {expired} have expired, not {}", backend.expired);
         ensure!(!backend.is_dirty || self.dirty_backends.contains(&id), "backend {id} is dirty, and nobody knows");
         if backend.is_held_back {
-            let owner = backend.line.first().map(|request| self.requests[request as usize].client);
-            let owner = owner.and_then(|owner| self.clients.get(owner));
-            ensure!(owner.is_some_and(|owner| owner.holds_back), "backend {id} is held back by nobody");
+            let mut waiting = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].client);
+            let holds_back = |id| self.clients.get(id).is_some_and(|client| client.holds_back);
+            ensure!(waiting.any(holds_back), "backend {id} is held back by nobody");
         }
         if backend.uploader != Id::NONE {
             let flow = self.clients.get(backend.uploader).map(|client| client.flow);
@@ -112,7 +115,8 @@ impl Proxy {
         }
         let head = backend.line.iter(&self.requests).find(|&request| !self.requests[request as usize].is_expired);
         let deadline = head.map(|request| self.requests[request as usize].deadline);
-        if let Some(deadline) = deadline.filter(|&deadline| deadline != NO_DEADLINE) {
+        ensure!(!backend.is_bulk || backend.owner != Id::NONE, "backend {id} is in bulk for nobody");
+        if let Some(deadline) = deadline.filter(|&deadline| deadline != NO_DEADLINE && !backend.is_held_back) {
             // While a large reply came before it, its own deadline was not looked at.
             let deadline = deadline.max(self.wheel.now()) + self.settings.timeouts.remote_read_ms;
             let is_watched = backend.alarm.deadline().is_some_and(|at| at <= deadline);
@@ -123,6 +127,7 @@ impl Proxy {
             let is_held = owner.is_some_and(|owner| {
                 owner.flow == (Flow::Blocked { backend: id })
                     || owner.leased().is_some_and(|leased| leased.backend == id)
+                    || owner.bulk.as_ref().is_some_and(|bulk| bulk.held.iter().any(|held| held.backend == id))
             });
             let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
             let is_ending = roles.any(|role| role != Role::Plain);
@@ -161,8 +166,9 @@ impl Proxy {
             }
         }
         ensure!(client.line.iter(&self.requests).count() == client.line.len(), "client {id}: its line");
-        // A reply of rmux's own is not refused for its size; the client is not listened to behind it.
-        let unread_max = self.settings.limits.client_unread_bytes_max + LARGE;
+        // A reply of rmux's own is not refused for its size; the client is not listened to behind it. And what one read
+        // of each backend brought is there when they are held back.
+        let unread_max = self.settings.limits.client_unread_bytes_max + LARGE + self.endpoints.len() * Scratch::READ;
         ensure!(client.unread() <= unread_max, "client {id} has {} bytes unread", client.unread());
         // Messages that wait for their turn are counted there, too.
         let is_counted = early_bytes == client.early_bytes || client.subscriber.is_some();
@@ -174,12 +180,20 @@ impl Proxy {
             ensure!(server == Some(lane.server), "client {id}: a lane to server {server:?}");
         }
         ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
+        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow, Flow::Blocked { .. })) {
+            let lane = client.lane(leased.server).map_or(leased.backend, |lane| lane.backend);
+            ensure!(lane == leased.backend, "client {id} holds {}, and its requests stand at {lane}", leased.backend);
+        }
         ensure!(!client.is_dirty || self.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
+        for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
+            let backend = self.backends.get(held.backend).ok_or("a client in bulk has a backend that is gone")?;
+            ensure!(backend.is_bulk && backend.owner == id, "client {id} is in bulk with the backend of another");
+        }
         let is_asking = usize::from(client.flow == Flow::Asking);
         ensure!(self.inquiries.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
         let is_coming = self.woken.contains(&id) || client.is_dirty;
         match client.flow {
-            Flow::Paused => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
+            Flow::Paused { .. } => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
             Flow::Behind { server } => {
                 ensure!(client.lane(server).is_some() || is_coming, "client {id} waits for itself at server {server}");
             }

@@ -38,13 +38,18 @@ impl Proxy {
     fn on_client_alarm<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.alarm.on_fired();
-        match client.flow {
+        let flow = client.flow;
+        match flow {
             Flow::Parked { server, need, deadline } if deadline <= now => {
                 return self.on_wait_over(id, server, need, now, wire);
             }
+            Flow::Paused { since } if since + self.settings.timeouts.remote_connect_ms <= now => {
+                self.on_paused_for_long(id, since, now);
+            }
             _ => {}
         }
-        if client.subscriber.is_some() {
+        self.check_unread(id, now);
+        if self.clients.get(id).is_some_and(|client| client.subscriber.is_some()) {
             self.check_subscriber(id, now);
         }
         let timeouts = &self.settings.timeouts;
@@ -66,6 +71,7 @@ impl Proxy {
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } => Some(deadline),
+            Flow::Paused { since } => Some(since + timeouts.remote_connect_ms),
             _ => None,
         };
         if write_deadline.is_some_and(|deadline| deadline <= now) {
@@ -136,85 +142,158 @@ impl Proxy {
     /// When to look at a backend again that has nothing due now; closes it if it is no longer needed.
     fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis) -> Option<Millis> {
         let backend = self.backends.get(id)?;
-        let head = backend.line.iter(&self.requests).find(|&request| !self.requests[request as usize].is_expired);
-        let read_deadline = head.map(|request| self.requests[request as usize].deadline);
+        let mut read_deadline = NO_DEADLINE;
+        for request in backend.line.iter(&self.requests).map(|request| &self.requests[request as usize]) {
+            read_deadline = read_deadline.min(self.deadline_of(backend, request));
+            if backend.is_bulk && request.client == backend.owner {
+                // Those behind are not due before it.
+                break;
+            }
+        }
+        let reroute_at = self.reroute_at(backend).unwrap_or(NO_DEADLINE);
         let write_deadline = backend.is_blocked.then_some(write_deadline);
         let idle_deadline = backend.is_idle().then(|| backend.since + IDLE_MS);
-        [read_deadline, write_deadline, idle_deadline].into_iter().flatten().filter(|&next| next != NO_DEADLINE).min()
+        let deadlines = [Some(read_deadline), Some(reroute_at), write_deadline, idle_deadline];
+        deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min()
+    }
+
+    /// When the time of an outstanding request of this backend is over.
+    ///
+    /// It does not run while it is the client that is slow, and not the server. In bulk, and behind a large reply to
+    /// the same client, it runs from the last word of the server, since the client waits for its own replies.
+    fn deadline_of(&self, backend: &Backend, request: &Request) -> Millis {
+        let is_own = request.client == self.taker_of(backend);
+        match request.place {
+            _ if request.is_expired => NO_DEADLINE,
+            Place::Arriving | Place::ArrivingEarly(_) if backend.is_held_back => NO_DEADLINE,
+            _ if is_own && backend.is_held_back => NO_DEADLINE,
+            _ if is_own && request.client != Id::NONE && request.deadline != NO_DEADLINE => {
+                request.deadline.max(backend.heard_at + self.settings.timeouts.remote_read_ms)
+            }
+            _ => request.deadline,
+        }
+    }
+
+    /// The client that takes what this backend says now and behind that, if it can be told.
+    fn taker_of(&self, backend: &Backend) -> Id {
+        match backend.line.first() {
+            _ if backend.is_bulk => backend.owner,
+            Some(first) if backend.is_in_large_reply => self.requests[first as usize].client,
+            _ => Id::NONE,
+        }
+    }
+
+    /// When those who stand behind a large reply are asked elsewhere, if they can be, and were not.
+    fn reroute_at(&self, backend: &Backend) -> Option<Millis> {
+        let is_in_the_way = backend.is_in_large_reply && !backend.is_rerouted && backend.unexpired() > 1;
+        is_in_the_way.then(|| backend.large_since + self.reroute_ms())
+    }
+
+    /// So long those who stand behind a large reply wait for it, in milliseconds.
+    pub(super) fn reroute_ms(&self) -> u64 {
+        self.settings.timeouts.remote_read_ms / 8
     }
 
     /// Ends the wait of every request of this backend whose time is over. False if the backend is gone over it.
     fn expire(&mut self, id: Id, now: Millis) -> bool {
         let Some(backend) = self.backends.get(id) else { return false };
-        let server = backend.server;
-        let is_held_back = backend.is_held_back;
-        let due: Vec<RequestId> = backend
-            .line
-            .iter(&self.requests)
-            .filter(|&request| !self.requests[request as usize].is_expired)
-            .take_while(|&request| self.requests[request as usize].deadline <= now)
-            .collect();
-        if due.is_empty() {
-            return self.maybe_close_idle(id, now);
-        }
-        let read_ms = self.settings.timeouts.remote_read_ms;
-        let first = &mut self.requests[due[0] as usize];
-        let asked_at = Millis(first.deadline.0.saturating_sub(read_ms));
-        if matches!(first.place, Place::Arriving | Place::ArrivingEarly(_)) {
-            if is_held_back {
-                // It is its client that is slow, not the server.
-                first.deadline = now + read_ms;
-                return true;
+        if self.reroute_at(backend).is_some_and(|at| at <= now) {
+            self.make_way(id, now);
+            if let Some(backend) = self.backends.get_mut(id) {
+                backend.is_rerouted = true;
             }
+        }
+        let Some(backend) = self.backends.get(id) else { return false };
+        let server = backend.server;
+        let due: Vec<RequestId> = match backend.is_bulk && backend.unexpired() == self.own_count(backend) {
+            // Nobody else waits, and of its own requests the first is due before all others.
+            true if self.first_deadline(backend).is_none_or(|deadline| deadline > now) => Vec::new(),
+            _ => {
+                let is_due = |request: &RequestId| self.deadline_of(backend, &self.requests[*request as usize]) <= now;
+                backend.line.iter(&self.requests).filter(is_due).collect()
+            }
+        };
+        let Some(&first) = due.first() else { return self.maybe_close_idle(id, now) };
+        let deadline = self.deadline_of(backend, &self.requests[first as usize]);
+        let asked_at = Millis(deadline.0.saturating_sub(self.settings.timeouts.remote_read_ms));
+        if matches!(self.requests[first as usize].place, Place::Arriving | Place::ArrivingEarly(_)) {
             // The rest of a reply that its client has the start of does not come.
             self.suspect(server, asked_at, true, now);
             self.lose_backend(id, Loss::Stalled, now);
             return false;
         }
-        for request in due {
-            self.expire_request(id, request, server, now);
+        let is_speaking = backend.is_in_large_reply;
+        self.expire_requests(id, &due, server, now);
+        if !is_speaking {
+            // First, so that what was not sent goes to who stands in from now on.
+            self.suspect(server, asked_at, true, now);
         }
-        // First, so that what was not sent goes to who stands in from now on.
-        self.suspect(server, asked_at, true, now);
         self.drain_backend(id, now);
         self.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
     }
 
-    /// Tells the client of a request that its time is over, and leaves a stand-in to swallow the late reply.
-    fn expire_request(&mut self, id: Id, request: RequestId, server: u16, now: Millis) {
-        self.endpoints[usize::from(server)].stats.errors += 1;
-        let entry = &mut self.requests[request as usize];
-        let client = entry.client;
-        if client == Id::NONE {
-            entry.is_expired = true;
-            if let Some(backend) = self.backends.get_mut(id) {
-                backend.expired += 1;
+    /// How many requests of its owner stand in the line of this backend.
+    fn own_count(&self, backend: &Backend) -> usize {
+        let lane = self.clients.get(backend.owner).and_then(|owner| owner.lane(backend.server));
+        lane.map_or(0, |lane| lane.count as usize)
+    }
+
+    fn first_deadline(&self, backend: &Backend) -> Option<Millis> {
+        let mut line = backend.line.iter(&self.requests).map(|request| &self.requests[request as usize]);
+        line.find(|request| !request.is_expired).map(|request| self.deadline_of(backend, request))
+    }
+
+    /// Tells the clients of these requests, which are in the order of the line, that their time is over. What comes of
+    /// their replies is swallowed.
+    fn expire_requests(&mut self, id: Id, due: &[RequestId], server: u16, now: Millis) {
+        let text = format!(
+            "-ERR No reply from {} within {} ms; the command may have been run\r\n",
+            self.address(server),
+            self.settings.timeouts.remote_read_ms
+        );
+        self.endpoints[usize::from(server)].stats.errors += due.len() as u64;
+        let clients: Vec<Id> = due.iter().map(|&request| self.requests[request as usize].client).collect();
+        self.leave_stand_ins(id, due);
+        for (&request, client) in due.iter().zip(clients) {
+            // It may have been closed over another one, and the request have gone with it.
+            if client != Id::NONE && self.clients.get(client).is_some_and(|client| client.flow != Flow::Closed) {
+                self.deliver(client, request, text.as_bytes(), now);
             }
-        } else {
-            self.leave_stand_in(id, request);
-            let text = format!(
-                "-ERR No reply from {} within {} ms; the command may have been run\r\n",
-                self.address(server),
-                self.settings.timeouts.remote_read_ms
-            );
-            self.deliver(client, request, text.as_bytes(), now);
         }
     }
 
-    /// Takes a request of a client out of the line of this backend, and leaves a stand-in for the reply that will come.
-    pub(super) fn leave_stand_in(&mut self, id: Id, request: RequestId) {
-        let entry = &mut self.requests[request as usize];
-        entry.is_at_backend = false;
-        let client = entry.client;
-        let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.len, 0, false);
-        stand_in.is_at_backend = true;
-        stand_in.is_expired = true;
-        let stand_in = self.requests.insert(stand_in) as RequestId;
+    /// Takes requests out of the line of this backend, and leaves a stand-in for each reply that will come. They are in
+    /// the order of the line.
+    pub(super) fn leave_stand_ins(&mut self, id: Id, leaving: &[RequestId]) {
         let Some(backend) = self.backends.get_mut(id) else { return };
-        backend.line.replace(&mut self.requests, request, stand_in);
-        backend.expired += 1;
         let server = backend.server;
-        self.leave_lane(client, server);
+        let line = std::mem::take(&mut backend.line);
+        let all: Vec<RequestId> = line.iter(&self.requests).collect();
+        let mut leaving = leaving.iter().copied().peekable();
+        for request in all {
+            let mut standing = request;
+            if leaving.next_if_eq(&request).is_some() {
+                let entry = &mut self.requests[request as usize];
+                let client = entry.client;
+                if client == Id::NONE {
+                    entry.is_expired = true;
+                } else {
+                    entry.is_at_backend = false;
+                    let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.len, 0, false);
+                    stand_in.is_at_backend = true;
+                    stand_in.is_expired = true;
+                    standing = self.requests.insert(stand_in) as RequestId;
+                    self.leave_lane(client, server);
+                }
+                if let Some(backend) = self.backends.get_mut(id) {
+                    backend.expired += 1;
+                }
+            }
+            if let Some(backend) = self.backends.get_mut(id) {
+                backend.line.push(&mut self.requests, standing);
+            }
+        }
+        debug_assert!(leaving.next().is_none(), "all of them stood in this line, in this order");
     }
 
     /// Closes a backend that was of no use for a while, unless it is the only one. False if it did.

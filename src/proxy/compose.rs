@@ -24,6 +24,8 @@
 
 use std::collections::HashSet;
 
+use super::routing::CONNECTION_DOWN;
+use crate::command::Channels;
 use crate::local::reply;
 use crate::resp::elements::{self, Elements};
 
@@ -40,14 +42,23 @@ pub(super) enum Shape {
     Concat,
     /// As `Concat`, each element once.
     Union,
-    /// The greatest integer; in arrays of equal form, place by place.
+    /// The greatest integer.
     Max,
+    /// In arrays of equal form, place by place, the greatest integer: how many subscribe to a channel of this family.
+    Subscribers(Channels),
     /// The first one stands for all.
     First,
     /// 1 where all have 1, in arrays of 0 and 1.
     And,
     /// The first one that is not null, beginning with the part of this number.
     AnyKey(usize),
+    /// The first one that is no error; or else one that says more than that no script is running.
+    Kill {
+        /// Whether all servers are among them.
+        is_whole: bool,
+    },
+    /// The only one, without the hashes of passwords.
+    Masked,
     /// The reply to SCAN of the server at `place`, out of `places`.
     Cursor {
         /// Which server this was.
@@ -60,6 +71,9 @@ pub(super) enum Shape {
 /// Appends to `out` the reply to a request whose parts were answered with `parts`, of which there is at least one.
 /// `order` says for each element of a reply by position which part it is in.
 pub(super) fn compose<P: AsRef<[u8]>>(shape: Shape, parts: &[P], order: &[u16], out: &mut Vec<u8>) {
+    if let Shape::Kill { is_whole } = shape {
+        return killed(parts, is_whole, out);
+    }
     if let Some(error) = parts.iter().find(|part| is_error(part.as_ref())) {
         return out.extend_from_slice(error.as_ref());
     }
@@ -71,9 +85,12 @@ pub(super) fn compose<P: AsRef<[u8]>>(shape: Shape, parts: &[P], order: &[u16], 
         Shape::Concat => concat(parts, out),
         Shape::Union => union(parts, out),
         Shape::Max => max(parts, out),
+        Shape::Subscribers(_) => place_by_place(parts, out, i64::max),
         Shape::First => copy(parts.first(), out),
         Shape::And => and(parts, out),
         Shape::AnyKey(first) => any_key(parts, first, out),
+        Shape::Kill { .. } => None,
+        Shape::Masked => masked(parts.first(), out),
         Shape::Cursor { place, places } => cursor(parts, place, places, out),
     };
     if fits.is_none() {
@@ -113,6 +130,32 @@ fn copy<P: AsRef<[u8]>>(part: Option<&P>, out: &mut Vec<u8>) -> Option<()> {
     out.extend_from_slice(part?.as_ref());
     Some(())
 }
+
+/// The server where the script runs has the say.
+fn killed<P: AsRef<[u8]>>(parts: &[P], is_whole: bool, out: &mut Vec<u8>) {
+    let is_idle = |reply: &[u8]| reply.starts_with(b"-NOTBUSY");
+    let mut replies = parts.iter().map(AsRef::as_ref);
+    let said = replies.clone().find(|reply| !is_error(reply)).or_else(|| replies.find(|reply| !is_idle(reply)));
+    out.extend_from_slice(match said {
+        Some(reply) => reply,
+        None if is_whole => parts.first().map_or(UNFIT, AsRef::as_ref),
+        None => CONNECTION_DOWN,
+    });
+}
+
+/// Redis tells a password as its SHA-256 in hexadecimal digits, alone or behind a `#`. Each gets zeros in its place.
+fn masked<P: AsRef<[u8]>>(part: Option<&P>, out: &mut Vec<u8>) -> Option<()> {
+    let start = out.len();
+    copy(part, out)?;
+    for run in out[start..].chunk_by_mut(|a, b| a.is_ascii_hexdigit() && b.is_ascii_hexdigit()) {
+        if run.len() == HASH_DIGITS {
+            run.fill(b'0');
+        }
+    }
+    Some(())
+}
+
+const HASH_DIGITS: usize = 64;
 
 fn sum<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
     let sum = parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(elements::integer(part.as_ref())?))?;
@@ -179,11 +222,9 @@ fn union<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn max<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
-    if let Some(integers) = parts.iter().map(|part| elements::integer(part.as_ref())).collect::<Option<Vec<_>>>() {
-        reply::integer(out, integers.into_iter().max()?);
-        return Some(());
-    }
-    place_by_place(parts, out, i64::max)
+    let integers = parts.iter().map(|part| elements::integer(part.as_ref())).collect::<Option<Vec<_>>>()?;
+    reply::integer(out, integers.into_iter().max()?);
+    Some(())
 }
 
 fn and<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
@@ -249,13 +290,14 @@ mod tests {
         composed(shape, parts, order).as_bytes() == UNFIT
     }
 
-    const EVERY_SHAPE: [Shape; 10] = [
+    const EVERY_SHAPE: [Shape; 11] = [
         Shape::Sum,
         Shape::ByPosition,
         Shape::AllOk,
         Shape::Concat,
         Shape::Union,
         Shape::Max,
+        Shape::Subscribers(Channels::Exact),
         Shape::First,
         Shape::And,
         Shape::AnyKey(1),
@@ -328,12 +370,16 @@ mod tests {
     fn places_are_compared_one_by_one() {
         assert_eq!(composed(Shape::Max, &[":3\r\n", ":7\r\n", ":5\r\n"], &[]), ":7\r\n");
         let parts = ["*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:5\r\n", "*4\r\n$1\r\na\r\n:2\r\n$1\r\nb\r\n:0\r\n"];
-        assert_eq!(composed(Shape::Max, &parts, &[]), "*4\r\n$1\r\na\r\n:2\r\n$1\r\nb\r\n:5\r\n");
+        assert_eq!(
+            composed(Shape::Subscribers(Channels::Exact), &parts, &[]),
+            "*4\r\n$1\r\na\r\n:2\r\n$1\r\nb\r\n:5\r\n"
+        );
         assert_eq!(
             composed(Shape::And, &["*3\r\n:1\r\n:1\r\n:0\r\n", "*3\r\n:1\r\n:0\r\n:0\r\n"], &[]),
             "*3\r\n:1\r\n:0\r\n:0\r\n"
         );
-        assert!(is_unfit(Shape::Max, &["*2\r\n$1\r\na\r\n:1\r\n", "*2\r\n$1\r\nb\r\n:1\r\n"], &[]));
+        let others = ["*2\r\n$1\r\na\r\n:1\r\n", "*2\r\n$1\r\nb\r\n:1\r\n"];
+        assert!(is_unfit(Shape::Subscribers(Channels::Exact), &others, &[]));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) enum Pick {
     Take(Id),
     /// None, until the client's own requests at that server are answered.
     Behind,
+    /// None, until this one, which the client has for itself, has sent some of what it was given.
+    Throttle(Id),
     /// None, until one is free.
     Park,
     /// None, and it has waited long enough.
@@ -64,15 +66,29 @@ impl Proxy {
     /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
     #[cold]
     pub(super) fn put_off(&mut self, id: Id, server: u16, pick: Pick, need: Need, now: Millis) -> Verdict {
+        // One in bulk waits for a connection of its own.
+        let is_for_bulk = need == Need::Room && self.is_for_bulk(id);
+        let need = if is_for_bulk { Need::Lease } else { need };
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.flow = Flow::Behind { server };
+                    if client.holds_back {
+                        // What it waits for may have to be read first.
+                        self.mark_client_dirty(id);
+                    }
+                }
+                return Verdict::Wait;
+            }
+            Pick::Throttle(backend) => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.flow = Flow::Throttled { backend };
                 }
                 return Verdict::Wait;
             }
             Pick::Park => {
+                self.release_unused(id, now);
                 self.park(id, server, need, now);
                 return Verdict::Wait;
             }
@@ -84,6 +100,10 @@ impl Proxy {
             Pick::Never => "-ERR poolSize is 1: no connection can be held for this command\r\n".to_string(),
         };
         self.reply_here(id, text.as_bytes());
+        if is_for_bulk {
+            // As long a wait for each of those behind would be one without end.
+            self.leave(id);
+        }
         Verdict::Done
     }
 
@@ -133,6 +153,13 @@ impl Proxy {
                 _ => Pick::Behind,
             };
         }
+        if client.bulk.is_some() {
+            if let Some(pick) = self.pick_in_bulk(id, server, profile, now) {
+                return pick;
+            }
+        }
+        let limits = &self.settings.limits;
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
         let pool = &self.endpoints[usize::from(server)].pool;
         let has_precedence = pool.waiting.is_empty() || self.served == id;
         if let Some(lane) = client.lane(server) {
@@ -177,14 +204,25 @@ impl Proxy {
         Pick::Park
     }
 
-    /// Where a request that lost its backend goes: in the lane that its client has there, or to whom the pool offers.
+    /// Where a request goes that was with a backend already and cannot wait: where `pick` would send what its client
+    /// sends next, or it would be overtaken by that.
     pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
-        if let Some(lane) = self.clients.get(id).and_then(|client| client.lane(server)) {
-            let backend = self.backends.get(lane.backend)?;
-            let takes_it = backend.profile == profile && backend.has_room(&self.settings.limits);
-            return takes_it.then_some(lane.backend);
-        }
-        self.offer_now(server, profile, now)
+        let limits = &self.settings.limits;
+        let client = self.clients.get(id)?;
+        let transaction = client.transaction.as_ref();
+        let leased = transaction.and_then(|transaction| transaction.leased).filter(|leased| leased.server == server);
+        let held = client.bulk.as_ref().and_then(|bulk| bulk.at(server));
+        let (backend_id, is_own) = match (leased, client.lane(server)) {
+            // Behind MULTI it would be queued, and not run.
+            (Some(_), _) if transaction.is_some_and(|transaction| transaction.is_begun) => return None,
+            (Some(leased), _) => (leased.backend, true),
+            (None, _) if held.is_some() => (held?, true),
+            (None, Some(lane)) => (lane.backend, false),
+            (None, None) => return self.offer_now(server, profile, now),
+        };
+        let backend = self.backends.get(backend_id)?;
+        let has_room = if is_own { backend.has_room_for_owner(limits) } else { backend.has_room(limits) };
+        (has_room && backend.profile == profile).then_some(backend_id)
     }
 
     /// The backend that the pool offers to a request that cannot wait.
@@ -202,12 +240,16 @@ impl Proxy {
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         self.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
         self.parked += 1;
-        // What is held back for clients that read slowly goes on, and they may be closed over it.
+        // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
         for &backend in self.endpoints[usize::from(server)].pool.backends() {
-            if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.is_held_back) {
+            let is_to_go_on = |backend: &&mut Backend| backend.is_held_back && !backend.is_bulk;
+            if let Some(entry) = self.backends.get_mut(backend).filter(is_to_go_on) {
                 entry.is_held_back = false;
                 self.actions.push_back(Action::Resume(Conn::Backend(backend)));
             }
+        }
+        if self.clients.get(id).is_some_and(|client| client.holds_back) {
+            self.mark_client_dirty(id);
         }
     }
 
@@ -217,7 +259,11 @@ impl Proxy {
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
         let pool = &self.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
+        // Meanwhile it may have taken so much that it can do without one of its own.
+        let is_lease =
+            need == Need::Lease && (client.bulk.is_none() || client.transaction.is_some() || self.is_for_bulk(id));
         let offer = match need {
+            Need::Lease if !is_lease => pool.offer(&self.backends, profile, now, has_room),
             Need::Room => pool.offer(&self.backends, profile, now, has_room),
             Need::Lease => pool.offer_lease(&self.backends, profile, now),
             Need::LastWriter => {
@@ -231,7 +277,7 @@ impl Proxy {
     /// Sets an idle backend to another profile.
     pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
         let Some(backend) = self.backends.get_mut(id) else { return };
-        debug_assert!(backend.is_idle());
+        debug_assert!(matches!(backend.phase, Phase::Ready) && backend.line.is_empty());
         backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
         backend.profile = goal;
         backend.since = now;

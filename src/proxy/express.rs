@@ -20,6 +20,7 @@ use std::io::IoSlice;
 
 use log::trace;
 
+use super::bulk::DEEP;
 use super::routing::server_of;
 use super::scripts::shows_script;
 use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Settings, Timer, Wire};
@@ -124,16 +125,25 @@ impl Proxy {
             }
             let lane = client.lane(first.server).map(|lane| lane.backend);
             let open = || endpoint.pool.first_open(&self.backends, profile, has_room);
-            let Some(backend_id) = lane.or_else(open) else { break };
+            let found = match &client.bulk {
+                None => lane.or_else(open),
+                Some(bulk) => bulk.at(first.server),
+            };
+            let Some(backend_id) = found else { break };
             let Some(backend) = self.backends.get_mut(backend_id) else { break };
-            if backend.profile != profile || !has_room(backend) {
+            let is_bulk = backend.is_bulk && backend.owner == id;
+            if backend.profile != profile || !(has_room(backend) || is_bulk && backend.has_room_for_owner(limits)) {
                 break;
             }
             let outstanding_max = limits.client_outstanding_max.saturating_sub(client.line.len());
-            let requests_max = outstanding_max.min(limits.pipeline_max - backend.line.len());
+            let requests_max = match is_bulk {
+                false => outstanding_max.min(limits.pipeline_max - backend.line.len()),
+                true => usize::MAX,
+            };
             let bytes_max = limits.send_queue_bytes_max - backend.queue.unsent();
             let start = at;
             let mut count = 0;
+            let mut last = first.command;
             while let Some(plain) = next.filter(|plain| plain.server == first.server) {
                 if count == requests_max || at - start >= bytes_max {
                     break;
@@ -148,6 +158,7 @@ impl Proxy {
                 if plain.command.access == Access::Write {
                     client.wrote_to = backend_id;
                 }
+                last = plain.command;
                 count += 1;
                 at += plain.len;
                 framer.reset();
@@ -156,6 +167,7 @@ impl Proxy {
             if count == 0 {
                 break;
             }
+            client.command = Some(last);
             client.enter_lane(first.server, backend_id, count as u32);
             endpoint.stats.requests += count as u64;
             backend.queue.push(&mut self.arena, &bytes[start..at]);
@@ -168,6 +180,9 @@ impl Proxy {
         if at > 0 {
             // It was for the request that had waited; those behind it have not.
             self.is_wait_over = false;
+            if self.clients.get(id).is_some_and(|client| client.line.len() >= DEEP && client.bulk.is_none()) {
+                self.enter_bulk(id, now);
+            }
             self.maybe_pause(id);
         }
         at
@@ -224,7 +239,8 @@ impl Proxy {
             }
             client.heard_at = now;
             let run = &bytes[start..at];
-            let is_done = client.line.is_empty() && client.flow == Flow::Open && !client.is_ended;
+            let is_done =
+                client.line.is_empty() && client.flow == Flow::Open && !client.is_ended && client.bulk.is_none();
             if is_done && client.replies.unsent() == 0 && !client.is_blocked {
                 client.took_at = now;
                 match wire.write(Conn::Client(to), &[IoSlice::new(run)]) {
@@ -251,7 +267,6 @@ impl Proxy {
         }
         if at > 0 {
             backend.queue.release_to(&mut self.arena, backend.answered);
-            backend.seen.answered_at = now;
             if backend.line.is_empty() {
                 backend.since = now;
             }

@@ -15,6 +15,7 @@ use std::fmt;
 
 use log::{debug, warn};
 
+use super::transaction::cleanup;
 use super::{Action, Conn, Proxy};
 use crate::client::Flow;
 use crate::request::Place;
@@ -127,14 +128,15 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        let leased = client.transaction.take().and_then(|transaction| transaction.leased);
+        let transaction = client.transaction.take();
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
         }
-        self.stop_holding_back(id, usize::MAX);
+        self.forget_held_back(id);
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
+        self.released.extend(client.bulk.take().map(|bulk| *bulk));
         let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
@@ -159,11 +161,12 @@ impl Proxy {
                 self.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.
-            Flow::Blocked { backend } => self.orphaned.push(backend),
+            Flow::Blocked { backend } => self.orphaned.push((backend, None)),
             Flow::Asking => self.inquiries.withdraw(id),
             _ => {}
         }
-        self.orphaned.extend(leased.map(|leased| leased.backend));
+        let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
+        self.orphaned.extend(leased.map(|(transaction, backend)| (backend, Some(cleanup(transaction)))));
         self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 }

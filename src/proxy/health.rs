@@ -20,7 +20,7 @@ use log::{info, warn};
 
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
-use crate::backend::{self, Backend, Handshake, Phase, Refusal, Step};
+use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::client::Profile;
 use crate::request::RequestId;
 use crate::ring::ServerIndex;
@@ -94,9 +94,9 @@ impl Proxy {
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
         if let Step::Hello(_) = step {
-            match backend::version_in_hello(reply) {
-                Some(version) if *version != *self.server_version => self.server_version = version.into(),
-                _ => {}
+            if let Some((told, number)) = Introduction::read(reply) {
+                self.introduction = told;
+                backend.number = number;
             }
         }
         if !handshake.steps.is_empty() {
@@ -109,8 +109,8 @@ impl Proxy {
         backend.since = now;
         backend.took_at = now;
         let server = backend.server;
-        let is_first = backend.seen.ready_at.is_none();
-        backend.seen.ready_at.get_or_insert(now);
+        let is_first = backend.ready_at.is_none();
+        backend.ready_at.get_or_insert(now);
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
         let first = backend.line.first().map(|request| self.requests[request as usize].deadline);
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
@@ -153,6 +153,7 @@ impl Proxy {
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
         let owner = std::mem::replace(&mut backend.owner, Id::NONE);
+        backend.is_bulk = false;
         self.on_lease_lost(id, owner);
         let requests: Vec<RequestId> = line.iter(&self.requests).collect();
         for request in requests {
@@ -177,7 +178,7 @@ impl Proxy {
         let endpoint = &mut self.endpoints[usize::from(server)];
         endpoint.health.on_heard(heard_at);
         for backend in endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id)) {
-            endpoint.health.note(backend.seen, now);
+            endpoint.health.note(backend.seen(), now);
         }
         endpoint.health.health()
     }
@@ -343,12 +344,14 @@ impl Proxy {
         }
     }
 
-    /// Closes a draining backend that owes nothing more that anybody waits for.
+    /// Closes a draining backend that owes nothing more that anybody waits for; one of the reserve as soon as it owes
+    /// nothing.
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
-        let is_drained = self
-            .backends
-            .get(id)
-            .is_some_and(|backend| matches!(backend.phase, Phase::Draining) && backend.unexpired() == 0);
+        let is_drained = self.backends.get(id).is_some_and(|backend| match backend.phase {
+            Phase::Draining => backend.unexpired() == 0,
+            Phase::Ready => backend.is_reserve && backend.line.is_empty(),
+            _ => false,
+        });
         if is_drained {
             self.lose_backend(id, Loss::Drained, now);
         }

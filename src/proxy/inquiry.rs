@@ -1,5 +1,5 @@
 //! Questions about the whole pool, while its clients and figures lie with several proxies: INFO, CLIENT LIST, CLIENT
-//! KILL. (What is asked of each, and what one alone answers, is `roster`'s business.)
+//! KILL, CLIENT UNBLOCK. (What is asked of each, and what one alone answers, is `roster`'s business.)
 //!
 //! The proxy whose client asks is the one that asks all others of its pool, by letters which the shell carries. Each of
 //! those answers for itself, at once, and asks nobody. When the last answer has come, the first proxy adds its own, of
@@ -68,6 +68,17 @@ pub enum Answer {
         /// Whether the one that asks is among them; it is not closed yet.
         is_asker_among: bool,
     },
+    /// To a `CLIENT UNBLOCK`: where the client is blocked that is meant, if it is.
+    Blocked(Option<Blocked>),
+}
+
+/// A connection to a server on which a client waits for data.
+#[derive(Debug, Clone, Copy)]
+pub struct Blocked {
+    /// Index of the server.
+    pub server: u16,
+    /// That server's own number for the connection.
+    pub number: i64,
 }
 
 impl Answer {
@@ -79,6 +90,7 @@ impl Answer {
             Question::Clients(Ask::Kill(_) | Ask::KillAddress(_)) => {
                 Answer::Killed { clients: 0, is_asker_among: false }
             }
+            Question::Clients(Ask::Unblock { .. }) => Answer::Blocked(None),
         }
     }
 
@@ -91,6 +103,7 @@ impl Answer {
                 *clients += more;
                 *is_asker_among |= is_too;
             }
+            (Answer::Blocked(found), Answer::Blocked(other)) => *found = found.or(other),
             _ => debug_assert!(false, "an answer to another question"),
         }
     }
@@ -233,12 +246,18 @@ impl Proxy {
 
     /// A client asks about the whole pool.
     pub(super) fn inquire(&mut self, id: Id, question: Question) {
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
+        let Some(request) = self.keep_place(id) else { return };
+        self.enter(Inquiry { client: id, request, questions: vec![question], exec: None });
+    }
+
+    /// Keeps the place of a reply in a client's line.
+    pub(super) fn keep_place(&mut self, id: Id) -> Option<RequestId> {
+        let client = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed)?;
         let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
         request.is_muted = client.session.mute.take();
         let request = self.requests.insert(request) as RequestId;
         client.line.push(&mut self.requests, request);
-        self.enter(Inquiry { client: id, request, questions: vec![question], exec: None });
+        Some(request)
     }
 
     /// Whether the steps of a transaction that rmux answers itself ask about the whole pool, and the answers have to be
@@ -256,7 +275,7 @@ impl Proxy {
         }
         let asked = steps.iter().filter_map(|step| match &step.what {
             OwnWhat::Answer(request) => self.question_of_step(request),
-            OwnWhat::Select(_) => None,
+            OwnWhat::Select(_) | OwnWhat::Published(_) | OwnWhat::Subscribers(_) => None,
         });
         let questions: Vec<Question> = asked.collect();
         if questions.is_empty() {
@@ -290,6 +309,10 @@ impl Proxy {
             }
             None => {
                 for (question, answer) in parts {
+                    if let Question::Clients(Ask::Unblock { .. }) = question {
+                        self.reply = reply;
+                        return self.unblock(id, request, question, answer, now);
+                    }
                     is_suicide |= self.answer_about_pool(id, question, answer, now, &mut reply);
                 }
             }

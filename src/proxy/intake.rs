@@ -105,7 +105,7 @@ impl Proxy {
                     if is_whole { continue } else { break }
                 }
                 Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
-                Flow::Asking | Flow::Blocked { .. } | Flow::Paused => break,
+                Flow::Asking | Flow::Blocked { .. } | Flow::Paused { .. } | Flow::Throttled { .. } => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
@@ -254,7 +254,7 @@ impl Proxy {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut request = Vec::new();
-        match resp::split_inline(line, &mut request) {
+        match resp::split_inline(line, self.introduction.mixes_quotes(), &mut request) {
             Ok(0) => return Verdict::Done,
             Ok(_) => {}
             Err(error) => {
@@ -287,21 +287,6 @@ impl Proxy {
         self.leave(id);
     }
 
-    /// Stops listening to a client that has too much outstanding, or too much unread.
-    pub(super) fn maybe_pause(&mut self, id: Id) {
-        let is_memory_short = self.is_memory_short();
-        let limits = &self.settings.limits;
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if client.flow == Flow::Open
-            && (client.line.len() >= limits.client_outstanding_max
-                || client.unread() >= limits.client_unread_pause_bytes
-                || (is_memory_short && !client.is_quiet()))
-        {
-            client.flow = Flow::Paused;
-            self.mark_client_dirty(id);
-        }
-    }
-
     /// Begins to pass on a request that is large and not whole, if it can be routed by what is there.
     ///
     /// Returns how many bytes were taken; `None` if the request must be collected first.
@@ -318,7 +303,7 @@ impl Proxy {
         if framer.at().max(bytes.len()) <= LARGE || !framer.is_multibulk() || must_be_whole {
             return None;
         }
-        let taken = framer.at().min(bytes.len());
+        let taken = framer.passable(bytes.len());
         let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
         framer.rebase(taken);
         self.backends.get_mut(backend)?.uploader = id;
@@ -341,7 +326,7 @@ impl Proxy {
         };
         let (taken, is_whole) = match framer.frame(bytes, &self.request_limits) {
             Ok(Frame::Complete(len)) => (len, true),
-            Ok(Frame::Partial) => (framer.at().min(bytes.len()), false),
+            Ok(Frame::Partial) => (framer.passable(bytes.len()), false),
             Err(error) => {
                 self.on_protocol_error(id, error, now);
                 return (bytes.len(), false);
@@ -391,10 +376,12 @@ impl Proxy {
     /// Gives those a turn that wait for one: first who waited for its own replies, then, at each server in order, who
     /// waited for a backend.
     pub(super) fn serve_waiting<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        self.serve_paused(now);
         while let Some(id) = self.woken.pop() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::Throttled { .. } => client.flow = Flow::Open,
                 Flow::Subscribing => client.flow = Flow::Open,
                 Flow::Open => {}
                 _ => continue,

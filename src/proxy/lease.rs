@@ -1,23 +1,28 @@
 //! What needs a backend of its own: commands that wait for data, and, in `transaction`, what arrives step by step.
 //!
 //! A leased backend leaves the shared set: nobody else is given it. It comes back when the reply has come that ends the
-//! lease, since its session is clean then; with anything else (its client is gone, a request timed out) it is closed.
+//! lease, since its session is clean then. A client that leaves with watched keys, or within a transaction, has rmux
+//! end it; one that leaves while it waits for data, and a request that timed out, close the backend.
 //!
 //! ```text
-//!   shared ──► leased by a client ──► the reply that ends it ──► shared
-//!                    └──► the client leaves, or a reply is lost ──► closed, and whoever waits behind is told
+//!   shared ──► leased by a client ──► the reply that ends it ──────────────────────► shared
+//!                    ├──► the client leaves ──► UNWATCH or DISCARD, its reply ────────┘
+//!                    └──► it leaves while it waits, or a reply is lost ──► closed, and whoever waits behind is told
 //! ```
 //!
 //! A client that waits for data is not read, but for the end of its connection: then its backend is closed at once, or
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
 use super::dispatch::Pick;
+use super::inquiry::{Answer, Blocked, Question};
+use super::loss::Loss;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
 use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
-use crate::local::error;
+use crate::local::roster::Ask;
+use crate::local::{error, reply};
 use crate::request::{Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -137,6 +142,9 @@ impl Proxy {
         self.line_up(id, backend, server, request);
         if let Some(client) = self.clients.get_mut(id) {
             client.flow = Flow::Blocked { backend };
+            if client.holds_back {
+                self.mark_client_dirty(id);
+            }
         }
         Verdict::Forward(backend)
     }
@@ -148,6 +156,10 @@ impl Proxy {
             let is_same = |backend: &Backend| backend.profile == client.session.profile;
             let is_same = self.backends.get(leased.backend).is_some_and(is_same);
             return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
+        }
+        if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
+            let is_usable = |backend: &Backend| backend.profile == client.session.profile && backend.is_serving();
+            return if self.backends.get(own).is_some_and(is_usable) { Pick::Take(own) } else { Pick::Behind };
         }
         if client.lane(server).is_some() {
             return Pick::Behind;
@@ -178,31 +190,91 @@ impl Proxy {
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         if is_gone && role == (Role::Ending { has_selected: true }) {
             // Nobody has looked which database it is left with; nobody else shall have it.
-            return self.orphaned.push(backend);
+            return self.orphaned.push((backend, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
         let leased = self.clients.get(client).and_then(Client::leased);
         let is_watching = leased.is_some_and(|leased| leased.backend == backend);
-        if matches!(role, Role::Blocking | Role::Ending { .. }) && !is_watching {
+        if matches!(role, Role::Blocking | Role::Ending { .. } | Role::Cleanup) && !is_watching {
             self.end_lease(backend);
         }
     }
 
-    /// The session of a leased backend is clean again: anybody may have it.
+    /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
-        if let Some(backend) = self.backends.get_mut(id) {
-            backend.owner = Id::NONE;
+        match self.backends.get_mut(id) {
+            Some(backend) if backend.is_number_told => self.orphaned.push((id, None)),
+            Some(backend) if backend.is_bulk => {}
+            Some(backend) => backend.owner = Id::NONE,
+            None => {}
         }
+    }
+
+    /// Where the client with this number waits for data, if it does, and if its command has reached a server.
+    ///
+    /// Whoever asks will have that server end the wait, which may be over by then: that it is not somebody else's wait
+    /// which is ended, the backend is closed with it.
+    pub(super) fn find_blocked(&mut self, number: i64) -> Option<Blocked> {
+        let is_meant = |id: Id| self.settings.siblings.client_number(id) == number as u64;
+        let (_, client) = self.clients.iter().find(|(id, _)| is_meant(*id))?;
+        let Flow::Blocked { backend } = client.flow else { return None };
+        let backend = self.backends.get_mut(backend)?;
+        let request = &self.requests[backend.line.first()? as usize];
+        if request.role != Role::Blocking || !backend.was_sent(u64::from(request.len)) || backend.number == 0 {
+            return None;
+        }
+        backend.is_number_told = true;
+        Some(Blocked { server: backend.server, number: backend.number })
+    }
+
+    /// Has a server end the wait of a client, and its reply be that to `request`. `found` is what the other proxies
+    /// know of that client.
+    pub(super) fn unblock(&mut self, id: Id, request: RequestId, question: &Question, found: Answer, now: Millis) {
+        let mut found = found;
+        found.add(self.own_part(question, id, now));
+        let (Answer::Blocked(Some(Blocked { server, number })), Question::Clients(Ask::Unblock { is_error, .. })) =
+            (found, question)
+        else {
+            return self.deliver(id, request, b":0\r\n", now);
+        };
+        let Some(client) = self.clients.get(id) else { return };
+        let profile = client.session.profile;
+        let backend = match self.pick(id, server, profile, now) {
+            Pick::Take(backend) => Some(backend),
+            // It may be what those wait for.
+            Pick::Park => self.offer_now(server, profile, now),
+            _ => None,
+        };
+        let Some(backend) = backend else {
+            return self.deliver(id, request, b"-ERR No connection is free to unblock a client\r\n", now);
+        };
+        let mut bytes = Vec::new();
+        reply::array(&mut bytes, 4);
+        for word in ["CLIENT", "UNBLOCK", &number.to_string(), if *is_error { "ERROR" } else { "TIMEOUT" }] {
+            reply::bulk(&mut bytes, word.as_bytes());
+        }
+        let entry = &mut self.requests[request as usize];
+        entry.len = bytes.len() as u32;
+        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        // Another server, or the same one started anew, has other numbers.
+        entry.role = Role::Atomic;
+        self.stand_at(request, backend, server);
+        self.queue(backend, &bytes);
+        self.mark_backend_dirty(backend);
+        self.maybe_pause(id);
     }
 
     /// A leased backend is lost: its client is told with the replies that it waits for, and with `EXEC`.
     pub(super) fn on_lease_lost(&mut self, backend: Id, owner: Id) {
         let Some(client) = self.clients.get_mut(owner) else { return };
-        if client.flow == (Flow::Blocked { backend }) {
+        if client.flow == (Flow::Blocked { backend }) || client.flow == (Flow::Throttled { backend }) {
             client.flow = Flow::Open;
             self.woken.push(owner);
+        }
+        if let Some(bulk) = &mut client.bulk {
+            bulk.held.retain(|held| held.backend != backend);
         }
         let lost = client
             .transaction
@@ -215,11 +287,28 @@ impl Proxy {
         }
     }
 
+    /// A client has left a backend that it had for itself. `cleanup` is what cleans its session, if anything can: then
+    /// it is anybody's again with the reply. Otherwise it is closed.
+    pub(super) fn take_back(&mut self, id: Id, cleanup: Option<&[u8]>, now: Millis) {
+        let Some(backend) = self.backends.get(id) else { return };
+        // What still waits for data would take an element for nobody.
+        let is_blocked = || {
+            let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
+            roles.any(|role| role == Role::Blocking)
+        };
+        match cleanup.filter(|_| backend.uploader == Id::NONE && !is_blocked()) {
+            Some(bytes) if backend.is_serving() => self.send_internal(id, bytes, Role::Cleanup, now),
+            // It takes nothing more, and is closed when it owes nothing.
+            Some(_) => self.end_lease(id),
+            None => self.lose_backend(id, Loss::Orphaned, now),
+        }
+    }
+
     /// Sends a request of rmux's own, whose reply nobody waits for.
-    pub(super) fn send_internal(&mut self, id: Id, bytes: &[u8], now: Millis) {
+    pub(super) fn send_internal(&mut self, id: Id, bytes: &[u8], role: Role, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let mut request = Request::new(Id::NONE, deadline, bytes.len() as u32, 0, false);
-        request.role = Role::Internal;
+        request.role = role;
         request.is_at_backend = true;
         let Some(backend) = self.backends.get_mut(id) else { return };
         let request = self.requests.insert(request) as RequestId;

@@ -27,7 +27,7 @@ use log::{info, warn};
 use super::health::printable;
 use super::loss::Loss;
 use super::{LARGE, Proxy, Timer, Wire};
-use crate::backend::{Backend, Phase};
+use crate::backend::{self, Backend, Phase};
 use crate::buffer::Scratch;
 use crate::client::Profile;
 use crate::command::Channels;
@@ -394,7 +394,7 @@ impl Proxy {
                         self.cut_off(family, topic);
                     }
                 }
-                let len = framer.at().min(bytes.len());
+                let len = framer.passable(bytes.len());
                 framer.rebase(len);
                 Ok(len)
             }
@@ -415,6 +415,10 @@ impl Proxy {
         let owed = listener.owed.pop_front().ok_or(Loss::Surplus)?;
         listener.answer_by = now + self.settings.timeouts.remote_read_ms;
         match (push, owed.what) {
+            // Who was heard before shall be heard again, as soon as the script has ended that is in the way.
+            (Push::Refused, _) if listener.lost_at.is_some() && backend::is_busy(frame) => {
+                return Err(Loss::Refused(printable(frame)));
+            }
             (Push::Refused, _) => self.on_question_refused(server, owed, frame, now),
             (Push::Confirmed { is_more: true, .. }, Question::More(topic)) => {
                 let asked = listener.asked.get_mut(topic.slot()).and_then(Option::as_mut);

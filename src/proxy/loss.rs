@@ -22,7 +22,7 @@ use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
 use super::{Action, Conn, Goodbye, Proxy};
 use crate::backend::Phase;
 use crate::buffer::Queue;
-use crate::client::{Flow, Profile};
+use crate::client::{Client, Flow, Profile};
 use crate::request::{BackendLine, Place, RequestId, Role};
 use crate::resp::ProtocolError;
 use crate::slots::Id;
@@ -112,6 +112,8 @@ struct Lost<'a> {
     uploader: Id,
     /// The client that had it for itself; [`Id::NONE`] for none.
     owner: Id,
+    /// True exactly when its requests could stand on any other: nobody had it for the state of its session.
+    is_shared: bool,
 }
 
 /// A request is given to this many backends at the most.
@@ -127,7 +129,7 @@ impl Proxy {
         }
         let server = backend.server;
         let profile = backend.profile;
-        let seen = backend.seen;
+        let seen = backend.seen();
         let was_new = seen.ready_at.is_none();
         let is_listener = backend.is_listener;
         let is_handshake = matches!(backend.phase, Phase::Handshake(_));
@@ -160,12 +162,17 @@ impl Proxy {
     fn take_line(&mut self, id: Id, loss: &Loss, now: Millis) -> Vec<(RequestId, Vec<u8>)> {
         let Some(backend) = self.backends.get_mut(id) else { return Vec::new() };
         let line = std::mem::take(&mut backend.line);
+        backend.expired = 0;
+        let owner = self.clients.get(backend.owner);
+        let is_leased = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == id);
+        let is_shared = backend.owner == Id::NONE || backend.is_bulk && !is_leased;
         let mut lost = Lost {
             loss,
             server: backend.server,
             queue: std::mem::take(&mut backend.queue),
             uploader: std::mem::replace(&mut backend.uploader, Id::NONE),
             owner: std::mem::replace(&mut backend.owner, Id::NONE),
+            is_shared,
         };
         let answered = backend.answered;
         let mut saved = Vec::new();
@@ -210,7 +217,8 @@ impl Proxy {
         let entry = &mut self.requests[request as usize];
         entry.is_at_backend = false;
         let (client, end) = (entry.client, owed.start + u64::from(entry.len));
-        let can_move = entry.role == Role::Plain && lost.owner == Id::NONE && entry.losses + 1 < LOSSES_MAX;
+        let is_alone = matches!(entry.role, Role::Plain | Role::Published { .. });
+        let can_move = is_alone && lost.is_shared && entry.losses + 1 < LOSSES_MAX;
         if client == Id::NONE {
             self.requests.remove(request as usize);
             return None;

@@ -257,6 +257,10 @@ impl Proxy {
             self.end_own_steps(client, own_steps, (part.backend, &part.bytes), Vec::new(), &mut reply, now);
         } else {
             compose::compose(merging.shape, merging.parts(), &merging.order, &mut reply);
+            if let Shape::Subscribers(family) = merging.shape {
+                let counted = std::mem::take(&mut reply);
+                self.correct_subscribers(family, &counted, &mut reply);
+            }
         }
         if let Some(client) = self.clients.get_mut(client) {
             client.early_bytes -= merging.collected;

@@ -22,10 +22,12 @@
 use std::mem;
 
 use super::inquiry::{Answer, Question};
+use super::merging::Merging;
+use super::publish::correct;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
 use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol};
-use crate::command::{self, Class, Session};
+use crate::command::{self, Access, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
 use crate::resp::RequestFramer;
@@ -157,7 +159,7 @@ impl Proxy {
         now: Millis,
     ) {
         for (bytes, what) in steps {
-            self.send_internal(backend, &bytes, now);
+            self.send_internal(backend, &bytes, Role::Internal, now);
             let index = self.count_step(id);
             if let Some(what) = what {
                 self.note_own_step(id, OwnStep { index, what });
@@ -167,12 +169,15 @@ impl Proxy {
 
     fn has_place_for(&self, id: Id, len: usize) -> bool {
         let Some(transaction) = self.transaction(id) else { return false };
-        let held_by = |what: &OwnWhat| if let OwnWhat::Answer(request) = what { request.len() } else { 0 };
-        let held: usize = transaction.own_steps.iter().map(|step| held_by(&step.what)).sum();
-        let early = transaction.early_steps.iter();
-        let early: usize = early.map(|(bytes, what)| bytes.len() + what.as_ref().map_or(0, held_by)).sum();
         let steps = transaction.own_steps.len() + transaction.early_steps.len();
-        steps < STEPS_MAX && held + early + len <= LARGE
+        steps < STEPS_MAX && transaction.held_bytes() + len <= LARGE
+    }
+
+    /// The server was given this step, which may tell how many hear a channel.
+    pub(super) fn note_counting_step(&mut self, id: Id, index: usize, call: &Call<'_>) {
+        if let Some(step) = self.count_in_step(index, call).filter(|_| self.has_place_for(id, 0)) {
+            self.note_own_step(id, step);
+        }
     }
 
     fn note_own_step(&mut self, id: Id, step: OwnStep) {
@@ -198,15 +203,27 @@ impl Proxy {
         let mut merging = self.new_merging();
         merging.own_steps = transaction.own_steps;
         merging.role = Role::Ending { has_selected };
+        self.queue(backend, call.request);
+        self.line_up_only_part(id, Leased { server, backend }, call.request.len(), merging, now);
+        Verdict::Done
+    }
+
+    /// Puts a request of `len` bytes into line whose reply is collected, at a backend that is chosen.
+    pub(super) fn line_up_only_part(
+        &mut self,
+        id: Id,
+        Leased { server, backend }: Leased,
+        len: usize,
+        mut merging: Merging,
+        now: Millis,
+    ) {
         merging.is_pinned = true;
         merging.add_part(server);
         for part in merging.parts_mut() {
             part.backend = backend;
-            part.len = call.request.len();
+            part.len = len;
         }
-        self.queue(backend, call.request);
-        self.line_up_parts(id, call.command.access, merging, now);
-        Verdict::Done
+        self.line_up_parts(id, Access::Write, merging, now);
     }
 
     /// The reply to an `EXEC` with steps of rmux's own, now that the server has answered it on `backend`:
@@ -236,6 +253,8 @@ impl Proxy {
                         self.on_selected(backend, id, database, b'+');
                     }
                 }
+                Some(OwnWhat::Published(hidden)) => correct(element, hidden as usize, out),
+                Some(OwnWhat::Subscribers(family)) => self.correct_subscribers(family, element, out),
                 Some(OwnWhat::Answer(request)) => self.answer_own_step(id, &request, &mut answers, out, now),
             }
         }

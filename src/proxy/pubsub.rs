@@ -18,6 +18,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::mem;
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -30,6 +31,7 @@ use crate::command::{Channels, Class, Lease, Session};
 use crate::local::error;
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
+use crate::subscription::hidden::HiddenSubscribers;
 use crate::subscription::{FAMILIES, Registry, TopicId, push};
 use crate::timer::Millis;
 
@@ -65,9 +67,9 @@ struct Confirmation {
 const ALLOWED_IN_RESP2: &str = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
 
 impl Pubsub {
-    pub fn new(servers: usize) -> Pubsub {
+    pub fn new(servers: usize, hidden: Arc<HiddenSubscribers>) -> Pubsub {
         Pubsub {
-            registry: Registry::default(),
+            registry: Registry::new(hidden),
             listeners: (0..servers).map(|_| Listener::default()).collect(),
             confirmations: Slab::new(),
             awaited: BTreeSet::new(),
@@ -351,7 +353,7 @@ impl Proxy {
         if client.line.first() == Some(request) {
             self.advance_line(id, now);
         } else {
-            self.check_unread(id);
+            self.check_unread(id, now);
         }
     }
 

@@ -34,11 +34,22 @@ impl Proxy {
     /// Gives who stands behind the first in line of this backend to others, as far as there are any with room.
     pub(super) fn make_way(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.backends.get(id) else { return };
+        let taker = backend.line.first().map_or(Id::NONE, |first| self.requests[first as usize].client);
         if backend.unexpired() <= 1 || backend.owner != Id::NONE {
             return;
         }
+        if self.reroute(id, taker, now) {
+            // What else it is asked for would have to wait for the replies to the stand-ins.
+            self.drain_backend(id, now);
+        }
+    }
+
+    /// Gives those of this backend's requests to others that are not `taker`'s. True if any has moved.
+    pub(super) fn reroute(&mut self, id: Id, taker: Id, now: Millis) -> bool {
+        let Some(backend) = self.backends.get_mut(id) else { return false };
+        backend.is_rerouted = true;
         let (server, profile) = (backend.server, backend.profile);
-        let taker = backend.line.first().map_or(Id::NONE, |first| self.requests[first as usize].client);
+        let Some(backend) = self.backends.get(id) else { return false };
         let mut staying = HashSet::from([Id::NONE, taker]);
         let mut behind = Vec::new();
         let mut end = backend.answered;
@@ -60,7 +71,8 @@ impl Proxy {
         for requests in behind.chunk_by(|one, other| one.client == other.client) {
             let Some(target) = self.offer_now(server, profile, now) else { break };
             // It leaves with all of them before it enters with any.
-            requests.iter().for_each(|one| self.leave_stand_in(id, one.request));
+            let ids: Vec<RequestId> = requests.iter().map(|one| one.request).collect();
+            self.leave_stand_ins(id, &ids);
             for one in requests {
                 self.requests[one.request as usize].is_moved = true;
                 self.stand_at(one.request, target, server);
@@ -72,10 +84,7 @@ impl Proxy {
             self.mark_backend_dirty(target);
             is_relieved = true;
         }
-        if is_relieved {
-            // What else it is asked for would have to wait for the replies to the stand-ins.
-            self.drain_backend(id, now);
-        }
+        is_relieved
     }
 }
 

@@ -13,19 +13,23 @@
 //! its client takes less than comes, the backend is not read until it has, unless others wait behind: those who can
 //! are asked elsewhere first (`relief`).
 //!
+//! A push, whole or in pieces, is nobody's: it answers nothing, and is dropped. What stands before a value (an
+//! attribute) is the start of the reply or of the push behind it, and is kept until that is known.
+//!
 //! A byte that belongs to nobody closes the backend: a stream that is off by one reply must never be trusted again.
 
 use std::mem;
 
 use super::health::printable;
 use super::loss::Loss;
+use super::publish::correct;
 use super::relief::HUGE;
 use super::scripts::NO_SCRIPT;
 use super::transmit::{Sent, gather};
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
-use crate::backend::Phase;
+use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
-use crate::client::Flow;
+use crate::client::{Client, Flow};
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;
@@ -39,6 +43,7 @@ impl Proxy {
         if backend.is_listener {
             return self.handle_listener_data(id, scratch, n, now, wire);
         }
+        backend.heard_at = now;
         let mut framer = mem::take(&mut backend.framer);
         let data = scratch.joined(&backend.kept, n);
         backend.kept.clear();
@@ -64,6 +69,9 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(id) else { return };
         backend.framer = framer;
         backend.kept.extend_from_slice(&data[at..]);
+        if backend.is_bulk || backend.is_held_back {
+            self.maybe_release(id, now);
+        }
         self.maybe_drained(id, now);
     }
 
@@ -82,11 +90,11 @@ impl Proxy {
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
                 let is_last_piece = mem::replace(&mut backend.is_in_large_reply, false);
-                // A push is no answer; nobody has asked for one.
+                backend.is_rerouted &= !is_last_piece;
                 let is_push = framer.kind() == b'>';
                 framer.reset();
                 match &backend.phase {
-                    _ if is_push && !is_last_piece => {}
+                    _ if is_push => {}
                     Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
                     Phase::Ready | Phase::Draining => {
                         self.on_reply(id, (framer.kind(), &bytes[..len]), is_last_piece, now, wire)?
@@ -97,7 +105,9 @@ impl Proxy {
             }
             Frame::Partial => {
                 let is_large = framer.at().max(bytes.len()) > LARGE;
-                backend.seen.heard_at = now;
+                if matches!(framer.kind(), b'>' | b'|') {
+                    return take_unasked(backend, framer, bytes.len(), is_large);
+                }
                 match &backend.phase {
                     Phase::Ready | Phase::Draining => {}
                     // Before it was asked, it may say that it has no place for us, and nothing else.
@@ -116,13 +126,35 @@ impl Proxy {
                     return Ok(0);
                 }
                 let is_first_piece = !mem::replace(&mut backend.is_in_large_reply, true);
-                if is_first_piece && framer.at() > HUGE {
-                    self.make_way(id, now);
+                if is_first_piece {
+                    self.on_large_reply(id, framer.at(), now);
                 }
-                let len = framer.at().min(bytes.len());
+                let len = framer.passable(bytes.len());
+                if len == 0 {
+                    return Ok(0);
+                }
                 framer.rebase(len);
                 self.on_piece(id, request, &bytes[..len], now, wire);
                 Ok(len)
+            }
+        }
+    }
+
+    /// A large reply begins, of so many bytes at the least. Who stands behind it does not wait for long.
+    fn on_large_reply(&mut self, id: Id, len: usize, now: Millis) {
+        let reroute_at = now + self.reroute_ms();
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        backend.large_since = now;
+        let taker = backend.line.first().map_or(Id::NONE, |first| self.requests[first as usize].client);
+        let is_pipeline = |client: &Client| client.lanes.iter().any(|lane| lane.backend == id && lane.count > 1);
+        if self.clients.get(taker).is_some_and(is_pipeline) {
+            self.enter_bulk(taker, now);
+        }
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        if backend.unexpired() > 1 {
+            backend.alarm.set(&mut self.wheel, Timer::Backend(id), reroute_at);
+            if len > HUGE {
+                self.make_way(id, now);
             }
         }
     }
@@ -152,9 +184,8 @@ impl Proxy {
         };
         backend.line.pop(&self.requests);
         backend.answered += len;
-        backend.seen.answered_at = now;
         backend.queue.release_to(&mut self.arena, backend.answered);
-        let (server, profile) = (backend.server, backend.profile);
+        let server = backend.server;
         if backend.line.is_empty() {
             backend.since = now;
         }
@@ -165,7 +196,7 @@ impl Proxy {
                 backend.expired -= 1;
             }
             self.requests.remove(request as usize);
-            if role == Role::Internal && kind != b'+' {
+            if matches!(role, Role::Internal | Role::Cleanup) && kind != b'+' {
                 return Err(Loss::Refused(printable(reply)));
             }
             if role != Role::Plain {
@@ -175,10 +206,18 @@ impl Proxy {
         }
         self.leave_lane(client, server);
         if let Some(bytes) = unknown_script {
-            if self.send_with_script(client, request, (server, profile), &bytes, now) {
+            if self.send_with_script(client, request, id, &bytes, now) {
                 return Ok(());
             }
         }
+        let mut corrected = Vec::new();
+        let reply = match role {
+            Role::Published { hidden } => {
+                correct(reply, hidden as usize, &mut corrected);
+                &corrected[..]
+            }
+            _ => reply,
+        };
         if is_last_piece || reply.len() >= DIRECT_MIN {
             self.pass_on(client, request, reply, now, wire);
             self.on_whole(client, request, now);
@@ -231,11 +270,15 @@ impl Proxy {
         } else {
             let mut queue = Queue::new();
             if !self.requests[request as usize].is_muted {
-                queue.push(&mut self.arena, reply);
+                // In bulk there are many, and a chunk for each would be much.
+                match client.bulk {
+                    None => queue.push(&mut self.arena, reply),
+                    Some(_) => queue.push_vec(&mut self.arena, reply.to_vec()),
+                }
                 client.early_bytes += reply.len();
             }
             self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
-            self.check_unread(id);
+            self.check_unread(id, now);
         }
     }
 
@@ -246,41 +289,19 @@ impl Proxy {
         // Its time is over when nothing more comes, not when it is long.
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let was_patient = mem::replace(&mut entry.deadline, deadline) > deadline;
-        if let Some(backend) = self.backends.get_mut(id) {
-            backend.seen.answered_at = now;
-            if was_patient {
-                // Nobody would have looked before the end of its wait for data, if that has one.
-                backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
-            }
+        if let Some(backend) = self.backends.get_mut(id).filter(|_| was_patient) {
+            // Nobody would have looked before the end of its wait for data, if that has one.
+            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
         }
         if client == Id::NONE {
             return;
         }
         self.pass_on(client, request, piece, now, wire);
         let Some(entry) = self.clients.get(client) else { return };
-        // The rest of a part's reply must come, or the client has nothing to take.
-        let is_part = matches!(self.requests[request as usize].place, Place::Part(_));
-        let unread = entry.unread_before(Some(request));
-        if is_part || entry.flow == Flow::Closed {
-            return;
-        }
-        if unread > self.settings.limits.client_unread_pause_bytes {
-            self.make_way(id, now);
-        }
-        if unread > 0 {
-            // What its socket does not take stays with the server, and need not be copied here.
-            self.maybe_hold_back(id, client);
-        }
-    }
-
-    /// Stops reading a backend whose client takes less than comes, unless that keeps somebody else waiting.
-    fn maybe_hold_back(&mut self, id: Id, client: Id) {
-        let (Some(client), Some(backend)) = (self.clients.get_mut(client), self.backends.get_mut(id)) else { return };
-        // Who waits for a backend of this server shall not wait for a client that reads slowly.
-        let is_wanted = self.endpoints[usize::from(backend.server)].pool.is_waited_for();
-        if !is_wanted && backend.unexpired() == 1 {
-            backend.is_held_back = true;
-            client.holds_back = true;
+        // What its socket does not take stays with the server, and need not be copied here.
+        let is_waiting_for = matches!(self.requests[request as usize].place, Place::Part(_));
+        if entry.unread() > 0 && !is_waiting_for && entry.flow != Flow::Closed {
+            self.hold_back(client, now);
         }
     }
 
@@ -309,7 +330,7 @@ impl Proxy {
                 client.early_bytes += piece.len();
             }
         }
-        self.check_unread(id);
+        self.check_unread(id, now);
     }
 
     /// The last piece of a large reply was passed on. Its client may have been closed over it.
@@ -364,7 +385,7 @@ impl Proxy {
             }
         }
         self.mark_client_dirty(id);
-        self.check_unread(id);
+        self.check_unread(id, now);
     }
 
     /// Appends to what a client is to be sent; a large piece goes straight to the socket, as far as it takes it.
@@ -394,14 +415,6 @@ impl Proxy {
         }
     }
 
-    /// Closes a client that leaves too much unread: past its own limit, or past the pause mark when memory is short.
-    pub(super) fn check_unread(&mut self, id: Id) {
-        let Some(client) = self.clients.get(id) else { return };
-        if client.unread() > self.client_unread_max() {
-            self.close_client(id, Goodbye::Unread);
-        }
-    }
-
     /// Takes the last request, which will get no reply, out of a client's line.
     pub(super) fn drop_place(&mut self, id: Id, request: RequestId) {
         if let Some(client) = self.clients.get_mut(id) {
@@ -410,4 +423,19 @@ impl Proxy {
         }
         self.requests.remove(request as usize);
     }
+}
+
+/// Part of a push has come, or of what stands before a push or a reply. Returns how many of its `len` bytes were taken.
+#[cold]
+fn take_unasked(backend: &mut Backend, framer: &mut ReplyFramer, len: usize, is_large: bool) -> Result<usize, Loss> {
+    if !is_large && !backend.is_in_large_reply {
+        return Ok(0);
+    }
+    if framer.kind() == b'|' {
+        return Err(Loss::Garbage(ProtocolError::AttributeTooBig(LARGE)));
+    }
+    backend.is_in_large_reply = true;
+    let taken = framer.passable(len);
+    framer.rebase(taken);
+    Ok(taken)
 }

@@ -1,4 +1,4 @@
-//! What one client can learn of the whole pool, and do to it: INFO, CLIENT LIST and CLIENT KILL.
+//! What one client can learn of the whole pool, and do to it: INFO, CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK.
 //!
 //! The proxies of a pool have all the clients, each some of them; what is asked for and how it is written is
 //! `local::roster`'s business. This one's part of an answer is made here (`own_part`), for its own clients and for
@@ -13,10 +13,11 @@
 
 use super::health::server_figures;
 use super::inquiry::{Answer, Question};
+use super::routing::UNSUPPORTED;
 use super::{Goodbye, Proxy};
 use crate::client::{Client, Flow};
-use crate::command;
-use crate::local::roster::{self, Ask, ClientFacts, Filter};
+use crate::command::{self, Command, Name};
+use crate::local::roster::{self, Ask, ClientFacts, ClientMemory, Filter};
 use crate::local::{Facts, info, reply};
 use crate::resp::Arg;
 use crate::slots::Id;
@@ -37,6 +38,11 @@ impl Proxy {
         let mut is_suicide = false;
         match self.question(what, request, args, &mut out) {
             Some(question) if !self.settings.siblings.is_alone() => self.inquire(id, question),
+            Some(question @ Question::Clients(Ask::Unblock { .. })) => {
+                if let Some(request) = self.keep_place(id) {
+                    self.unblock(id, request, &question, Answer::of_nobody(&question), now);
+                }
+            }
             question => {
                 if let Some(question) = question {
                     let nobody = Answer::of_nobody(&question);
@@ -74,8 +80,10 @@ impl Proxy {
             }
             Question::Clients(Ask::List(filter)) => {
                 let lines = self.selected(filter, asker, now).into_iter().filter_map(|id| {
-                    let command = if id == asker { "client|list" } else { "NULL" };
-                    let facts = self.client_facts(id, self.clients.get(id)?, command, now);
+                    let client = self.clients.get(id)?;
+                    let own = Some(Name::new("client", "list")).filter(|_| id == asker);
+                    let command = own.or_else(|| client.command.map(Command::full_name));
+                    let facts = self.client_facts(id, client, command, now);
                     let mut line = String::new();
                     roster::write_line(&mut line, &facts);
                     Some((facts.id, line))
@@ -89,6 +97,7 @@ impl Proxy {
                 }
                 Answer::Killed { clients: selected.len(), is_asker_among: selected.contains(&asker) }
             }
+            Question::Clients(Ask::Unblock { id, .. }) => Answer::Blocked(self.find_blocked(*id)),
         }
     }
 
@@ -108,7 +117,10 @@ impl Proxy {
             Answer::Figures(figures) => {
                 let facts = Facts {
                     process_id: self.settings.process_id,
-                    server_version: &self.server_version,
+                    run: self.settings.run(),
+                    listen: &self.settings.listen,
+                    uptime_ms: now - self.started,
+                    introduction: &self.introduction,
                     connected_clients: self.settings.siblings.clients(),
                     addresses: &self.settings.servers,
                     figures: &figures,
@@ -131,6 +143,11 @@ impl Proxy {
                 }
                 is_asker_among
             }
+            Answer::Blocked(_) => {
+                // It is a server that does it, over another connection (`unblock`): not within a transaction.
+                out.extend_from_slice(UNSUPPORTED);
+                false
+            }
         }
     }
 
@@ -138,12 +155,12 @@ impl Proxy {
     fn selected(&self, filter: &Filter, asker: Id, now: Millis) -> Vec<Id> {
         let own = if asker == Id::NONE { 0 } else { self.settings.siblings.client_number(asker) };
         let is_open = |client: &Client| client.flow != Flow::Closed;
-        let is_selected = |id: Id, client: &Client| filter.selects(&self.client_facts(id, client, "NULL", now), own);
+        let is_selected = |id: Id, client: &Client| filter.selects(&self.client_facts(id, client, None, now), own);
         let selected = self.clients.iter().filter(|(id, client)| is_open(client) && is_selected(*id, client));
         selected.map(|(id, _)| id).collect()
     }
 
-    fn client_facts<'a>(&'a self, id: Id, client: &'a Client, command: &'static str, now: Millis) -> ClientFacts<'a> {
+    fn client_facts<'a>(&'a self, id: Id, client: &'a Client, command: Option<Name>, now: Millis) -> ClientFacts<'a> {
         ClientFacts {
             id: self.settings.siblings.client_number(id),
             peer: client.peer.as_deref(),
@@ -154,8 +171,20 @@ impl Proxy {
             user: self.settings.users.name(client.session.user),
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             is_blocked: matches!(client.flow, Flow::Blocked { .. }),
-            is_in_multi: client.transaction.as_ref().is_some_and(|transaction| transaction.is_multi),
+            queued: client.transaction.as_ref().filter(|transaction| transaction.is_multi).map(|own| own.queued()),
+            memory: memory_of(client),
+            is_unwritable: client.is_blocked,
             command,
         }
     }
+}
+
+/// What a client takes of rmux's memory.
+pub(super) fn memory_of(client: &Client) -> ClientMemory {
+    let (kept, kept_free) = client.kept.as_ref().map_or((0, 0), |kept| {
+        let bytes = &kept.bytes;
+        (bytes.len(), bytes.capacity() - bytes.len())
+    });
+    let steps = client.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes());
+    ClientMemory { kept, kept_free, steps, unsent: client.replies.unsent(), early: client.early_bytes }
 }

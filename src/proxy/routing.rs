@@ -5,16 +5,15 @@
 //!
 //! Invariant: every request ends in one `Verdict`, and only `Wait` leaves its bytes where they are.
 
-use std::fmt;
-
 use log::trace;
 
 use super::dispatch::Pick;
+use super::roster::memory_of;
 use super::scripts::shows_script;
 use super::{NO_DEADLINE, Proxy};
 use crate::buffer::Queue;
 use crate::client::{Flow, Mode};
-use crate::command::{self, Access, Class, Command, Lease};
+use crate::command::{self, Access, Class, Command, Gather, Lease, Name};
 use crate::local::{self, Context, Outcome, error};
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
@@ -77,7 +76,7 @@ impl<'a> Call<'a> {
 
     /// The full name, as errors show it.
     pub fn name(&self) -> Name {
-        Name { container: self.container, command: self.command.name }
+        Name::new(self.container, self.command.name)
     }
 }
 
@@ -123,7 +122,9 @@ impl Proxy {
         }
         let several = self.endpoints.len() > 1;
         let call = Call { container: row.name, command, request, args };
-        if self.clients.get(id).is_some_and(|client| !client.is_plain()) {
+        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
+        client.command = Some(command);
+        if !client.is_plain() {
             if let Some(verdict) = self.on_mode(id, &call, now) {
                 return verdict;
             }
@@ -139,15 +140,20 @@ impl Proxy {
                 Route::CrossSlot => return self.on_split(id, &call, merge, now),
                 route => route,
             },
-            Class::All(gather) if several => return self.on_gather(id, &call, gather, now),
+            Class::All(gather) if several || matches!(gather, Gather::Kill | Gather::Masked) => {
+                return self.on_gather(id, &call, gather, now);
+            }
+            Class::All(gather @ Gather::Subscribers(_)) if !self.pubsub.registry.hidden().is_empty() => {
+                return self.on_gather(id, &call, gather, now);
+            }
             Class::Lease(Lease::Block(_)) if command.blocks(args.len(), |i| args[i].of(request)).is_none() => {
                 self.route_keys(command, request, args)
             }
             Class::Any => self.route_any(),
-            Class::Channel if args.len() > 1 => self.route_hash(self.hash_of(args[1].of(request))),
-            Class::Channel if several => Route::Arity,
+            Class::Channel(family) if args.len() > 1 => return self.on_publish(id, &call, family, now),
+            Class::Channel(_) if several => Route::Arity,
             Class::Single if several => Route::Unsupported,
-            Class::All(_) | Class::Single | Class::Channel => self.route_any(),
+            Class::All(_) | Class::Single | Class::Channel(_) => self.route_any(),
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => return self.on_session(id, &call, session, now),
             Class::Lease(lease @ (Lease::Subscribe(_) | Lease::Unsubscribe(_))) => {
@@ -164,7 +170,7 @@ impl Proxy {
 
     /// Sends a request where its route says, or tells the client why it goes nowhere.
     #[inline]
-    fn follow(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Verdict {
+    pub(super) fn follow(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Verdict {
         match route {
             Route::To(server, hash) => self.dispatch(id, server, hash, call.command.access, call.request.len(), now),
             route => self.refuse(id, call, route),
@@ -318,11 +324,9 @@ impl Proxy {
         if self.endpoints.len() == 1 {
             return self.route_any();
         }
-        let Some(framer) = self.framed(request) else {
-            debug_assert!(false, "only whole requests are sent again");
-            return self.route_any();
-        };
-        let args = framer.args();
+        let framer = self.framed(request);
+        debug_assert!(framer.is_some(), "only whole requests are sent again");
+        let args = framer.as_ref().map_or(&[][..], |framer| framer.args());
         let find = |name| command::find(name).or_else(|| self.settings.policy.declared(name));
         let mut command = args.first().and_then(|name| find(name.of(request)));
         if let Some(container) = command.filter(|command| command.is_container()) {
@@ -332,8 +336,13 @@ impl Proxy {
             Some(
                 command @ Command { class: Class::Keyed | Class::Split(_) | Class::Lease(_) | Class::Refused, .. },
             ) => self.route_keys(command, request, args),
-            Some(Command { class: Class::Channel, .. }) => self.route_hash(hash),
-            _ => self.route_any(),
+            Some(Command { class: Class::Channel(_), .. }) => self.route_hash(hash),
+            Some(Command { class: Class::Any | Class::Session(_), .. }) => self.route_any(),
+            // What has no place by itself is not sent anywhere.
+            _ => {
+                debug_assert!(false, "a request without a place was sent");
+                Route::Down
+            }
         }
     }
 
@@ -368,12 +377,13 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: self.settings.siblings.client_number(id),
-            server_version: &self.server_version,
+            introduction: &self.introduction,
             listen: &self.settings.listen,
             peer: client.peer.as_deref(),
             users: &self.settings.users,
             is_alone: self.endpoints.len() == 1,
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
+            memory: memory_of(client),
             age_ms: now - client.since,
         };
         let outcome = local::answer(session, request, args, &mut client.session, &context, out);
@@ -445,7 +455,7 @@ impl Proxy {
         if command.is_container() {
             command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
         }
-        if !matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel) {
+        if !matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel(_)) {
             return None;
         }
         let route = if self.endpoints.len() == 1 {
@@ -457,20 +467,28 @@ impl Proxy {
             }
             let arg = |i: usize| args.get(i).filter(|_| i < known).map_or(&b""[..], |arg| arg.of(start));
             let key = match command.class {
-                Class::Channel => 1,
+                Class::Channel(_) => 1,
                 _ => command.key_span(args_total, arg).ok()?.iter().next()? as usize,
             };
             self.route_hash(self.hash_of(arg(key)))
         };
         let Route::To(server, hash) = route else { return None };
-        let profile = self.clients.get(id)?.session.profile;
+        let client = self.clients.get_mut(id)?;
+        client.command = Some(command);
+        let profile = client.session.profile;
         let Pick::Take(backend) = self.pick(id, server, profile, now) else { return None };
         if !self.endpoints[usize::from(server)].pool.may_hold(&self.backends, backend, now) {
             return None;
         }
         // Its time begins when it is whole.
         let request = Request::new(id, NO_DEADLINE, start.len() as u32, hash, false);
-        Some((backend, self.line_up(id, backend, server, request)))
+        let request = self.line_up(id, backend, server, request);
+        if let Class::Channel(family) = command.class {
+            if known > 1 {
+                self.mark_published(request, family, args[1].of(start));
+            }
+        }
+        Some((backend, request))
     }
 }
 
@@ -478,21 +496,6 @@ impl Proxy {
 #[inline]
 pub(super) fn server_of(ring: &Ring, up: &UpSet, failover: bool, hash: u32) -> Option<ServerIndex> {
     if failover { ring.server(hash, up) } else { Some(ring.primary(hash)).filter(|&server| up.is_up(server)) }
-}
-
-/// A command's full name, as errors show it: `get`, or `client|setname`.
-pub(super) struct Name {
-    container: &'static str,
-    command: &'static str,
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !std::ptr::eq(self.container, self.command) {
-            write!(f, "{}|", self.container)?;
-        }
-        f.write_str(self.command)
-    }
 }
 
 impl Route {

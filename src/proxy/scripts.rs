@@ -24,7 +24,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Proxy;
-use crate::client::Profile;
 use crate::command::Command;
 use crate::local::reply;
 use crate::request::{Place, RequestId, Role};
@@ -91,16 +90,18 @@ pub(super) fn shows_script(command: &Command) -> bool {
 }
 
 impl Proxy {
-    /// The server does not know the script of this request, whose bytes are `bytes` and which stands in no backend's
-    /// line any more. If rmux does, the request is sent again with it. False if nothing was done.
+    /// The server of backend `from` does not know the script of this request, whose bytes are `bytes` and which stands
+    /// in no backend's line any more. If rmux does, the request is sent again with it. False if nothing was done.
     pub(super) fn send_with_script(
         &mut self,
         client: Id,
         request: RequestId,
-        (server, profile): (u16, Profile),
+        from: Id,
         bytes: &[u8],
         now: Millis,
     ) -> bool {
+        let Some(backend) = self.backends.get(from) else { return false };
+        let (server, profile) = (backend.server, backend.profile);
         let entry = &self.requests[request as usize];
         let is_overtaken = self.clients.get(client).is_some_and(|client| client.lane(server).is_some());
         if entry.place != Place::Waiting || entry.role != Role::Plain || is_overtaken {
@@ -114,17 +115,24 @@ impl Proxy {
         };
         let digest = framer.args()[1];
         let Some(script) = self.scripts.find(digest.of(bytes)) else { return false };
-        let mut again = Vec::with_capacity(bytes.len() + script.len());
-        reply::array(&mut again, framer.args().len());
-        reply::bulk(&mut again, name.as_bytes());
-        reply::bulk(&mut again, script);
-        again.extend_from_slice(&bytes[digest.end()..]);
-        let Some(backend_id) = self.pick_again(client, server, profile, now) else { return false };
+        let mut call = Vec::with_capacity(bytes.len() + script.len());
+        reply::array(&mut call, framer.args().len());
+        reply::bulk(&mut call, name.as_bytes());
+        reply::bulk(&mut call, script);
+        call.extend_from_slice(&bytes[digest.end()..]);
+        // Where it was asked first, `WAIT` will ask about all that its client has written.
+        let has_room = self.backends.get(from).is_some_and(|backend| backend.has_room(&self.settings.limits));
+        let again = || self.pick_again(client, server, profile, now);
+        let Some(backend_id) = has_room.then_some(from).or_else(again) else { return false };
         let entry = &mut self.requests[request as usize];
-        entry.len = again.len() as u32;
+        entry.len = call.len() as u32;
         entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        let is_write = !entry.is_read;
         self.stand_at(request, backend_id, server);
-        self.forward_owned(backend_id, again);
+        if let Some(client) = self.clients.get_mut(client).filter(|_| is_write) {
+            client.wrote_to = backend_id;
+        }
+        self.forward_owned(backend_id, call);
         true
     }
 }

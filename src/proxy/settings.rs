@@ -10,6 +10,7 @@ use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
 use crate::ring::{HashTag, Ring};
 use crate::slots::Id;
+use crate::subscription::hidden::HiddenSubscribers;
 use crate::users::{Credentials, Users};
 
 /// What a proxy is told at its start; it never changes.
@@ -42,7 +43,7 @@ pub struct Settings {
     pub policy: Policy,
     /// For `INFO`.
     pub process_id: u32,
-    /// Spreads the probes of many hosts.
+    /// Spreads the probes of many hosts: a number of this run, and the number of this proxy among its siblings added.
     pub seed: u64,
     /// The other proxies of the same pool.
     pub siblings: Siblings,
@@ -55,12 +56,13 @@ pub struct Siblings {
     number: u64,
     count: u64,
     clients: Arc<AtomicUsize>,
+    hidden: Arc<HiddenSubscribers>,
 }
 
 impl Siblings {
     /// Of this many proxies, the first. `count` is at least 1.
     pub fn first_of(count: usize) -> Siblings {
-        Siblings { number: 0, count: count as u64, clients: Arc::default() }
+        Siblings { number: 0, count: count as u64, clients: Arc::default(), hidden: Arc::default() }
     }
 
     /// The one with this number, of the same ones. `number` is below their count.
@@ -87,6 +89,11 @@ impl Siblings {
     /// How many clients all of them have at this moment.
     pub(super) fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)
+    }
+
+    /// Those of the clients of all of them that hear messages, and that no server sees.
+    pub(super) fn hidden_subscribers(&self) -> Arc<HiddenSubscribers> {
+        Arc::clone(&self.hidden)
     }
 
     pub(super) fn on_accepted(&self) {
@@ -118,6 +125,11 @@ impl Settings {
             seed: 1,
             siblings: Siblings::first_of(1),
         }
+    }
+
+    /// A number that this run of rmux has for itself; all proxies of a pool have the same.
+    pub(super) fn run(&self) -> u64 {
+        self.seed.wrapping_sub(self.siblings.number)
     }
 
     /// The hash of a key, or of its tag.

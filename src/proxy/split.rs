@@ -32,7 +32,7 @@ use super::{LARGE, NO_DEADLINE, Proxy};
 use crate::client::{Need, Profile};
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
-use crate::request::{MergingId, Place, Request, RequestId};
+use crate::request::{MergingId, Place, Request, RequestId, Role};
 use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -128,7 +128,9 @@ impl Proxy {
 
     /// A request for all servers.
     pub(super) fn on_gather(&mut self, id: Id, call: &Call<'_>, gather: Gather, now: Millis) -> Verdict {
-        if !self.settings.multi_key {
+        let is_whole = self.distinct_servers.iter().all(|&server| self.up.is_up(ServerIndex(server)));
+        let several = self.endpoints.len() > 1;
+        if several && (!self.settings.multi_key || gather == Gather::Masked) {
             self.reply_here(id, UNSUPPORTED);
             return Verdict::Done;
         }
@@ -138,12 +140,17 @@ impl Proxy {
             Gather::Union => Shape::Union,
             Gather::Sum => Shape::Sum,
             Gather::Max => Shape::Max,
+            Gather::Subscribers(family) => Shape::Subscribers(family),
             Gather::AllOk => Shape::AllOk,
             Gather::First => Shape::First,
             Gather::And => Shape::And,
             Gather::AnyKey => Shape::AnyKey(self.random() as usize % self.distinct_servers.len()),
+            Gather::Kill => Shape::Kill { is_whole },
+            Gather::Masked => Shape::Masked,
         };
-        if !self.distinct_servers.iter().all(|&server| self.up.is_up(ServerIndex(server))) {
+        // A script is stopped wherever it can be reached.
+        let is_reached = gather == Gather::Kill && self.route_any().server().is_some();
+        if !is_whole && !is_reached {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
         }
@@ -153,7 +160,7 @@ impl Proxy {
             _ => {}
         }
         let mut merging = self.new_merging();
-        for &server in &self.distinct_servers {
+        for &server in self.distinct_servers.iter().filter(|&&server| self.up.is_up(ServerIndex(server))) {
             merging.add_part(server);
         }
         self.send_pinned(id, call, shape, merging, call.request, now)
@@ -197,6 +204,10 @@ impl Proxy {
     ) -> Verdict {
         merging.shape = shape;
         merging.is_pinned = true;
+        if let Shape::Kill { .. } = shape {
+            // On another connection it might wait behind the script after all.
+            merging.role = Role::Atomic;
+        }
         if let Err(verdict) = self.claim_all(id, &mut merging, now) {
             self.spare_merging(merging);
             return verdict;
@@ -211,9 +222,15 @@ impl Proxy {
 
     /// Finds a backend for every part. If one must be waited for, the verdict says so, and nothing was asked of any.
     fn claim_all(&mut self, id: Id, merging: &mut Merging, now: Millis) -> Result<(), Verdict> {
+        let shape = merging.shape;
         for part in merging.parts_mut() {
             let Some(client) = self.clients.get(id) else { return Err(Verdict::Done) };
-            part.backend = match self.pick(id, part.server, client.session.profile, now) {
+            let profile = client.session.profile;
+            let pick = match shape {
+                Shape::Kill { .. } => self.pick_beside(id, part.server, profile, now),
+                _ => self.pick(id, part.server, profile, now),
+            };
+            part.backend = match pick {
                 Pick::Take(backend) => backend,
                 pick => return Err(self.put_off(id, part.server, pick, Need::Room, now)),
             };

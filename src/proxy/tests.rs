@@ -4,16 +4,22 @@
 //! as the connection has room for; what clients and servers say is handed over as if it was just read. Nothing happens
 //! but what a test does, and time stands still until it is told to pass.
 
+mod bulk;
 mod health;
+mod introspection;
+mod kill;
 mod leases;
 mod losses;
 mod own_steps;
 mod pools;
 mod promises;
+mod publish;
 mod robustness;
+mod scripts;
 mod slow_peers;
 mod split;
 mod subscriptions;
+mod transactions;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -184,6 +190,17 @@ impl Bench {
         self.proxy.handle_connected(backend, self.now);
         self.turn();
         self.shake_hands(backend);
+        backend
+    }
+
+    /// The same, and the server calls the connection by this number.
+    fn connect_as(&mut self, server: u16, number: u32) -> Id {
+        let backend = self.next_connect(server);
+        self.proxy.handle_connected(backend, self.now);
+        self.turn();
+        self.asked(backend);
+        let hello = format!("*4\r\n{}{}{}:{number}\r\n", bulk("version"), bulk("7.0.15"), bulk("id"));
+        self.answer(backend, hello + "+PONG\r\n");
         backend
     }
 

@@ -18,10 +18,10 @@
 use super::Proxy;
 use super::dispatch::Pick;
 use super::loss::Loss;
-use super::routing::{CROSS_SLOT, Call, Route, Verdict};
+use super::routing::{Call, Route, Verdict};
 use crate::backend::Backend;
-use crate::client::{Leased, Mode, Need, Transaction};
-use crate::command::{self, Class, Keys, Lease, Session};
+use crate::client::{Leased, Mode, Need, OwnStep, Transaction};
+use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::slots::Id;
@@ -54,21 +54,17 @@ impl Proxy {
             return Verdict::Done;
         }
         let server = match self.route_keys(call.command, call.request, call.args) {
-            Route::To(server, _) => server,
-            route => return self.refuse(id, call, route),
+            Route::To(server, _) if self.leased(id).is_none_or(|leased| leased.server == server) => server,
+            route => return self.refuse_step(id, call, route),
         };
-        if self.leased(id).is_some_and(|leased| leased.server != server) {
-            self.reply_here(id, CROSS_SLOT);
-            return Verdict::Done;
-        }
         let backend = match self.lease(id, server, now) {
             Pick::Take(backend) => backend,
             pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
-        let leased = Leased { server, backend };
         if let Some(client) = self.clients.get_mut(id) {
-            client.transaction.get_or_insert_default().leased = Some(leased);
+            client.transaction.get_or_insert_default();
         }
+        let leased = self.hold_lease(id, server, backend);
         self.send_step(id, leased, call, Role::Atomic, now)
     }
 
@@ -195,7 +191,8 @@ impl Proxy {
         }
         let verdict = self.send_step(id, leased, call, Role::Atomic, now);
         if let Verdict::Forward(_) = verdict {
-            self.count_step(id);
+            let index = self.count_step(id);
+            self.note_counting_step(id, index, call);
         }
         verdict
     }
@@ -204,13 +201,9 @@ impl Proxy {
     fn lease_for_step(&mut self, id: Id, call: &Call<'_>, route: Route, now: Millis) -> Result<Leased, Verdict> {
         let server = match route {
             Route::To(server, _) if self.leased(id).is_none_or(|leased| leased.server == server) => server,
-            Route::To(..) => {
-                self.break_transaction(id);
-                return Err(self.refuse(id, call, Route::CrossSlot));
-            }
             route => {
                 self.break_transaction(id);
-                return Err(self.refuse(id, call, route));
+                return Err(self.refuse_step(id, call, route));
             }
         };
         let backend = match self.lease(id, server, now) {
@@ -221,11 +214,38 @@ impl Proxy {
             }
             pick => return Err(self.put_off(id, server, pick, Need::Lease, now)),
         };
+        Ok(self.hold_lease(id, server, backend))
+    }
+
+    /// This backend is the one of the client's transaction from here on, if it is not already.
+    fn hold_lease(&mut self, id: Id, server: u16, backend: Id) -> Leased {
         let leased = Leased { server, backend };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
-            transaction.leased = Some(leased);
+            if transaction.leased.replace(leased) != Some(leased) {
+                transaction.routing_epoch = self.routing_epoch;
+            }
         }
-        Ok(leased)
+        leased
+    }
+
+    /// Tells the client why what it wants of its transaction's server goes nowhere. Keys that were there together may
+    /// be apart, or elsewhere, only because a server went down or came back: then that is what it is told.
+    fn refuse_step(&mut self, id: Id, call: &Call<'_>, route: Route) -> Verdict {
+        let route = if matches!(route, Route::To(..)) { Route::CrossSlot } else { route };
+        let is_stale = |transaction: &&Transaction| transaction.routing_epoch != self.routing_epoch;
+        let stale = self.transaction(id).filter(is_stale).and_then(|transaction| transaction.leased);
+        match (route, stale) {
+            (Route::CrossSlot, Some(leased)) if call.command.arity_allows(call.args.len()) => {
+                let text = format!(
+                    "-ERR These keys are not all at {}, where this transaction began; \
+                     a server went down or came back since\r\n",
+                    self.address(leased.server)
+                );
+                self.reply_here(id, text.as_bytes());
+                Verdict::Done
+            }
+            (route, _) => self.refuse(id, call, route),
+        }
     }
 
     /// The server was given one step more.
@@ -245,9 +265,11 @@ impl Proxy {
             Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) => {
                 Some(self.route_keys(call.command, call.request, call.args))
             }
-            Class::Channel if several && call.args.len() > 1 => None,
+            Class::Channel(_) if several && call.args.len() > 1 => None,
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
-            Class::Any | Class::Channel | Class::All(_) | Class::Single => None,
+            // Its reply would be in the middle of another one, as it is.
+            Class::All(Gather::Masked) => Some(Route::Unsupported),
+            Class::Any | Class::Channel(_) | Class::All(_) | Class::Single => None,
             Class::Lease(Lease::Unwatch | Lease::Wait) => None,
             Class::Session(_) | Class::Container => None,
             Class::Refused if !self.is_allowed(call) => Some(Route::Unsupported),
@@ -266,11 +288,11 @@ impl Proxy {
 
     /// Ends a transaction that will not be run, and leaves its backend clean.
     pub(super) fn give_up(&mut self, id: Id, now: Millis) {
-        if let Some(leased) = self.leased(id) {
-            self.send_internal(leased.backend, if self.is_begun(id) { DISCARD } else { UNWATCH }, now);
-            self.end_lease(leased.backend);
+        let transaction = self.clients.get_mut(id).and_then(|client| client.transaction.take());
+        let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
+        if let Some((transaction, backend)) = leased {
+            self.take_back(backend, Some(cleanup(transaction)), now);
         }
-        self.end_transaction(id);
     }
 
     fn end_transaction(&mut self, id: Id) {
@@ -285,7 +307,7 @@ impl Proxy {
         let Some(transaction) = &mut client.transaction else { return };
         if !std::mem::replace(&mut transaction.is_begun, true) {
             let early_steps = std::mem::take(&mut transaction.early_steps);
-            self.send_internal(backend, MULTI, now);
+            self.send_internal(backend, MULTI, Role::Internal, now);
             self.send_early_steps(id, backend, early_steps, now);
         }
     }
@@ -307,6 +329,9 @@ impl Proxy {
         let Leased { server, backend } = leased;
         let entry = self.backends.get(backend);
         let is_serving = entry.is_some_and(Backend::is_serving);
+        if is_serving && entry.is_some_and(|entry| entry.is_bulk && !entry.has_room_for_owner(&self.settings.limits)) {
+            return Some(self.put_off(id, server, Pick::Throttle(backend), Need::Lease, now));
+        }
         if entry.is_some_and(|entry| entry.has_room_for_owner(&self.settings.limits)) {
             return None;
         }
@@ -352,16 +377,27 @@ impl Proxy {
         }
         let mut lens = std::mem::take(&mut self.step_lens);
         lens.clear();
-        let found = self.scan_transaction(bytes, &mut lens);
-        let verdict = found.map(|server| self.dispatch_whole(id, server, &lens, now));
+        let mut own_steps = Vec::new();
+        let found = self.scan_transaction(bytes, &mut lens, &mut own_steps);
+        let verdict = found.map(|(server, last)| {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.command = Some(last);
+            }
+            self.dispatch_whole(id, server, &lens, own_steps, now)
+        });
         let len = lens.iter().map(|&len| len as usize).sum();
         self.step_lens = lens;
         verdict.map(|verdict| (len, verdict))
     }
 
-    /// The server of all of a transaction that stands whole at the start of `bytes`; its requests' lengths go to
-    /// `lens`.
-    fn scan_transaction(&mut self, bytes: &[u8], lens: &mut Vec<u32>) -> Option<u16> {
+    /// The server of all of a transaction that stands whole at the start of `bytes`, and the last of its requests;
+    /// their lengths go to `lens`, and those that tell how many hear a channel to `own_steps`.
+    fn scan_transaction(
+        &mut self,
+        bytes: &[u8],
+        lens: &mut Vec<u32>,
+        own_steps: &mut Vec<OwnStep>,
+    ) -> Option<(u16, &'static Command)> {
         let mut framer = std::mem::take(&mut self.step_framer);
         let mut at = 0;
         let mut server = None;
@@ -396,14 +432,16 @@ impl Proxy {
             }
             match command.class {
                 Class::Lease(Lease::Exec | Lease::Discard) => {
-                    break server.or_else(|| self.route_any().server());
+                    break server.or_else(|| self.route_any().server()).map(|server| (server, command));
                 }
                 // Answered here while there is no transaction, they would have to change the session with EXEC.
                 Class::Session(Session::Ping | Session::Echo) => continue,
                 Class::Session(_) | Class::Lease(Lease::Multi | Lease::Watch) => break None,
                 _ => {}
             }
-            match self.route_step(&Call { container, command, request, args }) {
+            let call = Call { container, command, request, args };
+            own_steps.extend(self.count_in_step(lens.len() - 2, &call));
+            match self.route_step(&call) {
                 None => {}
                 Some(Route::To(other, _)) if server.is_none_or(|server| server == other) => server = Some(other),
                 Some(_) => break None,
@@ -413,7 +451,7 @@ impl Proxy {
         found
     }
 
-    fn dispatch_whole(&mut self, id: Id, server: u16, lens: &[u32], now: Millis) -> Verdict {
+    fn dispatch_whole(&mut self, id: Id, server: u16, lens: &[u32], own_steps: Vec<OwnStep>, now: Millis) -> Verdict {
         let Some(client) = self.clients.get(id) else { return Verdict::Done };
         let profile = client.session.profile;
         let backend = match self.pick(id, server, profile, now) {
@@ -426,10 +464,20 @@ impl Proxy {
             }
             pick => return self.put_off(id, server, pick, Need::Room, now),
         };
+        let (lens, exec) = match lens.split_last() {
+            Some((exec, steps)) if !own_steps.is_empty() => (steps, Some(*exec)),
+            _ => (lens, None),
+        };
         for &len in lens {
             let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
             request.role = Role::Atomic;
             self.line_up(id, backend, server, request);
+        }
+        if let Some(len) = exec {
+            let mut merging = self.new_merging();
+            merging.own_steps = own_steps;
+            merging.role = Role::Atomic;
+            self.line_up_only_part(id, Leased { server, backend }, len as usize, merging, now);
         }
         if let Some(client) = self.clients.get_mut(id) {
             client.wrote_to = backend;
@@ -452,6 +500,11 @@ impl Proxy {
     fn leased(&self, id: Id) -> Option<Leased> {
         self.transaction(id)?.leased
     }
+}
+
+/// What cleans the session of the backend of this transaction, when it is not to be run.
+pub(super) fn cleanup(transaction: &Transaction) -> &'static [u8] {
+    if transaction.is_begun { DISCARD } else { UNWATCH }
 }
 
 /// True if this request is `MULTI`, and nothing else.

@@ -14,11 +14,10 @@
 
 use std::io::{self, IoSlice};
 
-use super::loss::Loss;
-use super::{Action, Conn, Goodbye, Proxy, SLICES_MAX, Timer, Wire};
+use super::{Action, Conn, Goodbye, LARGE, Proxy, SLICES_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
-use crate::client::Flow;
+use crate::client::{Client, Flow};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -56,16 +55,26 @@ impl Proxy {
         while let Some((backend, client)) = self.abandoned.pop() {
             self.abandon_upload(backend, client, now);
         }
-        while let Some(backend) = self.orphaned.pop() {
-            self.lose_backend(backend, Loss::Orphaned, now);
+        while let Some(bulk) = self.released.pop() {
+            self.release_bulk(bulk, None, now);
+        }
+        while let Some((backend, cleanup)) = self.orphaned.pop() {
+            self.take_back(backend, cleanup, now);
         }
     }
 
     /// True exactly when [`Proxy::transmit`] would do nothing.
     pub(super) fn is_settled(&self) -> bool {
         let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.abandoned.is_empty() || !self.orphaned.is_empty() || self.pubsub.registry.has_orphans();
-        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
+        let is_left = !self.abandoned.is_empty()
+            || !self.released.is_empty()
+            || !self.orphaned.is_empty()
+            || self.pubsub.registry.has_orphans();
+        is_sent
+            && !is_left
+            && self.woken.is_empty()
+            && self.newly_paused.is_empty()
+            && !(self.is_room_new && self.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
@@ -90,6 +99,10 @@ impl Proxy {
             }
             Phase::Ready | Phase::Draining => send(&backend.queue, &self.arena, Conn::Backend(id), wire).map(|sent| {
                 backend.queue.mark_sent(&self.arena, sent.bytes);
+                // Of a long pipeline nothing is sent again, and nothing kept for that.
+                if backend.is_bulk && backend.queue.sent() - backend.answered > LARGE as u64 {
+                    backend.queue.release_to(&mut self.arena, backend.queue.sent());
+                }
                 sent.is_blocked
             }),
         };
@@ -104,6 +117,12 @@ impl Proxy {
                     self.mark_backend_dirty(id);
                 }
                 let Some(backend) = self.backends.get(id) else { return };
+                if backend.is_bulk && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
+                    let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
+                    if self.clients.get(backend.owner).is_some_and(is_throttled) {
+                        self.woken.push(backend.owner);
+                    }
+                }
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
                     self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
                 }
@@ -136,7 +155,8 @@ impl Proxy {
             }
         }
         // Who is listened to again may have requests that wait; it is seen off when they are dealt with.
-        if !self.maybe_resume(id) {
+        if !self.maybe_resume(id, now) {
+            self.maybe_leave_bulk(id, now);
             self.maybe_say_goodbye(id);
         }
     }
@@ -153,42 +173,22 @@ impl Proxy {
         }
     }
 
-    /// A client that was held up because it had too much unread is listened to again, once it has taken half of it.
-    /// True if it is: its turn to go on has still to come.
-    fn maybe_resume(&mut self, id: Id) -> bool {
+    /// A client that was paused because it had too much unread is listened to again, once it has taken half of it. True
+    /// if it is: its turn to go on has still to come.
+    fn maybe_resume(&mut self, id: Id, now: Millis) -> bool {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return false };
-        let is_resumed = client.flow == Flow::Paused
+        let is_resumed = matches!(client.flow, Flow::Paused { .. })
             && client.unread() <= limits.client_unread_pause_bytes / 2
             && client.line.len() <= limits.client_outstanding_max / 2;
+        let holds_back = client.holds_back;
         if is_resumed {
-            client.flow = Flow::Open;
-            self.woken.push(id);
-            self.actions.push_back(Action::Resume(Conn::Client(id)));
+            self.unpause(id);
         }
-        if client.holds_back {
-            self.stop_holding_back(id, 0);
+        if holds_back {
+            self.stop_holding_back(id, now);
         }
         is_resumed
-    }
-
-    /// Reads on from the backends that were held back for this client, as soon as no more than `unread_max` bytes are
-    /// left before what they bring.
-    pub(super) fn stop_holding_back(&mut self, id: Id, unread_max: usize) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.holds_back = false;
-        for lane in &client.lanes {
-            let Some(backend) = self.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back) else {
-                continue;
-            };
-            // Nothing stands behind in the line of a backend that is held back: the request is this client's.
-            if client.unread_before(backend.line.first()) > unread_max {
-                client.holds_back = true;
-                continue;
-            }
-            backend.is_held_back = false;
-            self.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
-        }
     }
 }
 

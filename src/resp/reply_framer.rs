@@ -1,10 +1,10 @@
 //! Where a reply ends, in RESP2 and RESP3.
 //!
 //! The rules are those at the head of `resp`. Knows the shapes of values, and nothing of what they mean. Invariant:
-//! `left` counts the values whose headers are still to come; the frame is whole exactly when it is 0 and `at` is not
-//! behind the slice.
+//! `left` counts the values whose headers are still to come; the frame is whole exactly when it is 0, `at` is not
+//! behind the slice, and what was framed is no attribute: that one is the start of the value behind it.
 
-use super::{Frame, Line, ProtocolError, line_number, short_number};
+use super::{Frame, Line, ProtocolError, line_number, passable, short_header, short_number};
 
 /// Finds the end of one reply, RESP2 or RESP3.
 ///
@@ -21,6 +21,8 @@ pub struct ReplyFramer {
     is_streamed_string: bool,
     /// True while `at` lies within a line whose end is still to come.
     is_in_line: bool,
+    /// True while what is framed stands before the value that it belongs to.
+    is_attribute: bool,
     kind: u8,
 }
 
@@ -43,6 +45,7 @@ impl ReplyFramer {
         self.left = 0;
         self.is_streamed_string = false;
         self.is_in_line = false;
+        self.is_attribute = false;
         self.outer.clear();
     }
 
@@ -52,7 +55,8 @@ impl ReplyFramer {
         !self.is_open
     }
 
-    /// The reply's first byte: its type. Meaningful once `frame` has seen a byte.
+    /// The type of the value, behind the attributes that may stand before it; `|` as long as there is nothing else, and
+    /// so nobody knows whether this is a reply or a push. Meaningful once `frame` has seen a byte.
     #[inline]
     pub fn kind(&self) -> u8 {
         self.kind
@@ -63,7 +67,12 @@ impl ReplyFramer {
         self.at
     }
 
-    /// The first `n` bytes of the reply are dealt with; later slices begin behind them. `n <= at()`.
+    /// How many of the `len` bytes that `frame` was given can be passed on before there are more: see [`passable`].
+    pub fn passable(&self, len: usize) -> usize {
+        passable(self.at, len)
+    }
+
+    /// The first `n` bytes of the reply are dealt with; later slices begin behind them. `n <= passable()`.
     pub fn rebase(&mut self, n: usize) {
         self.at -= n;
     }
@@ -71,19 +80,34 @@ impl ReplyFramer {
     /// Looks for the end of the reply that `buf` begins with.
     #[inline]
     pub fn frame(&mut self, buf: &[u8]) -> Result<Frame, ProtocolError> {
-        if !self.is_open {
-            let Some(&kind) = buf.first() else {
+        loop {
+            if !self.is_open || (self.is_attribute && self.left == 0) {
+                let Some(&kind) = buf.get(self.at) else { return Ok(Frame::Partial) };
+                self.kind = kind;
+                self.is_open = true;
+                self.is_attribute = false;
+                self.left = 1;
+            }
+            if !self.frame_value(buf)? {
                 return Ok(Frame::Partial);
-            };
-            self.kind = kind;
-            self.is_open = true;
-            self.left = 1;
+            }
+            if !self.is_attribute {
+                return Ok(Frame::Complete(self.at));
+            }
         }
+    }
+
+    /// Looks for the end of the value, or of the attribute, in which `at` lies. False if there are too few bytes.
+    #[inline]
+    fn frame_value(&mut self, buf: &[u8]) -> Result<bool, ProtocolError> {
         while self.left > 0 {
+            if !self.is_in_line && !self.is_ended(buf) {
+                return Err(ProtocolError::ReplyTerminator);
+            }
             let kind = match buf.get(self.at) {
                 _ if self.is_in_line => b'+',
                 Some(&kind) => kind,
-                None => return Ok(Frame::Partial),
+                None => return Ok(false),
             };
             let next = match kind {
                 b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
@@ -93,14 +117,14 @@ impl ReplyFramer {
                     let Some(next) = end else {
                         // A line may be as long as a script makes it; its last byte so far may be half of its end.
                         self.at = from.max(buf.len().saturating_sub(1));
-                        return Ok(Frame::Partial);
+                        return Ok(false);
                     };
                     next
                 }
                 b'$' | b'=' | b'!' if !self.is_streamed_string => match bulk_length(buf, self.at + 1) {
                     Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
                     Line::Number(-1, next) => next,
-                    Line::Partial => return Ok(Frame::Partial),
+                    Line::Partial => return Ok(false),
                     _ => match self.open_unknown_length(buf) {
                         Some(next) => next,
                         None => return Err(ProtocolError::ReplyLength),
@@ -110,17 +134,14 @@ impl ReplyFramer {
                     Line::Number(count, next) if count >= 0 && (count as u64) < REPLY_VALUES_MAX => {
                         let pairs = matches!(kind, b'%' | b'|');
                         self.left += if pairs { 2 * count as u64 } else { count as u64 };
-                        // An attribute stands before the value that it belongs to; it is none itself.
-                        if kind == b'|' {
-                            self.left += 1;
-                        }
+                        self.left += self.value_behind(kind);
                         if self.left > REPLY_VALUES_MAX {
                             return Err(ProtocolError::ReplyLength);
                         }
-                        next
+                        self.take_short_strings(buf, next)
                     }
-                    Line::Number(-1, next) => next,
-                    Line::Partial => return Ok(Frame::Partial),
+                    Line::Number(-1, next) if kind != b'|' => next,
+                    Line::Partial => return Ok(false),
                     _ => match self.open_unknown_length(buf) {
                         Some(next) => next,
                         None => return Err(ProtocolError::ReplyLength),
@@ -135,7 +156,7 @@ impl ReplyFramer {
                         self.left += 1;
                         next + len as usize + 2
                     }
-                    Line::Partial => return Ok(Frame::Partial),
+                    Line::Partial => return Ok(false),
                     _ => return Err(ProtocolError::ReplyLength),
                 },
                 b'.' if !self.outer.is_empty() => match line_end(buf, self.at + 1) {
@@ -144,7 +165,7 @@ impl ReplyFramer {
                         self.left += 1;
                         next
                     }
-                    None => return Ok(Frame::Partial),
+                    None => return Ok(false),
                 },
                 other => return Err(ProtocolError::ReplyType(other)),
             };
@@ -155,7 +176,40 @@ impl ReplyFramer {
                 self.left = 1;
             }
         }
-        if self.at > buf.len() { Ok(Frame::Partial) } else { Ok(Frame::Complete(self.at)) }
+        if !self.is_ended(buf) {
+            return Err(ProtocolError::ReplyTerminator);
+        }
+        Ok(self.at <= buf.len())
+    }
+
+    /// True unless a line or a string ends at `at`, and not with CR LF.
+    #[inline]
+    fn is_ended(&self, buf: &[u8]) -> bool {
+        self.at < 2 || buf.get(self.at - 2..self.at).is_none_or(|end| end == b"\r\n")
+    }
+
+    /// Takes the strings from `at` on whose lengths are written as nearly all are, but for the last value that is to
+    /// come, up to the first about which there is more to say. Returns the offset behind them.
+    #[inline]
+    fn take_short_strings(&mut self, buf: &[u8], mut at: usize) -> usize {
+        // The header that was just taken counts until it is left behind.
+        while self.left > 2 {
+            let Some((len, start)) = short_header(buf, at) else { break };
+            at = start + len + 2;
+            self.left -= 1;
+        }
+        at
+    }
+
+    /// An attribute is no value itself: returns how many values are to come besides those in it. Before the reply that
+    /// it belongs to, that one is looked at for itself.
+    fn value_behind(&mut self, kind: u8) -> u64 {
+        if kind != b'|' {
+            return 0;
+        }
+        let is_nested = self.kind != b'|' || self.is_attribute;
+        self.is_attribute |= !is_nested;
+        u64::from(is_nested)
     }
 
     /// The value at `at` has a length that is no number. If it is `?`, opens it and returns the offset behind its line.
@@ -170,8 +224,9 @@ impl ReplyFramer {
                 // Its parts follow as values of their own, the last one being ";0".
                 self.left += 1;
             }
-            _ => {
-                self.outer.push(self.left - 1);
+            kind => {
+                let behind = self.value_behind(kind);
+                self.outer.push(self.left - 1 + behind);
                 self.left = 2;
             }
         }
@@ -194,9 +249,13 @@ fn bulk_length(buf: &[u8], at: usize) -> Line {
 pub fn short_reply(buf: &[u8]) -> Option<usize> {
     match buf.first()? {
         b'$' => match short_number(buf, 1) {
-            Some((len, start)) => Some(start + len + 2).filter(|&end| end <= buf.len()),
+            Some((len, start)) => {
+                let end = start + len + 2;
+                (end <= buf.len() && buf[end - 2] == b'\r' && buf[end - 1] == b'\n').then_some(end)
+            }
             None => buf.starts_with(b"$-1\r\n").then_some(5),
         },
+        b'+' if buf.starts_with(b"+OK\r\n") => Some(5),
         b'+' | b'-' | b':' => line_end(&buf[..buf.len().min(66)], 1),
         _ => None,
     }

@@ -195,7 +195,7 @@ fn inline_requests_are_split_as_redis_splits_them() {
     ];
     for (line, args) in vectors {
         let mut request = Vec::new();
-        let result = split_inline(line, &mut request);
+        let result = split_inline(line, false, &mut request);
         if *line == br#"fo"ob"'' x"# {
             assert_eq!(result, Err(ProtocolError::UnbalancedQuotes));
             continue;
@@ -209,7 +209,20 @@ fn inline_requests_are_split_as_redis_splits_them() {
         assert_eq!(frame_request(&request, &[request.len()]), Some(Ok((request.len(), args))), "{line:?}");
     }
     for line in [&b"\"abc"[..], b"'abc", b"\"abc\"d", b"'a'b", b"x \"\\", b"x \"\0\"", b"\"a\\\"", b"'a\\'"] {
-        assert_eq!(split_inline(line, &mut Vec::new()), Err(ProtocolError::UnbalancedQuotes), "{line:?}");
+        assert_eq!(split_inline(line, false, &mut Vec::new()), Err(ProtocolError::UnbalancedQuotes), "{line:?}");
+    }
+    // As Valkey has it since version 9.
+    for (line, args) in [
+        (&br#""a"b'c' d"#[..], "$3\r\nabc\r\n$1\r\nd\r\n"),
+        (br#"a"b c""d"'"' ''"""#, "$6\r\nab cd\"\r\n$0\r\n\r\n"),
+        (br#"x """test-key""""#, "$1\r\nx\r\n$8\r\ntest-key\r\n"),
+    ] {
+        let mut request = Vec::new();
+        assert_eq!(split_inline(line, true, &mut request), Ok(2), "{line:?}");
+        assert_eq!(String::from_utf8(request).unwrap(), format!("*2\r\n{args}"));
+    }
+    for line in [&br#"'a"b'c""#[..], b"\"a\"'b", b"\"a\\\""] {
+        assert_eq!(split_inline(line, true, &mut Vec::new()), Err(ProtocolError::UnbalancedQuotes), "{line:?}");
     }
 }
 
@@ -241,6 +254,11 @@ fn replies_end_where_they_end_however_they_arrive() {
         b">2\r\n+message\r\n+x\r\n",
         b"|1\r\n+ttl\r\n:3600\r\n*1\r\n:1\r\n",
         b"*2\r\n|1\r\n+k\r\n+v\r\n:1\r\n:2\r\n",
+        b"|0\r\n|1\r\n$1\r\nk\r\n|1\r\n+k\r\n+v\r\n$1\r\nv\r\n>1\r\n+x\r\n",
+        b"|?\r\n+k\r\n+v\r\n.\r\n+OK\r\n",
+        b"*1\r\n|?\r\n+k\r\n+v\r\n.\r\n+OK\r\n",
+        b"*5\r\n$1\r\na\r\n$-1\r\n$2\r\n\r\n\r\n$0\r\n\r\n$1\r\nb\r\n",
+        b"%2\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n*3\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n",
         b"$?\r\n;4\r\nHell\r\n;1\r\no\r\n;0\r\n",
         b"*?\r\n:1\r\n*2\r\n:2\r\n:3\r\n.\r\n",
         b"%?\r\n+a\r\n*?\r\n.\r\n.\r\n",
@@ -273,11 +291,56 @@ fn what_nearly_every_reply_is_ends_where_its_framer_says() {
     }
 }
 
+/// What is a push and what is a reply, its value says, and no attribute in front of that.
+#[test]
+fn the_type_of_a_reply_is_that_of_its_value() {
+    let attribute = "|1\r\n+a\r\n|1\r\n+b\r\n+c\r\n*1\r\n:1\r\n";
+    for (value, kind) in [("+OK\r\n", b'+'), (">2\r\n+a\r\n+b\r\n", b'>'), ("$-1\r\n", b'$'), ("*1\r\n>0\r\n", b'*')] {
+        for before in ["", attribute, &attribute.repeat(2)] {
+            let bytes = format!("{before}{value}");
+            let mut framer = ReplyFramer::new();
+            for end in 0..bytes.len() {
+                assert_eq!(framer.frame(&bytes.as_bytes()[..end]), Ok(Frame::Partial), "{bytes:?} cut at {end}");
+                let known = if end <= before.len() { b'|' } else { kind };
+                assert!(end == 0 || framer.kind() == known, "{bytes:?} cut at {end}");
+            }
+            assert_eq!(framer.frame(bytes.as_bytes()), Ok(Frame::Complete(bytes.len())));
+            assert_eq!(framer.kind(), kind, "{bytes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_string_in_a_reply_ends_with_a_line() {
+    let large = "x".repeat(1000);
+    for start in ["$1\r\na", "$0\r\n", &format!("$1000\r\n{large}"), "=5\r\ntxt:a", "$?\r\n;1\r\na"] {
+        for (before, behind) in
+            [("", ""), ("*1\r\n", ""), ("*3\r\n:1\r\n", ":1\r\n"), ("*4\r\n$1\r\na\r\n", "$1\r\na\r\n:1\r\n")]
+        {
+            for end in ["\r\r", "ab", "\n\r", "+X"] {
+                let bytes = format!("{before}{start}{end}{behind}+OK\r\n");
+                for cuts in cuttings(bytes.len()) {
+                    let found = frame_reply(bytes.as_bytes(), &cuts);
+                    assert_eq!(found, Some(Err(ProtocolError::ReplyTerminator)), "{bytes:?} {cuts:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn broken_replies_are_errors_and_never_panics() {
-    for bytes in
-        [&b"hello\r\n"[..], b"\r\n", b"$x\r\n", b"$-2\r\n", b"*-3\r\n", b"*99999999999999999\r\n", b";1\r\n", b".\r\n"]
-    {
+    for bytes in [
+        &b"hello\r\n"[..],
+        b"|-1\r\n",
+        b"\r\n",
+        b"$x\r\n",
+        b"$-2\r\n",
+        b"*-3\r\n",
+        b"*99999999999999999\r\n",
+        b";1\r\n",
+        b".\r\n",
+    ] {
         assert!(matches!(frame_reply(bytes, &[bytes.len()]), Some(Err(_))), "{bytes:?}");
     }
 }
@@ -295,45 +358,72 @@ fn aggregates_of_unknown_length_are_not_nested_without_end() {
     assert_eq!(frame_reply(&deep, &[deep.len()]), Some(Ok(deep.len())));
 }
 
+/// Feeds `bytes` in pieces of this size, and passes on what can be: what is found, and how much was passed on by then.
+fn pass_on_in_pieces(
+    bytes: &[u8],
+    piece: usize,
+    mut frame: impl FnMut(&[u8]) -> (Result<Frame, ProtocolError>, usize),
+) -> (Result<usize, ProtocolError>, usize) {
+    let (mut from, mut given) = (0, 0);
+    loop {
+        assert!(given < bytes.len(), "it has no end");
+        given = (given + piece).min(bytes.len());
+        match frame(&bytes[from..given]) {
+            (Ok(Frame::Complete(len)), _) => return (Ok(from + len), from),
+            (Ok(Frame::Partial), passed) => from += passed,
+            (Err(error), _) => return (Err(error), from),
+        }
+        assert!(from <= given);
+    }
+}
+
+fn request_in_pieces(bytes: &[u8], piece: usize) -> (Result<usize, ProtocolError>, usize) {
+    let mut framer = RequestFramer::new();
+    pass_on_in_pieces(bytes, piece, |slice| {
+        let found = framer.frame(slice, &LIMITS);
+        let passed = if found == Ok(Frame::Partial) { framer.passable(slice.len()) } else { 0 };
+        framer.rebase(passed);
+        (found, passed)
+    })
+}
+
+fn reply_in_pieces(bytes: &[u8], piece: usize) -> (Result<usize, ProtocolError>, usize) {
+    let mut framer = ReplyFramer::new();
+    pass_on_in_pieces(bytes, piece, |slice| {
+        let found = framer.frame(slice);
+        let passed = if found == Ok(Frame::Partial) { framer.passable(slice.len()) } else { 0 };
+        framer.rebase(passed);
+        (found, passed)
+    })
+}
+
 /// A body that is passed on piece by piece, as a large value is, with the framer rebased after each piece.
 #[test]
 fn frames_can_be_passed_on_in_pieces() {
     let body = vec![b'v'; 1000];
     let request = [&b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n"[..], &body, b"\r\n$4\r\nKEEP\r\n"].concat();
-    let reply = [&b"*2\r\n$1000\r\n"[..], &body, b"\r\n*1\r\n:1\r\n"].concat();
+    let reply = [&b"|1\r\n+k\r\n+v\r\n*3\r\n$1000\r\n"[..], &body, b"\r\n+OK\r\n*1\r\n:1\r\n"].concat();
     for piece in 1..300 {
-        let mut framer = RequestFramer::new();
-        let (mut from, mut given, mut done) = (0, 0, false);
-        while !done {
-            given = (given + piece).min(request.len());
-            let slice = &request[from..given];
-            match framer.frame(slice, &LIMITS).expect("the request is whole and right") {
-                Frame::Complete(len) => {
-                    assert_eq!(from + len, request.len());
-                    done = true;
-                }
-                Frame::Partial => {
-                    let n = framer.at().min(slice.len());
-                    framer.rebase(n);
-                    from += n;
-                    if !framer.is_multibulk() {
-                        assert_eq!(n, 0);
-                    }
-                }
-            }
-        }
-        let mut framer = ReplyFramer::new();
-        let (mut from, mut given) = (0, 0);
-        loop {
-            given = (given + piece).min(reply.len());
-            let slice = &reply[from..given];
-            if let Frame::Complete(len) = framer.frame(slice).expect("the reply is whole and right") {
-                assert_eq!(from + len, reply.len());
-                break;
-            }
-            let n = framer.at().min(slice.len());
-            framer.rebase(n);
-            from += n;
+        assert_eq!(request_in_pieces(&request, piece).0, Ok(request.len()));
+        assert_eq!(reply_in_pieces(&reply, piece).0, Ok(reply.len()));
+    }
+}
+
+#[test]
+fn a_body_with_another_end_is_found_before_that_is_passed_on() {
+    let body = vec![b'v'; 1000];
+    for (end, behind) in [(b"xy", &b""[..]), (b"\r\r", b""), (b"xy", b"$4\r\nKEEP\r\n"), (b"\n\r", b"$4\r\nKEEP\r\n")] {
+        let count: &[u8] = if behind.is_empty() { b"*2\r\n" } else { b"*3\r\n" };
+        let bytes = [count, b"$3\r\nSET\r\n$1000\r\n", &body, end, behind].concat();
+        let reply = [count, b"$3\r\nSET\r\n$1000\r\n", &body, end, behind, b"+OK\r\n"].concat();
+        let whole = count.len() + b"$3\r\nSET\r\n$1000\r\n".len() + body.len();
+        for piece in 1..1100 {
+            let (found, passed) = request_in_pieces(&bytes, piece);
+            assert_eq!(found, Err(ProtocolError::BulkTerminator), "pieces of {piece}");
+            assert!(passed <= whole, "{passed} bytes were passed on: a server takes that for a whole argument");
+            let (found, passed) = reply_in_pieces(&reply, piece);
+            assert_eq!(found, Err(ProtocolError::ReplyTerminator), "pieces of {piece}");
+            assert!(passed <= whole);
         }
     }
 }

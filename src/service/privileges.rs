@@ -68,6 +68,8 @@ pub fn maybe_give_up(config: &Config) -> io::Result<()> {
     if let Some(path) = &config.pid_file {
         own_it(path)?;
     }
+    // The thread that writes the log ends with this program.
+    log::logger().flush();
     let (program, arguments) = own_command_line();
     let error = Command::new(&program)
         .arg0(left)

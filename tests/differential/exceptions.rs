@@ -4,7 +4,7 @@
 //! not answer the same twice (time, chance, the order in a hash table whose seed is its process's own); rmux answers
 //! about itself, as its manual says; one call is not one reply.
 
-use rmux::command::{self, Class, Command, Lease, Session};
+use rmux::command::{self, Class, Command, Gather, Lease, Session};
 
 /// How the replies to a call are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,8 @@ pub const EXCEPTIONS: &[(&str, Compared, &str)] = &[
     ("randomkey srandmember hrandfield zrandmember acl|genpass lolwut", Compared::ByType, "chance"),
     ("time object|idletime xpending xinfo|consumers xinfo|stream", Compared::ByType, "time passes"),
     ("memory|usage memory|stats memory|doctor memory|malloc-stats", Compared::ByType, "what the allocator did"),
-    ("info", Compared::ByType, "figures of a server's process"),
+    ("info lastsave slowlog|get slowlog|len", Compared::ByType, "figures of a server's process"),
+    ("latency|latest latency|history latency|histogram latency|doctor", Compared::ByType, "the same"),
     ("ttl pttl expiretime pexpiretime", Compared::WithoutClock, "time passes between two servers' calls"),
     (
         "config|get",
@@ -45,7 +46,8 @@ pub const EXCEPTIONS: &[(&str, Compared, &str)] = &[
     ),
     ("client|id client|info client|list client|help hello", Compared::ByType, "rmux tells about itself"),
     (
-        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats waitaof blmovem",
+        "ft.config ft.cursor json.debug cluster|myshardid cluster|slot-stats cluster|getslotmigrations clusterscan \
+         commandlog waitaof blmovem",
         Compared::AnyError,
         "newer than this server, and rmux says itself what is wrong with the arguments",
     ),
@@ -73,9 +75,12 @@ pub fn compared(call: &[Vec<u8>]) -> Compared {
     found.unwrap_or(Compared::Exactly)
 }
 
-/// True for what rmux refuses between MULTI and EXEC: a confirmation would come in the middle of EXEC's reply.
+/// True for what rmux refuses between MULTI and EXEC: a confirmation, or the hash of a password, would come in the
+/// middle of EXEC's reply.
 pub fn is_refused_in_multi(call: &[Vec<u8>]) -> bool {
-    row(call).is_some_and(|row| matches!(row.class, Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_))))
+    let is_refused =
+        |class| matches!(class, Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_)) | Class::All(Gather::Masked));
+    row(call).is_some_and(|row| is_refused(row.class))
 }
 
 /// True for what rmux refuses between MULTI and EXEC if it would change the version of the protocol.

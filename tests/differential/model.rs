@@ -66,6 +66,8 @@ const EVERYWHERE: &[(&str, Merge)] = &[
     ("flushdb", Merge::AllOk),
     ("randomkey", Merge::AnyKey),
     ("script|load", Merge::First),
+    ("script|kill", Merge::First),
+    ("function|kill", Merge::First),
     ("script|exists", Merge::And),
     ("script|flush", Merge::AllOk),
     ("function|load", Merge::First),
@@ -81,7 +83,22 @@ const EVERYWHERE: &[(&str, Merge)] = &[
 ];
 
 /// What only one server alone could answer.
-const NOT_WITH_SEVERAL: &[&str] = &["memory|doctor", "memory|malloc-stats", "memory|stats"];
+const NOT_WITH_SEVERAL: &[&str] = &[
+    "memory|doctor",
+    "memory|malloc-stats",
+    "memory|stats",
+    "lastsave",
+    "latency|doctor",
+    "latency|graph",
+    "latency|histogram",
+    "latency|history",
+    "latency|latest",
+    "slowlog|get",
+    "slowlog|len",
+    "acl|getuser",
+    "acl|list",
+    "acl|users",
+];
 /// Commands that say how many keys they have, and in which argument.
 const COUNTED: &[(&str, usize)] = &[
     ("zunion zinter zdiff zintercard sintercard lmpop zmpop", 1),

@@ -5,6 +5,7 @@
 //! parts     one command for several servers, split and merged, held against one Redis
 //! placing   the golden ring, several keys in one command, order over servers, INFO
 //! chaos     clients and connections come and go and break off: nobody ever sees what is not his
+//! scripts   one that runs for ever is stopped, whichever server runs it
 //! failover  a server dies, is frozen, comes back; all of them do; none is there at the start
 //! ```
 //!
@@ -17,3 +18,4 @@ mod chaos;
 mod failover;
 mod parts;
 mod placing;
+mod scripts;

@@ -222,6 +222,11 @@ fn info_begins_with_the_originals_seven_lines() {
     assert_eq!(lines[4], "active_endpoints: 3");
     assert_eq!(lines[5], "total_endpoints: 3");
     assert_eq!(lines[6], "role: master");
+    for field in
+        ["redis_version", "redis_mode", "arch_bits", "redis_build_id", "uptime_in_seconds", "run_id", "loading"]
+    {
+        assert_eq!(text.matches(&format!("\r\n{field}:")).count(), 1, "{field}: {text}");
+    }
     for server in &servers {
         let address = server.address(Kind::Unix).flag_value();
         assert!(text.contains(&address), "a section for {address}: {text}");

@@ -6,6 +6,7 @@
 //! order          pipelines of any depth, big values, many clients at once: every reply is its own request's
 //! session        what each client has for itself: database, protocol, name; what rmux answers by itself
 //! tools          redis-cli and redis-benchmark run without complaint
+//! scripts        what runs for ever is stopped, past those who wait
 //! loss           connections and the server die in the middle: nothing hangs, nothing is counted twice
 //! ```
 //!
@@ -17,5 +18,6 @@ mod support;
 mod loss;
 mod order;
 mod same_as_redis;
+mod scripts;
 mod session;
 mod tools;

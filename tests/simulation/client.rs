@@ -67,6 +67,8 @@ pub struct Client {
     is_ended: bool,
     /// It has what it was owed; whatever else happens to its connection is right.
     is_dismissed: bool,
+    /// True once it was told that it had waited in vain, with so much in flight that it may be closed.
+    is_crowded: bool,
     /// It has vanished: after that step it resets the connection.
     vanishes_at: Option<u64>,
     deaf_until: u64,
@@ -267,14 +269,17 @@ impl Client {
         self.replies += 1;
         self.is_dismissed |= pending.is_last;
         let fault = match value {
-            Value::Error(text) if !pending.is_local => Fault::of(&String::from_utf8_lossy(text)),
+            Value::Error(text) => Fault::of(&String::from_utf8_lossy(text)),
             _ => None,
         };
+        let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded));
         if let Some(fault) = fault {
             let is_excused = match fault {
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
                 // Others may hold connections for as long as they like.
                 Fault::Waited => scene.plan.faults > Faults::None || pending.is_leased() && scene.plan.wait_in > 0,
+                // Others may hold connections, and it does not read as fast as it writes.
+                Fault::Crowded => scene.plan.faults > Faults::None,
                 Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
                 Fault::Spread => {
                     let is_refused = pending.is_leased() || pending.is_spread && !scene.plan.settings.multi_key;
@@ -299,7 +304,10 @@ impl Client {
             if let Some(part) = pending.part {
                 self.progress.on_fault(part, fault, fate, pending, scene.history);
             }
-            self.is_dismissed |= matches!(fault, Fault::TooBig);
+            // One with much in flight is not told so once for each request.
+            let is_deep = self.owed() + 1 >= scene.plan.settings.limits.client_outstanding_max.min(256);
+            self.is_crowded |= matches!(fault, Fault::Waited) && is_deep;
+            self.is_dismissed |= matches!(fault, Fault::TooBig | Fault::Crowded);
             return;
         }
         // What the server says to a database is said before the rest of a large request has come.
@@ -350,6 +358,7 @@ impl Client {
         // Who has left while it waits for an element is not waited for.
         let has_left_waiting = self.is_ended && owed.iter().any(|pending| pending.wait.is_some());
         let is_right = self.is_dismissed
+            || self.is_crowded
             || has_left_waiting
             || self.is_ended && is_all_answered
             || owed.iter().any(|pending| matches!(pending.expect, Expect::End))

@@ -11,6 +11,8 @@ pub enum Fault {
     Down,
     /// It was not sent: no connection became free.
     Waited,
+    /// It has more in flight than others may wait behind, and no connection of its own became free.
+    Crowded,
     /// It was not sent: no connection can ever be held for it.
     NoLease,
     /// It was not sent: its keys live on several servers.
@@ -31,12 +33,14 @@ impl Fault {
         let may_have_run = text.ends_with("; the command may have been run");
         match text {
             "ERR Connection down" => Some(Fault::Down),
+            _ if text.starts_with("ERR These keys are not all at server-") => Some(Fault::Down),
             _ if text.starts_with("ERR Connection to server-") && may_have_run => Some(Fault::Lost),
             _ if text.starts_with("ERR Connection to server-") && text.ends_with(" lost, and no other is free") => {
                 Some(Fault::Down)
             }
             _ if text.starts_with("ERR No reply from server-") && may_have_run => Some(Fault::Late),
             _ if text.starts_with("ERR No connection to server-") => Some(Fault::Waited),
+            _ if text.starts_with("ERR No connection became free within ") => Some(Fault::Crowded),
             _ if text.starts_with("ERR poolSize is 1: ") => Some(Fault::NoLease),
             _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),

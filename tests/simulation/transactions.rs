@@ -237,8 +237,8 @@ pub struct Progress {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trouble {
-    /// A step was not answered in time, and may be queued all the same.
-    Late,
+    /// The WATCH before it failed, or a step was not answered in time and may be queued all the same.
+    Unsure,
     /// A step was refused or lost: nothing may be run.
     Broken,
 }
@@ -248,9 +248,12 @@ impl Progress {
     pub fn on_fault(&mut self, part: Part, fault: Fault, fate: Fate, pending: &Pending, history: &mut History) {
         self.maybe_begin(part, pending);
         match part {
-            Part::Watch(watch) => history.ledger.tell_watch(watch, false),
+            Part::Watch(watch) => {
+                history.ledger.tell_watch(watch, false);
+                self.trouble_with(Trouble::Unsure);
+            }
             Part::Multi(_) | Part::Step(_) => {
-                self.trouble_with(if matches!(fault, Fault::Late) { Trouble::Late } else { Trouble::Broken })
+                self.trouble_with(if matches!(fault, Fault::Late) { Trouble::Unsure } else { Trouble::Broken })
             }
             Part::Exec(block) => history.ledger.settle(block, fate),
             Part::Discard(block) => history.ledger.settle(block, Fate::NotDone),

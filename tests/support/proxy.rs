@@ -66,6 +66,11 @@ impl Rmux {
         Rmux::wait_for_start(child, address, scratch)
     }
 
+    /// The same, with its output to a file, or a pipe, of the test's own.
+    pub fn start_writing_to(address: Address, scratch: Scratch, flags: &[&str], log: &Path) -> Rmux {
+        Rmux::wait_for_start(spawn(None, flags, log), address, scratch)
+    }
+
     fn wait_for_start(child: Child, address: Address, scratch: Scratch) -> Rmux {
         let mut rmux = Rmux { child, address, scratch };
         wait_until("rmux to answer PING", PATIENCE, || {

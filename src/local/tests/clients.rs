@@ -49,8 +49,7 @@ fn libraries_name_themselves() {
     let mut talk = Talk::new();
     talk.hears("CLIENT SETINFO LIB-NAME redis-client(redis-rb_v6.0.0)", "+OK\r\n");
     talk.hears("client setinfo lib-ver 6.0.0", "+OK\r\n");
-    assert_eq!(&*talk.session.library, "redis-client(redis-rb_v6.0.0)");
-    assert_eq!(&*talk.session.library_version, "6.0.0");
+    assert_eq!(talk.session.library(), ("redis-client(redis-rb_v6.0.0)", "6.0.0"));
     talk.hears_error("CLIENT SETINFO Foo x", "ERR Unrecognized option 'Foo'");
     for name in ["lib-name", "LIB-VER"] {
         let (_, reply) = talk.outcome(&[b"CLIENT", b"SETINFO", name.as_bytes(), b"a b"]);
@@ -58,9 +57,9 @@ fn libraries_name_themselves() {
         assert_eq!(String::from_utf8_lossy(&reply), expected);
     }
     talk.hears_error(&format!("CLIENT SETINFO LIB-VER {}", "1".repeat(4097)), "ERR LIB-VER is too long");
-    assert_eq!(&*talk.session.library_version, "6.0.0");
+    assert_eq!(talk.session.library().1, "6.0.0");
     talk.hears("CLIENT SETINFO LIB-VER ", "+OK\r\n");
-    assert_eq!(&*talk.session.library_version, "");
+    assert_eq!(talk.session.library(), ("redis-client(redis-rb_v6.0.0)", ""));
 }
 
 #[test]
@@ -68,8 +67,9 @@ fn a_client_sees_itself() {
     let line = |subcommand: &str, resp: u8, name: &str| {
         format!(
             "id=422 addr=localhost:6379 laddr=localhost:6379 fd=-1 name={name} age=61 idle=0 flags=N db=3 sub=0 psub=0 \
-             ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 \
-             events=r cmd=client|{subcommand} user=default redir=-1 resp={resp} lib-name=lib lib-ver=1.2\n"
+             ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={memory} \
+             events=r cmd=client|{subcommand} user=default redir=-1 resp={resp} lib-name=lib lib-ver=1.2\n",
+            memory = size_of::<client::Client>(),
         )
     };
     let mut talk = Talk::new();
@@ -111,6 +111,9 @@ fn what_a_pool_need_not_do_is_acknowledged() {
             "CLIENT NO-EVICT OFF",
             "CLIENT NO-TOUCH ON",
             "client no-touch off",
+            "CLIENT CAPA redirect",
+            "client capa nosuch redirect",
+            "CLIENT IMPORT-SOURCE off",
             "CLIENT REPLY ON",
             "CLIENT TRACKING off",
             "CLIENT TRACKING OFF BCAST noloop",
@@ -122,6 +125,7 @@ fn what_a_pool_need_not_do_is_acknowledged() {
             "CLIENT NO-EVICT x",
             "CLIENT NO-TOUCH x",
             "CLIENT REPLY FOO",
+            "CLIENT IMPORT-SOURCE foo",
             "CLIENT TRACKING foo",
             "CLIENT TRACKING OFF foo",
         ] {
@@ -137,7 +141,7 @@ fn what_a_pool_need_not_do_is_acknowledged() {
 #[test]
 fn what_a_shared_connection_cannot_do_is_refused() {
     let mut talk = Talk::new();
-    for request in ["CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE"] {
+    for request in ["CLIENT PAUSE 100", "CLIENT PAUSE 1 ALL", "CLIENT UNPAUSE", "CLIENT IMPORT-SOURCE on"] {
         talk.hears_error(request, "ERR This command is not supported");
     }
     talk.hears_error("CLIENT TRACKING ON OPTIN", "ERR CLIENT TRACKING is not supported");
@@ -166,6 +170,8 @@ fn subcommands_of_client_have_the_arity_of_redis() {
         ("CLIENT KILL", "kill"),
         ("CLIENT UNBLOCK", "unblock"),
         ("CLIENT REPLY", "reply"),
+        ("CLIENT CAPA", "capa"),
+        ("CLIENT IMPORT-SOURCE", "import-source"),
         ("CLIENT TRACKING", "tracking"),
         ("CLIENT TRACKINGINFO x", "trackinginfo"),
         ("CLIENT CACHING", "caching"),
@@ -214,7 +220,9 @@ fn a_client_that_is_alone_can_close_only_itself() {
         ("CLIENT KILL ID -1", "ERR client-id should be greater than 0"),
         ("CLIENT KILL TYPE foo", "ERR Unknown client type 'foo'"),
         ("CLIENT KILL USER bob SKIPME no", "ERR No such user 'bob'"),
-        ("CLIENT KILL MAXAGE x SKIPME no", "ERR value is not an integer or out of range"),
+        ("CLIENT KILL MAXAGE x SKIPME no", "ERR maxage is not an integer or out of range"),
+        ("CLIENT KILL MAXAGE 0 SKIPME no", "ERR maxage should be greater than 0"),
+        ("CLIENT KILL MAXAGE -1", "ERR maxage should be greater than 0"),
         ("CLIENT KILL FOO 1", "ERR syntax error"),
         ("CLIENT KILL ID 422 SKIPME", "ERR syntax error"),
         ("CLIENT KILL ID 422 SKIPME maybe", "ERR syntax error"),
@@ -237,7 +245,7 @@ fn a_client_that_is_alone_can_close_only_itself() {
 }
 
 #[test]
-fn nobody_is_blocked_as_far_as_a_client_can_see() {
+fn unblock_has_the_errors_of_redis() {
     let mut talk = Talk::new();
     talk.hears("CLIENT UNBLOCK 422", ":0\r\n");
     talk.hears("CLIENT UNBLOCK 1 timeout", ":0\r\n");

@@ -231,3 +231,90 @@ fn a_large_request_on_its_way_counts_as_a_backend_held() {
     bench.answer(shared, bulk("1"));
     assert_eq!(bench.told(other), bulk("1"));
 }
+
+#[test]
+fn who_leaves_with_watched_keys_or_within_a_transaction_costs_no_connection() {
+    let watch = request(&["WATCH", "a"]);
+    let begun = request(&["MULTI"]) + &set("a", "1");
+    for (said, asked, replies, cleanup) in [
+        (watch.clone(), watch.clone(), "+OK\r\n", "UNWATCH"),
+        (watch.clone() + &request(&["MULTI"]), watch.clone(), "+OK\r\n", "UNWATCH"),
+        (watch.clone() + &get("a"), watch.clone() + &get("a"), "+OK\r\n$-1\r\n", "UNWATCH"),
+        (begun.clone(), begun.clone(), "+OK\r\n+QUEUED\r\n", "DISCARD"),
+        (watch.clone() + &begun, watch.clone() + &begun, "+OK\r\n+OK\r\n+QUEUED\r\n", "DISCARD"),
+    ] {
+        // With its replies, or without them.
+        for is_early in [false, true] {
+            let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+            let (client, other) = (bench.client(), bench.client());
+            bench.say(client, &said);
+            let leased = bench.connect(0);
+            assert_eq!(bench.asked(leased), asked);
+            if !is_early {
+                bench.answer(leased, replies);
+            }
+            bench.proxy.handle_client_end(client);
+            bench.proxy.handle_client_broken(client);
+            bench.turn();
+            assert_eq!(bench.asked(leased), request(&[cleanup]));
+            if is_early {
+                bench.answer(leased, replies);
+            }
+            assert_eq!(bench.proxy.backends.get(leased).map(|backend| backend.owner), Some(client));
+            bench.say(other, request(&["WATCH", "b"]));
+            assert_eq!(bench.asked(leased), "", "its session is not known to be clean yet");
+            bench.answer(leased, "+OK\r\n");
+            assert!(!bench.is_closed(Conn::Backend(leased)));
+            assert_eq!(bench.asked(leased) + &bench.asked(backends[0]), request(&["WATCH", "b"]));
+        }
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_cleaned_is_closed() {
+    // The server does not do it.
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, request(&["MULTI"]) + &set("a", "1"));
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n+QUEUED\r\n");
+    bench.proxy.handle_client_end(client);
+    bench.turn();
+    bench.answer(leased, "-NOPERM this user has no permissions to run the 'discard' command\r\n");
+    assert!(bench.is_closed(Conn::Backend(leased)));
+    // Half a request lies in it.
+    let client = bench.client();
+    bench.say(client, request(&["WATCH", "a"]));
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n");
+    bench.say(client, &set("a", &"x".repeat(100_000))[..90_000]);
+    bench.proxy.handle_client_end(client);
+    bench.turn();
+    assert!(bench.is_closed(Conn::Backend(leased)));
+    // It waits for data.
+    let client = bench.client();
+    bench.say(client, request(&["WATCH", "list"]));
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n");
+    bench.say(client, request(&["BLPOP", "list", "0"]));
+    bench.proxy.handle_client_end(client);
+    bench.turn();
+    assert!(bench.is_closed(Conn::Backend(leased)));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_database_that_was_selected_on_a_lease_stays_with_its_backend() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, request(&["WATCH", "a"]));
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n");
+    bench.say(client, request(&["SELECT", "3"]));
+    bench.proxy.handle_client_broken(client);
+    bench.turn();
+    assert_eq!(bench.asked(leased), request(&["WATCH", "a"]) + &request(&["SELECT", "3"]) + &request(&["UNWATCH"]));
+    bench.answer(leased, "+OK\r\n+OK\r\n");
+    let backend = bench.proxy.backends.get(leased).expect("it is as good as before");
+    assert_eq!((backend.owner, backend.profile.database), (Id::NONE, 3));
+}

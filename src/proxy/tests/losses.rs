@@ -403,3 +403,35 @@ fn a_probe_that_is_refused_for_want_of_room_is_not_the_last_one() {
     bench.connect(0);
     assert!(bench.proxy.up.all_up());
 }
+
+#[test]
+fn what_lost_its_server_is_not_overtaken_at_the_one_where_its_client_watches_keys() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    bench.say(client, request(&["WATCH", &b]));
+    let leased = bench.connect(1);
+    bench.asked(leased);
+    bench.answer(leased, "+OK\r\n");
+    bench.say(client, get(&a));
+    bench.asked(backends[0]);
+    bench.take_down(backends[0], 0);
+    assert_eq!(bench.asked(leased), get(&a), "where what comes behind will go");
+    bench.answer(leased, bulk("A"));
+    assert_eq!(bench.told(client), "+OK\r\n".to_owned() + &bulk("A"));
+}
+
+#[test]
+fn what_lost_its_server_is_no_step_of_a_transaction_at_the_one_that_stands_in() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
+    let client = bench.client();
+    bench.say(client, get(&a) + &request(&["MULTI"]) + &set(&b, "1"));
+    let leased = bench.connect(1);
+    bench.asked(leased);
+    bench.take_down(backends[0], 0);
+    assert_eq!(bench.asked(leased), "", "it would be queued");
+    bench.answer(leased, "+OK\r\n+QUEUED\r\n");
+    let lost = "-ERR Connection to server-0 lost, and no other is free\r\n";
+    assert_eq!(bench.told(client), lost.to_owned() + "+OK\r\n+QUEUED\r\n");
+}

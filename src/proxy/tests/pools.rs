@@ -77,13 +77,63 @@ fn client_list_has_the_clients_of_all_proxies_in_the_order_of_their_numbers() {
     let line_of = |name: &str| list.lines().find(|line| line.contains(name)).expect("a line").to_owned();
     assert_eq!(field(&line_of("cmd=client|list"), "id="), "2", "who asks is shown asking, and nobody else is");
     assert_eq!(field(&line_of("name=far"), "id="), "6");
-    assert_eq!(list.matches("cmd=NULL").count(), 5);
+    assert_eq!(field(&line_of("name=far"), "cmd="), "client");
+    assert_eq!(list.matches("cmd=NULL").count(), 4, "who has asked for nothing");
     let list = pool.ask(0, clients[0][0], &["CLIENT", "LIST", "ID", "6", "1", "99"]);
     assert_eq!(ids(&list), [1, 6]);
     assert_eq!(pool.ask(0, clients[0][0], &["CLIENT", "LIST", "TYPE", "pubsub"]), "$0\r\n\r\n");
     pool.benches[0].say(clients[0][0], request(&["CLIENT", "LIST", "ID", "x"]));
     assert_eq!(pool.benches[0].told(clients[0][0]), "-ERR Invalid client ID\r\n", "nobody else is asked");
     pool.assert_nothing_is_left();
+}
+
+#[test]
+fn client_unblock_reaches_clients_of_every_proxy() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(1);
+    let (asker, waiter) = (clients[0][0], clients[2][0]);
+    pool.benches[2].say(waiter, request(&["BLPOP", "list", "0"]));
+    let leased = pool.benches[2].connect_as(0, 77);
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "UNBLOCK", "2"]), ":0\r\n");
+    assert_eq!(pool.ask(0, asker, &["CLIENT", "UNBLOCK", "3", "ERROR"]), "", "its server is asked first");
+    let backend = pool.backends[0][0];
+    assert_eq!(pool.benches[0].asked(backend), request(&["CLIENT", "UNBLOCK", "77", "ERROR"]));
+    let unblocked = "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+    pool.benches[2].answer(leased, unblocked);
+    pool.benches[0].answer(backend, ":1\r\n");
+    assert_eq!(pool.benches[0].told(asker), ":1\r\n");
+    assert_eq!(pool.benches[2].told(waiter), unblocked);
+    pool.assert_nothing_is_left();
+}
+
+#[test]
+fn a_publish_counts_the_clients_of_every_proxy() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(3);
+    // Two at the first proxy, three at the second: two of five the server sees.
+    for (at, count) in [(0, 2), (1, 3)] {
+        for &client in &clients[at][..count] {
+            pool.benches[at].say(client, request(&["SUBSCRIBE", "c"]));
+        }
+        let listener = pool.benches[at].connect(0);
+        pool.benches[at].answer(listener, format!("*3\r\n{}{}:1\r\n", bulk("subscribe"), bulk("c")));
+    }
+    for (at, seen, received) in [(2, 2, 5), (0, 2, 5), (0, 0, 0)] {
+        let (client, backend) = (clients[at][2], pool.backends[at][0]);
+        pool.benches[at].say(client, request(&["PUBLISH", "c", "x"]) + &request(&["PUBSUB", "NUMSUB", "c"]));
+        let numsub = |count: usize| format!("*2\r\n{}:{count}\r\n", bulk("c"));
+        pool.benches[at].answer(backend, format!(":{seen}\r\n{}", numsub(seen)));
+        assert_eq!(pool.benches[at].told(client), format!(":{received}\r\n{}", numsub(received)));
+    }
+    // Who leaves is counted no longer, wherever it was.
+    for (at, client) in [(0, clients[0][0]), (1, clients[1][0])] {
+        pool.benches[at].proxy.handle_client_broken(client);
+        pool.benches[at].turn();
+    }
+    let (client, backend) = (clients[2][2], pool.backends[2][0]);
+    pool.benches[2].say(client, request(&["PUBLISH", "c", "x"]));
+    pool.benches[2].answer(backend, ":2\r\n");
+    assert_eq!(pool.benches[2].told(client), ":3\r\n");
 }
 
 #[test]

@@ -212,8 +212,11 @@ fn who_waits_too_long_for_a_connection_is_told_so_and_stays() {
 }
 
 #[test]
-fn who_has_too_much_outstanding_is_not_listened_to_until_half_of_it_is_answered() {
-    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.client_outstanding_max = 4);
+fn who_has_too_much_outstanding_and_no_connection_of_its_own_is_not_listened_to_until_half_of_it_is_answered() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.client_outstanding_max = 4;
+        settings.lease_max = 0;
+    });
     let client = bench.client();
     let requests: String = (0..6).map(|number| get(&format!("k{number}"))).collect();
     bench.say(client, &requests);

@@ -254,6 +254,30 @@ fn a_connection_that_never_lasts_is_not_made_without_a_pause() {
 }
 
 #[test]
+fn a_script_in_the_way_of_hearing_again_takes_no_subscription_away() {
+    const BUSY: &str = "-BUSY Redis is busy running a script.\r\n";
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let (client, listener) = subscribed(&mut bench);
+    bench.pass(1_000);
+    bench.proxy.handle_backend_end(listener, bench.now);
+    bench.turn();
+    for _ in 0..20 {
+        let again = bench.connect(0);
+        assert_eq!(bench.asked(again), asked_for("subscribe", &["c"]));
+        bench.answer(again, BUSY);
+        assert!(bench.is_closed(Conn::Backend(again)) && bench.connects.is_empty());
+        bench.until_connect();
+    }
+    let again = bench.connect(0);
+    bench.answer(again, confirmed("subscribe", "c", 1) + &message("c", "x"));
+    assert_eq!(bench.told(client), message("c", "x"));
+    // Who has not been heard yet is told, as by Redis.
+    bench.say(client, subscribe("d"));
+    bench.answer(again, BUSY);
+    assert_eq!(bench.told(client), BUSY);
+}
+
+#[test]
 fn servers_that_are_down_are_not_waited_for() {
     let (mut bench, backends) = Bench::ready(2, |_| {});
     let client = bench.client();

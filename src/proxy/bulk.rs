@@ -1,0 +1,434 @@
+//! Clients in bulk: deep pipelines, and replies that are taken more slowly than they come.
+//!
+//! A client may write all of a pipeline before it reads the first reply. Redis takes it: it goes on reading, and keeps
+//! the replies. On a connection that many clients share, keeping them would be rmux's share, without bound, and not
+//! reading them would be everybody's loss. So a client with more in flight, or more unread, than others may wait behind
+//! gets a connection of its own at each server that it uses, where backpressure costs nobody else anything:
+//!
+//! ```text
+//!   client ──► its requests go on, as fast as the server takes them (Flow::Throttled)
+//!          ◄── its replies: what it does not take is not read from the server, which keeps it (is_held_back)
+//!
+//!   several servers: all connections but the one with the next reply in order are held back together
+//! ```
+//!
+//! The connection that carries its requests just now becomes its own in place: what others have in flight there is
+//! answered as before, new requests of theirs go elsewhere, and, if it has to be held back, their reads are asked
+//! elsewhere too (`relief`). The rule for whoever holds a connection decides whether it may have one
+//! (`Pool::may_hold`). If not, it is not read (`Flow::Paused`) until it has taken what it is owed, or may; if it takes
+//! nothing meanwhile and has more to say, it is told so after `remoteConnectTimeout`, and leaves.
+//!
+//! Bytes of what was sent are not kept beyond a few: what would be lost with such a connection is not sent again. Time
+//! runs as for one long request: out when the server says nothing for `remoteReadTimeout` while it is read.
+//!
+//! Invariants: a client has `bulk` exactly while it is in bulk; each backend in there has it as its owner, and
+//! `is_bulk`; a backend is held back only for its owner, or for the only client that waits for its replies.
+
+use std::mem;
+
+use super::dispatch::Pick;
+use super::{Action, Conn, Goodbye, Proxy, Timer};
+use crate::backend::Phase;
+use crate::client::{Bulk, Flow, Leased, Profile};
+use crate::local::error;
+use crate::request::{Place, RequestId};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// With so many requests in flight, a client has a connection of its own, if it may hold one: nobody shall stand behind
+/// all of their replies.
+pub(super) const DEEP: usize = 256;
+
+impl Proxy {
+    /// A client has more in flight, or more unread, than others may wait behind: from here on it has the connections
+    /// for itself on which it has requests. False if they may not be held.
+    pub(super) fn enter_bulk(&mut self, id: Id, now: Millis) -> bool {
+        let Some(client) = self.clients.get(id) else { return false };
+        if client.bulk.is_some() {
+            return true;
+        }
+        if self.endpoints.iter().any(|endpoint| endpoint.pool.never_leases()) {
+            return false;
+        }
+        let leased = client.leased();
+        let used = client.lanes.iter().map(|lane| Leased { server: lane.server, backend: lane.backend });
+        let held: Vec<Leased> =
+            used.clone().chain(leased.filter(|leased| used.clone().all(|one| one != *leased))).collect();
+        if !held.iter().all(|held| self.may_have(id, held.backend, now)) {
+            return false;
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.bulk = Some(Box::default());
+        }
+        held.into_iter().for_each(|held| self.hold_in_bulk(id, held, now));
+        true
+    }
+
+    /// A client in bulk has everything that it was owed: its connections are everybody's again.
+    pub(super) fn maybe_leave_bulk(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.bulk.is_some() && client.is_quiet()) else {
+            return;
+        };
+        if matches!(client.flow, Flow::Open | Flow::Leaving) {
+            let leased = client.leased();
+            if let Some(bulk) = client.bulk.take() {
+                self.release_bulk(*bulk, leased, now);
+            }
+        }
+    }
+
+    /// Gives back the connections of a client that is in bulk no longer; `leased` is what it has for another reason.
+    pub(super) fn release_bulk(&mut self, bulk: Bulk, leased: Option<Leased>, now: Millis) {
+        for held in bulk.held {
+            self.release_held(held, leased == Some(held), now);
+        }
+    }
+
+    fn release_held(&mut self, held: Leased, is_leased: bool, now: Millis) {
+        let Some(backend) = self.backends.get_mut(held.backend).filter(|backend| backend.is_bulk) else { return };
+        backend.is_bulk = false;
+        backend.is_rerouted = false;
+        if !is_leased {
+            backend.owner = Id::NONE;
+        }
+        let is_for_nobody = |request: RequestId| self.requests[request as usize].client == Id::NONE;
+        if backend.line.iter(&self.requests).any(is_for_nobody) {
+            // What it still has to say may be long, and nobody shall wait behind it.
+            self.drain_backend(held.backend, now);
+        }
+    }
+
+    /// A backend in bulk, or held back, has said something. When its client is owed nothing more on it, it is
+    /// everybody's again, and read.
+    pub(super) fn maybe_release(&mut self, id: Id, now: Millis) {
+        let Some(backend) = self.backends.get(id) else { return };
+        let (server, owner) = (backend.server, backend.owner);
+        let is_held_back = backend.is_held_back;
+        let client_of = |request: RequestId| self.clients.get(self.requests[request as usize].client);
+        let is_awaited = match backend.is_bulk {
+            true => self.clients.get(owner).and_then(|owner| owner.lane(server)).is_some_and(|lane| lane.backend == id),
+            false => backend.line.iter(&self.requests).filter_map(client_of).any(|client| client.holds_back),
+        };
+        if is_awaited {
+            return;
+        }
+        if is_held_back {
+            self.read_on(id, now);
+        }
+        let held = Leased { server, backend: id };
+        let Some(client) = self.clients.get_mut(owner) else { return };
+        if matches!(client.flow, Flow::Blocked { .. } | Flow::Uploading { .. }) {
+            return;
+        }
+        let is_leased = client.leased() == Some(held);
+        if let Some(bulk) = &mut client.bulk {
+            bulk.held.retain(|one| *one != held);
+        }
+        if client.flow == (Flow::Throttled { backend: id }) {
+            self.woken.push(owner);
+        }
+        self.release_held(held, is_leased, now);
+    }
+
+    /// Which backend takes the next request of a client in bulk: its own at that server, or one that it can have.
+    /// `None` if it is like any other there: it can have none, and has not so much that it needs one.
+    pub(super) fn pick_in_bulk(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Pick> {
+        let client = self.clients.get(id)?;
+        let lane = client.lane(server);
+        if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
+            return Some(self.pick_own(own, lane.is_some(), profile, now));
+        }
+        if let Some(lane) = lane {
+            if self.may_have(id, lane.backend, now) {
+                self.hold_in_bulk(id, Leased { server, backend: lane.backend }, now);
+                return Some(self.pick_own(lane.backend, true, profile, now));
+            }
+            return self.is_for_bulk(id).then_some(Pick::Behind);
+        }
+        match self.lease(id, server, now) {
+            Pick::Take(backend) => {
+                self.hold_in_bulk(id, Leased { server, backend }, now);
+                Some(Pick::Take(backend))
+            }
+            pick => self.is_for_bulk(id).then_some(pick),
+        }
+    }
+
+    fn pick_own(&mut self, own: Id, has_lane: bool, profile: Profile, now: Millis) -> Pick {
+        match self.backends.get(own) {
+            Some(backend) if backend.profile == profile && backend.has_room_for_owner(&self.settings.limits) => {
+                Pick::Take(own)
+            }
+            Some(backend) if backend.profile == profile && backend.is_serving() && backend.uploader == Id::NONE => {
+                Pick::Throttle(own)
+            }
+            Some(backend) if !has_lane && matches!(backend.phase, Phase::Ready) && backend.line.is_empty() => {
+                self.change_profile(own, profile, now);
+                Pick::Take(own)
+            }
+            _ => Pick::Behind,
+        }
+    }
+
+    /// Gives back what a client in bulk has, and has no requests on: it is going to wait, and others may be waiting.
+    pub(super) fn release_unused(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let leased = client.leased();
+        let Some(bulk) = &mut client.bulk else { return };
+        let held = mem::take(&mut bulk.held);
+        for held in held {
+            let Some(client) = self.clients.get_mut(id) else { return };
+            let is_used = client.lane(held.server).is_some();
+            match &mut client.bulk {
+                Some(bulk) if is_used => bulk.held.push(held),
+                _ => self.release_held(held, leased == Some(held), now),
+            }
+        }
+    }
+
+    fn hold_in_bulk(&mut self, id: Id, held: Leased, now: Millis) {
+        if let Some(backend) = self.backends.get_mut(held.backend) {
+            backend.owner = id;
+            backend.is_bulk = true;
+            backend.heard_at = now;
+        }
+        if let Some(bulk) = self.clients.get_mut(id).and_then(|client| client.bulk.as_mut()) {
+            bulk.held.push(held);
+        }
+    }
+
+    /// A client has more unread than it should: what its servers send from here on stays with them, as far as that
+    /// keeps nobody else waiting. False if its connections may not be held for it.
+    pub(super) fn hold_back(&mut self, id: Id, now: Millis) -> bool {
+        let Some(client) = self.clients.get(id) else { return true };
+        let count = client.lanes.len();
+        let is_far_over = client.unread() > self.client_unread_max();
+        let is_over = client.unread() >= self.settings.limits.client_unread_pause_bytes;
+        // Who waits for its own replies is not listened to before it has them.
+        if client.awaits_replies() && !is_far_over {
+            return true;
+        }
+        self.enter_bulk(id, now);
+        let mut is_restrained = true;
+        for index in 0..count {
+            let Some(client) = self.clients.get(id) else { break };
+            let (Some(&lane), is_bulk) = (client.lanes.get(index), client.bulk.is_some()) else { break };
+            let Some(backend) = self.backends.get(lane.backend).filter(|backend| !backend.is_held_back) else {
+                continue;
+            };
+            let mut is_own = backend.is_bulk && backend.owner == id;
+            if is_bulk && !is_own && self.may_have(id, lane.backend, now) {
+                self.hold_in_bulk(id, Leased { server: lane.server, backend: lane.backend }, now);
+                is_own = true;
+            }
+            let Some(backend) = self.backends.get(lane.backend) else { continue };
+            if is_over && is_own && backend.unexpired() > lane.count as usize && !backend.is_rerouted {
+                self.reroute(lane.backend, id, now);
+            }
+            let (unread, unread_max) = self.unread_before(id, lane.backend);
+            let Some(backend) = self.backends.get_mut(lane.backend) else { continue };
+            let is_alone = backend.unexpired() <= lane.count as usize;
+            // Without a right to it, it is kept from nobody who waits for one.
+            let may_wait = match is_own {
+                true => is_alone || is_far_over,
+                false => is_alone && !self.endpoints[usize::from(lane.server)].pool.is_waited_for(),
+            };
+            is_restrained &= is_own;
+            if may_wait && (unread >= unread_max || unread > 0 && backend.is_in_large_reply) {
+                backend.is_held_back = true;
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.holds_back = true;
+                }
+            }
+        }
+        is_restrained
+    }
+
+    /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if
+    /// it is its turn, those on their way to the client; if not, those that came early.
+    fn unread_before(&self, id: Id, backend: Id) -> (usize, usize) {
+        let (Some(client), Some(backend)) = (self.clients.get(id), self.backends.get(backend)) else { return (0, 1) };
+        let is_own = |request: &RequestId| self.requests[*request as usize].client == id;
+        let first = backend.line.iter(&self.requests).find(is_own);
+        let next = match first.map(|request| self.requests[request as usize].place) {
+            Some(Place::Part(merging)) => Some(self.merges[merging as usize].parent),
+            _ => first,
+        };
+        let unread_max = self.settings.limits.client_unread_pause_bytes;
+        match client.line.first() == next {
+            true => (client.replies.unsent(), unread_max),
+            false if client.replies.unsent() >= unread_max => (client.unread(), unread_max),
+            false => (client.early_bytes, early_max(unread_max)),
+        }
+    }
+
+    /// Reads on from the backends that were held back for this client, as far as it has taken what was before that, or
+    /// is not listened to until their replies are there.
+    pub(super) fn stop_holding_back(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.holds_back = false;
+        let (awaits_replies, unread) = (client.awaits_replies(), client.unread());
+        let may_come = awaits_replies && unread <= self.client_unread_max();
+        for index in 0.. {
+            let Some(lane) = self.clients.get(id).and_then(|client| client.lanes.get(index).copied()) else { return };
+            let Some(backend) = self.backends.get(lane.backend).filter(|backend| backend.is_held_back) else {
+                continue;
+            };
+            let is_in_large_reply = backend.is_in_large_reply;
+            let (unread, much) = self.unread_before(id, lane.backend);
+            // What its socket did not take of a large reply need not be copied here.
+            let unread_max = if is_in_large_reply { 0 } else { much / 2 };
+            if may_come || unread <= unread_max {
+                self.read_on(lane.backend, now);
+            } else if let Some(client) = self.clients.get_mut(id) {
+                client.holds_back = true;
+            }
+        }
+    }
+
+    /// The same when the client is gone.
+    pub(super) fn forget_held_back(&mut self, id: Id) {
+        let Some(client) = self.clients.get(id) else { return };
+        for lane in &client.lanes {
+            if let Some(backend) = self.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back) {
+                backend.is_held_back = false;
+                let now = self.wheel.now();
+                backend.alarm.set(&mut self.wheel, Timer::Backend(lane.backend), now);
+                self.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
+            }
+        }
+    }
+
+    /// A backend that was held back is read again, and its server has its time from now on.
+    fn read_on(&mut self, backend: Id, now: Millis) {
+        let Some(entry) = self.backends.get_mut(backend) else { return };
+        entry.is_held_back = false;
+        entry.heard_at = now;
+        entry.alarm.set(&mut self.wheel, Timer::Backend(backend), now + self.settings.timeouts.remote_read_ms);
+        self.actions.push_back(Action::Resume(Conn::Backend(backend)));
+    }
+
+    /// True exactly when a client has more in flight, or more unread, than a part of what others may wait behind.
+    fn has_much(&self, id: Id, divisor: usize) -> bool {
+        let limits = &self.settings.limits;
+        self.clients.get(id).is_some_and(|client| {
+            client.line.len() >= limits.client_outstanding_max.div_ceil(divisor)
+                || client.unread() >= limits.client_unread_pause_bytes.div_ceil(divisor)
+        })
+    }
+
+    /// True exactly when the next request of a client needs a connection of its own.
+    pub(super) fn is_for_bulk(&self, id: Id) -> bool {
+        self.has_much(id, 1) && self.clients.get(id).is_some_and(|client| client.bulk.is_some())
+    }
+
+    /// Stops listening to a client that has much, or, when memory is short, anything. Whether it goes on in bulk is
+    /// decided before the turn ends.
+    pub(super) fn maybe_pause(&mut self, id: Id) {
+        let is_memory_short = self.is_memory_short();
+        let Some(client) = self.clients.get(id).filter(|client| client.flow == Flow::Open) else { return };
+        let is_pausing = is_memory_short && !client.is_quiet() || client.bulk.is_none() && self.has_much(id, 1);
+        if let Some(client) = self.clients.get_mut(id).filter(|_| is_pausing) {
+            client.flow = Flow::Paused { since: Millis(0) };
+            if !mem::replace(&mut client.is_in_paused, true) {
+                self.newly_paused.push(id);
+            }
+            self.mark_client_dirty(id);
+        }
+    }
+
+    /// Lets those go on who were paused and may be in bulk, the longest first; the others wait.
+    pub(super) fn serve_paused(&mut self, now: Millis) {
+        while let Some(&id) = self.paused.front() {
+            if !self.serve_one_paused(id, now) {
+                break;
+            }
+            self.paused.pop_front();
+        }
+        for id in mem::take(&mut self.newly_paused) {
+            if !self.paused.is_empty() || !self.serve_one_paused(id, now) {
+                self.wait_paused(id, now);
+                self.paused.push_back(id);
+            }
+        }
+    }
+
+    /// False if it has to wait.
+    fn serve_one_paused(&mut self, id: Id, now: Millis) -> bool {
+        let is_paused = self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Paused { .. }));
+        if is_paused && (self.is_memory_short() || self.has_much(id, 2) && !self.enter_bulk(id, now)) {
+            return false;
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.is_in_paused = false;
+        }
+        if is_paused {
+            self.unpause(id);
+        }
+        true
+    }
+
+    fn wait_paused(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if let Flow::Paused { since } = &mut client.flow {
+            *since = now;
+            client.alarm.set(&mut self.wheel, Timer::Client(id), now + self.settings.timeouts.remote_connect_ms);
+        }
+    }
+
+    /// A client that was paused is listened to again.
+    pub(super) fn unpause(&mut self, id: Id) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.flow = Flow::Open;
+            self.woken.push(id);
+            self.actions.push_back(Action::Resume(Conn::Client(id)));
+        }
+    }
+
+    /// A client is paused since this point in time, or was when it was looked at last. If it has taken nothing since
+    /// and has more to say, it is told that it waits in vain, and leaves.
+    pub(super) fn on_paused_for_long(&mut self, id: Id, since: Millis, now: Millis) {
+        let ms = self.settings.timeouts.remote_connect_ms;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if !client.is_blocked || client.took_at > since || client.kept.is_none() {
+            return self.wait_paused(id, now);
+        }
+        client.flow = Flow::Open;
+        let is_memory_short = self.is_memory_short();
+        let max = self.settings.limits.buffered_bytes_max;
+        self.reply_with(id, |out| match is_memory_short {
+            true => error::write_error(out, format_args!("ERR More than bufferedBytesMax ({max} bytes) is buffered")),
+            false => error::write_error(
+                out,
+                format_args!("ERR No connection became free within {ms} ms for so many requests at a time"),
+            ),
+        });
+        self.leave(id);
+    }
+
+    /// Looks after a client with more unread than it may have: if it takes nothing, it is closed.
+    pub(super) fn check_unread(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get(id) else { return };
+        let unread_max = self.settings.limits.client_unread_pause_bytes;
+        let is_early = client.bulk.is_some() && client.early_bytes >= early_max(unread_max);
+        if client.unread() < unread_max && !is_early {
+            return;
+        }
+        let is_restrained = self.hold_back(id, now);
+        let unread_max = self.client_unread_max();
+        let stall_ms = self.settings.timeouts.remote_read_ms / 4;
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.unread() > unread_max) else { return };
+        let stalled_at = client.took_at + stall_ms;
+        if !is_restrained || client.is_blocked && stalled_at <= now {
+            return self.close_client(id, Goodbye::Unread);
+        }
+        if client.is_blocked {
+            client.alarm.set(&mut self.wheel, Timer::Client(id), stalled_at);
+        }
+    }
+}
+
+/// So many bytes of replies that come before their turn are much, where so many that the client does not take are.
+fn early_max(unread_max: usize) -> usize {
+    unread_max.div_ceil(16)
+}

@@ -1,0 +1,48 @@
+//! How a script is reached that holds up everybody else: connections for `SCRIPT KILL` and `FUNCTION KILL`.
+//!
+//! While a script runs, its server answers nothing but what stops it, and each connection in the order of its requests:
+//! on one that waits for a reply, what is to stop the script would wait behind it. One that owes nothing now is no
+//! better if others may use it: with a script behind it, not even the answer comes, since Redis writes none to the
+//! connection whose script it runs. So such requests have a connection of their own, whatever `poolSize` says: the
+//! *reserve*, which is made for them, is in no pool, and is closed as soon as it owes nothing. A server has at most one
+//! that takes requests.
+//!
+//! ```text
+//!   pool      [EVAL (runs)] ─► [GET a] ─► [GET b]      all wait for the script
+//!   reserve   [SCRIPT KILL]                            +OK, and is closed
+//! ```
+//!
+//! Replies to such requests are the same in each version of the protocol, and no database matters to them: the profile
+//! of the connection makes no difference. A client that has asked this server for something else before waits for that
+//! first, as it would without rmux; what it sends behind waits until it is answered.
+
+use super::Proxy;
+use super::dispatch::Pick;
+use crate::backend::Backend;
+use crate::client::Profile;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+impl Proxy {
+    /// Which backend takes a request of this client that must not stand behind others.
+    #[cold]
+    pub(super) fn pick_beside(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
+        if client.leased().is_some_and(|leased| leased.server == server) {
+            // It has one for itself already.
+            return self.pick(id, server, profile, now);
+        }
+        if client.lane(server).is_some() {
+            return Pick::Behind;
+        }
+        let is_reserve = |backend: &Backend| backend.is_reserve && backend.server == server && backend.is_serving();
+        let reserve = self.backends.iter().find(|(_, backend)| is_reserve(backend));
+        if let Some((id, backend)) = reserve {
+            let has_room = backend.has_room_for_owner(&self.settings.limits);
+            return if has_room { Pick::Take(id) } else { Pick::GiveUp };
+        }
+        let mut backend = Backend::new(server, Profile::default(), now);
+        backend.is_reserve = true;
+        Pick::Take(self.begin_connect(backend, now))
+    }
+}

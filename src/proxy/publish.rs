@@ -1,0 +1,80 @@
+//! Clients that publish, and clients that ask how many hear a channel.
+//!
+//! A server counts the one connection that hears for all clients of a proxy as one receiver. What it says is corrected
+//! by the number of those that it does not see (`subscription::hidden`), those of the pool's other proxies too:
+//!
+//! ```text
+//!   PUBLISH c x      :1 from the server, 3 clients of this proxy hear c                ──►   :3
+//!   NUMSUB c d       *4 c :2 d :0, and a proxy with 3 and one with 1 hear c            ──►   *4 c :4 d :0
+//! ```
+//!
+//! What is 0 stays 0: a server that knows no subscriber tells nobody. Exact as long as nobody begins or ends a
+//! subscription meanwhile, and as far as the server's own count is: what a script publishes is not corrected, and other
+//! hosts' rmux counts as one for each of its proxies. `NUMPAT`, `CHANNELS` and `SHARDCHANNELS` tell what is subscribed
+//! to, and not how often.
+
+use super::Proxy;
+use super::routing::{Call, Verdict};
+use crate::client::{OwnStep, OwnWhat};
+use crate::command::{Channels, Class, Gather};
+use crate::local::reply;
+use crate::request::{RequestId, Role};
+use crate::resp::elements::{self, Elements};
+use crate::slots::Id;
+use crate::timer::Millis;
+
+impl Proxy {
+    /// A `PUBLISH` or `SPUBLISH` with a channel.
+    pub(super) fn on_publish(&mut self, id: Id, call: &Call<'_>, family: Channels, now: Millis) -> Verdict {
+        let route = self.route_hash(self.hash_of(call.arg(1)));
+        let verdict = self.follow(id, call, route, now);
+        if let Verdict::Forward(_) = verdict {
+            if let Some(request) = self.clients.get(id).and_then(|client| client.line.last()) {
+                self.mark_published(request, family, call.arg(1));
+            }
+        }
+        verdict
+    }
+
+    /// The reply to this request is how many hear this channel.
+    pub(super) fn mark_published(&mut self, request: RequestId, family: Channels, channel: &[u8]) {
+        let hidden = self.pubsub.registry.hidden().receivers(family, channel) as u32;
+        if hidden > 0 {
+            self.requests[request as usize].role = Role::Published { hidden };
+        }
+    }
+
+    /// What rmux has to add to the reply to a step of a transaction, if the step tells how many hear a channel.
+    pub(super) fn count_in_step(&self, index: usize, call: &Call<'_>) -> Option<OwnStep> {
+        let hidden = self.pubsub.registry.hidden();
+        let what = match call.command.class {
+            Class::Channel(family) if call.args.len() > 1 => match hidden.receivers(family, call.arg(1)) {
+                0 => return None,
+                hidden => OwnWhat::Published(hidden as u32),
+            },
+            Class::All(Gather::Subscribers(family)) if !hidden.is_empty() => OwnWhat::Subscribers(family),
+            _ => return None,
+        };
+        Some(OwnStep { index, what })
+    }
+
+    /// Appends the reply to a `NUMSUB` or `SHARDNUMSUB`, corrected by those that no server sees.
+    pub(super) fn correct_subscribers(&self, family: Channels, reply: &[u8], out: &mut Vec<u8>) {
+        let Some(mut elements) = Elements::of(reply) else { return out.extend_from_slice(reply) };
+        reply::array(out, elements.left() as usize);
+        while let Some(name) = elements.next() {
+            out.extend_from_slice(name);
+            let channel = elements::bulk(name).unwrap_or_default();
+            let hidden = self.pubsub.registry.hidden().subscribers(family, channel);
+            correct(elements.next().unwrap_or_default(), hidden, out);
+        }
+    }
+}
+
+/// Appends the reply to a `PUBLISH`, corrected by the number of those that receive it and that its server does not see.
+pub(super) fn correct(reply: &[u8], hidden: usize, out: &mut Vec<u8>) {
+    match elements::integer(reply) {
+        Some(seen) if seen > 0 => reply::integer(out, seen + hidden as i64),
+        _ => out.extend_from_slice(reply),
+    }
+}
