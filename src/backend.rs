@@ -283,8 +283,8 @@ pub struct Backend {
     pub is_number_told: bool,
     /// True exactly when it hears messages for all clients: it is in no pool, and answers no requests.
     pub is_listener: bool,
-    /// True exactly when it is in no pool, and is closed as soon as it owes nothing: it is for requests that must not
-    /// stand behind others.
+    /// True exactly when it is in no pool, and drains from the beginning: it is for requests that must not stand behind
+    /// others.
     pub is_reserve: bool,
     /// The client that has it for itself; [`Id::NONE`] while it is shared.
     pub owner: Id,

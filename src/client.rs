@@ -161,7 +161,8 @@ pub enum Flow {
         /// Index of the server.
         server: u16,
     },
-    /// Its next request waits until the servers have confirmed what it has subscribed to.
+    /// Its next request waits until the servers have confirmed what it has subscribed to, or, if it publishes, what
+    /// others have.
     Subscribing,
     /// It has asked about the whole pool, and its next request waits until the other proxies have answered.
     Asking,

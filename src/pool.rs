@@ -48,6 +48,9 @@ pub struct Pool {
     pub waiting: VecDeque<Id>,
     /// Clients that wait for a backend of their own, the longest first.
     pub waiting_for_lease: VecDeque<Id>,
+    /// Clients that block on a backend which is not ready, and their own, the first one first. Some may have gone on
+    /// meanwhile.
+    pub blocking: Vec<Id>,
 }
 
 impl Pool {
@@ -61,6 +64,7 @@ impl Pool {
             lease_max: lease_max.min(size_max - 1),
             waiting: VecDeque::new(),
             waiting_for_lease: VecDeque::new(),
+            blocking: Vec::new(),
         }
     }
 

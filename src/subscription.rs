@@ -25,6 +25,7 @@ use self::hidden::HiddenSubscribers;
 
 use crate::buffer::Queue;
 use crate::command::Channels;
+use crate::glob;
 use crate::request::RequestId;
 use crate::slots::{Id, Slots};
 use crate::timer::Millis;
@@ -127,6 +128,16 @@ impl Registry {
     /// The topic, while anybody hears it.
     pub fn topic(&self, id: TopicId) -> Option<&Topic> {
         self.topics.get(id)
+    }
+
+    /// The topics that a message on this channel belongs to.
+    pub fn receiving(&self, family: Channels, channel: &[u8]) -> impl Iterator<Item = TopicId> {
+        let patterns = match family {
+            Channels::Shard => None,
+            Channels::Exact | Channels::Pattern => Some(&self.names[index(Channels::Pattern)]),
+        };
+        let matching = patterns.into_iter().flatten().filter(move |(pattern, _)| glob::matches(pattern, channel));
+        self.find(family, channel).into_iter().chain(matching.map(|(_, &topic)| topic))
     }
 
     /// All topics, family by family and in the order of their names.

@@ -115,6 +115,38 @@ fn a_watched_key_that_another_client_writes_stops_the_transaction() {
 }
 
 #[test]
+fn who_blocks_first_is_served_first() {
+    const COUNT: usize = 10;
+    let server = RedisServer::start();
+    for _ in 0..3 {
+        // No connection is there yet for any of them.
+        let front = Front::of(Kind::Unix, &server);
+        let (mut pusher, mut direct) = (front.client(), server.client());
+        let mut waiters: Vec<Client> = (0..COUNT).map(|_| front.client()).collect();
+        assert!(waiters.iter_mut().all(|waiter| waiter.line("PING") == "+PONG\r\n"));
+        for round in 0..2 {
+            for (number, waiter) in waiters.iter_mut().enumerate() {
+                waiter.send(&request("BLPOP queue 0"));
+                // As soon as it was read; its connection to the server may not be ready.
+                wait_until("it to wait", PATIENCE, || {
+                    let list = pusher.cmd(&["CLIENT", "LIST"]);
+                    String::from_utf8_lossy(&list).matches(" flags=b").count() > number
+                });
+            }
+            wait_until("all of them to wait", PATIENCE, || {
+                direct.line("INFO clients").contains(&format!("blocked_clients:{COUNT}\r\n"))
+            });
+            for (number, waiter) in waiters.iter_mut().enumerate() {
+                pusher.line(&format!("RPUSH queue {number}"));
+                let element = number.to_string();
+                let wanted = [b"*2\r\n".to_vec(), bulk(b"queue"), bulk(element.as_bytes())].concat();
+                assert_eq!(show(&waiter.reply()), show(&wanted), "round {round}");
+            }
+        }
+    }
+}
+
+#[test]
 fn who_waits_for_data_can_be_unblocked() {
     let server = RedisServer::start();
     let fronts = [&["-maxProcesses=1"][..], &["-maxProcesses=3"]];

@@ -422,6 +422,27 @@ fn publishers_are_told_how_many_clients_received_it() {
 }
 
 #[test]
+fn what_is_published_behind_a_subscription_is_heard() {
+    let server = RedisServer::start();
+    for _ in 0..3 {
+        // Nothing is heard from the server yet.
+        let front = Front::of(Kind::Unix, &server);
+        let (mut subscriber, mut publisher) = (front.client(), front.client());
+        assert_eq!(subscriber.line("PING") + &publisher.line("PING"), "+PONG\r\n+PONG\r\n");
+        for round in 0..20 {
+            let channel = format!("c:{round}");
+            subscriber.send(&encode(&["SUBSCRIBE", &channel]));
+            // As soon as it was read; the server may not know yet.
+            let subscribed = format!(" sub={} ", round + 1);
+            wait_until("it to be read", PATIENCE, || publisher.line("CLIENT LIST").contains(&subscribed));
+            assert_eq!(publisher.line(&format!("PUBLISH {channel} x")), ":1\r\n", "round {round}");
+            assert_eq!(reply(&mut subscriber), confirmation('*', "subscribe", &channel, round + 1));
+            assert_eq!(reply(&mut subscriber), message('*', &channel, "x"));
+        }
+    }
+}
+
+#[test]
 fn ten_thousand_subscribers_are_one_connection() {
     const COUNT: usize = 10_000;
     if is_direct() {

@@ -210,6 +210,11 @@ impl Proxy {
             Flow::Asking => {
                 ensure!(!client.line.is_empty(), "client {id} asks, and nothing keeps the place of the reply")
             }
+            Flow::Subscribing => {
+                let is_awaiting = client.subscriber.as_ref().is_some_and(|own| !own.awaited.is_empty());
+                let is_publishing = self.publisher_deadline(id).is_some();
+                ensure!(is_awaiting || is_publishing || is_coming, "client {id} waits for subscriptions of nobody");
+            }
             Flow::Uploading { .. } => ensure!(!client.is_ended, "client {id} has left in the middle of a request"),
             Flow::Leaving => ensure!(!client.is_quiet() || is_coming, "client {id} has left, and is still here"),
             _ => {}

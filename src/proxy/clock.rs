@@ -43,6 +43,8 @@ impl Proxy {
             Flow::Parked { server, need, deadline } if deadline <= now => {
                 return self.on_wait_over(id, server, need, now, wire);
             }
+            // It publishes now, whoever hears it.
+            Flow::Subscribing => self.woken.push(id),
             Flow::Paused { since } if since + self.settings.timeouts.remote_connect_ms <= now => {
                 self.on_paused_for_long(id, since, now);
             }
@@ -52,6 +54,7 @@ impl Proxy {
         if self.clients.get(id).is_some_and(|client| client.subscriber.is_some()) {
             self.check_subscriber(id, now);
         }
+        let publish_deadline = self.publisher_deadline(id).filter(|&deadline| deadline > now);
         let timeouts = &self.settings.timeouts;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
@@ -71,6 +74,7 @@ impl Proxy {
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } => Some(deadline),
+            Flow::Subscribing => publish_deadline,
             Flow::Paused { since } => Some(since + timeouts.remote_connect_ms),
             _ => None,
         };

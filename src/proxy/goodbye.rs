@@ -163,6 +163,7 @@ impl Proxy {
             // Left alive, it would take the next element for nobody.
             Flow::Blocked { backend } => self.orphaned.push((backend, None)),
             Flow::Asking => self.inquiries.withdraw(id),
+            Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));

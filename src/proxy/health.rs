@@ -104,13 +104,15 @@ impl Proxy {
         }
         let reached = handshake.reached;
         let refusal = handshake.refusal.take();
-        backend.phase = Phase::Ready;
+        backend.phase = if backend.is_reserve { Phase::Draining } else { Phase::Ready };
         backend.profile = reached;
         backend.since = now;
         backend.took_at = now;
         let server = backend.server;
         let is_first = backend.ready_at.is_none();
         backend.ready_at.get_or_insert(now);
+        self.on_ready_to_block(id);
+        let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
         let first = backend.line.first().map(|request| self.requests[request as usize].deadline);
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
@@ -344,14 +346,12 @@ impl Proxy {
         }
     }
 
-    /// Closes a draining backend that owes nothing more that anybody waits for; one of the reserve as soon as it owes
-    /// nothing.
+    /// Closes a draining backend that owes nothing more that anybody waits for.
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
-        let is_drained = self.backends.get(id).is_some_and(|backend| match backend.phase {
-            Phase::Draining => backend.unexpired() == 0,
-            Phase::Ready => backend.is_reserve && backend.line.is_empty(),
-            _ => false,
-        });
+        let is_drained = self
+            .backends
+            .get(id)
+            .is_some_and(|backend| matches!(backend.phase, Phase::Draining) && backend.unexpired() == 0);
         if is_drained {
             self.lose_backend(id, Loss::Drained, now);
         }

@@ -4,8 +4,8 @@
 //! on one that waits for a reply, what is to stop the script would wait behind it. One that owes nothing now is no
 //! better if others may use it: with a script behind it, not even the answer comes, since Redis writes none to the
 //! connection whose script it runs. So such requests have a connection of their own, whatever `poolSize` says: the
-//! *reserve*, which is made for them, is in no pool, and is closed as soon as it owes nothing. A server has at most one
-//! that takes requests.
+//! *reserve*, which is made for them, is in no pool, and drains from the beginning: it is closed as soon as it owes
+//! nothing. A server has one at the most.
 //!
 //! ```text
 //!   pool      [EVAL (runs)] ─► [GET a] ─► [GET b]      all wait for the script
@@ -18,7 +18,7 @@
 
 use super::Proxy;
 use super::dispatch::Pick;
-use crate::backend::Backend;
+use crate::backend::{Backend, Phase};
 use crate::client::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -35,10 +35,11 @@ impl Proxy {
         if client.lane(server).is_some() {
             return Pick::Behind;
         }
-        let is_reserve = |backend: &Backend| backend.is_reserve && backend.server == server && backend.is_serving();
+        let is_closed = |backend: &Backend| matches!(backend.phase, Phase::Closed);
+        let is_reserve = |backend: &Backend| backend.is_reserve && backend.server == server && !is_closed(backend);
         let reserve = self.backends.iter().find(|(_, backend)| is_reserve(backend));
         if let Some((id, backend)) = reserve {
-            let has_room = backend.has_room_for_owner(&self.settings.limits);
+            let has_room = backend.line.len() < self.settings.limits.pipeline_max;
             return if has_room { Pick::Take(id) } else { Pick::GiveUp };
         }
         let mut backend = Backend::new(server, Profile::default(), now);

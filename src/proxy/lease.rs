@@ -13,12 +13,14 @@
 //! A client that waits for data is not read, but for the end of its connection: then its backend is closed at once, or
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
+use std::mem;
+
 use super::dispatch::Pick;
 use super::inquiry::{Answer, Blocked, Question};
 use super::loss::Loss;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
-use super::{Goodbye, NO_DEADLINE, Proxy};
-use crate::backend::Backend;
+use super::{Goodbye, NO_DEADLINE, Proxy, Timer};
+use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
 use crate::local::roster::Ask;
@@ -70,7 +72,92 @@ impl Proxy {
             Pick::Take(backend) => backend,
             pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
-        self.block(id, server, backend, Request::new(id, Millis(0), call.len(), hash, false), timeout, now)
+        let request = Request::new(id, Millis(0), call.len(), hash, false);
+        match self.block(id, server, backend, request, timeout, now) {
+            Verdict::Forward(backend) if self.clients.get(id).is_some_and(|client| client.leased().is_none()) => {
+                Verdict::Forward(self.keep_order_of_blocking(id, server, backend))
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// A client blocks on `backend`, and its command goes there next. Who has blocked before it, and still waits until
+    /// its own backend is ready, is not overtaken. Returns where the command goes.
+    fn keep_order_of_blocking(&mut self, id: Id, server: u16, backend: Id) -> Id {
+        let mut blocking = mem::take(&mut self.endpoints[usize::from(server)].pool.blocking);
+        blocking.retain(|&other| other != id && self.is_blocking_at(other, server));
+        blocking.push(id);
+        self.endpoints[usize::from(server)].pool.blocking = blocking;
+        self.on_ready_to_block(backend);
+        match self.clients.get(id).map(|client| client.flow) {
+            Some(Flow::Blocked { backend }) => backend,
+            _ => backend,
+        }
+    }
+
+    /// Whether this client blocks on a backend of `server` that is not ready.
+    fn is_blocking_at(&self, id: Id, server: u16) -> bool {
+        self.blocking_backend(id).is_some_and(|(_, backend)| {
+            backend.server == server && matches!(backend.phase, Phase::Connecting | Phase::Handshake(_))
+        })
+    }
+
+    fn blocking_backend(&self, id: Id) -> Option<(Id, &Backend)> {
+        match self.clients.get(id)?.flow {
+            Flow::Blocked { backend } => Some((backend, self.backends.get(backend)?)),
+            _ => None,
+        }
+    }
+
+    /// A backend is ready. If a client blocks on it, that one changes places with the one that has blocked first of all
+    /// whose backends are not ready, so that the server sees their commands in the order in which they came.
+    ///
+    /// Only among clients of one database and one version of the protocol: another one cannot use this backend.
+    pub(super) fn on_ready_to_block(&mut self, id: Id) {
+        let Some(backend) = self.backends.get(id).filter(|backend| matches!(backend.phase, Phase::Ready)) else {
+            return;
+        };
+        let (server, owner, profile) = (usize::from(backend.server), backend.owner, backend.profile);
+        let blocking = &self.endpoints[server].pool.blocking;
+        if !blocking.contains(&owner) {
+            return;
+        }
+        let is_like = |other: &Id| {
+            *other == owner
+                || self.is_blocking_at(*other, server as u16)
+                    && self.blocking_backend(*other).is_some_and(|(_, backend)| backend.profile == profile)
+        };
+        let Some(place) = blocking.iter().position(is_like) else { return };
+        let first = self.endpoints[server].pool.blocking.remove(place);
+        if let Some((other, _)) = self.blocking_backend(first).filter(|_| first != owner) {
+            self.swap_blocked(id, other);
+        }
+    }
+
+    /// Has two clients change their backends, of which each blocks on one, and has nothing else there. No byte of their
+    /// commands was sent.
+    fn swap_blocked(&mut self, ready: Id, other: Id) {
+        let mut parts = [ready, other].map(|id| {
+            let backend = self.backends.get_mut(id)?;
+            debug_assert!(backend.line.len() == 1 && backend.answered == backend.queue.sent());
+            Some((mem::take(&mut backend.line), mem::take(&mut backend.queue), backend.answered, backend.owner))
+        });
+        parts.reverse();
+        for (id, parts) in [ready, other].into_iter().zip(parts) {
+            let (Some(backend), Some((line, queue, answered, owner))) = (self.backends.get_mut(id), parts) else {
+                continue;
+            };
+            (backend.line, backend.queue, backend.answered, backend.owner) = (line, queue, answered, owner);
+            let first = backend.line.first().map(|request| self.requests[request as usize].deadline);
+            if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
+                backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+            }
+            if let Some(client) = self.clients.get_mut(owner) {
+                client.flow = Flow::Blocked { backend: id };
+                client.lanes.iter_mut().filter(|lane| lane.server == backend.server).for_each(|lane| lane.backend = id);
+            }
+        }
+        self.mark_backend_dirty(ready);
     }
 
     /// `WAIT` and `WAITAOF` ask about the writes of their own connection: the one that carried this client's last

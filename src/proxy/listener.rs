@@ -141,8 +141,12 @@ impl Proxy {
 
     /// True exactly when a message for this topic that is published from now on, on any server that is up, will arrive.
     pub(super) fn is_heard_everywhere(&self, topic: TopicId) -> bool {
-        (0..self.endpoints.len())
-            .all(|server| !self.is_to_be_heard(server) || self.pubsub.listeners[server].is_hearing(topic))
+        (0..self.endpoints.len()).all(|server| !self.is_missed(server, topic))
+    }
+
+    /// True exactly when a message for this topic that is published on this server now should arrive, and will not.
+    pub(super) fn is_missed(&self, server: usize, topic: TopicId) -> bool {
+        self.is_to_be_heard(server) && !self.pubsub.listeners[server].is_hearing(topic)
     }
 
     /// Asks every server for those of these topics, all of one family, that it was not asked for.

@@ -8,25 +8,46 @@
 //!   NUMSUB c d       *4 c :2 d :0, and a proxy with 3 and one with 1 hear c            ──►   *4 c :4 d :0
 //! ```
 //!
+//! A `PUBLISH` on a channel that a client of this proxy has subscribed to waits until its server has confirmed that:
+//! what comes behind a `SUBSCRIBE` is heard by whoever sent it. Not so within a transaction.
+//!
 //! What is 0 stays 0: a server that knows no subscriber tells nobody. Exact as long as nobody begins or ends a
 //! subscription meanwhile, and as far as the server's own count is: what a script publishes is not corrected, and other
 //! hosts' rmux counts as one for each of its proxies. `NUMPAT`, `CHANNELS` and `SHARDCHANNELS` tell what is subscribed
 //! to, and not how often.
 
-use super::Proxy;
-use super::routing::{Call, Verdict};
-use crate::client::{OwnStep, OwnWhat};
+use super::routing::{Call, Route, Verdict};
+use super::{Proxy, Timer};
+use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::command::{Channels, Class, Gather};
 use crate::local::reply;
 use crate::request::{RequestId, Role};
 use crate::resp::elements::{self, Elements};
 use crate::slots::Id;
+use crate::subscription::TopicId;
 use crate::timer::Millis;
+
+/// A client that waits to publish.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub client: Id,
+    /// Index of the channel's server.
+    server: u16,
+    /// What must be heard there first.
+    topics: Vec<TopicId>,
+    /// When it waits no longer.
+    deadline: Millis,
+}
 
 impl Proxy {
     /// A `PUBLISH` or `SPUBLISH` with a channel.
     pub(super) fn on_publish(&mut self, id: Id, call: &Call<'_>, family: Channels, now: Millis) -> Verdict {
         let route = self.route_hash(self.hash_of(call.arg(1)));
+        if let Route::To(server, _) = route {
+            if self.must_wait_for_confirmation(id, server, family, call.arg(1), now) {
+                return Verdict::Wait;
+            }
+        }
         let verdict = self.follow(id, call, route, now);
         if let Verdict::Forward(_) = verdict {
             if let Some(request) = self.clients.get(id).and_then(|client| client.line.last()) {
@@ -34,6 +55,61 @@ impl Proxy {
             }
         }
         verdict
+    }
+
+    /// Whether somebody has asked to hear this channel, and the server does not know yet that it is published on: then
+    /// the client waits until it does, and is not read.
+    ///
+    /// Only for what is asked for when it comes, and no longer than for a reply: who subscribes again and again delays
+    /// nobody.
+    fn must_wait_for_confirmation(
+        &mut self,
+        id: Id,
+        server: u16,
+        family: Channels,
+        channel: &[u8],
+        now: Millis,
+    ) -> bool {
+        let publisher = match self.pubsub.publishers.iter().position(|publisher| publisher.client == id) {
+            Some(place) => self.pubsub.publishers.swap_remove(place),
+            None if !self.pubsub.is_anything_awaited() => return false,
+            None => {
+                let registry = &self.pubsub.registry;
+                let topics =
+                    registry.receiving(family, channel).filter(|&topic| self.is_unheard(server, topic)).collect();
+                Publisher { client: id, server, topics, deadline: now + self.settings.timeouts.remote_read_ms }
+            }
+        };
+        if publisher.deadline <= now || !self.is_waiting_for_confirmation(&publisher) {
+            return false;
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.flow = Flow::Subscribing;
+            client.alarm.set(&mut self.wheel, Timer::Client(id), publisher.deadline);
+        }
+        self.pubsub.publishers.push(publisher);
+        true
+    }
+
+    fn is_unheard(&self, server: u16, topic: TopicId) -> bool {
+        self.pubsub.is_awaited(topic) && self.is_missed(usize::from(server), topic)
+    }
+
+    fn is_waiting_for_confirmation(&self, publisher: &Publisher) -> bool {
+        publisher.topics.iter().any(|&topic| self.is_unheard(publisher.server, topic))
+    }
+
+    /// What a server was asked for has been confirmed, refused, or given up: perhaps somebody may publish now.
+    pub(super) fn wake_publishers(&mut self) {
+        let is_done = |publisher: &&Publisher| !self.is_waiting_for_confirmation(publisher);
+        let done = self.pubsub.publishers.iter().filter(is_done).map(|publisher| publisher.client);
+        let done: Vec<Id> = done.collect();
+        self.woken.extend(done);
+    }
+
+    /// Until when this client waits to publish, if it does.
+    pub(super) fn publisher_deadline(&self, id: Id) -> Option<Millis> {
+        self.pubsub.publishers.iter().find(|publisher| publisher.client == id).map(|publisher| publisher.deadline)
     }
 
     /// The reply to this request is how many hear this channel.

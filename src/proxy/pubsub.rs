@@ -23,6 +23,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::listener::Listener;
+use super::publish::Publisher;
 use super::routing::{CONNECTION_DOWN, Call, Verdict};
 use super::{DIRECT_MIN, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::buffer::Queue;
@@ -44,6 +45,8 @@ pub(super) struct Pubsub {
     confirmations: Slab<Confirmation>,
     /// The same by what they wait for.
     awaited: BTreeSet<(TopicId, usize)>,
+    /// Clients that wait to publish.
+    pub publishers: Vec<Publisher>,
     /// Those who get the message that is being spread; kept for its memory.
     hearers: Vec<Id>,
 }
@@ -73,8 +76,21 @@ impl Pubsub {
             listeners: (0..servers).map(|_| Listener::default()).collect(),
             confirmations: Slab::new(),
             awaited: BTreeSet::new(),
+            publishers: Vec::new(),
             hearers: Vec::new(),
         }
+    }
+}
+
+impl Pubsub {
+    /// True exactly when somebody waits for some confirmation.
+    pub fn is_anything_awaited(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// True exactly when somebody waits for the confirmation of this topic.
+    pub fn is_awaited(&self, topic: TopicId) -> bool {
+        self.awaited.range((topic, 0)..=(topic, usize::MAX)).next().is_some()
     }
 }
 
@@ -284,6 +300,7 @@ impl Proxy {
         for (topic, _) in orphans {
             self.confirm_topic(topic, now);
         }
+        self.wake_publishers();
     }
 
     /// A server hears this topic now: perhaps it was the last one.
@@ -291,6 +308,7 @@ impl Proxy {
         if self.is_heard_everywhere(topic) {
             self.confirm_topic(topic, now);
         }
+        self.wake_publishers();
     }
 
     /// A server is not waited for any more: it is down, or does not take our connection.
@@ -301,7 +319,7 @@ impl Proxy {
         if !self.is_anything_to_be_heard() {
             let all: Vec<usize> = self.pubsub.confirmations.iter().map(|(number, _)| number).collect();
             all.into_iter().for_each(|number| self.turn_down(number, CONNECTION_DOWN, now));
-            return;
+            return self.wake_publishers();
         }
         let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, _)| topic).collect();
         topics.dedup();
@@ -328,6 +346,7 @@ impl Proxy {
     /// A server refuses this topic: those who wait for it are told in its own words.
     pub(super) fn refuse_topic(&mut self, topic: TopicId, reply: &[u8], now: Millis) {
         self.waiting_for(topic).into_iter().for_each(|number| self.turn_down(number, reply, now));
+        self.wake_publishers();
     }
 
     /// A subscription will not come about: as in Redis, none of its channels is heard then.

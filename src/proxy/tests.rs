@@ -35,6 +35,8 @@ struct Net {
     /// How much a connection still takes; without an entry: everything.
     room: HashMap<Conn, usize>,
     broken: Vec<Conn>,
+    /// Who was written to, in order.
+    order: Vec<Conn>,
 }
 
 impl Wire for Net {
@@ -42,6 +44,7 @@ impl Wire for Net {
         if self.broken.contains(&conn) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
+        self.order.push(conn);
         let mut taken = 0;
         for slice in slices {
             let room = self.room.get(&conn).copied().unwrap_or(usize::MAX);

@@ -42,9 +42,13 @@ impl Proxy {
     /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
     /// the servers shall be at work while replies are handed out.
     pub fn transmit_requests<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        while let Some(id) = self.dirty_backends.pop() {
+        // The first one first: of two clients that block in one turn, the server shall see the first one before.
+        let mut at = 0;
+        while let Some(&id) = self.dirty_backends.get(at) {
+            at += 1;
             self.transmit_backend(id, now, wire);
         }
+        self.dirty_backends.clear();
     }
 
     /// Deals with what those have left who are gone: halves of requests, and backends that they had for themselves.

@@ -193,6 +193,39 @@ fn all_servers_are_asked_and_the_one_that_ran_it_has_the_say() {
 }
 
 #[test]
+fn who_waits_for_one_of_several_servers_has_one_reserve_at_each() {
+    let (mut bench, backends) = Bench::ready(2, |_| ());
+    let client = bench.client();
+    let key = key_on(&bench, 1);
+    bench.say(client, get(&key) + &kill());
+    let first = bench.next_connect(0);
+    // Nothing is asked of it before the other one can be asked.
+    bench.answer(backends[1], bulk("v"));
+    let second = bench.connect(1);
+    assert_eq!(bench.asked(second), kill());
+    assert!(bench.connects.is_empty(), "there is one already");
+    bench.proxy.handle_connected(first, bench.now);
+    bench.turn();
+    bench.shake_hands(first);
+    assert_eq!(bench.asked(first), kill());
+    bench.answer(first, NOT_BUSY);
+    bench.answer(second, "+OK\r\n");
+    assert_eq!(bench.told(client), bulk("v") + "+OK\r\n");
+    assert!(bench.is_closed(Conn::Backend(first)) && bench.is_closed(Conn::Backend(second)));
+    // One that is ready meanwhile is closed, and made anew.
+    bench.say(client, get(&key) + &kill());
+    let first = bench.connect(0);
+    assert!(bench.is_closed(Conn::Backend(first)));
+    bench.answer(backends[1], bulk("v"));
+    for server in [0, 1] {
+        let reserve = bench.connect(server);
+        bench.answer(reserve, NOT_BUSY);
+    }
+    assert_eq!(bench.told(client), bulk("v") + NOT_BUSY);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn a_server_that_is_down_keeps_no_script_at_another_running() {
     for (said, expected) in [("+OK\r\n", "+OK\r\n"), (NOT_BUSY, "-ERR Connection down\r\n")] {
         let (mut bench, backends) = Bench::ready(2, |_| ());

@@ -318,3 +318,94 @@ fn a_database_that_was_selected_on_a_lease_stays_with_its_backend() {
     let backend = bench.proxy.backends.get(leased).expect("it is as good as before");
     assert_eq!((backend.owner, backend.profile.database), (Id::NONE, 3));
 }
+
+fn blpop(list: &str) -> String {
+    request(&["BLPOP", list, "0"])
+}
+
+#[test]
+fn who_blocks_first_is_first_at_the_server() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2]] {
+        let (mut bench, _) = Bench::ready(1, |_| {});
+        let clients: Vec<Id> = (0..3).map(|_| bench.client()).collect();
+        for (number, client) in clients.iter().enumerate() {
+            // One has a timeout, so that somebody looks after it wherever it goes.
+            bench.say(*client, request(&["BLPOP", &format!("list{number}"), if number == 1 { "9" } else { "0" }]));
+        }
+        let connects = std::mem::take(&mut bench.connects);
+        for (turn, place) in order.into_iter().enumerate() {
+            // They become ready in another order than they were asked for.
+            bench.connects.push(connects[place]);
+            let backend = bench.connect(0);
+            let timeout = if turn == 1 { "9" } else { "0" };
+            assert_eq!(bench.asked(backend), request(&["BLPOP", &format!("list{turn}"), timeout]));
+            bench.answer(backend, bulk(&turn.to_string()));
+            assert_eq!(bench.told(clients[turn]), bulk(&turn.to_string()));
+        }
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn who_blocks_later_does_not_have_the_backend_that_is_ready() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let clients: Vec<Id> = (0..4).map(|_| bench.client()).collect();
+    bench.say(clients[0], blpop("a"));
+    let ready = bench.connect(0);
+    bench.asked(ready);
+    bench.say(clients[1], blpop("b"));
+    let slow = bench.next_connect(0);
+    bench.answer(ready, "*-1\r\n");
+    bench.say(clients[2], blpop("c"));
+    assert_eq!(bench.asked(ready), blpop("b"), "it has waited longer");
+    bench.answer(ready, bulk("b"));
+    assert_eq!(bench.told(clients[1]), bulk("b"));
+    // Who has gone on is not waited for, and who has left neither.
+    bench.say(clients[3], blpop("d"));
+    assert_eq!(bench.asked(ready), blpop("c"));
+    bench.proxy.handle_client_hangup(clients[3]);
+    bench.turn();
+    assert!(bench.is_closed(Conn::Backend(slow)));
+    bench.answer(ready, bulk("c"));
+    assert_eq!(bench.told(clients[2]), bulk("c"));
+    bench.say(clients[1], blpop("e"));
+    assert_eq!(bench.asked(ready), blpop("e"));
+    bench.answer(ready, bulk("e"));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn who_blocks_in_another_database_goes_its_own_way() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let (first, second) = (bench.client(), bench.client());
+    bench.say(first, blpop("a"));
+    let slow = bench.next_connect(0);
+    bench.say(second, request(&["SELECT", "1"]) + &blpop("a"));
+    let ready = bench.connect(0);
+    assert_eq!(bench.asked(ready), blpop("a"));
+    bench.answer(ready, bulk("in 1"));
+    assert_eq!(bench.told(second), "+OK\r\n".to_owned() + &bulk("in 1"));
+    bench.proxy.handle_connect_failed(slow, "refused", bench.now);
+    bench.turn();
+    assert_eq!(bench.told(first), "-ERR Connection down\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn who_blocks_first_in_a_turn_is_sent_first() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let clients: Vec<Id> = (0..3).map(|_| bench.client()).collect();
+    let mut backends = Vec::new();
+    for client in &clients {
+        bench.say(*client, blpop("a"));
+        backends.push(bench.connect(0));
+    }
+    backends.iter().for_each(|backend| bench.answer(*backend, "*-1\r\n"));
+    backends.iter().for_each(|backend| drop(bench.asked(*backend)));
+    bench.net.order.clear();
+    clients.iter().for_each(|client| bench.hear(*client, blpop(&client.to_string())));
+    bench.turn();
+    let written = std::mem::take(&mut bench.net.order);
+    let mut asked = written.into_iter().map(|conn| bench.take(conn)).filter(|bytes| !bytes.is_empty());
+    assert!(clients.iter().all(|client| asked.next() == Some(blpop(&client.to_string()))));
+}

@@ -163,3 +163,86 @@ fn steps_of_a_transaction_count_as_well() {
     assert_eq!(bench.told(client), "+OK\r\n+QUEUED\r\n+OK\r\n");
     bench.assert_nothing_is_left();
 }
+
+/// A client that has asked to hear something, and the connection over which nobody has confirmed it yet.
+fn half_subscribed(bench: &mut Bench, verb: &str, channel: &str) -> (Id, Id) {
+    let client = bench.client();
+    bench.say(client, request(&[verb, channel]));
+    let listener = bench.connect(0);
+    assert!(bench.asked(listener).contains(channel));
+    (client, listener)
+}
+
+fn confirmation(verb: &str, channel: &str) -> String {
+    format!("*3\r\n{}{}:1\r\n", bulk(verb), bulk(channel))
+}
+
+#[test]
+fn a_publish_waits_for_a_subscription_that_came_before_it() {
+    for (verb, topic) in [("subscribe", "c"), ("psubscribe", "?")] {
+        let (mut bench, backends) = Bench::ready(1, |_| {});
+        let (_, listener) = half_subscribed(&mut bench, verb, topic);
+        let (publisher, other) = (bench.client(), bench.client());
+        bench.say(other, publish("unheard"));
+        assert_eq!(bench.asked(backends[0]), publish("unheard"), "nobody has asked for that");
+        bench.say(publisher, get("k") + &publish("c") + &get("l"));
+        assert_eq!(bench.asked(backends[0]), get("k"));
+        // Somebody else subscribes to more: that came later.
+        let later = bench.client();
+        bench.say(later, request(&["PSUBSCRIBE", "*"]));
+        bench.answer(listener, confirmation(verb, topic));
+        assert_eq!(bench.asked(backends[0]), publish("c") + &get("l"));
+        bench.answer(backends[0], ":0\r\n$-1\r\n:1\r\n$-1\r\n");
+        assert_eq!(bench.told(publisher), "$-1\r\n:1\r\n$-1\r\n");
+    }
+}
+
+#[test]
+fn a_publish_does_not_wait_longer_than_for_a_reply() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.timeouts.remote_connect_ms = 60_000);
+    let client = bench.client();
+    bench.say(client, request(&["SUBSCRIBE", "c"]));
+    let slow = bench.next_connect(0);
+    let (publisher, leaver) = (bench.client(), bench.client());
+    bench.say(publisher, publish("c"));
+    bench.say(leaver, publish("c"));
+    bench.proxy.handle_client_broken(leaver);
+    bench.pass(499);
+    assert_eq!(bench.asked(backends[0]), "");
+    bench.pass(10);
+    assert_eq!(bench.asked(backends[0]), publish("c"));
+    bench.answer(backends[0], ":0\r\n");
+    assert_eq!(bench.told(publisher), ":0\r\n");
+    // What the server will not do is not waited for, and what nobody wants any more neither.
+    bench.say(publisher, publish("c"));
+    bench.proxy.handle_client_broken(client);
+    bench.turn();
+    assert_eq!(bench.asked(backends[0]), publish("c"));
+    bench.answer(backends[0], ":0\r\n");
+    let other = bench.client();
+    bench.say(other, request(&["SUBSCRIBE", "d"]));
+    bench.say(publisher, publish("d"));
+    bench.proxy.handle_connected(slow, bench.now);
+    bench.turn();
+    bench.answer(slow, "-ERR max number of clients reached\r\n");
+    let told = bench.told(publisher) + &bench.asked(backends[0]);
+    assert_eq!(told, ":0\r\n".to_owned() + &publish("d"));
+}
+
+#[test]
+fn a_publish_waits_for_its_own_server_alone() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let keys = [key_on(&bench, 0), key_on(&bench, 1)];
+    let client = bench.client();
+    bench.say(client, request(&["SUBSCRIBE", &keys[0], &keys[1]]));
+    let listener = bench.connect(1);
+    bench.answer(listener, keys.iter().map(|key| confirmation("subscribe", key)).collect::<String>());
+    let publishers = [bench.client(), bench.client()];
+    for (publisher, key) in publishers.iter().zip(&keys) {
+        bench.say(*publisher, publish(key));
+    }
+    assert_eq!(bench.asked(backends[1]), publish(&keys[1]));
+    assert_eq!(bench.asked(backends[0]), "");
+    bench.take_down(backends[0], 0);
+    assert_eq!(bench.asked(backends[1]), publish(&keys[0]), "another server stands in for it");
+}
