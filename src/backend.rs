@@ -61,6 +61,10 @@ pub struct Handshake {
     pub reached: Profile,
     /// What the server said to the first step that it does not do.
     pub refusal: Option<Vec<u8>>,
+    /// The last error that the server answered with, fit for the log: if it closes the connection then, that is why.
+    pub last_words: Option<String>,
+    /// Why nothing more can be sent. What the server has said before that is still to be read.
+    pub broken: Option<String>,
 }
 
 impl Handshake {
@@ -161,9 +165,10 @@ impl Step {
     pub fn check(self, reply: &[u8]) -> Result<(), Refusal> {
         let is_error = reply.starts_with(b"-");
         // Words that mean "not now" or "not you", whatever was asked.
-        let is_unserved = [&b"-LOADING"[..], b"-MASTERDOWN", b"-NOAUTH", b"-NOPERM", b"-ERR max number of clients"]
-            .iter()
-            .any(|word| reply.starts_with(word));
+        let is_unserved =
+            [&b"-LOADING"[..], b"-MASTERDOWN", b"-NOAUTH", b"-NOPERM", b"-DENIED", b"-ERR max number of clients"]
+                .iter()
+                .any(|word| reply.starts_with(word));
         match self {
             _ if is_unserved => Err(Refusal::Server),
             Step::Hello(Protocol::Resp2) => Ok(()),

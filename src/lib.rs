@@ -53,6 +53,7 @@ pub mod limits;
 pub mod local;
 pub mod logger;
 pub mod net;
+pub mod notice;
 pub mod pool;
 pub mod proxy;
 pub mod reactor;

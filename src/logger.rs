@@ -47,11 +47,9 @@ pub fn start(debug: bool, use_syslog: bool) -> io::Result<()> {
     log::set_max_level(level);
     STDOUT.start(io::stdout())?;
     let stdout = WriteLogger::new(level, line_format(!is_journal()), LineWriter::new(&STDOUT));
-    let set = if use_syslog {
-        log::set_boxed_logger(Box::new(Syslog::new(Path::new(SYSLOG_SOCKET), level, stdout)))
-    } else {
-        log::set_boxed_logger(stdout)
-    };
+    let sink: Box<dyn Log> =
+        if use_syslog { Box::new(Syslog::new(Path::new(SYSLOG_SOCKET), level, stdout)) } else { stdout };
+    let set = log::set_boxed_logger(Box::new(OneLine(sink)));
     // With panic = "abort" nothing comes after the hook.
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -68,6 +66,29 @@ pub fn flush() {
 
 /// For how long the end of the process waits for the last lines to be written.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A record is one line, whatever is in it: what peers say is escaped before, and this is for all the rest (a path, an
+/// error of the system).
+struct OneLine(Box<dyn Log>);
+
+impl Log for OneLine {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let text = record.args().to_string();
+        if !text.contains(char::is_control) {
+            return self.0.log(record);
+        }
+        let text: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+        self.0.log(&Record::builder().level(record.level()).args(format_args!("{text}")).build());
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
 
 /// simplelog's own time formats are `hour:minute:second`, without a date, and RFC 3339: the latter.
 fn line_format(with_time: bool) -> simplelog::Config {
@@ -167,7 +188,7 @@ impl Log for Syslog {
     }
 }
 
-/// `<priority>rmux[pid]: text`, on one line, of a bounded length.
+/// `<priority>rmux[pid]: text`, of a bounded length.
 fn datagram(record: &Record<'_>) -> Vec<u8> {
     let severity = match record.level() {
         Level::Error => 3,
@@ -185,11 +206,6 @@ fn datagram(record: &Record<'_>) -> Vec<u8> {
             end -= 1;
         }
         bytes.truncate(end);
-    }
-    for byte in &mut bytes {
-        if matches!(byte, b'\n' | b'\r' | 0) {
-            *byte = b' ';
-        }
     }
     bytes
 }
@@ -280,9 +296,18 @@ mod tests {
             assert_eq!(receive(&server), format!("<{priority}>rmux[{pid}]: server a:1 is down"));
         }
         say(&log, Level::Debug, "too quiet");
-        say(&log, Level::Info, "two\nlines");
-        assert_eq!(receive(&server), format!("<30>rmux[{pid}]: two lines"), "and the debug line was not sent");
+        say(&log, Level::Info, "all is well");
+        assert_eq!(receive(&server), format!("<30>rmux[{pid}]: all is well"), "and the debug line was not sent");
         assert_eq!(lines.take(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_record_is_one_line_whatever_is_in_it() {
+        let lines = Lines::default();
+        let log = OneLine(Box::new(lines.clone()));
+        say(&log, Level::Info, "two\r\nlines \x1b[2J\0\u{9b}");
+        say(&log, Level::Warn, "none of that");
+        assert_eq!(lines.take(), ["INFO two  lines  [2J  ", "WARN none of that"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //!   handle_timeouts          after all input, so that a reply that is already there beats its timeout
 //!   transmit                 each connection with something to send gets one gathered write
 //!   poll_action              until it is None: connect, close, read again
+//!   poll_notice              until it is None: a line for the log
 //! ```
 //!
 //! Its parts, each a noun with a file of its own:
@@ -39,6 +40,7 @@
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
 //!                     settings     what a proxy is told at its start
+//!                     report       what the log is told
 //!                     audit        for tests: whether everything is in order
 //! ```
 //!
@@ -69,6 +71,7 @@ mod publish;
 mod pubsub;
 mod relief;
 mod replies;
+mod report;
 mod roster;
 mod routing;
 mod scripts;
@@ -93,6 +96,7 @@ use self::scripts::Scripts;
 use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
 use crate::client::{Bulk, Client, Flow, Kept, Profile};
+use crate::notice::Notices;
 use crate::pool::Pool;
 use crate::request::Requests;
 use crate::resp::{RequestFramer, RequestLimits};
@@ -248,6 +252,8 @@ pub struct Proxy {
     /// What the server that shook hands last tells about itself.
     introduction: Introduction,
     stats: ProxyStats,
+    /// What the log is to be told.
+    notices: Notices,
     /// The state of a xorshift generator; never 0.
     random: u64,
 }
@@ -330,6 +336,7 @@ impl Proxy {
             introduction: Introduction::default(),
             random: settings.seed | 1,
             stats: ProxyStats::default(),
+            notices: Notices::default(),
             is_shutting_down: false,
             settings,
         }
@@ -346,6 +353,10 @@ impl Proxy {
     pub fn handle_accept(&mut self, now: Millis) -> Option<Id> {
         if self.clients.len() >= self.settings.limits.clients_max || self.is_shutting_down {
             self.stats.clients_refused += 1;
+            if !self.is_shutting_down {
+                let max = self.settings.limits.clients_max;
+                self.handle_accept_failed(format_args!("clients are refused: {max} are connected, and no more may be"));
+            }
             return None;
         }
         self.stats.clients += 1;
@@ -425,7 +436,7 @@ impl Proxy {
         if !self.is_settled() {
             return Some(Millis(0));
         }
-        self.wheel.next_deadline()
+        self.wheel.next_deadline().into_iter().chain(self.notices.next_deadline()).min()
     }
 
     /// The next thing that the shell must do.

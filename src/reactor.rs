@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use log::{error, warn};
+use log::{error, log};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::buffer::Scratch;
@@ -192,6 +192,7 @@ impl Reactor {
             self.now = Millis(self.start.elapsed().as_millis() as u64);
             self.turn();
             if self.end_at.is_some_and(|end_at| self.proxy.is_empty() || end_at <= self.now) {
+                self.tell(Millis(u64::MAX));
                 return Ok(());
             }
         }
@@ -218,6 +219,14 @@ impl Reactor {
         self.proxy.handle_timeouts(self.now, &mut self.sockets);
         self.proxy.transmit(self.now, &mut self.sockets);
         self.carry_out();
+        self.tell(self.now);
+    }
+
+    /// Logs what is due at this time.
+    fn tell(&mut self, now: Millis) {
+        while let Some((level, line)) = self.proxy.poll_notice(now) {
+            log!(level, "{line}");
+        }
     }
 
     fn on_events(&mut self) {
@@ -292,7 +301,8 @@ impl Reactor {
                 // Who gave up before it was accepted is no reason to stop; nor is a signal.
                 Err(error) if is_about_the_peer(&error) => continue,
                 Err(error) => {
-                    warn!("cannot accept a connection, and pause for {ACCEPT_PAUSE_MS} ms: {error}");
+                    let text = format_args!("cannot accept a connection, and pause for {ACCEPT_PAUSE_MS} ms: {error}");
+                    self.proxy.handle_accept_failed(text);
                     self.accept_at = Some(self.now + ACCEPT_PAUSE_MS);
                     return;
                 }
@@ -315,7 +325,7 @@ impl Reactor {
                     }
                 }
                 Err(error) => {
-                    warn!("cannot watch a connection: {error}");
+                    self.proxy.handle_accept_failed(format_args!("cannot watch a connection: {error}"));
                     self.proxy.handle_client_broken(id);
                 }
             }

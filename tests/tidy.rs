@@ -18,7 +18,7 @@ type Modules = &'static [&'static str];
 const LEAVES: Modules =
     &["buffer", "command", "glob", "limits", "resp", "ring", "sha1", "slots", "stats", "timer", "users"];
 /// What the conductor, `proxy`, is made of.
-const PARTS: Modules = &["backend", "client", "local", "pool", "request", "server", "subscription"];
+const PARTS: Modules = &["backend", "client", "local", "notice", "pool", "request", "server", "subscription"];
 
 /// Each file of `src/` (by its module's name), whether it is of the core, and which modules it may import.
 const HOUSE: &[(Modules, Layer, &[Modules])] = &[

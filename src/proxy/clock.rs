@@ -14,6 +14,7 @@ use super::loss::Loss;
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
+use crate::notice::Kind;
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -258,6 +259,10 @@ impl Proxy {
         self.endpoints[usize::from(server)].stats.errors += due.len() as u64;
         let clients: Vec<Id> = due.iter().map(|&request| self.requests[request as usize].client).collect();
         self.leave_stand_ins(id, due);
+        let missed = clients.iter().filter(|client| **client != Id::NONE).count();
+        if missed > 0 {
+            self.warn_of(Kind::Timeout, server, missed, format_args!(""));
+        }
         for (&request, client) in due.iter().zip(clients) {
             // It may have been closed over another one, and the request have gone with it.
             if client != Id::NONE && self.clients.get(client).is_some_and(|client| client.flow != Flow::Closed) {

@@ -13,11 +13,12 @@
 
 use std::fmt;
 
-use log::{debug, warn};
+use log::debug;
 
 use super::transaction::cleanup;
 use super::{Action, Conn, Proxy};
 use crate::client::Flow;
+use crate::notice::Kind;
 use crate::request::Place;
 use crate::slots::Id;
 
@@ -47,13 +48,25 @@ impl fmt::Display for Goodbye {
         f.write_str(match self {
             Goodbye::Done => "it has left",
             Goodbye::Broken => "its socket is broken",
-            Goodbye::Foreign => "it speaks another protocol",
+            Goodbye::Foreign => "it sent an HTTP request; a cross-protocol attack?",
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
             Goodbye::Unread => "it leaves more replies unread than it may",
             Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
+    }
+}
+
+impl Goodbye {
+    /// What the log is told, if it is not what happens every day.
+    fn notice(self) -> Option<Kind> {
+        match self {
+            Goodbye::Done | Goodbye::Broken | Goodbye::ReadTimeout | Goodbye::Killed => None,
+            Goodbye::Foreign => Some(Kind::Http),
+            Goodbye::WriteTimeout | Goodbye::Unread => Some(Kind::ClientUnread),
+            Goodbye::Truncated => Some(Kind::ClientTruncated),
+        }
     }
 }
 
@@ -105,7 +118,6 @@ impl Proxy {
 
     /// Closes a client that would rather speak HTTP: somebody's browser is being used to reach Redis.
     pub(super) fn refuse_http(&mut self, id: Id) {
-        warn!("client {id} closed: it sent an HTTP request; a cross-protocol attack?");
         self.close_client(id, Goodbye::Foreign);
     }
 
@@ -131,6 +143,9 @@ impl Proxy {
         let transaction = client.transaction.take();
         if let Some(kept) = client.kept.take() {
             self.spare(kept);
+        }
+        if let Some(kind) = why.notice() {
+            self.warn_of_client(kind, id, format_args!("closed: {why}"));
         }
         self.forget_held_back(id);
         self.forget_subscriber(id);

@@ -2,8 +2,8 @@
 //! is up. What becomes of a backend that is lost is in `loss`.
 //!
 //! What is known of a server is judged in `server`; here it is told what has happened, and what follows from its
-//! verdict is done. Each of these begins with `note`, which takes in what the connections have shown, and ends with `conclude`,
-//! which compares: a line is logged when something has changed, and only then.
+//! verdict is done. Each of these begins with `note`, which takes in what the connections have shown, and ends with
+//! `conclude`, which compares: the log is told when something has changed, and only then.
 //!
 //! ```text
 //!   what requests do while their server is …
@@ -16,12 +16,13 @@
 
 use std::fmt;
 
-use log::{info, warn};
+use log::Level;
 
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::client::Profile;
+use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
 use crate::ring::ServerIndex;
 use crate::server::{Health, Seen};
@@ -71,28 +72,43 @@ impl Proxy {
 
     /// The server of this backend will send nothing more.
     pub fn handle_backend_end(&mut self, id: Id, now: Millis) {
-        self.lose_backend(id, Loss::End, now);
+        self.lose_backend(id, self.in_own_words(id, Loss::End), now);
     }
 
     /// A backend's socket broke.
     pub fn handle_backend_broken(&mut self, id: Id, reason: &str, now: Millis) {
-        self.lose_backend(id, Loss::Broken(reason.to_string()), now);
+        self.lose_backend(id, self.in_own_words(id, Loss::Broken(reason.to_string())), now);
+    }
+
+    /// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
+    fn in_own_words(&self, id: Id, loss: Loss) -> Loss {
+        let Some(Phase::Handshake(handshake)) = self.backends.get(id).map(|backend| &backend.phase) else {
+            return loss;
+        };
+        match (&handshake.last_words, &handshake.broken) {
+            (Some(words), _) => Loss::Refused(words.clone()),
+            (None, Some(reason)) => Loss::Broken(reason.clone()),
+            _ => loss,
+        }
     }
 
     /// The reply to the next step of a handshake.
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
+        let words = reply.starts_with(b"-").then(|| self.refusal_text(reply));
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
-        // Before it was asked, a server may say that it has no place for us, and nothing else.
-        if handshake.sent == 0 && !reply.starts_with(b"-") {
-            return Err(Loss::Surplus);
+        if handshake.sent == 0 {
+            // Before it was asked, a server may say that it has no place for us, and nothing else.
+            return Err(words.map_or(Loss::Surplus, Loss::Refused));
         }
         let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
-            Err(Refusal::Server) => return Err(Loss::Refused(self.refusal_text(step, reply))),
+            Err(Refusal::Server) => return Err(Loss::Refused(words.unwrap_or_else(|| printable(reply)))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
+        // That it is old is no reason to close.
+        handshake.last_words = words.filter(|words| !words.starts_with("-ERR unknown command"));
         if let Step::Hello(_) = step {
             if let Some((told, number)) = Introduction::read(reply) {
                 self.introduction = told;
@@ -122,9 +138,9 @@ impl Proxy {
         let before = self.note(server, now);
         let health = &mut self.endpoints[usize::from(server)].health;
         if is_first {
-            health.on_greeted(now)
+            health.on_greeted(now);
         } else {
-            health.on_heard(now)
+            health.on_heard(now);
         }
         self.conclude(server, before, &"", now);
         if let Some(refusal) = refusal {
@@ -135,12 +151,10 @@ impl Proxy {
     }
 
     /// What a server said to a step that it refuses, fit for a log line: without the password.
-    fn refusal_text(&self, step: Step, reply: &[u8]) -> String {
+    fn refusal_text(&self, reply: &[u8]) -> String {
         match &self.settings.credentials {
-            Some(credentials) if step == Step::Auth => {
-                printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes())
-            }
-            _ => printable(reply),
+            Some(credentials) => printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes()),
+            None => printable(reply),
         }
     }
 
@@ -197,17 +211,24 @@ impl Proxy {
             endpoint.stats.downs += 1;
             self.set_up(server, false);
         }
-        let address = self.address(server);
         let ms = now - before.since().unwrap_or(now);
+        let about = About::Server(server);
+        let mut warn = |text| self.notices.note(Kind::State, about, Level::Warn, 1, text);
         match after {
-            Health::Down { .. } if before.is_up() => warn!("server {address} is down: {why}"),
+            Health::Down { .. } if before.is_up() => warn(format_args!("is down: {why}")),
             Health::Down { .. } | Health::Probing { .. } => {}
-            Health::Silent { .. } => warn!("server {address} is silent: {why}"),
-            Health::Unsteady { .. } => warn!("server {address} is unsteady: {why}; it was of no use to anybody"),
-            Health::Mute { .. } if before.is_up() => warn!("server {address} is mute: {why}"),
-            Health::Mute { .. } => info!("server {address} answers PING again, after {ms} ms, and is on trial"),
-            Health::Up if before.is_up() => info!("server {address} is well again, after {ms} ms"),
-            Health::Up => info!("server {address} is up again, after {ms} ms"),
+            Health::Silent { .. } => warn(format_args!("is silent: {why}")),
+            Health::Unsteady { .. } => warn(format_args!("is unsteady: {why}; it was of no use to anybody")),
+            Health::Mute { .. } if before.is_up() => warn(format_args!("is mute: {why}")),
+            _ => {
+                let what = match after {
+                    Health::Mute { .. } => "answers PING, and is on trial",
+                    _ if before.is_up() => "is well",
+                    _ => "is up",
+                };
+                let text = format_args!("{what} again, after {ms} ms");
+                self.notices.note(Kind::State, about, Level::Info, 1, text);
+            }
         }
         if before.is_up() && !after.is_up() {
             self.review_confirmations(now);
@@ -251,7 +272,10 @@ impl Proxy {
         let is_new = seen.ready_at.is_none();
         match loss {
             Loss::ConnectTimeout => health.on_silence(began_at, true, now, random),
-            Loss::Refused(_) if is_new && is_serving_others && health.is_up() => health.on_full(began_at, now, random),
+            Loss::Refused(_) if is_new && is_serving_others && health.is_up() => {
+                health.on_full(began_at, now, random);
+                self.warn_of(Kind::Refused, server, 1, format_args!("{loss}"));
+            }
             _ if !loss.blames_server() => {}
             _ if is_new => health.on_failed(now, random),
             Loss::WriteTimeout | Loss::Stalled | Loss::Deaf => {}
@@ -377,10 +401,4 @@ pub(super) fn server_figures(endpoints: &[Endpoint], backends: &Slots<Backend>) 
         }
     };
     endpoints.iter().map(figures).collect()
-}
-
-/// The start of a server's reply, fit for a log line.
-pub(super) fn printable(reply: &[u8]) -> String {
-    const SHOWN_BYTES_MAX: usize = 200;
-    String::from_utf8_lossy(&reply[..reply.len().min(SHOWN_BYTES_MAX)]).trim_end().to_string()
 }

@@ -18,14 +18,13 @@
 
 use std::mem;
 
-use log::debug;
-
 use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, LARGE, Proxy, Wire};
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
+use crate::notice::{Kind, printable};
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -279,11 +278,19 @@ impl Proxy {
 
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
-        debug!("client {id}: {error}");
-        if let Some(Flow::Uploading { backend, .. }) = self.clients.get(id).map(|client| client.flow) {
+        let text = printable(error.to_string().as_bytes());
+        self.warn_of_client(Kind::ClientGarbage, id, format_args!("closed: {text}"));
+        let upload = match self.clients.get(id).map(|client| client.flow) {
+            Some(Flow::Uploading { backend, .. }) => Some(backend),
+            _ => None,
+        };
+        if let Some(backend) = upload {
             self.abandon_upload(backend, id, now);
         }
-        self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
+        // Whose rest is thrown away was answered with that.
+        if upload != Some(Id::NONE) {
+            self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
+        }
         self.leave(id);
     }
 

@@ -22,15 +22,15 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use log::{info, warn};
+use log::Level;
 
-use super::health::printable;
 use super::loss::Loss;
 use super::{LARGE, Proxy, Timer, Wire};
 use crate::backend::{self, Backend, Phase};
 use crate::buffer::Scratch;
 use crate::client::Profile;
 use crate::command::Channels;
+use crate::notice::{About, Kind, printable};
 use crate::resp::{Frame, ReplyFramer};
 use crate::ring::ServerIndex;
 use crate::server::{PROBE_DELAY_FIRST_MS, PROBE_DELAY_MAX_MS, USEFUL_MS, spread};
@@ -449,7 +449,8 @@ impl Proxy {
             self.stats.resubscriptions += 1;
             let topics = self.pubsub.registry.len();
             let lost_ms = now - lost_at;
-            info!("server {}: {topics} subscriptions made anew, {lost_ms} ms after their loss", self.address(server));
+            let text = format_args!("{topics} subscriptions made anew, {lost_ms} ms after their loss");
+            self.notices.note(Kind::Resubscribed, About::Server(server), Level::Info, 1, text);
         }
     }
 
@@ -471,7 +472,8 @@ impl Proxy {
         match topics[..] {
             [] => {}
             [topic] => {
-                warn!("server {} refuses a subscription: {}", self.address(server), printable(reply));
+                let words = printable(reply);
+                self.warn_of(Kind::Subscription, server, 1, format_args!("it refuses a subscription: {words}"));
                 self.refuse_topic(topic, reply, now);
             }
             // Which of them it is, it does not say.

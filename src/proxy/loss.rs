@@ -23,6 +23,7 @@ use super::{Action, Conn, Goodbye, Proxy};
 use crate::backend::Phase;
 use crate::buffer::Queue;
 use crate::client::{Client, Flow, Profile};
+use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
 use crate::resp::ProtocolError;
 use crate::slots::Id;
@@ -86,6 +87,19 @@ impl Loss {
         matches!(self, Loss::Connect(_) | Loss::ConnectTimeout | Loss::Refused(_))
     }
 
+    /// What the log is told about a connection that was of use until then, and had so many requests outstanding.
+    fn notice(&self, outstanding: usize) -> Option<Kind> {
+        match self {
+            Loss::End | Loss::Broken(_) => (outstanding > 0).then_some(Kind::Lost),
+            Loss::Surplus => Some(Kind::Surplus),
+            Loss::Garbage(_) => Some(Kind::Garbage),
+            Loss::WriteTimeout | Loss::Stalled => Some(Kind::Stalled),
+            Loss::Deaf => Some(Kind::Subscription),
+            Loss::Refused(_) | Loss::Connect(_) | Loss::ConnectTimeout => Some(Kind::Refused),
+            Loss::Drained | Loss::Idle | Loss::Orphaned => None,
+        }
+    }
+
     /// True exactly when it says something about the server, and not only about what rmux wants of it.
     pub(super) fn blames_server(&self) -> bool {
         !matches!(self, Loss::Drained | Loss::Idle | Loss::Orphaned)
@@ -136,11 +150,17 @@ impl Proxy {
         let began_at = seen.ready_at.filter(|_| !is_handshake).unwrap_or(backend.since);
         let has_asked = !backend.line.is_empty() && backend.answered < backend.queue.sent();
         debug!("connection {id} to server {} closed: {loss}", self.settings.servers[usize::from(server)]);
+        let outstanding = backend.unexpired();
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
         self.endpoints[usize::from(server)].pool.remove(id);
         self.is_room_new = true;
         self.actions.push_back(Action::Close(Conn::Backend(id)));
+        // Of a new one the state of the server tells.
+        if let Some(kind) = loss.notice(outstanding).filter(|_| !was_new) {
+            let count = if kind == Kind::Lost { outstanding } else { 1 };
+            self.warn_of(kind, server, count, format_args!("{loss}"));
+        }
         let saved = self.take_line(id, &loss, now);
         // A listener has a pace of its own.
         if was_new || !is_listener {

@@ -20,7 +20,6 @@
 
 use std::mem;
 
-use super::health::printable;
 use super::loss::Loss;
 use super::publish::correct;
 use super::relief::HUGE;
@@ -30,6 +29,7 @@ use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
 use crate::client::{Client, Flow};
+use crate::notice::printable;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
 use crate::slots::Id;

@@ -9,6 +9,7 @@ mod health;
 mod introspection;
 mod kill;
 mod leases;
+mod log_lines;
 mod losses;
 mod own_steps;
 mod pools;
@@ -70,6 +71,8 @@ struct Bench {
     resumed: Vec<Conn>,
     /// To other proxies of the pool, by their numbers.
     letters: VecDeque<(usize, Letter)>,
+    /// For the log.
+    lines: Vec<String>,
 }
 
 impl Bench {
@@ -89,6 +92,7 @@ impl Bench {
             closed: Vec::new(),
             resumed: Vec::new(),
             letters: VecDeque::new(),
+            lines: Vec::new(),
         };
         bench.proxy.start(now);
         bench.turn();
@@ -113,6 +117,9 @@ impl Bench {
                 Action::Resume(conn) => self.resumed.push(conn),
                 Action::Post => self.letters.extend(std::iter::from_fn(|| self.proxy.poll_letter())),
             }
+        }
+        while let Some((level, line)) = self.proxy.poll_notice(self.now) {
+            self.lines.push(format!("{level} {line}"));
         }
         if let Err(error) = self.proxy.check() {
             panic!("the proxy is not in order: {error}");

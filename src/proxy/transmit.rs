@@ -131,7 +131,11 @@ impl Proxy {
                     self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
                 }
             }
-            Err(error) => self.handle_backend_broken(id, &error.to_string(), now),
+            Err(error) => match &mut backend.phase {
+                // A server that speaks before it is asked, and closes: what it said is read next, and then the end.
+                Phase::Handshake(handshake) => handshake.broken = Some(error.to_string()),
+                _ => self.handle_backend_broken(id, &error.to_string(), now),
+            },
         }
     }
 

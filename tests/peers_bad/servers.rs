@@ -6,9 +6,10 @@ use crate::support::client::{Client, NoReply, bulk, encode, show};
 use crate::support::fake::{BlackHole, Connection, FakeServer, answer, value_of};
 use crate::support::golden::keys_of;
 use crate::support::proxy::{Rmux, connections_flag};
-use crate::support::{Kind, PATIENCE, wait_until};
+use crate::support::{Address, Kind, PATIENCE, Scratch, wait_until};
 use crate::{expect_own_values, in_front_of};
 use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -458,9 +459,8 @@ fn a_server_that_shakes_hands_and_closes_is_not_stormed() {
     assert!(start.elapsed() >= Duration::from_millis(700), "{} in {:?}", fake.accepted(), start.elapsed());
     fake.gate().open();
     wait_until("INFO to say that it is over", PATIENCE, || rmux.info("server0_state") == "up");
-    let log = rmux.log();
-    assert_eq!(log.matches("is unsteady").count(), 1, "{log}");
-    assert_eq!(log.matches("is well again").count(), 1, "{log}");
+    wait_until("the log to say so", PATIENCE, || rmux.log().contains("is well again"));
+    assert_eq!(rmux.log().matches("is unsteady").count(), 1, "{}", rmux.log());
     let key = &keys_of(0, 2)[0];
     let wanted = bulk(&[b"value of ".as_slice(), key].concat());
     assert_eq!(show(&rmux.client().cmd(&[b"GET".as_slice(), key])), show(&wanted));
@@ -483,4 +483,25 @@ fn keys_of_a_server_that_answers_ping_alone_go_to_another_after_failover_after()
     });
     assert!(start.elapsed() >= Duration::from_millis(1_000), "after {:?}", start.elapsed());
     wait_until("a trial", PATIENCE, || rmux.log().contains("on trial"));
+}
+
+#[test]
+fn a_server_that_says_why_it_closes_is_told_in_its_own_words() {
+    const DENIED: &[u8] = b"-DENIED Redis is running in protected mode\x1b[2J because no password is set.\r\n";
+    let shown = "is down: it refuses us: -DENIED Redis is running in protected mode\\u{1b}[2J because no password";
+    // It speaks before it is asked, and closes at once: rmux's own words come too late, or fail.
+    let fake = FakeServer::start(|connection| connection.send(DENIED));
+    let rmux = in_front_of(&fake, &[]);
+    wait_until("the server's words", PATIENCE, || rmux.log().contains(shown));
+    // The same over a Unix socket, where a write fails as soon as the other end is gone.
+    let scratch = Scratch::new();
+    let path = scratch.join("denies.sock");
+    let listener = UnixListener::bind(&path).expect("the folder can be written");
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("rmux connects");
+        stream.write_all(DENIED).expect("rmux reads");
+    });
+    let rmux = Rmux::start(Kind::Unix, &[&connections_flag(&[Address::Unix(path)])]);
+    wait_until("the server's words", PATIENCE, || rmux.log().contains(shown));
+    server.join().expect("no panic");
 }

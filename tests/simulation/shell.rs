@@ -42,6 +42,8 @@ pub struct Shell {
     /// A link on which something comes that nobody asked for, and that is read in the next turn: before all others, or
     /// behind them.
     pub surplus: Option<(LinkId, bool)>,
+    /// How many lines the log got.
+    lines: u64,
 }
 
 impl Shell {
@@ -51,6 +53,7 @@ impl Shell {
             network,
             scratch: Scratch::new(),
             sockets: Vec::new(),
+            lines: 0,
             ready: Vec::new(),
             dials: Vec::new(),
             connects: vec![0; servers],
@@ -104,9 +107,21 @@ impl Shell {
         self.proxy.handle_timeouts(now, &mut self.network);
         self.proxy.transmit(now, &mut self.network);
         self.carry_out(now, plan, servers, random);
+        self.log(now, servers.len());
         if let Some((link, _)) = surplus {
             assert!(self.network.link(link).is_closed, "a surplus byte came, and the connection is still used");
         }
+    }
+
+    /// Whatever the peers do, of each kind there is a line a second at the most.
+    fn log(&mut self, now: Millis, servers: usize) {
+        while let Some((_, line)) = self.proxy.poll_notice(now) {
+            trace!("{line}");
+            assert!(!line.contains(char::is_control), "{line:?}");
+            self.lines += 1;
+        }
+        let kinds_max = 10 * (servers as u64 + 1);
+        assert!(self.lines <= kinds_max * (now.0 / 1000 + 1), "{} lines in {} ms", self.lines, now.0);
     }
 
     fn tell_events(
