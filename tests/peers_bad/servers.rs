@@ -451,8 +451,8 @@ fn a_server_that_shakes_hands_and_closes_is_not_stormed() {
         }
     });
     let other = FakeServer::polite();
-    let rmux = Rmux::start(Kind::Unix, &[&connections_flag(&[fake.address(), other.address()])]);
     let start = Instant::now();
+    let rmux = Rmux::start(Kind::Unix, &[&connections_flag(&[fake.address(), other.address()])]);
     wait_until("INFO to say so", PATIENCE, || rmux.info("server0_state") == "unsteady");
     wait_until("some more connections", PATIENCE, || fake.accepted() >= 6);
     // After 0, 100, 200 … 1000 ms, or half of that.
