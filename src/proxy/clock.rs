@@ -135,7 +135,7 @@ impl Proxy {
                 if !self.expire(id, now) {
                     return;
                 }
-                self.next_backend_deadline(id, write_deadline)
+                self.next_backend_deadline(id, write_deadline, now)
             }
         };
         let Some(backend) = self.backends.get_mut(id) else { return };
@@ -145,7 +145,7 @@ impl Proxy {
     }
 
     /// When to look at a backend again that has nothing due now; closes it if it is no longer needed.
-    fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis) -> Option<Millis> {
+    fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis, now: Millis) -> Option<Millis> {
         let backend = self.backends.get(id)?;
         let mut read_deadline = NO_DEADLINE;
         for request in backend.line.iter(&self.requests).map(|request| &self.requests[request as usize]) {
@@ -159,7 +159,9 @@ impl Proxy {
         let write_deadline = backend.is_blocked.then_some(write_deadline);
         let idle_deadline = backend.is_idle().then(|| backend.since + IDLE_MS);
         let deadlines = [Some(read_deadline), Some(reroute_at), write_deadline, idle_deadline];
-        deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min()
+        // One that waits without a limit will be idle some time, and then nobody else comes by here.
+        let next = deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min();
+        Some(next.unwrap_or(now + IDLE_MS))
     }
 
     /// When the time of an outstanding request of this backend is over.
