@@ -14,7 +14,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::{Action, Conn, Goodbye, LARGE, Proxy, SLICES_MAX, Timer, Wire};
+use super::{Action, Conn, Goodbye, LARGE, Proxy, SLICES_MAX, TURN_WORK_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
 use crate::client::{Client, Flow};
@@ -32,10 +32,19 @@ impl Proxy {
             while let Some(id) = self.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
             }
+            if self.is_rationed {
+                self.serve_deferred(now, wire);
+                self.go_on_publishing(now, wire);
+            }
             // Who took its replies may go on, and who left may have given room to others.
             if self.is_settled() {
-                return;
+                break;
             }
+        }
+        if self.is_rationed {
+            self.work_left = TURN_WORK_MAX;
+            self.pubsub.work_left = TURN_WORK_MAX;
+            self.is_rationed = self.is_publishing() || !self.deferred.is_empty();
         }
     }
 
@@ -156,7 +165,7 @@ impl Proxy {
                     if sent.is_blocked {
                         self.watch_client_writes(id);
                     } else if client.replies.unsent() > 0 {
-                        self.mark_client_dirty(id);
+                        self.mark_client_unsent(id);
                     }
                 }
                 Err(_) => return self.close_client(id, Goodbye::Broken),
@@ -209,13 +218,12 @@ pub(super) struct Sent {
 /// Writes what waits in `queue`, up to [`SLICES_MAX`] chunks of it. The caller notes what was sent.
 fn send<W: Wire>(queue: &Queue, arena: &Arena, conn: Conn, wire: &mut W) -> io::Result<Sent> {
     // Nearly always it is one chunk, for which the table of the gathered write would cost more than all the rest.
-    let mut slices = queue.slices(arena);
-    match (slices.next(), slices.next()) {
-        (Some(only), None) => {
+    match queue.only_slice(arena) {
+        Some(only) => {
             let bytes = wire.write(conn, &[IoSlice::new(only)])?;
             Ok(Sent { bytes, is_blocked: bytes < only.len() })
         }
-        _ => gather(queue, arena, &[], conn, wire),
+        None => gather(queue, arena, &[], conn, wire),
     }
 }
 
