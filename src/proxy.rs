@@ -91,13 +91,13 @@ use slab::Slab;
 pub use self::inquiry::{Answer, Letter, Question};
 pub use self::settings::{Settings, Siblings};
 
-use self::goodbye::Goodbye;
+use self::goodbye::{Departure, Goodbye};
 use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
 use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
-use crate::client::{Bulk, Client, Flow, Kept, Profile};
+use crate::client::{Client, Flow, Kept, Profile};
 use crate::notice::Notices;
 use crate::pool::Pool;
 use crate::request::Requests;
@@ -212,16 +212,10 @@ pub struct Proxy {
     dirty_backends: Vec<Id>,
     /// Clients that may go on: what they waited for has come.
     woken: Vec<Id>,
-    /// Backends that have the start of a request, and the clients that will not send the rest.
-    abandoned: Vec<(Id, Id)>,
+    /// What those have left who are gone.
+    departures: Vec<Departure>,
     /// Clients that are paused, the longest first; some may be so no longer.
     paused: VecDeque<Id>,
-    /// Those of this turn.
-    newly_paused: Vec<Id>,
-    /// What clients in bulk had for themselves who are gone.
-    released: Vec<Bulk>,
-    /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
-    orphaned: Vec<(Id, Option<&'static [u8]>)>,
     /// True while a part of what one turn may do is used, or something waits for the next turn.
     is_rationed: bool,
     /// What may still be done in this turn for requests about all clients.
@@ -327,13 +321,10 @@ impl Proxy {
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
             woken: Vec::new(),
-            abandoned: Vec::new(),
+            departures: Vec::new(),
             pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
-            orphaned: Vec::new(),
             paused: VecDeque::new(),
-            newly_paused: Vec::new(),
-            released: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
             is_rationed: false,
