@@ -111,11 +111,10 @@ impl Arena {
         shared + self.chunks.iter().map(|(_, chunk)| CHUNK_OVERHEAD + chunk.bytes.capacity()).sum::<usize>()
     }
 
-    /// Gives the tables' own memory back, if much of it is not used.
+    /// Gives back what is not used: spare chunks, and the end of the table of chunks.
     pub fn shrink(&mut self) {
-        if self.chunks.is_empty() && self.chunks.capacity() > SPARE_CHUNKS_MAX {
-            self.chunks = Slab::new();
-        }
+        self.spare = Vec::new();
+        self.chunks.shrink_to_fit();
     }
 
     /// Takes in what several queues are to refer to, with `push_shared`. To be given back with `release`.

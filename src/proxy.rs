@@ -202,6 +202,8 @@ pub struct Proxy {
     arena: Arena,
     /// True exactly when, in this turn, those who have most of the memory were asked to give way.
     is_relieved: bool,
+    /// The most that was taken since memory was given back, in bytes.
+    peak_bytes: usize,
     /// Those of them that are steps of transactions which rmux keeps.
     steps_bytes: usize,
     /// Replies that came before their turn.
@@ -273,6 +275,8 @@ pub struct Proxy {
 const TURN_WORK_MAX: usize = 1024 * 1024;
 /// The deadline of what has none.
 const NO_DEADLINE: Millis = Millis(u64::MAX);
+/// For more clients than this, no room is made in advance.
+const CLIENTS_EXPECTED_MAX: usize = 16 * 1024;
 /// Boxes for kept bytes that wait for the next use.
 const SPARE_KEPT_MAX: usize = 64;
 /// Slices in one gathered write.
@@ -319,6 +323,7 @@ impl Proxy {
             requests: Requests::new(),
             arena: Arena::new(),
             is_relieved: false,
+            peak_bytes: 0,
             steps_bytes: 0,
             early: Slab::new(),
             merges: Slab::new(),
@@ -357,8 +362,17 @@ impl Proxy {
         }
     }
 
+    /// For how many clients there is room in the tables from the start. It costs no memory before they are there, and
+    /// tables that grow while much is in memory would be scattered among that, and keep it from going back.
+    pub fn clients_expected(&self) -> usize {
+        self.settings.limits.clients_max.min(CLIENTS_EXPECTED_MAX)
+    }
+
     /// Opens one connection to each server.
     pub fn start(&mut self, now: Millis) {
+        let clients = self.clients_expected();
+        self.clients.reserve(clients);
+        self.wheel.reserve(clients);
         for server in 0..self.endpoints.len() {
             self.open_backend(server as u16, Profile::default(), now);
         }

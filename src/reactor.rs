@@ -135,12 +135,15 @@ impl Reactor {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let now = Millis(0);
         let (mailbox, sender) = Mailbox::new();
+        let proxy = Proxy::new(settings, now);
+        let mut sockets = Sockets::default();
+        sockets.reserve(proxy.clients_expected());
         Ok(Reactor {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             listener: Some(listener),
-            proxy: Proxy::new(settings, now),
-            sockets: Sockets::default(),
+            proxy,
+            sockets,
             dialer: Dialer::new(servers, Arc::clone(&waker)),
             mailbox,
             scratch: Scratch::new(),

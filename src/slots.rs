@@ -60,6 +60,11 @@ impl<T> Slots<T> {
         Slots { entries: Slab::new(), generation: 0 }
     }
 
+    /// Makes room for so many, so that the table does not have to grow among other things.
+    pub fn reserve(&mut self, count: usize) {
+        self.entries.reserve_exact(count);
+    }
+
     /// How many things are held.
     pub fn len(&self) -> usize {
         self.entries.len()

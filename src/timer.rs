@@ -142,6 +142,11 @@ impl<K: Copy> Wheel<K> {
         }
     }
 
+    /// Makes room for so many entries, so that the table does not have to grow among other things.
+    pub fn reserve(&mut self, count: usize) {
+        self.nodes.reserve_exact(count);
+    }
+
     /// Has `key` handed out by the first [`Wheel::advance`] at or after `deadline`. A deadline that has passed already
     /// waits for the next one, too. Entries of the same deadline come in the order in which they were armed.
     pub fn arm(&mut self, key: K, deadline: Millis) -> TimerId {

@@ -22,12 +22,14 @@
 //! Ordinary requests go on: what is small is no one's burden. If after that memory is still short in the same turn, the
 //! next one that would take more is refused itself.
 
+use std::hint::black_box;
+
 use log::Level;
 
 use super::{Goodbye, LARGE, Proxy};
 use crate::client::{Client, Flow, Kept};
 use crate::notice::{About, Kind};
-use crate::request::{MergingId, Request, Requests};
+use crate::request::{MergingId, Request};
 use crate::slots::Id;
 
 /// Whoever collects no more than this does not have to give way, in bytes.
@@ -36,8 +38,8 @@ pub(super) const COLLECTED_MIN: usize = 4 * 1024;
 const WAITING_MIN: usize = 256 * 1024;
 /// The most that one read of a client brings while memory is short, in bytes.
 pub(super) const READ_WHEN_SHORT: usize = 16 * 1024;
-/// Records of requests for which memory is kept when there are none.
-const REQUESTS_KEPT_MAX: usize = 8 * 1024;
+/// Memory that has been taken for a while is given back only if it was more than this, in bytes.
+const PEAK_MIN: usize = 256 * 1024;
 
 /// Who has much, by what.
 #[derive(Clone, Copy)]
@@ -98,12 +100,26 @@ impl Proxy {
     /// goes back to the system.
     pub(super) fn end_relief(&mut self) {
         self.is_relieved = false;
-        if self.requests.is_empty() && self.requests.capacity() > REQUESTS_KEPT_MAX {
-            self.requests = Requests::new();
-            self.early = slab::Slab::new();
-            self.merges = slab::Slab::new();
+        let account = self.buffered_bytes();
+        self.peak_bytes = self.peak_bytes.max(account);
+        if self.peak_bytes > PEAK_MIN && account < self.peak_bytes / 64 {
+            self.give_back();
+            self.peak_bytes = account;
         }
+    }
+
+    /// Much memory was taken, and is not any more. What was kept for its next use lies scattered among what is free
+    /// now, and keeps that from going back to the system.
+    #[cold]
+    fn give_back(&mut self) {
+        self.spare_kept = Vec::new();
+        self.spare_merges = Vec::new();
         self.arena.shrink();
+        self.requests.shrink_to_fit();
+        self.early.shrink_to_fit();
+        self.merges.shrink_to_fit();
+        // Allocators like that of glibc put off joining what is free, until so large a piece is given back.
+        drop(black_box(Vec::<u8>::with_capacity(2 * LARGE - 1024)));
     }
 
     #[cold]

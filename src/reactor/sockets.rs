@@ -44,6 +44,11 @@ fn token(conn: Conn) -> Token {
 }
 
 impl Sockets {
+    /// Makes room for so many clients, so that the table does not have to grow among other things.
+    pub fn reserve(&mut self, clients: usize) {
+        self.clients.reserve_exact(clients);
+    }
+
     /// Takes in the socket of a connection and watches it, in both directions, for good.
     pub fn add(&mut self, conn: Conn, mut stream: Stream, registry: &Registry) -> io::Result<()> {
         let (table, id) = self.table(conn);
