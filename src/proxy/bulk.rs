@@ -119,8 +119,9 @@ impl Proxy {
         }
         let held = Leased { server, backend: id };
         let Some(client) = self.clients.get_mut(owner) else { return };
-        if matches!(client.flow, Flow::Blocked { .. } | Flow::Uploading { .. }) {
-            return;
+        match client.flow {
+            Flow::Blocked { backend } | Flow::Uploading { backend, .. } if backend == id => return,
+            _ => {}
         }
         let is_leased = client.leased() == Some(held);
         if let Some(bulk) = &mut client.bulk {

@@ -156,7 +156,9 @@ impl Client {
         if scene.step >= self.mute_until || scene.is_ending {
             self.send(link, scene);
         }
-        let is_writing = self.reads_last && !self.outbox.is_empty() && !scene.network.is_over(link);
+        // Who waits for an element reads, or it would wait without end.
+        let is_waiting = || self.pending[self.answered..].iter().any(|pending| pending.wait.is_some());
+        let is_writing = self.reads_last && !self.outbox.is_empty() && !scene.network.is_over(link) && !is_waiting();
         if !is_writing && (scene.step >= self.deaf_until || scene.is_ending) {
             self.receive(link, scene);
         } else if !is_writing {
