@@ -28,7 +28,7 @@ use std::mem;
 
 use super::dispatch::Pick;
 use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
-use crate::backend::Phase;
+use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::local::error;
 use crate::request::{Place, Request, RequestId};
@@ -139,7 +139,11 @@ impl Proxy {
         let client = self.clients.get(id)?;
         let lane = client.lane(server);
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
-            return Some(self.pick_own(own, lane.is_some(), profile, now));
+            match self.pick_own(own, lane.is_some(), profile, now) {
+                // Nothing of its own will wake it: that one is of no use to it.
+                Pick::Behind if lane.is_none() => self.release_unused(id, now),
+                pick => return Some(pick),
+            }
         }
         if let Some(lane) = lane {
             if self.may_have(id, lane.backend, now) {
@@ -216,9 +220,8 @@ impl Proxy {
         for index in 0..count {
             let Some(client) = self.clients.get(id) else { break };
             let (Some(&lane), is_bulk) = (client.lanes.get(index), client.bulk.is_some()) else { break };
-            let Some(backend) = self.backends.get(lane.backend).filter(|backend| !backend.is_held_back) else {
-                continue;
-            };
+            let is_read = |backend: &&Backend| !backend.is_held_back && !matches!(backend.phase, Phase::Closed);
+            let Some(backend) = self.backends.get(lane.backend).filter(is_read) else { continue };
             let mut is_own = backend.is_bulk && backend.owner == id;
             if is_bulk && !is_own && self.may_have(id, lane.backend, now) {
                 self.hold_in_bulk(id, Leased { server: lane.server, backend: lane.backend }, now);

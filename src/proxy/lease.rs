@@ -204,7 +204,10 @@ impl Proxy {
     /// Whether this client can have this very backend for itself now.
     pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
         self.backends.get(backend).is_some_and(|entry| {
-            let is_others = entry.owner != Id::NONE && entry.owner != id || entry.uploader != Id::NONE;
+            // One that is just being closed may still be in somebody's lane.
+            let is_others = matches!(entry.phase, Phase::Closed)
+                || entry.owner != Id::NONE && entry.owner != id
+                || entry.uploader != Id::NONE;
             !is_others && self.endpoints[usize::from(entry.server)].pool.may_hold(&self.backends, backend, now)
         })
     }
@@ -251,8 +254,14 @@ impl Proxy {
         }
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
             let is_usable = |backend: &Backend| backend.profile == client.session.profile && backend.is_serving();
-            return if self.backends.get(own).is_some_and(is_usable) { Pick::Take(own) } else { Pick::Behind };
+            if self.backends.get(own).is_some_and(is_usable) {
+                return Pick::Take(own);
+            }
+            if client.lane(server).is_none() {
+                self.release_unused(id, now);
+            }
         }
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
         if client.lane(server).is_some() {
             return Pick::Behind;
         }
