@@ -220,7 +220,7 @@ impl Proxy {
         for index in 0..count {
             let Some(client) = self.clients.get(id) else { break };
             let (Some(&lane), is_bulk) = (client.lanes.get(index), client.bulk.is_some()) else { break };
-            let is_read = |backend: &&Backend| !backend.is_held_back && !matches!(backend.phase, Phase::Closed);
+            let is_read = |backend: &&Backend| !backend.is_held_back && backend.is_answering();
             let Some(backend) = self.backends.get(lane.backend).filter(is_read) else { continue };
             let mut is_own = backend.is_bulk && backend.owner == id;
             if is_bulk && !is_own && self.may_have(id, lane.backend, now) {
@@ -279,6 +279,16 @@ impl Proxy {
                 parts.any(|part| is_moved(&self.requests[part as usize]))
             }
             _ => is_moved(entry),
+        }
+    }
+
+    /// A client is not listened to until replies of its own have come: what is held back of them has to be read.
+    pub(super) fn await_replies(&mut self, id: Id, flow: Flow) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.flow = flow;
+            if client.holds_back {
+                self.mark_client_dirty(id);
+            }
         }
     }
 

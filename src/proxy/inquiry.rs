@@ -287,9 +287,7 @@ impl Proxy {
     }
 
     fn enter(&mut self, inquiry: Inquiry) {
-        if let Some(client) = self.clients.get_mut(inquiry.client) {
-            client.flow = Flow::Asking;
-        }
+        self.await_replies(inquiry.client, Flow::Asking);
         self.inquiries.waiting.push_back(inquiry);
         self.actions.push_back(Action::Post);
     }

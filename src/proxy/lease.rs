@@ -235,12 +235,7 @@ impl Proxy {
         }
         request.role = Role::Blocking;
         self.line_up(id, backend, server, request);
-        if let Some(client) = self.clients.get_mut(id) {
-            client.flow = Flow::Blocked { backend };
-            if client.holds_back {
-                self.mark_client_dirty(id);
-            }
-        }
+        self.await_replies(id, Flow::Blocked { backend });
         Verdict::Forward(backend)
     }
 

@@ -85,7 +85,9 @@ impl Client {
     pub fn new(number: u32, scene: &mut Scene<'_>) -> Client {
         let is_polite = scene.plan.faults == Faults::None || scene.random.percent(60);
         let reads_last = scene.random.one_in(6);
-        let left = if reads_last { scene.random.pick(&[5, 150, 1_500]) } else { scene.random.pick(&[1, 5, 40, 150]) };
+        // Through a narrow pipe that would take too many steps.
+        let is_long = reads_last && scene.plan.pipes.0 >= 5_000 && scene.plan.read_max >= 5_000;
+        let left = if is_long { scene.random.pick(&[5, 150, 1_500]) } else { scene.random.pick(&[1, 5, 40, 150]) };
         Client { number, is_polite, reads_last, left, heard_at: scene.paced, ..Client::default() }
     }
 
