@@ -46,8 +46,12 @@ pub enum Kind {
     Http,
     /// A client does not speak the protocol.
     ClientGarbage,
+    /// A client has stopped inside a request.
+    ClientStopped,
     /// A client leaves its replies unread.
     ClientUnread,
+    /// Memory is short, and who has most gives way.
+    Memory,
     /// A client has half of a reply, and the rest is lost.
     ClientTruncated,
     /// There are too many clients, or the system takes no more.

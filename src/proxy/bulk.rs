@@ -31,7 +31,7 @@ use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::local::error;
-use crate::request::{Place, Request, RequestId};
+use crate::request::{Place, Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -90,6 +90,11 @@ impl Proxy {
         backend.is_rerouted = false;
         if is_leased {
             // What is rmux's own in its line (`MULTI`) is short, and others stand behind nothing here.
+            return;
+        }
+        // Until its session is clean it stays its owner's, who may be gone.
+        let is_cleanup = |request: RequestId| self.requests[request as usize].role == Role::Cleanup;
+        if backend.line.iter(&self.requests).any(is_cleanup) {
             return;
         }
         backend.owner = Id::NONE;
@@ -194,11 +199,12 @@ impl Proxy {
     }
 
     fn hold_in_bulk(&mut self, id: Id, held: Leased, now: Millis) {
-        if let Some(backend) = self.backends.get_mut(held.backend) {
-            backend.owner = id;
-            backend.is_bulk = true;
-            backend.heard_at = now;
-        }
+        // While the requests of one that is lost get their replies, some of them still stand there.
+        let is_open = |backend: &&mut Backend| !matches!(backend.phase, Phase::Closed);
+        let Some(backend) = self.backends.get_mut(held.backend).filter(is_open) else { return };
+        backend.owner = id;
+        backend.is_bulk = true;
+        backend.heard_at = now;
         if let Some(bulk) = self.clients.get_mut(id).and_then(|client| client.bulk.as_mut()) {
             bulk.held.push(held);
         }
@@ -209,7 +215,7 @@ impl Proxy {
     pub(super) fn hold_back(&mut self, id: Id, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let count = client.lanes.len();
-        let is_far_over = client.unread() > self.client_unread_max();
+        let is_far_over = client.excess() > self.client_unread_max();
         let is_over = client.unread() >= self.settings.limits.client_unread_pause_bytes;
         // Who waits for its own replies is not listened to before it has them.
         if client.awaits_replies() && !is_far_over {
@@ -297,7 +303,7 @@ impl Proxy {
     pub(super) fn stop_holding_back(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.holds_back = false;
-        let (awaits_replies, unread) = (client.awaits_replies(), client.unread());
+        let (awaits_replies, unread) = (client.awaits_replies(), client.excess());
         let may_come = awaits_replies && unread <= self.client_unread_max();
         for index in 0.. {
             let Some(lane) = self.clients.get(id).and_then(|client| client.lanes.get(index).copied()) else { return };
@@ -384,6 +390,9 @@ impl Proxy {
         let is_pausing = is_memory_short && !client.is_quiet() || client.bulk.is_none() && self.has_much(id, 1);
         if let Some(client) = self.clients.get_mut(id).filter(|_| is_pausing) {
             client.flow = Flow::Paused { since: Millis(0) };
+            if let Some(kept) = &mut client.kept {
+                kept.since = None;
+            }
             self.woken.push(id);
             self.mark_client_dirty(id);
         }
@@ -467,7 +476,8 @@ impl Proxy {
 
     /// Looks after a client with more unread than it may have: if it takes nothing, it is closed.
     pub(super) fn check_unread(&mut self, id: Id, now: Millis) {
-        let Some(client) = self.clients.get(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.merged_bytes = client.merged_bytes.min(client.unread());
         let unread_max = self.settings.limits.client_unread_pause_bytes;
         let is_early = client.bulk.is_some() && client.early_bytes >= early_max(unread_max);
         if client.unread() < unread_max && !is_early {
@@ -476,7 +486,7 @@ impl Proxy {
         let is_restrained = self.hold_back(id, now);
         let unread_max = self.client_unread_max();
         let stall_ms = self.settings.timeouts.remote_read_ms / 4;
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.unread() > unread_max) else { return };
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.excess() > unread_max) else { return };
         let stalled_at = client.took_at + stall_ms;
         if !is_restrained || client.is_blocked && stalled_at <= now {
             return self.close_client(id, Goodbye::Unread);

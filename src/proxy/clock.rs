@@ -5,16 +5,18 @@
 //! when? Then it is late, or the entry is set again.
 //!
 //! ```text
-//!   client   parked: its wait is over · replies that it does not take · nothing heard, and nothing owed
+//!   client   parked: its wait is over · replies that it does not take · nothing heard, and nothing owed · the rest of
+//!            a request, of which nothing more comes
 //!   backend  no handshake yet · the oldest request · bytes that the server does not take · idle, and not the only one
 //!   server   down: time for a probe
 //! ```
 
 use super::loss::Loss;
-use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
+use super::{Conn, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
-use crate::client::{Flow, Need};
+use crate::client::{Client, Flow, Need};
 use crate::notice::Kind;
+use crate::pool::Pool;
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -82,11 +84,64 @@ impl Proxy {
         if write_deadline.is_some_and(|deadline| deadline <= now) {
             return self.close_client(id, Goodbye::WriteTimeout);
         }
+        let request_deadline = self.request_deadline(id, now);
+        if request_deadline.is_some_and(|deadline| deadline <= now) {
+            return self.on_request_stopped(id, now);
+        }
         if read_deadline.is_some_and(|deadline| deadline <= now) {
             return self.close_client(id, Goodbye::ReadTimeout);
         }
-        if let Some(next) = [write_deadline, read_deadline, wait_deadline].into_iter().flatten().min() {
+        let next = [write_deadline, read_deadline, wait_deadline, request_deadline].into_iter().flatten().min();
+        if let (Some(next), Some(client)) = (next, self.clients.get_mut(id)) {
             client.alarm.set(&mut self.wheel, Timer::Client(id), next);
+        }
+    }
+
+    /// How long the rest of the request that a client is sending is waited for while nothing of it comes, and which key
+    /// says so. Who waits for the backend that it holds shall not wait in vain.
+    fn request_limit(&self, client: &Client) -> Option<(u64, &'static str)> {
+        let timeouts = &self.settings.timeouts;
+        let limits = match client.flow {
+            Flow::Open => [None, Some((timeouts.local_request_ms, "localRequestTimeout"))],
+            Flow::Uploading { backend, .. } => {
+                let pool = self.backends.get(backend).map(|entry| &self.endpoints[usize::from(entry.server)].pool);
+                let is_wanted = pool.is_some_and(Pool::is_waited_for);
+                let wanted = is_wanted.then_some((timeouts.remote_connect_ms, "remoteConnectTimeout"));
+                [wanted, Some((timeouts.local_request_ms, "localRequestTimeout"))]
+            }
+            _ => return None,
+        };
+        limits.into_iter().flatten().filter(|limit| limit.0 > 0).min()
+    }
+
+    /// When the rest of the request that a client is sending is waited for no longer.
+    fn request_deadline(&self, id: Id, now: Millis) -> Option<Millis> {
+        let client = self.clients.get(id)?;
+        let since = client.kept.as_ref()?.since?;
+        let (ms, _) = self.request_limit(client)?;
+        // It is not to blame for what is not read.
+        Some(if self.is_listening_to(Conn::Client(id)) { since } else { now } + ms)
+    }
+
+    /// Makes sure that somebody looks whether the rest of a request comes.
+    pub(super) fn watch_request(&mut self, id: Id, now: Millis) {
+        let Some(deadline) = self.request_deadline(id, now) else { return };
+        if let Some(client) = self.clients.get_mut(id) {
+            client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+        }
+    }
+
+    /// A client has stopped inside a request.
+    fn on_request_stopped(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get(id) else { return };
+        let Some((ms, key)) = self.request_limit(client) else { return };
+        if client.is_blocked && client.took_at + ms <= now {
+            return self.close_client(id, Goodbye::RequestTimeout);
+        }
+        let text = format_args!("The rest of a request did not come within {key} ({ms} ms)");
+        self.end_with(id, Kind::ClientStopped, text, now);
+        if let Some(kept) = self.take_kept(id) {
+            self.spare(kept);
         }
     }
 
@@ -126,14 +181,16 @@ impl Proxy {
             Phase::Ready | Phase::Draining => {
                 let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
                 if backend.is_blocked && write_deadline <= now {
-                    let server = backend.server;
-                    self.lose_backend(id, Loss::WriteTimeout, now);
-                    return self.suspect(server, now);
+                    let (server, asked_at) = (backend.server, backend.took_at);
+                    self.suspect(server, asked_at, true, now);
+                    return self.lose_backend(id, Loss::WriteTimeout, now);
                 }
+                let server = backend.server;
+                self.review(server, now);
                 if !self.expire(id, now) {
                     return;
                 }
-                self.next_backend_deadline(id, write_deadline)
+                self.next_backend_deadline(id, write_deadline, now)
             }
         };
         let Some(backend) = self.backends.get_mut(id) else { return };
@@ -143,7 +200,7 @@ impl Proxy {
     }
 
     /// When to look at a backend again that has nothing due now; closes it if it is no longer needed.
-    fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis) -> Option<Millis> {
+    fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis, now: Millis) -> Option<Millis> {
         let backend = self.backends.get(id)?;
         let mut read_deadline = NO_DEADLINE;
         for request in backend.line.iter(&self.requests).map(|request| &self.requests[request as usize]) {
@@ -157,7 +214,9 @@ impl Proxy {
         let write_deadline = backend.is_blocked.then_some(write_deadline);
         let idle_deadline = backend.is_idle().then(|| backend.since + IDLE_MS);
         let deadlines = [Some(read_deadline), Some(reroute_at), write_deadline, idle_deadline];
-        deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min()
+        // One that waits without a limit will be idle some time, and then nobody else comes by here.
+        let next = deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min();
+        Some(next.unwrap_or(now + IDLE_MS))
     }
 
     /// When the time of an outstanding request of this backend is over.
@@ -217,18 +276,21 @@ impl Proxy {
             }
         };
         let Some(&first) = due.first() else { return self.maybe_close_idle(id, now) };
+        let deadline = self.deadline_of(backend, &self.requests[first as usize]);
+        let asked_at = Millis(deadline.0.saturating_sub(self.settings.timeouts.remote_read_ms));
         if matches!(self.requests[first as usize].place, Place::Arriving | Place::ArrivingEarly(_)) {
             // The rest of a reply that its client has the start of does not come.
+            self.suspect(server, asked_at, true, now);
             self.lose_backend(id, Loss::Stalled, now);
-            self.suspect(server, now);
             return false;
         }
         let is_speaking = backend.is_in_large_reply;
         self.expire_requests(id, &due, server, now);
-        self.drain_backend(id, now);
         if !is_speaking {
-            self.suspect(server, now);
+            // First, so that what was not sent goes to who stands in from now on.
+            self.suspect(server, asked_at, true, now);
         }
+        self.drain_backend(id, now);
         self.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
     }
 

@@ -46,10 +46,14 @@ pub(super) enum Goodbye {
     ReadTimeout,
     /// It took nothing for `localWriteTimeout`.
     WriteTimeout,
+    /// It stopped inside a request, and takes nothing either.
+    RequestTimeout,
     /// It does not take its replies, and they became too many.
     Unread,
     /// The rest of a reply that it has the start of is lost.
     Truncated,
+    /// Memory is short, and it has more than others.
+    Memory,
     /// Another client said `CLIENT KILL`.
     Killed,
 }
@@ -62,7 +66,9 @@ impl fmt::Display for Goodbye {
             Goodbye::Foreign => "it sent an HTTP request; a cross-protocol attack?",
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
+            Goodbye::RequestTimeout => "it stopped inside a request for localRequestTimeout, and takes no reply",
             Goodbye::Unread => "it leaves more replies unread than it may",
+            Goodbye::Memory => "bufferedBytesMax is reached, and it has most",
             Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
@@ -77,6 +83,8 @@ impl Goodbye {
             Goodbye::Foreign => Some(Kind::Http),
             Goodbye::WriteTimeout | Goodbye::Unread => Some(Kind::ClientUnread),
             Goodbye::Truncated => Some(Kind::ClientTruncated),
+            Goodbye::Memory => Some(Kind::Memory),
+            Goodbye::RequestTimeout => Some(Kind::ClientStopped),
         }
     }
 }
@@ -153,8 +161,8 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        let transaction = client.transaction.take();
-        if let Some(kept) = client.kept.take() {
+        let transaction = self.take_transaction(id);
+        if let Some(kept) = self.take_kept(id) {
             self.spare(kept);
         }
         if let Some(kind) = why.notice() {
@@ -190,14 +198,18 @@ impl Proxy {
             }
             // Left alive, it would take the next element for nobody.
             Flow::Blocked { backend } => self.departures.push(Departure::Lease(backend, None)),
-            Flow::Asking => self.inquiries.withdraw(id),
+            Flow::Asking => {
+                self.inquiries.withdraw(id);
+                self.charge_inquiries();
+            }
             Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }
-        self.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
         self.departures
             .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, Some(cleanup(transaction)))));
+        // Behind the lease: the same backend may be both, and is clean before it is anybody's.
+        self.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
         self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 }

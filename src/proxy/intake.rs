@@ -16,8 +16,9 @@
 //! What a request means is `routing`'s business, and when a waiting client's turn comes is decided here
 //! (`serve_waiting`): in order, and never past somebody who waits.
 
-use std::mem;
+use std::{fmt, mem};
 
+use super::memory::COLLECTED_MIN;
 use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, LARGE, Proxy, Wire};
@@ -25,6 +26,7 @@ use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
 use crate::notice::{Kind, printable};
+use crate::request::RequestId;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -57,9 +59,12 @@ enum Next {
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a client.
     pub fn handle_client_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
+        self.maybe_relieve();
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
-        match client.kept.take() {
+        let kept = client.kept.take();
+        self.arena.uncharge(kept.as_ref().map_or(0, |kept| kept.held()));
+        match kept {
             None => {
                 let mut framer = mem::take(&mut self.framer);
                 let bytes = scratch.joined(&[], n);
@@ -75,10 +80,10 @@ impl Proxy {
                 self.intake(id, Input::Borrowed(bytes), framer, now, wire);
             }
             Some(mut kept) => {
-                // What is missing is known: memory of its size, and no more.
+                // In steps, and never for more than is known to be missing.
                 let missing = kept.framer.at().saturating_sub(kept.bytes.len());
                 if kept.bytes.capacity() - kept.bytes.len() < n {
-                    kept.bytes.reserve_exact(missing.max(n));
+                    kept.bytes.reserve_exact(n.max(missing.min(kept.bytes.len() / 8)));
                 }
                 kept.bytes.extend_from_slice(scratch.joined(&[], n));
                 let bytes = mem::take(&mut kept.bytes);
@@ -148,7 +153,7 @@ impl Proxy {
                 }
             }
         }
-        self.keep(id, input, at, framer);
+        self.keep(id, input, at, framer, now);
     }
 
     /// Looks for the end of the request that `bytes` begin with.
@@ -172,16 +177,41 @@ impl Proxy {
                 if let Some(taken) = self.maybe_begin_upload(id, bytes, framer, now, wire) {
                     return Next::Taken(taken);
                 }
-                let max = self.settings.limits.buffered_bytes_max;
-                if framer.at().max(bytes.len()) <= max {
-                    return Next::Partial;
-                }
-                ProtocolError::RequestTooBig(max)
+                let is_refused = framer.at() > self.settings.limits.buffered_bytes_max
+                    || bytes.len() > COLLECTED_MIN && self.is_out_of_memory(bytes.len());
+                return if is_refused { Next::Taken(self.refuse_partial(id, bytes, framer)) } else { Next::Partial };
             }
             Err(error) => error,
         };
         self.on_protocol_error(id, error, now);
         Next::Taken(0)
+    }
+
+    /// There is no room for the request that `bytes` are the start of. Its client is told so, in its place, and the
+    /// rest is thrown away as it comes; if the end of it could not be told, that is the end of the client.
+    ///
+    /// Returns how many bytes were taken.
+    fn refuse_partial(&mut self, id: Id, bytes: &[u8], framer: &mut RequestFramer) -> usize {
+        self.break_transaction(id);
+        self.refuse_for_memory(id, "This request");
+        let Some(client) = self.clients.get_mut(id) else { return bytes.len() };
+        if !framer.is_multibulk() || client.mode != Mode::Plain || client.is_ended {
+            self.leave(id);
+            return bytes.len();
+        }
+        client.flow = Flow::Uploading { backend: Id::NONE, request: RequestId::MAX };
+        let taken = framer.at().min(bytes.len());
+        framer.rebase(taken);
+        taken
+    }
+
+    /// The request that is being collected for this client has to give way.
+    pub(super) fn refuse_kept(&mut self, id: Id) {
+        let Some(mut kept) = self.take_kept(id) else { return };
+        let bytes = mem::take(&mut kept.bytes);
+        let mut framer = mem::take(&mut kept.framer);
+        let taken = self.refuse_partial(id, &bytes, &mut framer);
+        self.keep(id, Input::Borrowed(&bytes), taken, framer, self.wheel.now());
     }
 
     /// Decides about the whole request of `len` bytes that `bytes` begin with, or about the whole transaction that it
@@ -222,7 +252,7 @@ impl Proxy {
     }
 
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
-    fn keep(&mut self, id: Id, input: Input<'_>, at: usize, mut framer: RequestFramer) {
+    fn keep(&mut self, id: Id, input: Input<'_>, at: usize, mut framer: RequestFramer, now: Millis) {
         let has_rest = at < input.bytes().len();
         let must_keep = |client: &&mut Client| match client.flow {
             Flow::Closed => false,
@@ -231,13 +261,13 @@ impl Proxy {
             _ => has_rest,
         };
         let Some(client) = self.clients.get_mut(id).filter(must_keep) else {
-            framer.reset();
+            framer.clear();
             self.framer = framer;
             return;
         };
         let mut kept = self.spare_kept.pop().unwrap_or_default();
         self.framer = mem::replace(&mut kept.framer, framer);
-        self.framer.reset();
+        self.framer.clear();
         kept.bytes = match input {
             Input::Owned(bytes) if at == 0 => bytes,
             input => {
@@ -246,7 +276,10 @@ impl Proxy {
                 own
             }
         };
+        kept.since = matches!(client.flow, Flow::Open | Flow::Uploading { .. }).then_some(now);
+        self.arena.charge(kept.held());
         client.kept = Some(kept);
+        self.watch_request(id, now);
     }
 
     /// An inline request: split as Redis splits it, and dealt with in its canonical form.
@@ -279,8 +312,14 @@ impl Proxy {
 
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
-        let text = printable(error.to_string().as_bytes());
-        self.warn_of_client(Kind::ClientGarbage, id, format_args!("closed: {text}"));
+        self.end_with(id, Kind::ClientGarbage, format_args!("{error}"), now);
+    }
+
+    /// Nothing more can be understood of what a client sends, or nothing comes: it is told, in the place of the request
+    /// that it is sending, and then closed.
+    pub(super) fn end_with(&mut self, id: Id, kind: Kind, text: fmt::Arguments<'_>, now: Millis) {
+        let shown = printable(text.to_string().as_bytes());
+        self.warn_of_client(kind, id, format_args!("closed: {shown}"));
         let upload = match self.clients.get(id).map(|client| client.flow) {
             Some(Flow::Uploading { backend, .. }) => Some(backend),
             _ => None,
@@ -290,7 +329,7 @@ impl Proxy {
         }
         // Whose rest is thrown away was answered with that.
         if upload != Some(Id::NONE) {
-            self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
+            self.reply_with(id, |out| error::write_error(out, format_args!("ERR {text}")));
         }
         self.leave(id);
     }
@@ -442,8 +481,7 @@ impl Proxy {
 
     /// Deals with what a client had to keep, and then with what its socket has.
     pub(super) fn resume_client<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if let Some(mut kept) = client.kept.take() {
+        if let Some(mut kept) = self.take_kept(id) {
             let bytes = mem::take(&mut kept.bytes);
             let framer = mem::take(&mut kept.framer);
             self.spare(kept);

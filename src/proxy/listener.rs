@@ -26,7 +26,7 @@ use log::Level;
 
 use super::delivery::Delivery;
 use super::loss::Loss;
-use super::{LARGE, Proxy, Timer, Wire};
+use super::{Proxy, Timer, Wire};
 use crate::backend::{self, Backend, Phase};
 use crate::buffer::Scratch;
 use crate::client::Profile;
@@ -34,6 +34,7 @@ use crate::command::Channels;
 use crate::notice::{About, Kind, printable};
 use crate::resp::{Frame, ReplyFramer};
 use crate::ring::ServerIndex;
+use crate::server::{PROBE_DELAY_FIRST_MS, PROBE_DELAY_MAX_MS, USEFUL_MS, spread};
 use crate::slots::Id;
 use crate::subscription::push::{self, Push};
 use crate::subscription::{FAMILIES, Topic, TopicId};
@@ -57,6 +58,8 @@ pub(super) struct Listener {
     ready_at: Millis,
     /// When it last heard anything.
     pub heard_at: Millis,
+    /// How long the next pause is, in milliseconds.
+    pause_ms: u64,
     /// Since when what it heard is not heard; `None` if nobody hears anything.
     lost_at: Option<Millis>,
 }
@@ -95,8 +98,6 @@ enum Question {
     Ping,
 }
 
-/// The most often that a connection is made anew which does not last, in milliseconds.
-const PAUSE_MS: u64 = 100;
 /// After so long without a word the server is asked whether it is there, in milliseconds.
 const PING_MS: u64 = 30_000;
 
@@ -238,6 +239,11 @@ impl Proxy {
         self.pubsub.listeners[usize::from(server)].state = State::Opening(id);
     }
 
+    /// When the listener of this server last heard anything.
+    pub(super) fn listener_heard_at(&self, server: u16) -> Millis {
+        self.pubsub.listeners[usize::from(server)].heard_at
+    }
+
     /// A pause is over.
     pub(super) fn on_listener_due(&mut self, server: u16, now: Millis) {
         let state = &mut self.pubsub.listeners[usize::from(server)].state;
@@ -285,6 +291,7 @@ impl Proxy {
         let server = backend.server;
         let is_up = self.up.is_up(ServerIndex(server));
         let is_needed = !self.pubsub.registry.is_empty();
+        let random = self.random();
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         if is_needed && matches!(listener.state, State::Listening(_)) {
             listener.lost_at.get_or_insert(now);
@@ -294,9 +301,16 @@ impl Proxy {
         listener.owed.clear();
         // A server that closes whatever wants to hear has refused it too, without a word.
         let is_refused = was_new || matches!(loss, Loss::Deaf) || lost_ms >= self.settings.timeouts.remote_read_ms;
-        let is_hasty = now - listener.ready_at < PAUSE_MS;
+        let is_hasty = now - listener.ready_at < USEFUL_MS;
+        if !is_refused && !is_hasty {
+            listener.pause_ms = 0;
+        }
         listener.state = if is_needed && is_up && (is_refused || is_hasty) {
-            self.wheel.arm(Timer::Listener(server), now + PAUSE_MS);
+            // One that does not last is made anew ever more seldom, as those for requests are.
+            let pause_ms = listener.pause_ms.max(PROBE_DELAY_FIRST_MS);
+            listener.pause_ms = (pause_ms * 2).min(PROBE_DELAY_MAX_MS);
+            let pause_ms = spread(pause_ms, random);
+            self.wheel.arm(Timer::Listener(server), now + pause_ms);
             State::Pausing { is_refused }
         } else {
             State::Closed
@@ -321,11 +335,14 @@ impl Proxy {
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         listener.heard_at = now;
         if backend.kept.len() > Scratch::HEADROOM || listener.is_delivering(id) {
+            self.arena.uncharge(backend.kept.capacity());
             backend.kept.extend_from_slice(scratch.joined(&[], n));
+            self.arena.charge(backend.kept.capacity());
             return self.take_kept_pushes(id, now, wire);
         }
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
+        self.arena.uncharge(kept.capacity());
         let data = scratch.joined(&kept, n);
         let taken = self.take_pushes(id, data, &mut framer, now, wire);
         kept.clear();
@@ -338,6 +355,7 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(id) else { return };
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
+        self.arena.uncharge(kept.capacity());
         let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
         kept.drain(..*taken.as_ref().unwrap_or(&0));
         self.keep_pushes(id, kept, framer, taken, now);
@@ -347,10 +365,11 @@ impl Proxy {
         if let Err(loss) = taken {
             return self.lose_backend(id, loss, now);
         }
-        if kept.is_empty() && kept.capacity() > LARGE {
-            kept = Vec::new();
+        if kept.len() < kept.capacity() / 4 {
+            kept.shrink_to_fit();
         }
         let Some(backend) = self.backends.get_mut(id) else { return };
+        self.arena.charge(kept.capacity());
         backend.framer = framer;
         backend.kept = kept;
         backend.answered = backend.queue.sent();
@@ -509,6 +528,7 @@ impl Proxy {
         // Messages that were on their way come before the answer.
         let answer_by = listener.answer_by.max(listener.heard_at + self.settings.timeouts.remote_read_ms);
         let read_deadline = (!listener.owed.is_empty()).then_some(answer_by);
+        let asked_at = Millis(now.0.saturating_sub(self.settings.timeouts.remote_read_ms));
         let loss = if write_deadline.is_some_and(|deadline| deadline <= now) {
             Some(Loss::WriteTimeout)
         } else if read_deadline.is_some_and(|deadline| deadline <= now) {
@@ -517,8 +537,8 @@ impl Proxy {
             None
         };
         if let Some(loss) = loss {
+            self.suspect(server, asked_at, false, now);
             self.lose_backend(id, loss, now);
-            self.suspect(server, now);
             return None;
         }
         let mut ping_at = listener.heard_at + PING_MS;

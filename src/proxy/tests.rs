@@ -6,11 +6,13 @@
 
 mod bulk;
 mod delivery;
+mod health;
 mod introspection;
 mod kill;
 mod leases;
 mod log_lines;
 mod losses;
+mod memory;
 mod own_steps;
 mod pools;
 mod promises;
@@ -21,6 +23,7 @@ mod slow_peers;
 mod split;
 mod subscriptions;
 mod transactions;
+mod unfinished;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -184,6 +187,16 @@ impl Bench {
         self.connects.remove(place).0
     }
 
+    /// Lets time pass until the proxy wants to connect; returns how much, in milliseconds.
+    fn until_connect(&mut self) -> u64 {
+        let start = self.now;
+        while self.connects.is_empty() {
+            self.pass(1);
+            assert!(self.now - start < 100_000, "it never connects");
+        }
+        self.now - start
+    }
+
     /// The next connect to this server succeeds, and its handshake too.
     fn connect(&mut self, server: u16) -> Id {
         let backend = self.next_connect(server);
@@ -259,7 +272,8 @@ impl Bench {
         assert!(self.proxy.requests.is_empty(), "{} requests are left", self.proxy.requests.len());
         assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
         assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
-        assert_eq!(self.proxy.buffered_bytes(), 0);
+        let remembered = self.proxy.scripts.held() + self.proxy.pubsub.held();
+        assert_eq!(self.proxy.buffered_bytes(), remembered);
         assert!(self.proxy.inquiries.is_empty(), "something is asked of others");
     }
 }
@@ -284,6 +298,11 @@ fn set(key: &str, value: &str) -> String {
 /// A reply with this text.
 fn bulk(text: &str) -> String {
     format!("${}\r\n{text}\r\n", text.len())
+}
+
+/// What a client is told whose request finds no room in so many bytes.
+fn no_room(what: &str, max: usize) -> String {
+    format!("-ERR {what} would take more memory than bufferedBytesMax allows ({max} bytes)\r\n")
 }
 
 /// Of the keys k0, k1 … the first one that lives on this server when all are up.

@@ -24,6 +24,7 @@ use crate::timer::Millis;
 impl Proxy {
     /// Gives waiting clients their turn, then sends everything that is to be sent.
     pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        self.maybe_relieve();
         loop {
             self.handle_departures(now);
             self.let_go_of_topics(now);
@@ -41,6 +42,7 @@ impl Proxy {
                 break;
             }
         }
+        self.end_relief();
         if self.is_rationed {
             self.work_left = TURN_WORK_MAX;
             self.pubsub.work_left = TURN_WORK_MAX;
@@ -127,7 +129,12 @@ impl Proxy {
                 }
                 let Some(backend) = self.backends.get(id) else { return };
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
-                    self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
+                    let uploader = backend.uploader;
+                    self.actions.push_back(Action::Resume(Conn::Client(uploader)));
+                    // It may not have been listened to until now.
+                    if let Some(kept) = self.clients.get_mut(uploader).and_then(|client| client.kept.as_mut()) {
+                        kept.since = Some(now);
+                    }
                 }
                 if backend.is_bulk {
                     self.on_sent_in_bulk(id);

@@ -1,7 +1,7 @@
 //! Model clients: they send what `workload` makes up, take their replies, and judge each of them.
 //!
 //! A polite client reads what it is sent, finishes what it begins, and says when it leaves. Another one vanishes with
-//! replies outstanding or half a request sent, stops reading, trickles, or speaks nonsense; what is owed to it may be
+//! replies outstanding or half a request sent, stops reading, stops inside a request, trickles, or speaks nonsense; what is owed to it may be
 //! lost over that, but no reply that it gets may be wrong.
 
 use std::collections::BTreeMap;
@@ -9,13 +9,16 @@ use std::collections::BTreeMap;
 use crate::expect::Expect;
 use crate::fault::Fault;
 use crate::history::{Fate, History};
-use crate::network::{LinkId, Network};
+use crate::network::{Link, LinkId, Network};
 use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, parse_reply};
 use crate::random::Random;
 use crate::redis::DATABASES;
 use crate::transactions::{Progress, Script};
 use crate::workload::Pending;
+
+/// What is no larger than this is not refused where memory is short.
+const SMALL: usize = 4 * 1024;
 
 /// What a client sees of the world.
 pub struct Scene<'a> {
@@ -205,6 +208,10 @@ impl Client {
             }
             2..5 => self.deaf_until = scene.step + scene.random.between(5, 300) as u64,
             5..8 => self.mute_until = scene.step + scene.random.between(5, 300) as u64,
+            8..11 => {
+                trace!("client {} stops", self.number);
+                self.mute_until = u64::MAX;
+            }
             _ => {}
         }
     }
@@ -279,12 +286,15 @@ impl Client {
             Value::Error(text) => Fault::of(&String::from_utf8_lossy(text)),
             _ => None,
         };
-        let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded));
+        let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded | Fault::Stopped(_)));
         if let Some(fault) = fault {
             let is_excused = match fault {
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
-                // Others may hold connections for as long as they like.
-                Fault::Waited => scene.plan.faults > Faults::None || pending.is_leased() && scene.plan.wait_in > 0,
+                // Others may hold connections for as long as they like, but for one.
+                Fault::Waited => match pending.is_leased() {
+                    true => scene.plan.faults > Faults::None || scene.plan.wait_in > 0,
+                    false => scene.plan.faults == Faults::All,
+                },
                 // Others may hold connections, and it does not read as fast as it writes.
                 Fault::Crowded => scene.plan.faults > Faults::None || self.reads_last,
                 Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
@@ -294,16 +304,24 @@ impl Client {
                 }
                 Fault::NoScript => pending.is_call,
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
-                Fault::Unread => {
+                Fault::NoRoomForReply => {
                     let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();
-                    has_parts && scene.plan.faults == Faults::All
+                    has_parts && pending.reply_len > SMALL && scene.plan.faults == Faults::All
                 }
-                Fault::TooBig => pending.len > scene.plan.settings.limits.buffered_bytes_max,
+                // What is small goes on; steps that rmux keeps have a bound of their own.
+                Fault::NoRoom => (pending.len > SMALL || pending.part.is_some()) && scene.plan.faults == Faults::All,
+                Fault::Stopped(ms) => {
+                    let timeouts = &scene.plan.settings.timeouts;
+                    let link = self.link.map(|link| scene.network.link(link));
+                    let is_limit = ms == timeouts.local_request_ms || ms == timeouts.remote_connect_ms;
+                    let pause = |link: &Link| link.longest_pause(scene.network.now, |at| pending.is_inside(at));
+                    is_limit && link.is_some_and(|link| pause(link) >= ms)
+                }
             };
             assert!(is_excused, "client {} gets {} for no reason: {pending:?}", self.number, value.show());
             // The error is that of one part; the others may have been done.
             let has_parts = pending.part.is_none() && pending.is_spread && scene.plan.has_parts();
-            let is_unknown = matches!(fault, Fault::Lost | Fault::Late | Fault::Unread) || has_parts;
+            let is_unknown = matches!(fault, Fault::Lost | Fault::Late | Fault::NoRoomForReply) || has_parts;
             let fate = if is_unknown { Fate::Unknown } else { Fate::NotDone };
             pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
             if let Some(wait) = pending.wait {
@@ -315,7 +333,7 @@ impl Client {
             // One with much in flight is not told so once for each request.
             let is_deep = self.owed() + 1 >= scene.plan.settings.limits.client_outstanding_max.min(256);
             self.is_crowded |= matches!(fault, Fault::Waited) && is_deep;
-            self.is_dismissed |= matches!(fault, Fault::TooBig | Fault::Crowded);
+            self.is_dismissed |= matches!(fault, Fault::Crowded | Fault::Stopped(_));
             return;
         }
         // What the server says to a database is said before the rest of a large request has come.
@@ -360,9 +378,16 @@ impl Client {
         let silence = link.closed_at.saturating_sub(link.read_at.max(link.wrote_at));
         let is_owed = owed.first().is_some_and(|pending| pending.end <= link.read_bytes);
         let is_silent = timeouts.local_read_ms > 0 && silence >= timeouts.local_read_ms && !is_owed;
+        let request_ms = [timeouts.local_request_ms, timeouts.remote_connect_ms].into_iter().filter(|&ms| ms > 0).min();
+        let is_inside = |at: u64| self.pending.iter().any(|pending| pending.is_inside(at));
+        let has_stopped = request_ms.is_some_and(|ms| link.longest_pause(link.closed_at, is_inside) >= ms);
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
+        // Where memory is short, who has a large request waiting gives way; and who cannot be told the end of a
+        // transaction must not go on.
+        let is_heavy = |pending: &Pending| pending.len > 200_000 || pending.has_parts && pending.reply_len > SMALL;
+        let has_given_way = scene.plan.faults == Faults::All && owed.iter().any(is_heavy);
         // Who has left while it waits for an element is not waited for.
         let has_left_waiting = self.is_ended && owed.iter().any(|pending| pending.wait.is_some());
         let is_right = self.is_dismissed
@@ -372,8 +397,10 @@ impl Client {
             || owed.iter().any(|pending| matches!(pending.expect, Expect::End))
             || unread > unread_max
             || is_silent
+            || has_stopped
             || is_slow
-            || has_half;
+            || has_half
+            || has_given_way;
         assert!(
             is_right,
             "client {} is closed for no reason; {} replies are owed, {} bytes came of the next: {:?}",

@@ -46,6 +46,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Whether who has read so many bytes of its client has its start, and not all of it.
+    pub fn is_inside(&self, read_bytes: u64) -> bool {
+        self.end - (self.len as u64) < read_bytes && read_bytes < self.end
+    }
+
     /// Whether it needs a connection of its own.
     pub fn is_leased(&self) -> bool {
         self.part.is_some() || self.wait.is_some()
@@ -179,13 +184,21 @@ impl Client {
             }
             _ => {
                 let count = random.between(1, 4);
+                // Of large replies several servers' parts come in pieces.
+                let is_large = random.one_in(4);
                 let mut lens: Vec<(Token, usize)> = Vec::new();
                 let mut keys: Vec<Vec<u8>> = Vec::new();
                 for _ in 0..count {
-                    let len = history.choose(&keys, random, |random| random.below(100), |&len| mirror_key(token, len));
+                    let len = history.choose(
+                        &keys,
+                        random,
+                        |random| if is_large { plan.len(random) } else { random.below(100) },
+                        |&len| mirror_key(token, len),
+                    );
                     lens.push((token, len));
                     keys.push(mirror_key(token, len));
                 }
+                pending.reply_len = lens.iter().map(|(_, len)| len + 100).sum();
                 let mut words: Vec<&[u8]> = vec![b"MGET"];
                 words.extend(keys.iter().map(Vec::as_slice));
                 pending.is_spread = true;
