@@ -124,8 +124,9 @@ impl Proxy {
         }
         let held = Leased { server, backend: id };
         let Some(client) = self.clients.get_mut(owner) else { return };
-        if matches!(client.flow, Flow::Blocked { .. } | Flow::Uploading { .. }) {
-            return;
+        match client.flow {
+            Flow::Blocked { backend } | Flow::Uploading { backend, .. } if backend == id => return,
+            _ => {}
         }
         let is_leased = client.leased() == Some(held);
         if let Some(bulk) = &mut client.bulk {
@@ -143,7 +144,11 @@ impl Proxy {
         let client = self.clients.get(id)?;
         let lane = client.lane(server);
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
-            return Some(self.pick_own(own, lane.is_some(), profile, now));
+            match self.pick_own(own, lane.is_some(), profile, now) {
+                // Nothing of its own will wake it: that one is of no use to it.
+                Pick::Behind if lane.is_none() => self.release_unused(id, now),
+                pick => return Some(pick),
+            }
         }
         if let Some(lane) = lane {
             if self.may_have(id, lane.backend, now) {
@@ -210,7 +215,7 @@ impl Proxy {
     pub(super) fn hold_back(&mut self, id: Id, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let count = client.lanes.len();
-        let is_far_over = client.unread() > self.client_unread_max();
+        let is_far_over = client.excess() > self.client_unread_max();
         let is_over = client.unread() >= self.settings.limits.client_unread_pause_bytes;
         // Who waits for its own replies is not listened to before it has them.
         if client.awaits_replies() && !is_far_over {
@@ -221,9 +226,8 @@ impl Proxy {
         for index in 0..count {
             let Some(client) = self.clients.get(id) else { break };
             let (Some(&lane), is_bulk) = (client.lanes.get(index), client.bulk.is_some()) else { break };
-            let Some(backend) = self.backends.get(lane.backend).filter(|backend| !backend.is_held_back) else {
-                continue;
-            };
+            let is_read = |backend: &&Backend| !backend.is_held_back && backend.is_answering();
+            let Some(backend) = self.backends.get(lane.backend).filter(is_read) else { continue };
             let mut is_own = backend.is_bulk && backend.owner == id;
             if is_bulk && !is_own && self.may_have(id, lane.backend, now) {
                 self.hold_in_bulk(id, Leased { server: lane.server, backend: lane.backend }, now);
@@ -284,12 +288,22 @@ impl Proxy {
         }
     }
 
+    /// A client is not listened to until replies of its own have come: what is held back of them has to be read.
+    pub(super) fn await_replies(&mut self, id: Id, flow: Flow) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.flow = flow;
+            if client.holds_back {
+                self.mark_client_dirty(id);
+            }
+        }
+    }
+
     /// Reads on from the backends that were held back for this client, as far as it has taken what was before that, or
     /// is not listened to until their replies are there.
     pub(super) fn stop_holding_back(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.holds_back = false;
-        let (awaits_replies, unread) = (client.awaits_replies(), client.unread());
+        let (awaits_replies, unread) = (client.awaits_replies(), client.excess());
         let may_come = awaits_replies && unread <= self.client_unread_max();
         for index in 0.. {
             let Some(lane) = self.clients.get(id).and_then(|client| client.lanes.get(index).copied()) else { return };
@@ -462,7 +476,8 @@ impl Proxy {
 
     /// Looks after a client with more unread than it may have: if it takes nothing, it is closed.
     pub(super) fn check_unread(&mut self, id: Id, now: Millis) {
-        let Some(client) = self.clients.get(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.merged_bytes = client.merged_bytes.min(client.unread());
         let unread_max = self.settings.limits.client_unread_pause_bytes;
         let is_early = client.bulk.is_some() && client.early_bytes >= early_max(unread_max);
         if client.unread() < unread_max && !is_early {
@@ -471,7 +486,7 @@ impl Proxy {
         let is_restrained = self.hold_back(id, now);
         let unread_max = self.client_unread_max();
         let stall_ms = self.settings.timeouts.remote_read_ms / 4;
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.unread() > unread_max) else { return };
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.excess() > unread_max) else { return };
         let stalled_at = client.took_at + stall_ms;
         if !is_restrained || client.is_blocked && stalled_at <= now {
             return self.close_client(id, Goodbye::Unread);

@@ -17,6 +17,9 @@ use crate::redis::DATABASES;
 use crate::transactions::{Progress, Script};
 use crate::workload::Pending;
 
+/// What is no larger than this is not refused where memory is short.
+const SMALL: usize = 4 * 1024;
+
 /// What a client sees of the world.
 pub struct Scene<'a> {
     pub plan: &'a Plan,
@@ -63,6 +66,8 @@ pub struct Client {
     progress: Progress,
     own: BTreeMap<(u32, Vec<u8>), u32>,
     favourite: usize,
+    /// It writes all that it has to say before it reads.
+    reads_last: bool,
     /// It will send nothing more, and waits for the end.
     is_ended: bool,
     /// It has what it was owed; whatever else happens to its connection is right.
@@ -82,13 +87,11 @@ pub struct Client {
 impl Client {
     pub fn new(number: u32, scene: &mut Scene<'_>) -> Client {
         let is_polite = scene.plan.faults == Faults::None || scene.random.percent(60);
-        Client {
-            number,
-            is_polite,
-            left: scene.random.pick(&[1, 5, 40, 150]),
-            heard_at: scene.paced,
-            ..Client::default()
-        }
+        let reads_last = scene.random.one_in(6);
+        // Through a narrow pipe that would take too many steps.
+        let is_long = reads_last && scene.plan.pipes.0 >= 5_000 && scene.plan.read_max >= 5_000;
+        let left = if is_long { scene.random.pick(&[5, 150, 1_500]) } else { scene.random.pick(&[1, 5, 40, 150]) };
+        Client { number, is_polite, reads_last, left, heard_at: scene.paced, ..Client::default() }
     }
 
     pub fn next_number(&mut self) -> u32 {
@@ -158,9 +161,12 @@ impl Client {
         if scene.step >= self.mute_until || scene.is_ending {
             self.send(link, scene);
         }
-        if scene.step >= self.deaf_until || scene.is_ending {
+        // Who waits for an element reads, or it would wait without end.
+        let is_waiting = || self.pending[self.answered..].iter().any(|pending| pending.wait.is_some());
+        let is_writing = self.reads_last && !self.outbox.is_empty() && !scene.network.is_over(link) && !is_waiting();
+        if !is_writing && (scene.step >= self.deaf_until || scene.is_ending) {
             self.receive(link, scene);
-        } else {
+        } else if !is_writing {
             self.heard_at = scene.paced;
         }
         self.check_patience(scene);
@@ -171,7 +177,8 @@ impl Client {
         if self.is_ended || self.outbox.len() >= 400_000 {
             return;
         }
-        for _ in 0..scene.random.between(1, scene.plan.pipeline) {
+        let longest = if self.reads_last { 10 * scene.plan.pipeline } else { scene.plan.pipeline };
+        for _ in 0..scene.random.between(1, longest) {
             match &self.script {
                 Some(script) if script.is_patient && self.owed() > 0 => return,
                 Some(_) => {}
@@ -220,6 +227,9 @@ impl Client {
         }
         self.outbox.drain(..n);
         self.sent += n as u64;
+        if self.reads_last {
+            self.heard_at = scene.paced;
+        }
         for pending in self.pending[self.answered..].iter_mut().filter(|pending| pending.sent_at.is_none()) {
             if pending.end > self.sent {
                 break;
@@ -286,7 +296,7 @@ impl Client {
                     false => scene.plan.faults == Faults::All,
                 },
                 // Others may hold connections, and it does not read as fast as it writes.
-                Fault::Crowded => scene.plan.faults > Faults::None,
+                Fault::Crowded => scene.plan.faults > Faults::None || self.reads_last,
                 Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
                 Fault::Spread => {
                     let is_refused = pending.is_leased() || pending.is_spread && !scene.plan.settings.multi_key;
@@ -294,10 +304,12 @@ impl Client {
                 }
                 Fault::NoScript => pending.is_call,
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
-                Fault::Unread => {
+                Fault::NoRoomForReply => {
                     let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();
-                    has_parts && scene.plan.faults == Faults::All
+                    has_parts && pending.reply_len > SMALL && scene.plan.faults == Faults::All
                 }
+                // What is small goes on; steps that rmux keeps have a bound of their own.
+                Fault::NoRoom => (pending.len > SMALL || pending.part.is_some()) && scene.plan.faults == Faults::All,
                 Fault::Stopped(ms) => {
                     let timeouts = &scene.plan.settings.timeouts;
                     let link = self.link.map(|link| scene.network.link(link));
@@ -305,12 +317,11 @@ impl Client {
                     let pause = |link: &Link| link.longest_pause(scene.network.now, |at| pending.is_inside(at));
                     is_limit && link.is_some_and(|link| pause(link) >= ms)
                 }
-                Fault::TooBig => pending.len > scene.plan.settings.limits.buffered_bytes_max,
             };
             assert!(is_excused, "client {} gets {} for no reason: {pending:?}", self.number, value.show());
             // The error is that of one part; the others may have been done.
             let has_parts = pending.part.is_none() && pending.is_spread && scene.plan.has_parts();
-            let is_unknown = matches!(fault, Fault::Lost | Fault::Late | Fault::Unread) || has_parts;
+            let is_unknown = matches!(fault, Fault::Lost | Fault::Late | Fault::NoRoomForReply) || has_parts;
             let fate = if is_unknown { Fate::Unknown } else { Fate::NotDone };
             pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
             if let Some(wait) = pending.wait {
@@ -322,7 +333,7 @@ impl Client {
             // One with much in flight is not told so once for each request.
             let is_deep = self.owed() + 1 >= scene.plan.settings.limits.client_outstanding_max.min(256);
             self.is_crowded |= matches!(fault, Fault::Waited) && is_deep;
-            self.is_dismissed |= matches!(fault, Fault::TooBig | Fault::Crowded | Fault::Stopped(_));
+            self.is_dismissed |= matches!(fault, Fault::Crowded | Fault::Stopped(_));
             return;
         }
         // What the server says to a database is said before the rest of a large request has come.
@@ -373,6 +384,10 @@ impl Client {
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
+        // Where memory is short, who has a large request waiting gives way; and who cannot be told the end of a
+        // transaction must not go on.
+        let is_heavy = |pending: &Pending| pending.len > 200_000 || pending.has_parts && pending.reply_len > SMALL;
+        let has_given_way = scene.plan.faults == Faults::All && owed.iter().any(is_heavy);
         // Who has left while it waits for an element is not waited for.
         let has_left_waiting = self.is_ended && owed.iter().any(|pending| pending.wait.is_some());
         let is_right = self.is_dismissed
@@ -384,7 +399,8 @@ impl Client {
             || is_silent
             || has_stopped
             || is_slow
-            || has_half;
+            || has_half
+            || has_given_way;
         assert!(
             is_right,
             "client {} is closed for no reason; {} replies are owed, {} bytes came of the next: {:?}",
