@@ -453,7 +453,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() || self.is_rationed || !self.actions.is_empty() {
+        if !self.is_settled() || self.is_rationed {
             return Some(Millis(0));
         }
         self.wheel.next_deadline().into_iter().chain(self.notices.next_deadline()).min()

@@ -19,7 +19,7 @@ use crate::stats::ServerState;
 pub fn answer(protocol: Protocol, facts: &Facts<'_>, out: &mut Vec<u8>) {
     let mut text = String::new();
     write_text(&mut text, facts).expect("a String takes every write");
-    reply::verbatim(out, protocol, &text);
+    reply::verbatim(out, protocol, text.as_bytes());
 }
 
 fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {

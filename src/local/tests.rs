@@ -139,7 +139,7 @@ impl Talk {
         };
         match ask {
             Ask::List(_) => {
-                let mut text = String::new();
+                let mut text = Vec::new();
                 if is_selected {
                     roster::write_line(&mut text, &facts);
                 }
