@@ -33,6 +33,7 @@
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     scripts      what EVALSHA means at a server that does not know it
+//!                     guard        whether a reply was one and no more
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe, and their messages
 //!                     listener     who hears a server's messages for them
@@ -57,6 +58,7 @@ mod compose;
 mod dispatch;
 mod express;
 mod goodbye;
+mod guard;
 mod health;
 mod inquiry;
 mod intake;
@@ -200,6 +202,8 @@ pub struct Proxy {
     merges: Slab<Merging>,
     /// What `EVALSHA` may mean at a server that does not know it.
     scripts: Scripts,
+    /// What is asked behind them, where their replies are not trusted.
+    guard: Box<[u8]>,
     wheel: Wheel<Timer>,
 
     // What is still to be done: in this turn, but for the parked ones.
@@ -308,6 +312,7 @@ impl Proxy {
             spare_merges: Vec::new(),
             part_of_server: vec![split::NO_PART; count],
             scripts: Scripts::default(),
+            guard: guard::question(settings.seed),
             distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),

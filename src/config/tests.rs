@@ -46,6 +46,7 @@ fn without_flags_it_is_the_original_without_flags() {
         lease_max: 0,
         failover: true,
         multi_key: true,
+        strict_replies: false,
         hash_tag: None,
         timeouts: Timeouts::default(),
         limits: Limits::default(),
