@@ -161,6 +161,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
             "paths" => "/x",
             "octal" => "0600",
             "characters" => "{}",
+            "" if key.name == "strictReplies" => "true",
             "" => "false",
             // Some number that is allowed, and is no default.
             _ if key.name == "clientUnreadPauseBytes" => "2048",

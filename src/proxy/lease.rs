@@ -250,12 +250,22 @@ impl Proxy {
             return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
         }
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
-            let is_usable = |backend: &Backend| backend.profile == client.session.profile && backend.is_serving();
-            return if self.backends.get(own).is_some_and(is_usable) { Pick::Take(own) } else { Pick::Behind };
+            let profile = client.session.profile;
+            // What others still wait for there would be lost with it, if this client leaves.
+            let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.requests[request as usize].client);
+            let is_usable = |backend: &Backend| {
+                backend.profile == profile && backend.is_serving() && !backend.line.iter(&self.requests).any(is_others)
+            };
+            if self.backends.get(own).is_some_and(is_usable) {
+                return Pick::Take(own);
+            }
         }
         if client.lane(server).is_some() {
             return Pick::Behind;
         }
+        // What it has in bulk, and cannot use for this, it has no use for.
+        self.release_unused(id, now);
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
         let profile = client.session.profile;
         let pool = &self.endpoints[usize::from(server)].pool;
         if pool.never_leases() {
