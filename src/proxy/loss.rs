@@ -337,5 +337,9 @@ impl Proxy {
         if is_guarded {
             self.send_guard(backend_id, now);
         }
+        // If that one is held back for its client, this may be what the client waits for.
+        if self.clients.get(client).is_some_and(|client| client.holds_back) {
+            self.mark_client_dirty(client);
+        }
     }
 }
