@@ -12,15 +12,14 @@
 //!
 //! What a script within a transaction says comes with the reply to `EXEC`, so the question stands behind that.
 
-use super::Proxy;
+use super::{NO_DEADLINE, Proxy};
 use crate::backend::Phase;
 use crate::command;
 use crate::local::reply;
-use crate::request::Role;
+use crate::request::{Request, RequestId, Role};
 use crate::resp::{Frame, RequestFramer};
 use crate::sha1;
 use crate::slots::Id;
-use crate::timer::Millis;
 
 /// What a request for the word begins with; the rest is the word, as the reply has it.
 const ECHO: &[u8] = b"*2\r\n$4\r\nECHO\r\n";
@@ -64,13 +63,20 @@ impl Proxy {
     }
 
     /// Asks for the word behind what this backend was just given.
-    pub(super) fn send_guard(&mut self, id: Id, now: Millis) {
-        if self.backends.get(id).is_none_or(|backend| matches!(backend.phase, Phase::Closed)) {
+    pub(super) fn send_guard(&mut self, id: Id) {
+        let Some(backend) = self.backends.get_mut(id).filter(|backend| !matches!(backend.phase, Phase::Closed)) else {
             return;
-        }
-        let question = std::mem::take(&mut self.guard);
-        self.send_internal(id, &question, Role::Guard, now);
-        self.guard = question;
+        };
+        let mut request = Request::new(Id::NONE, NO_DEADLINE, self.guard.len() as u32, 0, false);
+        request.role = Role::Guard;
+        request.is_at_backend = true;
+        // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
+        request.is_expired = true;
+        backend.expired += 1;
+        let request = self.requests.insert(request) as RequestId;
+        backend.line.push(&mut self.requests, request);
+        backend.queue.push(&mut self.arena, &self.guard);
+        self.mark_backend_dirty(id);
     }
 
     /// Whether this reply is the word, and perhaps an attribute before it.

@@ -146,7 +146,7 @@ impl Proxy {
                         }
                     }
                     if is_guarded {
-                        self.send_guard(backend, now);
+                        self.send_guard(backend);
                     }
                     self.maybe_pause(id);
                 }
@@ -278,7 +278,7 @@ impl Proxy {
                 let is_guarded = self.is_guarded_for(id, &request);
                 self.forward(backend, &request, now, wire);
                 if is_guarded {
-                    self.send_guard(backend, now);
+                    self.send_guard(backend);
                 }
                 self.maybe_pause(id);
                 Verdict::Done

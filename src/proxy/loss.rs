@@ -335,7 +335,7 @@ impl Proxy {
         let is_guarded = self.is_guarded(&bytes);
         self.forward_owned(backend_id, bytes);
         if is_guarded {
-            self.send_guard(backend_id, now);
+            self.send_guard(backend_id);
         }
         // If that one is held back for its client, this may be what the client waits for.
         if self.clients.get(client).is_some_and(|client| client.holds_back) {

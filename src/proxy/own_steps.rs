@@ -216,7 +216,7 @@ impl Proxy {
         self.queue(backend, call.request);
         self.line_up_only_part(id, Leased { server, backend }, call.request.len(), merging, now);
         if self.is_guarded(call.request) {
-            self.send_guard(backend, now);
+            self.send_guard(backend);
         }
         Verdict::Done
     }

@@ -80,7 +80,7 @@ impl Proxy {
                     backend.queue.push(&mut self.arena, &one.bytes);
                 }
                 if self.is_guarded(&one.bytes) {
-                    self.send_guard(target, now);
+                    self.send_guard(target);
                 }
                 self.stats.moves += 1;
             }

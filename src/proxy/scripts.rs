@@ -135,7 +135,7 @@ impl Proxy {
         let is_guarded = self.is_guarded(&call);
         self.forward_owned(backend_id, call);
         if is_guarded {
-            self.send_guard(backend_id, now);
+            self.send_guard(backend_id);
         }
         true
     }

@@ -220,7 +220,7 @@ impl Proxy {
         let is_guarded = merging.role == Role::Plain && self.is_guarded(request);
         let asked: Vec<Id> = merging.parts().iter().filter(|_| is_guarded).map(|part| part.backend).collect();
         self.line_up_parts(id, call.command.access, merging, now);
-        asked.into_iter().for_each(|backend| self.send_guard(backend, now));
+        asked.into_iter().for_each(|backend| self.send_guard(backend));
         Verdict::Done
     }
 
