@@ -245,6 +245,9 @@ impl Proxy {
             // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
             if entry.is_held_back && !entry.is_bulk {
                 entry.is_held_back = false;
+                entry.heard_at = now;
+                let deadline = now + self.settings.timeouts.remote_read_ms;
+                entry.alarm.set(&mut self.wheel, Timer::Backend(backend), deadline);
                 self.actions.push_back(Action::Resume(Conn::Backend(backend)));
             }
             // Whether a large request that holds one still comes is looked at sooner.
