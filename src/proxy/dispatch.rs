@@ -72,13 +72,7 @@ impl Proxy {
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
-                if let Some(client) = self.clients.get_mut(id) {
-                    client.flow = Flow::Behind { server };
-                    if client.holds_back {
-                        // What it waits for may have to be read first.
-                        self.mark_client_dirty(id);
-                    }
-                }
+                self.await_replies(id, Flow::Behind { server });
                 return Verdict::Wait;
             }
             Pick::Throttle(backend) => {

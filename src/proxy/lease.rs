@@ -216,7 +216,10 @@ impl Proxy {
     /// Whether this client can have this very backend for itself now.
     pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
         self.backends.get(backend).is_some_and(|entry| {
-            let is_others = entry.owner != Id::NONE && entry.owner != id || entry.uploader != Id::NONE;
+            // One that is just being closed may still be in somebody's lane.
+            let is_others = matches!(entry.phase, Phase::Closed)
+                || entry.owner != Id::NONE && entry.owner != id
+                || entry.uploader != Id::NONE;
             !is_others && self.endpoints[usize::from(entry.server)].pool.may_hold(&self.backends, backend, now)
         })
     }
@@ -244,12 +247,7 @@ impl Proxy {
         }
         request.role = Role::Blocking;
         self.line_up(id, backend, server, request);
-        if let Some(client) = self.clients.get_mut(id) {
-            client.flow = Flow::Blocked { backend };
-            if client.holds_back {
-                self.mark_client_dirty(id);
-            }
-        }
+        self.await_replies(id, Flow::Blocked { backend });
         Verdict::Forward(backend)
     }
 
@@ -271,13 +269,14 @@ impl Proxy {
             if self.backends.get(own).is_some_and(is_usable) {
                 return Pick::Take(own);
             }
+            if client.lane(server).is_none() {
+                self.release_unused(id, now);
+            }
         }
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
         if client.lane(server).is_some() {
             return Pick::Behind;
         }
-        // What it has in bulk, and cannot use for this, it has no use for.
-        self.release_unused(id, now);
-        let Some(client) = self.clients.get(id) else { return Pick::Never };
         let profile = client.session.profile;
         let pool = &self.endpoints[usize::from(server)].pool;
         if pool.never_leases() {
