@@ -83,6 +83,8 @@ pub struct PoolConfig {
     pub failover: bool,
     /// Whether a command whose keys live on several servers, or which is about all of them, is sent to each.
     pub multi_key: bool,
+    /// Whether the replies to scripts are made sure of, each by a question behind it.
+    pub strict_replies: bool,
     /// What of a key chooses its server; `None`: all of it.
     pub hash_tag: Option<HashTag>,
     /// How long to wait.

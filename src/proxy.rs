@@ -34,6 +34,7 @@
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     pieces       the same where the replies are large
 //!                     scripts      what EVALSHA means at a server that does not know it
+//!                     guard        whether a reply was one and no more
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe
 //!                     delivery     messages, and who gets them
@@ -61,6 +62,7 @@ mod delivery;
 mod dispatch;
 mod express;
 mod goodbye;
+mod guard;
 mod health;
 mod inquiry;
 mod intake;
@@ -210,6 +212,8 @@ pub struct Proxy {
     merges: Slab<Merging>,
     /// What `EVALSHA` may mean at a server that does not know it.
     scripts: Scripts,
+    /// What is asked behind them, where their replies are not trusted.
+    guard: Box<[u8]>,
     wheel: Wheel<Timer>,
 
     // What is still to be done: in this turn, but for the parked ones.
@@ -325,6 +329,7 @@ impl Proxy {
             spare_merges: Vec::new(),
             part_of_server: vec![split::NO_PART; count],
             scripts: Scripts::default(),
+            guard: guard::question(settings.seed),
             distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),

@@ -246,6 +246,9 @@ impl Proxy {
         merging.role = Role::Ending { has_selected };
         self.queue(backend, call.request);
         self.line_up_only_part(id, Leased { server, backend }, call.request.len(), merging, now);
+        if self.is_guarded(call.request) {
+            self.send_guard(backend);
+        }
         Verdict::Done
     }
 

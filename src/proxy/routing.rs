@@ -453,7 +453,8 @@ impl Proxy {
         if command.is_container() {
             command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
         }
-        if !matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel(_)) {
+        let is_passed_on = matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel(_));
+        if !is_passed_on || self.is_guarded_command(command.name) {
             return None;
         }
         let route = if self.endpoints.len() == 1 {

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod delivery;
+mod guard;
 mod health;
 mod introspection;
 mod kill;
