@@ -281,6 +281,11 @@ impl Lines {
         *self = both;
     }
 
+    /// The memory that they take, in bytes.
+    pub fn held(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * size_of::<(u64, usize)>()
+    }
+
     /// All of them.
     pub fn text(&self) -> &[u8] {
         &self.text
