@@ -104,7 +104,11 @@ impl Proxy {
                     if is_whole { continue } else { break }
                 }
                 Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
-                Flow::Asking | Flow::Blocked { .. } | Flow::Paused { .. } | Flow::Throttled { .. } => break,
+                Flow::Asking
+                | Flow::Denied { .. }
+                | Flow::Blocked { .. }
+                | Flow::Paused { .. }
+                | Flow::Throttled { .. } => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
