@@ -88,9 +88,11 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(held.backend).filter(|backend| backend.is_bulk) else { return };
         backend.is_bulk = false;
         backend.is_rerouted = false;
-        if !is_leased {
-            backend.owner = Id::NONE;
+        if is_leased {
+            // What is rmux's own in its line (`MULTI`) is short, and others stand behind nothing here.
+            return;
         }
+        backend.owner = Id::NONE;
         let is_for_nobody = |request: RequestId| self.requests[request as usize].client == Id::NONE;
         if backend.line.iter(&self.requests).any(is_for_nobody) {
             // What it still has to say may be long, and nobody shall wait behind it.

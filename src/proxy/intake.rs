@@ -284,10 +284,17 @@ impl Proxy {
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
         let text = printable(error.to_string().as_bytes());
         self.warn_of_client(Kind::ClientGarbage, id, format_args!("closed: {text}"));
-        if let Some(Flow::Uploading { backend, .. }) = self.clients.get(id).map(|client| client.flow) {
+        let upload = match self.clients.get(id).map(|client| client.flow) {
+            Some(Flow::Uploading { backend, .. }) => Some(backend),
+            _ => None,
+        };
+        if let Some(backend) = upload {
             self.abandon_upload(backend, id, now);
         }
-        self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
+        // Whose rest is thrown away was answered with that.
+        if upload != Some(Id::NONE) {
+            self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
+        }
         self.leave(id);
     }
 

@@ -73,10 +73,10 @@ impl Proxy {
             pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
         let request = Request::new(id, Millis(0), call.len(), hash, false);
+        // On a connection that it has for another reason, too, it may have more in flight.
+        let is_alone = self.clients.get(id).is_some_and(|client| client.leased().is_none() && client.bulk.is_none());
         match self.block(id, server, backend, request, timeout, now) {
-            Verdict::Forward(backend) if self.clients.get(id).is_some_and(|client| client.leased().is_none()) => {
-                Verdict::Forward(self.keep_order_of_blocking(id, server, backend))
-            }
+            Verdict::Forward(backend) if is_alone => Verdict::Forward(self.keep_order_of_blocking(id, server, backend)),
             verdict => verdict,
         }
     }

@@ -285,6 +285,7 @@ impl Client {
                     let is_refused = pending.is_leased() || pending.is_spread && !scene.plan.settings.multi_key;
                     is_refused && scene.plan.settings.servers.len() > 1
                 }
+                Fault::NoScript => pending.is_call,
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
                 Fault::Unread => {
                     let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();

@@ -25,6 +25,8 @@ pub enum Fault {
     TooBig,
     /// The replies of several servers are, together.
     Unread,
+    /// The server does not know the script.
+    NoScript,
 }
 
 impl Fault {
@@ -44,6 +46,7 @@ impl Fault {
             _ if text.starts_with("ERR poolSize is 1: ") => Some(Fault::NoLease),
             _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),
+            _ if text.starts_with("NOSCRIPT ") => Some(Fault::NoScript),
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
             _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
             _ if text.starts_with("ERR The replies of the servers are larger than ") => Some(Fault::Unread),

@@ -40,6 +40,10 @@ pub struct Plan {
     pub transact_in: usize,
     /// One request in so many waits for an element of a list; 0 for none.
     pub wait_in: usize,
+    /// One write in so many is a script's; 0 for none.
+    pub script_in: usize,
+    /// A server that speaks RESP3 has something to say of itself with one request in so many; 0 for never.
+    pub push_in: usize,
     /// The longest pipeline that a client sends at once.
     pub pipeline: usize,
     /// Milliseconds that pass between two steps, at the most.
@@ -122,6 +126,8 @@ impl Plan {
             knows_hello: is_calm || random.percent(85),
             wait_in: random.pick(&[0, 6, 12, 40]),
             transact_in: random.pick(&[0, 4, 10, 30]),
+            script_in: random.pick(&[0, 3, 10]),
+            push_in: random.pick(&[0, 3, 20]),
             pipeline: random.pick(&[1, 3, 10, 30]),
             pace_ms,
             jump_in: if is_calm { 0 } else { random.pick(&[0, 0, 100, 300]) },

@@ -1,5 +1,7 @@
 //! The Redis protocol, as the models speak it: written apart from the proxy's own, so that both must be right.
 
+use crate::random::Random;
+
 /// One reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -50,9 +52,18 @@ fn number(text: &[u8]) -> Result<i64, String> {
     text.parse().map_err(|_| format!("no number: {text:?}"))
 }
 
-/// The reply that `bytes` begin with, and its length; `None` if it is not whole.
+/// The reply that `bytes` begin with, and its length; `None` if it is not whole. What stands before it is looked over.
 pub fn parse_reply(bytes: &[u8]) -> Result<Option<(Value, usize)>, String> {
-    parse_value(bytes, 0)
+    let mut at = 0;
+    while bytes.get(at) == Some(&b'|') {
+        let Some((count, mut next)) = line(bytes, at + 1) else { return Ok(None) };
+        for _ in 0..2 * number(count)? {
+            let Some((_, end)) = parse_value(bytes, next)? else { return Ok(None) };
+            next = end;
+        }
+        at = next;
+    }
+    parse_value(bytes, at)
 }
 
 fn parse_value(bytes: &[u8], at: usize) -> Result<Option<(Value, usize)>, String> {
@@ -164,4 +175,19 @@ pub fn write_value(out: &mut Vec<u8>, value: &Value, is_resp3: bool) {
             values.iter().for_each(|value| write_value(out, value, is_resp3));
         }
     }
+}
+
+/// Appends what a server says of itself, which is no reply to anything; with a text of `len` bytes.
+pub fn write_push(out: &mut Vec<u8>, len: usize, random: &mut Random) {
+    if random.one_in(3) {
+        write_attribute(out, random);
+    }
+    out.extend_from_slice(b">2\r\n+invalidate\r\n");
+    write_value(out, &Value::Array(vec![Value::Bulk(vec![b'!'; len])]), true);
+}
+
+/// Appends what stands before a reply, or before a push.
+pub fn write_attribute(out: &mut Vec<u8>, random: &mut Random) {
+    out.extend_from_slice(b"|1\r\n+about\r\n");
+    write_value(out, &Value::Array(vec![Value::Int(1), Value::Bulk(vec![b'?'; random.below(30)])]), true);
 }

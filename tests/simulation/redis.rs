@@ -3,7 +3,7 @@
 //! It takes only what a pooler that keeps its promises would send: canonical requests, and nothing of a client before
 //! the handshake is confirmed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::history::{History, Token, mirror, parse_mirror_key};
 use crate::protocol::{Value, show};
@@ -19,6 +19,8 @@ pub struct Store {
     /// By database and key; with how many writes there were when it was written.
     values: HashMap<(u32, Vec<u8>), (Vec<u8>, u64)>,
     writes: u64,
+    /// The digests of the scripts that it was shown.
+    scripts: HashSet<Vec<u8>>,
     pub shelf: Shelf,
 }
 
@@ -70,6 +72,7 @@ impl Store {
             // Those who hear messages hear all servers: in a transaction it goes where that goes.
             b"PUBLISH" if history.ledger.is_running() => Vec::new(),
             b"MSET" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
+            b"EVAL" | b"EVALSHA" => words[3..4].iter().map(Vec::as_slice).collect(),
             _ => words[1..].iter().take(1).map(Vec::as_slice).collect(),
         };
         history.check_route(server, &keys);
@@ -93,6 +96,18 @@ impl Store {
             (b"SET", 3) => {
                 ran(word(2), word(1));
                 self.put(database, word(1), word(2).to_vec());
+                Value::Status(b"OK".to_vec())
+            }
+            // Every script writes a value.
+            (b"EVALSHA", 5) if !self.scripts.contains(word(1)) => {
+                Value::Error(b"NOSCRIPT No matching script. Please use EVAL.".to_vec())
+            }
+            (b"EVAL" | b"EVALSHA", 5) => {
+                if name == b"EVAL" {
+                    self.scripts.insert(digest(word(1)));
+                }
+                ran(word(4), word(3));
+                self.put(database, word(3), word(4).to_vec());
                 Value::Status(b"OK".to_vec())
             }
             (b"MSET", 3..) if words.len() % 2 == 1 => {
@@ -151,6 +166,11 @@ impl Store {
             None => Value::Nil(b'$'),
         }
     }
+}
+
+/// The name of a script.
+pub fn digest(script: &[u8]) -> Vec<u8> {
+    rmux::sha1::sha1(script).iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
 }
 
 /// The reply to a request that sets the session; `None` if it is another one.

@@ -9,7 +9,8 @@
 
 use crate::history::History;
 use crate::network::{LinkId, Network};
-use crate::protocol::{Value, parse_request, show_request, write_value};
+use crate::plan::Plan;
+use crate::protocol::{Value, parse_request, show_request, write_attribute, write_push, write_value};
 use crate::random::Random;
 use crate::redis::{Kind, Store};
 use crate::session::{Here, Session};
@@ -56,18 +57,23 @@ pub struct Server {
     pub knows_hello: bool,
     pub connections: Vec<Connection>,
     store: Store,
+    /// As in the plan.
+    push_in: usize,
+    push_max: usize,
 }
 
 impl Server {
-    pub fn new(number: usize, knows_hello: bool) -> Server {
+    pub fn new(number: usize, plan: &Plan) -> Server {
         Server {
             number,
             mood: Mood::Fine,
             mood_until: 0,
             is_deaf: false,
-            knows_hello,
+            knows_hello: plan.knows_hello,
             connections: Vec::new(),
             store: Store::default(),
+            push_in: plan.push_in,
+            push_max: plan.value_max,
         }
     }
 
@@ -122,6 +128,11 @@ impl Server {
             let connection = &mut self.connections[index];
             connection.is_done = got + done == 0 && network.is_over(connection.link);
             let n = connection.outbox.len().min(random.pick(&[1, 40, 1_000, 100_000, 100_000]));
+            let is_free = connection.outbox.is_empty() && connection.session.is_resp3 && self.push_in > 0;
+            if is_free && random.one_in(20 * self.push_in) {
+                // Whether or not anybody waits for an answer.
+                write_push(&mut connection.outbox, random.below(self.push_max), random);
+            }
             let sent = network.send(connection.link, &connection.outbox[..n]);
             connection.outbox.drain(..sent);
             connection.control_end = connection.control_end.saturating_sub(sent);
@@ -158,7 +169,14 @@ impl Server {
                 let is_confirmed = connection.control_end == 0;
                 assert!(is_confirmed, "server {} is sent a request before the session is confirmed", self.number);
             }
+            let speaks = connection.session.is_resp3 && self.push_in > 0;
+            if speaks && random.one_in(self.push_in) {
+                write_push(&mut connection.outbox, random.below(self.push_max), random);
+            }
             if let Some(value) = value {
+                if speaks && kind == Kind::User && !may_be_part(&words[0]) && random.one_in(self.push_in) {
+                    write_attribute(&mut connection.outbox, random);
+                }
                 write_value(&mut connection.outbox, &value, connection.session.is_resp3);
             }
             if kind == Kind::Control {
@@ -242,4 +260,10 @@ impl Server {
             history.lists.forget(self.number);
         }
     }
+}
+
+/// Whether the reply to this command may become a part of another one, which rmux puts together.
+fn may_be_part(name: &[u8]) -> bool {
+    let parts: &[&[u8]] = &[b"MGET", b"MSET", b"EXISTS", b"DEL", b"EXEC", b"PUBLISH"];
+    parts.iter().any(|part| name.eq_ignore_ascii_case(part))
 }

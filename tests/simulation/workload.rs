@@ -10,7 +10,7 @@ use crate::lists::{Wait, list_key};
 use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, request};
 use crate::random::Random;
-use crate::redis::DATABASES;
+use crate::redis::{DATABASES, digest};
 use crate::transactions::Part;
 
 /// A request that is not answered yet.
@@ -32,6 +32,8 @@ pub struct Pending {
     pub wait: Option<Wait>,
     /// True if rmux puts its reply together.
     pub has_parts: bool,
+    /// True if it names a script, which the server may not know.
+    pub is_call: bool,
     /// True if the connection ends with its reply.
     pub is_last: bool,
     /// Its length, and about that of its reply.
@@ -70,6 +72,9 @@ impl Client {
         let mut pending = self.pending(number);
         let mut bytes = match self.is_polite || !random.one_in(10) {
             true => self.ask_here(&mut pending, token, plan, random),
+            false if pending.database < DATABASES && plan.value_max >= 100_000 && random.one_in(6) => {
+                ask_large_nonsense(&mut pending, plan, random)
+            }
             false => ask_nonsense(&mut pending, random),
         };
         if !pending.is_local && pending.database >= DATABASES {
@@ -134,6 +139,7 @@ impl Client {
             part: None,
             wait: None,
             has_parts: false,
+            is_call: false,
             is_last: false,
             len: 0,
             reply_len: 100,
@@ -204,6 +210,21 @@ impl Client {
             history.begin(token, key, pending.database);
             pending.writes.push(token);
         };
+        if pending.part.is_none() && plan.script_in > 0 && random.one_in(plan.script_in) {
+            // It may come to nothing, as in a transaction.
+            let key = format!("p{}.t", self.number).into_bytes();
+            write(pending, &key);
+            pending.expect = ok();
+            let script = format!("return {}", random.below(3)).into_bytes();
+            return match random.below(4) {
+                0 => request(&[b"EVAL", &script, b"1", &key, &value]),
+                1 => request(&[b"SET", &key, &value]),
+                _ => {
+                    pending.is_call = true;
+                    request(&[b"EVALSHA", &digest(&script), b"1", &key, &value])
+                }
+            };
+        }
         match random.below(if plan.wait_in > 0 { 16 } else { 12 }) {
             0..4 if pending.part.is_some() => {
                 // It may come to nothing: the client can not know what it will read there.
@@ -358,6 +379,17 @@ fn ask_nonsense(pending: &mut Pending, random: &mut Random) -> Vec<u8> {
     ]);
     pending.expect = if words.is_empty() { Expect::End } else { Expect::Error(words.to_string()) };
     text.to_vec()
+}
+
+/// A large request whose value does not end where it says: no server may get all of it.
+fn ask_large_nonsense(pending: &mut Pending, plan: &Plan, random: &mut Random) -> Vec<u8> {
+    pending.is_last = true;
+    pending.expect = Expect::Error("ERR Protocol error: expected CRLF behind an argument".to_string());
+    let key = format!("z{}", random.below(50)).into_bytes();
+    let mut bytes = request(&[b"SET", &key, &vec![b'z'; random.between(50_000, plan.value_max)]]);
+    bytes.truncate(bytes.len() - 2);
+    bytes.extend_from_slice(random.pick(&[b"xy", b"\r\r", b"\n\r", b"*1"]));
+    bytes
 }
 
 fn shared_key(random: &mut Random) -> Vec<u8> {

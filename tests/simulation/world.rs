@@ -53,7 +53,7 @@ impl World {
         let now = random.below(100_000) as u64;
         let proxy = Proxy::new(plan.settings.clone(), Millis(now));
         let network = Network::new(Random::new(random.next()), plan.short_write_in);
-        let servers = (0..plan.settings.servers.len()).map(|number| Server::new(number, plan.knows_hello)).collect();
+        let servers = (0..plan.settings.servers.len()).map(|number| Server::new(number, &plan)).collect();
         let mut history = History::new(plan.settings.servers.len(), plan.settings.failover);
         history.is_disturbed = plan.is_sluggish;
         World {

@@ -236,6 +236,19 @@ fn a_large_request_with_a_broken_end_is_sent_to_no_other_server() {
 }
 
 #[test]
+fn a_large_request_with_a_broken_end_is_answered_once() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    let large = set("large", &"x".repeat(200_000));
+    bench.say(client, &large[..100_000]);
+    bench.proxy.handle_backend_end(backends[0], bench.now);
+    bench.say(client, large[100_000..large.len() - 2].to_owned() + "xy");
+    let told = bench.told(client);
+    assert!(told.starts_with("-ERR Connection to server-0 lost") && told.lines().count() == 1, "{told}");
+    assert!(bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
 fn a_large_request_whose_server_is_gone_before_it_is_sent_goes_nowhere_without_failover() {
     let mut bench = Bench::new(2, |settings| settings.failover = false);
     let key = key_on(&bench, 1);
