@@ -18,6 +18,10 @@
 //! client's queue lets go at once (`consume`). Bytes that were written past the queue straight from the read buffer
 //! are counted by `skip` and are not kept: the chunks around them are not adjacent, and `copy_range` says so.
 //!
+//! Bytes that go to many connections are held once ([`Arena::share`]), and counted once: a chunk of each queue refers
+//! to them. Invariant: the count of a shared piece is that of its chunks and of those who have shared it and not yet
+//! said that they need it no longer ([`Arena::release`]).
+//!
 //! Knows nothing of sockets, requests or replies. Called by the clients and backends of the proxy only; a queue must
 //! be given back with `clear`, or its chunks stay in the arena.
 
@@ -32,27 +36,36 @@ const SPARE_CHUNKS_MAX: usize = 256;
 
 /// So few bytes are copied rather than kept in a chunk of their own.
 const SMALL_BYTES: usize = 256;
+/// What a reference to a shared piece counts for: many of them to small pieces are no less memory than copies.
+const REFERENCE_BYTES: usize = size_of::<Chunk>();
 
 const NIL: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Chunk {
-    /// Offset of the first byte in the stream of the queue.
-    start: u64,
+    /// Offset behind the last byte in the stream of the queue.
+    end: u64,
     next: u32,
+    /// The shared piece that it refers to; then `bytes` is empty, without any capacity.
+    shared: SharedId,
     bytes: Vec<u8>,
 }
 
-impl Chunk {
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
+/// The name of bytes that several queues refer to.
+pub type SharedId = u32;
+
+/// Bytes that several queues refer to.
+#[derive(Debug)]
+struct Shared {
+    bytes: Vec<u8>,
+    references: usize,
 }
 
 /// The memory behind all queues.
 #[derive(Debug, Default)]
 pub struct Arena {
     chunks: Slab<Chunk>,
+    shared: Slab<Shared>,
     spare: Vec<Vec<u8>>,
     bytes: usize,
 }
@@ -79,9 +92,35 @@ impl Arena {
         self.bytes -= n;
     }
 
-    fn take(&mut self, start: u64, bytes: Vec<u8>) -> u32 {
+    /// Takes in what several queues are to refer to, with `push_shared`. To be given back with `release`.
+    pub fn share(&mut self, bytes: Vec<u8>) -> SharedId {
         self.bytes += bytes.capacity();
-        self.chunks.insert(Chunk { start, next: NIL, bytes }) as u32
+        self.shared.insert(Shared { bytes, references: 1 }) as SharedId
+    }
+
+    /// Who has shared this needs it no longer, or a queue does not.
+    #[cold]
+    pub fn release(&mut self, id: SharedId) {
+        let shared = &mut self.shared[id as usize];
+        shared.references -= 1;
+        if shared.references == 0 {
+            self.bytes -= self.shared.remove(id as usize).bytes.capacity();
+        }
+    }
+
+    /// What was shared under this name.
+    #[cold]
+    pub fn shared(&self, id: SharedId) -> &[u8] {
+        &self.shared[id as usize].bytes
+    }
+
+    fn bytes_of<'a>(&'a self, chunk: &'a Chunk) -> &'a [u8] {
+        if chunk.shared == NIL { &chunk.bytes } else { self.shared(chunk.shared) }
+    }
+
+    fn take(&mut self, end: u64, shared: SharedId, bytes: Vec<u8>) -> u32 {
+        self.bytes += bytes.capacity();
+        self.chunks.insert(Chunk { end, next: NIL, shared, bytes }) as u32
     }
 
     fn spare_vec(&mut self) -> Vec<u8> {
@@ -89,11 +128,14 @@ impl Arena {
     }
 
     fn free(&mut self, chunk: u32) -> u32 {
-        let Chunk { next, mut bytes, .. } = self.chunks.remove(chunk as usize);
+        let Chunk { next, shared, mut bytes, .. } = self.chunks.remove(chunk as usize);
         self.bytes -= bytes.capacity();
         if bytes.capacity() == CHUNK_BYTES && self.spare.len() < SPARE_CHUNKS_MAX {
             bytes.clear();
             self.spare.push(bytes);
+        } else if shared != NIL {
+            self.bytes -= REFERENCE_BYTES;
+            self.release(shared);
         }
         next
     }
@@ -141,12 +183,13 @@ impl Queue {
     pub fn push(&mut self, arena: &mut Arena, bytes: &[u8]) {
         if self.tail != NIL {
             let chunk = &mut arena.chunks[self.tail as usize];
-            if bytes.len() <= chunk.bytes.capacity() - chunk.bytes.len() && chunk.end() == self.end {
+            if bytes.len() <= chunk.bytes.capacity() - chunk.bytes.len() && chunk.end == self.end {
                 chunk.bytes.extend_from_slice(bytes);
                 if self.cursor == NIL {
                     self.cursor = self.tail;
                 }
                 self.end += bytes.len() as u64;
+                chunk.end = self.end;
                 return;
             }
         }
@@ -156,7 +199,7 @@ impl Queue {
     fn push_chunks(&mut self, arena: &mut Arena, mut bytes: &[u8]) {
         if self.tail != NIL {
             let chunk = &mut arena.chunks[self.tail as usize];
-            if chunk.end() == self.end {
+            if chunk.end == self.end {
                 let room = chunk.bytes.capacity() - chunk.bytes.len();
                 let (now, later) = bytes.split_at(room.min(bytes.len()));
                 if !now.is_empty() {
@@ -165,6 +208,7 @@ impl Queue {
                         self.cursor = self.tail;
                     }
                     self.end += now.len() as u64;
+                    chunk.end = self.end;
                 }
                 bytes = later;
             }
@@ -173,7 +217,7 @@ impl Queue {
             let (now, later) = bytes.split_at(CHUNK_BYTES.min(bytes.len()));
             let mut vec = arena.spare_vec();
             vec.extend_from_slice(now);
-            self.link(arena, vec);
+            self.link(arena, now.len(), NIL, vec);
             bytes = later;
         }
     }
@@ -181,13 +225,27 @@ impl Queue {
     /// Appends `bytes` without copying them.
     pub fn push_vec(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            self.link(arena, bytes);
+            self.link(arena, bytes.len(), NIL, bytes);
         }
     }
 
-    fn link(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
-        let len = bytes.len() as u64;
-        let chunk = arena.take(self.end, bytes);
+    /// Appends what [`Arena::share`] has taken in, without copying it.
+    pub fn push_shared(&mut self, arena: &mut Arena, id: SharedId) {
+        let shared = &mut arena.shared[id as usize];
+        if shared.bytes.is_empty() {
+            return;
+        }
+        shared.references += 1;
+        let len = shared.bytes.len();
+        arena.bytes += REFERENCE_BYTES;
+        self.link(arena, len, id, Vec::new());
+    }
+
+    // In one piece, or it is copied into all that call it.
+    #[inline(never)]
+    fn link(&mut self, arena: &mut Arena, len: usize, shared: SharedId, bytes: Vec<u8>) {
+        let end = self.end + len as u64;
+        let chunk = arena.take(end, shared, bytes);
         if self.tail == NIL {
             self.head = chunk;
         } else {
@@ -197,7 +255,14 @@ impl Queue {
         if self.cursor == NIL {
             self.cursor = chunk;
         }
-        self.end += len;
+        self.end = end;
+    }
+
+    /// What is to be sent, if all of it is in one chunk and shared with nobody.
+    #[inline]
+    pub fn only_slice<'a>(&self, arena: &'a Arena) -> Option<&'a [u8]> {
+        let chunk = arena.chunks.get(self.cursor as usize).filter(|chunk| chunk.next & chunk.shared == NIL)?;
+        chunk.bytes.get(chunk.bytes.len() - self.unsent()..)
     }
 
     /// What is to be sent, in order; nothing when nothing waits.
@@ -210,7 +275,8 @@ impl Queue {
             }
             let chunk = &arena.chunks[next as usize];
             next = chunk.next;
-            Some(&chunk.bytes[sent.saturating_sub(chunk.start) as usize..])
+            let bytes = arena.bytes_of(chunk);
+            Some(&bytes[bytes.len().saturating_sub((chunk.end - sent) as usize)..])
         })
     }
 
@@ -220,7 +286,7 @@ impl Queue {
         self.sent += n as u64;
         while self.cursor != NIL {
             let chunk = &arena.chunks[self.cursor as usize];
-            if chunk.end() > self.sent {
+            if chunk.end > self.sent {
                 break;
             }
             self.cursor = chunk.next;
@@ -238,7 +304,7 @@ impl Queue {
     #[inline]
     pub fn release_to(&mut self, arena: &mut Arena, offset: u64) {
         debug_assert!(offset <= self.sent);
-        while self.head != NIL && arena.chunks[self.head as usize].end() <= offset {
+        while self.head != NIL && arena.chunks[self.head as usize].end <= offset {
             self.head = arena.free(self.head);
         }
         if self.head == NIL {
@@ -268,16 +334,16 @@ impl Queue {
         if other.head == NIL {
             return;
         }
-        let mut chunk = other.head;
-        if arena.chunks[chunk as usize].start < other.sent {
-            let bytes = &mut arena.chunks[chunk as usize];
-            bytes.bytes.drain(..(other.sent - bytes.start) as usize);
+        let first = &mut arena.chunks[other.head as usize];
+        if first.end - other.sent < first.bytes.len() as u64 {
+            first.bytes.drain(..first.bytes.len() - (first.end - other.sent) as usize);
         }
-        let mut end = self.end;
+        // Only a client's own queue is sent from, and that is given to nobody.
+        debug_assert!(first.shared == NIL || other.sent == 0, "part of a shared piece cannot be given on");
+        let mut chunk = other.head;
         while chunk != NIL {
             let entry = &mut arena.chunks[chunk as usize];
-            entry.start = end;
-            end = entry.end();
+            entry.end = entry.end - other.sent + self.end;
             chunk = entry.next;
         }
         if self.tail == NIL {
@@ -289,7 +355,7 @@ impl Queue {
             self.cursor = other.head;
         }
         self.tail = other.tail;
-        self.end = end;
+        self.end += other.end - other.sent;
     }
 
     /// A copy of the bytes from `from` to `to`, or `None` if not all of them are kept.
@@ -300,14 +366,16 @@ impl Queue {
         while next != NIL && at < to {
             let chunk = &arena.chunks[next as usize];
             next = chunk.next;
-            if chunk.end() <= at {
+            if chunk.end <= at {
                 continue;
             }
-            if chunk.start > at {
+            let bytes = arena.bytes_of(chunk);
+            let start = chunk.end - bytes.len() as u64;
+            if start > at {
                 return None;
             }
-            let last = to.min(chunk.end());
-            copy.extend_from_slice(&chunk.bytes[(at - chunk.start) as usize..(last - chunk.start) as usize]);
+            let last = to.min(chunk.end);
+            copy.extend_from_slice(&bytes[(at - start) as usize..(last - start) as usize]);
             at = last;
         }
         (at == to).then_some(copy)
@@ -386,7 +454,7 @@ mod tests {
         let mut model: Vec<u8> = Vec::new();
         let (mut sent, mut released) = (0, 0);
         for step in 0..2_000_u64 {
-            match random(6) {
+            match random(7) {
                 0 => {
                     let bytes: Vec<u8> = (0..random(9000)).map(|i| (i ^ step) as u8).collect();
                     queue.push(&mut arena, &bytes);
@@ -411,6 +479,17 @@ mod tests {
                     released += random((sent - released) as u64 + 1) as usize;
                     queue.release_to(&mut arena, released as u64);
                 }
+                5 => {
+                    let bytes = vec![step as u8; random(9000) as usize];
+                    let shared = arena.share(bytes.clone());
+                    let mut other = Queue::new();
+                    other.push_shared(&mut arena, shared);
+                    other.push_shared(&mut arena, shared);
+                    queue.push_shared(&mut arena, shared);
+                    queue.append(&mut arena, other);
+                    arena.release(shared);
+                    model.extend(bytes.repeat(3));
+                }
                 _ => {
                     let mut other = Queue::new();
                     let bytes = vec![step as u8; random(9000) as usize];
@@ -429,7 +508,29 @@ mod tests {
         }
         queue.clear(&mut arena);
         assert_eq!(arena.bytes(), 0);
-        assert!(arena.chunks.is_empty());
+        assert!(arena.chunks.is_empty() && arena.shared.is_empty());
+    }
+
+    #[test]
+    fn what_many_are_sent_is_held_once_until_the_last_has_it() {
+        let mut arena = Arena::new();
+        let mut queues: Vec<Queue> = (0..100).map(|_| Queue::new()).collect();
+        let shared = arena.share(vec![7; 1_000_000]);
+        for queue in &mut queues {
+            queue.push(&mut arena, b"before");
+            queue.push_shared(&mut arena, shared);
+            queue.push(&mut arena, b"after");
+        }
+        arena.release(shared);
+        assert!(arena.bytes() < 1_000_000 + 100 * (2 * CHUNK_BYTES + 100), "{} bytes", arena.bytes());
+        for queue in &mut queues {
+            assert_eq!(queue.unsent(), 1_000_011);
+            queue.consume(&mut arena, 500_000);
+            assert!(unsent(queue, &arena).ends_with(b"\x07\x07after"));
+            assert!(arena.bytes() > 1_000_000);
+            queue.consume(&mut arena, 500_011);
+        }
+        assert_eq!(arena.bytes(), 0);
     }
 
     #[test]

@@ -25,8 +25,8 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Denied`, `Blocked`, `Throttled` or
-//! `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Denied`, `Deferred`, `Blocked`,
+//! `Throttled` or `Paused`, what it sent behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
 use crate::command::{Channels, Command};
@@ -175,6 +175,8 @@ pub enum Flow {
         /// When it has its reply.
         until: Millis,
     },
+    /// Its next request is about all clients, and more work than this turn still does: it waits for the next one.
+    Deferred,
     /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
     Blocked {
         /// The backend.
@@ -243,6 +245,8 @@ pub struct Transaction {
     pub is_broken: bool,
     /// How many steps the server was given to queue.
     pub steps: usize,
+    /// How many steps ask about the whole pool.
+    pub pool_steps: usize,
     /// Those of them that are about the client's session, in their order.
     pub own_steps: Vec<OwnStep>,
     /// Steps that any server could queue, before a key has said which one will: what it is sent, and what becomes of

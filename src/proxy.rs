@@ -34,7 +34,8 @@
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     scripts      what EVALSHA means at a server that does not know it
 //!                     kill         how a script is reached that holds up everybody else
-//!   subscriptions     pubsub       clients that subscribe, and their messages
+//!   subscriptions     pubsub       clients that subscribe
+//!                     delivery     messages, and who gets them
 //!                     listener     who hears a server's messages for them
 //!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
@@ -54,6 +55,7 @@ mod audit;
 mod bulk;
 mod clock;
 mod compose;
+mod delivery;
 mod denial;
 mod dispatch;
 mod express;
@@ -91,13 +93,13 @@ pub use self::inquiry::{Answer, Letter, Question};
 pub use self::settings::{Settings, Siblings};
 
 use self::denial::Denials;
-use self::goodbye::Goodbye;
+use self::goodbye::{Departure, Goodbye};
 use self::inquiry::Inquiries;
 use self::merging::Merging;
 use self::scripts::Scripts;
 use crate::backend::{Backend, Introduction};
 use crate::buffer::{Arena, Queue, Scratch};
-use crate::client::{Bulk, Client, Flow, Kept, Profile};
+use crate::client::{Client, Flow, Kept, Profile};
 use crate::notice::Notices;
 use crate::pool::Pool;
 use crate::request::Requests;
@@ -212,16 +214,16 @@ pub struct Proxy {
     dirty_backends: Vec<Id>,
     /// Clients that may go on: what they waited for has come.
     woken: Vec<Id>,
-    /// Backends that have the start of a request, and the clients that will not send the rest.
-    abandoned: Vec<(Id, Id)>,
+    /// What those have left who are gone.
+    departures: Vec<Departure>,
     /// Clients that are paused, the longest first; some may be so no longer.
     paused: VecDeque<Id>,
-    /// Those of this turn.
-    newly_paused: Vec<Id>,
-    /// What clients in bulk had for themselves who are gone.
-    released: Vec<Bulk>,
-    /// Leased backends whose clients have left them, and what cleans their sessions, if anything does.
-    orphaned: Vec<(Id, Option<&'static [u8]>)>,
+    /// True while a part of what one turn may do is used, or something waits for the next turn.
+    is_rationed: bool,
+    /// What may still be done in this turn for requests about all clients.
+    work_left: usize,
+    /// Clients whose next request is one of those, and waits for the next turn; the next one first. Some may be gone.
+    deferred: VecDeque<Id>,
     /// How many clients are parked, at all servers together.
     parked: usize,
     /// True when a backend was closed since the parked ones were looked at.
@@ -261,6 +263,9 @@ pub struct Proxy {
     random: u64,
 }
 
+/// What one turn may do of a kind of work that grows with the number of clients, in bytes that are moved; the rest is
+/// put in proportion to that. About a millisecond.
+const TURN_WORK_MAX: usize = 1024 * 1024;
 /// The deadline of what has none.
 const NO_DEADLINE: Millis = Millis(u64::MAX);
 /// Boxes for kept bytes that wait for the next use.
@@ -317,15 +322,15 @@ impl Proxy {
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
             woken: Vec::new(),
-            abandoned: Vec::new(),
+            departures: Vec::new(),
             pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
             inquiries: Inquiries::default(),
-            orphaned: Vec::new(),
             paused: VecDeque::new(),
-            newly_paused: Vec::new(),
-            released: Vec::new(),
             step_framer: RequestFramer::new(),
             step_lens: Vec::new(),
+            is_rationed: false,
+            work_left: TURN_WORK_MAX,
+            deferred: VecDeque::new(),
             parked: 0,
             is_room_new: false,
             served: Id::NONE,
@@ -393,7 +398,7 @@ impl Proxy {
             Conn::Client(id) => {
                 if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_blocked) {
                     client.is_blocked = false;
-                    self.mark_client_dirty(id);
+                    self.mark_client_unsent(id);
                 }
             }
             Conn::Backend(id) => {
@@ -415,7 +420,10 @@ impl Proxy {
                     .is_none_or(|backend| backend.queue.unsent() < self.settings.limits.send_queue_bytes_max),
                 _ => client.is_listened_to(),
             }),
-            Conn::Backend(id) => self.backends.get(id).is_some_and(|backend| !backend.is_held_back),
+            Conn::Backend(id) => self.backends.get(id).is_some_and(|backend| match backend.is_listener {
+                true => !self.is_publishing(),
+                false => !backend.is_held_back,
+            }),
         }
     }
 
@@ -435,7 +443,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() {
+        if !self.is_settled() || self.is_rationed || !self.actions.is_empty() {
             return Some(Millis(0));
         }
         self.wheel.next_deadline().into_iter().chain(self.notices.next_deadline()).min()
@@ -496,6 +504,16 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
             client.is_dirty = true;
             self.dirty_clients.push(id);
+        }
+    }
+
+    /// A client's socket takes more than it was sent. What it has unsent may be much, if it subscribes: as its messages
+    /// it has its turn.
+    #[cold]
+    fn mark_client_unsent(&mut self, id: Id) {
+        match self.clients.get(id).is_some_and(|client| client.subscriber.is_some()) {
+            true => self.list_subscriber(id),
+            false => self.mark_client_dirty(id),
         }
     }
 

@@ -145,8 +145,8 @@ impl Registry {
         self.names.iter().flat_map(|names| names.values().copied())
     }
 
-    /// Who hears a topic.
-    pub fn hearers(&self, id: TopicId) -> impl Iterator<Item = Id> {
+    /// Who has subscribed to a topic, in the order of their ids.
+    pub fn subscribers(&self, id: TopicId) -> impl Iterator<Item = Id> {
         self.by_topic.range((id, Id::LEAST)..=(id, Id::NONE)).map(|&(_, client)| client)
     }
 
@@ -178,6 +178,8 @@ pub struct Subscriber {
     pub held: Queue,
     /// Since when it has more unread than it may have for long.
     pub behind_since: Option<Millis>,
+    /// True while it stands in the list of those that have messages to be sent.
+    pub is_listed: bool,
 }
 
 impl Subscriber {
@@ -246,10 +248,10 @@ mod tests {
         assert!(is_news);
         assert_eq!(registry.join(a, Exact, b"news"), (news, false));
         assert_eq!(registry.join(b, Exact, b"news"), (news, true));
-        assert_eq!(registry.hearers(news).collect::<Vec<_>>(), [a, b]);
+        assert_eq!(registry.subscribers(news).collect::<Vec<_>>(), [a, b]);
         assert!(registry.leave(a, news));
         assert!(!registry.leave(a, news));
-        assert_eq!(registry.hearers(news).collect::<Vec<_>>(), [b]);
+        assert_eq!(registry.subscribers(news).collect::<Vec<_>>(), [b]);
         assert!(!registry.has_orphans());
         assert!(registry.leave(b, news));
         assert!(registry.is_empty());
@@ -267,7 +269,7 @@ mod tests {
         let (second, _) = registry.join(a, Exact, b"x");
         assert_ne!(first, second);
         assert!(!registry.leave(a, first), "the old name means nothing any more");
-        assert_eq!(registry.hearers(second).count(), 1);
+        assert_eq!(registry.subscribers(second).count(), 1);
     }
 
     #[test]
@@ -340,7 +342,8 @@ mod tests {
                 assert_eq!(was_there, pairs.contains(&pair));
                 pairs.retain(|other| *other != pair);
             }
-            let hearers = registry.find(FAMILIES[family], &[name]).map_or(0, |topic| registry.hearers(topic).count());
+            let hearers =
+                registry.find(FAMILIES[family], &[name]).map_or(0, |topic| registry.subscribers(topic).count());
             assert_eq!(hearers, pairs.iter().filter(|other| (other.1, other.2) == (family, name)).count());
             while let Some((_, orphan)) = registry.poll_orphan() {
                 assert_eq!(orphan.hearers, 0);

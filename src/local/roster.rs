@@ -226,13 +226,18 @@ fn read_kind(name: &[u8], out: &mut Vec<u8>) -> Option<Kind> {
 }
 
 impl Filter {
+    /// True exactly when a client of this number may be meant.
+    pub fn names(&self, id: u64) -> bool {
+        self.ids.as_ref().is_none_or(|ids| ids.binary_search(&(id as i64)).is_ok())
+    }
+
     /// True exactly when this client is meant, when the one with the number `own_id` asks; 0 is nobody's.
     pub fn selects(&self, facts: &ClientFacts<'_>, own_id: u64) -> bool {
         let is_address = |given: &[u8], address: &str| {
             let rest = given.strip_prefix(address.as_bytes());
             rest.is_some_and(|rest| rest == port_behind(address).as_bytes())
         };
-        self.ids.as_ref().is_none_or(|ids| ids.binary_search(&(facts.id as i64)).is_ok())
+        self.names(facts.id)
             && self.kind.is_none_or(|kind| kind == kind_of(facts))
             && self.address.as_deref().is_none_or(|given| is_address(given, facts.peer.unwrap_or(facts.listen)))
             && self.listen.as_deref().is_none_or(|given| is_address(given, facts.listen))

@@ -27,11 +27,11 @@
 use std::mem;
 
 use super::dispatch::Pick;
-use super::{Action, Conn, Goodbye, Proxy, Timer};
+use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::Phase;
-use crate::client::{Bulk, Flow, Leased, Profile};
+use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::local::error;
-use crate::request::{Place, RequestId};
+use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -257,10 +257,24 @@ impl Proxy {
             _ => first,
         };
         let unread_max = self.settings.limits.client_unread_pause_bytes;
-        match client.line.first() == next {
+        match client.line.first() == next || client.line.first().is_some_and(|first| self.was_moved(first)) {
             true => (client.replies.unsent(), unread_max),
             false if client.replies.unsent() >= unread_max => (client.unread(), unread_max),
             false => (client.early_bytes, early_max(unread_max)),
+        }
+    }
+
+    /// True exactly when a request, or a part of one, was given to another backend, and so may stand there behind some
+    /// that its client sent later.
+    fn was_moved(&self, request: RequestId) -> bool {
+        let entry = &self.requests[request as usize];
+        let is_moved = |entry: &Request| entry.losses > 0 || entry.is_moved;
+        match entry.place {
+            Place::Merging(merging) => {
+                let mut parts = self.merges[merging as usize].parts().iter().filter_map(|part| part.request);
+                parts.any(|part| is_moved(&self.requests[part as usize]))
+            }
+            _ => is_moved(entry),
         }
     }
 
@@ -324,6 +338,30 @@ impl Proxy {
         self.has_much(id, 1) && self.clients.get(id).is_some_and(|client| client.bulk.is_some())
     }
 
+    /// A backend in bulk has sent some of what it was given.
+    #[cold]
+    pub(super) fn on_sent_in_bulk(&mut self, id: Id) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        // Of a long pipeline nothing is sent again, and nothing kept for that.
+        if backend.queue.sent() - backend.answered > LARGE as u64 {
+            backend.queue.release_to(&mut self.arena, backend.queue.sent());
+        }
+        let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
+        let has_room = backend.queue.unsent() <= self.settings.limits.send_queue_bytes_max / 2;
+        if has_room && self.clients.get(backend.owner).is_some_and(is_throttled) {
+            self.woken.push(backend.owner);
+        }
+    }
+
+    /// A client has sent plain requests, and has many in flight or much unread, or memory is short.
+    #[cold]
+    pub(super) fn on_much(&mut self, id: Id, now: Millis) {
+        if self.clients.get(id).is_some_and(|client| client.line.len() >= DEEP) {
+            self.enter_bulk(id, now);
+        }
+        self.maybe_pause(id);
+    }
+
     /// Stops listening to a client that has much, or, when memory is short, anything. Whether it goes on in bulk is
     /// decided before the turn ends.
     pub(super) fn maybe_pause(&mut self, id: Id) {
@@ -332,24 +370,32 @@ impl Proxy {
         let is_pausing = is_memory_short && !client.is_quiet() || client.bulk.is_none() && self.has_much(id, 1);
         if let Some(client) = self.clients.get_mut(id).filter(|_| is_pausing) {
             client.flow = Flow::Paused { since: Millis(0) };
-            if !mem::replace(&mut client.is_in_paused, true) {
-                self.newly_paused.push(id);
-            }
+            self.woken.push(id);
             self.mark_client_dirty(id);
         }
     }
 
-    /// Lets those go on who were paused and may be in bulk, the longest first; the others wait.
+    /// Lets those go on who are paused and may be in bulk now, the longest first.
+    #[cold]
     pub(super) fn serve_paused(&mut self, now: Millis) {
         while let Some(&id) = self.paused.front() {
             if !self.serve_one_paused(id, now) {
                 break;
             }
             self.paused.pop_front();
+            if let Some(client) = self.clients.get_mut(id) {
+                client.is_in_paused = false;
+            }
         }
-        for id in mem::take(&mut self.newly_paused) {
-            if !self.paused.is_empty() || !self.serve_one_paused(id, now) {
-                self.wait_paused(id, now);
+    }
+
+    /// A client was paused in this turn: it goes on in bulk, or waits.
+    #[cold]
+    pub(super) fn on_paused(&mut self, id: Id, now: Millis) {
+        if !self.paused.is_empty() || !self.serve_one_paused(id, now) {
+            self.wait_paused(id, now);
+            let is_new = |client: &mut Client| !mem::replace(&mut client.is_in_paused, true);
+            if self.clients.get_mut(id).is_some_and(is_new) {
                 self.paused.push_back(id);
             }
         }
@@ -360,9 +406,6 @@ impl Proxy {
         let is_paused = self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Paused { .. }));
         if is_paused && (self.is_memory_short() || self.has_much(id, 2) && !self.enter_bulk(id, now)) {
             return false;
-        }
-        if let Some(client) = self.clients.get_mut(id) {
-            client.is_in_paused = false;
         }
         if is_paused {
             self.unpause(id);

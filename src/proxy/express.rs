@@ -180,10 +180,10 @@ impl Proxy {
         if at > 0 {
             // It was for the request that had waited; those behind it have not.
             self.is_wait_over = false;
-            if self.clients.get(id).is_some_and(|client| client.line.len() >= DEEP && client.bulk.is_none()) {
-                self.enter_bulk(id, now);
+            let is_deep = client.line.len() >= DEEP.min(limits.client_outstanding_max);
+            if is_deep || client.unread() >= limits.client_unread_pause_bytes || self.is_memory_short() {
+                self.on_much(id, now);
             }
-            self.maybe_pause(id);
         }
         at
     }

@@ -17,10 +17,21 @@ use log::debug;
 
 use super::transaction::cleanup;
 use super::{Action, Conn, Proxy};
-use crate::client::Flow;
+use crate::client::{Bulk, Flow};
 use crate::notice::Kind;
 use crate::request::Place;
 use crate::slots::Id;
+
+/// What a client leaves at a backend.
+#[derive(Debug)]
+pub(super) enum Departure {
+    /// The start of a large request on this one, of this client, that will not send the rest.
+    Upload(Id, Id),
+    /// What it had for itself in bulk.
+    Bulk(Bulk),
+    /// One that it had for itself, and what cleans the session there, if anything does.
+    Lease(Id, Option<&'static [u8]>),
+}
 
 /// Why a client is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +162,7 @@ impl Proxy {
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lanes.clear();
-        self.released.extend(client.bulk.take().map(|bulk| *bulk));
+        let bulk = client.bulk.take();
         let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.requests) {
             let entry = &mut self.requests[request as usize];
@@ -170,19 +181,21 @@ impl Proxy {
         }
         merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
-            Flow::Uploading { backend, .. } => self.abandoned.push((backend, id)),
+            Flow::Uploading { backend, .. } => self.departures.push(Departure::Upload(backend, id)),
             Flow::Parked { server, need, .. } => {
                 self.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
                 self.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.
-            Flow::Blocked { backend } => self.orphaned.push((backend, None)),
+            Flow::Blocked { backend } => self.departures.push(Departure::Lease(backend, None)),
             Flow::Asking => self.inquiries.withdraw(id),
             Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }
+        self.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
-        self.orphaned.extend(leased.map(|(transaction, backend)| (backend, Some(cleanup(transaction)))));
+        self.departures
+            .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, Some(cleanup(transaction)))));
         self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 }

@@ -104,11 +104,8 @@ impl Proxy {
                     if is_whole { continue } else { break }
                 }
                 Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
-                Flow::Asking
-                | Flow::Denied { .. }
-                | Flow::Blocked { .. }
-                | Flow::Paused { .. }
-                | Flow::Throttled { .. } => break,
+                Flow::Asking | Flow::Denied { .. } | Flow::Deferred | Flow::Blocked { .. } => break,
+                Flow::Paused { .. } | Flow::Throttled { .. } => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
                     break;
@@ -387,12 +384,18 @@ impl Proxy {
     /// Gives those a turn that wait for one: first who waited for its own replies, then, at each server in order, who
     /// waited for a backend.
     pub(super) fn serve_waiting<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        self.serve_paused(now);
+        if !self.paused.is_empty() {
+            self.serve_paused(now);
+        }
         while let Some(id) = self.woken.pop() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
                 Flow::Throttled { .. } => client.flow = Flow::Open,
+                Flow::Paused { .. } => {
+                    self.on_paused(id, now);
+                    continue;
+                }
                 Flow::Subscribing => client.flow = Flow::Open,
                 Flow::Open => {}
                 _ => continue,

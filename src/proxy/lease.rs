@@ -16,6 +16,7 @@
 use std::mem;
 
 use super::dispatch::Pick;
+use super::goodbye::Departure;
 use super::inquiry::{Answer, Blocked, Question};
 use super::loss::Loss;
 use super::routing::{Call, Route, UNSUPPORTED, Verdict};
@@ -102,9 +103,10 @@ impl Proxy {
         })
     }
 
+    /// The backend on which a client blocks, and on which it has nothing else.
     fn blocking_backend(&self, id: Id) -> Option<(Id, &Backend)> {
         match self.clients.get(id)?.flow {
-            Flow::Blocked { backend } => Some((backend, self.backends.get(backend)?)),
+            Flow::Blocked { backend } => Some((backend, self.backends.get(backend).filter(|entry| is_alone(entry))?)),
             _ => None,
         }
     }
@@ -117,6 +119,9 @@ impl Proxy {
         let Some(backend) = self.backends.get(id).filter(|backend| matches!(backend.phase, Phase::Ready)) else {
             return;
         };
+        if !is_alone(backend) {
+            return;
+        }
         let (server, owner, profile) = (usize::from(backend.server), backend.owner, backend.profile);
         let blocking = &self.endpoints[server].pool.blocking;
         if !blocking.contains(&owner) {
@@ -277,7 +282,7 @@ impl Proxy {
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         if is_gone && role == (Role::Ending { has_selected: true }) {
             // Nobody has looked which database it is left with; nobody else shall have it.
-            return self.orphaned.push((backend, None));
+            return self.departures.push(Departure::Lease(backend, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
@@ -292,7 +297,7 @@ impl Proxy {
     /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
         match self.backends.get_mut(id) {
-            Some(backend) if backend.is_number_told => self.orphaned.push((id, None)),
+            Some(backend) if backend.is_number_told => self.departures.push(Departure::Lease(id, None)),
             Some(backend) if backend.is_bulk => {}
             Some(backend) => backend.owner = Id::NONE,
             None => {}
@@ -404,4 +409,9 @@ impl Proxy {
         backend.alarm.set(&mut self.wheel, super::Timer::Backend(id), deadline);
         self.mark_backend_dirty(id);
     }
+}
+
+/// True exactly when a backend that waits for data has nothing else to answer, and to nobody else.
+fn is_alone(backend: &Backend) -> bool {
+    !backend.is_bulk && backend.line.len() == 1
 }

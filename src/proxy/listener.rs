@@ -24,6 +24,7 @@ use std::mem;
 
 use log::Level;
 
+use super::delivery::Delivery;
 use super::loss::Loss;
 use super::{LARGE, Proxy, Timer, Wire};
 use crate::backend::{self, Backend, Phase};
@@ -41,7 +42,9 @@ use crate::timer::Millis;
 /// Who hears one server's messages, and what was asked.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
-    state: State,
+    pub state: State,
+    /// The message that is put into the queues of its subscribers.
+    pub delivery: Delivery,
     /// By the slot of the topic.
     asked: Vec<Option<Asked>>,
     /// The answers that the server owes, the next one first.
@@ -53,13 +56,13 @@ pub(super) struct Listener {
     /// When it was last opened with success.
     ready_at: Millis,
     /// When it last heard anything.
-    heard_at: Millis,
+    pub heard_at: Millis,
     /// Since when what it heard is not heard; `None` if nobody hears anything.
     lost_at: Option<Millis>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     #[default]
     Closed,
     Opening(Id),
@@ -101,6 +104,11 @@ impl Listener {
     /// True exactly when a message for this topic, published there from now on, will arrive.
     fn is_hearing(&self, topic: TopicId) -> bool {
         self.asked_for(topic).is_some_and(|asked| asked.is_heard)
+    }
+
+    /// True exactly when what came over this connection must wait: a message before it has not reached everybody.
+    fn is_delivering(&self, id: Id) -> bool {
+        self.delivery.is_pending && self.state == State::Listening(id)
     }
 
     fn asked_for(&self, topic: TopicId) -> Option<&Asked> {
@@ -299,6 +307,7 @@ impl Proxy {
     }
 
     /// The `n` bytes in the read area of `scratch` came from a listener.
+    #[cold]
     pub(super) fn handle_listener_data<W: Wire>(
         &mut self,
         id: Id,
@@ -308,21 +317,33 @@ impl Proxy {
         wire: &mut W,
     ) {
         let Some(backend) = self.backends.get_mut(id) else { return };
-        self.pubsub.listeners[usize::from(backend.server)].heard_at = now;
+        let server = backend.server;
+        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        listener.heard_at = now;
+        if backend.kept.len() > Scratch::HEADROOM || listener.is_delivering(id) {
+            backend.kept.extend_from_slice(scratch.joined(&[], n));
+            return self.take_kept_pushes(id, now, wire);
+        }
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
-        let taken = if kept.len() > Scratch::HEADROOM {
-            kept.extend_from_slice(scratch.joined(&[], n));
-            let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
-            kept.drain(..*taken.as_ref().unwrap_or(&0));
-            taken
-        } else {
-            let data = scratch.joined(&kept, n);
-            let taken = self.take_pushes(id, data, &mut framer, now, wire);
-            kept.clear();
-            kept.extend_from_slice(&data[*taken.as_ref().unwrap_or(&0)..]);
-            taken
-        };
+        let data = scratch.joined(&kept, n);
+        let taken = self.take_pushes(id, data, &mut framer, now, wire);
+        kept.clear();
+        kept.extend_from_slice(&data[*taken.as_ref().unwrap_or(&0)..]);
+        self.keep_pushes(id, kept, framer, taken, now);
+    }
+
+    /// Deals with what a server's connection has kept, until a message waits for the next turn.
+    pub(super) fn take_kept_pushes<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
+        let Some(backend) = self.backends.get_mut(id) else { return };
+        let mut framer = mem::take(&mut backend.framer);
+        let mut kept = mem::take(&mut backend.kept);
+        let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
+        kept.drain(..*taken.as_ref().unwrap_or(&0));
+        self.keep_pushes(id, kept, framer, taken, now);
+    }
+
+    fn keep_pushes(&mut self, id: Id, mut kept: Vec<u8>, framer: ReplyFramer, taken: Result<usize, Loss>, now: Millis) {
         if let Err(loss) = taken {
             return self.lose_backend(id, loss, now);
         }
@@ -336,7 +357,8 @@ impl Proxy {
         backend.queue.release_to(&mut self.arena, backend.answered);
     }
 
-    /// Deals with everything in `data` that is whole. Returns how many bytes were taken.
+    /// Deals with everything in `data` that is whole, until a message waits for the next turn. Returns how many bytes
+    /// were taken.
     fn take_pushes<W: Wire>(
         &mut self,
         id: Id,
@@ -345,8 +367,9 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<usize, Loss> {
+        let Some(server) = self.backends.get(id).map(|backend| usize::from(backend.server)) else { return Ok(0) };
         let mut at = 0;
-        while at < data.len() {
+        while at < data.len() && !self.pubsub.listeners[server].is_delivering(id) {
             match self.take_push(id, &data[at..], framer, now, wire)? {
                 0 => break,
                 taken => at += taken,
@@ -399,7 +422,7 @@ impl Proxy {
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         let push = push::read(frame).ok_or(Loss::Surplus)?;
         if let Push::Message { family, topic } = push {
-            self.spread(family, topic, frame, now, wire);
+            self.publish(server, (family, topic), frame, now, wire);
             return Ok(());
         }
         let owed = listener.owed.pop_front().ok_or(Loss::Surplus)?;
@@ -478,6 +501,10 @@ impl Proxy {
         let backend = self.backends.get(id)?;
         let server = backend.server;
         let write_deadline = backend.is_blocked.then(|| backend.took_at + self.settings.timeouts.remote_write_ms);
+        if self.is_publishing() {
+            // It is not read meanwhile.
+            self.pubsub.listeners[usize::from(server)].heard_at = now;
+        }
         let listener = &self.pubsub.listeners[usize::from(server)];
         // Messages that were on their way come before the answer.
         let answer_by = listener.answer_by.max(listener.heard_at + self.settings.timeouts.remote_read_ms);

@@ -40,6 +40,8 @@ const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const TOO_MANY: &[u8] = b"-ERR Too many session commands in one transaction\r\n";
 /// How many steps of one transaction may be rmux's own.
 const STEPS_MAX: usize = 1024;
+/// How many of them may ask about the whole pool: they are all answered in the turn of the `EXEC`.
+const POOL_STEPS_MAX: usize = 4;
 
 impl Proxy {
     /// Whether this step of a transaction is answered here.
@@ -107,7 +109,8 @@ impl Proxy {
             }
             return verdict;
         }
-        if !self.has_place_for(id, call.request.len()) {
+        let asks = self.question_of_step(call.request).is_some();
+        if !self.has_place_for(id, call.request.len(), asks) {
             self.break_transaction(id);
             self.reply_here(id, TOO_MANY);
             return Verdict::Done;
@@ -127,6 +130,9 @@ impl Proxy {
         let index = self.count_step(id);
         if !is_asked {
             self.note_own_step(id, OwnStep { index, what: OwnWhat::Answer(call.request.into()) });
+            if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+                transaction.pool_steps += usize::from(asks);
+            }
         }
         self.maybe_pause(id);
         Verdict::Done
@@ -138,7 +144,8 @@ impl Proxy {
         if self.finds_fault(id, call) {
             return Verdict::Done;
         }
-        if !self.has_place_for(id, call.request.len()) {
+        let asks = self.is_own_step(call) && self.question_of_step(call.request).is_some();
+        if !self.has_place_for(id, call.request.len(), asks) {
             self.break_transaction(id);
             self.reply_here(id, TOO_MANY);
             return Verdict::Done;
@@ -150,6 +157,7 @@ impl Proxy {
         };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             transaction.early_steps.push(step);
+            transaction.pool_steps += usize::from(asks);
         }
         self.reply_here(id, b"+QUEUED\r\n");
         Verdict::Done
@@ -172,15 +180,17 @@ impl Proxy {
         }
     }
 
-    fn has_place_for(&self, id: Id, len: usize) -> bool {
+    fn has_place_for(&self, id: Id, len: usize, asks: bool) -> bool {
         let Some(transaction) = self.transaction(id) else { return false };
         let steps = transaction.own_steps.len() + transaction.early_steps.len();
-        steps < STEPS_MAX && transaction.held_bytes() + len <= LARGE
+        (!asks || transaction.pool_steps < POOL_STEPS_MAX)
+            && steps < STEPS_MAX
+            && transaction.held_bytes() + len <= LARGE
     }
 
     /// The server was given this step, which may tell how many hear a channel.
     pub(super) fn note_counting_step(&mut self, id: Id, index: usize, call: &Call<'_>) {
-        if let Some(step) = self.count_in_step(index, call).filter(|_| self.has_place_for(id, 0)) {
+        if let Some(step) = self.count_in_step(index, call).filter(|_| self.has_place_for(id, 0, false)) {
             self.note_own_step(id, step);
         }
     }

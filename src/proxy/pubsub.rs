@@ -1,4 +1,5 @@
-//! Clients that subscribe: their requests, the confirmations that they wait for, and their messages.
+//! Clients that subscribe: their requests, and the confirmations that they wait for. Their messages are `delivery`'s
+//! business.
 //!
 //! All servers are listened to (`listener`), since a script publishes on the server that it runs on; PUBLISH goes to
 //! one, so that a message arrives once. A subscription is confirmed, in its place among the client's replies, when
@@ -16,8 +17,7 @@
 //!
 //! The order of a message and of the reply to the PUBLISH that sent it is not kept: they come over two connections.
 
-use std::collections::{BTreeSet, HashSet};
-use std::mem;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -25,7 +25,7 @@ use slab::Slab;
 use super::listener::Listener;
 use super::publish::Publisher;
 use super::routing::{CONNECTION_DOWN, Call, Verdict};
-use super::{DIRECT_MIN, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
+use super::{NO_DEADLINE, Proxy, TURN_WORK_MAX};
 use crate::buffer::Queue;
 use crate::client::{Flow, Protocol};
 use crate::command::{Channels, Class, Lease, Session};
@@ -47,8 +47,12 @@ pub(super) struct Pubsub {
     awaited: BTreeSet<(TopicId, usize)>,
     /// Clients that wait to publish.
     pub publishers: Vec<Publisher>,
-    /// Those who get the message that is being spread; kept for its memory.
-    hearers: Vec<Id>,
+    /// How many servers' messages are not in the queues of all their subscribers yet.
+    pub pending: usize,
+    /// Subscribers that have messages to be sent, the next one first.
+    pub unsent: VecDeque<Id>,
+    /// What may still be done for messages in this turn.
+    pub work_left: usize,
 }
 
 /// A request that waits until the servers have confirmed what it asks for.
@@ -77,7 +81,9 @@ impl Pubsub {
             confirmations: Slab::new(),
             awaited: BTreeSet::new(),
             publishers: Vec::new(),
-            hearers: Vec::new(),
+            pending: 0,
+            unsent: VecDeque::new(),
+            work_left: TURN_WORK_MAX,
         }
     }
 }
@@ -189,6 +195,7 @@ impl Proxy {
     /// A client hears this no longer, if it did.
     fn leave_topic(&mut self, id: Id, topic: TopicId) {
         let Some(family) = self.pubsub.registry.topic(topic).map(|topic| topic.family) else { return };
+        self.deliver_before_leaving(id, topic);
         if !self.pubsub.registry.leave(id, topic) {
             return;
         }
@@ -373,92 +380,6 @@ impl Proxy {
             self.advance_line(id, now);
         } else {
             self.check_unread(id, now);
-        }
-    }
-
-    /// Gives a message, as it came, to everybody who hears its topic.
-    pub(super) fn spread<W: Wire>(
-        &mut self,
-        family: Channels,
-        topic: &[u8],
-        message: &[u8],
-        now: Millis,
-        wire: &mut W,
-    ) {
-        let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
-        let mut hearers = mem::take(&mut self.pubsub.hearers);
-        hearers.extend(self.pubsub.registry.hearers(topic));
-        for &id in &hearers {
-            self.tell(id, message, now, wire);
-        }
-        hearers.clear();
-        self.pubsub.hearers = hearers;
-    }
-
-    fn tell<W: Wire>(&mut self, id: Id, message: &[u8], now: Millis, wire: &mut W) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if matches!(client.flow, Flow::Leaving | Flow::Closed) || client.is_ended {
-            return;
-        }
-        self.stats.messages += 1;
-        let head = push::head(client.session.profile.protocol);
-        let body = &message[head.len()..];
-        if !client.is_open_to_messages(&self.requests) {
-            let subscriber = client.subscriber.get_or_insert_default();
-            subscriber.held.push(&mut self.arena, head);
-            subscriber.held.push(&mut self.arena, body);
-            client.early_bytes += message.len();
-        } else if message.len() >= DIRECT_MIN {
-            client.replies.push(&mut self.arena, head);
-            self.send_reply(id, body, now, wire);
-        } else {
-            client.replies.push(&mut self.arena, head);
-            client.replies.push(&mut self.arena, body);
-            // So that what one read brings is not held once for each subscriber.
-            let is_much = client.replies.unsent() >= DIRECT_MIN && !client.is_blocked;
-            self.mark_client_dirty(id);
-            if is_much {
-                self.transmit_client(id, now, wire);
-            }
-        }
-        self.check_subscriber(id, now);
-    }
-
-    /// The most that a subscriber may leave unread, in bytes.
-    pub(super) fn subscriber_unread_max(&self) -> usize {
-        let limits = &self.settings.limits;
-        limits.subscriber_unread_bytes_max.min(limits.client_unread_bytes_max)
-    }
-
-    /// Closes a subscriber that leaves too much unread, or that has left much unread for long, or anything at all while
-    /// memory is short.
-    pub(super) fn check_subscriber(&mut self, id: Id, now: Millis) {
-        let unread_max = self.subscriber_unread_max();
-        let is_memory_short = self.is_memory_short();
-        let limits = &self.settings.limits;
-        let Some(client) = self.clients.get_mut(id) else { return };
-        let unread = client.unread();
-        let Some(subscriber) = &mut client.subscriber else { return };
-        if unread > unread_max || is_memory_short && client.is_blocked {
-            return self.close_client(id, Goodbye::Unread);
-        }
-        if unread <= limits.subscriber_unread_soft_bytes || limits.subscriber_unread_soft_ms == 0 {
-            subscriber.behind_since = None;
-            return;
-        }
-        let deadline = *subscriber.behind_since.get_or_insert(now) + limits.subscriber_unread_soft_ms;
-        if deadline <= now {
-            return self.close_client(id, Goodbye::Unread);
-        }
-        client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-    }
-
-    /// A message is larger than any subscriber may leave unread: as in Redis, it costs them their connection.
-    pub(super) fn cut_off(&mut self, family: Channels, topic: &[u8]) {
-        let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
-        let hearers: Vec<Id> = self.pubsub.registry.hearers(topic).collect();
-        for id in hearers {
-            self.close_client(id, Goodbye::Unread);
         }
     }
 }

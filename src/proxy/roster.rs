@@ -9,12 +9,13 @@
 //! that is killed is closed at once, whatever it waits for, as when its socket breaks; the one that asks gets its reply
 //! first.
 //!
-//! The work is in proportion to the number of clients: with ten thousand of them a CLIENT LIST makes 3 MB, once.
+//! The work is in proportion to the number of clients: with ten thousand of them a CLIENT LIST makes 3 MB, once. So a
+//! turn does a bounded part of it, and who asks for more waits for the next turn, in order (`Flow::Deferred`).
 
 use super::health::server_figures;
 use super::inquiry::{Answer, Question};
 use super::routing::UNSUPPORTED;
-use super::{Goodbye, Proxy};
+use super::{Goodbye, Proxy, Wire};
 use crate::client::{Client, Flow};
 use crate::command::{self, Command, Name};
 use crate::local::roster::{self, Ask, ClientFacts, ClientMemory, Filter};
@@ -24,7 +25,45 @@ use crate::slots::Id;
 use crate::stats::Figures;
 use crate::timer::Millis;
 
+/// To look at one client, beside [`TURN_WORK_MAX`].
+const WORK_OF_LOOK: usize = 32;
+/// To write the line of one, or what is known of one server.
+const WORK_OF_LINE: usize = 512;
+/// To close one.
+const WORK_OF_CLOSE: usize = 4096;
+
 impl Proxy {
+    /// Whether a request about the whole pool waits for the next turn, because this one has done its share of such work
+    /// or others wait.
+    pub(super) fn defers(&mut self, id: Id) -> bool {
+        if self.work_left > 0 && self.deferred.front().is_none_or(|&first| first == id) {
+            return false;
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.flow = Flow::Deferred;
+            self.deferred.push_back(id);
+        }
+        true
+    }
+
+    /// Gives those their turn who were deferred, in order; the one that is served stands at the front.
+    #[cold]
+    pub(super) fn serve_deferred<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        while self.work_left > 0 {
+            let Some(&id) = self.deferred.front() else { return };
+            if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Deferred) {
+                client.flow = Flow::Open;
+                self.resume_client(id, now, wire);
+            }
+            self.deferred.pop_front();
+        }
+    }
+
+    fn count_work(&mut self, work: usize) {
+        self.is_rationed = true;
+        self.work_left = self.work_left.saturating_sub(work);
+    }
+
     /// Answers a request that is about the whole pool, at once or when the others of it have answered.
     pub(super) fn on_pool_request(
         &mut self,
@@ -76,15 +115,18 @@ impl Proxy {
     pub(super) fn own_part(&mut self, question: &Question, asker: Id, now: Millis) -> Answer {
         match question {
             Question::Figures => {
+                self.count_work(WORK_OF_LINE * (1 + self.endpoints.len()) + WORK_OF_LOOK * self.backends.len());
                 Answer::Figures(Figures { stats: self.stats, servers: server_figures(&self.endpoints, &self.backends) })
             }
             Question::Clients(Ask::List(filter)) => {
-                let lines = self.selected(filter, asker, now).into_iter().filter_map(|id| {
+                let selected = self.selected(filter, asker, now);
+                self.count_work(WORK_OF_LINE * selected.len());
+                let lines = selected.into_iter().filter_map(|id| {
                     let client = self.clients.get(id)?;
                     let own = Some(Name::new("client", "list")).filter(|_| id == asker);
                     let command = own.or_else(|| client.command.map(Command::full_name));
                     let facts = self.client_facts(id, client, command, now);
-                    let mut line = String::new();
+                    let mut line = String::with_capacity(WORK_OF_LINE);
                     roster::write_line(&mut line, &facts);
                     Some((facts.id, line))
                 });
@@ -92,12 +134,16 @@ impl Proxy {
             }
             Question::Clients(Ask::Kill(filter) | Ask::KillAddress(filter)) => {
                 let selected = self.selected(filter, asker, now);
+                self.count_work(WORK_OF_CLOSE * selected.len());
                 for &id in selected.iter().filter(|id| **id != asker) {
                     self.close_client(id, Goodbye::Killed);
                 }
                 Answer::Killed { clients: selected.len(), is_asker_among: selected.contains(&asker) }
             }
-            Question::Clients(Ask::Unblock { id, .. }) => Answer::Blocked(self.find_blocked(*id)),
+            Question::Clients(Ask::Unblock { id, .. }) => {
+                self.count_work(WORK_OF_LOOK * self.clients.len());
+                Answer::Blocked(self.find_blocked(*id))
+            }
         }
     }
 
@@ -152,10 +198,14 @@ impl Proxy {
     }
 
     /// Those of its own clients whom a filter selects.
-    fn selected(&self, filter: &Filter, asker: Id, now: Millis) -> Vec<Id> {
+    fn selected(&mut self, filter: &Filter, asker: Id, now: Millis) -> Vec<Id> {
+        self.count_work(WORK_OF_LOOK * self.clients.len());
         let own = if asker == Id::NONE { 0 } else { self.settings.siblings.client_number(asker) };
         let is_open = |client: &Client| client.flow != Flow::Closed;
-        let is_selected = |id: Id, client: &Client| filter.selects(&self.client_facts(id, client, None, now), own);
+        let is_selected = |id: Id, client: &Client| {
+            filter.names(self.settings.siblings.client_number(id))
+                && filter.selects(&self.client_facts(id, client, None, now), own)
+        };
         let selected = self.clients.iter().filter(|(id, client)| is_open(client) && is_selected(*id, client));
         selected.map(|(id, _)| id).collect()
     }

@@ -14,10 +14,10 @@
 
 use std::io::{self, IoSlice};
 
-use super::{Action, Conn, Goodbye, LARGE, Proxy, SLICES_MAX, Timer, Wire};
+use super::{Action, Conn, Departure, Goodbye, Proxy, SLICES_MAX, TURN_WORK_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
-use crate::client::{Client, Flow};
+use crate::client::Flow;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -32,10 +32,19 @@ impl Proxy {
             while let Some(id) = self.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
             }
+            if self.is_rationed {
+                self.serve_deferred(now, wire);
+                self.go_on_publishing(now, wire);
+            }
             // Who took its replies may go on, and who left may have given room to others.
             if self.is_settled() {
-                return;
+                break;
             }
+        }
+        if self.is_rationed {
+            self.work_left = TURN_WORK_MAX;
+            self.pubsub.work_left = TURN_WORK_MAX;
+            self.is_rationed = self.is_publishing() || !self.deferred.is_empty();
         }
     }
 
@@ -56,29 +65,29 @@ impl Proxy {
     /// The shell calls it, and closes what is to be closed, before it reads: an element that somebody pushes in this
     /// turn must not go to a backend that still waits for a client that has left.
     pub fn handle_departures(&mut self, now: Millis) {
-        while let Some((backend, client)) = self.abandoned.pop() {
-            self.abandon_upload(backend, client, now);
+        if !self.departures.is_empty() {
+            self.handle_each_departure(now);
         }
-        while let Some(bulk) = self.released.pop() {
-            self.release_bulk(bulk, None, now);
-        }
-        while let Some((backend, cleanup)) = self.orphaned.pop() {
-            self.take_back(backend, cleanup, now);
+    }
+
+    #[cold]
+    fn handle_each_departure(&mut self, now: Millis) {
+        while !self.departures.is_empty() {
+            for departure in std::mem::take(&mut self.departures) {
+                match departure {
+                    Departure::Upload(backend, client) => self.abandon_upload(backend, client, now),
+                    Departure::Bulk(bulk) => self.release_bulk(bulk, None, now),
+                    Departure::Lease(backend, cleanup) => self.take_back(backend, cleanup, now),
+                }
+            }
         }
     }
 
     /// True exactly when [`Proxy::transmit`] would do nothing.
     pub(super) fn is_settled(&self) -> bool {
         let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.abandoned.is_empty()
-            || !self.released.is_empty()
-            || !self.orphaned.is_empty()
-            || self.pubsub.registry.has_orphans();
-        is_sent
-            && !is_left
-            && self.woken.is_empty()
-            && self.newly_paused.is_empty()
-            && !(self.is_room_new && self.parked > 0)
+        let is_left = !self.departures.is_empty() || self.pubsub.registry.has_orphans();
+        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
@@ -103,10 +112,6 @@ impl Proxy {
             }
             Phase::Ready | Phase::Draining => send(&backend.queue, &self.arena, Conn::Backend(id), wire).map(|sent| {
                 backend.queue.mark_sent(&self.arena, sent.bytes);
-                // Of a long pipeline nothing is sent again, and nothing kept for that.
-                if backend.is_bulk && backend.queue.sent() - backend.answered > LARGE as u64 {
-                    backend.queue.release_to(&mut self.arena, backend.queue.sent());
-                }
                 sent.is_blocked
             }),
         };
@@ -121,14 +126,11 @@ impl Proxy {
                     self.mark_backend_dirty(id);
                 }
                 let Some(backend) = self.backends.get(id) else { return };
-                if backend.is_bulk && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
-                    let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
-                    if self.clients.get(backend.owner).is_some_and(is_throttled) {
-                        self.woken.push(backend.owner);
-                    }
-                }
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
                     self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
+                }
+                if backend.is_bulk {
+                    self.on_sent_in_bulk(id);
                 }
             }
             Err(error) => match &mut backend.phase {
@@ -145,6 +147,7 @@ impl Proxy {
         if client.flow == Flow::Closed {
             return;
         }
+        let is_held_up = matches!(client.flow, Flow::Paused { .. }) || client.holds_back || client.bulk.is_some();
         if !client.is_blocked && client.replies.unsent() > 0 {
             match send(&client.replies, &self.arena, Conn::Client(id), wire) {
                 Ok(sent) => {
@@ -156,15 +159,14 @@ impl Proxy {
                     if sent.is_blocked {
                         self.watch_client_writes(id);
                     } else if client.replies.unsent() > 0 {
-                        self.mark_client_dirty(id);
+                        self.mark_client_unsent(id);
                     }
                 }
                 Err(_) => return self.close_client(id, Goodbye::Broken),
             }
         }
         // Who is listened to again may have requests that wait; it is seen off when they are dealt with.
-        if !self.maybe_resume(id, now) {
-            self.maybe_leave_bulk(id, now);
+        if !is_held_up || !self.maybe_resume(id, now) {
             self.maybe_say_goodbye(id);
         }
     }
@@ -182,7 +184,7 @@ impl Proxy {
     }
 
     /// A client that was paused because it had too much unread is listened to again, once it has taken half of it. True
-    /// if it is: its turn to go on has still to come.
+    /// if it is: its turn to go on has still to come. What is held back for it comes, and bulk ends, when it may.
     fn maybe_resume(&mut self, id: Id, now: Millis) -> bool {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return false };
@@ -196,6 +198,9 @@ impl Proxy {
         if holds_back {
             self.stop_holding_back(id, now);
         }
+        if !is_resumed {
+            self.maybe_leave_bulk(id, now);
+        }
         is_resumed
     }
 }
@@ -207,15 +212,15 @@ pub(super) struct Sent {
 }
 
 /// Writes what waits in `queue`, up to [`SLICES_MAX`] chunks of it. The caller notes what was sent.
+#[inline(always)]
 fn send<W: Wire>(queue: &Queue, arena: &Arena, conn: Conn, wire: &mut W) -> io::Result<Sent> {
     // Nearly always it is one chunk, for which the table of the gathered write would cost more than all the rest.
-    let mut slices = queue.slices(arena);
-    match (slices.next(), slices.next()) {
-        (Some(only), None) => {
+    match queue.only_slice(arena) {
+        Some(only) => {
             let bytes = wire.write(conn, &[IoSlice::new(only)])?;
             Ok(Sent { bytes, is_blocked: bytes < only.len() })
         }
-        _ => gather(queue, arena, &[], conn, wire),
+        None => gather(queue, arena, &[], conn, wire),
     }
 }
 

@@ -146,3 +146,83 @@ fn an_unblock_is_no_step_of_a_transaction() {
     let expected = "+OK\r\n+QUEUED\r\n*1\r\n-ERR This command is not supported\r\n";
     assert_eq!(bench.told(client) + &bench.asked(backends[0]), expected);
 }
+
+/// Turns until nothing is to be done at once; the most replies of one turn, by their first byte.
+fn most_in_a_turn(bench: &mut Bench, client: Id, kind: char) -> (usize, usize) {
+    let (mut all, mut most) = (0, 0);
+    loop {
+        let told = bench.told(client);
+        let count = told.lines().filter(|line| line.starts_with(kind)).count();
+        (all, most) = (all + count, most.max(count));
+        if bench.proxy.next_deadline().is_none_or(|deadline| deadline >= bench.now) {
+            return (all, most);
+        }
+        bench.turn();
+    }
+}
+
+#[test]
+fn requests_about_very_many_clients_are_answered_over_several_turns() {
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.limits.client_unread_pause_bytes = 64 << 20);
+    let clients: Vec<Id> = (0..3_000).map(|_| bench.client()).collect();
+    let (asker, other) = (clients[0], clients[1]);
+    let kill = request(&["CLIENT", "KILL", "ID", "999999"]);
+    bench.hear(asker, kill.repeat(200) + &get("k"));
+    bench.hear(other, request(&["CLIENT", "UNBLOCK", "999999"]));
+    bench.turn();
+    assert_eq!(bench.asked(backends[0]), "", "it is behind the others");
+    let (all, most) = most_in_a_turn(&mut bench, asker, ':');
+    assert_eq!(all, 200);
+    assert!(most < 20, "{most} searches of 3,000 clients in one turn");
+    assert_eq!(bench.told(other), ":0\r\n");
+    assert_eq!(bench.asked(backends[0]), get("k"));
+    bench.answer(backends[0], bulk("v"));
+    assert_eq!(bench.told(asker), bulk("v"));
+
+    bench.say(asker, request(&["CLIENT", "LIST"]).repeat(5));
+    assert_eq!(most_in_a_turn(&mut bench, asker, '$'), (5, 1));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn who_is_deferred_is_served_before_those_who_ask_later() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let clients: Vec<Id> = (0..3_000).map(|_| bench.client()).collect();
+    let list = request(&["CLIENT", "LIST"]);
+    bench.hear(clients[0], &list);
+    for &client in &clients[1..4] {
+        bench.hear(client, &list);
+    }
+    // One that leaves is not waited for; one that sent nothing else and ends is answered.
+    bench.proxy.handle_client_broken(clients[2]);
+    bench.proxy.handle_client_end(clients[3]);
+    bench.turn();
+    for expected in [0, 1, 3, 5] {
+        let told: Vec<usize> = (0..6).filter(|&index| bench.told(clients[index]).starts_with('$')).collect();
+        assert_eq!(told, [expected]);
+        if expected < 3 {
+            bench.hear(clients[5], &list);
+        }
+        bench.turn();
+    }
+    assert!(bench.is_closed(Conn::Client(clients[3])));
+}
+
+#[test]
+fn a_transaction_asks_about_all_clients_a_few_times_only() {
+    const TOO_MANY: &str = "-ERR Too many session commands in one transaction\r\n";
+    let list = request(&["CLIENT", "LIST"]).repeat(5);
+    let (mut bench, _) = Bench::ready(2, |_| {});
+    let client = bench.client();
+    bench.say(client, request(&["MULTI"]));
+    bench.say(client, &list);
+    assert_eq!(bench.told(client), "+OK\r\n".to_owned() + &"+QUEUED\r\n".repeat(4) + TOO_MANY);
+
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, request(&["MULTI"]));
+    bench.say(client, &list);
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n".to_owned() + &"+QUEUED\r\n".repeat(4));
+    assert_eq!(bench.told(client), "+OK\r\n".to_owned() + &"+QUEUED\r\n".repeat(4) + TOO_MANY);
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn subscribe(channel: &str) -> String {
+pub(super) fn subscribe(channel: &str) -> String {
     request(&["SUBSCRIBE", channel])
 }
 
@@ -12,16 +12,16 @@ fn asked_for(verb: &str, channels: &[&str]) -> String {
 }
 
 /// What a server says, and a RESP2 client is told.
-fn confirmed(verb: &str, channel: &str, count: usize) -> String {
+pub(super) fn confirmed(verb: &str, channel: &str, count: usize) -> String {
     format!("*3\r\n{}{}:{count}\r\n", bulk(verb), bulk(channel))
 }
 
-fn message(channel: &str, text: &str) -> String {
+pub(super) fn message(channel: &str, text: &str) -> String {
     format!("*3\r\n{}{}{}", bulk("message"), bulk(channel), bulk(text))
 }
 
 /// The same for a RESP3 client.
-fn push(frame: &str) -> String {
+pub(super) fn push(frame: &str) -> String {
     frame.replacen('*', ">", 1)
 }
 
