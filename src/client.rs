@@ -298,6 +298,8 @@ pub struct Kept {
     pub bytes: Vec<u8>,
     /// How far they are understood.
     pub framer: RequestFramer,
+    /// When the last of them came, if they are the start of a request whose rest is waited for.
+    pub since: Option<Millis>,
 }
 
 /// A connection that talks to us.

@@ -22,6 +22,8 @@ pub struct Timeouts {
     pub local_read_ms: u64,
     /// Bytes queued to a client that make no progress. 0 = no limit.
     pub local_write_ms: u64,
+    /// Waiting for the rest of a request, of which the start is there and nothing more comes. 0 = no limit.
+    pub local_request_ms: u64,
     /// Connecting and shaking hands with a server; a request that waits for any backend. Never 0.
     pub remote_connect_ms: u64,
     /// A request that is outstanding, from the moment it was queued. Never 0.
@@ -31,11 +33,13 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// No limit on the client side, 500 ms on the server side: the original rmux's built-in values.
+    /// On the client side no limit but for the rest of a request, 500 ms on the server side: the original rmux's
+    /// built-in values, but for the former.
     fn default() -> Timeouts {
         Timeouts {
             local_read_ms: 0,
             local_write_ms: 0,
+            local_request_ms: 60_000,
             remote_connect_ms: 500,
             remote_read_ms: 500,
             remote_write_ms: 500,

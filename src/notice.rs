@@ -46,6 +46,8 @@ pub enum Kind {
     Http,
     /// A client does not speak the protocol.
     ClientGarbage,
+    /// A client has stopped inside a request.
+    ClientStopped,
     /// A client leaves its replies unread.
     ClientUnread,
     /// A client has half of a reply, and the rest is lost.

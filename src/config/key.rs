@@ -395,6 +395,8 @@ pub static KEYS: &[Key] = &[
         "wait for a client's next request; 0 is none"),
     pool("localWriteTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_write_ms]),
         "wait for a client to take its replies; 0 is none"),
+    pool("localRequestTimeout", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.local_request_ms]),
+        "wait for the rest of a request of which nothing more comes; 0 is none"),
     pool("remoteTimeout", Timeouts, RemoteTimeout(|d| vec![
             &mut d.timeouts.remote_connect_ms, &mut d.timeouts.remote_read_ms, &mut d.timeouts.remote_write_ms]),
         "for the server side: all of the next three; 0 is the default"),

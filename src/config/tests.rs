@@ -70,6 +70,7 @@ fn the_specific_timeout_wins_in_any_order() {
         let expected = Timeouts {
             local_read_ms: 30,
             local_write_ms: 0,
+            local_request_ms: 60_000,
             remote_connect_ms: 60,
             remote_read_ms: 45,
             remote_write_ms: 45,

@@ -31,7 +31,7 @@ use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::Phase;
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::local::error;
-use crate::request::{Place, Request, RequestId};
+use crate::request::{Place, Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -90,6 +90,11 @@ impl Proxy {
         backend.is_rerouted = false;
         if is_leased {
             // What is rmux's own in its line (`MULTI`) is short, and others stand behind nothing here.
+            return;
+        }
+        // Until its session is clean it stays its owner's, who may be gone.
+        let is_cleanup = |request: RequestId| self.requests[request as usize].role == Role::Cleanup;
+        if backend.line.iter(&self.requests).any(is_cleanup) {
             return;
         }
         backend.owner = Id::NONE;
@@ -370,6 +375,9 @@ impl Proxy {
         let is_pausing = is_memory_short && !client.is_quiet() || client.bulk.is_none() && self.has_much(id, 1);
         if let Some(client) = self.clients.get_mut(id).filter(|_| is_pausing) {
             client.flow = Flow::Paused { since: Millis(0) };
+            if let Some(kept) = &mut client.kept {
+                kept.since = None;
+            }
             self.woken.push(id);
             self.mark_client_dirty(id);
         }

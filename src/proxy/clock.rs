@@ -5,16 +5,18 @@
 //! when? Then it is late, or the entry is set again.
 //!
 //! ```text
-//!   client   parked: its wait is over · replies that it does not take · nothing heard, and nothing owed
+//!   client   parked: its wait is over · replies that it does not take · nothing heard, and nothing owed · the rest of
+//!            a request, of which nothing more comes
 //!   backend  no handshake yet · the oldest request · bytes that the server does not take · idle, and not the only one
 //!   server   down: time for a probe
 //! ```
 
 use super::loss::Loss;
-use super::{Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
+use super::{Conn, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
-use crate::client::{Flow, Need};
+use crate::client::{Client, Flow, Need};
 use crate::notice::Kind;
+use crate::pool::Pool;
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -83,11 +85,64 @@ impl Proxy {
         if write_deadline.is_some_and(|deadline| deadline <= now) {
             return self.close_client(id, Goodbye::WriteTimeout);
         }
+        let request_deadline = self.request_deadline(id, now);
+        if request_deadline.is_some_and(|deadline| deadline <= now) {
+            return self.on_request_stopped(id, now);
+        }
         if read_deadline.is_some_and(|deadline| deadline <= now) {
             return self.close_client(id, Goodbye::ReadTimeout);
         }
-        if let Some(next) = [write_deadline, read_deadline, wait_deadline].into_iter().flatten().min() {
+        let next = [write_deadline, read_deadline, wait_deadline, request_deadline].into_iter().flatten().min();
+        if let (Some(next), Some(client)) = (next, self.clients.get_mut(id)) {
             client.alarm.set(&mut self.wheel, Timer::Client(id), next);
+        }
+    }
+
+    /// How long the rest of the request that a client is sending is waited for while nothing of it comes, and which key
+    /// says so. Who waits for the backend that it holds shall not wait in vain.
+    fn request_limit(&self, client: &Client) -> Option<(u64, &'static str)> {
+        let timeouts = &self.settings.timeouts;
+        let limits = match client.flow {
+            Flow::Open => [None, Some((timeouts.local_request_ms, "localRequestTimeout"))],
+            Flow::Uploading { backend, .. } => {
+                let pool = self.backends.get(backend).map(|entry| &self.endpoints[usize::from(entry.server)].pool);
+                let is_wanted = pool.is_some_and(Pool::is_waited_for);
+                let wanted = is_wanted.then_some((timeouts.remote_connect_ms, "remoteConnectTimeout"));
+                [wanted, Some((timeouts.local_request_ms, "localRequestTimeout"))]
+            }
+            _ => return None,
+        };
+        limits.into_iter().flatten().filter(|limit| limit.0 > 0).min()
+    }
+
+    /// When the rest of the request that a client is sending is waited for no longer.
+    fn request_deadline(&self, id: Id, now: Millis) -> Option<Millis> {
+        let client = self.clients.get(id)?;
+        let since = client.kept.as_ref()?.since?;
+        let (ms, _) = self.request_limit(client)?;
+        // It is not to blame for what is not read.
+        Some(if self.is_listening_to(Conn::Client(id)) { since } else { now } + ms)
+    }
+
+    /// Makes sure that somebody looks whether the rest of a request comes.
+    pub(super) fn watch_request(&mut self, id: Id, now: Millis) {
+        let Some(deadline) = self.request_deadline(id, now) else { return };
+        if let Some(client) = self.clients.get_mut(id) {
+            client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+        }
+    }
+
+    /// A client has stopped inside a request.
+    fn on_request_stopped(&mut self, id: Id, now: Millis) {
+        let Some(client) = self.clients.get(id) else { return };
+        let Some((ms, key)) = self.request_limit(client) else { return };
+        if client.is_blocked && client.took_at + ms <= now {
+            return self.close_client(id, Goodbye::RequestTimeout);
+        }
+        let text = format_args!("The rest of a request did not come within {key} ({ms} ms)");
+        self.end_with(id, Kind::ClientStopped, text, now);
+        if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.take()) {
+            self.spare(kept);
         }
     }
 

@@ -240,12 +240,18 @@ impl Proxy {
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         self.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
         self.parked += 1;
-        // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
         for &backend in self.endpoints[usize::from(server)].pool.backends() {
-            let is_to_go_on = |backend: &&mut Backend| backend.is_held_back && !backend.is_bulk;
-            if let Some(entry) = self.backends.get_mut(backend).filter(is_to_go_on) {
+            let Some(entry) = self.backends.get_mut(backend) else { continue };
+            // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
+            if entry.is_held_back && !entry.is_bulk {
                 entry.is_held_back = false;
                 self.actions.push_back(Action::Resume(Conn::Backend(backend)));
+            }
+            // Whether a large request that holds one still comes is looked at sooner.
+            if let Some(client) = self.clients.get_mut(entry.uploader) {
+                let since = client.kept.as_ref().and_then(|kept| kept.since).unwrap_or(now);
+                let deadline = since + self.settings.timeouts.remote_connect_ms;
+                client.alarm.set(&mut self.wheel, Timer::Client(entry.uploader), deadline);
             }
         }
         if self.clients.get(id).is_some_and(|client| client.holds_back) {

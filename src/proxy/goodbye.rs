@@ -46,6 +46,8 @@ pub(super) enum Goodbye {
     ReadTimeout,
     /// It took nothing for `localWriteTimeout`.
     WriteTimeout,
+    /// It stopped inside a request, and takes nothing either.
+    RequestTimeout,
     /// It does not take its replies, and they became too many.
     Unread,
     /// The rest of a reply that it has the start of is lost.
@@ -62,6 +64,7 @@ impl fmt::Display for Goodbye {
             Goodbye::Foreign => "it sent an HTTP request; a cross-protocol attack?",
             Goodbye::ReadTimeout => "it sent nothing for localReadTimeout",
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
+            Goodbye::RequestTimeout => "it stopped inside a request for localRequestTimeout, and takes no reply",
             Goodbye::Unread => "it leaves more replies unread than it may",
             Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
@@ -77,6 +80,7 @@ impl Goodbye {
             Goodbye::Foreign => Some(Kind::Http),
             Goodbye::WriteTimeout | Goodbye::Unread => Some(Kind::ClientUnread),
             Goodbye::Truncated => Some(Kind::ClientTruncated),
+            Goodbye::RequestTimeout => Some(Kind::ClientStopped),
         }
     }
 }
@@ -192,10 +196,11 @@ impl Proxy {
             Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }
-        self.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
         self.departures
             .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, Some(cleanup(transaction)))));
+        // Behind the lease: the same backend may be both, and is clean before it is anybody's.
+        self.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
         self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 }

@@ -16,7 +16,7 @@
 //! What a request means is `routing`'s business, and when a waiting client's turn comes is decided here
 //! (`serve_waiting`): in order, and never past somebody who waits.
 
-use std::mem;
+use std::{fmt, mem};
 
 use super::routing::Verdict;
 use super::transaction::is_multi;
@@ -148,7 +148,7 @@ impl Proxy {
                 }
             }
         }
-        self.keep(id, input, at, framer);
+        self.keep(id, input, at, framer, now);
     }
 
     /// Looks for the end of the request that `bytes` begin with.
@@ -222,7 +222,7 @@ impl Proxy {
     }
 
     /// Keeps what lies behind `at`, if anything does, with how far it is understood.
-    fn keep(&mut self, id: Id, input: Input<'_>, at: usize, mut framer: RequestFramer) {
+    fn keep(&mut self, id: Id, input: Input<'_>, at: usize, mut framer: RequestFramer, now: Millis) {
         let has_rest = at < input.bytes().len();
         let must_keep = |client: &&mut Client| match client.flow {
             Flow::Closed => false,
@@ -246,7 +246,9 @@ impl Proxy {
                 own
             }
         };
+        kept.since = matches!(client.flow, Flow::Open | Flow::Uploading { .. }).then_some(now);
         client.kept = Some(kept);
+        self.watch_request(id, now);
     }
 
     /// An inline request: split as Redis splits it, and dealt with in its canonical form.
@@ -279,8 +281,14 @@ impl Proxy {
 
     /// The peer does not speak the protocol: it is told so, in its place, and then closed.
     fn on_protocol_error(&mut self, id: Id, error: ProtocolError, now: Millis) {
-        let text = printable(error.to_string().as_bytes());
-        self.warn_of_client(Kind::ClientGarbage, id, format_args!("closed: {text}"));
+        self.end_with(id, Kind::ClientGarbage, format_args!("{error}"), now);
+    }
+
+    /// Nothing more can be understood of what a client sends, or nothing comes: it is told, in the place of the request
+    /// that it is sending, and then closed.
+    pub(super) fn end_with(&mut self, id: Id, kind: Kind, text: fmt::Arguments<'_>, now: Millis) {
+        let shown = printable(text.to_string().as_bytes());
+        self.warn_of_client(kind, id, format_args!("closed: {shown}"));
         let upload = match self.clients.get(id).map(|client| client.flow) {
             Some(Flow::Uploading { backend, .. }) => Some(backend),
             _ => None,
@@ -290,7 +298,7 @@ impl Proxy {
         }
         // Whose rest is thrown away was answered with that.
         if upload != Some(Id::NONE) {
-            self.reply_with(id, |out| error::write_error(out, format_args!("ERR {error}")));
+            self.reply_with(id, |out| error::write_error(out, format_args!("ERR {text}")));
         }
         self.leave(id);
     }

@@ -334,5 +334,9 @@ impl Proxy {
             backend.queue.push_vec(&mut self.arena, bytes);
         }
         self.mark_backend_dirty(backend_id);
+        // If that one is held back for its client, this may be what the client waits for.
+        if self.clients.get(client).is_some_and(|client| client.holds_back) {
+            self.mark_client_dirty(client);
+        }
     }
 }

@@ -22,6 +22,7 @@ mod slow_peers;
 mod split;
 mod subscriptions;
 mod transactions;
+mod unfinished;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};

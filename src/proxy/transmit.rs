@@ -127,7 +127,12 @@ impl Proxy {
                 }
                 let Some(backend) = self.backends.get(id) else { return };
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
-                    self.actions.push_back(Action::Resume(Conn::Client(backend.uploader)));
+                    let uploader = backend.uploader;
+                    self.actions.push_back(Action::Resume(Conn::Client(uploader)));
+                    // It may not have been listened to until now.
+                    if let Some(kept) = self.clients.get_mut(uploader).and_then(|client| client.kept.as_mut()) {
+                        kept.since = Some(now);
+                    }
                 }
                 if backend.is_bulk {
                     self.on_sent_in_bulk(id);

@@ -368,3 +368,65 @@ fn noise_harms_nobody() {
         expect_own_values(&mut neighbour, &round.to_string(), 1);
     }
 }
+
+#[test]
+fn a_client_that_stops_inside_a_request_is_told_which_limit_it_met() {
+    let fake = FakeServer::polite();
+    let rmux = in_front_of(&fake, &["-localRequestTimeout=200"]);
+    let mut neighbour = rmux.client();
+    let large = encode(&[b"SET".as_slice(), b"large", &vec![b'x'; 100_000]]);
+    for request in [&b"*2\r\n$3\r\nGET\r\n$1"[..], b"GET half a li", b"*1\r\n$100000\r\nxxx", &large[..90_000]] {
+        let mut client = rmux.client();
+        expect_own_values(&mut client, "client", 1);
+        client.send(request);
+        let told = "-ERR The rest of a request did not come within localRequestTimeout (200 ms)\r\n";
+        assert_eq!(show(&client.reply()), told, "{:?}", show(request));
+        client.expect_closed();
+        expect_own_values(&mut neighbour, "neighbour", 3);
+    }
+}
+
+#[test]
+fn workers_that_wait_and_a_large_request_that_stops_leave_a_connection_to_the_others() {
+    let server = RedisServer::start();
+    let large = encode(&[b"SET".as_slice(), b"large", &vec![b'x'; 100_000]]);
+    let are_waiting = |count: usize| {
+        let info = server.client().line("INFO clients");
+        info.contains(&format!("blocked_clients:{count}\r\n"))
+    };
+    for stops_first in [false, true] {
+        let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-poolSize=4"]);
+        let mut stopped = rmux.client();
+        if stops_first {
+            stopped.send(&large[..90_000]);
+        }
+        let mut workers: Vec<Client> = (0..3).map(|_| rmux.client()).collect();
+        for (number, worker) in workers.iter_mut().enumerate() {
+            worker.send(&encode(&["BLPOP", "list", "0"]));
+            // With one connection held by the request that has stopped, the last one waits until that is given up.
+            wait_until("it waits for an element", PATIENCE, || are_waiting(number + 1));
+        }
+        if !stops_first {
+            stopped.send(&large[..90_000]);
+        }
+        let mut others: Vec<Client> = (0..5).map(|_| rmux.client()).collect();
+        for _ in 0..20 {
+            for client in &mut others {
+                assert_eq!(show(&client.cmd(&["SET", "small", "value"])), "+OK\r\n");
+                assert_eq!(show(&client.cmd(&["GET", "small"])), "$5\r\nvalue\r\n");
+            }
+        }
+        if stops_first {
+            let told = "-ERR The rest of a request did not come within remoteConnectTimeout (500 ms)\r\n";
+            assert_eq!(show(&stopped.reply()), told);
+            stopped.expect_closed();
+        } else {
+            stopped.send(&large[90_000..]);
+            assert_eq!(show(&stopped.reply()), "+OK\r\n");
+        }
+        for worker in &mut workers {
+            others[0].cmd(&["RPUSH", "list", "element"]);
+            assert_eq!(show(&worker.reply()), "*2\r\n$4\r\nlist\r\n$7\r\nelement\r\n");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Model clients: they send what `workload` makes up, take their replies, and judge each of them.
 //!
 //! A polite client reads what it is sent, finishes what it begins, and says when it leaves. Another one vanishes with
-//! replies outstanding or half a request sent, stops reading, trickles, or speaks nonsense; what is owed to it may be
+//! replies outstanding or half a request sent, stops reading, stops inside a request, trickles, or speaks nonsense; what is owed to it may be
 //! lost over that, but no reply that it gets may be wrong.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::expect::Expect;
 use crate::fault::Fault;
 use crate::history::{Fate, History};
-use crate::network::{LinkId, Network};
+use crate::network::{Link, LinkId, Network};
 use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, parse_reply};
 use crate::random::Random;
@@ -201,6 +201,10 @@ impl Client {
             }
             2..5 => self.deaf_until = scene.step + scene.random.between(5, 300) as u64,
             5..8 => self.mute_until = scene.step + scene.random.between(5, 300) as u64,
+            8..11 => {
+                trace!("client {} stops", self.number);
+                self.mute_until = u64::MAX;
+            }
             _ => {}
         }
     }
@@ -272,12 +276,15 @@ impl Client {
             Value::Error(text) => Fault::of(&String::from_utf8_lossy(text)),
             _ => None,
         };
-        let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded));
+        let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded | Fault::Stopped(_)));
         if let Some(fault) = fault {
             let is_excused = match fault {
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
-                // Others may hold connections for as long as they like.
-                Fault::Waited => scene.plan.faults > Faults::None || pending.is_leased() && scene.plan.wait_in > 0,
+                // Others may hold connections for as long as they like, but for one.
+                Fault::Waited => match pending.is_leased() {
+                    true => scene.plan.faults > Faults::None || scene.plan.wait_in > 0,
+                    false => scene.plan.faults == Faults::All,
+                },
                 // Others may hold connections, and it does not read as fast as it writes.
                 Fault::Crowded => scene.plan.faults > Faults::None,
                 Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
@@ -290,6 +297,13 @@ impl Client {
                 Fault::Unread => {
                     let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();
                     has_parts && scene.plan.faults == Faults::All
+                }
+                Fault::Stopped(ms) => {
+                    let timeouts = &scene.plan.settings.timeouts;
+                    let link = self.link.map(|link| scene.network.link(link));
+                    let is_limit = ms == timeouts.local_request_ms || ms == timeouts.remote_connect_ms;
+                    let pause = |link: &Link| link.longest_pause(scene.network.now, |at| pending.is_inside(at));
+                    is_limit && link.is_some_and(|link| pause(link) >= ms)
                 }
                 Fault::TooBig => pending.len > scene.plan.settings.limits.buffered_bytes_max,
             };
@@ -308,7 +322,7 @@ impl Client {
             // One with much in flight is not told so once for each request.
             let is_deep = self.owed() + 1 >= scene.plan.settings.limits.client_outstanding_max.min(256);
             self.is_crowded |= matches!(fault, Fault::Waited) && is_deep;
-            self.is_dismissed |= matches!(fault, Fault::TooBig | Fault::Crowded);
+            self.is_dismissed |= matches!(fault, Fault::TooBig | Fault::Crowded | Fault::Stopped(_));
             return;
         }
         // What the server says to a database is said before the rest of a large request has come.
@@ -353,6 +367,9 @@ impl Client {
         let silence = link.closed_at.saturating_sub(link.read_at.max(link.wrote_at));
         let is_owed = owed.first().is_some_and(|pending| pending.end <= link.read_bytes);
         let is_silent = timeouts.local_read_ms > 0 && silence >= timeouts.local_read_ms && !is_owed;
+        let request_ms = [timeouts.local_request_ms, timeouts.remote_connect_ms].into_iter().filter(|&ms| ms > 0).min();
+        let is_inside = |at: u64| self.pending.iter().any(|pending| pending.is_inside(at));
+        let has_stopped = request_ms.is_some_and(|ms| link.longest_pause(link.closed_at, is_inside) >= ms);
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
@@ -365,6 +382,7 @@ impl Client {
             || owed.iter().any(|pending| matches!(pending.expect, Expect::End))
             || unread > unread_max
             || is_silent
+            || has_stopped
             || is_slow
             || has_half;
         assert!(

@@ -25,6 +25,8 @@ pub enum Fault {
     TooBig,
     /// The replies of several servers are, together.
     Unread,
+    /// Its rest did not come for so many milliseconds.
+    Stopped(u64),
     /// The server does not know the script.
     NoScript,
 }
@@ -49,6 +51,10 @@ impl Fault {
             _ if text.starts_with("NOSCRIPT ") => Some(Fault::NoScript),
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
             _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
+            _ if text.starts_with("ERR The rest of a request did not come within ") => {
+                let (_, ms) = text.strip_suffix(" ms)")?.split_once('(')?;
+                Some(Fault::Stopped(ms.parse().ok()?))
+            }
             _ if text.starts_with("ERR The replies of the servers are larger than ") => Some(Fault::Unread),
             _ => None,
         }

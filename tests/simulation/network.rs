@@ -79,6 +79,17 @@ pub struct Link {
     pub closed_at: u64,
     /// How many bytes of the peer the proxy has read.
     pub read_bytes: u64,
+    /// After each read of the proxy, when that was, and how many bytes it had read then.
+    reads: Vec<(u64, u64)>,
+}
+
+impl Link {
+    /// The longest time up to `now` in which the proxy read nothing, and was at a place for which `is_meant` holds.
+    pub fn longest_pause(&self, now: u64, is_meant: impl Fn(u64) -> bool) -> u64 {
+        let ends = self.reads.iter().skip(1).map(|read| read.0).chain([now]);
+        let pauses = self.reads.iter().zip(ends).filter(|((_, place), _)| is_meant(*place));
+        pauses.map(|((begin, _), end)| end.saturating_sub(*begin)).max().unwrap_or(0)
+    }
 }
 
 /// All links, and the chance with which they take less than they could.
@@ -116,6 +127,7 @@ impl Network {
             wrote_at: self.now,
             closed_at: 0,
             read_bytes: 0,
+            reads: Vec::new(),
         });
         self.links.len() - 1
     }
@@ -210,6 +222,9 @@ impl Network {
             link.read_at = self.now;
         }
         link.read_bytes += bytes.len() as u64;
+        if !bytes.is_empty() {
+            link.reads.push((self.now, link.read_bytes));
+        }
         area[..bytes.len()].copy_from_slice(bytes);
         bytes.len()
     }

@@ -65,6 +65,10 @@ impl Plan {
             Timeouts {
                 local_read_ms: 0,
                 local_write_ms: 0,
+                local_request_ms: match faults {
+                    Faults::None => 60_000,
+                    _ => random.pick(&[0, 400, 5_000, 60_000]),
+                },
                 remote_connect_ms: 60_000,
                 remote_read_ms: 60_000,
                 remote_write_ms: 60_000,
@@ -73,6 +77,7 @@ impl Plan {
             Timeouts {
                 local_read_ms: random.pick(&[0, 0, 400, 5_000]),
                 local_write_ms: random.pick(&[0, 0, 400, 5_000]),
+                local_request_ms: random.pick(&[0, 400, 5_000, 60_000]),
                 remote_connect_ms: random.pick(&[100, 500, 2_000]),
                 remote_read_ms: random.pick(&[100, 500, 500, 5_000]),
                 remote_write_ms: random.pick(&[100, 500, 500, 5_000]),

@@ -46,6 +46,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Whether who has read so many bytes of its client has its start, and not all of it.
+    pub fn is_inside(&self, read_bytes: u64) -> bool {
+        self.end - (self.len as u64) < read_bytes && read_bytes < self.end
+    }
+
     /// Whether it needs a connection of its own.
     pub fn is_leased(&self) -> bool {
         self.part.is_some() || self.wait.is_some()

@@ -1,0 +1,160 @@
+//! Clients that stop inside a request.
+
+use super::*;
+
+const TOLD: &str = "-ERR The rest of a request did not come within localRequestTimeout (60000 ms)\r\n";
+
+/// A large request, and so much of it that the rest is missing.
+fn large() -> (String, usize) {
+    (set("large", &"x".repeat(100_000)), 90_000)
+}
+
+#[test]
+fn a_client_that_stops_inside_a_request_is_told_and_closed() {
+    let (large, start) = large();
+    for unfinished in ["*", "GET a", &set("a", "1")[..24], &large[..start]] {
+        let (mut bench, _) = Bench::ready(1, |_| {});
+        let (client, idle) = (bench.client(), bench.client());
+        bench.say(client, unfinished);
+        bench.pass(59_999);
+        assert_eq!(bench.told(client), "");
+        bench.pass(1);
+        assert_eq!(bench.told(client), TOLD);
+        assert!(bench.is_closed(Conn::Client(client)));
+        assert!(!bench.is_closed(Conn::Client(idle)), "it owes nothing");
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn every_byte_of_the_rest_is_a_sign_of_life_and_nothing_else_is() {
+    let (large, start) = large();
+    for unfinished in [&set("a", "1234567890")[..25], &large[..start]] {
+        let (mut bench, _) = Bench::ready(1, |_| {});
+        let client = bench.client();
+        bench.say(client, request(&["HELLO", "3"]) + &request(&["SUBSCRIBE", "news"]));
+        let listener = bench.connect(0);
+        bench.answer(listener, "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+        bench.say(client, unfinished);
+        let is_held = |(_, backend): &(Id, &Backend)| backend.uploader == client;
+        let held = bench.proxy.backends.iter().find(is_held).map(|(id, _)| id);
+        assert_eq!(held.is_some(), unfinished.len() == start);
+        held.map(|_| bench.connect(0));
+        for _ in 0..3 {
+            bench.pass(50_000);
+            bench.say(client, "x");
+        }
+        bench.pass(50_000);
+        assert!(!bench.is_closed(Conn::Client(client)));
+        bench.told(client);
+        bench.answer(listener, "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\n1\r\n");
+        bench.pass(10_000);
+        assert!(bench.told(client).ends_with(TOLD));
+        assert!(bench.is_closed(Conn::Client(client)));
+        assert!(held.is_none_or(|held| bench.is_closed(Conn::Backend(held))), "half a request lies in it");
+    }
+}
+
+#[test]
+fn who_stops_inside_a_request_may_be_waited_for_without_a_limit() {
+    let (large, start) = large();
+    let (mut bench, backends) = Bench::ready(1, |settings| settings.timeouts.local_request_ms = 0);
+    let client = bench.client();
+    bench.say(client, &large[..start]);
+    bench.pass(100_000_000);
+    bench.say(client, &large[start..]);
+    bench.answer(backends[0], "+OK\r\n");
+    assert_eq!(bench.told(client), "+OK\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_client_that_is_not_read_has_not_stopped() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.send_queue_bytes_max = 50_000;
+        settings.timeouts.local_request_ms = 300;
+        settings.timeouts.remote_write_ms = 5_000;
+    });
+    let (large, start) = large();
+    let client = bench.client();
+    bench.set_room(Conn::Backend(backends[0]), 0);
+    bench.say(client, &large[..start]);
+    assert!(!bench.proxy.is_listening_to(Conn::Client(client)));
+    bench.pass(4_000);
+    bench.make_room(Conn::Backend(backends[0]), usize::MAX - 1);
+    bench.pass(299);
+    assert!(bench.proxy.is_listening_to(Conn::Client(client)) && !bench.is_closed(Conn::Client(client)));
+    bench.pass(1);
+    assert!(bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
+fn who_takes_nothing_either_is_closed_at_once() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, get("a") + "*");
+    bench.set_room(Conn::Client(client), 0);
+    bench.answer(backends[0], bulk("1"));
+    bench.pass(60_000);
+    assert!(bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
+fn who_is_answered_already_is_told_nothing_more() {
+    let (large, start) = large();
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let client = bench.client();
+    bench.say(client, &large[..start]);
+    bench.proxy.handle_backend_end(backends[0], bench.now);
+    bench.turn();
+    let lost = "-ERR Connection to server-0 lost before its reply; the command may have been run\r\n";
+    assert_eq!(bench.told(client), lost);
+    bench.pass(60_000);
+    assert_eq!(bench.told(client), "");
+    assert!(bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
+fn nobody_waits_in_vain_for_a_connection_that_a_client_holds_that_has_stopped() {
+    let (large, start) = large();
+    for is_late in [false, true] {
+        let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+        let (stopped, worker) = (bench.client(), bench.client());
+        let blpop = request(&["BLPOP", "list", "0"]);
+        bench.say(stopped, &large[..start - 1]);
+        bench.say(worker, get("a"));
+        let shared = bench.connect(0);
+        bench.answer(shared, bulk("1"));
+        bench.told(worker);
+        if !is_late {
+            bench.say(stopped, &large[start - 1..start]);
+            bench.pass(1);
+            bench.say(worker, &blpop);
+            bench.pass(498);
+            assert!(!bench.is_closed(Conn::Client(stopped)));
+        } else {
+            bench.pass(10_000);
+            assert!(!bench.is_closed(Conn::Client(stopped)), "nobody needs its connection");
+            bench.say(worker, &blpop);
+        }
+        bench.pass(1);
+        let told = "-ERR The rest of a request did not come within remoteConnectTimeout (500 ms)\r\n";
+        assert_eq!(bench.told(stopped), told);
+        assert!(bench.is_closed(Conn::Client(stopped)) && bench.is_closed(Conn::Backend(backends[0])));
+        let leased = bench.connect(0);
+        assert_eq!((bench.asked(leased), bench.told(worker)), (blpop, String::new()));
+    }
+}
+
+#[test]
+fn a_request_that_waits_behind_another_is_not_unfinished() {
+    let (mut bench, _) = Bench::ready(1, |settings| settings.timeouts.local_read_ms = 60_000);
+    let client = bench.client();
+    bench.say(client, request(&["BLPOP", "list", "0"]) + &request(&["PING"]));
+    let leased = bench.connect(0);
+    bench.pass(60_000);
+    // The reply comes in the same turn in which somebody looks at the clock.
+    bench.now = bench.now + 60_000;
+    bench.answer(leased, "*-1\r\n");
+    assert_eq!(bench.told(client), "*-1\r\n+PONG\r\n");
+}
