@@ -29,6 +29,7 @@ use crate::limits::Limits;
 use crate::request::BackendLine;
 use crate::resp::ReplyFramer;
 use crate::resp::elements::{self, Elements};
+use crate::server::Seen;
 use crate::slots::Id;
 use crate::timer::{Alarm, Millis};
 use crate::users::Credentials;
@@ -56,8 +57,6 @@ pub struct Handshake {
     pub sent: usize,
     /// The replies that are still to come, the next one last.
     pub steps: Vec<Step>,
-    /// True exactly when it is the first one on its connection: only then does a failure speak of the server.
-    pub is_first: bool,
     /// What the session is set to by the steps that were confirmed.
     pub reached: Profile,
     /// What the server said to the first step that it does not do.
@@ -72,7 +71,7 @@ impl Handshake {
     /// What a new connection says first: who rmux is, if the server wants to know that; then it asks who is there,
     /// selects the database, and makes sure that it is served.
     pub fn first(goal: Profile, credentials: Option<&Credentials>) -> Handshake {
-        let mut handshake = Handshake { is_first: true, ..Handshake::default() };
+        let mut handshake = Handshake::default();
         if let Some(credentials) = credentials {
             handshake.bytes.0 = credentials.request();
             handshake.steps.push(Step::Auth);
@@ -312,6 +311,8 @@ pub struct Backend {
     pub heard_at: Millis,
     /// When the server last took bytes, or there were none to take.
     pub took_at: Millis,
+    /// When its first handshake was done; `None` before that: only then does a failure speak of the server.
+    pub ready_at: Option<Millis>,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
     /// True while its socket takes nothing.
@@ -347,9 +348,20 @@ impl Backend {
             large_since: now,
             heard_at: now,
             took_at: now,
+            ready_at: None,
             is_dirty: false,
             is_blocked: false,
             is_held_back: false,
+        }
+    }
+
+    /// What it has shown of its server.
+    pub fn seen(&self) -> Seen {
+        let has_spoken = self.ready_at.is_some() || self.heard_at > self.since;
+        Seen {
+            ready_at: self.ready_at,
+            heard_at: if has_spoken { self.heard_at } else { Millis(0) },
+            has_answered: self.answered > 0,
         }
     }
 

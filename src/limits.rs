@@ -30,11 +30,14 @@ pub struct Timeouts {
     pub remote_read_ms: u64,
     /// Bytes queued to a server that make no progress. Never 0.
     pub remote_write_ms: u64,
+    /// A server that answers nothing, or no request; then others take its keys. 0 = with the first handshake that is
+    /// not answered.
+    pub failover_after_ms: u64,
 }
 
 impl Default for Timeouts {
     /// On the client side no limit but for the rest of a request, 500 ms on the server side: the original rmux's
-    /// built-in values, but for the former.
+    /// built-in values, but for the former. A server may be silent for longer than most scripts and stalls take.
     fn default() -> Timeouts {
         Timeouts {
             local_read_ms: 0,
@@ -43,6 +46,7 @@ impl Default for Timeouts {
             remote_connect_ms: 500,
             remote_read_ms: 500,
             remote_write_ms: 500,
+            failover_after_ms: 5_000,
         }
     }
 }

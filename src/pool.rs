@@ -40,8 +40,8 @@ pub enum Offer {
 pub struct Pool {
     backends: Vec<Id>,
     size_max: usize,
-    /// Until then no backend more is made: the server refused the last one, and serves the others.
-    full_until: Millis,
+    /// Until then no backend more is made: the last ones were of no use.
+    paused_until: Millis,
     /// The most backends that are held at one time; at least one is always left to shared traffic.
     lease_max: usize,
     /// Clients that wait for room on a shared backend, the longest first.
@@ -60,7 +60,7 @@ impl Pool {
         Pool {
             backends: Vec::new(),
             size_max,
-            full_until: Millis(0),
+            paused_until: Millis(0),
             lease_max: lease_max.min(size_max - 1),
             waiting: VecDeque::new(),
             waiting_for_lease: VecDeque::new(),
@@ -99,12 +99,12 @@ impl Pool {
 
     /// True exactly when one more backend may be made.
     pub fn has_room(&self, now: Millis) -> bool {
-        self.backends.len() < self.size_max && self.full_until <= now
+        self.backends.len() < self.size_max && self.paused_until <= now
     }
 
-    /// The server has no place for one more, while it serves those that there are.
-    pub fn on_refused(&mut self, until: Millis) {
-        self.full_until = until;
+    /// No backend is to be made before this.
+    pub fn pause(&mut self, until: Millis) {
+        self.paused_until = until;
     }
 
     /// The backend that takes a request at once, if there is one: the oldest that has this profile, and room.
@@ -161,7 +161,7 @@ impl Pool {
             }
         }
         let to_open = usize::from(candidate == Id::NONE);
-        let may_open = |count| self.backends.len() + count <= self.size_max && self.full_until <= now;
+        let may_open = |count| self.backends.len() + count <= self.size_max && self.paused_until <= now;
         held < self.lease_max && (to_open == 0 || may_open(1)) && (shared > 0 || may_open(to_open + 1))
     }
 
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(pool.offer(&all, DB1, Millis(10), |_| false), Offer::Wait);
         pool.remove(first);
         assert_eq!(pool.offer(&all, DB1, Millis(10), |_| true), Offer::Open);
-        pool.on_refused(Millis(11));
+        pool.pause(Millis(11));
         assert_eq!(pool.offer(&all, DB1, Millis(10), |_| true), Offer::Change(second));
         assert_eq!(pool.offer(&all, DB1, Millis(11), |_| true), Offer::Open);
     }
@@ -255,9 +255,9 @@ mod tests {
         assert!(pool.may_hold(&all, Id::NONE, now));
         let first = ready(&mut all, &mut pool, DB0, 1);
         assert!(pool.may_hold(&all, first, now), "another one can be opened");
-        pool.on_refused(Millis(11));
+        pool.pause(Millis(11));
         assert!(!pool.may_hold(&all, first, now) && !pool.may_hold(&all, Id::NONE, now));
-        pool.on_refused(now);
+        pool.pause(now);
         let second = ready(&mut all, &mut pool, DB0, 1);
         if let Some(backend) = all.get_mut(first) {
             backend.uploader = first;

@@ -285,6 +285,8 @@ impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
         let count = settings.servers.len();
+        let has_stand_in = settings.failover && count > 1;
+        let failover_after_ms = settings.timeouts.failover_after_ms;
         let limits = &settings.limits;
         let request_limits = RequestLimits {
             args_max: limits.args_max,
@@ -301,7 +303,7 @@ impl Proxy {
             routing_epoch: 0,
             endpoints: (0..count)
                 .map(|_| Endpoint {
-                    health: Server::default(),
+                    health: Server::new(failover_after_ms, has_stand_in),
                     pool: Pool::new(settings.pool_size, settings.lease_max),
                     stats: ServerStats::default(),
                     probe: Alarm::default(),

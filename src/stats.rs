@@ -40,6 +40,12 @@ pub enum ServerState {
     /// It answers.
     #[default]
     Up,
+    /// Its connections end before they were of use.
+    Unsteady,
+    /// It answers handshakes, and no requests.
+    Mute,
+    /// It answers nothing, and is waited for.
+    Silent,
     /// It did not, and is being tried.
     Probing,
     /// It does not answer.

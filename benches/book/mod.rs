@@ -1,4 +1,4 @@
-//! BENCHMARKS.md: how a benchmark renews its own parts of it, and no others.
+//! BENCHMARKS.md: how a benchmark renews its own parts of it, and no others; and how a table looks there.
 //!
 //! A part that is written by a run stands between two marks, `<!-- begin NAME -->` and `<!-- end NAME -->`. A name
 //! without marks is a mistake, and said so: nothing is ever appended by guess. Knows no figure.
@@ -26,6 +26,31 @@ fn parts(name: &str) -> Result<(String, String, String), String> {
     let (before, rest) = book.split_once(&begin).ok_or_else(missing)?;
     let (part, after) = rest.split_once(&end).ok_or_else(missing)?;
     Ok((format!("{before}{begin}"), part.to_owned(), format!("{end}{after}")))
+}
+
+/// A Markdown table, its head the first row: the first columns to the left, figures to the right, every cell as wide as
+/// its column's widest.
+#[allow(dead_code)] // not every benchmark aligns its rows at the end
+pub fn align(rows: &[Vec<String>], left: usize) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            text.push_str(&if column < left { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") });
+        }
+        text.push_str("|\n");
+        if index == 0 {
+            for (column, width) in widths.iter().enumerate() {
+                let dashes = "-".repeat(width + 1);
+                text.push_str(&if column < left { format!("|{dashes}-") } else { format!("|{dashes}:") });
+            }
+            text.push_str("|\n");
+        }
+    }
+    text
 }
 
 fn path() -> PathBuf {

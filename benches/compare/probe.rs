@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::load::Outcome;
-use crate::redis::{BENCHMARK_KEY, Socket, Target};
+use crate::redis::{BENCHMARK_KEY, SMALL_BYTES, SMALL_KEY, Socket, Target};
 use crate::work::Work;
 
 /// One client, one GET after another.
@@ -118,8 +118,3 @@ fn outcome(mut delays: Vec<Duration>, elapsed: Duration) -> Outcome {
         streamed_bytes: 0,
     }
 }
-
-/// The key of the other client, and the size of its value.
-pub const SMALL_KEY: &[u8] = b"small";
-/// The size of its value.
-pub const SMALL_BYTES: usize = 32;

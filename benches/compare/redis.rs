@@ -11,7 +11,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::probe::{SMALL_BYTES, SMALL_KEY};
 use crate::process::{Folder, Process};
 
 /// Where something listens.
@@ -108,7 +107,7 @@ impl Fleet {
 
 /// A redis-server without persistence, on TCP and on a Unix socket.
 pub struct RedisServer {
-    /// Its process, for its CPU time.
+    /// Its process, for its CPU time and its memory.
     pub process: Process,
     /// Its TCP port on 127.0.0.1.
     pub port: u16,
@@ -128,7 +127,7 @@ pub struct Counters {
 
 impl RedisServer {
     /// Starts it and waits until it answers.
-    fn start(folder: &Folder, number: usize) -> Result<RedisServer, String> {
+    pub fn start(folder: &Folder, number: usize) -> Result<RedisServer, String> {
         let port = free_port()?;
         let socket = folder.file(&format!("redis-{number}.sock"));
         let arguments: Vec<String> = [
@@ -287,4 +286,8 @@ fn info_number(info: &[u8], field: &str) -> Result<u64, String> {
 
 /// What redis-benchmark uses for every request when it is not told to draw random keys (redis-benchmark.c).
 pub const BENCHMARK_KEY: &[u8] = b"key:__rand_int__";
+/// The key of the client beside the one that takes a huge value.
+pub const SMALL_KEY: &[u8] = b"small";
+/// The size of its value.
+pub const SMALL_BYTES: usize = 32;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

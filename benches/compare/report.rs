@@ -2,6 +2,7 @@
 //!
 //! Knows what each column and each plot is made of, and no process. BENCHMARKS.md says what each column means.
 
+use crate::book::align;
 use crate::plot::{Bars, Curves, Key};
 use crate::proxy::TWEMPROXY;
 use crate::sample::{Figure, Sample, Samples};
@@ -236,27 +237,4 @@ fn key(subject: &'static str) -> Key {
 /// A number, or a dash where there is none.
 pub fn cell(value: Option<f64>, decimals: usize) -> String {
     value.filter(|value| value.is_finite()).map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
-}
-
-/// The first columns to the left, figures to the right, every cell as wide as its column's widest.
-pub fn align(rows: &[Vec<String>], left: usize) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            text.push_str(&if column < left { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") });
-        }
-        text.push_str("|\n");
-        if index == 0 {
-            for (column, width) in widths.iter().enumerate() {
-                let dashes = "-".repeat(width + 1);
-                text.push_str(&if column < left { format!("|{dashes}-") } else { format!("|{dashes}:") });
-            }
-            text.push_str("|\n");
-        }
-    }
-    text
 }

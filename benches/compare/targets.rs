@@ -3,8 +3,9 @@
 //! Each target is a bound and a figure out of the samples. A figure that was not measured is left empty, and none makes
 //! the run fail: a benchmark is never a timed test.
 
+use crate::book::align;
 use crate::proxy::TWEMPROXY;
-use crate::report::{align, cell};
+use crate::report::cell;
 use crate::sample::{Figure, Sample, Samples};
 use crate::scene::RMUX_TWO;
 use crate::subject::{DIRECT_TCP, DIRECT_UNIX, FLOOR};

@@ -406,6 +406,8 @@ pub static KEYS: &[Key] = &[
         "wait for a server's reply; 0 is remoteTimeout"),
     pool("remoteWriteTimeout", Timeouts, RemoteTimeout(|d| vec![&mut d.timeouts.remote_write_ms]),
         "wait for a server to take requests; 0 is remoteTimeout"),
+    pool("failoverAfter", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.failover_after_ms]),
+        "a server that is there and answers nothing is down after so long; 0: with its first timeout"),
 
     pool("clientsMax", Limits, Number(1..=1_000_000, "clients", |d| &mut d.limits.clients_max),
         "clients at one time"),

@@ -74,6 +74,7 @@ fn the_specific_timeout_wins_in_any_order() {
             remote_connect_ms: 60,
             remote_read_ms: 45,
             remote_write_ms: 45,
+            ..Timeouts::default()
         };
         assert_eq!(from_flags(&given).timeouts, expected, "{given:?}");
     }

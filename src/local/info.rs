@@ -68,6 +68,9 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     for (index, (server, address)) in servers.iter().zip(facts.addresses).enumerate() {
         let state = match server.state {
             ServerState::Up => "up",
+            ServerState::Unsteady => "unsteady",
+            ServerState::Mute => "mute",
+            ServerState::Silent => "silent",
             ServerState::Probing => "probing",
             ServerState::Down => "down",
         };

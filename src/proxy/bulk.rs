@@ -28,7 +28,7 @@ use std::mem;
 
 use super::dispatch::Pick;
 use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
-use crate::backend::Phase;
+use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::local::error;
 use crate::request::{Place, Request, RequestId, Role};
@@ -194,11 +194,12 @@ impl Proxy {
     }
 
     fn hold_in_bulk(&mut self, id: Id, held: Leased, now: Millis) {
-        if let Some(backend) = self.backends.get_mut(held.backend) {
-            backend.owner = id;
-            backend.is_bulk = true;
-            backend.heard_at = now;
-        }
+        // While the requests of one that is lost get their replies, some of them still stand there.
+        let is_open = |backend: &&mut Backend| !matches!(backend.phase, Phase::Closed);
+        let Some(backend) = self.backends.get_mut(held.backend).filter(is_open) else { return };
+        backend.owner = id;
+        backend.is_bulk = true;
+        backend.heard_at = now;
         if let Some(bulk) = self.clients.get_mut(id).and_then(|client| client.bulk.as_mut()) {
             bulk.held.push(held);
         }

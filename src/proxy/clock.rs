@@ -182,14 +182,16 @@ impl Proxy {
             Phase::Ready | Phase::Draining => {
                 let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
                 if backend.is_blocked && write_deadline <= now {
-                    let server = backend.server;
-                    self.lose_backend(id, Loss::WriteTimeout, now);
-                    return self.suspect(server, now);
+                    let (server, asked_at) = (backend.server, backend.took_at);
+                    self.suspect(server, asked_at, true, now);
+                    return self.lose_backend(id, Loss::WriteTimeout, now);
                 }
+                let server = backend.server;
+                self.review(server, now);
                 if !self.expire(id, now) {
                     return;
                 }
-                self.next_backend_deadline(id, write_deadline)
+                self.next_backend_deadline(id, write_deadline, now)
             }
         };
         let Some(backend) = self.backends.get_mut(id) else { return };
@@ -199,7 +201,7 @@ impl Proxy {
     }
 
     /// When to look at a backend again that has nothing due now; closes it if it is no longer needed.
-    fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis) -> Option<Millis> {
+    fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis, now: Millis) -> Option<Millis> {
         let backend = self.backends.get(id)?;
         let mut read_deadline = NO_DEADLINE;
         for request in backend.line.iter(&self.requests).map(|request| &self.requests[request as usize]) {
@@ -213,7 +215,9 @@ impl Proxy {
         let write_deadline = backend.is_blocked.then_some(write_deadline);
         let idle_deadline = backend.is_idle().then(|| backend.since + IDLE_MS);
         let deadlines = [Some(read_deadline), Some(reroute_at), write_deadline, idle_deadline];
-        deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min()
+        // One that waits without a limit will be idle some time, and then nobody else comes by here.
+        let next = deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min();
+        Some(next.unwrap_or(now + IDLE_MS))
     }
 
     /// When the time of an outstanding request of this backend is over.
@@ -273,18 +277,21 @@ impl Proxy {
             }
         };
         let Some(&first) = due.first() else { return self.maybe_close_idle(id, now) };
+        let deadline = self.deadline_of(backend, &self.requests[first as usize]);
+        let asked_at = Millis(deadline.0.saturating_sub(self.settings.timeouts.remote_read_ms));
         if matches!(self.requests[first as usize].place, Place::Arriving | Place::ArrivingEarly(_)) {
             // The rest of a reply that its client has the start of does not come.
+            self.suspect(server, asked_at, true, now);
             self.lose_backend(id, Loss::Stalled, now);
-            self.suspect(server, now);
             return false;
         }
         let is_speaking = backend.is_in_large_reply;
         self.expire_requests(id, &due, server, now);
-        self.drain_backend(id, now);
         if !is_speaking {
-            self.suspect(server, now);
+            // First, so that what was not sent goes to who stands in from now on.
+            self.suspect(server, asked_at, true, now);
         }
+        self.drain_backend(id, now);
         self.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
     }
 

@@ -1,8 +1,20 @@
 //! Connects, handshakes, draining and probes: a backend from its first byte to its last reply, and whether its server
 //! is up. What becomes of a backend that is lost is in `loss`.
 //!
-//! A server goes down when a connect or a handshake fails. It comes up with a handshake that was completed, and with
-//! nothing else. The log is told when that changes, and only then.
+//! What is known of a server is judged in `server`; here it is told what has happened, and what follows from its
+//! verdict is done. Each of these begins with `note`, which takes in what the connections have shown, and ends with
+//! `conclude`, which compares: the log is told when something has changed, and only then.
+//!
+//! ```text
+//!   what requests do while their server is …
+//!   up         go to a connection, which may still be on its way; wait in line if there is none to be had
+//!   unsteady   the same; but connections are made one by one, with delays: more wait in line
+//!   silent     the same, with one new connection in each remoteConnectTimeout: when it is not answered in time, all
+//!              that waits for it gets an error
+//!   down       go to the server that stands in; where none does, get an error at once
+//! ```
+
+use std::fmt;
 
 use log::Level;
 
@@ -13,7 +25,7 @@ use crate::client::Profile;
 use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
 use crate::ring::ServerIndex;
-use crate::server::{Health, PROBE_DELAY_FIRST_MS};
+use crate::server::{Health, Seen};
 use crate::slots::{Id, Slots};
 use crate::stats::{ServerFigures, ServerState};
 use crate::timer::Millis;
@@ -22,7 +34,10 @@ impl Proxy {
     /// Makes a backend of a server's pool.
     pub(super) fn open_backend(&mut self, server: u16, profile: Profile, now: Millis) -> Id {
         let id = self.begin_connect(Backend::new(server, profile, now), now);
-        self.endpoints[usize::from(server)].pool.add(id);
+        let endpoint = &mut self.endpoints[usize::from(server)];
+        endpoint.pool.add(id);
+        endpoint.health.on_connect(self.settings.timeouts.remote_connect_ms, now);
+        self.keep_pace(server, now);
         id
     }
 
@@ -110,6 +125,8 @@ impl Proxy {
         backend.since = now;
         backend.took_at = now;
         let server = backend.server;
+        let is_first = backend.ready_at.is_none();
+        backend.ready_at.get_or_insert(now);
         self.on_ready_to_block(id);
         let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
@@ -118,15 +135,14 @@ impl Proxy {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
         }
         self.mark_backend_dirty(id);
-        let endpoint = &mut self.endpoints[usize::from(server)];
-        if let Some(since) = endpoint.health.on_alive() {
-            endpoint.probe.clear(&mut self.wheel);
-            self.set_up(server, true);
-            let down_ms = now - since;
-            let text = format_args!("is up again, after {down_ms} ms");
-            self.notices.note(Kind::State, About::Server(server), Level::Info, 1, text);
-            self.on_server_back(server, now);
+        let before = self.note(server, now);
+        let health = &mut self.endpoints[usize::from(server)].health;
+        if is_first {
+            health.on_greeted(now);
+        } else {
+            health.on_heard(now);
         }
+        self.conclude(server, before, &"", now);
         if let Some(refusal) = refusal {
             self.refuse_queued(id, &refusal, now);
         }
@@ -172,24 +188,144 @@ impl Proxy {
         }
     }
 
-    /// A connect or a handshake failed: the server is down, unless it serves other connections of ours.
-    pub(super) fn on_unreachable(&mut self, server: u16, loss: &Loss, now: Millis) {
-        let random = self.random();
-        let is_serving_others = self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Ready));
+    /// Takes in what the connections to a server have shown so far. Returns how it was thought to be.
+    fn note(&mut self, server: u16, now: Millis) -> Health {
+        let heard_at = self.listener_heard_at(server);
         let endpoint = &mut self.endpoints[usize::from(server)];
-        if is_serving_others && endpoint.health.is_up() && matches!(loss, Loss::Refused(_)) {
-            endpoint.pool.on_refused(now + PROBE_DELAY_FIRST_MS);
-            return self.warn_of(Kind::Refused, server, 1, format_args!("{loss}"));
+        endpoint.health.on_heard(heard_at);
+        for backend in endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id)) {
+            endpoint.health.note(backend.seen(), now);
         }
-        let (probe_at, is_news) = endpoint.health.on_failed(now, random);
-        endpoint.probe.set(&mut self.wheel, Timer::Probe(server), probe_at);
-        if !is_news {
+        endpoint.health.health()
+    }
+
+    /// Something was told about a server, which was like `before`: `why` says what.
+    fn conclude(&mut self, server: u16, before: Health, why: &dyn fmt::Display, now: Millis) {
+        self.keep_pace(server, now);
+        let endpoint = &mut self.endpoints[usize::from(server)];
+        let after = endpoint.health.health();
+        if std::mem::discriminant(&before) == std::mem::discriminant(&after) {
             return;
         }
-        endpoint.stats.downs += 1;
-        self.set_up(server, false);
-        self.warn_of(Kind::State, server, 1, format_args!("is down: {loss}"));
-        self.review_confirmations(now);
+        if before.is_up() && !after.is_up() {
+            endpoint.stats.downs += 1;
+            self.set_up(server, false);
+        }
+        let ms = now - before.since().unwrap_or(now);
+        let about = About::Server(server);
+        let mut warn = |text| self.notices.note(Kind::State, about, Level::Warn, 1, text);
+        match after {
+            Health::Down { .. } if before.is_up() => warn(format_args!("is down: {why}")),
+            Health::Down { .. } | Health::Probing { .. } => {}
+            Health::Silent { .. } => warn(format_args!("is silent: {why}")),
+            Health::Unsteady { .. } => warn(format_args!("is unsteady: {why}; it was of no use to anybody")),
+            Health::Mute { .. } if before.is_up() => warn(format_args!("is mute: {why}")),
+            _ => {
+                let what = match after {
+                    Health::Mute { .. } => "answers PING, and is on trial",
+                    _ if before.is_up() => "is well",
+                    _ => "is up",
+                };
+                let text = format_args!("{what} again, after {ms} ms");
+                self.notices.note(Kind::State, about, Level::Info, 1, text);
+            }
+        }
+        if before.is_up() && !after.is_up() {
+            self.review_confirmations(now);
+        } else if after.is_up() && !before.is_up() {
+            self.set_up(server, true);
+            self.on_server_back(server, now);
+        }
+        if after == Health::Up {
+            // Who had to wait for the next connection need not wait any more.
+            self.is_room_new = true;
+        }
+    }
+
+    /// Makes no connection earlier than the server's health says, and looks at it in time.
+    fn keep_pace(&mut self, server: u16, now: Millis) {
+        let endpoint = &mut self.endpoints[usize::from(server)];
+        endpoint.pool.pause(endpoint.health.retry_at());
+        if let Some(at) = endpoint.health.next_look(now) {
+            endpoint.probe.set(&mut self.wheel, Timer::Probe(server), at);
+        }
+    }
+
+    /// Looks whether a server that is not well has become so: when time passes, since replies do not come by here.
+    pub(super) fn review(&mut self, server: u16, now: Millis) {
+        if self.endpoints[usize::from(server)].health.health() != Health::Up {
+            let before = self.note(server, now);
+            self.endpoints[usize::from(server)].health.review();
+            self.conclude(server, before, &"", now);
+        }
+    }
+
+    /// A connection is lost, which was begun, or ready, at `began_at`. `has_asked` says whether it leaves requests
+    /// without a reply.
+    pub(super) fn judge_loss(&mut self, server: u16, lost: (Seen, Millis, bool), loss: &Loss, now: Millis) {
+        let (seen, began_at, has_asked) = lost;
+        let random = self.random();
+        let is_serving_others = self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Ready));
+        let before = self.note(server, now);
+        let health = &mut self.endpoints[usize::from(server)].health;
+        health.note(seen, now);
+        let is_new = seen.ready_at.is_none();
+        match loss {
+            Loss::ConnectTimeout => health.on_silence(began_at, true, now, random),
+            Loss::Refused(_) if is_new && is_serving_others && health.is_up() => {
+                health.on_full(began_at, now, random);
+                self.warn_of(Kind::Refused, server, 1, format_args!("{loss}"));
+            }
+            _ if !loss.blames_server() => {}
+            _ if is_new => health.on_failed(now, random),
+            Loss::WriteTimeout | Loss::Stalled | Loss::Deaf => {}
+            _ if seen.was_of_use(now) => {}
+            _ => {
+                health.on_useless(began_at, now, random);
+                if has_asked {
+                    health.on_unanswered(began_at, now, random);
+                }
+            }
+        }
+        self.conclude(server, before, loss, now);
+    }
+
+    /// A server did not answer what it was asked at `asked_at`; `is_request` if that was a request of a client. A fresh
+    /// connection finds out whether it is there.
+    pub(super) fn suspect(&mut self, server: u16, asked_at: Millis, is_request: bool, now: Millis) {
+        let random = self.random();
+        let before = self.note(server, now);
+        let health = &mut self.endpoints[usize::from(server)].health;
+        health.on_silence(asked_at, false, now, random);
+        if is_request {
+            health.on_unanswered(asked_at, now, random);
+        }
+        let ms = health.failing_ms(now);
+        self.conclude(server, before, &format_args!("it answers PING, and no request for {ms} ms"), now);
+        if !self.is_being_looked_at(server) {
+            self.maybe_open(server, now);
+        }
+    }
+
+    /// Opens a connection to a server, if that may be done now, and if it has none; or if it is silent, and nobody
+    /// listens whether it still is.
+    pub(super) fn maybe_look(&mut self, server: u16, now: Millis) {
+        let is_silent = matches!(self.endpoints[usize::from(server)].health.health(), Health::Silent { .. });
+        let has_any = self.backends_of(server).any(|(_, backend)| backend.is_serving());
+        if !has_any || is_silent && !self.is_being_looked_at(server) {
+            self.maybe_open(server, now);
+        }
+    }
+
+    fn maybe_open(&mut self, server: u16, now: Millis) {
+        let endpoint = &self.endpoints[usize::from(server)];
+        if endpoint.health.is_up() && endpoint.pool.has_room(now) {
+            self.open_backend(server, Profile::default(), now);
+        }
+    }
+
+    fn is_being_looked_at(&self, server: u16) -> bool {
+        self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Connecting | Phase::Handshake(_)))
     }
 
     fn set_up(&mut self, server: u16, is_up: bool) {
@@ -198,32 +334,24 @@ impl Proxy {
         }
     }
 
-    /// The time has come to see whether a server that is down can be reached again.
+    /// The time has come to look at a server: to see whether it can be reached again, if it is down; else to make the
+    /// connection that had to wait.
     pub(super) fn on_probe_due(&mut self, server: u16, now: Millis) {
         let endpoint = &mut self.endpoints[usize::from(server)];
         endpoint.probe.on_fired();
         if !endpoint.health.on_probe_due(now) {
-            return;
+            self.review(server, now);
+            self.is_room_new = true;
+            self.maybe_look(server, now);
+            return self.keep_pace(server, now);
         }
         if endpoint.pool.has_room(now) {
             self.open_backend(server, Profile::default(), now);
         } else {
             // Every place is taken by a connection that still owes something: look again later.
             let random = self.random();
-            let endpoint = &mut self.endpoints[usize::from(server)];
-            let (probe_at, _) = endpoint.health.on_failed(now, random);
-            endpoint.probe.set(&mut self.wheel, Timer::Probe(server), probe_at);
-        }
-    }
-
-    /// A request timed out: a fresh connection finds out whether its server is alive.
-    pub(super) fn suspect(&mut self, server: u16, now: Millis) {
-        let endpoint = &self.endpoints[usize::from(server)];
-        let is_being_looked_at = self
-            .backends_of(server)
-            .any(|(_, backend)| matches!(backend.phase, Phase::Connecting | Phase::Handshake(_)));
-        if endpoint.health.is_up() && endpoint.pool.has_room(now) && !is_being_looked_at {
-            self.open_backend(server, Profile::default(), now);
+            self.endpoints[usize::from(server)].health.on_failed(now, random);
+            self.keep_pace(server, now);
         }
     }
 
@@ -261,6 +389,9 @@ pub(super) fn server_figures(endpoints: &[Endpoint], backends: &Slots<Backend>) 
         ServerFigures {
             state: match endpoint.health.health() {
                 Health::Up => ServerState::Up,
+                Health::Unsteady { .. } => ServerState::Unsteady,
+                Health::Mute { .. } => ServerState::Mute,
+                Health::Silent { .. } => ServerState::Silent,
                 Health::Down { .. } => ServerState::Down,
                 Health::Probing { .. } => ServerState::Probing,
             },

@@ -34,6 +34,7 @@ use crate::command::Channels;
 use crate::notice::{About, Kind, printable};
 use crate::resp::{Frame, ReplyFramer};
 use crate::ring::ServerIndex;
+use crate::server::{PROBE_DELAY_FIRST_MS, PROBE_DELAY_MAX_MS, USEFUL_MS, spread};
 use crate::slots::Id;
 use crate::subscription::push::{self, Push};
 use crate::subscription::{FAMILIES, Topic, TopicId};
@@ -57,6 +58,8 @@ pub(super) struct Listener {
     ready_at: Millis,
     /// When it last heard anything.
     pub heard_at: Millis,
+    /// How long the next pause is, in milliseconds.
+    pause_ms: u64,
     /// Since when what it heard is not heard; `None` if nobody hears anything.
     lost_at: Option<Millis>,
 }
@@ -95,8 +98,6 @@ enum Question {
     Ping,
 }
 
-/// The most often that a connection is made anew which does not last, in milliseconds.
-const PAUSE_MS: u64 = 100;
 /// After so long without a word the server is asked whether it is there, in milliseconds.
 const PING_MS: u64 = 30_000;
 
@@ -238,6 +239,11 @@ impl Proxy {
         self.pubsub.listeners[usize::from(server)].state = State::Opening(id);
     }
 
+    /// When the listener of this server last heard anything.
+    pub(super) fn listener_heard_at(&self, server: u16) -> Millis {
+        self.pubsub.listeners[usize::from(server)].heard_at
+    }
+
     /// A pause is over.
     pub(super) fn on_listener_due(&mut self, server: u16, now: Millis) {
         let state = &mut self.pubsub.listeners[usize::from(server)].state;
@@ -285,6 +291,7 @@ impl Proxy {
         let server = backend.server;
         let is_up = self.up.is_up(ServerIndex(server));
         let is_needed = !self.pubsub.registry.is_empty();
+        let random = self.random();
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         if is_needed && matches!(listener.state, State::Listening(_)) {
             listener.lost_at.get_or_insert(now);
@@ -294,9 +301,16 @@ impl Proxy {
         listener.owed.clear();
         // A server that closes whatever wants to hear has refused it too, without a word.
         let is_refused = was_new || matches!(loss, Loss::Deaf) || lost_ms >= self.settings.timeouts.remote_read_ms;
-        let is_hasty = now - listener.ready_at < PAUSE_MS;
+        let is_hasty = now - listener.ready_at < USEFUL_MS;
+        if !is_refused && !is_hasty {
+            listener.pause_ms = 0;
+        }
         listener.state = if is_needed && is_up && (is_refused || is_hasty) {
-            self.wheel.arm(Timer::Listener(server), now + PAUSE_MS);
+            // One that does not last is made anew ever more seldom, as those for requests are.
+            let pause_ms = listener.pause_ms.max(PROBE_DELAY_FIRST_MS);
+            listener.pause_ms = (pause_ms * 2).min(PROBE_DELAY_MAX_MS);
+            let pause_ms = spread(pause_ms, random);
+            self.wheel.arm(Timer::Listener(server), now + pause_ms);
             State::Pausing { is_refused }
         } else {
             State::Closed
@@ -509,6 +523,7 @@ impl Proxy {
         // Messages that were on their way come before the answer.
         let answer_by = listener.answer_by.max(listener.heard_at + self.settings.timeouts.remote_read_ms);
         let read_deadline = (!listener.owed.is_empty()).then_some(answer_by);
+        let asked_at = Millis(now.0.saturating_sub(self.settings.timeouts.remote_read_ms));
         let loss = if write_deadline.is_some_and(|deadline| deadline <= now) {
             Some(Loss::WriteTimeout)
         } else if read_deadline.is_some_and(|deadline| deadline <= now) {
@@ -517,8 +532,8 @@ impl Proxy {
             None
         };
         if let Some(loss) = loss {
+            self.suspect(server, asked_at, false, now);
             self.lose_backend(id, loss, now);
-            self.suspect(server, now);
             return None;
         }
         let mut ping_at = listener.heard_at + PING_MS;

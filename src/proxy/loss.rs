@@ -101,7 +101,7 @@ impl Loss {
     }
 
     /// True exactly when it says something about the server, and not only about what rmux wants of it.
-    fn blames_server(&self) -> bool {
+    pub(super) fn blames_server(&self) -> bool {
         !matches!(self, Loss::Drained | Loss::Idle | Loss::Orphaned)
     }
 }
@@ -143,8 +143,12 @@ impl Proxy {
         }
         let server = backend.server;
         let profile = backend.profile;
-        let was_new = matches!(&backend.phase, Phase::Connecting)
-            || matches!(&backend.phase, Phase::Handshake(handshake) if handshake.is_first);
+        let seen = backend.seen();
+        let was_new = seen.ready_at.is_none();
+        let is_listener = backend.is_listener;
+        let is_handshake = matches!(backend.phase, Phase::Handshake(_));
+        let began_at = seen.ready_at.filter(|_| !is_handshake).unwrap_or(backend.since);
+        let has_asked = !backend.line.is_empty() && backend.answered < backend.queue.sent();
         debug!("connection {id} to server {} closed: {loss}", self.settings.servers[usize::from(server)]);
         let outstanding = backend.unexpired();
         backend.phase = Phase::Closed;
@@ -158,19 +162,19 @@ impl Proxy {
             self.warn_of(kind, server, count, format_args!("{loss}"));
         }
         let saved = self.take_line(id, &loss, now);
-        if was_new && loss.blames_server() {
-            self.on_unreachable(server, &loss, now);
+        // A listener has a pace of its own.
+        if was_new || !is_listener {
+            self.judge_loss(server, (seen, began_at, has_asked), &loss, now);
         }
         for (request, bytes) in saved {
-            self.send_again(request, server, profile, bytes, now);
+            self.send_again(request, server, &loss, profile, bytes, now);
         }
         if self.maybe_lose_listener(id, was_new, &loss, now) {
             return;
         }
-        let is_last = !self.backends_of(server).any(|(_, backend)| backend.is_serving());
-        if is_last && !matches!(loss, Loss::Idle) && self.endpoints[usize::from(server)].health.is_up() {
+        if !matches!(loss, Loss::Idle) {
             // Whether the server is still there is found out at once, not by the next request.
-            self.open_backend(server, Profile::default(), now);
+            self.maybe_look(server, now);
         }
     }
 
@@ -304,7 +308,15 @@ impl Proxy {
     }
 
     /// Gives a request whose backend is lost to another, of the server that has its key now.
-    fn send_again(&mut self, request: RequestId, lost: u16, profile: Profile, bytes: Vec<u8>, now: Millis) {
+    fn send_again(
+        &mut self,
+        request: RequestId,
+        lost: u16,
+        loss: &Loss,
+        profile: Profile,
+        bytes: Vec<u8>,
+        now: Millis,
+    ) {
         let Some(entry) = self.requests.get_mut(request as usize) else { return };
         let (client, hash, place) = (entry.client, entry.hash, entry.place);
         if client == Id::NONE {
@@ -323,6 +335,12 @@ impl Proxy {
             Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
             _ => return self.deliver(client, request, CONNECTION_DOWN, now),
         };
+        if server == lost && matches!(loss, Loss::ConnectTimeout) {
+            // It has waited long enough.
+            let ms = self.settings.timeouts.remote_connect_ms;
+            let text = format!("-ERR No connection to {} within {ms} ms\r\n", self.address(lost));
+            return self.deliver(client, request, text.as_bytes(), now);
+        }
         let Some(backend_id) = self.pick_again(client, server, profile, now) else {
             let text = format!("-ERR Connection to {} lost, and no other is free\r\n", self.address(lost));
             return self.deliver(client, request, text.as_bytes(), now);

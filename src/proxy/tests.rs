@@ -7,6 +7,7 @@
 mod bulk;
 mod delivery;
 mod denials;
+mod health;
 mod introspection;
 mod kill;
 mod leases;
@@ -184,6 +185,16 @@ impl Bench {
     fn next_connect(&mut self, server: u16) -> Id {
         let place = self.connects.iter().position(|connect| connect.1 == server).expect("a connect to this server");
         self.connects.remove(place).0
+    }
+
+    /// Lets time pass until the proxy wants to connect; returns how much, in milliseconds.
+    fn until_connect(&mut self) -> u64 {
+        let start = self.now;
+        while self.connects.is_empty() {
+            self.pass(1);
+            assert!(self.now - start < 100_000, "it never connects");
+        }
+        self.now - start
     }
 
     /// The next connect to this server succeeds, and its handshake too.

@@ -233,7 +233,7 @@ fn requests_to_a_black_hole_fail_over() {
     let hole = BlackHole::dig();
     let fake = FakeServer::polite();
     let connections = connections_flag(&[hole.address(), fake.address()]);
-    let rmux = Rmux::start(Kind::Unix, &[&connections, "-remoteConnectTimeout=200"]);
+    let rmux = Rmux::start(Kind::Unix, &[&connections, "-remoteConnectTimeout=200", "-failoverAfter=0"]);
     let mut client = rmux.client();
     let start = Instant::now();
     for key in keys_of(0, 2).iter().take(10) {
@@ -433,6 +433,56 @@ fn a_server_that_accepts_and_closes_is_not_stormed() {
     // Probes come every 100 ms at most; a connection or two for requests before it was known to be down.
     let most = 20 + start.elapsed().as_millis() as usize / 50;
     assert!(fake.accepted() <= most, "{} connections in {:?}", fake.accepted(), start.elapsed());
+}
+
+#[test]
+fn a_server_that_shakes_hands_and_closes_is_not_stormed() {
+    // Each connection ends as soon as its handshake is answered; at the gate, that is over.
+    let fake = FakeServer::start(|connection| {
+        while let Some(request) = connection.request() {
+            if !request[0].eq_ignore_ascii_case(b"PING") {
+                connection.send(&answer(&request));
+                continue;
+            }
+            connection.send(b"+PONG\r\n");
+            if !connection.is_gate_open() {
+                return;
+            }
+        }
+    });
+    let other = FakeServer::polite();
+    let start = Instant::now();
+    let rmux = Rmux::start(Kind::Unix, &[&connections_flag(&[fake.address(), other.address()])]);
+    wait_until("INFO to say so", PATIENCE, || rmux.info("server0_state") == "unsteady");
+    wait_until("some more connections", PATIENCE, || fake.accepted() >= 6);
+    // After 0, 100, 200 … 1000 ms, or half of that.
+    assert!(start.elapsed() >= Duration::from_millis(700), "{} in {:?}", fake.accepted(), start.elapsed());
+    fake.gate().open();
+    wait_until("INFO to say that it is over", PATIENCE, || rmux.info("server0_state") == "up");
+    wait_until("the log to say so", PATIENCE, || rmux.log().contains("is well again"));
+    assert_eq!(rmux.log().matches("is unsteady").count(), 1, "{}", rmux.log());
+    let key = &keys_of(0, 2)[0];
+    let wanted = bulk(&[b"value of ".as_slice(), key].concat());
+    assert_eq!(show(&rmux.client().cmd(&[b"GET".as_slice(), key])), show(&wanted));
+}
+
+#[test]
+fn keys_of_a_server_that_answers_ping_alone_go_to_another_after_failover_after() {
+    let fake = FakeServer::start(|connection| while connection.user_request().is_some() {});
+    let other = FakeServer::polite();
+    let connections = connections_flag(&[fake.address(), other.address()]);
+    let rmux = Rmux::start(Kind::Unix, &[&connections, "-remoteReadTimeout=100", "-failoverAfter=1000"]);
+    let mut client = rmux.client();
+    let key = &keys_of(0, 2)[0];
+    let wanted = show(&bulk(&[b"value of ".as_slice(), key].concat()));
+    let start = Instant::now();
+    wait_until("the other server to answer", PATIENCE, || {
+        let reply = show(&client.cmd(&[b"GET".as_slice(), key]));
+        assert!(reply == wanted || reply.starts_with("-ERR No reply from "), "{reply}");
+        reply == wanted
+    });
+    assert!(start.elapsed() >= Duration::from_millis(1_000), "after {:?}", start.elapsed());
+    wait_until("a trial", PATIENCE, || rmux.log().contains("on trial"));
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn it_starts_with_every_server_down_and_finds_them_one_by_one() {
 
 #[test]
 fn a_frozen_server_is_down_after_its_timeout_and_returns() {
-    let (servers, rmux) = start(Kind::Unix, 2, &["-remoteTimeout=200"]);
+    let (servers, rmux) = start(Kind::Unix, 2, &["-remoteTimeout=200", "-failoverAfter=600"]);
     let mut client = rmux.client();
     let key = &keys_of(0, 2)[0];
     let other = &keys_of(1, 2)[0];
@@ -214,6 +214,58 @@ fn a_frozen_server_is_down_after_its_timeout_and_returns() {
     assert!(reply == "$4\r\nhome\r\n" || reply == "$4\r\naway\r\n", "{reply}");
     assert_eq!(set(&mut client, key, "home again"), "+OK\r\n");
     assert_eq!(get(&mut servers[0].client(), key), "$10\r\nhome again\r\n");
+}
+
+/// A server does nothing for a while: `is_over` sees each reply that a client gets from rmux, and ends that.
+fn expect_patience(servers: &[RedisServer], rmux: &Rmux, mut is_over: impl FnMut(&str) -> bool) {
+    let mut client = rmux.client();
+    let key = &keys_of(0, 2)[0];
+    wait_until("the server to be at work again", PATIENCE, || {
+        let reply = set(&mut client, key, "home");
+        let is_timeout = reply.starts_with("-ERR No reply from ") || reply.starts_with("-ERR No connection to ");
+        assert!(reply == "+OK\r\n" || is_timeout || reply.starts_with("-BUSY "), "{reply}");
+        assert_eq!(get(&mut servers[1].client(), key), "$-1\r\n", "it is written elsewhere");
+        is_over(&reply) && reply == "+OK\r\n"
+    });
+    assert_eq!(get(&mut servers[0].client(), key), "$4\r\nhome\r\n");
+    assert_eq!(rmux.info("active_endpoints"), "2");
+    assert!(!rmux.log().contains("is down"), "{}", rmux.log());
+}
+
+#[test]
+fn keys_of_a_server_that_stalls_are_not_written_elsewhere() {
+    let (servers, rmux) = start(Kind::Unix, 2, &[]);
+    wait_until("rmux to be connected", PATIENCE, || rmux.info("active_endpoints") == "2");
+    servers[0].freeze();
+    let mut errors = 0;
+    expect_patience(&servers, &rmux, |_| {
+        errors += 1;
+        if errors == 3 {
+            servers[0].thaw();
+        }
+        errors >= 3
+    });
+    wait_until("the log to say so", PATIENCE, || rmux.log().contains("is well again"));
+    assert_eq!(rmux.log().matches("is silent").count(), 1, "{}", rmux.log());
+}
+
+#[test]
+fn keys_of_a_server_that_runs_a_script_are_not_written_elsewhere() {
+    let servers: Vec<_> = (0..2).map(|_| RedisServer::start_with(&["--lua-time-limit", "700"])).collect();
+    let rmux = Rmux::in_front_of(Kind::Unix, &servers.iter().collect::<Vec<_>>(), &[]);
+    wait_until("rmux to be connected", PATIENCE, || rmux.info("active_endpoints") == "2");
+    let mut busy = servers[0].client();
+    busy.send(&encode(&["EVAL", "while true do end", "0"]));
+    // At first it says nothing, and then that it is busy.
+    let mut was_busy = false;
+    expect_patience(&servers, &rmux, |reply| {
+        if reply.starts_with("-BUSY ") && !was_busy {
+            was_busy = true;
+            assert_eq!(servers[0].client().line("SCRIPT KILL"), "+OK\r\n");
+        }
+        was_busy
+    });
+    assert!(show(&busy.reply()).starts_with("-ERR "), "it was killed");
 }
 
 #[test]

@@ -124,6 +124,8 @@ pub struct History {
     pub lists: Lists,
     /// True once a server may have been taken for down.
     pub is_disturbed: bool,
+    /// Servers whose keys no other server may have, since they were never silent for long enough.
+    pub trusted: BTreeSet<usize>,
     /// True while a server runs what came on a connection that the proxy has closed since: whoever asked for it is told
     /// that it may have been run, though perhaps not yet.
     pub is_given_up: bool,
@@ -142,6 +144,7 @@ impl History {
             ledger: Ledger::default(),
             lists: Lists::default(),
             is_disturbed: false,
+            trusted: BTreeSet::new(),
             is_given_up: false,
         }
     }
@@ -237,6 +240,11 @@ impl History {
             return;
         }
         assert!(self.has_failover && self.is_disturbed, "server {server} is given {}, not its own", show(keys[0]));
+        for (key, hash) in keys.iter().zip(&hashes) {
+            let home = self.ring.primary(*hash).index();
+            let is_trusted = home != server && self.trusted.contains(&home);
+            assert!(!is_trusted, "server {server} is given {} of server {home}, which was not silent", show(key));
+        }
         let is_possible = (0..1_u32 << self.servers).any(|states| {
             let mut up = UpSet::new(self.servers);
             for other in 0..self.servers {

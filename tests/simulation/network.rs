@@ -7,7 +7,7 @@
 //!
 //! Knows bytes and ends, and nobody's protocol. A link is never used again, so a number names it for good.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
 
 use rmux::proxy::{Conn, Wire};
@@ -79,6 +79,11 @@ pub struct Link {
     pub closed_at: u64,
     /// How many bytes of the peer the proxy has read.
     pub read_bytes: u64,
+    /// The peer, if it is a server.
+    server: Option<usize>,
+    /// How many bytes it has sent, and how many of them are replies to handshakes.
+    sent_bytes: u64,
+    control_bytes: u64,
     /// After each read of the proxy, when that was, and how many bytes it had read then.
     reads: Vec<(u64, u64)>,
 }
@@ -105,11 +110,26 @@ pub struct Network {
     pub happened: u64,
     /// Writes of the proxy in this turn.
     pub writes: usize,
+    /// When the proxy asked a server something, or wanted to be connected, for the first time since it heard anything of
+    /// it; by the number of the server.
+    pub asked_at: BTreeMap<usize, u64>,
+    /// The same of requests: since the proxy heard a reply to one.
+    pub requested_at: BTreeMap<usize, u64>,
 }
 
 impl Network {
     pub fn new(random: Random, short_write_in: usize) -> Network {
-        Network { links: Vec::new(), of: HashMap::new(), random, short_write_in, now: 0, happened: 0, writes: 0 }
+        Network {
+            links: Vec::new(),
+            of: HashMap::new(),
+            random,
+            short_write_in,
+            now: 0,
+            happened: 0,
+            writes: 0,
+            asked_at: BTreeMap::new(),
+            requested_at: BTreeMap::new(),
+        }
     }
 
     pub fn connect(&mut self, capacity: usize) -> LinkId {
@@ -127,6 +147,9 @@ impl Network {
             wrote_at: self.now,
             closed_at: 0,
             read_bytes: 0,
+            server: None,
+            sent_bytes: 0,
+            control_bytes: 0,
             reads: Vec::new(),
         });
         self.links.len() - 1
@@ -145,6 +168,22 @@ impl Network {
         self.of.get(&conn).copied()
     }
 
+    /// The peer of this link is this server.
+    pub fn set_server(&mut self, link: LinkId, server: usize) {
+        self.links[link].server = Some(server);
+    }
+
+    /// What the server has sent on this link is about the session, and so are the next `more` bytes.
+    pub fn note_control(&mut self, link: LinkId, more: usize) {
+        let link = &mut self.links[link];
+        link.control_bytes = link.sent_bytes + more as u64;
+    }
+
+    /// The proxy asks a server something.
+    pub fn ask(&mut self, server: usize) {
+        self.asked_at.entry(server).or_insert(self.now);
+    }
+
     // What a peer does.
 
     /// Sends as much of `bytes` as there is room for. What is sent to who has closed is lost.
@@ -157,6 +196,7 @@ impl Network {
         if n > 0 {
             link.up.push(&bytes[..n]);
             link.readable_edge = true;
+            link.sent_bytes += n as u64;
             self.happened += 1;
         }
         n
@@ -222,6 +262,12 @@ impl Network {
             link.read_at = self.now;
         }
         link.read_bytes += bytes.len() as u64;
+        if let Some(server) = link.server.filter(|_| !bytes.is_empty()) {
+            self.asked_at.remove(&server);
+            if link.read_bytes > link.control_bytes {
+                self.requested_at.remove(&server);
+            }
+        }
         if !bytes.is_empty() {
             link.reads.push((self.now, link.read_bytes));
         }
@@ -257,6 +303,12 @@ impl Wire for Network {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         assert!(total > 0, "a write of nothing");
         link.wrote_at = self.now;
+        if let Some(server) = link.server {
+            self.asked_at.entry(server).or_insert(self.now);
+            if link.read_bytes > 0 {
+                self.requested_at.entry(server).or_insert(self.now);
+            }
+        }
         let mut room = link.down.room().min(total);
         let is_full = room < total;
         if room > 0 && self.short_write_in > 0 && self.random.one_in(self.short_write_in) {

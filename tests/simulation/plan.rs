@@ -54,12 +54,16 @@ pub struct Plan {
     pub fault_in: usize,
     /// Whether replies may take too long though nobody is at fault.
     pub is_sluggish: bool,
+    /// Whether servers are silent at times, and nothing else befalls them: other servers get their keys only after
+    /// `failover_after_ms` of that.
+    pub is_test_of_patience: bool,
 }
 
 impl Plan {
     pub fn draw(random: &mut Random) -> Plan {
         let faults = random.pick(&[Faults::None, Faults::Clients, Faults::All, Faults::All, Faults::All]);
         let is_calm = faults < Faults::All;
+        let is_test_of_patience = faults == Faults::All && random.percent(20);
         let servers = random.pick(&[1, 1, 2, 3, 5, 7]);
         let timeouts = if is_calm {
             Timeouts {
@@ -72,6 +76,7 @@ impl Plan {
                 remote_connect_ms: 60_000,
                 remote_read_ms: 60_000,
                 remote_write_ms: 60_000,
+                ..Timeouts::default()
             }
         } else {
             Timeouts {
@@ -81,7 +86,18 @@ impl Plan {
                 remote_connect_ms: random.pick(&[100, 500, 2_000]),
                 remote_read_ms: random.pick(&[100, 500, 500, 5_000]),
                 remote_write_ms: random.pick(&[100, 500, 500, 5_000]),
+                failover_after_ms: random.pick(&[0, 300, 1_000, 2_000, 5_000]),
             }
+        };
+        let timeouts = match is_test_of_patience {
+            true => Timeouts {
+                remote_connect_ms: random.pick(&[500, 1_000]),
+                remote_read_ms: random.pick(&[500, 1_000]),
+                remote_write_ms: 1_000,
+                failover_after_ms: random.pick(&[1_500, 3_000, 5_000]),
+                ..timeouts
+            },
+            false => timeouts,
         };
         let value_max = random.pick(&[300, 300, 20_000, 100_000, 300_000]);
         let pause = random.pick(&[1, 100, 5_000, 60_000, 1_000_000]);
@@ -111,13 +127,16 @@ impl Plan {
         let shortest: usize =
             if is_calm { random.pick(&[5_000, 60_000]) } else { random.pick(&[1, 100, 5_000, 60_000]) };
         let read_max = random.pick(&[1, 30, 5_000, 200_000, 200_000, 200_000]);
+        let (shortest, read_max) = if is_test_of_patience { (60_000, 200_000) } else { (shortest, read_max) };
         // What takes too many steps is left to others.
         let value_max = value_max.min(shortest.saturating_mul(100)).min(read_max * 100).max(300);
         let shortest_ms = timeouts.remote_connect_ms.min(timeouts.remote_read_ms).min(timeouts.remote_write_ms);
-        let pace_ms = if is_calm { 2 } else { random.pick(&[1, 3, 20]) };
+        let pace_ms = if is_calm || is_test_of_patience { 2 } else { random.pick(&[1, 3, 20]) };
         let is_narrow = shortest < 5_000 || read_max < 5_000;
+        let is_sluggish = faults == Faults::All && (is_narrow || shortest_ms < 500 || pace_ms > 5);
         Plan {
-            is_sluggish: faults == Faults::All && (is_narrow || shortest_ms < 500 || pace_ms > 5),
+            is_test_of_patience,
+            is_sluggish,
             faults,
             clients: random.pick(&[1, 2, 4, 8, 12]),
             steps: random.between(200, 700) as u64,
@@ -135,7 +154,7 @@ impl Plan {
             push_in: random.pick(&[0, 3, 20]),
             pipeline: random.pick(&[1, 3, 10, 30]),
             pace_ms,
-            jump_in: if is_calm { 0 } else { random.pick(&[0, 0, 100, 300]) },
+            jump_in: if is_calm || is_test_of_patience { 0 } else { random.pick(&[0, 0, 100, 300]) },
             fault_in: if is_calm { 0 } else { random.pick(&[10, 30, 100]) },
             settings,
         }

@@ -3,6 +3,7 @@
 //! ```text
 //!   Fine · Slow: answers late · Silent: takes what it is sent, and answers nothing · Loading: answers -LOADING
 //!   Dead: refuses connections · Full: takes no more connections, and serves those that there are
+//!   Mute: answers handshakes, and nothing else · Closing: closes what is idle, as soon as its handshake is over
 //! ```
 //!
 //! What was sent to a connection that the proxy has closed is still run, as a real server would.
@@ -23,6 +24,8 @@ pub enum Mood {
     Loading,
     Dead,
     Full,
+    Mute,
+    Closing,
 }
 
 /// What becomes of an attempt to connect.
@@ -52,6 +55,8 @@ pub struct Server {
     pub number: usize,
     pub mood: Mood,
     pub mood_until: u64,
+    /// When it came into this mood, and how many connections were asked for by then.
+    pub mood_since: (u64, u64),
     /// While silent: whether it still completes connects.
     pub is_deaf: bool,
     pub knows_hello: bool,
@@ -68,6 +73,7 @@ impl Server {
             number,
             mood: Mood::Fine,
             mood_until: 0,
+            mood_since: (0, 0),
             is_deaf: false,
             knows_hello: plan.knows_hello,
             connections: Vec::new(),
@@ -120,9 +126,18 @@ impl Server {
             }
             let n = random.pick(&[1, 50, 3_000, 100_000, 100_000]);
             let connection = &mut self.connections[index];
+            if self.mood == Mood::Closing && connection.session.is_greeted && connection.outbox.is_empty() {
+                network.end(connection.link);
+                connection.is_done = true;
+                continue;
+            }
             let got = network.receive(connection.link, n, &mut connection.inbox);
             history.is_given_up = network.link(connection.link).is_closed;
             let done = self.work(index, now, random, history);
+            let connection = &self.connections[index];
+            if connection.control_end > 0 {
+                network.note_control(connection.link, connection.control_end);
+            }
             history.is_given_up = false;
             self.serve_waiting(now, network, history);
             let connection = &mut self.connections[index];
@@ -149,6 +164,9 @@ impl Server {
         let mut done = 0;
         for _ in 0..random.pick(&[1, 5, 1_000]) {
             if connection.outbox.len() > 1_000_000 || connection.session.waiting.is_some() {
+                break;
+            }
+            if self.mood == Mood::Mute && connection.session.is_greeted {
                 break;
             }
             let (words, len) = match parse_request(&connection.inbox[done..]) {

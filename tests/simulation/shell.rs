@@ -33,6 +33,8 @@ pub struct Shell {
     ready: Vec<LinkId>,
     /// Backends on their way to a server.
     dials: Vec<(Id, u16)>,
+    /// How many connections the proxy has asked for, by the number of the server.
+    pub connects: Vec<u64>,
     /// Connections that are no more.
     dead: Vec<Conn>,
     /// Links that wait to be accepted.
@@ -45,7 +47,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    pub fn new(proxy: Proxy, network: Network) -> Shell {
+    pub fn new(proxy: Proxy, network: Network, servers: usize) -> Shell {
         Shell {
             proxy,
             network,
@@ -54,6 +56,7 @@ impl Shell {
             lines: 0,
             ready: Vec::new(),
             dials: Vec::new(),
+            connects: vec![0; servers],
             dead: Vec::new(),
             backlog: Vec::new(),
             surplus: None,
@@ -167,6 +170,7 @@ impl Shell {
                 Answer::Connected => {
                     let link = self.network.connect(plan.pipe(random));
                     trace!("{backend:?} is connected to server {server} by link {link}");
+                    self.network.set_server(link, usize::from(server));
                     self.add(link, Conn::Backend(backend));
                     servers[usize::from(server)].accept(link, &mut self.network);
                     self.proxy.handle_connected(backend, now);
@@ -282,6 +286,8 @@ impl Shell {
             match action {
                 Action::Connect { backend, server } => {
                     trace!("connection {backend:?} to server {server}");
+                    self.network.ask(usize::from(server));
+                    self.connects[usize::from(server)] += 1;
                     match servers[usize::from(server)].answer(random) {
                         Answer::RefusedAtOnce => self.proxy.handle_connect_failed(backend, "refused at once", now),
                         _ => self.dials.push((backend, server)),

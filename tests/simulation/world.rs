@@ -56,9 +56,12 @@ impl World {
         let servers = (0..plan.settings.servers.len()).map(|number| Server::new(number, &plan)).collect();
         let mut history = History::new(plan.settings.servers.len(), plan.settings.failover);
         history.is_disturbed = plan.is_sluggish;
+        if plan.is_test_of_patience {
+            history.trusted = (0..plan.settings.servers.len()).collect();
+        }
         World {
             history,
-            shell: Shell::new(proxy, network),
+            shell: Shell::new(proxy, network, plan.settings.servers.len()),
             servers,
             clients: Vec::new(),
             born: 0,
@@ -206,7 +209,8 @@ impl World {
         let count = self.servers.len();
         let server = &mut self.servers[random.below(count)];
         let until = self.step + random.between(1, 150) as u64;
-        let mood = match random.below(14) {
+        let what = if self.plan.is_test_of_patience { 3 } else { random.below(16) };
+        let mood = match what {
             0 | 1 => {
                 server.die(network, random, &mut self.history);
                 if random.one_in(2) { Mood::Dead } else { Mood::Fine }
@@ -215,6 +219,8 @@ impl World {
             3 => Mood::Silent,
             4 => Mood::Loading,
             5 | 6 => Mood::Full,
+            14 => Mood::Mute,
+            15 => Mood::Closing,
             _ if server.connections.is_empty() => return,
             what => {
                 let index = random.below(server.connections.len());
@@ -238,16 +244,42 @@ impl World {
         };
         trace!("server {} is {mood:?} until step {until}", server.number);
         server.is_deaf = random.one_in(2);
+        if server.mood != mood {
+            server.mood_since = (self.now, self.shell.connects[server.number]);
+        }
         server.mood = mood;
         server.mood_until = until;
     }
 
     /// What must hold after every step.
-    fn check(&self) {
+    fn check(&mut self) {
         let proxy = &self.shell.proxy;
+        let timeouts = &self.plan.settings.timeouts;
         for server in &self.servers {
             let open = self.shell.connections_to(server);
             assert!(open <= self.plan.settings.pool_size, "{open} connections to server {}", server.number);
+            let network = &self.shell.network;
+            let silent_ms = network.asked_at.get(&server.number).map_or(0, |at| self.now - at);
+            // A request may have waited until its connection was ready.
+            let mute_ms = network.requested_at.get(&server.number).map_or(0, |at| self.now - at);
+            if silent_ms.max(mute_ms + timeouts.remote_connect_ms) >= timeouts.failover_after_ms {
+                self.history.trusted.remove(&server.number);
+            }
+            let (since, before) = server.mood_since;
+            let (passed, connects) = (self.now - since, self.shell.connects[server.number] - before);
+            // Some at once, until it is known to be of no use; then no more than with the shortest delay of all.
+            let paced = 2 * self.plan.settings.pool_size as u64 + 5 + passed / 50;
+            let bound = match server.mood {
+                Mood::Silent | Mood::Closing => paced,
+                // One for each request whose time is over, at the most.
+                Mood::Mute => paced + self.plan.settings.pool_size as u64 * passed / timeouts.remote_read_ms,
+                _ => continue,
+            };
+            assert!(
+                connects <= bound,
+                "{connects} connections to server {} in {passed} ms, {bound} may be",
+                server.number
+            );
         }
         let limits = &self.plan.settings.limits;
         assert!(proxy.clients() <= limits.clients_max);

@@ -48,6 +48,7 @@ fn requests_without_a_reply_are_counted_in_a_line() {
 #[test]
 fn a_connection_that_ends_is_a_line_only_if_somebody_waits_for_it() {
     let (mut bench, backends) = Bench::ready(1, |_| {});
+    bench.pass(1_000);
     bench.proxy.handle_backend_end(backends[0], bench.now);
     bench.turn();
     assert_eq!(lines(&mut bench), [""; 0], "servers close what is idle");
@@ -149,7 +150,7 @@ fn a_server_that_falls_and_rises_all_the_time_is_a_line_a_second() {
     }
     bench.pass(2000);
     let last = lines(&mut bench).pop().expect("it is told how it ended");
-    assert!(last.starts_with("INFO server server-0 is up again, after "), "{last}");
+    assert!(last.starts_with("INFO server server-0 is well again, after "), "{last}");
     assert!(told <= (bench.now - begun) / 1000, "{told} lines");
 }
 

@@ -141,22 +141,6 @@ fn a_reply_that_is_there_beats_its_timeout() {
 }
 
 #[test]
-fn a_server_that_is_silent_is_found_out_by_a_fresh_connection() {
-    let (mut bench, backends) = Bench::ready(2, |_| {});
-    let key = key_on(&bench, 0);
-    let client = bench.client();
-    bench.say(client, get(&key));
-    bench.pass(500);
-    assert!(bench.told(client).starts_with("-ERR No reply from server-0"));
-    let probe = bench.next_connect(0);
-    bench.proxy.handle_connected(probe, bench.now);
-    bench.turn();
-    bench.say(client, set(&key, "x"));
-    bench.pass(500);
-    assert_eq!(bench.asked(backends[1]), set(&key, "x"), "not served within the connect timeout: it is down");
-}
-
-#[test]
 fn an_answer_to_a_question_that_was_not_sent_is_not_believed() {
     let (mut bench, backends) = Bench::ready(1, |_| {});
     let client = bench.client();

@@ -364,3 +364,22 @@ fn steps_of_a_transaction_ask_all_proxies_too() {
     assert!(pool.benches[2].is_closed(Conn::Client(clients[2][0])));
     pool.assert_nothing_is_left();
 }
+
+#[test]
+fn connections_on_which_somebody_waited_without_a_limit_are_closed_when_they_are_no_longer_needed() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let client = bench.client();
+        bench.say(client, request(&["BLPOP", "list", "0"]));
+        waiting.push(bench.connect(0));
+    }
+    for _ in 0..5 {
+        bench.pass(10_000);
+    }
+    waiting.into_iter().for_each(|backend| bench.answer(backend, "*2\r\n$4\r\nlist\r\n$1\r\nx\r\n"));
+    for _ in 0..10 {
+        bench.pass(10_000);
+    }
+    assert_eq!(bench.proxy.backends(), 1);
+}
