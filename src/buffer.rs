@@ -1,8 +1,9 @@
 //! Byte queues: what is to be sent on a connection, in chunks of one arena.
 //!
-//! All bytes that rmux holds for anybody lie in chunks of one [`Arena`], so that their sum is known and bounded in one
-//! place, and so that an idle connection owns no memory at all: a [`Queue`] is a few numbers. Chunks that are done go
-//! to a spare list and come back from there; steady traffic allocates nothing.
+//! The bytes that rmux holds for anybody lie in chunks of one [`Arena`], or are charged to it by whoever has them in a
+//! buffer elsewhere (`charge`), so that their sum is known and bounded in one place, and so that an idle connection
+//! owns no memory at all: a [`Queue`] is a few numbers. Chunks that are done go to a spare list and come back from
+//! there; steady traffic allocates nothing.
 //!
 //! Offsets are absolute: they count every byte that ever went through a queue. Their order is the invariant:
 //!
@@ -25,19 +26,22 @@
 //! Knows nothing of sockets, requests or replies. Called by the clients and backends of the proxy only; a queue must
 //! be given back with `clear`, or its chunks stay in the arena.
 
+use std::mem;
+
 use slab::Slab;
 
 /// Bytes in an ordinary chunk. Four of them and a header are one page short of an odd number of cache lines, so that
 /// the starts of many chunks do not fall into the same cache set.
 const CHUNK_BYTES: usize = 4096 - 64;
 
+/// Fewer bytes than this are not worth a chunk of their own.
+const SMALL: usize = CHUNK_BYTES / 4;
+
 /// Spare chunks that are kept for the next burst; more are given back to the system.
 const SPARE_CHUNKS_MAX: usize = 256;
 
-/// So few bytes are copied rather than kept in a chunk of their own.
-const SMALL_BYTES: usize = 256;
-/// What a reference to a shared piece counts for: many of them to small pieces are no less memory than copies.
-const REFERENCE_BYTES: usize = size_of::<Chunk>();
+/// What a chunk costs beside its bytes: its entry, and that of its queue where each has a chunk to itself.
+const CHUNK_OVERHEAD: usize = size_of::<Chunk>() + size_of::<Queue>();
 
 const NIL: u32 = u32::MAX;
 
@@ -76,20 +80,42 @@ impl Arena {
         Arena::default()
     }
 
-    /// Memory that queues, and who said so with `hold`, have at this moment, in bytes; spare chunks are not counted.
+    /// The account: memory that the queues have at this moment, and what else was charged, in bytes. Spare chunks are
+    /// not in it.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Somebody holds `n` bytes more in a buffer of his own; they count as well.
-    pub fn hold(&mut self, n: usize) {
+    /// A buffer outside of all queues has `n` bytes more.
+    pub fn charge(&mut self, n: usize) {
         self.bytes += n;
     }
 
-    /// `n` bytes that were told to `hold` are gone.
-    pub fn let_go(&mut self, n: usize) {
+    /// `n` bytes that were charged are gone.
+    pub fn uncharge(&mut self, n: usize) {
         debug_assert!(n <= self.bytes);
         self.bytes -= n;
+    }
+
+    /// What was charged with `charged` bytes has `held` bytes now.
+    pub fn recharge(&mut self, charged: &mut usize, held: usize) {
+        self.uncharge(*charged);
+        self.charge(held);
+        *charged = held;
+    }
+
+    /// What all queues have, counted anew; for those who check the account.
+    pub fn count_queued(&self) -> usize {
+        let shared: usize = self.shared.iter().map(|(_, shared)| shared.bytes.capacity()).sum();
+        shared + self.chunks.iter().map(|(_, chunk)| CHUNK_OVERHEAD + chunk.bytes.capacity()).sum::<usize>()
+    }
+
+    /// Gives the tables' own memory back, if much of it is not used.
+    pub fn shrink(&mut self) {
+        if self.chunks.is_empty() && self.chunks.capacity() > SPARE_CHUNKS_MAX {
+            self.chunks = Slab::new();
+        }
     }
 
     /// Takes in what several queues are to refer to, with `push_shared`. To be given back with `release`.
@@ -119,7 +145,7 @@ impl Arena {
     }
 
     fn take(&mut self, end: u64, shared: SharedId, bytes: Vec<u8>) -> u32 {
-        self.bytes += bytes.capacity();
+        self.bytes += CHUNK_OVERHEAD + bytes.capacity();
         self.chunks.insert(Chunk { end, next: NIL, shared, bytes }) as u32
     }
 
@@ -129,12 +155,11 @@ impl Arena {
 
     fn free(&mut self, chunk: u32) -> u32 {
         let Chunk { next, shared, mut bytes, .. } = self.chunks.remove(chunk as usize);
-        self.bytes -= bytes.capacity();
+        self.bytes -= CHUNK_OVERHEAD + bytes.capacity();
         if bytes.capacity() == CHUNK_BYTES && self.spare.len() < SPARE_CHUNKS_MAX {
             bytes.clear();
             self.spare.push(bytes);
         } else if shared != NIL {
-            self.bytes -= REFERENCE_BYTES;
             self.release(shared);
         }
         next
@@ -222,6 +247,35 @@ impl Queue {
         }
     }
 
+    /// A queue of these bytes. Where there are many queues, what is small takes less than a chunk.
+    pub fn of(arena: &mut Arena, bytes: &[u8]) -> Queue {
+        let mut queue = Queue::new();
+        if bytes.len() <= SMALL && arena.chunks.len() >= SPARE_CHUNKS_MAX {
+            queue.push_vec(arena, bytes.to_vec());
+        } else {
+            queue.push(arena, bytes);
+        }
+        queue
+    }
+
+    /// Takes the first chunk out of the queue; of that, what is still to be sent.
+    pub fn pop_chunk(&mut self, arena: &mut Arena) -> Option<Vec<u8>> {
+        self.release_to(arena, self.sent);
+        let chunk = arena.chunks.get_mut(self.head as usize)?;
+        debug_assert!(chunk.shared == NIL, "a shared piece belongs to nobody");
+        let (mut bytes, end) = (mem::take(&mut chunk.bytes), chunk.end);
+        let gone = bytes.len().saturating_sub((end - self.sent) as usize);
+        arena.bytes -= bytes.capacity();
+        self.head = arena.free(self.head);
+        self.cursor = self.head;
+        if self.head == NIL {
+            self.tail = NIL;
+        }
+        self.sent = end;
+        bytes.drain(..gone);
+        Some(bytes)
+    }
+
     /// Appends `bytes` without copying them.
     pub fn push_vec(&mut self, arena: &mut Arena, bytes: Vec<u8>) {
         if !bytes.is_empty() {
@@ -237,7 +291,6 @@ impl Queue {
         }
         shared.references += 1;
         let len = shared.bytes.len();
-        arena.bytes += REFERENCE_BYTES;
         self.link(arena, len, id, Vec::new());
     }
 
@@ -318,25 +371,23 @@ impl Queue {
         self.release_to(arena, self.sent);
     }
 
-    /// Appends all that `other` has still to send; only what is less than a chunk of its own is worth is copied.
+    /// Appends all that `other` has still to send, without copying it unless it is little.
     pub fn append(&mut self, arena: &mut Arena, mut other: Queue) {
-        if other.unsent() <= SMALL_BYTES {
-            let mut small = [0; SMALL_BYTES];
-            let mut len = 0;
-            for slice in other.slices(arena) {
-                small[len..len + slice.len()].copy_from_slice(slice);
-                len += slice.len();
-            }
-            other.clear(arena);
-            return self.push(arena, &small[..len]);
-        }
         other.release_to(arena, other.sent);
         if other.head == NIL {
             return;
         }
         let first = &mut arena.chunks[other.head as usize];
-        if first.end - other.sent < first.bytes.len() as u64 {
-            first.bytes.drain(..first.bytes.len() - (first.end - other.sent) as usize);
+        let gone = first.bytes.len().saturating_sub((first.end - other.sent) as usize);
+        if other.head == other.tail && other.unsent() <= SMALL && first.shared == NIL {
+            let bytes = mem::take(&mut first.bytes);
+            self.push(arena, &bytes[gone..]);
+            arena.chunks[other.head as usize].bytes = bytes;
+            arena.free(other.head);
+            return;
+        }
+        if gone > 0 {
+            first.bytes.drain(..gone);
         }
         // Only a client's own queue is sent from, and that is given to nobody.
         debug_assert!(first.shared == NIL || other.sent == 0, "part of a shared piece cannot be given on");
@@ -522,7 +573,7 @@ mod tests {
             queue.push(&mut arena, b"after");
         }
         arena.release(shared);
-        assert!(arena.bytes() < 1_000_000 + 100 * (2 * CHUNK_BYTES + 100), "{} bytes", arena.bytes());
+        assert!(arena.bytes() <= 1_000_000 + 100 * (2 * CHUNK_BYTES + 3 * CHUNK_OVERHEAD), "{} bytes", arena.bytes());
         for queue in &mut queues {
             assert_eq!(queue.unsent(), 1_000_011);
             queue.consume(&mut arena, 500_000);
@@ -556,7 +607,7 @@ mod tests {
         let mut queue = Queue::new();
         for _ in 0..100 {
             queue.push(&mut arena, &[7; 10_000]);
-            assert_eq!(arena.bytes(), 3 * CHUNK_BYTES);
+            assert_eq!(arena.bytes(), 3 * (CHUNK_BYTES + CHUNK_OVERHEAD));
             queue.consume(&mut arena, 10_000);
             assert_eq!(arena.bytes(), 0);
         }

@@ -302,6 +302,13 @@ pub struct Kept {
     pub since: Option<Millis>,
 }
 
+impl Kept {
+    /// The memory that it has, in bytes.
+    pub fn held(&self) -> usize {
+        size_of::<Kept>() + self.bytes.capacity() + self.framer.held()
+    }
+}
+
 /// A connection that talks to us.
 #[derive(Debug)]
 pub struct Client {
@@ -343,6 +350,8 @@ pub struct Client {
     pub since: Millis,
     /// Bytes of replies that came before their turn.
     pub early_bytes: usize,
+    /// How many of its unread bytes may be replies that rmux put together: those are limited by the memory of all.
+    pub merged_bytes: usize,
     /// True while a backend in one of its lanes may not be read until it has taken some replies.
     pub holds_back: bool,
     /// True while it stands in the list of those who are paused, or were.
@@ -380,6 +389,7 @@ impl Client {
             took_at: now,
             since: now,
             early_bytes: 0,
+            merged_bytes: 0,
             holds_back: false,
             is_in_paused: false,
             is_dirty: false,
@@ -407,6 +417,11 @@ impl Client {
     /// Bytes of replies that it has not taken.
     pub fn unread(&self) -> usize {
         self.replies.unsent() + self.early_bytes
+    }
+
+    /// The same without replies that rmux put together, which are limited by the memory of all.
+    pub fn excess(&self) -> usize {
+        self.unread().saturating_sub(self.merged_bytes)
     }
 
     /// True exactly when bytes that it sends can be dealt with.
@@ -518,7 +533,7 @@ mod tests {
 
     #[test]
     fn an_idle_client_is_small() {
-        assert!(size_of::<Client>() <= 256, "{} bytes", size_of::<Client>());
+        assert!(size_of::<Client>() <= 264, "{} bytes", size_of::<Client>());
     }
 
     #[test]

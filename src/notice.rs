@@ -50,6 +50,8 @@ pub enum Kind {
     ClientStopped,
     /// A client leaves its replies unread.
     ClientUnread,
+    /// Memory is short, and who has most gives way.
+    Memory,
     /// A client has half of a reply, and the rest is lost.
     ClientTruncated,
     /// A client gave a wrong password.

@@ -32,6 +32,7 @@
 //!   one's own backend lease        commands that wait for data
 //!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
+//!                     pieces       the same where the replies are large
 //!                     scripts      what EVALSHA means at a server that does not know it
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe
@@ -40,6 +41,7 @@
 //!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
+//!                     memory       what all of it takes, and who gives way when that is too much
 //!                     settings     what a proxy is told at its start
 //!                     report       what the log is told
 //!                     audit        for tests: whether everything is in order
@@ -67,9 +69,11 @@ mod kill;
 mod lease;
 mod listener;
 mod loss;
+mod memory;
 mod merging;
 mod own_steps;
 mod permission;
+mod pieces;
 mod publish;
 mod pubsub;
 mod relief;
@@ -198,6 +202,10 @@ pub struct Proxy {
     requests: Requests,
     /// The bytes of all of them, and of their replies.
     arena: Arena,
+    /// True exactly when, in this turn, those who have most of the memory were asked to give way.
+    is_relieved: bool,
+    /// Those of them that are steps of transactions which rmux keeps.
+    steps_bytes: usize,
     /// Replies that came before their turn.
     early: Slab<Queue>,
     /// Requests that several servers answer.
@@ -313,6 +321,8 @@ impl Proxy {
             backends: Slots::new(),
             requests: Requests::new(),
             arena: Arena::new(),
+            is_relieved: false,
+            steps_bytes: 0,
             early: Slab::new(),
             merges: Slab::new(),
             spare_merges: Vec::new(),
@@ -430,9 +440,11 @@ impl Proxy {
     }
 
     /// The most bytes that one read of this connection may bring: less while a long reply comes, so that others have
-    /// their turn sooner.
+    /// their turn sooner, and less of a client while memory is short.
     pub fn read_max(&self, conn: Conn) -> usize {
-        let Conn::Backend(id) = conn else { return Scratch::READ };
+        let Conn::Backend(id) = conn else {
+            return if self.is_memory_short() { memory::READ_WHEN_SHORT } else { Scratch::READ };
+        };
         let is_long = |backend: &Backend| backend.is_in_large_reply && backend.framer.at() > LONG;
         if self.backends.get(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
     }
@@ -475,26 +487,10 @@ impl Proxy {
         self.backends.len()
     }
 
-    /// Memory that requests and replies take at this moment, in bytes.
-    pub fn buffered_bytes(&self) -> usize {
-        self.arena.bytes()
-    }
-
     /// The backends in the pool of a server, the oldest first.
     fn backends_of(&self, server: u16) -> impl Iterator<Item = (Id, &Backend)> {
         let pool = &self.endpoints[usize::from(server)].pool;
         pool.backends().iter().filter_map(|&id| Some((id, self.backends.get(id)?)))
-    }
-
-    /// True exactly when requests and replies take more memory than they may, all together.
-    fn is_memory_short(&self) -> bool {
-        self.arena.bytes() > self.settings.limits.buffered_bytes_max
-    }
-
-    /// The most that a client may leave unread, in bytes: no more than the pause mark when memory is short.
-    fn client_unread_max(&self) -> usize {
-        let limits = &self.settings.limits;
-        if self.is_memory_short() { limits.client_unread_pause_bytes } else { limits.client_unread_bytes_max }
     }
 
     /// What this proxy did so far.
@@ -528,9 +524,9 @@ impl Proxy {
 
     /// Takes back a box that a client no longer needs.
     fn spare(&mut self, mut kept: Box<Kept>) {
-        if self.spare_kept.len() < SPARE_KEPT_MAX && kept.bytes.capacity() <= LARGE {
+        if self.spare_kept.len() < SPARE_KEPT_MAX && kept.bytes.capacity() <= DIRECT_MIN {
             kept.bytes.clear();
-            kept.framer.reset();
+            kept.framer.clear();
             self.spare_kept.push(kept);
         }
     }

@@ -31,6 +31,9 @@ pub use request_limits::RequestLimits;
 /// The longest line that an inline request, or the header of a count, may have (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Arguments for which a framer keeps memory beyond a request.
+const ARGS_KEPT_MAX: usize = 1024;
+
 /// What a framer found at the start of the slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
@@ -177,6 +180,24 @@ impl RequestFramer {
     /// The offset up to which the request is understood, which may lie behind the bytes given so far.
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// Begins with the next request, and gives back what memory the last one has left over.
+    pub fn clear(&mut self) {
+        self.reset();
+        if self.args.capacity() > ARGS_KEPT_MAX {
+            self.args = Vec::new();
+        }
+    }
+
+    /// True exactly when it has looked at `len` bytes, and they are not the whole request.
+    pub fn is_partial(&self, len: usize) -> bool {
+        if self.is_multibulk { self.args_left > 0 || self.at > len } else { self.at == len }
+    }
+
+    /// The memory that it has for arguments, in bytes.
+    pub fn held(&self) -> usize {
+        self.args.capacity() * size_of::<Arg>()
     }
 
     /// How many of the `len` bytes that `frame` was given can be passed on before there are more: see [`passable`].

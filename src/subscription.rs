@@ -55,10 +55,26 @@ pub struct Registry {
     by_topic: BTreeSet<(TopicId, Id)>,
     by_client: BTreeSet<(Id, usize, TopicId)>,
     orphans: Vec<(TopicId, Topic)>,
+    /// The lengths of all names.
+    names_bytes: usize,
     hidden: Arc<HiddenSubscribers>,
 }
 
+/// What a topic takes beside its name, and what a client takes that hears it: their places in the tables.
+const TOPIC_BYTES: usize = 128;
+const PAIR_BYTES: usize = 64;
+
 impl Registry {
+    /// The memory that all subscriptions take, in bytes; about as much as it is.
+    pub fn held(&self) -> usize {
+        self.names_bytes + self.topics.len() * TOPIC_BYTES + self.by_topic.len() * PAIR_BYTES
+    }
+
+    /// What as many new ones would take, whose names have so many bytes together.
+    pub fn held_by_new(count: usize, bytes: usize) -> usize {
+        bytes + count * (TOPIC_BYTES + PAIR_BYTES)
+    }
+
     /// An empty one, of a pool that counts its subscribers in `hidden`.
     pub fn new(hidden: Arc<HiddenSubscribers>) -> Registry {
         Registry { hidden, ..Registry::default() }
@@ -85,6 +101,7 @@ impl Registry {
             Some(&id) => id,
             None => {
                 let name: Arc<[u8]> = name.into();
+                self.names_bytes += name.len();
                 let id = self.topics.insert(Topic { family, name: name.clone(), hearers: 0 });
                 self.names[index(family)].insert(name, id);
                 id
@@ -113,6 +130,7 @@ impl Registry {
         if topic.hearers == 0 {
             let topic = self.topics.remove(id).expect("it was there");
             self.names[index(topic.family)].remove(&topic.name);
+            self.names_bytes -= topic.name.len();
             self.orphans.push((id, topic));
         } else {
             self.hidden.on_left(topic.family, &topic.name);

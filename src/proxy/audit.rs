@@ -4,12 +4,14 @@
 //!
 //! ```text
 //!   requests ◄─► the lines of clients, the lines of backends     early replies ◄─► requests
+//!   the account of memory ◄─► all that is held
 //!   lanes ◄─► who stands where     pools ◄─► backends     waiting ◄─► parked     queues: answered <= sent <= end
 //! ```
 
 use std::collections::{HashMap, HashSet};
 
 use super::merging::Merging;
+use super::own_steps::held_steps;
 use super::{Endpoint, LARGE, NO_DEADLINE, Proxy};
 use crate::backend::{Backend, Phase};
 use crate::buffer::Scratch;
@@ -35,6 +37,11 @@ impl Proxy {
     /// How many timers are set.
     pub fn timers(&self) -> usize {
         self.wheel.len()
+    }
+
+    /// Bytes of what is remembered without anybody waiting for it: scripts.
+    pub fn remembered_bytes(&self) -> usize {
+        self.scripts.held()
     }
 
     /// True exactly when every server can be given requests.
@@ -70,6 +77,7 @@ impl Proxy {
             ensure!((entry.client != Id::NONE) == owned.contains(&request), "request {request} has lost its client");
             ensure!(entry.is_at_backend || entry.client != Id::NONE, "request {request} is nobody's");
         }
+        self.check_account()?;
         let mut parked = 0;
         for (server, endpoint) in self.endpoints.iter().enumerate() {
             parked += self.check_endpoint(server, endpoint)?;
@@ -86,6 +94,27 @@ impl Proxy {
         ensure!(is_left == self.is_rationed, "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
         ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
+        Ok(())
+    }
+
+    /// Counts all memory anew that requests and replies take.
+    fn check_account(&self) -> Result<(), String> {
+        let clients = self.clients.iter().map(|(_, client)| {
+            let kept = client.kept.as_ref().map_or(0, |kept| kept.held());
+            kept + client.transaction.as_deref().map_or(0, held_steps)
+        });
+        let kinds = [
+            ("in queues", self.arena.count_queued()),
+            ("kept by clients", clients.sum()),
+            ("kept by backends", self.backends.iter().map(|(_, backend)| backend.kept.capacity()).sum()),
+            ("in merges", self.merges.iter().map(|(_, merging)| merging.held()).sum()),
+            ("of subscriptions", self.pubsub.count()),
+            ("of scripts", self.scripts.held()),
+            ("of questions", self.inquiries.held()),
+        ];
+        let held: usize = kinds.iter().map(|(_, held)| held).sum();
+        let account = self.arena.bytes();
+        ensure!(held == account, "the account has {account} bytes, and there are {held}: {kinds:?}");
         Ok(())
     }
 
@@ -176,7 +205,8 @@ impl Proxy {
         ensure!(client.line.iter(&self.requests).count() == client.line.len(), "client {id}: its line");
         // A reply of rmux's own is not refused for its size; the client is not listened to behind it. And what one read
         // of each backend brought is there when they are held back.
-        let unread_max = self.settings.limits.client_unread_bytes_max + LARGE + self.endpoints.len() * Scratch::READ;
+        let own = LARGE + client.merged_bytes;
+        let unread_max = self.settings.limits.client_unread_bytes_max + own + self.endpoints.len() * Scratch::READ;
         ensure!(client.unread() <= unread_max, "client {id} has {} bytes unread", client.unread());
         // Messages that wait for their turn are counted there, too.
         let is_counted = early_bytes == client.early_bytes || client.subscriber.is_some();
@@ -259,7 +289,7 @@ impl Proxy {
                 *standing.entry(*backend).or_default() += 1;
             }
         }
-        let collected = merging.parts().iter().map(|part| part.bytes.len()).sum::<usize>();
+        let collected = merging.parts().iter().map(|part| part.bytes.len() + part.pieces.unsent()).sum::<usize>();
         ensure!(merging.is_cut() || collected == merging.collected(), "request {parent}: {collected} bytes in parts");
         Ok(merging.collected())
     }

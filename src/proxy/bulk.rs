@@ -210,7 +210,7 @@ impl Proxy {
     pub(super) fn hold_back(&mut self, id: Id, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let count = client.lanes.len();
-        let is_far_over = client.unread() > self.client_unread_max();
+        let is_far_over = client.excess() > self.client_unread_max();
         let is_over = client.unread() >= self.settings.limits.client_unread_pause_bytes;
         // Who waits for its own replies is not listened to before it has them.
         if client.awaits_replies() && !is_far_over {
@@ -289,7 +289,7 @@ impl Proxy {
     pub(super) fn stop_holding_back(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.holds_back = false;
-        let (awaits_replies, unread) = (client.awaits_replies(), client.unread());
+        let (awaits_replies, unread) = (client.awaits_replies(), client.excess());
         let may_come = awaits_replies && unread <= self.client_unread_max();
         for index in 0.. {
             let Some(lane) = self.clients.get(id).and_then(|client| client.lanes.get(index).copied()) else { return };
@@ -462,7 +462,8 @@ impl Proxy {
 
     /// Looks after a client with more unread than it may have: if it takes nothing, it is closed.
     pub(super) fn check_unread(&mut self, id: Id, now: Millis) {
-        let Some(client) = self.clients.get(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.merged_bytes = client.merged_bytes.min(client.unread());
         let unread_max = self.settings.limits.client_unread_pause_bytes;
         let is_early = client.bulk.is_some() && client.early_bytes >= early_max(unread_max);
         if client.unread() < unread_max && !is_early {
@@ -471,7 +472,7 @@ impl Proxy {
         let is_restrained = self.hold_back(id, now);
         let unread_max = self.client_unread_max();
         let stall_ms = self.settings.timeouts.remote_read_ms / 4;
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.unread() > unread_max) else { return };
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.excess() > unread_max) else { return };
         let stalled_at = client.took_at + stall_ms;
         if !is_restrained || client.is_blocked && stalled_at <= now {
             return self.close_client(id, Goodbye::Unread);

@@ -141,7 +141,7 @@ impl Proxy {
         }
         let text = format_args!("The rest of a request did not come within {key} ({ms} ms)");
         self.end_with(id, Kind::ClientStopped, text, now);
-        if let Some(kept) = self.clients.get_mut(id).and_then(|client| client.kept.take()) {
+        if let Some(kept) = self.take_kept(id) {
             self.spare(kept);
         }
     }

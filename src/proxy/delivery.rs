@@ -237,7 +237,7 @@ impl Proxy {
     /// memory is short.
     pub(super) fn check_subscriber(&mut self, id: Id, now: Millis) {
         let unread_max = self.subscriber_unread_max();
-        let is_memory_short = self.is_memory_short();
+        let is_memory_short = self.is_out_of_memory(0);
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return };
         let unread = client.unread();

@@ -52,6 +52,8 @@ pub(super) enum Goodbye {
     Unread,
     /// The rest of a reply that it has the start of is lost.
     Truncated,
+    /// Memory is short, and it has more than others.
+    Memory,
     /// Another client said `CLIENT KILL`.
     Killed,
 }
@@ -66,6 +68,7 @@ impl fmt::Display for Goodbye {
             Goodbye::WriteTimeout => "it took no reply for localWriteTimeout",
             Goodbye::RequestTimeout => "it stopped inside a request for localRequestTimeout, and takes no reply",
             Goodbye::Unread => "it leaves more replies unread than it may",
+            Goodbye::Memory => "bufferedBytesMax is reached, and it has most",
             Goodbye::Killed => "another client killed it",
             Goodbye::Truncated => "a reply that it has half of was lost with its server",
         })
@@ -80,6 +83,7 @@ impl Goodbye {
             Goodbye::Foreign => Some(Kind::Http),
             Goodbye::WriteTimeout | Goodbye::Unread => Some(Kind::ClientUnread),
             Goodbye::Truncated => Some(Kind::ClientTruncated),
+            Goodbye::Memory => Some(Kind::Memory),
             Goodbye::RequestTimeout => Some(Kind::ClientStopped),
         }
     }
@@ -155,8 +159,8 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
-        let transaction = client.transaction.take();
-        if let Some(kept) = client.kept.take() {
+        let transaction = self.take_transaction(id);
+        if let Some(kept) = self.take_kept(id) {
             self.spare(kept);
         }
         if let Some(kind) = why.notice() {
@@ -192,7 +196,10 @@ impl Proxy {
             }
             // Left alive, it would take the next element for nobody.
             Flow::Blocked { backend } => self.departures.push(Departure::Lease(backend, None)),
-            Flow::Asking => self.inquiries.withdraw(id),
+            Flow::Asking => {
+                self.inquiries.withdraw(id);
+                self.charge_inquiries();
+            }
             Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }

@@ -27,7 +27,8 @@ use std::mem;
 use std::sync::Arc;
 
 use super::merging::Part;
-use super::{Action, LARGE, NO_DEADLINE, Proxy};
+use super::own_steps::held_by;
+use super::{Action, NO_DEADLINE, Proxy};
 use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::local::roster::Ask;
 use crate::request::{Request, RequestId};
@@ -94,6 +95,14 @@ impl Answer {
         }
     }
 
+    /// The memory that it takes, in bytes; about as much as it is.
+    fn held(&self) -> usize {
+        match self {
+            Answer::Lines(lines) => lines.iter().map(|(_, line)| LINE_BYTES + line.len()).sum(),
+            _ => 0,
+        }
+    }
+
     /// Adds another proxy's answer to the same question.
     pub(super) fn add(&mut self, other: Answer) {
         match (self, other) {
@@ -119,6 +128,14 @@ struct Inquiry {
     questions: Vec<Question>,
     /// For an `EXEC` alone, whose steps ask.
     exec: Option<Exec>,
+}
+
+impl Inquiry {
+    /// The memory that it takes, in bytes.
+    fn held(&self) -> usize {
+        let exec = self.exec.as_ref().map_or(0, |exec| held_by(&exec.steps) + exec.reply.capacity());
+        size_of::<Inquiry>() + exec
+    }
 }
 
 /// An `EXEC` that its server has answered, and some of whose steps ask about the pool.
@@ -148,15 +165,28 @@ pub(super) struct Inquiries {
     round: Option<Round>,
     /// Letters that the shell has not taken yet, and to whom.
     letters: VecDeque<(usize, Letter)>,
+    /// Bytes that the account has for the answers so far, and for who waits.
+    charged: usize,
 }
 
 /// Questions in one round; a transaction that has more has a round for itself.
 const QUESTIONS_MAX: usize = 16;
+/// What a line takes beside its text.
+const LINE_BYTES: usize = 48;
 
 impl Inquiries {
     /// A client is gone: if its questions are not asked yet, they never are.
     pub fn withdraw(&mut self, client: Id) {
         self.waiting.retain(|inquiry| inquiry.client != client);
+    }
+
+    /// The memory that all of them take, and the answers so far, in bytes.
+    pub fn held(&self) -> usize {
+        let round = self.round.iter().flat_map(|round| {
+            let answers = round.answers.iter().map(Answer::held);
+            round.inquiries.iter().map(|(inquiry, _)| inquiry.held()).chain(answers)
+        });
+        self.waiting.iter().map(Inquiry::held).chain(round).sum()
     }
 
     /// True exactly when nothing is asked and no letter waits for the shell.
@@ -234,7 +264,9 @@ impl Proxy {
     }
 
     fn on_answers(&mut self, from: usize, answers: Vec<Answer>, now: Millis) {
-        let Some(round) = self.inquiries.on_answers(from, answers) else { return };
+        let round = self.inquiries.on_answers(from, answers);
+        self.charge_inquiries();
+        let Some(round) = round else { return };
         let mut answers = round.answers.into_iter();
         let mut questions = round.questions.iter();
         for (inquiry, count) in round.inquiries {
@@ -290,8 +322,16 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(inquiry.client) {
             client.flow = Flow::Asking;
         }
+        let held = self.inquiries.charged + inquiry.held();
+        self.arena.recharge(&mut self.inquiries.charged, held);
         self.inquiries.waiting.push_back(inquiry);
         self.actions.push_back(Action::Post);
+    }
+
+    /// What is asked and answered has become more or less.
+    pub(super) fn charge_inquiries(&mut self) {
+        let held = self.inquiries.held();
+        self.arena.recharge(&mut self.inquiries.charged, held);
     }
 
     /// The other proxies have answered: with this one's part, the client has its reply.
@@ -322,10 +362,6 @@ impl Proxy {
         if is_suicide {
             self.leave(id);
         }
-        reply.clear();
-        if reply.capacity() > LARGE {
-            reply = Vec::new();
-        }
-        self.reply = reply;
+        self.spare_reply(reply);
     }
 }

@@ -18,6 +18,7 @@
 
 use std::{fmt, mem};
 
+use super::memory::COLLECTED_MIN;
 use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, LARGE, Proxy, Wire};
@@ -25,6 +26,7 @@ use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
 use crate::notice::{Kind, printable};
+use crate::request::RequestId;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -57,9 +59,12 @@ enum Next {
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a client.
     pub fn handle_client_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
+        self.maybe_relieve();
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
-        match client.kept.take() {
+        let kept = client.kept.take();
+        self.arena.uncharge(kept.as_ref().map_or(0, |kept| kept.held()));
+        match kept {
             None => {
                 let mut framer = mem::take(&mut self.framer);
                 let bytes = scratch.joined(&[], n);
@@ -75,10 +80,10 @@ impl Proxy {
                 self.intake(id, Input::Borrowed(bytes), framer, now, wire);
             }
             Some(mut kept) => {
-                // What is missing is known: memory of its size, and no more.
+                // In steps, and never for more than is known to be missing.
                 let missing = kept.framer.at().saturating_sub(kept.bytes.len());
                 if kept.bytes.capacity() - kept.bytes.len() < n {
-                    kept.bytes.reserve_exact(missing.max(n));
+                    kept.bytes.reserve_exact(n.max(missing.min(kept.bytes.len() / 8)));
                 }
                 kept.bytes.extend_from_slice(scratch.joined(&[], n));
                 let bytes = mem::take(&mut kept.bytes);
@@ -172,16 +177,41 @@ impl Proxy {
                 if let Some(taken) = self.maybe_begin_upload(id, bytes, framer, now, wire) {
                     return Next::Taken(taken);
                 }
-                let max = self.settings.limits.buffered_bytes_max;
-                if framer.at().max(bytes.len()) <= max {
-                    return Next::Partial;
-                }
-                ProtocolError::RequestTooBig(max)
+                let is_refused = framer.at() > self.settings.limits.buffered_bytes_max
+                    || bytes.len() > COLLECTED_MIN && self.is_out_of_memory(bytes.len());
+                return if is_refused { Next::Taken(self.refuse_partial(id, bytes, framer)) } else { Next::Partial };
             }
             Err(error) => error,
         };
         self.on_protocol_error(id, error, now);
         Next::Taken(0)
+    }
+
+    /// There is no room for the request that `bytes` are the start of. Its client is told so, in its place, and the
+    /// rest is thrown away as it comes; if the end of it could not be told, that is the end of the client.
+    ///
+    /// Returns how many bytes were taken.
+    fn refuse_partial(&mut self, id: Id, bytes: &[u8], framer: &mut RequestFramer) -> usize {
+        self.break_transaction(id);
+        self.refuse_for_memory(id, "This request");
+        let Some(client) = self.clients.get_mut(id) else { return bytes.len() };
+        if !framer.is_multibulk() || client.mode != Mode::Plain || client.is_ended {
+            self.leave(id);
+            return bytes.len();
+        }
+        client.flow = Flow::Uploading { backend: Id::NONE, request: RequestId::MAX };
+        let taken = framer.at().min(bytes.len());
+        framer.rebase(taken);
+        taken
+    }
+
+    /// The request that is being collected for this client has to give way.
+    pub(super) fn refuse_kept(&mut self, id: Id) {
+        let Some(mut kept) = self.take_kept(id) else { return };
+        let bytes = mem::take(&mut kept.bytes);
+        let mut framer = mem::take(&mut kept.framer);
+        let taken = self.refuse_partial(id, &bytes, &mut framer);
+        self.keep(id, Input::Borrowed(&bytes), taken, framer, self.wheel.now());
     }
 
     /// Decides about the whole request of `len` bytes that `bytes` begin with, or about the whole transaction that it
@@ -231,13 +261,13 @@ impl Proxy {
             _ => has_rest,
         };
         let Some(client) = self.clients.get_mut(id).filter(must_keep) else {
-            framer.reset();
+            framer.clear();
             self.framer = framer;
             return;
         };
         let mut kept = self.spare_kept.pop().unwrap_or_default();
         self.framer = mem::replace(&mut kept.framer, framer);
-        self.framer.reset();
+        self.framer.clear();
         kept.bytes = match input {
             Input::Owned(bytes) if at == 0 => bytes,
             input => {
@@ -247,6 +277,7 @@ impl Proxy {
             }
         };
         kept.since = matches!(client.flow, Flow::Open | Flow::Uploading { .. }).then_some(now);
+        self.arena.charge(kept.held());
         client.kept = Some(kept);
         self.watch_request(id, now);
     }
@@ -450,8 +481,7 @@ impl Proxy {
 
     /// Deals with what a client had to keep, and then with what its socket has.
     pub(super) fn resume_client<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if let Some(mut kept) = client.kept.take() {
+        if let Some(mut kept) = self.take_kept(id) {
             let bytes = mem::take(&mut kept.bytes);
             let framer = mem::take(&mut kept.framer);
             self.spare(kept);

@@ -26,7 +26,7 @@ use log::Level;
 
 use super::delivery::Delivery;
 use super::loss::Loss;
-use super::{LARGE, Proxy, Timer, Wire};
+use super::{Proxy, Timer, Wire};
 use crate::backend::{self, Backend, Phase};
 use crate::buffer::Scratch;
 use crate::client::Profile;
@@ -335,11 +335,14 @@ impl Proxy {
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         listener.heard_at = now;
         if backend.kept.len() > Scratch::HEADROOM || listener.is_delivering(id) {
+            self.arena.uncharge(backend.kept.capacity());
             backend.kept.extend_from_slice(scratch.joined(&[], n));
+            self.arena.charge(backend.kept.capacity());
             return self.take_kept_pushes(id, now, wire);
         }
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
+        self.arena.uncharge(kept.capacity());
         let data = scratch.joined(&kept, n);
         let taken = self.take_pushes(id, data, &mut framer, now, wire);
         kept.clear();
@@ -352,6 +355,7 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(id) else { return };
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
+        self.arena.uncharge(kept.capacity());
         let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
         kept.drain(..*taken.as_ref().unwrap_or(&0));
         self.keep_pushes(id, kept, framer, taken, now);
@@ -361,10 +365,11 @@ impl Proxy {
         if let Err(loss) = taken {
             return self.lose_backend(id, loss, now);
         }
-        if kept.is_empty() && kept.capacity() > LARGE {
-            kept = Vec::new();
+        if kept.len() < kept.capacity() / 4 {
+            kept.shrink_to_fit();
         }
         let Some(backend) = self.backends.get_mut(id) else { return };
+        self.arena.charge(kept.capacity());
         backend.framer = framer;
         backend.kept = kept;
         backend.answered = backend.queue.sent();

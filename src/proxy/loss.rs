@@ -182,6 +182,7 @@ impl Proxy {
     fn take_line(&mut self, id: Id, loss: &Loss, now: Millis) -> Vec<(RequestId, Vec<u8>)> {
         let Some(backend) = self.backends.get_mut(id) else { return Vec::new() };
         let line = std::mem::take(&mut backend.line);
+        self.arena.uncharge(std::mem::take(&mut backend.kept).capacity());
         backend.expired = 0;
         let owner = self.clients.get(backend.owner);
         let is_leased = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == id);

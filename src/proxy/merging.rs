@@ -12,8 +12,12 @@
 //!
 //! A part is expired, lost and sent again like any other request, and its reply, or the error instead of it, ends here;
 //! with that of the last part the parent is answered. What a part was answered is collected, large replies too: the
-//! whole can not be written before its parts are there. Collected bytes count as unread ones of the client and as
-//! buffered ones of the proxy; what goes past those limits becomes an error, and nobody is closed over it.
+//! whole can not be written before its parts are there. Collected bytes count as unread ones of the client, but not
+//! against what it may leave unread: it has nothing to read yet. They count as buffered ones of the proxy; what finds
+//! no room there becomes an error, and nobody is closed over it.
+//!
+//! A large reply is collected in pieces, which go to the client as they are, or are given back one by one while the
+//! whole is put together: at no time is all of it there twice.
 //!
 //! When the client goes, what is not answered stays behind in its backends' lines like any request of a client that is
 //! gone, and what was collected is freed.
@@ -22,7 +26,10 @@
 //! has a parent in its client's line, whose place is `Merging`, and goes with it.
 
 use super::compose::{self, Shape};
+use super::memory::COLLECTED_MIN;
+use super::own_steps::held_by;
 use super::{Goodbye, LARGE, Proxy};
+use crate::buffer::Queue;
 use crate::client::OwnStep;
 use crate::request::{MergingId, Place, RequestId, Role};
 use crate::slots::Id;
@@ -41,8 +48,10 @@ pub(super) struct Part {
     pub keys: usize,
     /// Its request; `None` before it is asked, and after it is answered.
     pub request: Option<RequestId>,
-    /// What it is to ask; as soon as that is queued: what has come of its reply.
+    /// What it is to ask; as soon as that is queued: what has come of its reply, unless that is large.
     pub bytes: Vec<u8>,
+    /// What has come of a large reply.
+    pub pieces: Queue,
 }
 
 impl AsRef<[u8]> for Part {
@@ -75,6 +84,8 @@ pub(super) struct Merging {
     /// Bytes collected in all parts together.
     collected: usize,
     is_too_large: bool,
+    /// Bytes that the account has for this, beside the pieces of large replies.
+    charged: usize,
 }
 
 impl Default for Merging {
@@ -92,6 +103,7 @@ impl Default for Merging {
             unanswered: 0,
             collected: 0,
             is_too_large: false,
+            charged: 0,
         }
     }
 }
@@ -100,7 +112,8 @@ impl Merging {
     /// One more part, for this server. Returns its number.
     pub fn add_part(&mut self, server: u16) -> u16 {
         if self.used == self.parts.len() {
-            self.parts.push(Part { server, backend: Id::NONE, len: 0, keys: 0, request: None, bytes: Vec::new() });
+            let (bytes, pieces) = (Vec::new(), Queue::new());
+            self.parts.push(Part { server, backend: Id::NONE, len: 0, keys: 0, request: None, bytes, pieces });
         }
         let part = &mut self.parts[self.used];
         part.server = server;
@@ -136,6 +149,13 @@ impl Merging {
         self.is_too_large
     }
 
+    /// The memory that it has, beside the pieces of large replies, in bytes.
+    pub fn held(&self) -> usize {
+        let parts: usize = self.parts.iter().map(|part| part.bytes.capacity()).sum();
+        let records = size_of::<Merging>() + self.parts.capacity() * size_of::<Part>();
+        records + parts + self.order.capacity() * size_of::<u16>() + held_by(&self.own_steps)
+    }
+
     /// Forgets everything but the memory, and of that what is large.
     fn reset(&mut self) {
         self.order.clear();
@@ -160,7 +180,7 @@ impl Merging {
 }
 
 /// Entries that wait for the next use.
-const SPARE_MAX: usize = 256;
+const SPARE_MAX: usize = 64;
 /// What an entry keeps for its next use: parts, bytes of each part's buffer, keys.
 const PARTS_KEPT_MAX: usize = 16;
 const BYTES_KEPT_MAX: usize = 4 * 1024;
@@ -174,7 +194,8 @@ impl Proxy {
 
     /// Takes back an entry that is no longer needed.
     pub(super) fn spare_merging(&mut self, mut merging: Merging) {
-        self.arena.let_go(merging.collected);
+        self.arena.recharge(&mut merging.charged, 0);
+        merging.parts.iter_mut().for_each(|part| part.pieces.clear(&mut self.arena));
         merging.reset();
         if self.spare_merges.len() < SPARE_MAX {
             self.spare_merges.push(merging);
@@ -184,37 +205,74 @@ impl Proxy {
     /// More of the reply to a part has come.
     pub(super) fn collect(&mut self, merging: MergingId, request: RequestId, piece: &[u8]) {
         let part = self.requests[request as usize].part;
-        let unread_max = self.client_unread_max();
+        let is_full = piece.len() > COLLECTED_MIN && self.is_out_of_memory(piece.len());
         let entry = &mut self.merges[merging as usize];
         if entry.is_too_large {
             return;
         }
-        let Some(client) = self.clients.get_mut(entry.client) else { return };
-        if client.unread() + piece.len() > unread_max {
-            entry.is_too_large = true;
-            client.early_bytes -= entry.collected;
-            self.arena.let_go(std::mem::take(&mut entry.collected));
-            entry.parts.iter_mut().for_each(|part| part.bytes = Vec::new());
-            return;
+        if is_full {
+            return self.cut_merging(merging);
         }
-        entry.parts[usize::from(part)].bytes.extend_from_slice(piece);
-        entry.collected += piece.len();
+        let Some(client) = self.clients.get_mut(entry.client) else { return };
         client.early_bytes += piece.len();
-        self.arena.hold(piece.len());
+        client.merged_bytes += piece.len();
+        entry.collected += piece.len();
+        let part = &mut entry.parts[usize::from(part)];
+        let before = part.bytes.capacity();
+        if part.pieces.unsent() == 0 && part.bytes.len() + piece.len() <= LARGE {
+            part.bytes.extend_from_slice(piece);
+        } else {
+            part.pieces.push_vec(&mut self.arena, std::mem::take(&mut part.bytes));
+            part.pieces.push_vec(&mut self.arena, piece.to_vec());
+        }
+        let after = part.bytes.capacity();
+        if after != before {
+            let held = entry.charged - before + after;
+            self.arena.recharge(&mut entry.charged, held);
+        }
+    }
+
+    /// What is collected for this request is too much: it is thrown away, as is what is still to come, and the reply
+    /// will be an error.
+    pub(super) fn cut_merging(&mut self, merging: MergingId) {
+        let entry = &mut self.merges[merging as usize];
+        let client = entry.client;
+        entry.is_too_large = true;
+        let collected = std::mem::take(&mut entry.collected);
+        for part in &mut entry.parts {
+            part.bytes = Vec::new();
+            part.pieces.clear(&mut self.arena);
+        }
+        let held = entry.held();
+        self.arena.recharge(&mut entry.charged, held);
+        self.forget_merged(client, collected);
+    }
+
+    /// So many bytes are no longer collected for this client.
+    fn forget_merged(&mut self, id: Id, collected: usize) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.early_bytes -= collected;
+            client.merged_bytes -= collected;
+        }
+    }
+
+    /// An entry has changed, and with it what it holds.
+    pub(super) fn charge_merging(&mut self, merging: &mut Merging) {
+        let held = merging.held();
+        self.arena.recharge(&mut merging.charged, held);
     }
 
     /// What has come of the reply to a part is worth nothing: the rest is lost, or the part is asked again.
     pub(super) fn forget_collected(&mut self, merging: MergingId, request: RequestId) {
         let part = self.requests[request as usize].part;
         let entry = &mut self.merges[merging as usize];
-        let reply = &mut entry.parts[usize::from(part)].bytes;
-        let len = reply.len();
-        reply.clear();
+        let part = &mut entry.parts[usize::from(part)];
+        let len = part.bytes.len() + part.pieces.unsent();
+        part.bytes.clear();
+        part.pieces.clear(&mut self.arena);
         entry.collected -= len;
-        self.arena.let_go(len);
-        if let Some(client) = self.clients.get_mut(entry.client) {
-            client.early_bytes -= len;
-        }
+        let client = entry.client;
+        self.forget_merged(client, len);
     }
 
     /// A part, which stands in no backend's line any more, has its whole reply, or an error instead of it.
@@ -240,6 +298,17 @@ impl Proxy {
         if let Some(entry) = self.requests.get_mut(parent as usize) {
             entry.place = Place::Waiting;
         }
+        let is_large = merging.collected > LARGE && merging.parts().iter().any(|part| part.pieces.unsent() > 0);
+        let has_error = merging.parts().iter().any(|part| compose::is_error(&part.bytes));
+        self.forget_merged(client, merging.collected);
+        if is_large && !has_error {
+            if merging.shape == Shape::ByPosition && merging.own_steps.is_empty() {
+                let reply = self.join_pieces(&mut merging);
+                self.spare_merging(merging);
+                return self.fill_place(client, parent, reply, now);
+            }
+            merging.is_too_large = !self.gather_pieces(&mut merging);
+        }
         let mut own_steps = std::mem::take(&mut merging.own_steps);
         let has_own_steps = !own_steps.is_empty();
         let is_asking = has_own_steps
@@ -249,8 +318,7 @@ impl Proxy {
         if is_asking {
             // It is answered when the other proxies have been heard.
         } else if merging.is_too_large {
-            let max = self.settings.limits.client_unread_bytes_max;
-            let text = format!("-ERR The replies of the servers are larger than {max} bytes together\r\n");
+            let text = self.out_of_memory("The replies of the servers");
             reply.extend_from_slice(text.as_bytes());
         } else if has_own_steps {
             let part = &merging.parts()[0];
@@ -262,22 +330,21 @@ impl Proxy {
                 self.correct_subscribers(family, &counted, &mut reply);
             }
         }
-        if let Some(client) = self.clients.get_mut(client) {
-            client.early_bytes -= merging.collected;
-        }
         let is_lost = merging.is_too_large && has_own_steps;
         self.spare_merging(merging);
         if is_lost {
             // It was run, and may have selected another database: its client must not go on in the old one.
             self.close_client(client, Goodbye::Unread);
-        } else if !is_asking {
+        } else if is_asking {
+            // Nothing is to be said yet.
+        } else if reply.len() > LARGE {
+            let mut queue = Queue::new();
+            queue.push_vec(&mut self.arena, std::mem::take(&mut reply));
+            self.fill_place(client, parent, queue, now);
+        } else {
             self.deliver(client, parent, &reply, now);
         }
-        reply.clear();
-        if reply.capacity() > LARGE {
-            reply = Vec::new();
-        }
-        self.reply = reply;
+        self.spare_reply(reply);
     }
 
     /// The client of a parent is gone, and the parent with it: nobody waits for its parts.
@@ -291,9 +358,7 @@ impl Proxy {
                 self.requests.remove(request as usize);
             }
         }
-        if let Some(client) = self.clients.get_mut(merging.client) {
-            client.early_bytes -= merging.collected;
-        }
+        self.forget_merged(merging.client, merging.collected);
         self.spare_merging(merging);
     }
 }

@@ -27,7 +27,7 @@ use super::merging::Merging;
 use super::publish::correct;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
-use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol};
+use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol, Transaction};
 use crate::command::{self, Access, Class, Session};
 use crate::local::{self, Outcome, error, reply};
 use crate::request::Role;
@@ -71,8 +71,7 @@ impl Proxy {
             self.break_transaction(id);
             self.reply_here(id, &fault);
         }
-        fault.clear();
-        self.reply = fault;
+        self.spare_reply(fault);
         is_found
     }
 
@@ -110,9 +109,7 @@ impl Proxy {
             return verdict;
         }
         let asks = self.question_of_step(call.request).is_some();
-        if !self.has_place_for(id, call.request.len(), asks) {
-            self.break_transaction(id);
-            self.reply_here(id, TOO_MANY);
+        if self.has_no_place_for(id, call.request.len(), asks) {
             return Verdict::Done;
         }
         let mut request = Vec::new();
@@ -145,9 +142,7 @@ impl Proxy {
             return Verdict::Done;
         }
         let asks = self.is_own_step(call) && self.question_of_step(call.request).is_some();
-        if !self.has_place_for(id, call.request.len(), asks) {
-            self.break_transaction(id);
-            self.reply_here(id, TOO_MANY);
+        if self.has_no_place_for(id, call.request.len(), asks) {
             return Verdict::Done;
         }
         let step = match call.command.class {
@@ -156,8 +151,10 @@ impl Proxy {
             _ => (call.request.to_vec(), None),
         };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+            let held = held_early(&step);
             transaction.early_steps.push(step);
             transaction.pool_steps += usize::from(asks);
+            self.charge_steps(held);
         }
         self.reply_here(id, b"+QUEUED\r\n");
         Verdict::Done
@@ -171,6 +168,7 @@ impl Proxy {
         steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
         now: Millis,
     ) {
+        self.uncharge_steps(steps.iter().map(held_early).sum());
         for (bytes, what) in steps {
             self.send_internal(backend, &bytes, Role::Internal, now);
             let index = self.count_step(id);
@@ -178,6 +176,21 @@ impl Proxy {
                 self.note_own_step(id, OwnStep { index, what });
             }
         }
+    }
+
+    /// If there is no place for one step more, of `len` bytes, the client is told, and its transaction is broken.
+    fn has_no_place_for(&mut self, id: Id, len: usize, asks: bool) -> bool {
+        let is_memory_short = self.are_steps_too_many(len);
+        if self.has_place_for(id, len, asks) && !is_memory_short {
+            return false;
+        }
+        self.break_transaction(id);
+        if is_memory_short {
+            self.refuse_for_memory(id, "The steps of transactions");
+        } else {
+            self.reply_here(id, TOO_MANY);
+        }
+        true
     }
 
     fn has_place_for(&self, id: Id, len: usize, asks: bool) -> bool {
@@ -188,17 +201,35 @@ impl Proxy {
             && transaction.held_bytes() + len <= LARGE
     }
 
+    /// All transactions together may have half of the memory: they are not asked to give it back.
+    fn are_steps_too_many(&self, len: usize) -> bool {
+        self.steps_bytes + len > self.settings.limits.buffered_bytes_max / 2
+    }
+
     /// The server was given this step, which may tell how many hear a channel.
     pub(super) fn note_counting_step(&mut self, id: Id, index: usize, call: &Call<'_>) {
-        if let Some(step) = self.count_in_step(index, call).filter(|_| self.has_place_for(id, 0, false)) {
+        let is_place = self.has_place_for(id, 0, false) && !self.are_steps_too_many(0);
+        if let Some(step) = self.count_in_step(index, call).filter(|_| is_place) {
             self.note_own_step(id, step);
         }
     }
 
     fn note_own_step(&mut self, id: Id, step: OwnStep) {
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
+            let held = held_own(&step);
             transaction.own_steps.push(step);
+            self.charge_steps(held);
         }
+    }
+
+    fn charge_steps(&mut self, held: usize) {
+        self.steps_bytes += held;
+        self.arena.charge(held);
+    }
+
+    pub(super) fn uncharge_steps(&mut self, held: usize) {
+        self.steps_bytes -= held;
+        self.arena.uncharge(held);
     }
 
     /// Sends an `EXEC` to whose reply rmux has something to add. What the client sends behind has to wait: its session
@@ -210,8 +241,8 @@ impl Proxy {
         call: &Call<'_>,
         now: Millis,
     ) -> Verdict {
+        let Some(transaction) = self.take_transaction(id) else { return Verdict::Done };
         let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
-        let Some(transaction) = client.transaction.take() else { return Verdict::Done };
         client.flow = Flow::Behind { server };
         client.wrote_to = backend;
         let has_selected = transaction.own_steps.iter().any(|step| matches!(step.what, OwnWhat::Select(_)));
@@ -359,6 +390,29 @@ impl Proxy {
             entry.session.profile.database = database;
         }
     }
+}
+
+/// The memory that a step takes.
+fn held_own(step: &OwnStep) -> usize {
+    size_of::<OwnStep>() + held_what(&step.what)
+}
+
+fn held_early((bytes, what): &(Vec<u8>, Option<OwnWhat>)) -> usize {
+    size_of::<(Vec<u8>, Option<OwnWhat>)>() + bytes.capacity() + what.as_ref().map_or(0, held_what)
+}
+
+fn held_what(what: &OwnWhat) -> usize {
+    if let OwnWhat::Answer(request) = what { request.len() } else { 0 }
+}
+
+/// The memory that these steps take.
+pub(super) fn held_by(steps: &[OwnStep]) -> usize {
+    steps.iter().map(held_own).sum()
+}
+
+/// The memory that the steps of a transaction take.
+pub(super) fn held_steps(transaction: &Transaction) -> usize {
+    held_by(&transaction.own_steps) + transaction.early_steps.iter().map(held_early).sum::<usize>()
 }
 
 /// The database that a `SELECT` names, if there could be one of that number.

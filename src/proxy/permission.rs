@@ -31,8 +31,7 @@ impl Proxy {
             if is_refused {
                 self.reply_here(id, &reply);
             }
-            reply.clear();
-            self.reply = reply;
+            self.spare_reply(reply);
             return is_refused.then_some(Verdict::Done);
         }
         self.on_request_in_state(id, call, now)

@@ -30,7 +30,7 @@ use crate::buffer::Queue;
 use crate::client::{Flow, Protocol};
 use crate::command::{Channels, Class, Lease, Session};
 use crate::local::error;
-use crate::request::{Place, Request, RequestId};
+use crate::request::{Request, RequestId};
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
 use crate::subscription::{FAMILIES, Registry, TopicId, push};
@@ -45,6 +45,9 @@ pub(super) struct Pubsub {
     confirmations: Slab<Confirmation>,
     /// The same by what they wait for.
     awaited: BTreeSet<(TopicId, usize)>,
+    /// Bytes that those confirmations take, and that the account has for all this.
+    confirming: usize,
+    charged: usize,
     /// Clients that wait to publish.
     pub publishers: Vec<Publisher>,
     /// How many servers' messages are not in the queues of all their subscribers yet.
@@ -80,11 +83,31 @@ impl Pubsub {
             listeners: (0..servers).map(|_| Listener::default()).collect(),
             confirmations: Slab::new(),
             awaited: BTreeSet::new(),
+            confirming: 0,
+            charged: 0,
             publishers: Vec::new(),
             pending: 0,
             unsent: VecDeque::new(),
             work_left: TURN_WORK_MAX,
         }
+    }
+
+    /// The memory that all this takes, in bytes, and which must be what the account has for it.
+    pub fn held(&self) -> usize {
+        self.registry.held() + self.confirming
+    }
+
+    /// The same, counted anew.
+    pub fn count(&self) -> usize {
+        self.registry.held() + self.confirmations.iter().map(|(_, confirmation)| confirmation.held()).sum::<usize>()
+    }
+}
+
+impl Confirmation {
+    /// The memory that it takes, in bytes.
+    fn held(&self) -> usize {
+        let topics = self.joined.capacity() + 3 * self.topics.capacity();
+        size_of::<Confirmation>() + self.frames.capacity() + topics * size_of::<TopicId>()
     }
 }
 
@@ -123,6 +146,11 @@ impl Proxy {
         if !self.is_anything_to_be_heard() {
             return self.reply_here(id, CONNECTION_DOWN);
         }
+        // All subscriptions together may have half of the memory: nobody is asked to give one back.
+        let asked = Registry::held_by_new(call.args.len(), call.request.len());
+        if self.pubsub.held() + asked > self.settings.limits.buffered_bytes_max / 2 {
+            return self.refuse_for_memory(id, "These subscriptions");
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         let protocol = client.session.profile.protocol;
         let subscriber = client.subscriber.get_or_insert_default();
@@ -139,6 +167,7 @@ impl Proxy {
             }
             push::confirmation(&mut frames, protocol, family, true, Some(name), subscriber.count(family));
         }
+        self.charge_pubsub();
         self.ask_all(family, &topics, now);
         let mut seen = HashSet::new();
         topics.retain(|&topic| seen.insert(topic) && !self.is_heard_everywhere(topic));
@@ -159,7 +188,10 @@ impl Proxy {
         let missing = topics.len();
         let number = self.pubsub.confirmations.vacant_key();
         self.pubsub.awaited.extend(topics.iter().map(|&topic| (topic, number)));
-        self.pubsub.confirmations.insert(Confirmation { client: id, request, frames, joined, topics, missing });
+        let confirmation = Confirmation { client: id, request, frames, joined, topics, missing };
+        self.pubsub.confirming += confirmation.held();
+        self.pubsub.confirmations.insert(confirmation);
+        self.charge_pubsub();
         self.maybe_pause(id);
     }
 
@@ -202,6 +234,7 @@ impl Proxy {
         if let Some(subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.as_mut()) {
             subscriber.on_left(family);
         }
+        self.charge_pubsub();
     }
 
     fn leave_all_topics(&mut self, id: Id) {
@@ -210,6 +243,12 @@ impl Proxy {
             topics.into_iter().for_each(|topic| self.leave_topic(id, topic));
         }
         self.settle(id);
+    }
+
+    /// Subscriptions have become more or less.
+    fn charge_pubsub(&mut self) {
+        let held = self.pubsub.held();
+        self.arena.recharge(&mut self.pubsub.charged, held);
     }
 
     /// What a client hears has become less: perhaps it is no subscriber any more.
@@ -282,15 +321,18 @@ impl Proxy {
         }
         if has_confirmations {
             let awaited = &mut self.pubsub.awaited;
+            let confirming = &mut self.pubsub.confirming;
             self.pubsub.confirmations.retain(|number, confirmation| {
                 let is_others = confirmation.client != id;
                 if !is_others {
+                    *confirming -= confirmation.held();
                     for &topic in &confirmation.topics {
                         awaited.remove(&(topic, number));
                     }
                 }
                 is_others
             });
+            self.charge_pubsub();
         }
     }
 
@@ -344,8 +386,12 @@ impl Proxy {
             let Some(confirmation) = self.pubsub.confirmations.get_mut(number) else { continue };
             confirmation.missing -= 1;
             if confirmation.missing == 0 {
-                let Confirmation { client, request, frames, .. } = self.pubsub.confirmations.remove(number);
-                self.fill_place(client, request, &frames, now);
+                let confirmation = self.pubsub.confirmations.remove(number);
+                self.pubsub.confirming -= confirmation.held();
+                self.charge_pubsub();
+                let Confirmation { client, request, frames, .. } = confirmation;
+                let frames = Queue::of(&mut self.arena, &frames);
+                self.fill_place(client, request, frames, now);
             }
         }
     }
@@ -359,6 +405,8 @@ impl Proxy {
     /// A subscription will not come about: as in Redis, none of its channels is heard then.
     fn turn_down(&mut self, number: usize, reply: &[u8], now: Millis) {
         let Some(confirmation) = self.pubsub.confirmations.try_remove(number) else { return };
+        self.pubsub.confirming -= confirmation.held();
+        self.charge_pubsub();
         for &topic in &confirmation.topics {
             self.pubsub.awaited.remove(&(topic, number));
         }
@@ -366,20 +414,7 @@ impl Proxy {
             self.leave_topic(confirmation.client, topic);
         }
         self.settle(confirmation.client);
+        let reply = Queue::of(&mut self.arena, reply);
         self.fill_place(confirmation.client, confirmation.request, reply, now);
-    }
-
-    /// Puts a reply of our own into the place that was kept for it in a client's line.
-    fn fill_place(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
-        let mut queue = Queue::new();
-        queue.push(&mut self.arena, reply);
-        client.early_bytes += reply.len();
-        self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
-        if client.line.first() == Some(request) {
-            self.advance_line(id, now);
-        } else {
-            self.check_unread(id, now);
-        }
     }
 }

@@ -39,14 +39,16 @@ use crate::timer::Millis;
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a backend.
     pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
+        self.maybe_relieve();
         let Some(backend) = self.backends.get_mut(id) else { return };
         if backend.is_listener {
             return self.handle_listener_data(id, scratch, n, now, wire);
         }
         backend.heard_at = now;
         let mut framer = mem::take(&mut backend.framer);
-        let data = scratch.joined(&backend.kept, n);
-        backend.kept.clear();
+        let kept = mem::take(&mut backend.kept);
+        self.arena.uncharge(kept.capacity());
+        let data = scratch.joined(&kept, n);
         let mut at = 0;
         let loss = loop {
             if at == data.len() {
@@ -68,7 +70,8 @@ impl Proxy {
         }
         let Some(backend) = self.backends.get_mut(id) else { return };
         backend.framer = framer;
-        backend.kept.extend_from_slice(&data[at..]);
+        backend.kept = data[at..].to_vec();
+        self.arena.charge(backend.kept.capacity());
         if backend.is_bulk || backend.is_held_back {
             self.maybe_release(id, now);
         }
@@ -268,17 +271,27 @@ impl Proxy {
                 self.advance_line(id, now);
             }
         } else {
-            let mut queue = Queue::new();
-            if !self.requests[request as usize].is_muted {
-                // In bulk there are many, and a chunk for each would be much.
-                match client.bulk {
-                    None => queue.push(&mut self.arena, reply),
-                    Some(_) => queue.push_vec(&mut self.arena, reply.to_vec()),
-                }
-                client.early_bytes += reply.len();
-            }
+            let is_muted = self.requests[request as usize].is_muted;
+            let queue = Queue::of(&mut self.arena, if is_muted { &[] } else { reply });
+            client.early_bytes += queue.unsent();
             self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
             self.check_unread(id, now);
+        }
+    }
+
+    /// Puts a reply of rmux's own, however large, into the place that was kept for it in a client's line.
+    pub(super) fn fill_place(&mut self, id: Id, request: RequestId, mut reply: Queue, now: Millis) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else {
+            return reply.clear(&mut self.arena);
+        };
+        if self.requests[request as usize].is_muted {
+            reply.clear(&mut self.arena);
+        }
+        client.early_bytes += reply.unsent();
+        client.merged_bytes += reply.unsent();
+        self.requests[request as usize].place = Place::Early(self.early.insert(reply) as u32);
+        if client.line.first() == Some(request) {
+            self.advance_line(id, now);
         }
     }
 

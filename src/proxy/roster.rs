@@ -90,8 +90,7 @@ impl Proxy {
                 self.reply_here(id, &out);
             }
         }
-        out.clear();
-        self.reply = out;
+        self.spare_reply(out);
         if is_suicide {
             self.leave(id);
         }

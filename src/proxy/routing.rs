@@ -132,7 +132,7 @@ impl Proxy {
         let route = match command.class {
             Class::Keyed => {
                 if several && shows_script(command) && args.len() > 2 {
-                    self.scripts.learn(args[1].of(request));
+                    self.learn_script(args[1].of(request));
                 }
                 self.route_keys(command, request, args)
             }
@@ -203,8 +203,7 @@ impl Proxy {
             Outcome::Forward => self.follow(id, call, self.route_any(), now),
             Outcome::ForwardInstead => self.forward_instead(id, &out, call.command.access, now),
         };
-        out.clear();
-        self.reply = out;
+        self.spare_reply(out);
         verdict
     }
 
@@ -402,8 +401,7 @@ impl Proxy {
         let mut reply = std::mem::take(&mut self.reply);
         write(&mut reply);
         self.reply_here(id, &reply);
-        reply.clear();
-        self.reply = reply;
+        self.spare_reply(reply);
     }
 
     /// Gives the client a reply of our own, in its place behind what is outstanding.
@@ -421,8 +419,7 @@ impl Proxy {
         if client.line.is_empty() {
             client.replies.push(&mut self.arena, reply);
         } else {
-            let mut queue = Queue::new();
-            queue.push(&mut self.arena, reply);
+            let queue = Queue::of(&mut self.arena, reply);
             client.early_bytes += reply.len();
             let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
             request.place = Place::Early(self.early.insert(queue) as u32);

@@ -16,8 +16,8 @@
 //! Not if the client has sent more to that server meanwhile: it would be overtaken by that, and the `NOSCRIPT` is its
 //! own. With one server nothing is remembered, and every `NOSCRIPT` is the client's. `SCRIPT FLUSH` forgets.
 //!
-//! Bounded: [`SCRIPTS_MAX`] scripts, [`BYTES_MAX`] bytes; the oldest go first. A script that is larger than a quarter
-//! of that is not remembered. Each reactor has a memory of its own.
+//! Bounded: [`SCRIPTS_MAX`] scripts, [`BYTES_MAX`] bytes, and a sixteenth of what may be buffered; the oldest go first.
+//! A script that is larger than a quarter of that is not remembered. Each reactor has a memory of its own.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -35,6 +35,8 @@ use crate::timer::Millis;
 const SCRIPTS_MAX: usize = 1024;
 /// How many bytes they may have together.
 const BYTES_MAX: usize = 1024 * 1024;
+/// What each of them takes beside its text: its places in three tables.
+const ENTRY_BYTES: usize = 128;
 /// How a server says that it does not know a script.
 pub(super) const NO_SCRIPT: &[u8] = b"-NOSCRIPT No matching script";
 
@@ -48,12 +50,19 @@ pub(super) struct Scripts {
     /// share one, the second is not remembered.
     seen: HashSet<u64, BuildHasherDefault<DefaultHasher>>,
     bytes: usize,
+    /// Bytes that the account has for all this.
+    charged: usize,
 }
 
 impl Scripts {
-    /// A client has shown a script.
-    pub fn learn(&mut self, script: &[u8]) {
-        if script.len() > BYTES_MAX / 4 {
+    /// The memory that they take, in bytes; about as much as it is.
+    pub fn held(&self) -> usize {
+        self.bytes + self.order.len() * ENTRY_BYTES
+    }
+
+    /// A client has shown a script; `bytes_max` is what all of them may take.
+    pub fn learn(&mut self, script: &[u8], bytes_max: usize) {
+        if script.len() > bytes_max / 4 {
             return;
         }
         let mut hasher = DefaultHasher::new();
@@ -66,7 +75,7 @@ impl Scripts {
         self.bytes += script.len();
         self.by_digest.insert(digest, script.into());
         self.order.push_back((digest, hash));
-        while self.order.len() > SCRIPTS_MAX || self.bytes > BYTES_MAX {
+        while self.order.len() > SCRIPTS_MAX || self.held() > bytes_max {
             let Some((digest, hash)) = self.order.pop_front() else { return };
             self.seen.remove(&hash);
             self.bytes -= self.by_digest.remove(&digest).map_or(0, |script| script.len());
@@ -80,7 +89,7 @@ impl Scripts {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        *self = Scripts::default();
+        *self = Scripts { charged: self.charged, ..Scripts::default() };
     }
 }
 
@@ -90,6 +99,23 @@ pub(super) fn shows_script(command: &Command) -> bool {
 }
 
 impl Proxy {
+    /// A client has shown a script.
+    pub(super) fn learn_script(&mut self, script: &[u8]) {
+        self.scripts.learn(script, BYTES_MAX.min(self.settings.limits.buffered_bytes_max / 16));
+        self.charge_scripts();
+    }
+
+    /// The servers forget their scripts.
+    pub(super) fn forget_scripts(&mut self) {
+        self.scripts.clear();
+        self.charge_scripts();
+    }
+
+    fn charge_scripts(&mut self) {
+        let held = self.scripts.held();
+        self.arena.recharge(&mut self.scripts.charged, held);
+    }
+
     /// The server of backend `from` does not know the script of this request, whose bytes are `bytes` and which stands
     /// in no backend's line any more. If rmux does, the request is sent again with it. False if nothing was done.
     pub(super) fn send_with_script(
@@ -144,8 +170,8 @@ mod tests {
     #[test]
     fn a_script_is_found_by_its_digest_in_any_case() {
         let mut scripts = Scripts::default();
-        scripts.learn(b"return 1");
-        scripts.learn(b"return 1");
+        scripts.learn(b"return 1", BYTES_MAX);
+        scripts.learn(b"return 1", BYTES_MAX);
         assert_eq!(scripts.find(b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db"), Some(&b"return 1"[..]));
         assert_eq!(scripts.find(b"E0E1F9FABFC9D4800C877A703B823AC0578FF8DB"), Some(&b"return 1"[..]));
         assert_eq!(scripts.find(b"e0e1"), None);
@@ -158,17 +184,17 @@ mod tests {
     fn the_memory_is_bounded_and_the_oldest_go_first() {
         let mut scripts = Scripts::default();
         for number in 0..3 * SCRIPTS_MAX {
-            scripts.learn(format!("return {number}").as_bytes());
+            scripts.learn(format!("return {number}").as_bytes(), BYTES_MAX);
         }
         let expected: usize = (2 * SCRIPTS_MAX..3 * SCRIPTS_MAX).map(|number| format!("return {number}").len()).sum();
         assert_eq!((scripts.order.len(), scripts.bytes), (SCRIPTS_MAX, expected));
         for number in 0..20 {
-            scripts.learn(&vec![number; BYTES_MAX / 5]);
-            assert!(scripts.bytes <= BYTES_MAX);
+            scripts.learn(&vec![number; BYTES_MAX / 5], BYTES_MAX);
+            assert!(scripts.held() <= BYTES_MAX);
         }
-        assert_eq!(scripts.order.len(), 5);
-        assert_eq!((scripts.seen.len(), scripts.by_digest.len()), (5, 5));
-        scripts.learn(&vec![b'x'; BYTES_MAX / 4 + 1]);
-        assert_eq!(scripts.order.len(), 5, "too large to be remembered");
+        assert_eq!(scripts.order.len(), 4);
+        assert_eq!((scripts.seen.len(), scripts.by_digest.len()), (4, 4));
+        scripts.learn(&vec![b'x'; BYTES_MAX / 4 + 1], BYTES_MAX);
+        assert_eq!(scripts.order.len(), 4, "too large to be remembered");
     }
 }

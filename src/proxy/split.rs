@@ -47,6 +47,12 @@ impl Proxy {
             self.reply_here(id, CROSS_SLOT);
             return Verdict::Done;
         };
+        // Until the parts are queued, all of it is there twice.
+        let len = call.request.len();
+        if len > LARGE && self.buffered_bytes() + 2 * len > self.settings.limits.buffered_bytes_max {
+            self.refuse_for_memory(id, "This request, taken apart,");
+            return Verdict::Done;
+        }
         let mut merging = self.new_merging();
         merging.shape = shape_of(merge);
         if !self.sort_keys(call, row, &mut merging) {
@@ -86,14 +92,14 @@ impl Proxy {
             part.len = head.len() + part.bytes.len();
             self.queue(part.backend, &head);
             if part.bytes.len() > LARGE {
+                part.bytes.shrink_to_fit();
                 self.forward_owned(part.backend, std::mem::take(&mut part.bytes));
             } else {
                 self.queue(part.backend, &part.bytes);
                 part.bytes.clear();
             }
         }
-        head.clear();
-        self.reply = head;
+        self.spare_reply(head);
     }
 
     /// Finds the part of each key, and begins its bytes with the key and what belongs to it. False if the server of one
@@ -155,8 +161,8 @@ impl Proxy {
             return Verdict::Done;
         }
         match (call.container, call.command.name) {
-            ("script", "load") if call.args.len() > 2 => self.scripts.learn(call.arg(2)),
-            ("script", "flush") => self.scripts.clear(),
+            ("script", "load") if call.args.len() > 2 => self.learn_script(call.arg(2)),
+            ("script", "flush") => self.forget_scripts(),
             _ => {}
         }
         let mut merging = self.new_merging();
@@ -264,6 +270,7 @@ impl Proxy {
             self.stand_at(request, entry.backend, entry.server);
             self.mark_backend_dirty(entry.backend);
         }
+        self.charge_merging(&mut merging);
         let key = self.merges.insert(merging);
         debug_assert_eq!(key as MergingId, id_of_merging);
         self.maybe_pause(id);
@@ -310,6 +317,7 @@ impl Proxy {
                     let asked = self.another_part(merging, request, part as u16);
                     self.ask_part(asked, &mut shares.parts_mut()[part], now);
                 }
+                self.charge_merging(&mut shares);
                 self.merges.insert(shares);
             }
         }
@@ -338,6 +346,7 @@ impl Proxy {
         for part in whole.order.iter_mut().filter(|part| **part == own) {
             *part = order.next().map_or(own, |&share| numbers[usize::from(share)]);
         }
+        self.charge_merging(&mut whole);
         self.merges[merging as usize] = whole;
         self.spare_merging(shares);
     }

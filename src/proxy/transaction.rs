@@ -18,6 +18,7 @@
 use super::Proxy;
 use super::dispatch::Pick;
 use super::loss::Loss;
+use super::own_steps::held_steps;
 use super::routing::{Call, Route, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, OwnStep, Transaction};
@@ -73,7 +74,7 @@ impl Proxy {
             return self.on_step(id, call, now);
         }
         let Some(leased) = self.leased(id) else {
-            self.end_transaction(id);
+            self.take_transaction(id);
             self.reply_here(id, OK);
             return Verdict::Done;
         };
@@ -110,7 +111,7 @@ impl Proxy {
         let leased = match transaction.leased {
             Some(leased) => leased,
             None if is_empty => {
-                self.end_transaction(id);
+                self.take_transaction(id);
                 self.reply_here(id, b"*0\r\n");
                 return Verdict::Done;
             }
@@ -288,17 +289,18 @@ impl Proxy {
 
     /// Ends a transaction that will not be run, and leaves its backend clean.
     pub(super) fn give_up(&mut self, id: Id, now: Millis) {
-        let transaction = self.clients.get_mut(id).and_then(|client| client.transaction.take());
+        let transaction = self.take_transaction(id);
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
         if let Some((transaction, backend)) = leased {
             self.take_back(backend, Some(cleanup(transaction)), now);
         }
     }
 
-    fn end_transaction(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id) {
-            client.transaction = None;
-        }
+    /// Takes the transaction of a client, which has none from here on.
+    pub(super) fn take_transaction(&mut self, id: Id) -> Option<Box<Transaction>> {
+        let transaction = self.clients.get_mut(id)?.transaction.take()?;
+        self.uncharge_steps(held_steps(&transaction));
+        Some(transaction)
     }
 
     /// Tells the server `MULTI`, if it was not told yet.
@@ -356,8 +358,8 @@ impl Proxy {
     fn send_last(&mut self, id: Id, leased: Leased, call: &Call<'_>, now: Millis) -> Verdict {
         let verdict = self.send_step(id, leased, call, Role::Ending { has_selected: false }, now);
         if let Verdict::Forward(_) = verdict {
+            self.take_transaction(id);
             if let Some(client) = self.clients.get_mut(id) {
-                client.transaction = None;
                 client.wrote_to = leased.backend;
             }
         }

@@ -17,6 +17,9 @@ use crate::redis::DATABASES;
 use crate::transactions::{Progress, Script};
 use crate::workload::Pending;
 
+/// What is no larger than this is not refused where memory is short.
+const SMALL: usize = 4 * 1024;
+
 /// What a client sees of the world.
 pub struct Scene<'a> {
     pub plan: &'a Plan,
@@ -294,10 +297,12 @@ impl Client {
                 }
                 Fault::NoScript => pending.is_call,
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
-                Fault::Unread => {
+                Fault::NoRoomForReply => {
                     let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();
-                    has_parts && scene.plan.faults == Faults::All
+                    has_parts && pending.reply_len > SMALL && scene.plan.faults == Faults::All
                 }
+                // What is small goes on; steps that rmux keeps have a bound of their own.
+                Fault::NoRoom => (pending.len > SMALL || pending.part.is_some()) && scene.plan.faults == Faults::All,
                 Fault::Stopped(ms) => {
                     let timeouts = &scene.plan.settings.timeouts;
                     let link = self.link.map(|link| scene.network.link(link));
@@ -305,12 +310,11 @@ impl Client {
                     let pause = |link: &Link| link.longest_pause(scene.network.now, |at| pending.is_inside(at));
                     is_limit && link.is_some_and(|link| pause(link) >= ms)
                 }
-                Fault::TooBig => pending.len > scene.plan.settings.limits.buffered_bytes_max,
             };
             assert!(is_excused, "client {} gets {} for no reason: {pending:?}", self.number, value.show());
             // The error is that of one part; the others may have been done.
             let has_parts = pending.part.is_none() && pending.is_spread && scene.plan.has_parts();
-            let is_unknown = matches!(fault, Fault::Lost | Fault::Late | Fault::Unread) || has_parts;
+            let is_unknown = matches!(fault, Fault::Lost | Fault::Late | Fault::NoRoomForReply) || has_parts;
             let fate = if is_unknown { Fate::Unknown } else { Fate::NotDone };
             pending.writes.iter().for_each(|&token| scene.history.settle(token, fate));
             if let Some(wait) = pending.wait {
@@ -322,7 +326,7 @@ impl Client {
             // One with much in flight is not told so once for each request.
             let is_deep = self.owed() + 1 >= scene.plan.settings.limits.client_outstanding_max.min(256);
             self.is_crowded |= matches!(fault, Fault::Waited) && is_deep;
-            self.is_dismissed |= matches!(fault, Fault::TooBig | Fault::Crowded | Fault::Stopped(_));
+            self.is_dismissed |= matches!(fault, Fault::Crowded | Fault::Stopped(_));
             return;
         }
         // What the server says to a database is said before the rest of a large request has come.
@@ -373,6 +377,10 @@ impl Client {
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
+        // Where memory is short, who has a large request waiting gives way; and who cannot be told the end of a
+        // transaction must not go on.
+        let is_heavy = |pending: &Pending| pending.len > 200_000 || pending.has_parts && pending.reply_len > SMALL;
+        let has_given_way = scene.plan.faults == Faults::All && owed.iter().any(is_heavy);
         // Who has left while it waits for an element is not waited for.
         let has_left_waiting = self.is_ended && owed.iter().any(|pending| pending.wait.is_some());
         let is_right = self.is_dismissed
@@ -384,7 +392,8 @@ impl Client {
             || is_silent
             || has_stopped
             || is_slow
-            || has_half;
+            || has_half
+            || has_given_way;
         assert!(
             is_right,
             "client {} is closed for no reason; {} replies are owed, {} bytes came of the next: {:?}",

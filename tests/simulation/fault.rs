@@ -11,7 +11,7 @@ pub enum Fault {
     Down,
     /// It was not sent: no connection became free.
     Waited,
-    /// It has more in flight than others may wait behind, and no connection of its own became free.
+    /// It has more in flight than others may wait behind, and no connection of its own became free, or no memory.
     Crowded,
     /// It was not sent: no connection can ever be held for it.
     NoLease,
@@ -21,10 +21,10 @@ pub enum Fault {
     Loading,
     /// The server does not speak RESP3.
     NoProtocol,
-    /// It is larger than what may be held.
-    TooBig,
-    /// The replies of several servers are, together.
-    Unread,
+    /// It was not sent: there is no memory for it.
+    NoRoom,
+    /// It may have been run: there is no memory for the replies of several servers.
+    NoRoomForReply,
     /// Its rest did not come for so many milliseconds.
     Stopped(u64),
     /// The server does not know the script.
@@ -45,17 +45,20 @@ impl Fault {
             _ if text.starts_with("ERR No reply from server-") && may_have_run => Some(Fault::Late),
             _ if text.starts_with("ERR No connection to server-") => Some(Fault::Waited),
             _ if text.starts_with("ERR No connection became free within ") => Some(Fault::Crowded),
+            _ if text.starts_with("ERR More than bufferedBytesMax ") => Some(Fault::Crowded),
             _ if text.starts_with("ERR poolSize is 1: ") => Some(Fault::NoLease),
             _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),
             _ if text.starts_with("NOSCRIPT ") => Some(Fault::NoScript),
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
-            _ if text.starts_with("ERR Protocol error: request larger than ") => Some(Fault::TooBig),
+            _ if text.contains(" would take more memory than bufferedBytesMax allows ") => {
+                let is_reply = text.starts_with("ERR The replies of the servers ");
+                Some(if is_reply { Fault::NoRoomForReply } else { Fault::NoRoom })
+            }
             _ if text.starts_with("ERR The rest of a request did not come within ") => {
                 let (_, ms) = text.strip_suffix(" ms)")?.split_once('(')?;
                 Some(Fault::Stopped(ms.parse().ok()?))
             }
-            _ if text.starts_with("ERR The replies of the servers are larger than ") => Some(Fault::Unread),
             _ => None,
         }
     }

@@ -184,13 +184,21 @@ impl Client {
             }
             _ => {
                 let count = random.between(1, 4);
+                // Of large replies several servers' parts come in pieces.
+                let is_large = random.one_in(4);
                 let mut lens: Vec<(Token, usize)> = Vec::new();
                 let mut keys: Vec<Vec<u8>> = Vec::new();
                 for _ in 0..count {
-                    let len = history.choose(&keys, random, |random| random.below(100), |&len| mirror_key(token, len));
+                    let len = history.choose(
+                        &keys,
+                        random,
+                        |random| if is_large { plan.len(random) } else { random.below(100) },
+                        |&len| mirror_key(token, len),
+                    );
                     lens.push((token, len));
                     keys.push(mirror_key(token, len));
                 }
+                pending.reply_len = lens.iter().map(|(_, len)| len + 100).sum();
                 let mut words: Vec<&[u8]> = vec![b"MGET"];
                 words.extend(keys.iter().map(Vec::as_slice));
                 pending.is_spread = true;

@@ -337,7 +337,7 @@ impl World {
         let proxy = &self.shell.proxy;
         assert_eq!(proxy.clients(), 0, "clients are left");
         assert_eq!(proxy.outstanding(), 0, "requests are left");
-        assert_eq!(proxy.buffered_bytes(), 0, "bytes are left");
+        assert_eq!(proxy.buffered_bytes(), proxy.remembered_bytes(), "bytes are left");
         for server in &self.servers {
             let open = self.shell.connections_to(server);
             assert_eq!(open, 1, "{open} connections to server {} are left", server.number);

@@ -137,7 +137,7 @@ fn large_elements_and_nested_ones_stay_what_they_are() {
 
 #[test]
 fn who_selects_and_cannot_be_told_is_closed() {
-    let (mut bench, _) = Bench::ready(1, |settings| settings.limits.client_unread_bytes_max = 100_000);
+    let (mut bench, _) = Bench::ready(1, |settings| settings.limits.buffered_bytes_max = 100_000);
     let client = bench.client();
     say_all(&mut bench, client, &[&["MULTI"], &["SELECT", "3"], &["GET", "a"], &["EXEC"]]);
     let leased = bench.connect(0);
