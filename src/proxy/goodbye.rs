@@ -131,6 +131,8 @@ impl Proxy {
     pub(super) fn leave(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
             client.flow = Flow::Leaving;
+            // What it still says is read, and dropped, so that it comes to reading what it is owed.
+            self.actions.push_back(Action::Resume(Conn::Client(id)));
             self.mark_client_dirty(id);
         }
     }

@@ -319,9 +319,7 @@ impl Proxy {
     }
 
     fn enter(&mut self, inquiry: Inquiry) {
-        if let Some(client) = self.clients.get_mut(inquiry.client) {
-            client.flow = Flow::Asking;
-        }
+        self.await_replies(inquiry.client, Flow::Asking);
         let held = self.inquiries.charged + inquiry.held();
         self.arena.recharge(&mut self.inquiries.charged, held);
         self.inquiries.waiting.push_back(inquiry);

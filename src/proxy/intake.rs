@@ -243,8 +243,8 @@ impl Proxy {
     fn may_route(&mut self, id: Id) -> bool {
         let epoch = self.routing_epoch;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.routing_epoch != epoch) else { return true };
-        if let Some(lane) = client.lanes.first() {
-            client.flow = Flow::Behind { server: lane.server };
+        if let Some(&lane) = client.lanes.first() {
+            self.await_replies(id, Flow::Behind { server: lane.server });
             return false;
         }
         client.routing_epoch = epoch;
