@@ -124,8 +124,9 @@ impl Proxy {
         }
         let held = Leased { server, backend: id };
         let Some(client) = self.clients.get_mut(owner) else { return };
-        if matches!(client.flow, Flow::Blocked { .. } | Flow::Uploading { .. }) {
-            return;
+        match client.flow {
+            Flow::Blocked { backend } | Flow::Uploading { backend, .. } if backend == id => return,
+            _ => {}
         }
         let is_leased = client.leased() == Some(held);
         if let Some(bulk) = &mut client.bulk {
@@ -143,7 +144,11 @@ impl Proxy {
         let client = self.clients.get(id)?;
         let lane = client.lane(server);
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
-            return Some(self.pick_own(own, lane.is_some(), profile, now));
+            match self.pick_own(own, lane.is_some(), profile, now) {
+                // Nothing of its own will wake it: that one is of no use to it.
+                Pick::Behind if lane.is_none() => self.release_unused(id, now),
+                pick => return Some(pick),
+            }
         }
         if let Some(lane) = lane {
             if self.may_have(id, lane.backend, now) {
@@ -221,9 +226,8 @@ impl Proxy {
         for index in 0..count {
             let Some(client) = self.clients.get(id) else { break };
             let (Some(&lane), is_bulk) = (client.lanes.get(index), client.bulk.is_some()) else { break };
-            let Some(backend) = self.backends.get(lane.backend).filter(|backend| !backend.is_held_back) else {
-                continue;
-            };
+            let is_read = |backend: &&Backend| !backend.is_held_back && backend.is_answering();
+            let Some(backend) = self.backends.get(lane.backend).filter(is_read) else { continue };
             let mut is_own = backend.is_bulk && backend.owner == id;
             if is_bulk && !is_own && self.may_have(id, lane.backend, now) {
                 self.hold_in_bulk(id, Leased { server: lane.server, backend: lane.backend }, now);
@@ -281,6 +285,16 @@ impl Proxy {
                 parts.any(|part| is_moved(&self.requests[part as usize]))
             }
             _ => is_moved(entry),
+        }
+    }
+
+    /// A client is not listened to until replies of its own have come: what is held back of them has to be read.
+    pub(super) fn await_replies(&mut self, id: Id, flow: Flow) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.flow = flow;
+            if client.holds_back {
+                self.mark_client_dirty(id);
+            }
         }
     }
 

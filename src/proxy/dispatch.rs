@@ -72,13 +72,7 @@ impl Proxy {
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
-                if let Some(client) = self.clients.get_mut(id) {
-                    client.flow = Flow::Behind { server };
-                    if client.holds_back {
-                        // What it waits for may have to be read first.
-                        self.mark_client_dirty(id);
-                    }
-                }
+                self.await_replies(id, Flow::Behind { server });
                 return Verdict::Wait;
             }
             Pick::Throttle(backend) => {
@@ -245,6 +239,9 @@ impl Proxy {
             // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
             if entry.is_held_back && !entry.is_bulk {
                 entry.is_held_back = false;
+                entry.heard_at = now;
+                let deadline = now + self.settings.timeouts.remote_read_ms;
+                entry.alarm.set(&mut self.wheel, Timer::Backend(backend), deadline);
                 self.actions.push_back(Action::Resume(Conn::Backend(backend)));
             }
             // Whether a large request that holds one still comes is looked at sooner.

@@ -131,6 +131,8 @@ impl Proxy {
     pub(super) fn leave(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
             client.flow = Flow::Leaving;
+            // What it still says is read, and dropped, so that it comes to reading what it is owed.
+            self.actions.push_back(Action::Resume(Conn::Client(id)));
             self.mark_client_dirty(id);
         }
     }
@@ -191,7 +193,10 @@ impl Proxy {
         match flow {
             Flow::Uploading { backend, .. } => self.departures.push(Departure::Upload(backend, id)),
             Flow::Parked { server, need, .. } => {
-                self.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
+                let line = self.endpoints[usize::from(server)].pool.line_of(need);
+                if let Some(place) = line.iter().position(|&waiting| waiting == id) {
+                    line.remove(place);
+                }
                 self.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.

@@ -70,6 +70,10 @@ impl Proxy {
         };
         let timeout = call.command.blocks(call.args.len(), |i| call.arg(i));
         let backend = match self.lease(id, server, now) {
+            // Where others are still to be answered, the connection could not be closed if it leaves.
+            Pick::Take(backend) if self.has_others(id, server, backend) => {
+                return self.put_off(id, server, Pick::Behind, Need::Lease, now);
+            }
             Pick::Take(backend) => backend,
             pick => return self.put_off(id, server, pick, Need::Lease, now),
         };
@@ -80,6 +84,14 @@ impl Proxy {
             Verdict::Forward(backend) if is_alone => Verdict::Forward(self.keep_order_of_blocking(id, server, backend)),
             verdict => verdict,
         }
+    }
+
+    /// Whether others wait for replies before the last one of this client on its own `backend`.
+    fn has_others(&self, id: Id, server: u16, backend: Id) -> bool {
+        let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.requests[request as usize].client);
+        let lane = self.clients.get(id).and_then(|client| client.lane(server));
+        let backend = self.backends.get(backend).filter(|_| lane.is_some_and(|lane| lane.backend == backend));
+        backend.is_some_and(|backend| backend.line.iter(&self.requests).any(is_others))
     }
 
     /// A client blocks on `backend`, and its command goes there next. Who has blocked before it, and still waits until
@@ -204,7 +216,10 @@ impl Proxy {
     /// Whether this client can have this very backend for itself now.
     pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
         self.backends.get(backend).is_some_and(|entry| {
-            let is_others = entry.owner != Id::NONE && entry.owner != id || entry.uploader != Id::NONE;
+            // One that is just being closed may still be in somebody's lane.
+            let is_others = matches!(entry.phase, Phase::Closed)
+                || entry.owner != Id::NONE && entry.owner != id
+                || entry.uploader != Id::NONE;
             !is_others && self.endpoints[usize::from(entry.server)].pool.may_hold(&self.backends, backend, now)
         })
     }
@@ -232,12 +247,7 @@ impl Proxy {
         }
         request.role = Role::Blocking;
         self.line_up(id, backend, server, request);
-        if let Some(client) = self.clients.get_mut(id) {
-            client.flow = Flow::Blocked { backend };
-            if client.holds_back {
-                self.mark_client_dirty(id);
-            }
-        }
+        self.await_replies(id, Flow::Blocked { backend });
         Verdict::Forward(backend)
     }
 
@@ -250,9 +260,20 @@ impl Proxy {
             return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
         }
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
-            let is_usable = |backend: &Backend| backend.profile == client.session.profile && backend.is_serving();
-            return if self.backends.get(own).is_some_and(is_usable) { Pick::Take(own) } else { Pick::Behind };
+            let profile = client.session.profile;
+            // What others still wait for there would be lost with it, if this client leaves.
+            let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.requests[request as usize].client);
+            let is_usable = |backend: &Backend| {
+                backend.profile == profile && backend.is_serving() && !backend.line.iter(&self.requests).any(is_others)
+            };
+            if self.backends.get(own).is_some_and(is_usable) {
+                return Pick::Take(own);
+            }
+            if client.lane(server).is_none() {
+                self.release_unused(id, now);
+            }
         }
+        let Some(client) = self.clients.get(id) else { return Pick::Never };
         if client.lane(server).is_some() {
             return Pick::Behind;
         }
@@ -380,19 +401,30 @@ impl Proxy {
     }
 
     /// A client has left a backend that it had for itself. `cleanup` is what cleans its session, if anything can: then
-    /// it is anybody's again with the reply. Otherwise it is closed.
+    /// it is anybody's again with the reply. Otherwise it is closed, as soon as nobody else waits for a reply there.
     pub(super) fn take_back(&mut self, id: Id, cleanup: Option<&[u8]>, now: Millis) {
         let Some(backend) = self.backends.get(id) else { return };
         // What still waits for data would take an element for nobody.
-        let is_blocked = || {
-            let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
-            roles.any(|role| role == Role::Blocking)
-        };
-        match cleanup.filter(|_| backend.uploader == Id::NONE && !is_blocked()) {
-            Some(bytes) if backend.is_serving() => self.send_internal(id, bytes, Role::Cleanup, now),
+        let is_blocking = |request: &RequestId| self.requests[*request as usize].role == Role::Blocking;
+        let blocking = backend.line.iter(&self.requests).find(is_blocking);
+        match cleanup.filter(|_| backend.uploader == Id::NONE && blocking.is_none()) {
+            Some(bytes) if backend.is_serving() => return self.send_internal(id, bytes, Role::Cleanup, now),
             // It takes nothing more, and is closed when it owes nothing.
-            Some(_) => self.end_lease(id),
-            None => self.lose_backend(id, Loss::Orphaned, now),
+            Some(_) => return self.end_lease(id),
+            None => {}
+        }
+        let is_awaited = |request: RequestId| self.requests[request as usize].client != Id::NONE;
+        match blocking.filter(|_| backend.line.iter(&self.requests).any(is_awaited)) {
+            Some(blocking) if matches!(backend.phase, Phase::Ready | Phase::Draining) => {
+                // Their requests were there before it began to wait, and are answered first.
+                self.requests[blocking as usize].is_expired = true;
+                if let Some(backend) = self.backends.get_mut(id) {
+                    backend.expired += 1;
+                    backend.owner = Id::NONE;
+                }
+                self.drain_backend(id, now);
+            }
+            _ => self.lose_backend(id, Loss::Orphaned, now),
         }
     }
 

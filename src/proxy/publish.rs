@@ -84,9 +84,9 @@ impl Proxy {
             return false;
         }
         if let Some(client) = self.clients.get_mut(id) {
-            client.flow = Flow::Subscribing;
             client.alarm.set(&mut self.wheel, Timer::Client(id), publisher.deadline);
         }
+        self.await_replies(id, Flow::Subscribing);
         self.pubsub.publishers.push(publisher);
         true
     }

@@ -282,7 +282,7 @@ impl Proxy {
             Class::Session(_) if !is_resp2 => return None,
             _ if !is_resp2 && !client.is_restrained() => return None,
             _ if !is_resp2 => {
-                client.flow = Flow::Subscribing;
+                self.await_replies(id, Flow::Subscribing);
                 return Some(Verdict::Wait);
             }
             Class::Session(Session::Ping) if is_arity_right && call.args.len() <= 2 => {

@@ -204,6 +204,7 @@ impl Proxy {
         }
         if holds_back {
             self.stop_holding_back(id, now);
+            self.check_unread(id, now);
         }
         if !is_resumed {
             self.maybe_leave_bulk(id, now);

@@ -66,11 +66,13 @@ pub struct Client {
     progress: Progress,
     own: BTreeMap<(u32, Vec<u8>), u32>,
     favourite: usize,
+    /// It writes all that it has to say before it reads.
+    reads_last: bool,
     /// It will send nothing more, and waits for the end.
     is_ended: bool,
     /// It has what it was owed; whatever else happens to its connection is right.
     is_dismissed: bool,
-    /// True once it was told that it had waited in vain, with so much in flight that it may be closed.
+    /// True while the last that it was told is that it had waited in vain: with much in flight, that is the end of it.
     is_crowded: bool,
     /// It has vanished: after that step it resets the connection.
     vanishes_at: Option<u64>,
@@ -85,13 +87,11 @@ pub struct Client {
 impl Client {
     pub fn new(number: u32, scene: &mut Scene<'_>) -> Client {
         let is_polite = scene.plan.faults == Faults::None || scene.random.percent(60);
-        Client {
-            number,
-            is_polite,
-            left: scene.random.pick(&[1, 5, 40, 150]),
-            heard_at: scene.paced,
-            ..Client::default()
-        }
+        let reads_last = scene.random.one_in(6);
+        // Through a narrow pipe that would take too many steps.
+        let is_long = reads_last && scene.plan.pipes.0 >= 5_000 && scene.plan.read_max >= 5_000;
+        let left = if is_long { scene.random.pick(&[5, 150, 1_500]) } else { scene.random.pick(&[1, 5, 40, 150]) };
+        Client { number, is_polite, reads_last, left, heard_at: scene.paced, ..Client::default() }
     }
 
     pub fn next_number(&mut self) -> u32 {
@@ -161,9 +161,12 @@ impl Client {
         if scene.step >= self.mute_until || scene.is_ending {
             self.send(link, scene);
         }
-        if scene.step >= self.deaf_until || scene.is_ending {
+        // Who waits for an element reads, or it would wait without end.
+        let is_waiting = || self.pending[self.answered..].iter().any(|pending| pending.wait.is_some());
+        let is_writing = self.reads_last && !self.outbox.is_empty() && !scene.network.is_over(link) && !is_waiting();
+        if !is_writing && (scene.step >= self.deaf_until || scene.is_ending) {
             self.receive(link, scene);
-        } else {
+        } else if !is_writing {
             self.heard_at = scene.paced;
         }
         self.check_patience(scene);
@@ -174,7 +177,8 @@ impl Client {
         if self.is_ended || self.outbox.len() >= 400_000 {
             return;
         }
-        for _ in 0..scene.random.between(1, scene.plan.pipeline) {
+        let longest = if self.reads_last { 10 * scene.plan.pipeline } else { scene.plan.pipeline };
+        for _ in 0..scene.random.between(1, longest) {
             match &self.script {
                 Some(script) if script.is_patient && self.owed() > 0 => return,
                 Some(_) => {}
@@ -223,6 +227,9 @@ impl Client {
         }
         self.outbox.drain(..n);
         self.sent += n as u64;
+        if self.reads_last {
+            self.heard_at = scene.paced;
+        }
         for pending in self.pending[self.answered..].iter_mut().filter(|pending| pending.sent_at.is_none()) {
             if pending.end > self.sent {
                 break;
@@ -279,6 +286,7 @@ impl Client {
             Value::Error(text) => Fault::of(&String::from_utf8_lossy(text)),
             _ => None,
         };
+        self.is_crowded = false;
         let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded | Fault::Stopped(_)));
         if let Some(fault) = fault {
             let is_excused = match fault {
@@ -289,7 +297,7 @@ impl Client {
                     false => scene.plan.faults == Faults::All,
                 },
                 // Others may hold connections, and it does not read as fast as it writes.
-                Fault::Crowded => scene.plan.faults > Faults::None,
+                Fault::Crowded => scene.plan.faults > Faults::None || self.reads_last,
                 Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
                 Fault::Spread => {
                     let is_refused = pending.is_leased() || pending.is_spread && !scene.plan.settings.multi_key;
@@ -323,9 +331,8 @@ impl Client {
             if let Some(part) = pending.part {
                 self.progress.on_fault(part, fault, fate, pending, scene.history);
             }
-            // One with much in flight is not told so once for each request.
-            let is_deep = self.owed() + 1 >= scene.plan.settings.limits.client_outstanding_max.min(256);
-            self.is_crowded |= matches!(fault, Fault::Waited) && is_deep;
+            // One that had much in flight is not told so once for each request. How much it was nobody here can tell.
+            self.is_crowded = matches!(fault, Fault::Waited);
             self.is_dismissed |= matches!(fault, Fault::Crowded | Fault::Stopped(_));
             return;
         }

@@ -409,3 +409,19 @@ fn who_blocks_first_in_a_turn_is_sent_first() {
     let mut asked = written.into_iter().map(|conn| bench.take(conn)).filter(|bytes| !bytes.is_empty());
     assert!(clients.iter().all(|client| asked.next() == Some(blpop(&client.to_string()))));
 }
+
+#[test]
+fn who_leaves_while_it_waits_for_replicas_costs_nobody_a_reply() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (waiter, other) = (bench.client(), bench.client());
+    bench.say(waiter, set("a", "1"));
+    bench.say(other, set("b", "1"));
+    bench.say(waiter, request(&["WAIT", "1", "0"]));
+    bench.proxy.handle_client_broken(waiter);
+    bench.turn();
+    assert_eq!(bench.told(other), "");
+    bench.answer(backends[0], "+OK\r\n+OK\r\n");
+    assert_eq!(bench.told(other), "+OK\r\n");
+    assert!(bench.is_closed(Conn::Backend(backends[0])));
+    bench.assert_nothing_is_left();
+}
