@@ -206,7 +206,10 @@ pub struct Proxy {
     arena: Arena,
     /// True exactly when, in this turn, those who have most of the memory were asked to give way.
     is_relieved: bool,
-    /// The most that was taken since memory was given back, in bytes.
+    /// True exactly when, since memory was at rest, more than so many bytes were taken.
+    is_memory_watched: bool,
+    memory_watch_bytes: usize,
+    /// The most that was taken since then.
     peak_bytes: usize,
     /// Those of them that are steps of transactions which rmux keeps.
     steps_bytes: usize,
@@ -330,6 +333,8 @@ impl Proxy {
             requests: Requests::new(),
             arena: Arena::new(),
             is_relieved: false,
+            is_memory_watched: false,
+            memory_watch_bytes: memory::MEMORY_WATCH_BYTES.min(limits.buffered_bytes_max / 2),
             peak_bytes: 0,
             steps_bytes: 0,
             early: Slab::new(),

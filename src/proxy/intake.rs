@@ -59,11 +59,15 @@ enum Next {
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a client.
     pub fn handle_client_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
-        self.maybe_relieve();
+        if self.is_memory_watched {
+            self.maybe_relieve();
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
         let kept = client.kept.take();
-        self.arena.uncharge(kept.as_ref().map_or(0, |kept| kept.held()));
+        if let Some(kept) = &kept {
+            self.arena.uncharge(kept.held());
+        }
         match kept {
             None => {
                 let mut framer = mem::take(&mut self.framer);

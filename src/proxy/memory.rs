@@ -38,8 +38,12 @@ pub(super) const COLLECTED_MIN: usize = 4 * 1024;
 const WAITING_MIN: usize = 256 * 1024;
 /// The most that one read of a client brings while memory is short, in bytes.
 pub(super) const READ_WHEN_SHORT: usize = 16 * 1024;
-/// Memory that has been taken for a while is given back only if it was more than this, in bytes.
-const PEAK_MIN: usize = 256 * 1024;
+/// So much is not looked after, in bytes, nor more than half of what may be taken.
+pub(super) const MEMORY_WATCH_BYTES: usize = 256 * 1024;
+/// A peak is over when no more than this is left, in bytes; or a thousandth of it.
+const GIVEN_BACK_BELOW: usize = 64 * 1024;
+/// After a smaller peak than this what was kept for its next use stays, in bytes.
+const PEAK_MIN: usize = 4 * 1024 * 1024;
 
 /// Who has much, by what.
 #[derive(Clone, Copy)]
@@ -88,9 +92,16 @@ impl Proxy {
         self.reply_here(id, text.as_bytes());
     }
 
-    /// If memory is short, those who have most give way. For the start of a turn's parts, when nothing is half done.
+    /// True exactly when so much memory is taken that somebody has to look after it.
     #[inline]
+    pub(super) fn is_much_taken(&self) -> bool {
+        self.is_memory_watched || self.buffered_bytes() > self.memory_watch_bytes
+    }
+
+    /// If memory is short, those who have most give way. For the start of a turn's parts, when nothing is half done.
+    #[cold]
     pub(super) fn maybe_relieve(&mut self) {
+        self.is_memory_watched = true;
         if self.is_memory_short() && !self.is_relieved {
             self.relieve();
         }
@@ -98,14 +109,18 @@ impl Proxy {
 
     /// A turn is over: if memory is short in the next one, who has most is looked for again. What nobody uses any more
     /// goes back to the system.
+    #[cold]
     pub(super) fn end_relief(&mut self) {
         self.is_relieved = false;
         let account = self.buffered_bytes();
         self.peak_bytes = self.peak_bytes.max(account);
-        if self.peak_bytes > PEAK_MIN && account < self.peak_bytes / 64 {
-            self.give_back();
-            self.peak_bytes = account;
+        if account <= (self.peak_bytes / 1024).max(GIVEN_BACK_BELOW) {
+            if self.peak_bytes > PEAK_MIN {
+                self.give_back();
+            }
+            self.peak_bytes = 0;
         }
+        self.is_memory_watched = self.peak_bytes > 0;
     }
 
     /// Much memory was taken, and is not any more. What was kept for its next use lies scattered among what is free

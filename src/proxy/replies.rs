@@ -39,16 +39,20 @@ use crate::timer::Millis;
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a backend.
     pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
-        self.maybe_relieve();
+        if self.is_memory_watched {
+            self.maybe_relieve();
+        }
         let Some(backend) = self.backends.get_mut(id) else { return };
         if backend.is_listener {
             return self.handle_listener_data(id, scratch, n, now, wire);
         }
         backend.heard_at = now;
         let mut framer = mem::take(&mut backend.framer);
-        let kept = mem::take(&mut backend.kept);
-        self.arena.uncharge(kept.capacity());
-        let data = scratch.joined(&kept, n);
+        let data = scratch.joined(&backend.kept, n);
+        if backend.kept.capacity() > 0 {
+            self.arena.uncharge(backend.kept.capacity());
+            backend.kept = Vec::new();
+        }
         let mut at = 0;
         let loss = loop {
             if at == data.len() {
@@ -70,8 +74,10 @@ impl Proxy {
         }
         let Some(backend) = self.backends.get_mut(id) else { return };
         backend.framer = framer;
-        backend.kept = data[at..].to_vec();
-        self.arena.charge(backend.kept.capacity());
+        if at < data.len() {
+            backend.kept = data[at..].to_vec();
+            self.arena.charge(backend.kept.capacity());
+        }
         if backend.is_bulk || backend.is_held_back {
             self.maybe_release(id, now);
         }

@@ -24,7 +24,9 @@ use crate::timer::Millis;
 impl Proxy {
     /// Gives waiting clients their turn, then sends everything that is to be sent.
     pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        self.maybe_relieve();
+        if self.is_much_taken() {
+            self.maybe_relieve();
+        }
         loop {
             self.handle_departures(now);
             self.let_go_of_topics(now);
@@ -42,7 +44,9 @@ impl Proxy {
                 break;
             }
         }
-        self.end_relief();
+        if self.is_memory_watched {
+            self.end_relief();
+        }
         if self.is_rationed {
             self.work_left = TURN_WORK_MAX;
             self.pubsub.work_left = TURN_WORK_MAX;

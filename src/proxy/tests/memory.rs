@@ -168,16 +168,16 @@ fn who_leaves_most_unread_is_closed_when_there_is_nothing_else_to_give_back() {
 #[test]
 fn records_of_requests_count_and_are_given_back() {
     let (mut bench, backends) = Bench::ready(1, |settings| {
-        settings.limits.client_outstanding_max = 100_000;
-        settings.limits.pipeline_max = 100_000;
+        settings.limits.client_outstanding_max = 200_000;
+        settings.limits.pipeline_max = 200_000;
         settings.limits.send_queue_bytes_max = 100_000_000;
     });
     let client = bench.client();
-    for _ in 0..25 {
+    for _ in 0..100 {
         bench.say(client, get("a").repeat(1_000));
     }
     let (requests, account) = (bench.proxy.outstanding(), bench.proxy.buffered_bytes());
-    assert!(requests == 25_000 && account >= requests * size_of::<Request>(), "{requests} requests, {account} bytes");
+    assert!(requests == 100_000 && account >= requests * size_of::<Request>(), "{requests} requests, {account} bytes");
     bench.answer(backends[0], bulk("a").repeat(requests));
     bench.told(client);
     bench.assert_nothing_is_left();
