@@ -286,6 +286,11 @@ impl Lines {
         &self.text
     }
 
+    /// The memory that they take.
+    pub fn bytes(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * size_of::<(u64, usize)>()
+    }
+
     fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut start = 0;
         self.ends.iter().map(move |&(id, end)| (id, &self.text[std::mem::replace(&mut start, end)..end]))

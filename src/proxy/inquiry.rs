@@ -109,7 +109,7 @@ impl Answer {
     /// The memory that it takes, in bytes; about as much as it is.
     fn held(&self) -> usize {
         match self {
-            Answer::Lines(lines) => lines.iter().map(|(_, line)| LINE_BYTES + line.len()).sum(),
+            Answer::Lines(lines) => lines.bytes(),
             _ => 0,
         }
     }
@@ -182,8 +182,6 @@ pub(super) struct Inquiries {
 
 /// The weight of the questions in one round; one that has more, or a transaction, has a round for itself.
 const QUESTIONS_MAX: usize = 16;
-/// What a line takes beside its text.
-const LINE_BYTES: usize = 48;
 
 impl Inquiries {
     /// A client is gone: if its questions are not asked yet, they never are.
