@@ -229,11 +229,17 @@ impl Proxy {
             _ if request.is_expired => NO_DEADLINE,
             Place::Arriving | Place::ArrivingEarly(_) if backend.is_held_back => NO_DEADLINE,
             _ if is_own && backend.is_held_back => NO_DEADLINE,
+            // Held back for the only one who waits there, though nobody has it for himself.
+            _ if backend.is_held_back && !backend.is_bulk && self.is_holding_back(request.client) => NO_DEADLINE,
             _ if is_own && request.client != Id::NONE && request.deadline != NO_DEADLINE => {
                 request.deadline.max(backend.heard_at + self.settings.timeouts.remote_read_ms)
             }
             _ => request.deadline,
         }
+    }
+
+    fn is_holding_back(&self, id: Id) -> bool {
+        self.clients.get(id).is_some_and(|client| client.holds_back)
     }
 
     /// The client that takes what this backend says now and behind that, if it can be told.
