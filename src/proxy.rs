@@ -18,7 +18,7 @@
 //! ```text
 //!   from a client     intake       bytes → requests → a verdict on each
 //!                     express      plain requests and plain replies, in runs: around all the others
-//!                     permission   who may send what
+//!                     permission   who may send what; denial: who gave a wrong password
 //!                     routing      request → command → server
 //!                     dispatch     server → backend, and the bytes on their way
 //!   to a client       replies      bytes of backends → replies → their clients
@@ -34,6 +34,7 @@
 //!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
 //!                     pieces       the same where the replies are large
 //!                     scripts      what EVALSHA means at a server that does not know it
+//!                     guard        whether a reply was one and no more
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe
 //!                     delivery     messages, and who gets them
@@ -58,9 +59,11 @@ mod bulk;
 mod clock;
 mod compose;
 mod delivery;
+mod denial;
 mod dispatch;
 mod express;
 mod goodbye;
+mod guard;
 mod health;
 mod inquiry;
 mod intake;
@@ -95,6 +98,7 @@ use slab::Slab;
 pub use self::inquiry::{Answer, Letter, Question};
 pub use self::settings::{Settings, Siblings};
 
+use self::denial::Denials;
 use self::goodbye::{Departure, Goodbye};
 use self::inquiry::Inquiries;
 use self::merging::Merging;
@@ -210,6 +214,8 @@ pub struct Proxy {
     merges: Slab<Merging>,
     /// What `EVALSHA` may mean at a server that does not know it.
     scripts: Scripts,
+    /// What is asked behind them, where their replies are not trusted.
+    guard: Box<[u8]>,
     wheel: Wheel<Timer>,
 
     // What is still to be done: in this turn, but for the parked ones.
@@ -264,6 +270,7 @@ pub struct Proxy {
     stats: ProxyStats,
     /// What the log is to be told.
     notices: Notices,
+    denials: Denials,
     /// The state of a xorshift generator; never 0.
     random: u64,
 }
@@ -325,6 +332,7 @@ impl Proxy {
             spare_merges: Vec::new(),
             part_of_server: vec![split::NO_PART; count],
             scripts: Scripts::default(),
+            guard: guard::question(settings.seed),
             distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
             actions: VecDeque::new(),
@@ -352,6 +360,7 @@ impl Proxy {
             random: settings.seed | 1,
             stats: ProxyStats::default(),
             notices: Notices::default(),
+            denials: Denials::default(),
             is_shutting_down: false,
             settings,
         }

@@ -85,6 +85,8 @@ pub enum Role {
     Internal,
     /// The same, and it cleans the session of a leased backend: the lease ends with its reply.
     Cleanup,
+    /// rmux sent it to see whether the reply before it was one: nobody waits, and the reply must be its own word.
+    Guard,
 }
 
 /// One outstanding request.

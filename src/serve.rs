@@ -13,6 +13,8 @@
 //! and so does a reactor that fails: half a service is none, and what supervises this process starts it anew. PIPE is
 //! ignored, as in every Rust program: a broken socket is an error of the write.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -173,6 +175,7 @@ fn settings(pool: &PoolConfig) -> Settings {
         failover: pool.failover,
         hash_tag: pool.hash_tag,
         multi_key: pool.multi_key,
+        strict_replies: pool.strict_replies,
         pool_size: share(pool.pool_size),
         lease_max: share(if pool.lease_max == 0 { pool.pool_size } else { pool.lease_max }),
         timeouts: pool.timeouts,
@@ -181,7 +184,8 @@ fn settings(pool: &PoolConfig) -> Settings {
         credentials: pool.credentials.clone(),
         policy: pool.policy.clone(),
         process_id: std::process::id(),
-        seed: nanos ^ u64::from(std::process::id()) << 32,
+        // The hasher knows what the system calls random.
+        seed: nanos ^ u64::from(std::process::id()) << 32 ^ RandomState::new().build_hasher().finish(),
         siblings: Siblings::first_of(pool.reactors),
     }
 }

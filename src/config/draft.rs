@@ -17,7 +17,7 @@ use crate::net::Address;
 use crate::ring::HashTag;
 use crate::users::{self, Credentials, Unfit, Users};
 
-use super::address::{identity, listen_host, socket_path, tcp_server};
+use super::address::{is_reached_at, listen_host, socket_path, tcp_server};
 use super::entry::User;
 use super::error::{Problem, Quoted};
 use super::password::Source;
@@ -38,6 +38,7 @@ pub struct Draft {
     pub(crate) lease_max: usize,
     pub(crate) failover: bool,
     pub(crate) multi_key: bool,
+    pub(crate) strict_replies: bool,
     pub(crate) hash_tag: Option<String>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
@@ -77,6 +78,7 @@ impl Default for Draft {
             lease_max: 0,
             failover: true,
             multi_key: true,
+            strict_replies: false,
             hash_tag: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -114,8 +116,7 @@ impl Draft {
         let listen = self.listen(missing)?;
         let servers = self.servers(missing)?;
         let hash_tag = hash_tag(self.hash_tag.as_deref().unwrap_or_default())?;
-        let own = identity(&listen);
-        if servers.iter().any(|server| identity(server) == own) {
+        if servers.iter().any(|server| is_reached_at(&listen, server)) {
             let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
             return Err((Some(key), Problem::OwnAddress { address: listen.to_string() }));
         }
@@ -135,6 +136,7 @@ impl Draft {
             lease_max: self.lease_max,
             failover: self.failover,
             multi_key: self.multi_key,
+            strict_replies: self.strict_replies,
             hash_tag,
             timeouts: self.timeouts,
             limits: self.limits,

@@ -361,6 +361,9 @@ pub static KEYS: &[Key] = &[
         "while a server is down, another one takes its keys"),
     pool("multiKey", Servers, Switch(|d| &mut d.multi_key),
         "a command for several servers is sent to each, and its replies are merged; off, it is refused"),
+    pool("strictReplies", Servers, Switch(|d| &mut d.strict_replies),
+        "behind each script, function and transaction an ECHO makes sure that its reply was one, for servers whose \
+         scripts can say more than one"),
     pool("hashTag", Servers, Text("characters", "", |d| &mut d.hash_tag),
         "two characters, like {}: what stands between them in a key chooses its server"),
 

@@ -46,6 +46,7 @@ fn without_flags_it_is_the_original_without_flags() {
         lease_max: 0,
         failover: true,
         multi_key: true,
+        strict_replies: false,
         hash_tag: None,
         timeouts: Timeouts::default(),
         limits: Limits::default(),
@@ -162,6 +163,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
             "paths" => "/x",
             "octal" => "0600",
             "characters" => "{}",
+            "" if key.name == "strictReplies" => "true",
             "" => "false",
             // Some number that is allowed, and is no default.
             _ if key.name == "clientUnreadPauseBytes" => "2048",

@@ -281,14 +281,14 @@ impl Lines {
         *self = both;
     }
 
+    /// The memory that they take, in bytes.
+    pub fn held(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * size_of::<(u64, usize)>()
+    }
+
     /// All of them.
     pub fn text(&self) -> &[u8] {
         &self.text
-    }
-
-    /// The memory that they take.
-    pub fn bytes(&self) -> usize {
-        self.text.capacity() + self.ends.capacity() * size_of::<(u64, usize)>()
     }
 
     fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {

@@ -46,6 +46,7 @@ impl Proxy {
             Flow::Parked { server, need, deadline } if deadline <= now => {
                 return self.on_wait_over(id, server, need, now, wire);
             }
+            Flow::Denied { request, until } if until <= now => self.on_denial_over(id, request, now),
             // It publishes now, whoever hears it.
             Flow::Subscribing => self.woken.push(id),
             Flow::Paused { since } if since + self.settings.timeouts.remote_connect_ms <= now => {
@@ -76,7 +77,7 @@ impl Proxy {
         let heard_at = if is_to_speak { client.heard_at } else { now };
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
-            Flow::Parked { deadline, .. } => Some(deadline),
+            Flow::Parked { deadline, .. } | Flow::Denied { until: deadline, .. } => Some(deadline),
             Flow::Subscribing => publish_deadline,
             Flow::Paused { since } => Some(since + timeouts.remote_connect_ms),
             _ => None,

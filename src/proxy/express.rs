@@ -49,6 +49,7 @@ struct Sorter<'a> {
     limits: &'a RequestLimits,
     ring: &'a Ring,
     up: &'a UpSet,
+    /// True if nothing about a request but its class is to be looked at.
     is_one_server: bool,
 }
 
@@ -110,7 +111,7 @@ impl Proxy {
             limits: &self.request_limits,
             ring: &self.ring,
             up: &self.up,
-            is_one_server,
+            is_one_server: is_one_server && !self.settings.strict_replies,
         };
         let has_room = |backend: &Backend| backend.has_room(limits);
         let profile = client.session.profile;

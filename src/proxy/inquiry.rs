@@ -109,7 +109,7 @@ impl Answer {
     /// The memory that it takes, in bytes; about as much as it is.
     fn held(&self) -> usize {
         match self {
-            Answer::Lines(lines) => lines.bytes(),
+            Answer::Lines(lines) => lines.held(),
             _ => 0,
         }
     }

@@ -109,7 +109,7 @@ impl Proxy {
                     if is_whole { continue } else { break }
                 }
                 Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
-                Flow::Asking | Flow::Deferred | Flow::Blocked { .. } => break,
+                Flow::Asking | Flow::Denied { .. } | Flow::Deferred | Flow::Blocked { .. } => break,
                 Flow::Paused { .. } | Flow::Throttled { .. } => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
@@ -138,6 +138,7 @@ impl Proxy {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
                 Verdict::Forward(backend) => {
+                    let is_guarded = self.is_guarded_for(id, &input.bytes()[at..at + len]);
                     // Only a request that has its buffer to itself is given away with it.
                     match &mut input {
                         Input::Owned(bytes) if at == 0 && len == bytes.len() && len > LARGE => {
@@ -148,6 +149,9 @@ impl Proxy {
                             self.forward(backend, &input.bytes()[at..at + len], now, wire);
                             at += len;
                         }
+                    }
+                    if is_guarded {
+                        self.send_guard(backend);
                     }
                     self.maybe_pause(id);
                 }
@@ -302,7 +306,11 @@ impl Proxy {
         }
         match self.on_request(id, &request, framer.args(), now) {
             Verdict::Forward(backend) => {
+                let is_guarded = self.is_guarded_for(id, &request);
                 self.forward(backend, &request, now, wire);
+                if is_guarded {
+                    self.send_guard(backend);
+                }
                 self.maybe_pause(id);
                 Verdict::Done
             }

@@ -260,7 +260,12 @@ impl Proxy {
             return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
         }
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
-            let is_usable = |backend: &Backend| backend.profile == client.session.profile && backend.is_serving();
+            let profile = client.session.profile;
+            // What others still wait for there would be lost with it, if this client leaves.
+            let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.requests[request as usize].client);
+            let is_usable = |backend: &Backend| {
+                backend.profile == profile && backend.is_serving() && !backend.line.iter(&self.requests).any(is_others)
+            };
             if self.backends.get(own).is_some_and(is_usable) {
                 return Pick::Take(own);
             }

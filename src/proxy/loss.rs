@@ -69,7 +69,9 @@ impl fmt::Display for Loss {
             Loss::Refused(reply) => write!(f, "it refuses us: {reply}"),
             Loss::End => f.write_str("it closed the connection"),
             Loss::Broken(reason) => write!(f, "connection lost: {reason}"),
-            Loss::Surplus => f.write_str("it sent a reply that nobody had asked for"),
+            Loss::Surplus => {
+                f.write_str("it sent a reply that nobody had asked for; those before it may have reached others")
+            }
             Loss::Garbage(error) => write!(f, "it does not speak the Redis protocol: {error}"),
             Loss::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
             Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
@@ -349,10 +351,11 @@ impl Proxy {
         let deadline = now + self.settings.timeouts.remote_read_ms;
         self.requests[request as usize].deadline = deadline;
         self.stand_at(request, backend_id, server);
-        if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.queue.push_vec(&mut self.arena, bytes);
+        let is_guarded = self.is_guarded(&bytes);
+        self.forward_owned(backend_id, bytes);
+        if is_guarded {
+            self.send_guard(backend_id);
         }
-        self.mark_backend_dirty(backend_id);
         // If that one is held back for its client, this may be what the client waits for.
         if self.clients.get(client).is_some_and(|client| client.holds_back) {
             self.mark_client_dirty(client);

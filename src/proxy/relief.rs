@@ -79,6 +79,9 @@ impl Proxy {
                 if let Some(backend) = self.backends.get_mut(target) {
                     backend.queue.push(&mut self.arena, &one.bytes);
                 }
+                if self.is_guarded(&one.bytes) {
+                    self.send_guard(target);
+                }
                 self.stats.moves += 1;
             }
             self.mark_backend_dirty(target);

@@ -199,6 +199,9 @@ impl Proxy {
                 backend.expired -= 1;
             }
             self.requests.remove(request as usize);
+            if role == Role::Guard && !self.is_guard_word(reply) {
+                return Err(no_guard_word(reply));
+            }
             if matches!(role, Role::Internal | Role::Cleanup) && kind != b'+' {
                 return Err(Loss::Refused(printable(reply)));
             }
@@ -435,6 +438,16 @@ impl Proxy {
             client.line.pop_last(&mut self.requests);
         }
         self.requests.remove(request as usize);
+    }
+}
+
+/// What it means that a server has said this in the place of the word that it was asked for.
+#[cold]
+fn no_guard_word(reply: &[u8]) -> Loss {
+    let refusals = [&b"-BUSY"[..], b"-LOADING", b"-MASTERDOWN", b"-NOPERM"];
+    match refusals.iter().any(|words| reply.starts_with(words)) {
+        true => Loss::Refused(printable(reply)),
+        false => Loss::Surplus,
     }
 }
 

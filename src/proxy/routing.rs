@@ -186,6 +186,11 @@ impl Proxy {
         }
         let verdict = match outcome {
             Outcome::Reply | Outcome::Silence => Verdict::Done,
+            Outcome::Denied { user } => {
+                let user = user.map_or(crate::users::DEFAULT.as_bytes(), |index| call.args[index].of(call.request));
+                self.deny(id, user, now);
+                Verdict::Done
+            }
             Outcome::ReplyAndLeave => {
                 self.leave(id);
                 Verdict::Done
@@ -453,7 +458,8 @@ impl Proxy {
         if command.is_container() {
             command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
         }
-        if !matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel(_)) {
+        let is_passed_on = matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel(_));
+        if !is_passed_on || self.is_guarded_command(command.name) {
             return None;
         }
         let route = if self.endpoints.len() == 1 {

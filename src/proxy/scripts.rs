@@ -158,7 +158,11 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(client).filter(|_| is_write) {
             client.wrote_to = backend_id;
         }
+        let is_guarded = self.is_guarded(&call);
         self.forward_owned(backend_id, call);
+        if is_guarded {
+            self.send_guard(backend_id);
+        }
         true
     }
 }

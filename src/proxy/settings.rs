@@ -26,6 +26,8 @@ pub struct Settings {
     pub hash_tag: Option<HashTag>,
     /// Whether a command is sent to several servers; if not, it is refused, as the original rmux did.
     pub multi_key: bool,
+    /// Whether the replies to scripts are made sure of, each by a question behind it.
+    pub strict_replies: bool,
     /// The most connections to one server; this proxy's share of them.
     pub pool_size: usize,
     /// The most of them that clients have for themselves at one time, its share as well; one is always left to the
@@ -114,6 +116,7 @@ impl Settings {
             failover: true,
             hash_tag: None,
             multi_key: true,
+            strict_replies: false,
             pool_size: 50,
             lease_max: 50,
             timeouts: Timeouts::default(),

@@ -222,7 +222,11 @@ impl Proxy {
             part.len = request.len();
             self.queue(part.backend, request);
         }
+        // What is to stop a script would be asked about one that is still busy.
+        let is_guarded = merging.role == Role::Plain && self.is_guarded(request);
+        let asked: Vec<Id> = merging.parts().iter().filter(|_| is_guarded).map(|part| part.backend).collect();
         self.line_up_parts(id, call.command.access, merging, now);
+        asked.into_iter().for_each(|backend| self.send_guard(backend));
         Verdict::Done
     }
 

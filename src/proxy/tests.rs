@@ -6,6 +6,8 @@
 
 mod bulk;
 mod delivery;
+mod denials;
+mod guard;
 mod health;
 mod introspection;
 mod kill;

@@ -300,3 +300,22 @@ fn without_own(hello: &str) -> String {
     let (after, _) = after.split_once("$7\r\nmodules\r\n").expect("HELLO lists the modules");
     format!("{before}{after}")
 }
+
+#[test]
+fn replies_that_are_made_sure_of_are_those_of_redis() {
+    if is_direct() {
+        return;
+    }
+    let server = RedisServer::start();
+    let rmux = Rmux::in_front_of(Kind::Unix, &[&server], &["-strictReplies=true"]);
+    let mut client = rmux.client();
+    for _ in 0..100 {
+        client.send(&[encode(&["EVAL", "return ARGV[1]", "0", "a"]), encode(&["ECHO", "b"])].concat());
+        assert_eq!(show(&client.reply()) + &show(&client.reply()), "$1\r\na\r\n$1\r\nb\r\n");
+        let eval = encode(&["EVAL", "return redis.error_reply('no')", "0"]);
+        client.send(&[encode(&["MULTI"]), eval.clone(), encode(&["EXEC"]), eval].concat());
+        let replies: String = (0..4).map(|_| show(&client.reply())).collect();
+        assert_eq!(replies, "+OK\r\n+QUEUED\r\n*1\r\n-ERR no\r\n-ERR no\r\n");
+        assert_eq!(client.line("FUNCTION LIST"), "*0\r\n");
+    }
+}

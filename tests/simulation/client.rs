@@ -72,7 +72,7 @@ pub struct Client {
     is_ended: bool,
     /// It has what it was owed; whatever else happens to its connection is right.
     is_dismissed: bool,
-    /// True once it was told that it had waited in vain, with so much in flight that it may be closed.
+    /// True while the last that it was told is that it had waited in vain: with much in flight, that is the end of it.
     is_crowded: bool,
     /// It has vanished: after that step it resets the connection.
     vanishes_at: Option<u64>,
@@ -286,6 +286,7 @@ impl Client {
             Value::Error(text) => Fault::of(&String::from_utf8_lossy(text)),
             _ => None,
         };
+        self.is_crowded = false;
         let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded | Fault::Stopped(_)));
         if let Some(fault) = fault {
             let is_excused = match fault {
@@ -330,9 +331,8 @@ impl Client {
             if let Some(part) = pending.part {
                 self.progress.on_fault(part, fault, fate, pending, scene.history);
             }
-            // One with much in flight is not told so once for each request.
-            let is_deep = self.owed() + 1 >= scene.plan.settings.limits.client_outstanding_max.min(256);
-            self.is_crowded |= matches!(fault, Fault::Waited) && is_deep;
+            // One that had much in flight is not told so once for each request. How much it was nobody here can tell.
+            self.is_crowded = matches!(fault, Fault::Waited);
             self.is_dismissed |= matches!(fault, Fault::Crowded | Fault::Stopped(_));
             return;
         }

@@ -119,6 +119,7 @@ impl Plan {
             failover: random.percent(75),
             pool_size: random.between(1, 4),
             lease_max: random.between(1, 4),
+            strict_replies: random.one_in(3),
             timeouts,
             limits,
             seed: random.next(),

@@ -72,6 +72,7 @@ impl Store {
             // Those who hear messages hear all servers: in a transaction it goes where that goes.
             b"PUBLISH" if history.ledger.is_running() => Vec::new(),
             b"MSET" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
+            b"ECHO" => Vec::new(),
             b"EVAL" | b"EVALSHA" => words[3..4].iter().map(Vec::as_slice).collect(),
             _ => words[1..].iter().take(1).map(Vec::as_slice).collect(),
         };
@@ -98,6 +99,7 @@ impl Store {
                 self.put(database, word(1), word(2).to_vec());
                 Value::Status(b"OK".to_vec())
             }
+            (b"ECHO", 2) => Value::Bulk(word(1).to_vec()),
             // Every script writes a value.
             (b"EVALSHA", 5) if !self.scripts.contains(word(1)) => {
                 Value::Error(b"NOSCRIPT No matching script. Please use EVAL.".to_vec())

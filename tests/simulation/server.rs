@@ -65,6 +65,9 @@ pub struct Server {
     /// As in the plan.
     push_in: usize,
     push_max: usize,
+    /// Whether its scripts can be made to say a line too much, and until which step.
+    can_lie: bool,
+    pub lies_until: u64,
 }
 
 impl Server {
@@ -80,6 +83,8 @@ impl Server {
             store: Store::default(),
             push_in: plan.push_in,
             push_max: plan.value_max,
+            can_lie: plan.settings.strict_replies,
+            lies_until: 0,
         }
     }
 
@@ -133,7 +138,7 @@ impl Server {
             }
             let got = network.receive(connection.link, n, &mut connection.inbox);
             history.is_given_up = network.link(connection.link).is_closed;
-            let done = self.work(index, now, random, history);
+            let done = self.work(index, (step, now), random, history);
             let connection = &self.connections[index];
             if connection.control_end > 0 {
                 network.note_control(connection.link, connection.control_end);
@@ -159,7 +164,7 @@ impl Server {
     }
 
     /// Runs some of the requests that are whole. Returns how many bytes they had.
-    fn work(&mut self, index: usize, now: u64, random: &mut Random, history: &mut History) -> usize {
+    fn work(&mut self, index: usize, (step, now): (u64, u64), random: &mut Random, history: &mut History) -> usize {
         let connection = &mut self.connections[index];
         let mut done = 0;
         for _ in 0..random.pick(&[1, 5, 1_000]) {
@@ -196,6 +201,11 @@ impl Server {
                     write_attribute(&mut connection.outbox, random);
                 }
                 write_value(&mut connection.outbox, &value, connection.session.is_resp3);
+                let is_script = words[0].len() >= 4 && words[0][..4].eq_ignore_ascii_case(b"EVAL");
+                if is_script && step < self.lies_until && random.one_in(2) {
+                    trace!("server {} says a line too much on link {}", self.number, connection.link);
+                    connection.outbox.extend_from_slice(random.pick(&[&b"+INJECTED\r\n"[..], b":1\r\n", b"+OK\r\n"]));
+                }
             }
             if kind == Kind::Control {
                 connection.control_end = connection.outbox.len();
@@ -251,7 +261,10 @@ impl Server {
     }
 
     /// Says something that is no reply, in the place of one or behind it.
-    pub fn garble(&mut self, index: usize) {
+    pub fn garble(&mut self, index: usize, step: u64) {
+        if self.can_lie {
+            self.lies_until = step + 100;
+        }
         self.connections[index].outbox.extend_from_slice(b"?\r\n");
     }
 

@@ -237,7 +237,7 @@ impl World {
                         let is_first = self.plan.value_max > 10_000 || random.one_in(3);
                         self.shell.surplus = Some((link, is_first));
                     }
-                    _ => server.garble(index),
+                    _ => server.garble(index, self.step),
                 }
                 return;
             }

@@ -320,3 +320,18 @@ fn a_client_that_waits_behind_its_own_large_replies_is_not_told_that_they_are_la
     }
     assert_eq!(bench.told(client), reply);
 }
+
+#[test]
+fn one_that_waits_for_data_and_leaves_takes_no_connection_with_it_on_which_others_wait() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (other, client) = (bench.client(), bench.client());
+    bench.say(other, set("a", "1"));
+    bench.say(client, get("b").repeat(300));
+    bench.say(client, request(&["BLPOP", "list", "0"]));
+    assert_eq!(bench.asked(backends[0]), set("a", "1") + &get("b").repeat(300));
+    bench.proxy.handle_client_hangup(client);
+    bench.proxy.handle_client_end(client);
+    bench.turn();
+    bench.answer(backends[0], "+OK\r\n");
+    assert_eq!(bench.told(other), "+OK\r\n");
+}

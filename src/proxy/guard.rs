@@ -1,0 +1,91 @@
+//! A question behind each request whose reply may be more than one (`strictReplies`).
+//!
+//! Some servers can be made by a script to say a line too much: an error with a line end in its text. In a stream that
+//! has the replies of many clients, each client behind that would be given the reply before its own. So rmux has a word
+//! that no client knows, and asks for it behind every script, function, and transaction. Whatever comes in the place of
+//! that word closes the connection; what stands behind is asked again elsewhere, or told that it is lost, as ever:
+//!
+//! ```text
+//!   sent       [EVAL ..] [ECHO 5f3c..] [GET b]
+//!   received   -X        +INJECTED ✗                      no client but the one that ran the script has seen any of it
+//! ```
+//!
+//! What a script within a transaction says comes with the reply to `EXEC`, so the question stands behind that.
+
+use super::{NO_DEADLINE, Proxy};
+use crate::backend::Phase;
+use crate::command;
+use crate::local::reply;
+use crate::request::{Request, RequestId, Role};
+use crate::resp::{Frame, RequestFramer};
+use crate::sha1;
+use crate::slots::Id;
+
+/// What a request for the word begins with; the rest is the word, as the reply has it.
+const ECHO: &[u8] = b"*2\r\n$4\r\nECHO\r\n";
+
+/// The request for a word that nobody knows who does not know `seed`, the number of this run.
+pub(super) fn question(seed: u64) -> Box<[u8]> {
+    let mut question = ECHO.to_vec();
+    let digest = sha1::sha1(format!("strictReplies {seed}").as_bytes());
+    let word: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    reply::bulk(&mut question, word.as_bytes());
+    question.into()
+}
+
+/// Whether the reply to a command of this name may be made to have another one behind it. `MULTI`: nothing but a whole
+/// transaction goes to a server under that name.
+fn is_doubtful(name: &str) -> bool {
+    let names =
+        ["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "function", "script", "multi", "exec"];
+    names.contains(&name)
+}
+
+impl Proxy {
+    /// Whether the word is to be asked for behind this request; `bytes` begin with it.
+    #[inline]
+    pub(super) fn is_guarded(&self, bytes: &[u8]) -> bool {
+        self.settings.strict_replies && self.is_doubtful_request(bytes)
+    }
+
+    #[cold]
+    fn is_doubtful_request(&self, bytes: &[u8]) -> bool {
+        let mut framer = RequestFramer::new();
+        let is_whole = matches!(framer.frame(bytes, &self.request_limits), Ok(Frame::Complete(_)));
+        let name = framer.args().first().filter(|_| is_whole).map(|name| name.of(bytes));
+        name.and_then(command::find).is_some_and(|command| is_doubtful(command.name))
+    }
+
+    /// The same for a request of this client that was just given to a backend. A step of a transaction is only queued.
+    #[inline]
+    pub(super) fn is_guarded_for(&self, id: Id, bytes: &[u8]) -> bool {
+        self.is_guarded(bytes) && self.transaction(id).is_none_or(|transaction| !transaction.is_multi)
+    }
+
+    /// Asks for the word behind what this backend was just given.
+    pub(super) fn send_guard(&mut self, id: Id) {
+        let Some(backend) = self.backends.get_mut(id).filter(|backend| !matches!(backend.phase, Phase::Closed)) else {
+            return;
+        };
+        let mut request = Request::new(Id::NONE, NO_DEADLINE, self.guard.len() as u32, 0, false);
+        request.role = Role::Guard;
+        request.is_at_backend = true;
+        // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
+        request.is_expired = true;
+        backend.expired += 1;
+        let request = self.requests.insert(request) as RequestId;
+        backend.line.push(&mut self.requests, request);
+        backend.queue.push(&mut self.arena, &self.guard);
+        self.mark_backend_dirty(id);
+    }
+
+    /// Whether this reply is the word, and perhaps an attribute before it.
+    pub(super) fn is_guard_word(&self, reply: &[u8]) -> bool {
+        reply.ends_with(&self.guard[ECHO.len()..])
+    }
+
+    /// Whether a request with this name must be whole before it goes to a server.
+    pub(super) fn is_guarded_command(&self, name: &str) -> bool {
+        self.settings.strict_replies && is_doubtful(name)
+    }
+}
