@@ -15,6 +15,8 @@
 //!          ├──► Subscribing ────────────┤
 //!   its question is with other proxies  │
 //!          ├──► Asking ─────────────────┤
+//!   it gave a wrong password            │
+//!          ├──► Denied ─────────────────┤
 //!   a command that waits for data       │
 //!          ├──► Blocked ────────────────┤
 //!   a large request, on its way         │
@@ -23,8 +25,8 @@
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Deferred`, `Blocked`, `Throttled`
-//! or `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Denied`, `Deferred`, `Blocked`,
+//! `Throttled` or `Paused`, what it sent behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
 use crate::command::{Channels, Command};
@@ -166,6 +168,13 @@ pub enum Flow {
     Subscribing,
     /// It has asked about the whole pool, and its next request waits until the other proxies have answered.
     Asking,
+    /// It gave a wrong password, and is told so at this point in time.
+    Denied {
+        /// Keeps the place of the reply.
+        request: RequestId,
+        /// When it has its reply.
+        until: Millis,
+    },
     /// Its next request is about all clients, and more work than this turn still does: it waits for the next one.
     Deferred,
     /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
@@ -430,7 +439,12 @@ impl Client {
     pub fn awaits_replies(&self) -> bool {
         matches!(
             self.flow,
-            Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing | Flow::Asking | Flow::Blocked { .. }
+            Flow::Parked { .. }
+                | Flow::Behind { .. }
+                | Flow::Subscribing
+                | Flow::Asking
+                | Flow::Denied { .. }
+                | Flow::Blocked { .. }
         )
     }
 

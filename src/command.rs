@@ -220,20 +220,26 @@ impl Name {
     pub fn new(container: &'static str, command: &'static str) -> Name {
         Name { container, command }
     }
+
+    /// What it is put together from.
+    pub fn words(self) -> [&'static str; 3] {
+        let is_sub = !std::ptr::eq(self.container, self.command);
+        if is_sub { [self.container, "|", self.command] } else { ["", "", self.command] }
+    }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !std::ptr::eq(self.container, self.command) {
-            write!(f, "{}|", self.container)?;
-        }
-        f.write_str(self.command)
+        self.words().into_iter().try_for_each(|word| f.write_str(word))
     }
 }
 
 impl Command {
-    /// Its full name. Looks for the container that it belongs to among all of them.
+    /// Its full name. Looks for the container that a subcommand belongs to among all of them.
     pub fn full_name(&'static self) -> Name {
+        if ROWS.as_ptr_range().contains(&std::ptr::from_ref(self)) {
+            return Name::new(self.name, self.name);
+        }
         let has_it = |row: &&Command| row.subs.iter().any(|sub| std::ptr::eq(sub, self));
         Name::new(ROWS.iter().find(has_it).map_or(self.name, |row| row.name), self.name)
     }

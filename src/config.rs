@@ -197,13 +197,10 @@ fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>,
         place.pool = Some((index + 1, listen_label(pairs)));
         let pool = finish(draft_of_object(pairs, &place, warnings)?, Missing::Refused, &place)?;
 
-        let same = |other: &PoolConfig| address::identity(&other.listen) == address::identity(&pool.listen);
-        if let Some(other) = pools.iter().position(same) {
+        if let Some(by) = pools.iter().position(|other| address::collide(&other.listen, &pool.listen)) {
             let key = if matches!(pool.listen, Address::Unix(_)) { "socket" } else { "port" };
-            return Err(Error::new(
-                place.at(key),
-                Problem::AddressTaken { address: pool.listen.to_string(), by: other + 1 },
-            ));
+            let [address, taken] = [&pool.listen, &pools[by].listen].map(ToString::to_string);
+            return Err(Error::new(place.at(key), Problem::AddressTaken { address, by: by + 1, taken }));
         }
         pools.push(pool);
     }

@@ -8,6 +8,7 @@
 //! ```text
 //!   request ─► answer ─┬─► Reply          reply appended to `out`, in its place behind what is outstanding
 //!                      ├─► ReplyAndLeave  the same, and nothing more is read from this client
+//!                      ├─► Denied         the same, but it is not in a hurry: the password was wrong
 //!                      ├─► Silence        no reply: the client wants none
 //!                      ├─► Pool           nothing appended: whoever knows all of the pool answers, with `roster` or
 //!                      │                  `info`
@@ -90,6 +91,11 @@ pub enum Outcome {
     Reply,
     /// The reply was written; the client is closed once it has it.
     ReplyAndLeave,
+    /// The reply was written: somebody has given a wrong password. Whoever keeps the time delays it.
+    Denied {
+        /// The argument that says who it wants to be; `None` for the default user.
+        user: Option<usize>,
+    },
     /// There is no reply.
     Silence,
     /// It is about this pool, all of it: its clients (see [`roster`]), or what it does (see [`info`]). Nothing was
@@ -118,8 +124,8 @@ pub fn answer(
         command::Session::Ping => ping(words, out),
         command::Session::Echo => echo(words, out),
         command::Session::Select => select(words, session, out),
-        command::Session::Auth => auth::auth(words, session, context, out),
-        command::Session::Hello => auth::hello(words, session, context, out),
+        command::Session::Auth => return auth::auth(words, session, context, out),
+        command::Session::Hello => return auth::hello(words, session, context, out),
         command::Session::Client => return client_command::answer(words, session, context, out),
         command::Session::ConfigGet if context.is_alone && config_get::ask(words, out) => {
             return Outcome::ForwardInstead;
@@ -138,6 +144,11 @@ pub fn answer(
         command::Session::Role => out.extend_from_slice(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
     }
     Outcome::Reply
+}
+
+/// Appends what a client is told that gave a wrong password.
+pub fn write_denial(out: &mut Vec<u8>) {
+    error::write_error(out, auth::WRONG_PASSWORD);
 }
 
 /// The request that the only server gets in the place of this `CONFIG GET` is appended to `out`; false if there is

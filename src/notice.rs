@@ -54,6 +54,8 @@ pub enum Kind {
     Memory,
     /// A client has half of a reply, and the rest is lost.
     ClientTruncated,
+    /// A client gave a wrong password.
+    Denied,
     /// There are too many clients, or the system takes no more.
     ClientRefused,
 }

@@ -18,7 +18,7 @@
 //! ```text
 //!   from a client     intake       bytes → requests → a verdict on each
 //!                     express      plain requests and plain replies, in runs: around all the others
-//!                     permission   who may send what
+//!                     permission   who may send what; denial: who gave a wrong password
 //!                     routing      request → command → server
 //!                     dispatch     server → backend, and the bytes on their way
 //!   to a client       replies      bytes of backends → replies → their clients
@@ -59,6 +59,7 @@ mod bulk;
 mod clock;
 mod compose;
 mod delivery;
+mod denial;
 mod dispatch;
 mod express;
 mod goodbye;
@@ -97,6 +98,7 @@ use slab::Slab;
 pub use self::inquiry::{Answer, Letter, Question};
 pub use self::settings::{Settings, Siblings};
 
+use self::denial::Denials;
 use self::goodbye::{Departure, Goodbye};
 use self::inquiry::Inquiries;
 use self::merging::Merging;
@@ -268,6 +270,7 @@ pub struct Proxy {
     stats: ProxyStats,
     /// What the log is to be told.
     notices: Notices,
+    denials: Denials,
     /// The state of a xorshift generator; never 0.
     random: u64,
 }
@@ -357,6 +360,7 @@ impl Proxy {
             random: settings.seed | 1,
             stats: ProxyStats::default(),
             notices: Notices::default(),
+            denials: Denials::default(),
             is_shutting_down: false,
             settings,
         }
@@ -458,7 +462,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() || self.is_rationed || !self.actions.is_empty() {
+        if !self.is_settled() || self.is_rationed {
             return Some(Millis(0));
         }
         self.wheel.next_deadline().into_iter().chain(self.notices.next_deadline()).min()

@@ -201,7 +201,7 @@ impl Reactor {
     /// For how long the next poll may wait.
     fn patience(&self) -> Option<Duration> {
         let is_ready = !self.ready_clients.is_empty() || !self.ready_backends.is_empty();
-        if is_ready || (self.is_accepting && self.accept_at.is_none()) {
+        if is_ready || self.sockets.is_closing() || (self.is_accepting && self.accept_at.is_none()) {
             return Some(Duration::ZERO);
         }
         let next = [self.proxy.next_deadline(), self.dialer.next_deadline(), self.accept_at, self.end_at];
@@ -438,8 +438,6 @@ impl Reactor {
                 Action::Close(conn) => {
                     self.dialer.forget(conn);
                     self.sockets.remove(conn);
-                    // A descriptor is free again.
-                    self.accept_at = None;
                 }
                 Action::Resume(conn) => self.queue(conn),
                 Action::Post => {
@@ -450,6 +448,10 @@ impl Reactor {
                     }
                 }
             }
+        }
+        if self.sockets.close_some() {
+            // A descriptor is free again.
+            self.accept_at = None;
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct ProxyStats {
     pub clients: u64,
     /// Clients that were turned away, because there were too many.
     pub clients_refused: u64,
+    /// Times that a client gave a wrong password.
+    pub denials: u64,
     /// Reads that were sent a second time, after their backend was lost.
     pub resends: u64,
     /// Reads that were sent a second time, because they stood behind a huge reply, or one that was taken too slowly.
@@ -78,6 +80,7 @@ impl Figures {
         let (own, stats) = (&mut self.stats, &other.stats);
         own.clients += stats.clients;
         own.clients_refused += stats.clients_refused;
+        own.denials += stats.denials;
         own.resends += stats.resends;
         own.moves += stats.moves;
         own.resubscriptions += stats.resubscriptions;
@@ -112,6 +115,7 @@ mod tests {
         let stats = |number| ProxyStats {
             clients: number,
             clients_refused: 10 * number,
+            denials: 60 * number,
             resends: 20 * number,
             moves: 30 * number,
             resubscriptions: 40 * number,

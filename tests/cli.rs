@@ -412,11 +412,15 @@ fn bad_files_are_refused_with_file_pool_key_and_value() {
         ),
         (
             format!(r#"[{{{s}, {t}}}, {{"port": 1, {t}}}, {{"socket": "/tmp/./a.sock", {t}}}]"#),
-            "pool 3 (/tmp/./a.sock): socket: /tmp/./a.sock is where pool 1 listens already",
+            "pool 3 (/tmp/./a.sock): socket: /tmp/./a.sock is where pool 1 (/tmp/a.sock) listens already",
         ),
         (
             format!(r#"[{{"port": 7000, {t}}}, {{"host": "LOCALHOST", "port": 7000, {t}}}]"#),
-            "pool 2 (LOCALHOST:7000): port: LOCALHOST:7000 is where pool 1 listens already",
+            "pool 2 (LOCALHOST:7000): port: LOCALHOST:7000 is where pool 1 (localhost:7000) listens already",
+        ),
+        (
+            format!(r#"[{{"host": "0.0.0.0", "port": 7000, {t}}}, {{"host": "127.0.0.1", "port": 7000, {t}}}]"#),
+            "pool 2 (127.0.0.1:7000): port: 127.0.0.1:7000 is where pool 1 (0.0.0.0:7000) listens already",
         ),
         (
             r#"[{"host": "h", "port": 7000, "tcpConnections": ["h:7001", "h:7000"]}]"#.to_owned(),

@@ -198,10 +198,11 @@ fn a_failing_auth_in_a_pipeline_shifts_nobodys_replies() {
     for client in &mut clients {
         assert_eq!(client.line("AUTH pw"), "+OK\r\n");
     }
-    for round in 0..50 {
+    // Each wrong one is answered late, and all behind it with it.
+    for round in 0..2 {
         for (number, client) in clients.iter_mut().enumerate() {
             let mut requests = Vec::new();
-            for step in 0..20 {
+            for step in 0..3 {
                 let value = format!("{number}:{round}:{step}");
                 requests.extend(encode(&["SET", &format!("k{number}"), &value]));
                 requests.extend(encode(&["AUTH", "default", "wrong"]));
@@ -210,7 +211,7 @@ fn a_failing_auth_in_a_pipeline_shifts_nobodys_replies() {
             client.send(&requests);
         }
         for (number, client) in clients.iter_mut().enumerate() {
-            for step in 0..20 {
+            for step in 0..3 {
                 assert_eq!(show(&client.reply()), "+OK\r\n");
                 assert_eq!(show(&client.reply()), WRONG);
                 let value = format!("{number}:{round}:{step}");

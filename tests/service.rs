@@ -314,9 +314,40 @@ fn root_becomes_the_user_once_it_listens() {
         assert_eq!(fs::read_to_string(&pid_file).expect("it is there"), format!("{id}\n"));
         assert_eq!(Client::connect(&address).line("SET k v"), "+OK\r\n");
         assert_eq!(service.stop(), Some(0), "{}", service.log());
-        assert_eq!(service.log().matches("listens on").count(), 1, "{}", service.log());
+        let log = service.log();
+        assert_eq!(log.matches("listens on").count(), 1, "{log}");
         assert!(address.connect().is_err(), "nobody listens any more");
+        // They stay behind; that is told at the start, and again at the end, and the next start replaces them.
+        let mut files = vec![pid_file];
+        if let Address::Unix(path) = address {
+            files.push(path);
+        }
+        for file in files {
+            assert!(file.exists(), "{}", file.display());
+            let at_start = format!("{} will stay behind at the end: user 65534 may not write to", file.display());
+            let at_end = format!("{} stays behind, for the next start to replace: ", file.display());
+            assert!(log.matches(&at_start).count() == 1 && log.matches(&at_end).count() == 1, "{log}");
+        }
     }
+    // In a folder of its own nothing stays, and nothing is told. Nor after a start that fails, of root or of the user.
+    let folder = scratch.join("own");
+    fs::create_dir(&folder).expect("root may");
+    std::os::unix::fs::chown(&folder, Some(65534), Some(65533)).expect("root may");
+    let (socket, pid_file) = (folder.join("rmux.sock"), folder.join("rmux.pid"));
+    let start = |pid_file: &std::path::Path, more: &[&str]| {
+        let mut command = Command::new(&binary);
+        command.stdin(Stdio::null()).arg(format!("-socket={}", socket.display()));
+        command.args(["-user=65534", "-group=65533", &format!("-pidFile={}", pid_file.display())]).args(more);
+        Service::start(command)
+    };
+    let connections = connections_flag(&[server.address(Kind::Unix)]);
+    let mut service = start(&pid_file, &[&connections]);
+    service.wait_for_answer(&Address::Unix(socket.clone()));
+    assert_eq!(service.stop(), Some(0), "{}", service.log());
+    assert!(!service.log().contains("behind") && !socket.exists() && !pid_file.exists(), "{}", service.log());
+    let mut failed = start(&folder.join("no/such.pid"), &[&connections]);
+    assert_eq!(failed.wait_for_end(), Some(1), "{}", failed.log());
+    assert!(!socket.exists(), "root cleans up, too");
 }
 
 fn server_socket(server: &RedisServer) -> std::path::PathBuf {

@@ -1,11 +1,11 @@
 //! Addresses as the user writes them: `host:port`, `[::1]:6379`, the path of a socket.
 //!
-//! Knows the spelling; looks nothing up, opens nothing. A host name is only checked for what no name can hold. Whether
-//! two spellings are one place is answered as far as text can tell (case, `./`); `localhost` and `127.0.0.1` differ
-//! here. Every reason reads on after the value: `"redis1" has no port: …`.
+//! Knows the spelling; looks no name up, opens nothing. A host name is only checked for what no name can hold. Whether
+//! two spellings are one place is answered as far as that can be told without DNS (case, `localhost`, all interfaces,
+//! links and `..` in a path). Every reason reads on after the value: `"redis1" has no port: …`.
 
-use std::net::Ipv6Addr;
-use std::path::{self, PathBuf};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{self, Path, PathBuf};
 
 use crate::net::Address;
 
@@ -78,6 +78,67 @@ pub(crate) fn identity(address: &Address) -> Address {
         Address::Tcp { host, port } => Address::Tcp { host: host.to_ascii_lowercase(), port: *port },
         Address::Unix(path) => Address::Unix(path::absolute(path).unwrap_or_else(|_| path.clone())),
     }
+}
+
+/// Whether who listens on one of these addresses leaves no room for who listens on the other. All interfaces leave none
+/// on any.
+pub(crate) fn collide(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tcp { host: one, port }, Address::Tcp { host: other, port: other_port }) => {
+            let (one, other) = (Host::of(one), Host::of(other));
+            port == other_port && (one.covers(&other) || other.covers(&one))
+        }
+        (Address::Unix(one), Address::Unix(other)) => place(one) == place(other),
+        _ => false,
+    }
+}
+
+/// Whether who connects to this server reaches who listens there. All interfaces are reached at those of this machine
+/// that can be told from others by their address.
+pub(crate) fn is_reached_at(listen: &Address, server: &Address) -> bool {
+    let is_here = match (listen, server) {
+        (Address::Tcp { host: listen, .. }, Address::Tcp { host: server, .. }) => {
+            let server = Host::of(server);
+            Host::of(listen) == server
+                || matches!(server, Host::Ip(address) if address.is_loopback() || address.is_unspecified())
+        }
+        _ => true,
+    };
+    is_here && collide(listen, server)
+}
+
+/// A host, as far as it can be told without looking it up.
+#[derive(Debug, PartialEq, Eq)]
+enum Host {
+    Ip(IpAddr),
+    Name(String),
+}
+
+impl Host {
+    fn of(text: &str) -> Host {
+        let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        match text.as_str() {
+            "" | "*" => Host::Ip(Ipv6Addr::UNSPECIFIED.into()),
+            "localhost" => Host::Ip(Ipv4Addr::LOCALHOST.into()),
+            text => text.parse().map_or_else(|_| Host::Name(text.to_owned()), |ip: IpAddr| Host::Ip(ip.to_canonical())),
+        }
+    }
+
+    /// IPv6's "all" is IPv4's as well.
+    fn covers(&self, other: &Host) -> bool {
+        match (self, other) {
+            (Host::Ip(IpAddr::V6(own)), _) if own.is_unspecified() => true,
+            (Host::Ip(IpAddr::V4(own)), Host::Ip(IpAddr::V4(_))) if own.is_unspecified() => true,
+            _ => self == other,
+        }
+    }
+}
+
+/// Where a path leads: the folder may be reached by several, and the socket need not be there yet.
+fn place(path: &Path) -> PathBuf {
+    let path = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let in_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_folder).unwrap_or(path)
 }
 
 fn known_host(host: &str) -> Result<String, &'static str> {
@@ -178,5 +239,58 @@ mod tests {
         assert_ne!(unix("/tmp/a.sock"), unix("/tmp/b.sock"));
         let tcp = |host: &str| identity(&Address::Tcp { host: host.to_owned(), port: 1 });
         assert_eq!(tcp("LocalHost"), tcp("localhost"));
+    }
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn two_listeners_collide_where_one_would_be_in_the_way_of_the_other() {
+        for (one, other, is_collision) in [
+            ("127.0.0.1", "localhost", true),
+            ("LocalHost.", "127.0.0.1", true),
+            ("0.0.0.0", "127.0.0.1", true),
+            ("0.0.0.0", "localhost", true),
+            ("*", "192.0.2.1", true),
+            ("::", "0.0.0.0", true),
+            ("::", "redis1", true),
+            ("::1", "0:0::1", true),
+            ("::ffff:127.0.0.1", "127.0.0.1", true),
+            ("redis1", "REDIS1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("127.0.0.1", "::1", false),
+            ("0.0.0.0", "::1", false),
+            ("redis1", "redis2", false),
+            ("redis1", "127.0.0.1", false),
+            ("fe80::1%eth0", "fe80::1%eth1", false),
+        ] {
+            assert_eq!(collide(&tcp(one, 1), &tcp(other, 1)), is_collision, "{one} {other}");
+            assert_eq!(collide(&tcp(other, 1), &tcp(one, 1)), is_collision, "{other} {one}");
+            assert!(!collide(&tcp(one, 1), &tcp(other, 2)), "another port");
+            assert!(!collide(&tcp(one, 1), &Address::Unix(other.into())));
+        }
+    }
+
+    #[test]
+    fn a_server_is_rmux_itself_only_where_it_listens() {
+        let reached = |listen, server| is_reached_at(&tcp(listen, 1), &tcp(server, 1));
+        assert!(reached("0.0.0.0", "127.0.0.1") && reached("::", "localhost") && reached("127.0.0.1", "localhost"));
+        assert!(!reached("0.0.0.0", "192.0.2.1"), "it may be another machine's");
+        assert!(!reached("::", "redis1") && reached("redis1", "redis1"));
+    }
+
+    #[test]
+    fn a_socket_is_one_place_however_its_folder_is_reached() {
+        let folder = std::env::temp_dir().join(format!("rmux-address-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("real")).expect("the folder can be written");
+        let _ = std::os::unix::fs::symlink(folder.join("real"), folder.join("link"));
+        let unix = |path: &str| Address::Unix(folder.join(path));
+        for path in ["link/a.sock", "real/../real/a.sock", "./real/./a.sock", "link/../real/a.sock"] {
+            assert!(collide(&unix("real/a.sock"), &unix(path)), "{path}");
+        }
+        assert!(!collide(&unix("real/a.sock"), &unix("a.sock")) && !collide(&unix("no/a.sock"), &unix("a.sock")));
+        assert!(collide(&unix("no/a.sock"), &unix("no//a.sock")));
+        std::fs::remove_dir_all(&folder).expect("it is ours");
     }
 }

@@ -17,7 +17,7 @@ use crate::net::Address;
 use crate::ring::HashTag;
 use crate::users::{self, Credentials, Unfit, Users};
 
-use super::address::{identity, listen_host, socket_path, tcp_server};
+use super::address::{is_reached_at, listen_host, socket_path, tcp_server};
 use super::entry::User;
 use super::error::{Problem, Quoted};
 use super::password::Source;
@@ -116,8 +116,7 @@ impl Draft {
         let listen = self.listen(missing)?;
         let servers = self.servers(missing)?;
         let hash_tag = hash_tag(self.hash_tag.as_deref().unwrap_or_default())?;
-        let own = identity(&listen);
-        if servers.iter().any(|server| identity(server) == own) {
+        if servers.iter().any(|server| is_reached_at(&listen, server)) {
             let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
             return Err((Some(key), Problem::OwnAddress { address: listen.to_string() }));
         }

@@ -99,6 +99,8 @@ pub(crate) enum Problem {
     AddressTaken {
         address: String,
         by: usize,
+        /// Where that one listens, in its own spelling.
+        taken: String,
     },
     PauseAboveLimit {
         pause: usize,
@@ -199,7 +201,10 @@ impl fmt::Display for Problem {
             Problem::OwnAddress { address } => {
                 write!(f, "{} is a server of this pool as well: it would connect to itself", Plain(address))
             }
-            Problem::AddressTaken { address, by } => {
+            Problem::AddressTaken { address, by, taken } if address != taken => {
+                write!(f, "{} is where pool {by} ({}) listens already", Plain(address), Plain(taken))
+            }
+            Problem::AddressTaken { address, by, .. } => {
                 write!(f, "{} is where pool {by} listens already", Plain(address))
             }
             Problem::Entry { number, key: Some(key), reason } => write!(f, "entry {number}: {}: {reason}", Plain(key)),

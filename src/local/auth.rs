@@ -10,13 +10,13 @@
 //! options one after the other: there, what stands before the mistake is done. From 7.2 on it reads all of them first,
 //! as here.
 
-use super::{Context, Words, client_command, error, integer, reply};
+use super::{Context, Outcome, Words, client_command, error, integer, reply};
 use crate::backend::Introduction;
 use crate::client::{Protocol, Session};
 use crate::resp::elements::Elements;
 use crate::users::{self, UserId};
 
-const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+pub(super) const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. \
                            Are you sure your configuration is correct?";
@@ -26,66 +26,82 @@ const NO_AUTH_IN_HELLO: &str = "NOAUTH HELLO must be called with the client alre
                                 <proto> AUTH <user> <pass> option can be used to authenticate the client and select \
                                 the RESP protocol version at the same time";
 
-pub(super) fn auth(words: Words<'_>, session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) {
+pub(super) fn auth(words: Words<'_>, session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) -> Outcome {
     let (user, password) = match words.len() {
-        2 if context.users.is_open() => return error::write_error(out, NO_PASSWORD),
-        2 => (users::DEFAULT.as_bytes(), words.at(1)),
-        3 => (words.at(1), words.at(2)),
-        0 | 1 => return error::wrong_arity(out, "auth"),
-        _ => return error::write_error(out, error::SYNTAX),
+        2 if context.users.is_open() => return refuse(out, NO_PASSWORD),
+        2 => (None, words.at(1)),
+        3 => (Some(1), words.at(2)),
+        0 | 1 => {
+            error::wrong_arity(out, "auth");
+            return Outcome::Reply;
+        }
+        _ => return refuse(out, error::SYNTAX),
     };
-    match context.users.enter(user, password) {
+    match context.users.enter(user.map_or(users::DEFAULT.as_bytes(), |index| words.at(index)), password) {
         Some(user) => {
             session.user = user;
             reply::ok(out);
+            Outcome::Reply
         }
-        None => error::write_error(out, WRONG_PASSWORD),
+        None => deny(out, context, user),
     }
 }
 
-pub(super) fn hello(words: Words<'_>, session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) {
+/// Where there is no password, nobody can guess one.
+fn deny(out: &mut Vec<u8>, context: &Context<'_>, user: Option<usize>) -> Outcome {
+    error::write_error(out, WRONG_PASSWORD);
+    if context.users.is_open() { Outcome::Reply } else { Outcome::Denied { user } }
+}
+
+fn refuse(out: &mut Vec<u8>, text: &str) -> Outcome {
+    error::write_error(out, text);
+    Outcome::Reply
+}
+
+pub(super) fn hello(words: Words<'_>, session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) -> Outcome {
     let mut protocol = session.profile.protocol;
     if words.len() > 1 {
         protocol = match integer(words.at(1)) {
             Some(2) => Protocol::Resp2,
             Some(3) => Protocol::Resp3,
             // The one text on which every client that can falls back to RESP2.
-            Some(_) => return error::write_error(out, "NOPROTO unsupported protocol version"),
-            None => return error::write_error(out, "ERR Protocol version is not an integer or out of range"),
+            Some(_) => return refuse(out, "NOPROTO unsupported protocol version"),
+            None => return refuse(out, "ERR Protocol version is not an integer or out of range"),
         };
     }
     let mut credentials = None;
     let mut name = None;
-    let mut options = words.from(2);
-    while let Some(option) = options.next() {
+    let mut options = words.from(2).zip(2..);
+    while let Some((option, _)) = options.next() {
         let mut values = options.clone();
         if option.eq_ignore_ascii_case(b"auth") {
-            if let (Some(user), Some(password)) = (values.next(), values.next()) {
+            if let (Some(user), Some((password, _))) = (values.next(), values.next()) {
                 credentials = Some((user, password));
                 options = values;
                 continue;
             }
         } else if option.eq_ignore_ascii_case(b"setname") {
-            if let Some(value) = values.next() {
+            if let Some((value, _)) = values.next() {
                 let Some(value) = client_command::checked_name(value, out) else {
-                    return;
+                    return Outcome::Reply;
                 };
                 name = Some(value);
                 options = values;
                 continue;
             }
         }
-        return error::write_error_around(out, "ERR Syntax error in HELLO option '", option, "'");
+        error::write_error_around(out, "ERR Syntax error in HELLO option '", option, "'");
+        return Outcome::Reply;
     }
     let mut user = session.user;
-    if let Some((name, password)) = credentials {
+    if let Some(((name, index), password)) = credentials {
         match context.users.enter(name, password) {
             Some(entered) => user = entered,
-            None => return error::write_error(out, WRONG_PASSWORD),
+            None => return deny(out, context, Some(index)),
         }
     }
     if user == UserId::NOBODY {
-        return error::write_error(out, NO_AUTH_IN_HELLO);
+        return refuse(out, NO_AUTH_IN_HELLO);
     }
     session.user = user;
     if let Some(name) = name {
@@ -93,6 +109,7 @@ pub(super) fn hello(words: Words<'_>, session: &mut Session, context: &Context<'
     }
     session.profile.protocol = protocol;
     welcome(protocol, context, out);
+    Outcome::Reply
 }
 
 fn welcome(protocol: Protocol, context: &Context<'_>, out: &mut Vec<u8>) {

@@ -226,7 +226,7 @@ fn info(session: &Session, context: &Context<'_>, out: &mut Vec<u8>) {
         is_unwritable: false,
         command: Some(Name::new("client", "info")),
     };
-    let mut line = String::new();
+    let mut line = Vec::new();
     roster::write_line(&mut line, &facts);
     reply::verbatim(out, session.profile.protocol, &line);
 }

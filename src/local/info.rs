@@ -19,7 +19,7 @@ use crate::stats::ServerState;
 pub fn answer(protocol: Protocol, facts: &Facts<'_>, out: &mut Vec<u8>) {
     let mut text = String::new();
     write_text(&mut text, facts).expect("a String takes every write");
-    reply::verbatim(out, protocol, &text);
+    reply::verbatim(out, protocol, text.as_bytes());
 }
 
 fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
@@ -56,6 +56,8 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     let requests: u64 = servers.iter().map(|server| server.stats.requests).sum();
     write!(text, "total_commands_processed:{requests}\r\n")?;
     write!(text, "rejected_connections:{}\r\n", stats.clients_refused)?;
+    // Redis' own name for those who gave a wrong password.
+    write!(text, "acl_access_denied_auth:{}\r\n", stats.denials)?;
     write!(text, "resends:{}\r\n", stats.resends)?;
     write!(text, "moves:{}\r\n", stats.moves)?;
     write!(text, "resubscriptions:{}\r\n", stats.resubscriptions)?;

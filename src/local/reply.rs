@@ -39,13 +39,13 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A text that is meant to be read: a verbatim string in RESP3.
-pub fn verbatim(out: &mut Vec<u8>, protocol: Protocol, text: &str) {
+pub fn verbatim(out: &mut Vec<u8>, protocol: Protocol, text: &[u8]) {
     match protocol {
-        Protocol::Resp2 => bulk(out, text.as_bytes()),
+        Protocol::Resp2 => bulk(out, text),
         Protocol::Resp3 => {
             head(out, b'=', text.len() + "txt:".len());
             out.extend_from_slice(b"txt:");
-            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(text);
             out.extend_from_slice(b"\r\n");
         }
     }
@@ -89,7 +89,7 @@ fn head(out: &mut Vec<u8>, kind: u8, count: usize) {
 
 // The formatting of the standard library costs several times as much, and these lengths are on the path of each ECHO.
 #[inline]
-fn decimal(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn decimal(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0; DIGITS_MAX];
     let mut first = DIGITS_MAX;
     loop {
@@ -132,10 +132,10 @@ mod tests {
         assert_eq!(written(|out| simple(out, "QUEUED")), "+QUEUED\r\n");
         assert_eq!(written(|out| bulk(out, b"")), "$0\r\n\r\n");
         assert_eq!(written(|out| bulk(out, b"a\r\nb\0 c")), "$7\r\na\r\nb\0 c\r\n");
-        assert_eq!(written(|out| verbatim(out, Resp2, "")), "$0\r\n\r\n");
-        assert_eq!(written(|out| verbatim(out, Resp3, "")), "=4\r\ntxt:\r\n");
-        assert_eq!(written(|out| verbatim(out, Resp3, "a:1\r\n")), "=9\r\ntxt:a:1\r\n\r\n");
-        assert_eq!(written(|out| verbatim(out, Resp2, "a:1\r\n")), "$5\r\na:1\r\n\r\n");
+        assert_eq!(written(|out| verbatim(out, Resp2, b"")), "$0\r\n\r\n");
+        assert_eq!(written(|out| verbatim(out, Resp3, b"")), "=4\r\ntxt:\r\n");
+        assert_eq!(written(|out| verbatim(out, Resp3, b"a:1\r\n")), "=9\r\ntxt:a:1\r\n\r\n");
+        assert_eq!(written(|out| verbatim(out, Resp2, b"a:1\r\n")), "$5\r\na:1\r\n\r\n");
     }
 
     #[test]

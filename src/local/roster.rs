@@ -11,9 +11,8 @@
 //! socket keeps from it, `omem` all that it is to be sent.
 
 use std::collections::BinaryHeap;
-use std::fmt::Write as _;
 
-use super::{Words, client_command, error, integer};
+use super::{Words, client_command, error, integer, reply};
 use crate::client::{Client, Profile, Protocol, Session};
 use crate::command::Name;
 use crate::resp::Arg;
@@ -247,49 +246,111 @@ impl Filter {
     }
 }
 
-/// Appends the client's line, as CLIENT LIST shows it.
-pub fn write_line(text: &mut String, facts: &ClientFacts<'_>) {
+/// Lines of clients, in the order of the clients' numbers.
+#[derive(Debug, Default)]
+pub struct Lines {
+    text: Vec<u8>,
+    /// The number of each one, and where its line ends.
+    ends: Vec<(u64, usize)>,
+}
+
+impl Lines {
+    /// Appends the line of a client that has a higher number than all others.
+    pub fn push(&mut self, facts: &ClientFacts<'_>) {
+        write_line(&mut self.text, facts);
+        self.ends.push((facts.id, self.text.len()));
+    }
+
+    /// Adds those of another proxy.
+    pub fn add(&mut self, other: Lines) {
+        if self.ends.is_empty() {
+            *self = other;
+            return;
+        }
+        let mut both = Lines::default();
+        let before = std::mem::take(self);
+        let (mut own, mut others) = (before.iter().peekable(), other.iter().peekable());
+        while let Some(next) = match (own.peek(), others.peek()) {
+            (Some(first), Some(second)) if second.0 < first.0 => others.next(),
+            (Some(_), _) => own.next(),
+            (None, _) => others.next(),
+        } {
+            both.text.extend_from_slice(next.1);
+            both.ends.push((next.0, both.text.len()));
+        }
+        *self = both;
+    }
+
+    /// The memory that they take, in bytes.
+    pub fn held(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * size_of::<(u64, usize)>()
+    }
+
+    /// All of them.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(id, end)| (id, &self.text[std::mem::replace(&mut start, end)..end]))
+    }
+}
+
+/// Appends the client's line, as CLIENT LIST shows it. There may be ten thousand of them: no formatting machinery.
+pub fn write_line(out: &mut Vec<u8>, facts: &ClientFacts<'_>) {
     let Profile { database, protocol } = facts.session.profile;
     let peer = facts.peer.unwrap_or(facts.listen);
-    let [sub, psub, ssub] = facts.heard;
+    let [sub, psub, ssub] = facts.heard.map(u64::from);
     let (library, version) = facts.session.library();
     let ClientMemory { kept, kept_free, steps, unsent, early } = facts.memory;
-    let written = writeln!(
-        text,
-        "id={id} addr={peer}{peer_port} laddr={listen}{port} fd=-1 name={name} age={age} idle={idle} \
-         flags={flags} db={database} sub={sub} psub={psub} ssub={ssub} multi={multi} qbuf={kept} \
-         qbuf-free={kept_free} argv-mem=0 multi-mem={steps} rbs=0 rbp=0 \
-         obl={unsent} oll=0 omem={omem} tot-mem={total} events={events} cmd={command} user={user} redir=-1 resp={resp} \
-         lib-name={library} lib-ver={version}",
-        id = facts.id,
-        peer_port = port_behind(peer),
-        listen = facts.listen,
-        port = port_behind(facts.listen),
-        name = facts.session.name,
-        age = facts.age_ms / 1000,
-        idle = facts.idle_ms / 1000,
-        flags = flags(facts),
-        multi = facts.queued.map_or(-1, |queued| queued as i64),
-        omem = unsent + early,
-        total = size_of::<Client>() + kept + kept_free + steps + unsent + early,
-        events = if facts.is_unwritable { "rw" } else { "r" },
-        command = facts.command.unwrap_or(Name::new("NULL", "NULL")),
-        user = facts.user,
-        resp = if protocol == Protocol::Resp3 { 3 } else { 2 },
-    );
-    written.expect("a String takes every write");
+    let total = size_of::<Client>() + kept + kept_free + steps + unsent + early;
+    let number = |out: &mut Vec<u8>, name: &str, value: u64| {
+        out.extend_from_slice(name.as_bytes());
+        reply::decimal(out, value);
+    };
+    let words =
+        |out: &mut Vec<u8>, words: &[&str]| words.iter().for_each(|word| out.extend_from_slice(word.as_bytes()));
+    number(out, "id=", facts.id);
+    words(out, &[" addr=", peer, port_behind(peer), " laddr=", facts.listen, port_behind(facts.listen)]);
+    words(out, &[" fd=-1 name=", &facts.session.name]);
+    number(out, " age=", facts.age_ms / 1000);
+    number(out, " idle=", facts.idle_ms / 1000);
+    words(out, &[" flags="]);
+    write_flags(out, facts);
+    number(out, " db=", database.into());
+    number(out, " sub=", sub);
+    number(out, " psub=", psub);
+    number(out, " ssub=", ssub);
+    match facts.queued {
+        Some(queued) => number(out, " multi=", queued as u64),
+        None => words(out, &[" multi=-1"]),
+    }
+    number(out, " qbuf=", kept as u64);
+    number(out, " qbuf-free=", kept_free as u64);
+    number(out, " argv-mem=0 multi-mem=", steps as u64);
+    number(out, " rbs=0 rbp=0 obl=", unsent as u64);
+    number(out, " oll=0 omem=", (unsent + early) as u64);
+    number(out, " tot-mem=", total as u64);
+    words(out, &[" events=", if facts.is_unwritable { "rw" } else { "r" }, " cmd="]);
+    words(out, &facts.command.unwrap_or(Name::new("NULL", "NULL")).words());
+    words(out, &[" user=", facts.user, " redir=-1 resp=", if protocol == Protocol::Resp3 { "3" } else { "2" }]);
+    words(out, &[" lib-name=", library, " lib-ver=", version, "\n"]);
 }
 
 fn kind_of(facts: &ClientFacts<'_>) -> Kind {
     if facts.heard == [0; 3] { Kind::Normal } else { Kind::PubSub }
 }
 
-fn flags(facts: &ClientFacts<'_>) -> String {
+fn write_flags(out: &mut Vec<u8>, facts: &ClientFacts<'_>) {
     let is_subscriber = kind_of(facts) == Kind::PubSub;
     let is_unix = is_path(facts.listen);
-    let flags = [(is_subscriber, 'P'), (facts.queued.is_some(), 'x'), (facts.is_blocked, 'b'), (is_unix, 'U')];
-    let flags: String = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
-    if flags.is_empty() { "N".to_owned() } else { flags }
+    let flags = [(is_subscriber, b'P'), (facts.queued.is_some(), b'x'), (facts.is_blocked, b'b'), (is_unix, b'U')];
+    let before = out.len();
+    out.extend(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag));
+    if out.len() == before {
+        out.push(b'N');
+    }
 }
 
 /// A Unix socket, rather than a host and a port.

@@ -92,8 +92,15 @@ impl Talk {
 
     /// What a proxy would do that has done this.
     fn on_info(&self, out: &mut Vec<u8>) -> Outcome {
-        let stats =
-            ProxyStats { clients: 9, clients_refused: 1, resends: 2, moves: 5, resubscriptions: 3, messages: 4 };
+        let stats = ProxyStats {
+            clients: 9,
+            clients_refused: 1,
+            denials: 6,
+            resends: 2,
+            moves: 5,
+            resubscriptions: 3,
+            messages: 4,
+        };
         let addresses: Vec<String> = self.servers.iter().map(|(address, _)| (*address).to_owned()).collect();
         let figures = Figures { stats, servers: self.servers.iter().map(|(_, figures)| *figures).collect() };
         let facts = Facts {
@@ -139,7 +146,7 @@ impl Talk {
         };
         match ask {
             Ask::List(_) => {
-                let mut text = String::new();
+                let mut text = Vec::new();
                 if is_selected {
                     roster::write_line(&mut text, &facts);
                 }
@@ -157,7 +164,9 @@ impl Talk {
     fn say(&mut self, request: &str) -> String {
         let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
         let (outcome, out) = self.outcome(&words);
-        assert_eq!(outcome, Outcome::Reply, "{request}");
+        let is_denied = out == format!("-{}\r\n", auth::WRONG_PASSWORD).as_bytes() && !self.users.is_open();
+        assert_eq!(matches!(outcome, Outcome::Denied { .. }), is_denied, "{request}");
+        assert!(is_denied || outcome == Outcome::Reply, "{request}: {outcome:?}");
         String::from_utf8(out).expect("a reply to text is text")
     }
 
@@ -516,7 +525,8 @@ fn info_of_several_servers_begins_with_the_lines_of_the_original() {
                     uptime_in_days:2||# Clients|connected_clients:5||\
                     # Persistence|loading:0||\
                     # Stats|total_connections_received:9|total_commands_processed:60|rejected_connections:1|\
-                    resends:2|moves:5|resubscriptions:3|messages:4||# Replication|role:master|connected_slaves:0||\
+                    acl_access_denied_auth:6|resends:2|moves:5|resubscriptions:3|messages:4||\
+                    # Replication|role:master|connected_slaves:0||\
                     # Cluster|cluster_enabled:0||\
                     # Server_0|server0_address:redis1:6379|server0_state:up|server0_connections:1|\
                     server0_outstanding:2|server0_requests:30|server0_errors:4||\

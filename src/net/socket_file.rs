@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::warn;
 use mio::net::UnixStream;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -75,7 +76,9 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.is_ours() {
             // Nothing is lost if this fails: whoever comes next finds the file stale.
-            let _ = fs::remove_file(&self.path);
+            if let Err(error) = fs::remove_file(&self.path) {
+                warn!("{} stays behind, for the next start to replace: {error}", self.path.display());
+            }
         }
     }
 }

@@ -248,6 +248,11 @@ impl Proxy {
                 let is_watched = client.alarm.deadline().is_some_and(|at| at <= deadline);
                 ensure!(is_watched, "client {id} is parked, and nobody ends its wait");
             }
+            Flow::Denied { until, .. } => {
+                ensure!(!client.line.is_empty(), "client {id} is denied, and nothing keeps the place of the reply");
+                let is_watched = client.alarm.deadline().is_some_and(|at| at <= until);
+                ensure!(is_watched, "client {id} is denied, and nobody ends its wait");
+            }
             Flow::Asking => {
                 ensure!(!client.line.is_empty(), "client {id} asks, and nothing keeps the place of the reply")
             }

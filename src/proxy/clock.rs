@@ -46,6 +46,7 @@ impl Proxy {
             Flow::Parked { server, need, deadline } if deadline <= now => {
                 return self.on_wait_over(id, server, need, now, wire);
             }
+            Flow::Denied { request, until } if until <= now => self.on_denial_over(id, request, now),
             // It publishes now, whoever hears it.
             Flow::Subscribing => self.woken.push(id),
             Flow::Paused { since } if since + self.settings.timeouts.remote_connect_ms <= now => {
@@ -76,7 +77,7 @@ impl Proxy {
         let heard_at = if is_to_speak { client.heard_at } else { now };
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
-            Flow::Parked { deadline, .. } => Some(deadline),
+            Flow::Parked { deadline, .. } | Flow::Denied { until: deadline, .. } => Some(deadline),
             Flow::Subscribing => publish_deadline,
             Flow::Paused { since } => Some(since + timeouts.remote_connect_ms),
             _ => None,
@@ -229,11 +230,17 @@ impl Proxy {
             _ if request.is_expired => NO_DEADLINE,
             Place::Arriving | Place::ArrivingEarly(_) if backend.is_held_back => NO_DEADLINE,
             _ if is_own && backend.is_held_back => NO_DEADLINE,
+            // Held back for the only one who waits there, though nobody has it for himself.
+            _ if backend.is_held_back && !backend.is_bulk && self.is_holding_back(request.client) => NO_DEADLINE,
             _ if is_own && request.client != Id::NONE && request.deadline != NO_DEADLINE => {
                 request.deadline.max(backend.heard_at + self.settings.timeouts.remote_read_ms)
             }
             _ => request.deadline,
         }
+    }
+
+    fn is_holding_back(&self, id: Id) -> bool {
+        self.clients.get(id).is_some_and(|client| client.holds_back)
     }
 
     /// The client that takes what this backend says now and behind that, if it can be told.

@@ -193,7 +193,10 @@ impl Proxy {
         match flow {
             Flow::Uploading { backend, .. } => self.departures.push(Departure::Upload(backend, id)),
             Flow::Parked { server, need, .. } => {
-                self.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
+                let line = self.endpoints[usize::from(server)].pool.line_of(need);
+                if let Some(place) = line.iter().position(|&waiting| waiting == id) {
+                    line.remove(place);
+                }
                 self.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.

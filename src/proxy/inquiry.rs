@@ -15,14 +15,14 @@
 //! it asked for. Its request keeps the place of the reply, as any other. If it leaves, its question is withdrawn, or
 //! the answers come to nobody. A proxy that has ended, and has no clients any more, counts as one that has answered.
 //!
-//! Bounded: one round is under way at a time, with [`QUESTIONS_MAX`] questions or those of one transaction, and who
+//! Bounded: one round is under way at a time, with questions of [`QUESTIONS_MAX`] or those of one transaction, and who
 //! asks meanwhile waits for the next one; so no more than two letters from one proxy to another are under way: its own
 //! questions, and its answers to the other's. Each is dealt with in one turn, and nobody waits for anything else.
 //!
 //! Invariants: a client is `Asking` exactly while it stands in one inquiry, of those that wait or of the round; `round`
 //! is `None` only while the shell is about to ask for letters, or nobody waits.
 
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use super::merging::Part;
 use super::own_steps::held_by;
 use super::{Action, NO_DEADLINE, Proxy};
 use crate::client::{Flow, OwnStep, OwnWhat};
-use crate::local::roster::Ask;
+use crate::local::roster::{Ask, Lines};
 use crate::request::{Request, RequestId};
 use crate::resp::elements::Elements;
 use crate::slots::Id;
@@ -55,13 +55,24 @@ pub enum Question {
     Clients(Ask),
 }
 
+impl Question {
+    /// What it costs to answer it: as many as a round may have are as much as one list of all clients.
+    fn weight(&self) -> usize {
+        match self {
+            Question::Clients(Ask::List(_)) => QUESTIONS_MAX,
+            Question::Clients(_) => QUESTIONS_MAX / 4,
+            Question::Figures => 1,
+        }
+    }
+}
+
 /// One proxy's part, or those of several together.
 #[derive(Debug)]
 pub enum Answer {
     /// To [`Question::Figures`].
     Figures(Figures),
-    /// To a `CLIENT LIST`: the number and the line of each client that is meant.
-    Lines(BinaryHeap<(u64, String)>),
+    /// To a `CLIENT LIST`: the line of each client that is meant.
+    Lines(Lines),
     /// To a `CLIENT KILL`.
     Killed {
         /// How many clients were meant.
@@ -87,7 +98,7 @@ impl Answer {
     pub(super) fn of_nobody(question: &Question) -> Answer {
         match question {
             Question::Figures => Answer::Figures(Figures::default()),
-            Question::Clients(Ask::List(_)) => Answer::Lines(BinaryHeap::new()),
+            Question::Clients(Ask::List(_)) => Answer::Lines(Lines::default()),
             Question::Clients(Ask::Kill(_) | Ask::KillAddress(_)) => {
                 Answer::Killed { clients: 0, is_asker_among: false }
             }
@@ -98,7 +109,7 @@ impl Answer {
     /// The memory that it takes, in bytes; about as much as it is.
     fn held(&self) -> usize {
         match self {
-            Answer::Lines(lines) => lines.iter().map(|(_, line)| LINE_BYTES + line.len()).sum(),
+            Answer::Lines(lines) => lines.held(),
             _ => 0,
         }
     }
@@ -107,7 +118,7 @@ impl Answer {
     pub(super) fn add(&mut self, other: Answer) {
         match (self, other) {
             (Answer::Figures(sum), Answer::Figures(other)) => sum.add(&other),
-            (Answer::Lines(all), Answer::Lines(mut other)) => all.append(&mut other),
+            (Answer::Lines(all), Answer::Lines(other)) => all.add(other),
             (Answer::Killed { clients, is_asker_among }, Answer::Killed { clients: more, is_asker_among: is_too }) => {
                 *clients += more;
                 *is_asker_among |= is_too;
@@ -169,10 +180,8 @@ pub(super) struct Inquiries {
     charged: usize,
 }
 
-/// Questions in one round; a transaction that has more has a round for itself.
+/// The weight of the questions in one round; one that has more, or a transaction, has a round for itself.
 const QUESTIONS_MAX: usize = 16;
-/// What a line takes beside its text.
-const LINE_BYTES: usize = 48;
 
 impl Inquiries {
     /// A client is gone: if its questions are not asked yet, they never are.
@@ -208,8 +217,10 @@ impl Inquiries {
         }
         let mut questions = Vec::new();
         let mut inquiries = Vec::new();
+        let mut weight = 0;
         while let Some(inquiry) = self.waiting.front_mut() {
-            if !questions.is_empty() && questions.len() + inquiry.questions.len() > QUESTIONS_MAX {
+            weight += inquiry.questions.iter().map(Question::weight).sum::<usize>();
+            if !questions.is_empty() && weight > QUESTIONS_MAX {
                 break;
             }
             let count = inquiry.questions.len();

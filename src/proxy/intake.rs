@@ -109,7 +109,7 @@ impl Proxy {
                     if is_whole { continue } else { break }
                 }
                 Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
-                Flow::Asking | Flow::Deferred | Flow::Blocked { .. } => break,
+                Flow::Asking | Flow::Denied { .. } | Flow::Deferred | Flow::Blocked { .. } => break,
                 Flow::Paused { .. } | Flow::Throttled { .. } => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();

@@ -15,9 +15,10 @@
 //! `SELECT` is the server's step, since what follows runs in that database; the session follows when it was run. The
 //! reply to such an `EXEC` is collected, as that to a request with one part is, and put together anew.
 //!
-//! Three things are refused, and the transaction with them: another version of the protocol (`HELLO 3`), in which the
+//! Four things are refused, and the transaction with them: another version of the protocol (`HELLO 3`), in which the
 //! rest of the reply would have to be written; `CLIENT REPLY OFF` and `SKIP`, to which Redis itself answers half an
-//! array; and the subscriptions, whose confirmation waits for all servers and would come in the middle of the reply.
+//! array; the subscriptions, whose confirmation waits for all servers and would come in the middle of the reply; and,
+//! where there are passwords, to give one: a wrong one is answered late (`denial`), and the reply to `EXEC` can not be.
 
 use std::mem;
 
@@ -80,12 +81,16 @@ impl Proxy {
         match call.command.class {
             Class::Session(Session::Hello) => {
                 let protocol = self.clients.get(id).map(|client| client.session.profile.protocol);
+                let is_open = self.settings.users.is_open();
+                let gives_password = (2..call.args.len()).any(|index| is_word(index, b"auth"));
                 match word(1) {
+                    _ if gives_password && !is_open => true,
                     b"2" => protocol != Some(Protocol::Resp2),
                     b"3" => protocol != Some(Protocol::Resp3),
                     _ => false,
                 }
             }
+            Class::Session(Session::Auth) => !self.settings.users.is_open(),
             Class::Session(Session::Client) => is_word(1, b"reply") && (is_word(2, b"off") || is_word(2, b"skip")),
             _ => false,
         }
@@ -326,7 +331,11 @@ impl Proxy {
                     self.leave(id);
                 }
             }
-            Outcome::ReplyAndLeave | Outcome::Silence | Outcome::Forward | Outcome::ForwardInstead => {
+            Outcome::ReplyAndLeave
+            | Outcome::Denied { .. }
+            | Outcome::Silence
+            | Outcome::Forward
+            | Outcome::ForwardInstead => {
                 debug_assert!(false, "such a command is no step of our own");
                 out.extend_from_slice(UNSUPPORTED);
             }

@@ -12,13 +12,15 @@
 //! The work is in proportion to the number of clients: with ten thousand of them a CLIENT LIST makes 3 MB, once. So a
 //! turn does a bounded part of it, and who asks for more waits for the next turn, in order (`Flow::Deferred`).
 
+use std::collections::BinaryHeap;
+
 use super::health::server_figures;
 use super::inquiry::{Answer, Question};
 use super::routing::UNSUPPORTED;
 use super::{Goodbye, Proxy, Wire};
 use crate::client::{Client, Flow};
 use crate::command::{self, Command, Name};
-use crate::local::roster::{self, Ask, ClientFacts, ClientMemory, Filter};
+use crate::local::roster::{self, Ask, ClientFacts, ClientMemory, Filter, Lines};
 use crate::local::{Facts, info, reply};
 use crate::resp::Arg;
 use crate::slots::Id;
@@ -120,16 +122,16 @@ impl Proxy {
             Question::Clients(Ask::List(filter)) => {
                 let selected = self.selected(filter, asker, now);
                 self.count_work(WORK_OF_LINE * selected.len());
-                let lines = selected.into_iter().filter_map(|id| {
-                    let client = self.clients.get(id)?;
+                // A heap sorts them, because the standard library's own sorting is 7 kB of code for each type.
+                let numbered = selected.into_iter().map(|id| (id.generation(), id));
+                let mut lines = Lines::default();
+                for (_, id) in numbered.collect::<BinaryHeap<_>>().into_sorted_vec() {
+                    let Some(client) = self.clients.get(id) else { continue };
                     let own = Some(Name::new("client", "list")).filter(|_| id == asker);
                     let command = own.or_else(|| client.command.map(Command::full_name));
-                    let facts = self.client_facts(id, client, command, now);
-                    let mut line = String::with_capacity(WORK_OF_LINE);
-                    roster::write_line(&mut line, &facts);
-                    Some((facts.id, line))
-                });
-                Answer::Lines(lines.collect())
+                    lines.push(&self.client_facts(id, client, command, now));
+                }
+                Answer::Lines(lines)
             }
             Question::Clients(Ask::Kill(filter) | Ask::KillAddress(filter)) => {
                 let selected = self.selected(filter, asker, now);
@@ -174,8 +176,7 @@ impl Proxy {
                 false
             }
             Answer::Lines(lines) => {
-                let text: String = lines.into_sorted_vec().into_iter().map(|(_, line)| line).collect();
-                reply::verbatim(out, protocol, &text);
+                reply::verbatim(out, protocol, lines.text());
                 false
             }
             Answer::Killed { clients, is_asker_among } => {

@@ -186,6 +186,11 @@ impl Proxy {
         }
         let verdict = match outcome {
             Outcome::Reply | Outcome::Silence => Verdict::Done,
+            Outcome::Denied { user } => {
+                let user = user.map_or(crate::users::DEFAULT.as_bytes(), |index| call.args[index].of(call.request));
+                self.deny(id, user, now);
+                Verdict::Done
+            }
             Outcome::ReplyAndLeave => {
                 self.leave(id);
                 Verdict::Done

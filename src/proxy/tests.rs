@@ -6,6 +6,7 @@
 
 mod bulk;
 mod delivery;
+mod denials;
 mod guard;
 mod health;
 mod introspection;

@@ -29,7 +29,13 @@ pub(super) struct Socket {
 pub(super) struct Sockets {
     clients: Vec<Option<Socket>>,
     backends: Vec<Option<Socket>>,
+    /// Those of clients that are to be closed. It takes the kernel some time, and there may be thousands of them.
+    closing: Vec<Socket>,
 }
+
+/// Clients' sockets that are closed at one go: more than are accepted, so that no more descriptors are open than there
+/// may be clients.
+const CLOSES_MAX: usize = 2 * super::ACCEPTS_MAX;
 
 /// A token is, from its lowest bit: the kind, 24 bits of slot, and as much of the generation as fits (all of it, where
 /// a pointer has 64 bits; the slot alone is enough, see the invariant).
@@ -58,12 +64,27 @@ impl Sockets {
         Ok(())
     }
 
-    /// Closes the socket of a connection, if it has one.
+    /// Closes the socket of a connection, if it has one: a backend's at once, a client's with `close_some`.
     pub fn remove(&mut self, conn: Conn) {
         if self.get_mut(conn).is_some() {
             let (table, id) = self.table(conn);
-            table[id.slot()] = None;
+            let socket = table[id.slot()].take();
+            if let Conn::Client(_) = conn {
+                self.closing.extend(socket);
+            }
         }
+    }
+
+    /// True exactly when sockets are left to be closed.
+    pub fn is_closing(&self) -> bool {
+        !self.closing.is_empty()
+    }
+
+    /// Closes some of those that are to be closed. False if there are none.
+    pub fn close_some(&mut self) -> bool {
+        let is_any = self.is_closing();
+        self.closing.truncate(self.closing.len().saturating_sub(CLOSES_MAX));
+        is_any
     }
 
     /// The socket of a connection.

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use log::warn;
+
 use super::privileges;
 
 /// The file, removed when this is dropped, if it still holds our number.
@@ -52,7 +54,9 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         if fs::read_to_string(&self.path).is_ok_and(|text| text == format!("{}\n", process::id())) {
             // In a folder that belongs to somebody else it stays behind, and the next start replaces it.
-            let _ = fs::remove_file(&self.path);
+            if let Err(error) = fs::remove_file(&self.path) {
+                warn!("{} stays behind, for the next start to replace: {error}", self.path.display());
+            }
         }
     }
 }

@@ -14,7 +14,7 @@
 //! as it is, with a warning.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, lchown};
@@ -62,11 +62,13 @@ pub fn maybe_give_up(config: &Config) -> io::Result<()> {
     let own_it = |path: &Path| lchown(path, Some(account.user), Some(account.group));
     if let Some(file) = &socket_file {
         own_it(file.path())?;
+        warn_if_it_stays(file.path(), account);
     }
     // Held until this program is replaced, and removed if it is not.
     let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     if let Some(path) = &config.pid_file {
         own_it(path)?;
+        warn_if_it_stays(path, account);
     }
     // The thread that writes the log ends with this program.
     log::logger().flush();
@@ -80,6 +82,27 @@ pub fn maybe_give_up(config: &Config) -> io::Result<()> {
         .exec();
     let place = program.display();
     Err(io::Error::new(error.kind(), format!("cannot start {place} as user {user}: {error}")))
+}
+
+/// Says so if this account will not be able to remove a file at the end: who may write to its folder may.
+fn warn_if_it_stays(file: &Path, account: Account) {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if fs::metadata(folder).is_ok_and(|found| !may_write(&found, account)) {
+        let (file, folder, user) = (file.display(), folder.display(), account.user);
+        warn!(
+            "{file} will stay behind at the end: user {user} may not write to {folder}; give rmux a folder of its own"
+        );
+    }
+}
+
+/// As far as owner, group and mode tell; an access control list may say more.
+fn may_write(folder: &Metadata, account: Account) -> bool {
+    let bits = match () {
+        () if folder.uid() == account.user => folder.mode() >> 6,
+        () if folder.gid() == account.group => folder.mode() >> 3,
+        () => folder.mode(),
+    };
+    bits & 0o3 == 0o3
 }
 
 /// True exactly when this process was root, and has started its program anew as another user.

@@ -24,11 +24,13 @@ fn a_client_that_does_not_read_is_bounded_and_closed() {
     let sender = thread::spawn(move || writer.write_all(&encode(&["GET", "k"]).repeat(REQUESTS)));
     let mut neighbour = rmux.client();
     let mut most = 0;
-    while !sender.is_finished() {
+    // On a fast machine it may have sent everything before it is closed.
+    wait_until("it to be closed", PATIENCE, || {
         assert!(neighbour.cmd(&["GET", "k"]) == bulk(&value));
         most = most.max(memory_kb(rmux.process_id(), "VmRSS"));
-    }
-    assert!(sender.join().expect("the sender does not panic").is_err(), "it was closed before it had sent everything");
+        sender.is_finished() && rmux.log().contains("closed: it took no reply for localWriteTimeout")
+    });
+    let _ = sender.join().expect("the sender does not panic");
     assert!(most < 200 * 1024, "rmux held {most} kB for a client that does not read");
     let rest = greedy.rest();
     let reply = bulk(&value);

@@ -256,6 +256,29 @@ fn one_round_is_under_way_at_a_time_and_everybody_has_a_turn() {
 }
 
 #[test]
+fn a_round_has_one_list_of_all_clients_or_many_small_questions() {
+    let mut pool = PoolBench::new(1);
+    let clients = pool.clients(6);
+    let bench = &mut pool.benches[0];
+    for (index, &client) in clients[0].iter().enumerate() {
+        let words: &[&str] = if index < 3 { &["CLIENT", "LIST"] } else { &["CLIENT", "KILL", "ID", "77"] };
+        bench.hear(client, request(words));
+    }
+    bench.turn();
+    let mut rounds = Vec::new();
+    while let Some((1, Letter::Questions(questions))) = pool.benches[0].letters.front() {
+        rounds.push(questions.len());
+        pool.carry_one(0);
+        pool.carry_one(0);
+        pool.carry_one(1);
+        pool.carry_one(2);
+    }
+    assert_eq!(rounds, [1, 1, 1, 3]);
+    assert!(clients[0].iter().all(|&client| !pool.benches[0].told(client).is_empty()));
+    pool.assert_nothing_is_left();
+}
+
+#[test]
 fn who_leaves_before_the_answers_is_missed_by_nobody() {
     let mut pool = PoolBench::new(1);
     let clients = pool.clients(3);
