@@ -200,7 +200,7 @@ impl RequestFramer {
         self.args.capacity() * size_of::<Arg>()
     }
 
-    /// How many of the `len` bytes that `frame` was given can be passed on before there are more: see [`passable`].
+    /// How many of the `len` bytes that `frame` was given can be passed on before there are more: see `passable`.
     pub fn passable(&self, len: usize) -> usize {
         passable(self.at, len)
     }

@@ -27,7 +27,7 @@ use crate::slots::Id;
 use crate::stats::Figures;
 use crate::timer::Millis;
 
-/// To look at one client, beside [`TURN_WORK_MAX`].
+/// To look at one client, beside `TURN_WORK_MAX`.
 const WORK_OF_LOOK: usize = 32;
 /// To write the line of one, or what is known of one server.
 const WORK_OF_LINE: usize = 512;

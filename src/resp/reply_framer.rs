@@ -67,7 +67,7 @@ impl ReplyFramer {
         self.at
     }
 
-    /// How many of the `len` bytes that `frame` was given can be passed on before there are more: see [`passable`].
+    /// How many of the `len` bytes that `frame` was given can be passed on before there are more: see `passable`.
     pub fn passable(&self, len: usize) -> usize {
         passable(self.at, len)
     }
