@@ -62,6 +62,8 @@ impl Default for Delivery {
 
 /// To put a message into one queue, without its bytes.
 const WORK_OF_PUSH: usize = 256;
+/// To put it into an empty one, which has no memory yet.
+const WORK_OF_FRESH_PUSH: usize = 2048;
 /// To write to one socket, without the bytes.
 const WORK_OF_WRITE: usize = 4096;
 /// A message of more bytes is held once for all its subscribers.
@@ -106,7 +108,8 @@ impl Proxy {
         while self.pubsub.work_left > 0 {
             let Some(&id) = delivery.subscribers.get(delivery.at) else { break };
             delivery.at += 1;
-            let work = WORK_OF_PUSH + delivery.small.len();
+            let is_fresh = self.clients.get(id).is_some_and(|client| client.replies.unsent() == 0);
+            let work = delivery.small.len() + if is_fresh { WORK_OF_FRESH_PUSH } else { WORK_OF_PUSH };
             self.pubsub.work_left = self.pubsub.work_left.saturating_sub(work);
             self.deliver_message(id, &mut delivery, now);
             // So that what one read brings is not held once for each subscriber.
