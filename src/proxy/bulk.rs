@@ -98,7 +98,10 @@ impl Proxy {
             return;
         }
         backend.owner = Id::NONE;
-        let is_for_nobody = |request: RequestId| self.requests[request as usize].client == Id::NONE;
+        let is_for_nobody = |request: RequestId| {
+            let entry = &self.requests[request as usize];
+            entry.client == Id::NONE && entry.role != Role::Guard
+        };
         if backend.line.iter(&self.requests).any(is_for_nobody) {
             // What it still has to say may be long, and nobody shall wait behind it.
             self.drain_backend(held.backend, now);

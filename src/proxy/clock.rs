@@ -293,6 +293,8 @@ impl Proxy {
         }
         let is_speaking = backend.is_in_large_reply;
         self.expire_requests(id, &due, server, now);
+        // Those for whom it was held back may be told by now.
+        self.maybe_release(id, now);
         if !is_speaking {
             // First, so that what was not sent goes to who stands in from now on.
             self.suspect(server, asked_at, true, now);

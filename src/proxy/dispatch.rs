@@ -144,6 +144,8 @@ impl Proxy {
             return match self.backends.get(leased.backend) {
                 Some(backend) if backend.profile != profile => Pick::Watching,
                 Some(backend) if backend.has_room_for_owner(limits) => Pick::Take(leased.backend),
+                // With nothing of its own in line, what is in the way is short, or a push: neither would wake it.
+                Some(backend) if backend.is_serving() && client.lane(server).is_none() => Pick::Take(leased.backend),
                 _ => Pick::Behind,
             };
         }

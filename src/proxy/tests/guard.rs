@@ -129,3 +129,46 @@ fn a_large_script_is_made_sure_of_too() {
     bench.say(client, &eval[100_000..]);
     assert!(bench.asked(backends[0]) == eval + &question);
 }
+
+#[test]
+fn one_that_watches_keys_does_not_wait_for_what_is_nobodys_on_its_connection() {
+    let change = |settings: &mut Settings| {
+        settings.strict_replies = true;
+        settings.limits.pipeline_max = 1;
+    };
+    let (mut bench, _) = Bench::ready(1, change);
+    let (question, answer) = question(&bench);
+    let client = bench.client();
+    bench.say(client, request(&["WATCH", "a"]));
+    let leased = bench.connect(0);
+    bench.answer(leased, "+OK\r\n");
+    bench.say(client, request(&["EVAL", "return 1", "0"]));
+    bench.answer(leased, ":1\r\n");
+    bench.asked(leased);
+    bench.say(client, get("a"));
+    assert_eq!(bench.asked(leased), get("a"), "the answer to the question would wake nobody");
+    bench.answer(leased, answer.clone() + &bulk("A"));
+    let push = format!(">1\r\n{}", bulk(&"x".repeat(200_000)));
+    bench.answer(leased, &push[..100_000]);
+    bench.say(client, request(&["EVAL", "return 1", "0"]));
+    assert_eq!(bench.asked(leased), request(&["EVAL", "return 1", "0"]) + &question);
+    bench.answer(leased, push[100_000..].to_owned() + ":1\r\n" + &answer);
+    assert_eq!(bench.told(client), "+OK\r\n:1\r\n".to_owned() + &bulk("A") + ":1\r\n");
+}
+
+#[test]
+fn a_question_that_is_not_answered_costs_no_connection_when_bulk_ends() {
+    let (mut bench, backends) = strict(1);
+    let (_, answer) = question(&bench);
+    let client = bench.client();
+    bench.say(client, get("b").repeat(300));
+    bench.say(client, request(&["EVAL", "return 1", "0"]));
+    assert!(bench.proxy.clients.get(client).is_some_and(|client| client.bulk.is_some()));
+    bench.answer(backends[0], bulk("B").repeat(300) + ":1\r\n");
+    assert!(bench.proxy.clients.get(client).is_some_and(|client| client.bulk.is_none()));
+    bench.say(client, get("a"));
+    assert!(bench.asked(backends[0]).ends_with(&get("a")));
+    bench.answer(backends[0], answer + &bulk("A"));
+    assert_eq!(bench.told(client), bulk("B").repeat(300) + ":1\r\n" + &bulk("A"));
+    bench.assert_nothing_is_left();
+}
