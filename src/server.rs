@@ -140,7 +140,7 @@ pub struct Server {
     /// When it last answered a request.
     answered_at: Millis,
     /// When the youngest connection was made that is known to have been of use.
-    proven_at: Millis,
+    proven_at: Option<Millis>,
     /// When the oldest question was asked that it has not answered; of no meaning when it was heard since.
     asked_at: Millis,
     failing: Option<Failing>,
@@ -163,7 +163,7 @@ impl Server {
             has_stand_in,
             heard_at: Millis(0),
             answered_at: Millis(0),
-            proven_at: Millis(0),
+            proven_at: None,
             asked_at: Millis(u64::MAX),
             failing: None,
             delay_ms: 0,
@@ -212,7 +212,7 @@ impl Server {
             self.answered_at = self.answered_at.max(seen.heard_at);
         }
         if let Some(ready_at) = seen.ready_at.filter(|_| seen.was_of_use(now)) {
-            self.proven_at = self.proven_at.max(ready_at);
+            self.proven_at = self.proven_at.max(Some(ready_at));
         }
     }
 
@@ -239,7 +239,7 @@ impl Server {
     /// Looks whether what was wrong with it still is.
     pub fn review(&mut self) {
         let is_over = match self.health {
-            Health::Unsteady { since } => self.proven_at > since,
+            Health::Unsteady { since } => self.proven_at > Some(since),
             Health::Silent { since } => self.heard_at > since,
             Health::Mute { since } => self.answered_at >= since,
             Health::Up | Health::Down { .. } | Health::Probing { .. } => false,
@@ -363,7 +363,7 @@ impl Server {
 
     /// A connection has failed: the delay before the next one.
     fn next_delay(&mut self, delay_min_ms: u64, now: Millis) -> u64 {
-        if self.proven_at >= self.struck_at {
+        if self.proven_at >= Some(self.struck_at) {
             self.delay_ms = 0;
         }
         self.struck_at = now;
@@ -572,6 +572,16 @@ mod tests {
         assert_eq!((server.health(), server.retry_at()), (Health::Up, Millis(0)));
         server.on_useless(now, now + USEFUL_MS, 0);
         assert_eq!(server.retry_at(), now + USEFUL_MS, "and all begins anew");
+    }
+
+    #[test]
+    fn the_first_millisecond_is_no_proof_of_use() {
+        let mut server = with_stand_in();
+        server.on_useless(Millis(0), Millis(0), 0);
+        assert_eq!((server.health(), server.retry_at()), (Health::Up, Millis(0)), "once is an accident");
+        server.on_useless(Millis(0), Millis(0), 0);
+        assert_eq!(server.health(), Health::Unsteady { since: Millis(0) });
+        assert!(server.retry_at() >= Millis(50), "{:?}", server.retry_at());
     }
 
     #[test]
