@@ -50,10 +50,10 @@ impl Proxy {
             Flow::Denied { request, until } if until <= now => self.on_denial_over(id, request, now),
             // It publishes now, whoever hears it.
             Flow::Subscribing => self.woken.push(id),
-            Flow::Paused { since, is_full } => {
-                if pause_deadline(&self.settings.timeouts, since, is_full).is_some_and(|deadline| deadline <= now) {
-                    self.on_paused_for_long(id, since, is_full, now);
-                }
+            Flow::Paused { since, is_full }
+                if pause_deadline(&self.settings.timeouts, since, is_full).is_some_and(|deadline| deadline <= now) =>
+            {
+                self.on_paused_for_long(id, since, is_full, now);
             }
             _ => {}
         }
