@@ -142,6 +142,9 @@ pub enum Flow {
     Paused {
         /// Since when, or since it last took something.
         since: Millis,
+        /// True if it waits for nothing but that: its next request is one that rmux answers, and no server could keep
+        /// the reply.
+        is_full: bool,
     },
     /// Its next request waits until this backend, which it has for itself, has sent some of what it was given.
     Throttled {

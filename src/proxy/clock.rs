@@ -11,6 +11,7 @@
 //!   server   down: time for a probe
 //! ```
 
+use super::bulk::pause_deadline;
 use super::loss::Loss;
 use super::{Conn, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
@@ -49,8 +50,10 @@ impl Proxy {
             Flow::Denied { request, until } if until <= now => self.on_denial_over(id, request, now),
             // It publishes now, whoever hears it.
             Flow::Subscribing => self.woken.push(id),
-            Flow::Paused { since } if since + self.settings.timeouts.remote_connect_ms <= now => {
-                self.on_paused_for_long(id, since, now);
+            Flow::Paused { since, is_full }
+                if pause_deadline(&self.settings.timeouts, since, is_full).is_some_and(|deadline| deadline <= now) =>
+            {
+                self.on_paused_for_long(id, since, is_full, now);
             }
             _ => {}
         }
@@ -79,7 +82,7 @@ impl Proxy {
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } | Flow::Denied { until: deadline, .. } => Some(deadline),
             Flow::Subscribing => publish_deadline,
-            Flow::Paused { since } => Some(since + timeouts.remote_connect_ms),
+            Flow::Paused { since, is_full } => pause_deadline(timeouts, since, is_full),
             _ => None,
         };
         if write_deadline.is_some_and(|deadline| deadline <= now) {

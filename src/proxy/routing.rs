@@ -195,7 +195,7 @@ impl Proxy {
                 self.leave(id);
                 Verdict::Done
             }
-            Outcome::Pool if self.defers(id) => Verdict::Wait,
+            Outcome::Pool if self.is_full(id) || self.defers(id) => Verdict::Wait,
             Outcome::Pool => {
                 self.on_pool_request(id, session, call.request, call.args, now);
                 Verdict::Done

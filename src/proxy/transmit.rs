@@ -214,9 +214,13 @@ impl Proxy {
     fn maybe_resume(&mut self, id: Id, now: Millis) -> bool {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return false };
-        let is_resumed = matches!(client.flow, Flow::Paused { .. })
-            && client.unread() <= limits.client_unread_pause_bytes / 2
-            && client.line.len() <= limits.client_outstanding_max / 2;
+        let is_resumed = match client.flow {
+            Flow::Paused { is_full, .. } => {
+                client.unread() <= limits.client_unread_pause_bytes / 2
+                    && (is_full || client.line.len() <= limits.client_outstanding_max / 2)
+            }
+            _ => false,
+        };
         let holds_back = client.holds_back;
         if is_resumed {
             self.unpause(id);
