@@ -17,7 +17,7 @@
 //!
 //! The order of a message and of the reply to the PUBLISH that sent it is not kept: they come over two connections.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -33,7 +33,7 @@ use crate::local::error;
 use crate::request::{Request, RequestId};
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
-use crate::subscription::{FAMILIES, Registry, TopicId, push};
+use crate::subscription::{FAMILIES, Registry, TopicId, Triples, push};
 use crate::timer::Millis;
 
 /// Who hears what, who tells it to them, and who waits for being told so.
@@ -43,8 +43,8 @@ pub(super) struct Pubsub {
     /// One for each server.
     pub listeners: Vec<Listener>,
     confirmations: Slab<Confirmation>,
-    /// The same by what they wait for.
-    awaited: BTreeSet<(TopicId, usize)>,
+    /// The same by what they wait for: the topic and their number, and nobody.
+    awaited: Triples,
     /// Bytes that those confirmations take, and that the account has for all this.
     confirming: usize,
     charged: usize,
@@ -82,7 +82,7 @@ impl Pubsub {
             registry: Registry::new(hidden),
             listeners: (0..servers).map(|_| Listener::default()).collect(),
             confirmations: Slab::new(),
-            awaited: BTreeSet::new(),
+            awaited: Triples::new(),
             confirming: 0,
             charged: 0,
             publishers: Vec::new(),
@@ -117,9 +117,20 @@ impl Pubsub {
         !self.awaited.is_empty()
     }
 
+    /// The numbers of those who wait for the confirmation of this topic.
+    fn awaiting(&self, topic: TopicId) -> impl Iterator<Item = usize> {
+        let all = (topic, 0, Id::LEAST)..=(topic, u32::MAX, Id::NONE);
+        self.awaited.range(all).map(|&(_, number, _)| number as usize)
+    }
+
+    /// Somebody waits for the confirmation of this topic no longer.
+    fn wait_no_longer(&mut self, topic: TopicId, number: usize) {
+        self.awaited.remove(&(topic, number as u32, Id::NONE));
+    }
+
     /// True exactly when somebody waits for the confirmation of this topic.
     pub fn is_awaited(&self, topic: TopicId) -> bool {
-        self.awaited.range((topic, 0)..=(topic, usize::MAX)).next().is_some()
+        self.awaiting(topic).next().is_some()
     }
 }
 
@@ -169,8 +180,8 @@ impl Proxy {
         }
         self.charge_pubsub();
         self.ask_all(family, &topics, now);
-        let mut seen = HashSet::new();
-        topics.retain(|&topic| seen.insert(topic) && !self.is_heard_everywhere(topic));
+        let mut seen = Triples::new();
+        topics.retain(|&topic| seen.insert((topic, 0, Id::NONE)) && !self.is_heard_everywhere(topic));
         if topics.is_empty() {
             self.reply_in_place(id, &frames);
             // Behind what is outstanding it is a confirmation that has not gone out yet, like any other.
@@ -187,7 +198,7 @@ impl Proxy {
         client.subscriber.get_or_insert_default().awaited.push_back(request);
         let missing = topics.len();
         let number = self.pubsub.confirmations.vacant_key();
-        self.pubsub.awaited.extend(topics.iter().map(|&topic| (topic, number)));
+        self.pubsub.awaited.extend(topics.iter().map(|&topic| (topic, number as u32, Id::NONE)));
         let confirmation = Confirmation { client: id, request, frames, joined, topics, missing };
         self.pubsub.confirming += confirmation.held();
         self.pubsub.confirmations.insert(confirmation);
@@ -327,7 +338,7 @@ impl Proxy {
                 if !is_others {
                     *confirming -= confirmation.held();
                     for &topic in &confirmation.topics {
-                        awaited.remove(&(topic, number));
+                        awaited.remove(&(topic, number as u32, Id::NONE));
                     }
                 }
                 is_others
@@ -370,19 +381,19 @@ impl Proxy {
             all.into_iter().for_each(|number| self.turn_down(number, CONNECTION_DOWN, now));
             return self.wake_publishers();
         }
-        let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, _)| topic).collect();
+        let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, ..)| topic).collect();
         topics.dedup();
         topics.into_iter().for_each(|topic| self.on_topic_heard(topic, now));
     }
 
     fn waiting_for(&self, topic: TopicId) -> Vec<usize> {
-        self.pubsub.awaited.range((topic, 0)..=(topic, usize::MAX)).map(|&(_, number)| number).collect()
+        self.pubsub.awaiting(topic).collect()
     }
 
     /// Nobody has to wait for this topic any more.
     fn confirm_topic(&mut self, topic: TopicId, now: Millis) {
         for number in self.waiting_for(topic) {
-            self.pubsub.awaited.remove(&(topic, number));
+            self.pubsub.wait_no_longer(topic, number);
             let Some(confirmation) = self.pubsub.confirmations.get_mut(number) else { continue };
             confirmation.missing -= 1;
             if confirmation.missing == 0 {
@@ -408,7 +419,7 @@ impl Proxy {
         self.pubsub.confirming -= confirmation.held();
         self.charge_pubsub();
         for &topic in &confirmation.topics {
-            self.pubsub.awaited.remove(&(topic, number));
+            self.pubsub.wait_no_longer(topic, number);
         }
         for &topic in &confirmation.joined {
             self.leave_topic(confirmation.client, topic);
