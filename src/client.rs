@@ -465,6 +465,15 @@ impl Client {
         self.mode == Mode::Plain && self.transaction.is_none() && self.subscriber.is_none()
     }
 
+    /// True exactly when it has nothing but replies on their way to it: no request outstanding or kept, no transaction,
+    /// no subscription, and no backend that waits for it or is its own.
+    #[inline]
+    pub fn is_bare(&self) -> bool {
+        let has_state = self.transaction.is_some() || self.subscriber.is_some() || self.bulk.is_some();
+        debug_assert!(self.lanes.is_empty() || !self.line.is_empty());
+        self.line.is_empty() && self.kept.is_none() && !has_state && !self.holds_back
+    }
+
     /// The backend that it has for itself, for a transaction or for watched keys.
     pub fn leased(&self) -> Option<Leased> {
         self.transaction.as_ref()?.leased

@@ -22,11 +22,12 @@
 //! What is safe on a connection that many share is not refused, though the original rmux did: `DBSIZE`, `FLUSHALL`,
 //! `FLUSHDB`, `MOVE`, `OBJECT`, `RANDOMKEY`, `TIME`.
 //!
-//! Invariants, each with a test: names are lower case and unique; `subs` is empty exactly when the class is not
+//! Invariants, each with a test: names are lower case and unique; there are [`Command::subs`] exactly when the class is
 //! [`Class::Container`]; whatever the arguments, key indexes ascend and stay below `argc`; a command whose
 //! [`Command::args_needed`] is `n` has all its keys among its first `n` arguments.
 
 use std::fmt;
+use std::num::NonZeroU8;
 
 mod keys;
 mod policy;
@@ -34,13 +35,12 @@ mod table;
 
 pub use keys::{KeyError, KeySpan, Keys, integer};
 pub use policy::{Declared, Objection, Policy, names};
-use table::ROWS;
+use table::{ROWS, Subs};
 
 /// One command, or one subcommand of a container.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Lower case. A subcommand has its own word only: `get`, not `config|get`.
-    pub name: &'static str,
+    text: Text,
     /// As Redis counts: the exact number of arguments, or, negative, the least; the name is one of them. A subcommand
     /// counts both words.
     pub arity: i16,
@@ -50,8 +50,40 @@ pub struct Command {
     pub class: Class,
     /// Where its keys are.
     pub keys: Keys,
-    /// The subcommands of a container, otherwise empty.
-    pub subs: &'static [Command],
+    /// Which subcommands it has.
+    subs: Subs,
+}
+
+/// A name. Those of the table lie in their rows: a reference to each would take as much again, and an entry in the
+/// table of what is relocated when the program starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    /// A name of the table: that many of these bytes.
+    Short([u8; SHORT_MAX], NonZeroU8),
+    /// One that was declared.
+    Long(&'static str),
+}
+
+/// What fits beside its length into the place of a reference and a word.
+const SHORT_MAX: usize = 23;
+
+impl Text {
+    const fn of_table(name: &str) -> Text {
+        let mut bytes = [0; SHORT_MAX];
+        let mut at = 0;
+        while at < name.len() {
+            bytes[at] = name.as_bytes()[at];
+            at += 1;
+        }
+        Text::Short(bytes, NonZeroU8::new(name.len() as u8).expect("a name has letters"))
+    }
+
+    const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Text::Short(bytes, len) => bytes.split_at(len.get() as usize).0,
+            Text::Long(name) => name.as_bytes(),
+        }
+    }
 }
 
 /// What a command does to keys.
@@ -235,13 +267,23 @@ impl fmt::Display for Name {
 }
 
 impl Command {
+    /// Lower case. A subcommand has its own word only: `get`, not `config|get`.
+    pub fn name(&self) -> &str {
+        std::str::from_utf8(self.text.as_bytes()).unwrap_or_default()
+    }
+
+    /// The subcommands of a container, otherwise none.
+    pub fn subs(&self) -> &'static [Command] {
+        self.subs.rows()
+    }
+
     /// Its full name. Looks for the container that a subcommand belongs to among all of them.
     pub fn full_name(&'static self) -> Name {
         if ROWS.as_ptr_range().contains(&std::ptr::from_ref(self)) {
-            return Name::new(self.name, self.name);
+            return Name::new(self.name(), self.name());
         }
-        let has_it = |row: &&Command| row.subs.iter().any(|sub| std::ptr::eq(sub, self));
-        Name::new(ROWS.iter().find(has_it).map_or(self.name, |row| row.name), self.name)
+        let has_it = |row: &&Command| row.subs().iter().any(|sub| std::ptr::eq(sub, self));
+        Name::new(ROWS.iter().find(has_it).map_or(self.name(), |row| row.name()), self.name())
     }
 
     /// True exactly when the command means nothing without a subcommand.
@@ -257,7 +299,7 @@ impl Command {
 
     /// The subcommand with this name, in any case.
     pub fn sub(&self, word: &[u8]) -> Option<&'static Command> {
-        self.subs.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))
+        self.subs().iter().find(|sub| sub.text.as_bytes().eq_ignore_ascii_case(word))
     }
 
     /// Whether a request of `argc` arguments, the name counted, has the right length.
@@ -271,8 +313,8 @@ impl Command {
     /// a word of other than visible letters may be read as another one (`SET` and a zero byte).
     pub fn may_have_sub(&self, word: &[u8]) -> bool {
         self.is_container()
-            && self.name.contains('.')
-            && self.subs.iter().all(|sub| sub.class != Class::Refused)
+            && self.name().contains('.')
+            && self.subs().iter().all(|sub| sub.class != Class::Refused)
             && word.iter().all(u8::is_ascii_graphic)
     }
 
@@ -439,7 +481,7 @@ const fn folded_names() -> [Folded; COUNT] {
     let mut names = [[0; 3]; COUNT];
     let mut row = 0;
     while row < COUNT {
-        names[row] = fold(ROWS[row].name.as_bytes()).expect("a name fits in a Folded");
+        names[row] = fold(ROWS[row].text.as_bytes()).expect("a name fits in a Folded");
         row += 1;
     }
     names
@@ -471,7 +513,7 @@ mod tests {
 
     /// Every row, with the subcommands behind their container.
     fn all_with_subs() -> impl Iterator<Item = &'static Command> {
-        all().flat_map(|row| std::iter::once(row).chain(row.subs))
+        all().flat_map(|row| std::iter::once(row).chain(row.subs()))
     }
 
     fn sub(name: &str, word: &str) -> &'static Command {
@@ -486,11 +528,11 @@ mod tests {
     #[test]
     fn every_command_is_found_by_its_name_in_any_case() {
         for row in all() {
-            let upper = row.name.to_ascii_uppercase();
-            let mixed: String = (row.name.chars().enumerate())
+            let upper = row.name().to_ascii_uppercase();
+            let mixed: String = (row.name().chars().enumerate())
                 .map(|(place, letter)| if place % 2 == 0 { letter.to_ascii_uppercase() } else { letter })
                 .collect();
-            for spelling in [row.name, &upper, &mixed] {
+            for spelling in [row.name(), &upper, &mixed] {
                 let found = find(spelling.as_bytes()).expect(spelling);
                 assert!(std::ptr::eq(found, row), "{spelling}");
             }
@@ -501,20 +543,20 @@ mod tests {
     fn names_are_lower_case_and_unique() {
         let mut names = HashSet::new();
         for row in all() {
-            assert!(names.insert(row.name), "{} is there twice", row.name);
+            assert!(names.insert(row.name()), "{} is there twice", row.name());
             let mut words = HashSet::new();
-            assert!(row.subs.iter().all(|sub| words.insert(sub.name)), "{}", row.name);
+            assert!(row.subs().iter().all(|sub| words.insert(sub.name())), "{}", row.name());
         }
         for row in all_with_subs() {
-            assert!(!row.name.is_empty() && !row.name.contains('\0'), "{}", row.name);
-            assert_eq!(row.name, row.name.to_ascii_lowercase());
+            assert!(!row.name().is_empty() && !row.name().contains('\0'), "{}", row.name());
+            assert_eq!(row.name(), row.name().to_ascii_lowercase());
         }
         assert_eq!(names.len(), COUNT);
     }
 
     #[test]
     fn names_that_are_nearly_right_are_unknown() {
-        let names: HashSet<&[u8]> = all().map(|row| row.name.as_bytes()).collect();
+        let names: HashSet<&[u8]> = all().map(|row| row.name().as_bytes()).collect();
         let check = |name: &[u8]| {
             let is_known = names.contains(name.to_ascii_lowercase().as_slice());
             assert_eq!(find(name).is_some(), is_known, "{name:?}");
@@ -590,20 +632,20 @@ mod tests {
         assert!(!sub("object", "encoding").arity_allows(2) && sub("object", "encoding").arity_allows(3));
         assert!(!sub("xgroup", "create").arity_allows(4) && sub("xgroup", "create").arity_allows(6));
         for row in all_with_subs() {
-            assert_ne!(row.arity, 0, "{}", row.name);
+            assert_ne!(row.arity, 0, "{}", row.name());
         }
         for row in all() {
-            assert!(row.subs.iter().all(|sub| sub.arity.unsigned_abs() >= 2), "{}", row.name);
+            assert!(row.subs().iter().all(|sub| sub.arity.unsigned_abs() >= 2), "{}", row.name());
         }
     }
 
     #[test]
     fn only_containers_have_subcommands() {
         for row in all() {
-            assert_eq!(row.is_container(), !row.subs.is_empty(), "{}", row.name);
-            assert!(row.subs.iter().all(|sub| !sub.is_container()), "{}", row.name);
-            for sub in row.subs {
-                let found = row.sub(sub.name.to_ascii_uppercase().as_bytes()).expect(sub.name);
+            assert_eq!(row.is_container(), !row.subs().is_empty(), "{}", row.name());
+            assert!(row.subs().iter().all(|sub| !sub.is_container()), "{}", row.name());
+            for sub in row.subs() {
+                let found = row.sub(sub.name().to_ascii_uppercase().as_bytes()).expect("it is there");
                 assert!(std::ptr::eq(found, sub));
             }
         }
@@ -616,7 +658,7 @@ mod tests {
 
     #[test]
     fn only_modules_that_refuse_nothing_may_have_unknown_subcommands() {
-        let open: Vec<&str> = all().filter(|row| row.may_have_sub(b"NEWER")).map(|row| row.name).collect();
+        let open: Vec<&str> = all().filter(|row| row.may_have_sub(b"NEWER")).map(|row| row.name()).collect();
         assert_eq!(open, ["json.debug", "ft.cursor"]);
         let debug = find(b"json.debug").expect("a row");
         assert!(!debug.may_have_sub(b"MEMORY\0") && !debug.may_have_sub(b"a b") && !debug.may_have_sub(b"a\r\n"));
@@ -741,7 +783,7 @@ mod tests {
         assert_eq!(sub("ft.cursor", "read").access, Access::Write);
         for row in all_with_subs() {
             if matches!(row.class, Class::Keyed | Class::Split(_)) {
-                assert!(row.access != Access::None && row.keys != Keys::None, "{}", row.name);
+                assert!(row.access != Access::None && row.keys != Keys::None, "{}", row.name());
             }
         }
     }

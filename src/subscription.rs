@@ -174,9 +174,9 @@ impl Registry {
         self.by_client.range((client, family, Id::LEAST)..=(client, family, Id::NONE)).map(|&(_, _, topic)| topic)
     }
 
-    /// True exactly when there are topics that nobody hears any more, and that nobody was told about.
-    pub fn has_orphans(&self) -> bool {
-        !self.orphans.is_empty()
+    /// How many topics there are that nobody hears any more, and that nobody was told about.
+    pub fn orphans(&self) -> usize {
+        self.orphans.len()
     }
 
     /// The next topic that nobody hears any more. One of the same name may be there again.
@@ -284,7 +284,7 @@ mod tests {
         assert!(registry.leave(a, news));
         assert!(!registry.leave(a, news));
         assert_eq!(registry.subscribers(news).collect::<Vec<_>>(), [b]);
-        assert!(!registry.has_orphans());
+        assert_eq!(registry.orphans(), 0);
         assert!(registry.leave(b, news));
         assert!(registry.is_empty());
         assert_eq!(registry.find(Exact, b"news"), None);

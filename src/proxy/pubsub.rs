@@ -435,7 +435,7 @@ impl Proxy {
 
     /// What nobody hears any more is no longer listened for, and not waited for either.
     pub(super) fn let_go_of_topics(&mut self, now: Millis) {
-        if !self.pubsub.registry.has_orphans() {
+        if self.pubsub.registry.orphans() == 0 {
             return;
         }
         let mut orphans = Vec::new();

@@ -95,7 +95,7 @@ impl Scripts {
 
 /// True exactly when this is a command that shows a script, in the argument behind its name.
 pub(super) fn shows_script(command: &Command) -> bool {
-    matches!(command.name, "eval" | "eval_ro")
+    matches!(command.name(), "eval" | "eval_ro")
 }
 
 impl Proxy {

@@ -426,7 +426,7 @@ impl Proxy {
             if lens.len() == 1 {
                 continue;
             }
-            let container = command.name;
+            let container = command.name();
             if command.is_container() {
                 match args.get(1).and_then(|word| command.sub(word.of(request))) {
                     Some(sub) => command = sub,

@@ -31,9 +31,9 @@ impl Proxy {
             self.go_on_with_topics(now);
         }
         loop {
-            self.handle_departures(now);
-            self.let_go_of_topics(now);
-            self.serve_waiting(now, wire);
+            if self.is_anything_waiting() {
+                self.serve(now, wire);
+            }
             self.transmit_requests(now, wire);
             while let Some(id) = self.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
@@ -55,6 +55,21 @@ impl Proxy {
             self.pubsub.work_left = TURN_WORK_MAX;
             self.is_rationed = self.has_left_work();
         }
+    }
+
+    /// True exactly when [`Proxy::serve`] may find something to do. Nearly always it does not: one test for all of it.
+    #[inline]
+    fn is_anything_waiting(&self) -> bool {
+        let is_waiting = usize::from(self.is_room_new) | self.parked | self.paused.len() | self.woken.len();
+        is_waiting | self.departures.len() | self.pubsub.registry.orphans() != 0
+    }
+
+    /// What those have left who are gone, and the turns of those who wait.
+    #[inline(never)]
+    fn serve<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        self.handle_departures(now);
+        self.let_go_of_topics(now);
+        self.serve_waiting(now, wire);
     }
 
     /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
@@ -94,9 +109,9 @@ impl Proxy {
 
     /// True exactly when [`Proxy::transmit`] would do nothing.
     pub(super) fn is_settled(&self) -> bool {
-        let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.departures.is_empty() || self.pubsub.registry.has_orphans();
-        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
+        let unsent = self.dirty_backends.len() | self.dirty_clients.len();
+        let left = self.departures.len() | self.pubsub.registry.orphans();
+        unsent | left | self.woken.len() == 0 && !(self.is_room_new && self.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
