@@ -54,6 +54,8 @@ pub(super) struct Pubsub {
     charged: usize,
     /// Clients that are gone, and whose topics nobody has let go of yet.
     pub leaving: VecDeque<Id>,
+    /// Topics that nobody has to wait for any more, though some still do.
+    confirmed: VecDeque<TopicId>,
     /// Clients that wait to publish.
     pub publishers: Vec<Publisher>,
     /// How many servers' messages are not in the queues of all their subscribers yet.
@@ -84,6 +86,8 @@ struct Confirmation {
 pub(super) const SLICE: usize = 2048;
 /// For no more than so many nobody waits for a turn.
 const FEW: usize = 64;
+/// So many clients that wait for the same topic are told in one turn that it is heard.
+pub(super) const CONFIRMED_MAX: usize = 512;
 /// To deal with one topic.
 const WORK_OF_TOPIC: usize = TURN_WORK_MAX / SLICE;
 
@@ -100,6 +104,7 @@ impl Pubsub {
             confirming: 0,
             charged: 0,
             leaving: VecDeque::new(),
+            confirmed: VecDeque::new(),
             publishers: Vec::new(),
             pending: 0,
             unsent: VecDeque::new(),
@@ -134,7 +139,9 @@ impl Pubsub {
 
     /// True exactly when some topics wait for the next turn.
     pub fn is_slicing(&self) -> bool {
-        !self.leaving.is_empty() || self.listeners.iter().any(|listener| !listener.to_ask.is_empty())
+        !self.leaving.is_empty()
+            || !self.confirmed.is_empty()
+            || self.listeners.iter().any(|listener| !listener.to_ask.is_empty())
     }
 
     /// True exactly when somebody waits for the confirmation of this topic.
@@ -342,6 +349,13 @@ impl Proxy {
                 self.pubsub.leaving.pop_front();
             }
         }
+        if let Some(topic) = self.pubsub.confirmed.pop_front() {
+            // If the connection is lost that heard it, who still waits does so for the next one.
+            if self.is_heard_everywhere(topic) || self.pubsub.registry.topic(topic).is_none() {
+                self.confirm_topic(topic, now);
+                self.wake_publishers();
+            }
+        }
         self.go_on_asking(now);
     }
 
@@ -472,15 +486,19 @@ impl Proxy {
         topics.into_iter().for_each(|topic| self.on_topic_heard(topic, now));
     }
 
-    fn waiting_for(&self, topic: TopicId) -> Vec<usize> {
-        self.pubsub.awaited.range((topic, 0)..=(topic, usize::MAX)).map(|&(_, number)| number).collect()
+    fn waiting_for(&self, topic: TopicId, max: usize) -> Vec<usize> {
+        self.pubsub.awaited.range((topic, 0)..=(topic, usize::MAX)).map(|&(_, number)| number).take(max).collect()
     }
 
-    /// Nobody has to wait for this topic any more.
+    /// Nobody has to wait for this topic any more. Of many, some are told so in the next turns.
     fn confirm_topic(&mut self, topic: TopicId, now: Millis) {
-        for number in self.waiting_for(topic) {
+        for number in self.waiting_for(topic, CONFIRMED_MAX) {
             self.pubsub.awaited.remove(&(topic, number));
             self.confirm_part(number, now);
+        }
+        if self.pubsub.is_awaited(topic) {
+            self.is_rationed = true;
+            self.pubsub.confirmed.push_back(topic);
         }
     }
 
@@ -500,7 +518,7 @@ impl Proxy {
 
     /// A server refuses this topic: those who wait for it are told in its own words.
     pub(super) fn refuse_topic(&mut self, topic: TopicId, reply: &[u8], now: Millis) {
-        self.waiting_for(topic).into_iter().for_each(|number| self.turn_down(number, reply, now));
+        self.waiting_for(topic, usize::MAX).into_iter().for_each(|number| self.turn_down(number, reply, now));
         self.wake_publishers();
     }
 
