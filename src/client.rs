@@ -361,6 +361,8 @@ pub struct Client {
     pub is_in_paused: bool,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
+    /// True while it stands in the list of subscribers that have messages to be sent.
+    pub is_listed: bool,
     /// True while its socket takes nothing.
     pub is_blocked: bool,
     /// True once it said that nothing more will come.
@@ -396,6 +398,7 @@ impl Client {
             holds_back: false,
             is_in_paused: false,
             is_dirty: false,
+            is_listed: false,
             is_blocked: false,
             is_ended: false,
             has_hung_up: false,

@@ -200,8 +200,17 @@ pub struct Subscriber {
     pub held: Queue,
     /// Since when it has more unread than it may have for long.
     pub behind_since: Option<Millis>,
-    /// True while it stands in the list of those that have messages to be sent.
-    pub is_listed: bool,
+    /// How far its request is done that is more than one turn's work.
+    pub progress: Option<Progress>,
+}
+
+/// How far a request is done that is about many topics.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// How many of its arguments are done, its name included.
+    pub at: usize,
+    /// The confirmation that it waits for; `None` if it is refused by now, or waits for none.
+    pub confirmation: Option<usize>,
 }
 
 impl Subscriber {
@@ -224,6 +233,11 @@ impl Subscriber {
         }
     }
 
+    /// How many topics it hears.
+    pub fn topics(&self) -> usize {
+        self.counts.iter().sum::<u32>() as usize
+    }
+
     /// Channels, patterns and shard channels that it hears.
     pub fn counts(&self) -> [u32; 3] {
         self.counts
@@ -236,7 +250,7 @@ impl Subscriber {
 
     /// True exactly when nothing would be lost without it.
     pub fn is_spent(&self) -> bool {
-        !self.is_hearing() && self.awaited.is_empty() && self.held.unsent() == 0
+        !self.is_hearing() && self.awaited.is_empty() && self.held.unsent() == 0 && self.progress.is_none()
     }
 }
 

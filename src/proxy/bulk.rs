@@ -399,7 +399,7 @@ impl Proxy {
     pub(super) fn maybe_pause(&mut self, id: Id) {
         let is_memory_short = self.is_memory_short();
         let Some(client) = self.clients.get(id).filter(|client| client.flow == Flow::Open) else { return };
-        let is_full = client.bulk.is_some() && client.excess() >= self.settings.limits.client_unread_bytes_max;
+        let is_full = client.bulk.is_some() && client.unread() >= self.settings.limits.client_unread_bytes_max;
         let is_short = is_memory_short && !client.is_quiet();
         if is_short || is_full || client.bulk.is_none() && self.has_much(id, 1) {
             self.pause(id, is_full && !is_short);

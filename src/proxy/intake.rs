@@ -135,7 +135,10 @@ impl Proxy {
                 Next::Partial => break,
             };
             let (len, verdict) = self.decide(id, bytes, len, &framer, now, wire);
-            framer.reset();
+            // How the arguments of one that waits are understood is kept with it.
+            if !matches!(verdict, Verdict::Wait) {
+                framer.reset();
+            }
             // It was for the request that had waited; those behind it have not.
             self.is_wait_over = false;
             match verdict {

@@ -406,7 +406,11 @@ impl Proxy {
                 }
             }
         }
-        self.mark_client_dirty(id);
+        // Many may wait for one confirmation: who subscribes has its turn as for messages.
+        match client.subscriber.is_some() && !client.is_blocked {
+            true => self.list_subscriber(id),
+            false => self.mark_client_dirty(id),
+        }
         self.check_unread(id, now);
     }
 

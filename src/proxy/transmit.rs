@@ -27,6 +27,9 @@ impl Proxy {
         if self.is_much_taken() {
             self.maybe_relieve();
         }
+        if self.is_rationed {
+            self.go_on_with_topics(now);
+        }
         loop {
             if self.is_anything_waiting() {
                 self.serve(now, wire);
@@ -50,7 +53,7 @@ impl Proxy {
         if self.is_rationed {
             self.work_left = TURN_WORK_MAX;
             self.pubsub.work_left = TURN_WORK_MAX;
-            self.is_rationed = self.is_publishing() || !self.deferred.is_empty();
+            self.is_rationed = self.has_left_work();
         }
     }
 
