@@ -272,6 +272,12 @@ impl Command {
         std::str::from_utf8(self.text.as_bytes()).unwrap_or_default()
     }
 
+    /// True exactly when this is its name.
+    #[inline]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.text.as_bytes() == name.as_bytes()
+    }
+
     /// The subcommands of a container, otherwise none.
     pub fn subs(&self) -> &'static [Command] {
         self.subs.rows()
@@ -365,12 +371,16 @@ impl Timeout {
     // A number that only Redis understands (it takes hexadecimal ones) must not be cut short: forever. One that it does
     // not understand either is answered at once.
     fn from_seconds(text: &[u8]) -> Timeout {
-        let seconds = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
-        let millis = seconds.map(|seconds| (seconds * 1000.0).ceil());
-        match millis {
-            Some(millis) if millis < 0.0 => Timeout::Millis(0),
-            Some(millis) if millis > 0.0 && millis < i64::MAX as f64 => Timeout::Millis(millis as u64),
-            _ => Timeout::Forever,
+        match text.split_first() {
+            // Less than a millisecond below 0 is 0.
+            Some((b'-', digits)) if thousandths(digits).is_some_and(|(whole, _)| whole > 0) => Timeout::Millis(0),
+            Some((b'-', _)) => Timeout::Forever,
+            _ => match thousandths(text.strip_prefix(b"+").unwrap_or(text)) {
+                Some((whole, is_more)) if (1..i64::MAX as u64).contains(&(whole + u64::from(is_more))) => {
+                    Timeout::Millis(whole + u64::from(is_more))
+                }
+                _ => Timeout::Forever,
+            },
         }
     }
 
@@ -380,6 +390,42 @@ impl Timeout {
             Some(millis) => Timeout::Millis(u64::try_from(millis).unwrap_or(0)),
         }
     }
+}
+
+/// A decimal number without a sign, times a thousand: the whole part, 2^63 if it is more, and whether there is a rest.
+/// (The standard library's way, which is as exact as an `f64` can be, is 15 kB of code that nothing else needs.)
+fn thousandths(text: &[u8]) -> Option<(u64, bool)> {
+    let (digits, exponent): (_, i64) = match text.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+        Some(at) => (&text[..at], std::str::from_utf8(&text[at + 1..]).ok()?.parse().ok()?),
+        None => (text, 0),
+    };
+    let (mut value, mut places, mut is_more) = (0_u64, 0_i64, false);
+    let (mut is_behind_point, mut has_digits) = (false, false);
+    for &byte in digits {
+        match byte {
+            b'.' if !is_behind_point => is_behind_point = true,
+            b'0'..=b'9' => {
+                has_digits = true;
+                // What does not fit is not looked at but for being there.
+                let is_taken = value < u64::MAX / 10;
+                value = if is_taken { value * 10 + u64::from(byte - b'0') } else { value };
+                is_more |= !is_taken && byte != b'0';
+                places += i64::from(is_behind_point) - i64::from(!is_taken);
+            }
+            _ => return None,
+        }
+    }
+    let mut shift = exponent.saturating_add(3).saturating_sub(places);
+    while shift < 0 && value > 0 {
+        is_more |= value % 10 > 0;
+        value /= 10;
+        shift += 1;
+    }
+    while shift > 0 && value > 0 && value < 1 << 63 {
+        value = value.saturating_mul(10);
+        shift -= 1;
+    }
+    has_digits.then_some((value.min(1 << 63), is_more))
 }
 
 /// The command with this name, in any case. Subcommands are found with [`Command::sub`].
@@ -812,6 +858,21 @@ mod tests {
             ("BRPOP a b 1e3", Some(Millis(1_000_000))),
             ("BLPOP k -1", Some(Millis(0))),
             ("BLPOP k 0x10", Some(Forever)),
+            ("BLPOP k +.5", Some(Millis(500))),
+            ("BLPOP k 5.", Some(Millis(5000))),
+            ("BLPOP k 0.0010", Some(Millis(1))),
+            ("BLPOP k 0.00100000000000000000000001", Some(Millis(2))),
+            ("BLPOP k 100000000000000000000000e-20", Some(Millis(1_000_000))),
+            ("BLPOP k 25e-04", Some(Millis(3))),
+            ("BLPOP k 1e-300", Some(Millis(1))),
+            ("BLPOP k -0.0001", Some(Forever)),
+            ("BLPOP k -1e300", Some(Millis(0))),
+            ("BLPOP k 0e9", Some(Forever)),
+            ("BLPOP k 9223372036854775.806", Some(Millis(i64::MAX as u64 - 1))),
+            ("BLPOP k 9223372036854775.807", Some(Forever)),
+            ("BLPOP k 1.2.3", Some(Forever)),
+            ("BLPOP k .", Some(Forever)),
+            ("BLPOP k 1e", Some(Forever)),
             ("BLPOP k inf", Some(Forever)),
             ("BLPOP k nan", Some(Forever)),
             ("BLPOP k 1e300", Some(Forever)),

@@ -47,13 +47,17 @@ pub struct Topic {
     hearers: usize,
 }
 
+/// Who belongs to what, in order, with a number in between where one is needed: one kind of set for all of that, since
+/// each kind is several kB of code.
+pub type Triples = BTreeSet<(Id, u32, Id)>;
+
 /// All subscriptions of all clients.
 #[derive(Debug, Default)]
 pub struct Registry {
     names: [BTreeMap<Arc<[u8]>, TopicId>; 3],
     topics: Slots<Topic>,
-    by_topic: BTreeSet<(TopicId, Id)>,
-    by_client: BTreeSet<(Id, usize, TopicId)>,
+    by_topic: Triples,
+    by_client: Triples,
     orphans: Vec<(TopicId, Topic)>,
     /// The lengths of all names.
     names_bytes: usize,
@@ -107,9 +111,9 @@ impl Registry {
                 id
             }
         };
-        let is_news = self.by_topic.insert((id, client));
+        let is_news = self.by_topic.insert((id, 0, client));
         if is_news {
-            self.by_client.insert((client, index(family), id));
+            self.by_client.insert((client, index(family) as u32, id));
             let topic = self.topics.get_mut(id).expect("it is in the table of names");
             topic.hearers += 1;
             if topic.hearers > 1 {
@@ -121,11 +125,11 @@ impl Registry {
 
     /// A client wants to hear this no longer. True exactly when it did.
     pub fn leave(&mut self, client: Id, id: TopicId) -> bool {
-        if !self.by_topic.remove(&(id, client)) {
+        if !self.by_topic.remove(&(id, 0, client)) {
             return false;
         }
         let topic = self.topics.get_mut(id).expect("somebody hears it");
-        self.by_client.remove(&(client, index(topic.family), id));
+        self.by_client.remove(&(client, index(topic.family) as u32, id));
         topic.hearers -= 1;
         if topic.hearers == 0 {
             let topic = self.topics.remove(id).expect("it was there");
@@ -165,12 +169,12 @@ impl Registry {
 
     /// Who has subscribed to a topic, in the order of their ids.
     pub fn subscribers(&self, id: TopicId) -> impl Iterator<Item = Id> {
-        self.by_topic.range((id, Id::LEAST)..=(id, Id::NONE)).map(|&(_, client)| client)
+        self.by_topic.range((id, 0, Id::LEAST)..=(id, 0, Id::NONE)).map(|&(.., client)| client)
     }
 
     /// What a client hears of one family.
     pub fn topics_of(&self, client: Id, family: Channels) -> impl Iterator<Item = TopicId> {
-        let family = index(family);
+        let family = index(family) as u32;
         self.by_client.range((client, family, Id::LEAST)..=(client, family, Id::NONE)).map(|&(_, _, topic)| topic)
     }
 

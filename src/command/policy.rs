@@ -16,7 +16,6 @@
 //! Invariants: a row has its bit in `denied` exactly when it, or a part of it, is denied; the bits of `allowed`
 //! likewise. Nothing is looked at but these bits unless one is set. Knows no requests and no servers but how many.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use super::{Access, COUNT, Class, Command, Keys, ROWS, Subs, Text, find};
@@ -32,8 +31,8 @@ pub struct Policy {
     allowed: Bits,
     /// Those of the changed rows that are changed in part: the row, the word, whether it is denied (or else allowed).
     parts: Vec<(u16, Box<str>, bool)>,
-    /// By their names in lower case.
-    declared: HashMap<Box<[u8]>, &'static Command>,
+    /// In the order of their names, which are in lower case.
+    declared: Vec<&'static Command>,
 }
 
 impl Default for Policy {
@@ -44,7 +43,7 @@ impl Default for Policy {
             denied: [0; COUNT.div_ceil(64)],
             allowed: [0; COUNT.div_ceil(64)],
             parts: Vec::new(),
-            declared: HashMap::new(),
+            declared: Vec::new(),
         }
     }
 }
@@ -136,7 +135,7 @@ impl Policy {
         let mut lower = [0; DECLARED_NAME_MAX];
         lower[..name.len()].copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.declared.get(&lower[..name.len()]).copied()
+        self.place_of(&lower[..name.len()]).ok().map(|place| self.declared[place])
     }
 
     /// Allows what the table refuses, in a pool of this many servers.
@@ -195,9 +194,7 @@ impl Policy {
         if find(name.as_bytes()).is_some() {
             return Err(Objection::Known);
         }
-        if self.declared.contains_key(name.as_bytes()) {
-            return Err(Objection::Twice);
-        }
+        let Err(place) = self.place_of(name.as_bytes()) else { return Err(Objection::Twice) };
         let is_ordered = if first == 0 { last == 0 } else { last < 0 || i16::from(last) >= i16::from(first) };
         if !is_ordered || step == 0 {
             return Err(Objection::KeyOrder);
@@ -207,15 +204,20 @@ impl Policy {
         }
         let has_keys = first > 0;
         let command = Command {
-            text: Text::Long(Box::leak(name.clone().into_boxed_str())),
+            text: Text::Long(Box::leak(name.into_boxed_str())),
             arity: -1,
             access: if is_read { Access::Read } else { Access::Write },
             class: if has_keys { Class::Keyed } else { Class::Single },
             keys: if has_keys { Keys::Range { first, last, step } } else { Keys::None },
             subs: Subs::None,
         };
-        self.declared.insert(name.into_bytes().into(), Box::leak(Box::new(command)));
+        self.declared.insert(place, Box::leak(Box::new(command)));
         Ok(())
+    }
+
+    /// The place of this name among the declared ones, or else the one that it would have.
+    fn place_of(&self, name: &[u8]) -> Result<usize, usize> {
+        self.declared.binary_search_by(|command| command.text.as_bytes().cmp(name))
     }
 
     // A row that is changed as a whole has no parts left; one whose parts are changed has its bit all the same.

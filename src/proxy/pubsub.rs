@@ -21,7 +21,7 @@
 //!
 //! The order of a message and of the reply to the PUBLISH that sent it is not kept: they come over two connections.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -37,7 +37,7 @@ use crate::local::error;
 use crate::request::{Request, RequestId};
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
-use crate::subscription::{FAMILIES, Progress, Registry, TopicId, push};
+use crate::subscription::{FAMILIES, Progress, Registry, TopicId, Triples, push};
 use crate::timer::Millis;
 
 /// Who hears what, who tells it to them, and who waits for being told so.
@@ -47,8 +47,8 @@ pub(super) struct Pubsub {
     /// One for each server.
     pub listeners: Vec<Listener>,
     confirmations: Slab<Confirmation>,
-    /// The same by what they wait for.
-    awaited: BTreeSet<(TopicId, usize)>,
+    /// The same by what they wait for: the topic and their number, and nobody.
+    awaited: Triples,
     /// Bytes that those confirmations take, and that the account has for all this.
     confirming: usize,
     charged: usize,
@@ -100,7 +100,7 @@ impl Pubsub {
             registry: Registry::new(hidden),
             listeners: (0..servers).map(|_| Listener::default()).collect(),
             confirmations: Slab::new(),
-            awaited: BTreeSet::new(),
+            awaited: Triples::new(),
             confirming: 0,
             charged: 0,
             leaving: VecDeque::new(),
@@ -144,9 +144,25 @@ impl Pubsub {
             || self.listeners.iter().any(|listener| !listener.to_ask.is_empty())
     }
 
+    /// The numbers of those who wait for the confirmation of this topic.
+    fn awaiting(&self, topic: TopicId) -> impl Iterator<Item = usize> {
+        let all = (topic, 0, Id::LEAST)..=(topic, u32::MAX, Id::NONE);
+        self.awaited.range(all).map(|&(_, number, _)| number as usize)
+    }
+
+    /// Somebody waits for the confirmation of this topic. True if that is news.
+    fn wait(&mut self, topic: TopicId, number: usize) -> bool {
+        self.awaited.insert((topic, number as u32, Id::NONE))
+    }
+
+    /// Somebody waits for the confirmation of this topic no longer.
+    fn wait_no_longer(&mut self, topic: TopicId, number: usize) {
+        self.awaited.remove(&(topic, number as u32, Id::NONE));
+    }
+
     /// True exactly when somebody waits for the confirmation of this topic.
     pub fn is_awaited(&self, topic: TopicId) -> bool {
-        self.awaited.range((topic, 0)..=(topic, usize::MAX)).next().is_some()
+        self.awaiting(topic).next().is_some()
     }
 }
 
@@ -232,7 +248,7 @@ impl Proxy {
             push::confirmation(&mut confirmation.frames, protocol, family, true, Some(name), count);
         }
         self.ask_all(family, &topics, now);
-        topics.retain(|&topic| !self.is_heard_everywhere(topic) && self.pubsub.awaited.insert((topic, number)));
+        topics.retain(|&topic| !self.is_heard_everywhere(topic) && self.pubsub.wait(topic, number));
         let confirmation = self.pubsub.confirmations.get_mut(number)?;
         confirmation.missing += topics.len();
         confirmation.topics.append(&mut topics);
@@ -481,19 +497,19 @@ impl Proxy {
             all.into_iter().for_each(|number| self.turn_down(number, CONNECTION_DOWN, now));
             return self.wake_publishers();
         }
-        let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, _)| topic).collect();
+        let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, ..)| topic).collect();
         topics.dedup();
         topics.into_iter().for_each(|topic| self.on_topic_heard(topic, now));
     }
 
     fn waiting_for(&self, topic: TopicId, max: usize) -> Vec<usize> {
-        self.pubsub.awaited.range((topic, 0)..=(topic, usize::MAX)).map(|&(_, number)| number).take(max).collect()
+        self.pubsub.awaiting(topic).take(max).collect()
     }
 
     /// Nobody has to wait for this topic any more. Of many, some are told so in the next turns.
     fn confirm_topic(&mut self, topic: TopicId, now: Millis) {
         for number in self.waiting_for(topic, CONFIRMED_MAX) {
-            self.pubsub.awaited.remove(&(topic, number));
+            self.pubsub.wait_no_longer(topic, number);
             self.confirm_part(number, now);
         }
         if self.pubsub.is_awaited(topic) {
@@ -528,7 +544,7 @@ impl Proxy {
         self.pubsub.confirming -= confirmation.held();
         self.charge_pubsub();
         for &topic in &confirmation.topics {
-            self.pubsub.awaited.remove(&(topic, number));
+            self.pubsub.wait_no_longer(topic, number);
         }
         for &topic in &confirmation.joined {
             self.leave_topic(confirmation.client, topic);
