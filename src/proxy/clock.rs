@@ -102,7 +102,8 @@ impl Proxy {
     }
 
     /// How long the rest of the request that a client is sending is waited for while nothing of it comes, and which key
-    /// says so. Who waits for the backend that it holds shall not wait in vain.
+    /// says so. Who waits for the backend that it holds shall not wait in vain. Of one that holds a backend, what comes
+    /// too slowly does not count (`Backend::uploaded_at`): it has as long as its bytes are worth, and this limit once.
     fn request_limit(&self, client: &Client) -> Option<(u64, &'static str)> {
         let timeouts = &self.settings.timeouts;
         let limits = match client.flow {
@@ -121,7 +122,10 @@ impl Proxy {
     /// When the rest of the request that a client is sending is waited for no longer.
     fn request_deadline(&self, id: Id, now: Millis) -> Option<Millis> {
         let client = self.clients.get(id)?;
-        let since = client.kept.as_ref()?.since?;
+        let mut since = client.kept.as_ref()?.since?;
+        if let Flow::Uploading { backend, .. } = client.flow {
+            since = self.backends.get(backend).map_or(since, |backend| backend.uploaded_at);
+        }
         let (ms, _) = self.request_limit(client)?;
         // It is not to blame for what is not read.
         Some(if self.is_listening_to(Conn::Client(id)) { since } else { now } + ms)

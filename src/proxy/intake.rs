@@ -31,6 +31,9 @@ use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
 
+/// So fast a large request has to come while it holds a connection, or its client is taken for one that has stopped.
+const UPLOAD_BYTES_PER_MS_MIN: usize = 16;
+
 /// Bytes of one client, in order; if they are in a buffer of their own, that can be given away whole.
 enum Input<'a> {
     Borrowed(&'a [u8]),
@@ -368,7 +371,8 @@ impl Proxy {
         let taken = framer.passable(bytes.len());
         let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
         framer.rebase(taken);
-        self.backends.get_mut(backend)?.uploader = id;
+        let entry = self.backends.get_mut(backend)?;
+        (entry.uploader, entry.uploaded_at) = (id, now);
         self.clients.get_mut(id)?.flow = Flow::Uploading { backend, request };
         self.forward(backend, &bytes[..taken], now, wire);
         Some(taken)
@@ -394,7 +398,9 @@ impl Proxy {
                 return (bytes.len(), false);
             }
         };
-        if self.backends.get(backend).is_some_and(|backend| backend.uploader == id) {
+        if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
+            // Who sends a byte now and then has stopped.
+            entry.uploaded_at = now.min(entry.uploaded_at + (taken / UPLOAD_BYTES_PER_MS_MIN) as u64);
             self.requests[request as usize].len += taken as u32;
             self.forward(backend, &bytes[..taken], now, wire);
         }

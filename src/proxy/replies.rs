@@ -212,7 +212,7 @@ impl Proxy {
                 return Err(Loss::Refused(printable(reply)));
             }
             if role != Role::Plain {
-                self.on_role(id, client, role, kind);
+                self.on_role(id, client, role, (kind, reply));
             }
             return Ok(());
         }
@@ -238,7 +238,7 @@ impl Proxy {
             self.deliver(client, request, reply, now);
         }
         if role != Role::Plain {
-            self.on_role(id, client, role, kind);
+            self.on_role(id, client, role, (kind, reply));
         }
         Ok(())
     }

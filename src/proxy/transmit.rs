@@ -121,6 +121,7 @@ impl Proxy {
             return;
         }
         let write_ms = self.settings.timeouts.remote_write_ms;
+        let had_much = backend.queue.unsent() > self.settings.limits.send_queue_bytes_max / 2;
         let result = match &mut backend.phase {
             Phase::Connecting | Phase::Closed => return,
             Phase::Handshake(handshake) => {
@@ -149,14 +150,14 @@ impl Proxy {
                 } else if unsent > 0 && !matches!(backend.phase, Phase::Handshake(_)) {
                     self.mark_backend_dirty(id);
                 }
-                let Some(backend) = self.backends.get(id) else { return };
+                let Some(backend) = self.backends.get_mut(id) else { return };
+                if had_much {
+                    // Its uploader, if there is one, may not have been listened to until now.
+                    backend.uploaded_at = now;
+                }
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
                     let uploader = backend.uploader;
                     self.actions.push_back(Action::Resume(Conn::Client(uploader)));
-                    // It may not have been listened to until now.
-                    if let Some(kept) = self.clients.get_mut(uploader).and_then(|client| client.kept.as_mut()) {
-                        kept.since = Some(now);
-                    }
                 }
                 if backend.is_bulk {
                     self.on_sent_in_bulk(id);
