@@ -102,8 +102,9 @@ impl Proxy {
             let entry = &self.requests[request as usize];
             entry.client == Id::NONE && entry.role != Role::Guard
         };
-        if backend.line.iter(&self.requests).any(is_for_nobody) {
-            // What it still has to say may be long, and nobody shall wait behind it.
+        if matches!(backend.phase, Phase::Ready) && backend.line.iter(&self.requests).any(is_for_nobody) {
+            // What it still has to say may be long, and nobody shall wait behind it. One that has not begun would
+            // be lost for those who wait already.
             self.drain_backend(held.backend, now);
         }
     }

@@ -216,6 +216,10 @@ impl Proxy {
             (None, Some(lane)) => (lane.backend, false),
             (None, None) => return self.offer_now(server, profile, now),
         };
+        if client.flow == (Flow::Blocked { backend: backend_id }) {
+            // Behind what waits for data there is no end to wait for.
+            return None;
+        }
         let backend = self.backends.get(backend_id)?;
         let has_room = if is_own { backend.has_room_for_owner(limits) } else { backend.has_room(limits) };
         (has_room && backend.profile == profile).then_some(backend_id)
