@@ -335,3 +335,57 @@ fn one_that_waits_for_data_and_leaves_takes_no_connection_with_it_on_which_other
     bench.answer(backends[0], "+OK\r\n");
     assert_eq!(bench.told(other), "+OK\r\n");
 }
+
+#[test]
+fn a_connection_that_has_not_begun_is_not_lost_with_the_one_in_bulk_who_had_it() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (blocker, other, client) = (bench.client(), bench.client(), bench.client());
+    bench.say(blocker, request(&["BLPOP", "list", "0"]));
+    let _ = (bench.asked(backends[0]), bench.next_connect(0));
+    bench.take_down(backends[0], 0);
+    assert!(bench.told(blocker).starts_with("-ERR "));
+    bench.until_connect();
+    let second = bench.connect(0);
+    bench.say(blocker, request(&["BLPOP", "list", "0"]));
+    bench.say(other, set("a", "1"));
+    bench.say(client, set("b", "2").repeat(300));
+    let (_, _) = (second, client);
+}
+
+#[test]
+fn what_is_sent_again_does_not_stand_behind_a_command_that_waits_for_data() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let client = bench.client();
+    let (lost, list) = (get(&key_on(&bench, 0)), key_on(&bench, 1));
+    bench.say(client, get(&list).repeat(300));
+    bench.say(client, lost + &request(&["BLPOP", &list, "0"]));
+    bench.answer(backends[1], bulk("x").repeat(300));
+    assert_eq!(bench.told(client), bulk("x").repeat(300));
+    bench.take_down(backends[0], 0);
+    let told = bench.told(client);
+    assert!(told.starts_with("-ERR Connection to server-0 lost"), "{told}");
+    assert!(bench.asked(backends[1]).ends_with(&request(&["BLPOP", &list, "0"])));
+    bench.answer(backends[1], "*0\r\n");
+    assert_eq!(bench.told(client), "*0\r\n");
+}
+
+#[test]
+fn replies_that_were_held_back_while_memory_was_short_come_when_it_is_not() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.buffered_bytes_max = 150_000;
+        settings.limits.client_unread_pause_bytes = 1_000;
+    });
+    let (slow, large) = (bench.client(), bench.client());
+    bench.set_room(Conn::Client(slow), 0);
+    bench.say(slow, get("a").repeat(20));
+    bench.answer(backends[0], bulk(&"v".repeat(900)).repeat(2));
+    assert!(!bench.proxy.is_listening_to(Conn::Backend(backends[0])));
+    // It waits, and memory is short as long as it does.
+    bench.say(large, get("b"));
+    let second = bench.connect(0);
+    bench.say(large, request(&["SELECT", "1"]) + &get("c").repeat(8_000));
+    bench.say(slow, request(&["SELECT", "1"]) + &get("d"));
+    assert!(!bench.proxy.is_listening_to(Conn::Backend(backends[0])));
+    bench.answer(second, bulk("b"));
+    assert!(bench.proxy.is_listening_to(Conn::Backend(backends[0])), "it may write before it reads");
+}
