@@ -30,7 +30,6 @@ use super::dispatch::Pick;
 use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
-use crate::local::error;
 use crate::request::{Place, Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -460,22 +459,26 @@ impl Proxy {
     /// A client is paused since this point in time, or was when it was looked at last. If it has taken nothing since
     /// and has more to say, it is told that it waits in vain, and leaves.
     pub(super) fn on_paused_for_long(&mut self, id: Id, since: Millis, now: Millis) {
-        let ms = self.settings.timeouts.remote_connect_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
         if !client.is_blocked || client.took_at > since || client.kept.is_none() {
             return self.wait_paused(id, now);
         }
         client.flow = Flow::Open;
-        let is_memory_short = self.is_memory_short();
-        let max = self.settings.limits.buffered_bytes_max;
-        self.reply_with(id, |out| match is_memory_short {
-            true => error::write_error(out, format_args!("ERR More than bufferedBytesMax ({max} bytes) is buffered")),
-            false => error::write_error(
-                out,
-                format_args!("ERR No connection became free within {ms} ms for so many requests at a time"),
-            ),
-        });
+        let text = match self.is_memory_short() {
+            true => {
+                let max = self.settings.limits.buffered_bytes_max;
+                format!("-ERR More than bufferedBytesMax ({max} bytes) is buffered\r\n")
+            }
+            false => self.no_connection_for_bulk(),
+        };
+        self.reply_here(id, text.as_bytes());
         self.leave(id);
+    }
+
+    /// What a client is told that has much in flight or unread, and has waited in vain for a connection of its own.
+    pub(super) fn no_connection_for_bulk(&self) -> String {
+        let ms = self.settings.timeouts.remote_connect_ms;
+        format!("-ERR No connection became free within {ms} ms for so many requests at a time\r\n")
     }
 
     /// Looks after a client with more unread than it may have: if it takes nothing, it is closed.

@@ -86,6 +86,7 @@ impl Proxy {
                 self.park(id, server, need, now);
                 return Verdict::Wait;
             }
+            Pick::GiveUp if is_for_bulk => self.no_connection_for_bulk(),
             Pick::GiveUp => {
                 let (ms, address) = (self.settings.timeouts.remote_connect_ms, self.address(server));
                 format!("-ERR No connection to {address} became free within {ms} ms\r\n")

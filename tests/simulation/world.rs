@@ -44,6 +44,8 @@ const LARGE: usize = 64 * 1024;
 const PACE_MAX_MS: u64 = 50;
 /// After so many steps without an event nobody has anything more to do.
 const QUIET_STEPS: u64 = 40;
+/// After so many everything has come to rest: replies of megabytes come through pipes of some kilobytes.
+const STEPS_TO_END: u64 = 600_000;
 
 impl World {
     pub fn new(seed: u64) -> World {
@@ -311,7 +313,7 @@ impl World {
             server.mood = Mood::Fine;
             server.connections.iter_mut().for_each(|connection| connection.stalled_until = 0);
         }
-        let steps_max = self.step + 60_000;
+        let steps_max = self.step + STEPS_TO_END;
         while !self.clients.is_empty() {
             self.step();
             assert!(self.step < steps_max, "{}", self.show_stuck());
@@ -329,7 +331,7 @@ impl World {
     fn rest(&mut self) {
         let patience = self.plan.patience_ms() + 100_000;
         let until = self.now + patience;
-        let steps_max = self.step + 60_000;
+        let steps_max = self.step + STEPS_TO_END;
         while self.now < until && !(self.is_idle() && self.next_deadline().is_none()) {
             self.step();
             assert!(self.step < steps_max, "there are always events, though nobody is there");
