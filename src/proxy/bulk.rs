@@ -129,6 +129,8 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(owner) else { return };
         match client.flow {
             Flow::Blocked { backend } | Flow::Uploading { backend, .. } if backend == id => return,
+            // Its departure will, when the session there is clean.
+            Flow::Closed => return,
             _ => {}
         }
         let is_leased = client.leased() == Some(held);

@@ -7,6 +7,8 @@
 //! After so many steps everything is made good. Then every client must get what it is owed, all servers must be up
 //! again, and nothing may be left of anybody.
 
+use std::mem;
+
 use rmux::proxy::Proxy;
 use rmux::timer::Millis;
 
@@ -235,8 +237,9 @@ impl World {
                         let link = server.connections[index].link;
                         let words: &[&[u8]] = &[b"+OK\r\n", b"$", b":1\r\n", b"\0", b"$100000\r\nx", b"*1\r\n"];
                         network.send(link, random.pick(words));
-                        // What is large may be sent on while it is read.
-                        let is_first = self.plan.value_max > 10_000 || random.one_in(3);
+                        // What is large may be sent on while it is read, and who is held back is not read.
+                        let is_held_back = self.plan.settings.limits.client_unread_pause_bytes < 100_000;
+                        let is_first = self.plan.value_max > 10_000 || is_held_back || random.one_in(3);
                         self.shell.surplus = Some((link, is_first));
                     }
                     _ => server.garble(index, self.step),
@@ -330,10 +333,15 @@ impl World {
     /// Nobody is there any more: what is left is one idle connection to each server.
     fn rest(&mut self) {
         let patience = self.plan.patience_ms() + 100_000;
-        let until = self.now + patience;
+        let mut until = self.now + patience;
         let steps_max = self.step + STEPS_TO_END;
+        let mut happened = self.shell.network.happened;
         while self.now < until && !(self.is_idle() && self.next_deadline().is_none()) {
             self.step();
+            // As long as replies of megabytes trickle, all is well.
+            if mem::replace(&mut happened, self.shell.network.happened) != self.shell.network.happened {
+                until = self.now + patience;
+            }
             assert!(self.step < steps_max, "there are always events, though nobody is there");
         }
         let proxy = &self.shell.proxy;
