@@ -267,6 +267,10 @@ impl World {
             let silent_ms = network.asked_at.get(&server.number).map_or(0, |at| self.now - at);
             // A request may have waited until its connection was ready.
             let mute_ms = network.requested_at.get(&server.number).map_or(0, |at| self.now - at);
+            // Half of a reply came, and no more.
+            let owing = server.connections.iter().filter(|connection| connection.owes());
+            let read_at = owing.map(|connection| network.link(connection.link).read_at).filter(|&at| at > 0).min();
+            let silent_ms = silent_ms.max(read_at.map_or(0, |at| self.now - at));
             if silent_ms.max(mute_ms + timeouts.remote_connect_ms) >= timeouts.failover_after_ms {
                 self.history.trusted.remove(&server.number);
             }
