@@ -386,10 +386,10 @@ impl Backend {
         matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.owner == Id::NONE
     }
 
-    /// Whether one more request of anybody fits, and nothing large is in its way.
+    /// Whether one more request of anybody fits, nothing large is in its way, and it is read.
     #[inline]
     pub fn has_room(&self, limits: &Limits) -> bool {
-        self.owner == Id::NONE && !self.is_reserve && self.has_room_for_owner(limits)
+        self.owner == Id::NONE && !self.is_reserve && !self.is_held_back && self.has_room_for_owner(limits)
     }
 
     /// The same, for the client that has it for itself. One in bulk waits behind its own requests, and behind as many
