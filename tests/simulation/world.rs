@@ -342,8 +342,10 @@ impl World {
         let mut happened = self.shell.network.happened;
         while self.now < until && !(self.is_idle() && self.next_deadline().is_none()) {
             self.step();
-            // As long as replies of megabytes trickle, all is well.
-            if mem::replace(&mut happened, self.shell.network.happened) != self.shell.network.happened {
+            // As long as replies of megabytes trickle that nobody waits for, all is well.
+            let is_draining = self.shell.proxy.backends() > self.servers.len();
+            let is_quiet = mem::replace(&mut happened, self.shell.network.happened) == self.shell.network.happened;
+            if is_draining && !is_quiet {
                 until = self.now + patience;
             }
             assert!(self.step < steps_max, "there are always events, though nobody is there");
