@@ -308,8 +308,9 @@ impl Proxy {
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
-        let leased = self.clients.get(client).and_then(Client::leased);
-        let is_watching = leased.is_some_and(|leased| leased.backend == backend);
+        // What cleans a session is nobody's; behind it, whose backend it still is may have watched keys again.
+        let owner = self.backends.get(backend).and_then(|entry| self.clients.get(entry.owner));
+        let is_watching = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == backend);
         if matches!(role, Role::Blocking | Role::Ending { .. } | Role::Cleanup) && !is_watching {
             self.end_lease(backend);
         }
