@@ -303,7 +303,7 @@ impl Proxy {
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         if is_gone && role == (Role::Ending { has_selected: true }) {
             // Nobody has looked which database it is left with; nobody else shall have it.
-            return self.departures.push(Departure::Lease(backend, None));
+            return self.departures.push(Departure::Lease(backend, client, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
@@ -319,7 +319,9 @@ impl Proxy {
     /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
         match self.backends.get_mut(id) {
-            Some(backend) if backend.is_number_told => self.departures.push(Departure::Lease(id, None)),
+            Some(backend) if backend.is_number_told => {
+                self.departures.push(Departure::Lease(id, backend.owner, None));
+            }
             Some(backend) if backend.is_bulk => {}
             Some(backend) => backend.owner = Id::NONE,
             None => {}
@@ -401,10 +403,11 @@ impl Proxy {
         }
     }
 
-    /// A client has left a backend that it had for itself. `cleanup` is what cleans its session, if anything can: then
+    /// `owner` has left a backend that it had for itself. `cleanup` is what cleans its session, if anything can: then
     /// it is anybody's again with the reply. Otherwise it is closed, as soon as nobody else waits for a reply there.
-    pub(super) fn take_back(&mut self, id: Id, cleanup: Option<&[u8]>, now: Millis) {
-        let Some(backend) = self.backends.get(id) else { return };
+    pub(super) fn take_back(&mut self, id: Id, owner: Id, cleanup: Option<&[u8]>, now: Millis) {
+        // It may have been refused what it leased it for, and nothing was sent.
+        let Some(backend) = self.backends.get(id).filter(|backend| backend.owner == owner) else { return };
         // What still waits for data would take an element for nobody.
         let is_blocking = |request: &RequestId| self.requests[*request as usize].role == Role::Blocking;
         let blocking = backend.line.iter(&self.requests).find(is_blocking);

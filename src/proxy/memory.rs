@@ -144,7 +144,8 @@ impl Proxy {
     /// Clients may have more unread than while memory was short: what is held back of those who wait for it may come.
     #[cold]
     fn look_at_held_back(&mut self) {
-        let held_back: Vec<Id> = self.clients.iter().filter(|(_, client)| client.holds_back).map(|(id, _)| id).collect();
+        let held_back: Vec<Id> =
+            self.clients.iter().filter(|(_, client)| client.holds_back).map(|(id, _)| id).collect();
         held_back.into_iter().for_each(|id| self.mark_client_dirty(id));
     }
 
