@@ -21,9 +21,10 @@
 //! belongs to nobody closes the backend.
 
 use std::fmt;
+use std::mem;
 use std::ops::Deref;
 
-use crate::buffer::Queue;
+use crate::buffer::{Arena, Queue};
 use crate::client::{Profile, Protocol};
 use crate::limits::Limits;
 use crate::request::BackendLine;
@@ -363,6 +364,20 @@ impl Backend {
             heard_at: if has_spoken { self.heard_at } else { Millis(0) },
             has_answered: self.answered > 0,
         }
+    }
+
+    /// Nothing of what is queued was sent, and nothing is owed: all of it is dropped but the first `keep` bytes.
+    pub fn drop_unsent(&mut self, keep: usize, arena: &mut Arena) {
+        debug_assert!(self.answered == self.queue.sent());
+        let mut queue = mem::take(&mut self.queue);
+        let kept = queue.copy_range(arena, self.answered, self.answered + keep as u64);
+        queue.clear(arena);
+        // A new one stands at 0: what it has not answered must not look answered.
+        if self.answered > 0 {
+            self.answered = queue.end();
+            self.queue = queue;
+        }
+        self.queue.push_vec(arena, kept.unwrap_or_default());
     }
 
     /// True while it may still become, or is, of use to new requests.

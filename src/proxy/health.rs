@@ -164,13 +164,7 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(id) else { return };
         let server = backend.server;
         let line = std::mem::take(&mut backend.line);
-        let mut queue = std::mem::take(&mut backend.queue);
-        queue.clear(&mut self.arena);
-        // That the server refused them is no answer to a request.
-        if backend.answered > 0 {
-            backend.answered = queue.end();
-            backend.queue = queue;
-        }
+        backend.drop_unsent(0, &mut self.arena);
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
         let owner = std::mem::replace(&mut backend.owner, Id::NONE);
