@@ -68,7 +68,7 @@ impl Proxy {
     pub(super) fn put_off(&mut self, id: Id, server: u16, pick: Pick, need: Need, now: Millis) -> Verdict {
         // One in bulk waits for a connection of its own.
         let is_for_bulk = need == Need::Room && self.is_for_bulk(id);
-        let need = if is_for_bulk { Need::Lease } else { need };
+        let need = if is_for_bulk { Need::Bulk } else { need };
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
@@ -269,12 +269,10 @@ impl Proxy {
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
         let pool = &self.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
-        // Meanwhile it may have taken so much that it can do without one of its own.
-        let is_lease =
-            need == Need::Lease && (client.bulk.is_none() || client.transaction.is_some() || self.is_for_bulk(id));
         let offer = match need {
-            Need::Lease if !is_lease => pool.offer(&self.backends, profile, now, has_room),
-            Need::Room => pool.offer(&self.backends, profile, now, has_room),
+            // Meanwhile it may have taken so much that it can do without one of its own.
+            Need::Bulk if self.is_for_bulk(id) => pool.offer_lease(&self.backends, profile, now),
+            Need::Room | Need::Bulk => pool.offer(&self.backends, profile, now, has_room),
             Need::Lease => pool.offer_lease(&self.backends, profile, now),
             Need::LastWriter => {
                 let is_lost = self.backends.get(client.wrote_to).is_none_or(|backend| !backend.is_serving());
