@@ -303,7 +303,8 @@ impl Proxy {
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         if is_gone && role == (Role::Ending { has_selected: true }) {
             // Nobody has looked which database it is left with; nobody else shall have it.
-            return self.departures.push(Departure::Lease(backend, client, None));
+            let owner = self.backends.get(backend).map_or(Id::NONE, |entry| entry.owner);
+            return self.departures.push(Departure::Lease(backend, owner, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);

@@ -392,3 +392,35 @@ fn replies_that_were_held_back_while_memory_was_short_come_when_it_is_not() {
     assert!(bench.proxy.is_listening_to(Conn::Backend(backends[0])));
     bench.answer(second, bulk("b"));
 }
+
+#[test]
+fn what_is_held_back_for_one_who_may_not_have_it_takes_nothing_of_others() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.lease_max = 0;
+        settings.limits.client_unread_pause_bytes = 1_000;
+    });
+    let (slow, other) = (bench.client(), bench.client());
+    bench.set_room(Conn::Client(slow), 0);
+    bench.say(slow, get("a").repeat(3));
+    bench.answer(backends[0], bulk(&"v".repeat(1_000)));
+    assert!(!bench.proxy.is_listening_to(Conn::Backend(backends[0])));
+    bench.say(other, get("b"));
+    assert!(!bench.asked(backends[0]).contains(&get("b")));
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), get("b"));
+}
+
+#[test]
+fn keys_that_are_watched_behind_a_transaction_that_was_given_up_stay_watched_by_one_client() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (client, other) = (bench.client(), bench.client());
+    bench.say(client, get("a").repeat(300));
+    bench.say(client, request(&["MULTI"]));
+    bench.say(client, set("b", "1"));
+    bench.say(client, request(&["EXEC", "now"]) + &request(&["WATCH", "c"]) + &get("d"));
+    let own = request(&["MULTI"]) + &set("b", "1") + &request(&["DISCARD"]) + &request(&["WATCH", "c"]) + &get("d");
+    assert_eq!(bench.asked(backends[0]), get("a").repeat(300) + &own);
+    bench.answer(backends[0], bulk("a").repeat(300) + "+OK\r\n+QUEUED\r\n+OK\r\n+OK\r\n" + &bulk("d"));
+    bench.say(other, get("e"));
+    assert_eq!(bench.asked(backends[0]), "", "its keys are still watched");
+}
