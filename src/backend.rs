@@ -300,6 +300,8 @@ pub struct Backend {
     pub is_rerouted: bool,
     /// The client whose large request is on its way; [`Id::NONE`] for none.
     pub uploader: Id,
+    /// When the last of that came, as far as it came fast enough.
+    pub uploaded_at: Millis,
     /// True while a large reply is passed on as it arrives.
     pub is_in_large_reply: bool,
     /// Its entry in the timer wheel.
@@ -343,6 +345,7 @@ impl Backend {
             is_bulk: false,
             is_rerouted: false,
             uploader: Id::NONE,
+            uploaded_at: now,
             is_in_large_reply: false,
             alarm: Alarm::default(),
             since: now,

@@ -144,6 +144,9 @@ pub enum Flow {
     Paused {
         /// Since when, or since it last took something.
         since: Millis,
+        /// True if it waits for nothing but that: its next request is one that rmux answers, and no server could keep
+        /// the reply.
+        is_full: bool,
     },
     /// Its next request waits until this backend, which it has for itself, has sent some of what it was given.
     Throttled {
@@ -360,6 +363,8 @@ pub struct Client {
     pub is_in_paused: bool,
     /// True while it stands in the list of those who have something to send.
     pub is_dirty: bool,
+    /// True while it stands in the list of subscribers that have messages to be sent.
+    pub is_listed: bool,
     /// True while its socket takes nothing.
     pub is_blocked: bool,
     /// True once it said that nothing more will come.
@@ -395,6 +400,7 @@ impl Client {
             holds_back: false,
             is_in_paused: false,
             is_dirty: false,
+            is_listed: false,
             is_blocked: false,
             is_ended: false,
             has_hung_up: false,
@@ -459,6 +465,15 @@ impl Client {
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.mode == Mode::Plain && self.transaction.is_none() && self.subscriber.is_none()
+    }
+
+    /// True exactly when it has nothing but replies on their way to it: no request outstanding or kept, no transaction,
+    /// no subscription, and no backend that waits for it or is its own.
+    #[inline]
+    pub fn is_bare(&self) -> bool {
+        let has_state = self.transaction.is_some() || self.subscriber.is_some() || self.bulk.is_some();
+        debug_assert!(self.lanes.is_empty() || !self.line.is_empty());
+        self.line.is_empty() && self.kept.is_none() && !has_state && !self.holds_back
     }
 
     /// The backend that it has for itself, for a transaction or for watched keys.

@@ -22,11 +22,12 @@
 //! What is safe on a connection that many share is not refused, though the original rmux did: `DBSIZE`, `FLUSHALL`,
 //! `FLUSHDB`, `MOVE`, `OBJECT`, `RANDOMKEY`, `TIME`.
 //!
-//! Invariants, each with a test: names are lower case and unique; `subs` is empty exactly when the class is not
+//! Invariants, each with a test: names are lower case and unique; there are [`Command::subs`] exactly when the class is
 //! [`Class::Container`]; whatever the arguments, key indexes ascend and stay below `argc`; a command whose
 //! [`Command::args_needed`] is `n` has all its keys among its first `n` arguments.
 
 use std::fmt;
+use std::num::NonZeroU8;
 
 mod keys;
 mod policy;
@@ -34,13 +35,12 @@ mod table;
 
 pub use keys::{KeyError, KeySpan, Keys, integer};
 pub use policy::{Declared, Objection, Policy, names};
-use table::ROWS;
+use table::{ROWS, Subs};
 
 /// One command, or one subcommand of a container.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Lower case. A subcommand has its own word only: `get`, not `config|get`.
-    pub name: &'static str,
+    text: Text,
     /// As Redis counts: the exact number of arguments, or, negative, the least; the name is one of them. A subcommand
     /// counts both words.
     pub arity: i16,
@@ -50,8 +50,40 @@ pub struct Command {
     pub class: Class,
     /// Where its keys are.
     pub keys: Keys,
-    /// The subcommands of a container, otherwise empty.
-    pub subs: &'static [Command],
+    /// Which subcommands it has.
+    subs: Subs,
+}
+
+/// A name. Those of the table lie in their rows: a reference to each would take as much again, and an entry in the
+/// table of what is relocated when the program starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    /// A name of the table: that many of these bytes.
+    Short([u8; SHORT_MAX], NonZeroU8),
+    /// One that was declared.
+    Long(&'static str),
+}
+
+/// What fits beside its length into the place of a reference and a word.
+const SHORT_MAX: usize = 23;
+
+impl Text {
+    const fn of_table(name: &str) -> Text {
+        let mut bytes = [0; SHORT_MAX];
+        let mut at = 0;
+        while at < name.len() {
+            bytes[at] = name.as_bytes()[at];
+            at += 1;
+        }
+        Text::Short(bytes, NonZeroU8::new(name.len() as u8).expect("a name has letters"))
+    }
+
+    const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Text::Short(bytes, len) => bytes.split_at(len.get() as usize).0,
+            Text::Long(name) => name.as_bytes(),
+        }
+    }
 }
 
 /// What a command does to keys.
@@ -235,13 +267,29 @@ impl fmt::Display for Name {
 }
 
 impl Command {
+    /// Lower case. A subcommand has its own word only: `get`, not `config|get`.
+    pub fn name(&self) -> &str {
+        std::str::from_utf8(self.text.as_bytes()).unwrap_or_default()
+    }
+
+    /// True exactly when this is its name.
+    #[inline]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.text.as_bytes() == name.as_bytes()
+    }
+
+    /// The subcommands of a container, otherwise none.
+    pub fn subs(&self) -> &'static [Command] {
+        self.subs.rows()
+    }
+
     /// Its full name. Looks for the container that a subcommand belongs to among all of them.
     pub fn full_name(&'static self) -> Name {
         if ROWS.as_ptr_range().contains(&std::ptr::from_ref(self)) {
-            return Name::new(self.name, self.name);
+            return Name::new(self.name(), self.name());
         }
-        let has_it = |row: &&Command| row.subs.iter().any(|sub| std::ptr::eq(sub, self));
-        Name::new(ROWS.iter().find(has_it).map_or(self.name, |row| row.name), self.name)
+        let has_it = |row: &&Command| row.subs().iter().any(|sub| std::ptr::eq(sub, self));
+        Name::new(ROWS.iter().find(has_it).map_or(self.name(), |row| row.name()), self.name())
     }
 
     /// True exactly when the command means nothing without a subcommand.
@@ -257,7 +305,7 @@ impl Command {
 
     /// The subcommand with this name, in any case.
     pub fn sub(&self, word: &[u8]) -> Option<&'static Command> {
-        self.subs.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))
+        self.subs().iter().find(|sub| sub.text.as_bytes().eq_ignore_ascii_case(word))
     }
 
     /// Whether a request of `argc` arguments, the name counted, has the right length.
@@ -271,8 +319,8 @@ impl Command {
     /// a word of other than visible letters may be read as another one (`SET` and a zero byte).
     pub fn may_have_sub(&self, word: &[u8]) -> bool {
         self.is_container()
-            && self.name.contains('.')
-            && self.subs.iter().all(|sub| sub.class != Class::Refused)
+            && self.name().contains('.')
+            && self.subs().iter().all(|sub| sub.class != Class::Refused)
             && word.iter().all(u8::is_ascii_graphic)
     }
 
@@ -323,12 +371,16 @@ impl Timeout {
     // A number that only Redis understands (it takes hexadecimal ones) must not be cut short: forever. One that it does
     // not understand either is answered at once.
     fn from_seconds(text: &[u8]) -> Timeout {
-        let seconds = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
-        let millis = seconds.map(|seconds| (seconds * 1000.0).ceil());
-        match millis {
-            Some(millis) if millis < 0.0 => Timeout::Millis(0),
-            Some(millis) if millis > 0.0 && millis < i64::MAX as f64 => Timeout::Millis(millis as u64),
-            _ => Timeout::Forever,
+        match text.split_first() {
+            // Less than a millisecond below 0 is 0.
+            Some((b'-', digits)) if thousandths(digits).is_some_and(|(whole, _)| whole > 0) => Timeout::Millis(0),
+            Some((b'-', _)) => Timeout::Forever,
+            _ => match thousandths(text.strip_prefix(b"+").unwrap_or(text)) {
+                Some((whole, is_more)) if (1..i64::MAX as u64).contains(&(whole + u64::from(is_more))) => {
+                    Timeout::Millis(whole + u64::from(is_more))
+                }
+                _ => Timeout::Forever,
+            },
         }
     }
 
@@ -338,6 +390,42 @@ impl Timeout {
             Some(millis) => Timeout::Millis(u64::try_from(millis).unwrap_or(0)),
         }
     }
+}
+
+/// A decimal number without a sign, times a thousand: the whole part, 2^63 if it is more, and whether there is a rest.
+/// (The standard library's way, which is as exact as an `f64` can be, is 15 kB of code that nothing else needs.)
+fn thousandths(text: &[u8]) -> Option<(u64, bool)> {
+    let (digits, exponent): (_, i64) = match text.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+        Some(at) => (&text[..at], std::str::from_utf8(&text[at + 1..]).ok()?.parse().ok()?),
+        None => (text, 0),
+    };
+    let (mut value, mut places, mut is_more) = (0_u64, 0_i64, false);
+    let (mut is_behind_point, mut has_digits) = (false, false);
+    for &byte in digits {
+        match byte {
+            b'.' if !is_behind_point => is_behind_point = true,
+            b'0'..=b'9' => {
+                has_digits = true;
+                // What does not fit is not looked at but for being there.
+                let is_taken = value < u64::MAX / 10;
+                value = if is_taken { value * 10 + u64::from(byte - b'0') } else { value };
+                is_more |= !is_taken && byte != b'0';
+                places += i64::from(is_behind_point) - i64::from(!is_taken);
+            }
+            _ => return None,
+        }
+    }
+    let mut shift = exponent.saturating_add(3).saturating_sub(places);
+    while shift < 0 && value > 0 {
+        is_more |= value % 10 > 0;
+        value /= 10;
+        shift += 1;
+    }
+    while shift > 0 && value > 0 && value < 1 << 63 {
+        value = value.saturating_mul(10);
+        shift -= 1;
+    }
+    has_digits.then_some((value.min(1 << 63), is_more))
 }
 
 /// The command with this name, in any case. Subcommands are found with [`Command::sub`].
@@ -439,7 +527,7 @@ const fn folded_names() -> [Folded; COUNT] {
     let mut names = [[0; 3]; COUNT];
     let mut row = 0;
     while row < COUNT {
-        names[row] = fold(ROWS[row].name.as_bytes()).expect("a name fits in a Folded");
+        names[row] = fold(ROWS[row].text.as_bytes()).expect("a name fits in a Folded");
         row += 1;
     }
     names
@@ -471,7 +559,7 @@ mod tests {
 
     /// Every row, with the subcommands behind their container.
     fn all_with_subs() -> impl Iterator<Item = &'static Command> {
-        all().flat_map(|row| std::iter::once(row).chain(row.subs))
+        all().flat_map(|row| std::iter::once(row).chain(row.subs()))
     }
 
     fn sub(name: &str, word: &str) -> &'static Command {
@@ -486,11 +574,11 @@ mod tests {
     #[test]
     fn every_command_is_found_by_its_name_in_any_case() {
         for row in all() {
-            let upper = row.name.to_ascii_uppercase();
-            let mixed: String = (row.name.chars().enumerate())
+            let upper = row.name().to_ascii_uppercase();
+            let mixed: String = (row.name().chars().enumerate())
                 .map(|(place, letter)| if place % 2 == 0 { letter.to_ascii_uppercase() } else { letter })
                 .collect();
-            for spelling in [row.name, &upper, &mixed] {
+            for spelling in [row.name(), &upper, &mixed] {
                 let found = find(spelling.as_bytes()).expect(spelling);
                 assert!(std::ptr::eq(found, row), "{spelling}");
             }
@@ -501,20 +589,20 @@ mod tests {
     fn names_are_lower_case_and_unique() {
         let mut names = HashSet::new();
         for row in all() {
-            assert!(names.insert(row.name), "{} is there twice", row.name);
+            assert!(names.insert(row.name()), "{} is there twice", row.name());
             let mut words = HashSet::new();
-            assert!(row.subs.iter().all(|sub| words.insert(sub.name)), "{}", row.name);
+            assert!(row.subs().iter().all(|sub| words.insert(sub.name())), "{}", row.name());
         }
         for row in all_with_subs() {
-            assert!(!row.name.is_empty() && !row.name.contains('\0'), "{}", row.name);
-            assert_eq!(row.name, row.name.to_ascii_lowercase());
+            assert!(!row.name().is_empty() && !row.name().contains('\0'), "{}", row.name());
+            assert_eq!(row.name(), row.name().to_ascii_lowercase());
         }
         assert_eq!(names.len(), COUNT);
     }
 
     #[test]
     fn names_that_are_nearly_right_are_unknown() {
-        let names: HashSet<&[u8]> = all().map(|row| row.name.as_bytes()).collect();
+        let names: HashSet<&[u8]> = all().map(|row| row.name().as_bytes()).collect();
         let check = |name: &[u8]| {
             let is_known = names.contains(name.to_ascii_lowercase().as_slice());
             assert_eq!(find(name).is_some(), is_known, "{name:?}");
@@ -590,20 +678,20 @@ mod tests {
         assert!(!sub("object", "encoding").arity_allows(2) && sub("object", "encoding").arity_allows(3));
         assert!(!sub("xgroup", "create").arity_allows(4) && sub("xgroup", "create").arity_allows(6));
         for row in all_with_subs() {
-            assert_ne!(row.arity, 0, "{}", row.name);
+            assert_ne!(row.arity, 0, "{}", row.name());
         }
         for row in all() {
-            assert!(row.subs.iter().all(|sub| sub.arity.unsigned_abs() >= 2), "{}", row.name);
+            assert!(row.subs().iter().all(|sub| sub.arity.unsigned_abs() >= 2), "{}", row.name());
         }
     }
 
     #[test]
     fn only_containers_have_subcommands() {
         for row in all() {
-            assert_eq!(row.is_container(), !row.subs.is_empty(), "{}", row.name);
-            assert!(row.subs.iter().all(|sub| !sub.is_container()), "{}", row.name);
-            for sub in row.subs {
-                let found = row.sub(sub.name.to_ascii_uppercase().as_bytes()).expect(sub.name);
+            assert_eq!(row.is_container(), !row.subs().is_empty(), "{}", row.name());
+            assert!(row.subs().iter().all(|sub| !sub.is_container()), "{}", row.name());
+            for sub in row.subs() {
+                let found = row.sub(sub.name().to_ascii_uppercase().as_bytes()).expect("it is there");
                 assert!(std::ptr::eq(found, sub));
             }
         }
@@ -616,7 +704,7 @@ mod tests {
 
     #[test]
     fn only_modules_that_refuse_nothing_may_have_unknown_subcommands() {
-        let open: Vec<&str> = all().filter(|row| row.may_have_sub(b"NEWER")).map(|row| row.name).collect();
+        let open: Vec<&str> = all().filter(|row| row.may_have_sub(b"NEWER")).map(|row| row.name()).collect();
         assert_eq!(open, ["json.debug", "ft.cursor"]);
         let debug = find(b"json.debug").expect("a row");
         assert!(!debug.may_have_sub(b"MEMORY\0") && !debug.may_have_sub(b"a b") && !debug.may_have_sub(b"a\r\n"));
@@ -741,7 +829,7 @@ mod tests {
         assert_eq!(sub("ft.cursor", "read").access, Access::Write);
         for row in all_with_subs() {
             if matches!(row.class, Class::Keyed | Class::Split(_)) {
-                assert!(row.access != Access::None && row.keys != Keys::None, "{}", row.name);
+                assert!(row.access != Access::None && row.keys != Keys::None, "{}", row.name());
             }
         }
     }
@@ -770,6 +858,21 @@ mod tests {
             ("BRPOP a b 1e3", Some(Millis(1_000_000))),
             ("BLPOP k -1", Some(Millis(0))),
             ("BLPOP k 0x10", Some(Forever)),
+            ("BLPOP k +.5", Some(Millis(500))),
+            ("BLPOP k 5.", Some(Millis(5000))),
+            ("BLPOP k 0.0010", Some(Millis(1))),
+            ("BLPOP k 0.00100000000000000000000001", Some(Millis(2))),
+            ("BLPOP k 100000000000000000000000e-20", Some(Millis(1_000_000))),
+            ("BLPOP k 25e-04", Some(Millis(3))),
+            ("BLPOP k 1e-300", Some(Millis(1))),
+            ("BLPOP k -0.0001", Some(Forever)),
+            ("BLPOP k -1e300", Some(Millis(0))),
+            ("BLPOP k 0e9", Some(Forever)),
+            ("BLPOP k 9223372036854775.806", Some(Millis(i64::MAX as u64 - 1))),
+            ("BLPOP k 9223372036854775.807", Some(Forever)),
+            ("BLPOP k 1.2.3", Some(Forever)),
+            ("BLPOP k .", Some(Forever)),
+            ("BLPOP k 1e", Some(Forever)),
             ("BLPOP k inf", Some(Forever)),
             ("BLPOP k nan", Some(Forever)),
             ("BLPOP k 1e300", Some(Forever)),

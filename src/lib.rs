@@ -9,6 +9,7 @@
 //!         main ─► serve ─► service          threads and signals, and what a service manager wants to hear
 //!         main ─► logger, healthcheck
 //! SHELL   reactor ─► net, resolve, proxy    epoll, sockets, the clock, host names
+//!         reactor, resolve ─► channel       what threads leave for each other
 //! CORE    proxy ─► client, server, pool, backend, request, subscription, local
 //!         client, backend ─► resp, buffer
 //!         the leaves (ring, timer, command, resp, buffer, slots, limits, sha1, stats, users) ─► nothing of this crate
@@ -43,6 +44,7 @@
 
 pub mod backend;
 pub mod buffer;
+pub mod channel;
 pub mod cli;
 pub mod client;
 pub mod command;

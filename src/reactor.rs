@@ -24,13 +24,13 @@ mod sockets;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use log::{error, log};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::buffer::Scratch;
+use crate::channel::Sender;
 use crate::net::{Address, Listener};
 use crate::proxy::{Action, Conn, Proxy, Settings};
 use crate::slots::Id;
@@ -72,7 +72,7 @@ impl Handle {
 
     /// Leaves something in its mailbox. False if it has ended.
     fn leave(&self, post: Post) -> bool {
-        let is_left = self.mailbox.send(post).is_ok();
+        let is_left = self.mailbox.send(post);
         if is_left {
             self.wake();
         }

@@ -12,14 +12,15 @@
 //! `LOOKUPS_MAX` threads run; whatever happens, each lookup ends with exactly one answer, and each answer wakes the
 //! loop.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use mio::Waker;
+
+use crate::channel::{Receiver, Sender, channel};
 
 /// Looks up host names without blocking.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub struct Resolver {
     waker: Arc<Waker>,
     sender: Sender<Answer>,
     receiver: Receiver<Answer>,
-    outstanding: HashSet<u32>,
+    /// As many as there are servers, at the most.
+    outstanding: Vec<u32>,
     /// Lookups for which there was no thread yet.
     waiting: VecDeque<Lookup>,
     /// How many threads have been started whose answer was not taken yet.
@@ -44,7 +46,7 @@ impl Resolver {
             waker,
             sender,
             receiver,
-            outstanding: HashSet::new(),
+            outstanding: Vec::new(),
             waiting: VecDeque::new(),
             running: 0,
             look_up: system_look_up,
@@ -55,9 +57,10 @@ impl Resolver {
     /// Asks for the addresses of a host. The answer comes from [`Resolver::poll`], under `key`, after a wake.
     /// Nothing happens when an answer for this key is still to come.
     pub fn resolve(&mut self, key: u32, host: &str, port: u16) {
-        if !self.outstanding.insert(key) {
+        if self.outstanding.contains(&key) {
             return;
         }
+        self.outstanding.push(key);
         if let Some(address) = literal(host, port) {
             answer(&self.sender, &self.waker, Answer { key, from_thread: false, outcome: Ok(vec![address]) });
             return;
@@ -68,8 +71,8 @@ impl Resolver {
 
     /// The next answer that has come: at least one address, in the system's order of preference, or why there is none.
     pub fn poll(&mut self) -> Option<(u32, io::Result<Vec<SocketAddr>>)> {
-        let Answer { key, from_thread, outcome } = self.receiver.try_recv().ok()?;
-        self.outstanding.remove(&key);
+        let Answer { key, from_thread, outcome } = self.receiver.try_recv()?;
+        self.outstanding.retain(|&outstanding| outstanding != key);
         if from_thread {
             self.running -= 1;
             self.start_waiting();
@@ -124,6 +127,7 @@ struct Lookup {
     port: u16,
 }
 
+#[derive(Debug)]
 struct Answer {
     key: u32,
     from_thread: bool,
@@ -240,7 +244,7 @@ mod tests {
         assert!(resolver.poll().is_none(), "none has been let go");
         *GATE.0.lock().expect("not poisoned") = true;
         GATE.1.notify_all();
-        let mut answered = HashSet::new();
+        let mut answered = std::collections::HashSet::new();
         for _ in 0..keys {
             let (key, outcome) = next_answer(&mut poll, &mut resolver);
             assert_eq!(outcome.expect("an address")[0].port(), key as u16 + 1);

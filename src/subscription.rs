@@ -47,13 +47,17 @@ pub struct Topic {
     hearers: usize,
 }
 
+/// Who belongs to what, in order, with a number in between where one is needed: one kind of set for all of that, since
+/// each kind is several kB of code.
+pub type Triples = BTreeSet<(Id, u32, Id)>;
+
 /// All subscriptions of all clients.
 #[derive(Debug, Default)]
 pub struct Registry {
     names: [BTreeMap<Arc<[u8]>, TopicId>; 3],
     topics: Slots<Topic>,
-    by_topic: BTreeSet<(TopicId, Id)>,
-    by_client: BTreeSet<(Id, usize, TopicId)>,
+    by_topic: Triples,
+    by_client: Triples,
     orphans: Vec<(TopicId, Topic)>,
     /// The lengths of all names.
     names_bytes: usize,
@@ -107,9 +111,9 @@ impl Registry {
                 id
             }
         };
-        let is_news = self.by_topic.insert((id, client));
+        let is_news = self.by_topic.insert((id, 0, client));
         if is_news {
-            self.by_client.insert((client, index(family), id));
+            self.by_client.insert((client, index(family) as u32, id));
             let topic = self.topics.get_mut(id).expect("it is in the table of names");
             topic.hearers += 1;
             if topic.hearers > 1 {
@@ -121,11 +125,11 @@ impl Registry {
 
     /// A client wants to hear this no longer. True exactly when it did.
     pub fn leave(&mut self, client: Id, id: TopicId) -> bool {
-        if !self.by_topic.remove(&(id, client)) {
+        if !self.by_topic.remove(&(id, 0, client)) {
             return false;
         }
         let topic = self.topics.get_mut(id).expect("somebody hears it");
-        self.by_client.remove(&(client, index(topic.family), id));
+        self.by_client.remove(&(client, index(topic.family) as u32, id));
         topic.hearers -= 1;
         if topic.hearers == 0 {
             let topic = self.topics.remove(id).expect("it was there");
@@ -165,18 +169,18 @@ impl Registry {
 
     /// Who has subscribed to a topic, in the order of their ids.
     pub fn subscribers(&self, id: TopicId) -> impl Iterator<Item = Id> {
-        self.by_topic.range((id, Id::LEAST)..=(id, Id::NONE)).map(|&(_, client)| client)
+        self.by_topic.range((id, 0, Id::LEAST)..=(id, 0, Id::NONE)).map(|&(.., client)| client)
     }
 
     /// What a client hears of one family.
     pub fn topics_of(&self, client: Id, family: Channels) -> impl Iterator<Item = TopicId> {
-        let family = index(family);
+        let family = index(family) as u32;
         self.by_client.range((client, family, Id::LEAST)..=(client, family, Id::NONE)).map(|&(_, _, topic)| topic)
     }
 
-    /// True exactly when there are topics that nobody hears any more, and that nobody was told about.
-    pub fn has_orphans(&self) -> bool {
-        !self.orphans.is_empty()
+    /// How many topics there are that nobody hears any more, and that nobody was told about.
+    pub fn orphans(&self) -> usize {
+        self.orphans.len()
     }
 
     /// The next topic that nobody hears any more. One of the same name may be there again.
@@ -196,8 +200,17 @@ pub struct Subscriber {
     pub held: Queue,
     /// Since when it has more unread than it may have for long.
     pub behind_since: Option<Millis>,
-    /// True while it stands in the list of those that have messages to be sent.
-    pub is_listed: bool,
+    /// How far its request is done that is more than one turn's work.
+    pub progress: Option<Progress>,
+}
+
+/// How far a request is done that is about many topics.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// How many of its arguments are done, its name included.
+    pub at: usize,
+    /// The confirmation that it waits for; `None` if it is refused by now, or waits for none.
+    pub confirmation: Option<usize>,
 }
 
 impl Subscriber {
@@ -220,6 +233,11 @@ impl Subscriber {
         }
     }
 
+    /// How many topics it hears.
+    pub fn topics(&self) -> usize {
+        self.counts.iter().sum::<u32>() as usize
+    }
+
     /// Channels, patterns and shard channels that it hears.
     pub fn counts(&self) -> [u32; 3] {
         self.counts
@@ -232,7 +250,7 @@ impl Subscriber {
 
     /// True exactly when nothing would be lost without it.
     pub fn is_spent(&self) -> bool {
-        !self.is_hearing() && self.awaited.is_empty() && self.held.unsent() == 0
+        !self.is_hearing() && self.awaited.is_empty() && self.held.unsent() == 0 && self.progress.is_none()
     }
 }
 
@@ -270,7 +288,7 @@ mod tests {
         assert!(registry.leave(a, news));
         assert!(!registry.leave(a, news));
         assert_eq!(registry.subscribers(news).collect::<Vec<_>>(), [b]);
-        assert!(!registry.has_orphans());
+        assert_eq!(registry.orphans(), 0);
         assert!(registry.leave(b, news));
         assert!(registry.is_empty());
         assert_eq!(registry.find(Exact, b"news"), None);

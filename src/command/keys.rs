@@ -592,12 +592,12 @@ mod tests {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) as usize % below
         };
-        let commands: Vec<_> = super::super::all().flat_map(|row| std::iter::once(row).chain(row.subs)).collect();
+        let commands: Vec<_> = super::super::all().flat_map(|row| std::iter::once(row).chain(row.subs())).collect();
         for round in 0..200 {
             for command in &commands {
                 let argc = 1 + random(14);
                 let words: Vec<&[u8]> = (0..argc).map(|_| WORDS[random(WORDS.len())]).collect();
-                let context = || format!("seed {seed}, round {round}: {} {words:?}", command.name);
+                let context = || format!("seed {seed}, round {round}: {} {words:?}", command.name());
                 let needed = command.args_needed().map_or(argc, |needed| needed as usize);
                 let span = command.key_span(argc, |index| {
                     assert!(index < argc.min(needed), "{}", context());

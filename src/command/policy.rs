@@ -16,10 +16,9 @@
 //! Invariants: a row has its bit in `denied` exactly when it, or a part of it, is denied; the bits of `allowed`
 //! likewise. Nothing is looked at but these bits unless one is set. Knows no requests and no servers but how many.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use super::{Access, COUNT, Class, Command, Keys, ROWS, find};
+use super::{Access, COUNT, Class, Command, Keys, ROWS, Subs, Text, find};
 
 /// One bit for each row of the table.
 type Bits = [u64; COUNT.div_ceil(64)];
@@ -32,8 +31,8 @@ pub struct Policy {
     allowed: Bits,
     /// Those of the changed rows that are changed in part: the row, the word, whether it is denied (or else allowed).
     parts: Vec<(u16, Box<str>, bool)>,
-    /// By their names in lower case.
-    declared: HashMap<Box<[u8]>, &'static Command>,
+    /// In the order of their names, which are in lower case.
+    declared: Vec<&'static Command>,
 }
 
 impl Default for Policy {
@@ -44,7 +43,7 @@ impl Default for Policy {
             denied: [0; COUNT.div_ceil(64)],
             allowed: [0; COUNT.div_ceil(64)],
             parts: Vec::new(),
-            declared: HashMap::new(),
+            declared: Vec::new(),
         }
     }
 }
@@ -136,7 +135,7 @@ impl Policy {
         let mut lower = [0; DECLARED_NAME_MAX];
         lower[..name.len()].copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.declared.get(&lower[..name.len()]).copied()
+        self.place_of(&lower[..name.len()]).ok().map(|place| self.declared[place])
     }
 
     /// Allows what the table refuses, in a pool of this many servers.
@@ -147,9 +146,9 @@ impl Policy {
     pub fn allow(&mut self, name: &str, servers: usize) -> Result<(), Objection> {
         let (row, word) = parse(name)?;
         let commands: Vec<(&'static Command, Option<&str>)> = match &word {
-            _ if row.subs.is_empty() => vec![(row, word.as_deref())],
+            _ if row.subs().is_empty() => vec![(row, word.as_deref())],
             Some(word) => vec![(row.sub(word.as_bytes()).ok_or(Objection::Unknown)?, Some(word))],
-            None => row.subs.iter().map(|sub| (sub, Some(sub.name))).collect(),
+            None => row.subs().iter().map(|sub| (sub, Some(sub.name()))).collect(),
         };
         let mut objection = Objection::NotRefused;
         let mut allowed = Vec::new();
@@ -195,9 +194,7 @@ impl Policy {
         if find(name.as_bytes()).is_some() {
             return Err(Objection::Known);
         }
-        if self.declared.contains_key(name.as_bytes()) {
-            return Err(Objection::Twice);
-        }
+        let Err(place) = self.place_of(name.as_bytes()) else { return Err(Objection::Twice) };
         let is_ordered = if first == 0 { last == 0 } else { last < 0 || i16::from(last) >= i16::from(first) };
         if !is_ordered || step == 0 {
             return Err(Objection::KeyOrder);
@@ -207,15 +204,20 @@ impl Policy {
         }
         let has_keys = first > 0;
         let command = Command {
-            name: Box::leak(name.clone().into_boxed_str()),
+            text: Text::Long(Box::leak(name.into_boxed_str())),
             arity: -1,
             access: if is_read { Access::Read } else { Access::Write },
             class: if has_keys { Class::Keyed } else { Class::Single },
             keys: if has_keys { Keys::Range { first, last, step } } else { Keys::None },
-            subs: &[],
+            subs: Subs::None,
         };
-        self.declared.insert(name.into_bytes().into(), Box::leak(Box::new(command)));
+        self.declared.insert(place, Box::leak(Box::new(command)));
         Ok(())
+    }
+
+    /// The place of this name among the declared ones, or else the one that it would have.
+    fn place_of(&self, name: &[u8]) -> Result<usize, usize> {
+        self.declared.binary_search_by(|command| command.text.as_bytes().cmp(name))
     }
 
     // A row that is changed as a whole has no parts left; one whose parts are changed has its bit all the same.
@@ -249,8 +251,8 @@ impl Policy {
 /// Every name that a policy may have: `get`, `config`, `config|set`.
 pub fn names() -> impl Iterator<Item = String> {
     ROWS.iter().flat_map(|row| {
-        let parts = parts_of_row(row).map(move |word| format!("{}|{word}", row.name));
-        std::iter::once(row.name.to_owned()).chain(parts)
+        let parts = parts_of_row(row).map(move |word| format!("{}|{word}", row.name()));
+        std::iter::once(row.name().to_owned()).chain(parts)
     })
 }
 
@@ -269,8 +271,8 @@ fn parse(name: &str) -> Result<(&'static Command, Option<String>), Objection> {
 
 /// The subcommands of a row, whether the table tells them apart or not.
 fn parts_of_row(row: &'static Command) -> impl Iterator<Item = &'static str> {
-    let words = WORDS.iter().filter(|(name, _)| *name == row.name).flat_map(|(_, words)| words.split(' '));
-    row.subs.iter().map(|sub| sub.name).chain(words)
+    let words = WORDS.iter().filter(|(name, _)| *name == row.name()).flat_map(|(_, words)| words.split(' '));
+    row.subs().iter().map(|sub| sub.name()).chain(words)
 }
 
 /// Whether the table refuses `command`, and it may be allowed. It is a subcommand of `row`, or that row itself.
@@ -278,7 +280,7 @@ fn allowable(row: &Command, command: &Command, word: Option<&str>, servers: usiz
     if command.class != Class::Refused {
         return Err(Objection::NotRefused);
     }
-    let name = word.map_or_else(|| row.name.to_owned(), |word| format!("{}|{word}", row.name));
+    let name = word.map_or_else(|| row.name().to_owned(), |word| format!("{}|{word}", row.name()));
     if let Some((_, reason)) = UNSAFE.iter().find(|(unsafe_name, _)| *unsafe_name == name) {
         return Err(Objection::Unsafe(reason));
     }
@@ -349,19 +351,19 @@ mod tests {
         let policy = Policy::default();
         assert!(!policy.is_denying());
         for row in ROWS {
-            assert!(!policy.is_denied(row, None) && !policy.is_allowed(row, Some(b"get")), "{}", row.name);
+            assert!(!policy.is_denied(row, None) && !policy.is_allowed(row, Some(b"get")), "{}", row.name());
         }
         assert!(policy.declared(b"foo").is_none());
     }
 
     #[test]
     fn what_is_denied_is_that_and_nothing_else() {
-        for name in ROWS.iter().map(|row| row.name) {
+        for name in ROWS.iter().map(|row| row.name()) {
             let mut policy = Policy::default();
             policy.deny(&name.to_ascii_uppercase()).unwrap();
             for other in ROWS {
-                assert_eq!(policy.is_denied(other, Some(b"x")), other.name == name, "{name}: {}", other.name);
-                assert_eq!(policy.is_denied(other, None), other.name == name, "{name}: {}", other.name);
+                assert_eq!(policy.is_denied(other, Some(b"x")), other.name() == name, "{name}: {}", other.name());
+                assert_eq!(policy.is_denied(other, None), other.name() == name, "{name}: {}", other.name());
             }
         }
     }
@@ -434,7 +436,7 @@ mod tests {
         };
         let policy = declare("My.Get", 1, -1, 3).unwrap();
         let command = policy.declared(b"MY.get").expect("declared");
-        assert_eq!((command.name, command.class, command.access), ("my.get", Class::Keyed, Access::Read));
+        assert_eq!((command.name(), command.class, command.access), ("my.get", Class::Keyed, Access::Read));
         assert_eq!(command.keys, Keys::Range { first: 1, last: -1, step: 1 });
         for name in [&b"my.ge"[..], b"my.get\0", b"", &[b'm'; 100]] {
             assert!(policy.declared(name).is_none());
@@ -458,7 +460,7 @@ mod tests {
             assert!(matches!(Policy::default().allow(name, 1), Err(Objection::Unsafe(_))), "{name}");
         }
         for (name, words) in WORDS {
-            assert!(row(name).subs.is_empty() && words.split(' ').all(|word| !word.is_empty()), "{name}");
+            assert!(row(name).subs().is_empty() && words.split(' ').all(|word| !word.is_empty()), "{name}");
         }
     }
 }

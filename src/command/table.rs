@@ -8,7 +8,7 @@
 //! `CF.COMPACT` are flagged as reading, but change what the next call finds; `TS.READ` may block without being flagged;
 //! the channels of `SPUBLISH` and its kin are not keys.
 
-use super::{Access, Channels, Class, Command, Gather, Keys, Lease, Merge, Session, TimeoutAt};
+use super::{Access, Channels, Class, Command, Gather, Keys, Lease, Merge, Session, Text, TimeoutAt};
 
 /// All commands. A new one is a new row: nothing else depends on the order or the number.
 pub(super) static ROWS: &[Command] = &[
@@ -185,9 +185,9 @@ pub(super) static ROWS: &[Command] = &[
     write("xclaim", -6, KEY),
     write("xdel", -3, KEY),
     write("xdelex", -5, KEY),
-    container("xgroup", -2, XGROUP),
+    container("xgroup", -2, Subs::Xgroup),
     write("xidmprecord", 5, KEY),
-    container("xinfo", -2, XINFO),
+    container("xinfo", -2, Subs::Xinfo),
     read("xlen", 2, KEY),
     write("xnack", -7, KEY),
     read("xpending", -3, KEY),
@@ -227,7 +227,7 @@ pub(super) static ROWS: &[Command] = &[
     all("keys", 2, Gather::Concat).reads(),
     refused("migrate", -6).writes().at(Keys::Migrate),
     write("move", 3, KEY),
-    container("object", -2, OBJECT),
+    container("object", -2, Subs::Object),
     write("persist", 2, KEY),
     write("pexpire", -3, KEY),
     write("pexpireat", -3, KEY),
@@ -253,12 +253,12 @@ pub(super) static ROWS: &[Command] = &[
     read("evalsha_ro", -3, SCRIPT_KEYS),
     write("fcall", -3, SCRIPT_KEYS),
     read("fcall_ro", -3, SCRIPT_KEYS),
-    container("function", -2, FUNCTION),
-    container("script", -2, SCRIPT),
+    container("function", -2, Subs::Function),
+    container("script", -2, Subs::Script),
     // Pub/sub.
     lease("psubscribe", -2, Lease::Subscribe(Channels::Pattern)),
     channel("publish", Channels::Exact),
-    container("pubsub", -2, PUBSUB),
+    container("pubsub", -2, Subs::Pubsub),
     lease("punsubscribe", -1, Lease::Unsubscribe(Channels::Pattern)),
     channel("spublish", Channels::Shard),
     lease("ssubscribe", -2, Lease::Subscribe(Channels::Shard)),
@@ -282,18 +282,18 @@ pub(super) static ROWS: &[Command] = &[
     session("select", 2, Session::Select),
     // Cluster.
     session("asking", 1, Session::ReadOnly),
-    container("cluster", -2, CLUSTER),
+    container("cluster", -2, Subs::Cluster),
     session("clusterscan", -2, Session::Cluster),
     session("readonly", 1, Session::ReadOnly),
     session("readwrite", 1, Session::ReadOnly),
     // The server.
-    container("acl", -2, ACL),
+    container("acl", -2, Subs::Acl),
     refused("backup", 2),
     refused("bgrewriteaof", 1),
     refused("bgsave", -1),
     session("command", -1, Session::Command),
-    container("commandlog", -2, LOG),
-    container("config", -2, CONFIG),
+    container("commandlog", -2, Subs::Log),
+    container("config", -2, Subs::Config),
     all("dbsize", 1, Gather::Sum).reads(),
     refused("debug", -2),
     refused("failover", -1),
@@ -302,10 +302,10 @@ pub(super) static ROWS: &[Command] = &[
     refused("hotkeys", -2),
     session("info", -1, Session::Info),
     single("lastsave", 1),
-    container("latency", -2, LATENCY),
+    container("latency", -2, Subs::Latency),
     any("lolwut", -1).reads(),
-    container("memory", -2, MEMORY),
-    container("module", -2, MODULE),
+    container("memory", -2, Subs::Memory),
+    container("module", -2, Subs::Module),
     refused("monitor", 1),
     refused("psync", -3),
     refused("replconf", -1),
@@ -315,7 +315,7 @@ pub(super) static ROWS: &[Command] = &[
     refused("save", 1),
     refused("shutdown", -1),
     refused("slaveof", 3),
-    container("slowlog", -2, LOG),
+    container("slowlog", -2, Subs::Log),
     refused("swapdb", 3).writes(),
     refused("sync", 1),
     any("time", 1),
@@ -342,7 +342,7 @@ pub(super) static ROWS: &[Command] = &[
     write("json.arrpop", -2, KEY),
     write("json.arrtrim", 5, KEY),
     write("json.clear", -2, KEY),
-    container("json.debug", -2, JSON_DEBUG),
+    container("json.debug", -2, Subs::JsonDebug),
     write("json.del", -2, KEY),
     write("json.forget", -2, KEY),
     read("json.get", -2, KEY),
@@ -454,9 +454,9 @@ pub(super) static ROWS: &[Command] = &[
     single("ft.aliaslist", 2).reads(),
     single("ft.aliasupdate", 3).writes(),
     single("ft.alter", -6).writes(),
-    container("ft.config", -2, FT_CONFIG),
+    container("ft.config", -2, Subs::FtConfig),
     single("ft.create", -5).writes(),
-    container("ft.cursor", -2, FT_CURSOR),
+    container("ft.cursor", -2, Subs::FtCursor),
     write("ft.del", -1, SECOND),
     single("ft.dictadd", -3).writes(),
     single("ft.dictdel", -3).writes(),
@@ -630,6 +630,54 @@ const XGROUP: &[Command] = &[
 const XINFO: &[Command] =
     &[read("consumers", 4, SECOND), read("groups", 3, SECOND), any("help", 2), read("stream", -3, SECOND)];
 
+/// Which subcommands a row has: one byte in each row, where a reference would be sixteen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each but the first is named for its container
+pub enum Subs {
+    None,
+    Acl,
+    Cluster,
+    Config,
+    FtConfig,
+    FtCursor,
+    Function,
+    JsonDebug,
+    Latency,
+    Log,
+    Memory,
+    Module,
+    Object,
+    Pubsub,
+    Script,
+    Xgroup,
+    Xinfo,
+}
+
+impl Subs {
+    /// The rows themselves.
+    pub(super) fn rows(self) -> &'static [Command] {
+        match self {
+            Subs::None => &[],
+            Subs::Acl => ACL,
+            Subs::Cluster => CLUSTER,
+            Subs::Config => CONFIG,
+            Subs::FtConfig => FT_CONFIG,
+            Subs::FtCursor => FT_CURSOR,
+            Subs::Function => FUNCTION,
+            Subs::JsonDebug => JSON_DEBUG,
+            Subs::Latency => LATENCY,
+            Subs::Log => LOG,
+            Subs::Memory => MEMORY,
+            Subs::Module => MODULE,
+            Subs::Object => OBJECT,
+            Subs::Pubsub => PUBSUB,
+            Subs::Script => SCRIPT,
+            Subs::Xgroup => XGROUP,
+            Subs::Xinfo => XINFO,
+        }
+    }
+}
+
 const KEY: Keys = Keys::Range { first: 1, last: 1, step: 1 };
 const TWO: Keys = Keys::Range { first: 1, last: 2, step: 1 };
 const REST: Keys = Keys::Range { first: 1, last: -1, step: 1 };
@@ -645,7 +693,7 @@ const STORE_COUNTED: Keys = Keys::Counted { count_at: 2, step: 1, destination: t
 const SCRIPT_KEYS: Keys = Keys::Counted { count_at: 2, step: 1, destination: false, optional: true };
 
 const fn row(name: &'static str, arity: i16, class: Class) -> Command {
-    Command { name, arity, access: Access::None, class, keys: Keys::None, subs: &[] }
+    Command { text: Text::of_table(name), arity, access: Access::None, class, keys: Keys::None, subs: Subs::None }
 }
 
 const fn read(name: &'static str, arity: i16, keys: Keys) -> Command {
@@ -692,7 +740,7 @@ const fn refused(name: &'static str, arity: i16) -> Command {
     row(name, arity, Class::Refused)
 }
 
-const fn container(name: &'static str, arity: i16, subs: &'static [Command]) -> Command {
+const fn container(name: &'static str, arity: i16, subs: Subs) -> Command {
     let mut command = row(name, arity, Class::Container);
     command.subs = subs;
     command

@@ -187,7 +187,7 @@ fn session_command(words: &[&[u8]]) -> command::Session {
     }
     match row.class {
         Class::Session(what) => what,
-        class => panic!("{} is {class:?}", row.name),
+        class => panic!("{} is {class:?}", row.name()),
     }
 }
 
@@ -406,7 +406,7 @@ fn nobody_may_knock_and_leave() {
             command = sub;
         }
         let mut out = Vec::new();
-        let is_refused = refuse_nobody(command, command.name, words.len(), &mut out);
+        let is_refused = refuse_nobody(command, command.name(), words.len(), &mut out);
         assert_eq!(is_refused, !out.is_empty());
         String::from_utf8(out).expect("text")
     };

@@ -169,9 +169,10 @@ fn listen_tcp(host: &str, port: u16, backlog: i32) -> Result<Listener, Fault> {
     let addresses: Vec<SocketAddr> = match host {
         "" | "*" => vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()],
         _ => {
-            let mut found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(Fault::Lookup)?.collect();
-            found.sort_by_key(SocketAddr::is_ipv6);
-            found
+            let found = (host, port).to_socket_addrs().map_err(Fault::Lookup)?;
+            let (mut addresses, of_ipv6): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv4);
+            addresses.extend(of_ipv6);
+            addresses
         }
     };
     let mut outcome = Err(Fault::NoAddress);

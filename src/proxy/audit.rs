@@ -85,12 +85,11 @@ impl Proxy {
         // A server has two: for its next probe, and for the connection that hears its messages.
         let timers_max = self.clients.len() + self.backends.len() + 2 * self.endpoints.len();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
-        let is_listed = |client: &Client| client.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_listed);
-        let listed = self.clients.iter().filter(|(_, client)| is_listed(client)).count();
-        let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some_and(is_listed)).count();
+        let listed = self.clients.iter().filter(|(_, client)| client.is_listed).count();
+        let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some()).count();
         ensure!(listed == known, "{listed} subscribers have messages to be sent, and {known} are known");
         let pending = self.pubsub.listeners.iter().filter(|listener| listener.delivery.is_pending).count();
-        let is_left = self.is_publishing() || !self.deferred.is_empty();
+        let is_left = self.has_left_work();
         ensure!(is_left == self.is_rationed, "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
         ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
@@ -223,8 +222,7 @@ impl Proxy {
             ensure!(lane == leased.backend, "client {id} holds {}, and its requests stand at {lane}", leased.backend);
         }
         ensure!(!client.is_dirty || self.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
-        let is_listed = client.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_listed);
-        let is_to_be_sent = client.is_blocked || client.is_dirty || is_listed;
+        let is_to_be_sent = client.is_blocked || client.is_dirty || client.is_listed;
         ensure!(client.replies.unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
         for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
             let backend = self.backends.get(held.backend).ok_or("a client in bulk has a backend that is gone")?;

@@ -18,6 +18,14 @@
 //! (`Pool::may_hold`). If not, it is not read (`Flow::Paused`) until it has taken what it is owed, or may; if it takes
 //! nothing meanwhile and has more to say, it is told so after `remoteConnectTimeout`, and leaves.
 //!
+//! Replies that rmux makes no server can keep. Small ones (`PING`, `ECHO`, errors) are kept here, up to
+//! `clientUnreadBytesMax`: whoever writes all before it reads is not left hanging. Those that are much longer than what
+//! asks for them (`CLIENT LIST`, `INFO`, `EXEC` with such a step) are not made while more than `clientUnreadPauseBytes`
+//! is unread. Either way its requests wait then (`Paused`, `is_full`), in bulk or not, until it has taken some; if it
+//! takes nothing for `localRequestTimeout`, it is told so, and leaves. So a client never has more of them unread than
+//! the pause mark and the answer to one request about the pool; nor, of all that rmux makes, more than
+//! `clientUnreadBytesMax` and the answer to one request.
+//!
 //! Bytes of what was sent are not kept beyond a few: what would be lost with such a connection is not sent again. Time
 //! runs as for one long request: out when the server says nothing for `remoteReadTimeout` while it is read.
 //!
@@ -30,6 +38,7 @@ use super::dispatch::Pick;
 use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
+use crate::limits::Timeouts;
 use crate::request::{Place, Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -392,15 +401,31 @@ impl Proxy {
     pub(super) fn maybe_pause(&mut self, id: Id) {
         let is_memory_short = self.is_memory_short();
         let Some(client) = self.clients.get(id).filter(|client| client.flow == Flow::Open) else { return };
-        let is_pausing = is_memory_short && !client.is_quiet() || client.bulk.is_none() && self.has_much(id, 1);
-        if let Some(client) = self.clients.get_mut(id).filter(|_| is_pausing) {
-            client.flow = Flow::Paused { since: Millis(0) };
-            if let Some(kept) = &mut client.kept {
-                kept.since = None;
-            }
-            self.woken.push(id);
-            self.mark_client_dirty(id);
+        let is_full = client.bulk.is_some() && client.unread() >= self.settings.limits.client_unread_bytes_max;
+        let is_short = is_memory_short && !client.is_quiet();
+        if is_short || is_full || client.bulk.is_none() && self.has_much(id, 1) {
+            self.pause(id, is_full && !is_short);
         }
+    }
+
+    /// The next request of a client is answered by rmux, at length. True if it has to wait, since too much is unread.
+    pub(super) fn is_full(&mut self, id: Id) -> bool {
+        let unread_max = self.settings.limits.client_unread_pause_bytes;
+        let is_full = self.clients.get(id).is_some_and(|client| client.unread() > unread_max);
+        if is_full {
+            self.pause(id, true);
+        }
+        is_full
+    }
+
+    fn pause(&mut self, id: Id, is_full: bool) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.flow = Flow::Paused { since: Millis(0), is_full };
+        if let Some(kept) = &mut client.kept {
+            kept.since = None;
+        }
+        self.woken.push(id);
+        self.mark_client_dirty(id);
     }
 
     /// Lets those go on who are paused and may be in bulk now, the longest first.
@@ -420,7 +445,11 @@ impl Proxy {
     /// A client was paused in this turn: it goes on in bulk, or waits.
     #[cold]
     pub(super) fn on_paused(&mut self, id: Id, now: Millis) {
-        if !self.paused.is_empty() || !self.serve_one_paused(id, now) {
+        let is_full =
+            self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Paused { is_full: true, .. }));
+        if is_full {
+            self.wait_paused(id, now);
+        } else if !self.paused.is_empty() || !self.serve_one_paused(id, now) {
             self.wait_paused(id, now);
             let is_new = |client: &mut Client| !mem::replace(&mut client.is_in_paused, true);
             if self.clients.get_mut(id).is_some_and(is_new) {
@@ -431,7 +460,8 @@ impl Proxy {
 
     /// False if it has to wait.
     fn serve_one_paused(&mut self, id: Id, now: Millis) -> bool {
-        let is_paused = self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Paused { .. }));
+        let is_paused = |client: &Client| matches!(client.flow, Flow::Paused { is_full: false, .. });
+        let is_paused = self.clients.get(id).is_some_and(is_paused);
         if is_paused && (self.is_memory_short() || self.has_much(id, 2) && !self.enter_bulk(id, now)) {
             return false;
         }
@@ -443,9 +473,10 @@ impl Proxy {
 
     fn wait_paused(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        if let Flow::Paused { since } = &mut client.flow {
-            *since = now;
-            client.alarm.set(&mut self.wheel, Timer::Client(id), now + self.settings.timeouts.remote_connect_ms);
+        let Flow::Paused { since, is_full } = &mut client.flow else { return };
+        *since = now;
+        if let Some(deadline) = pause_deadline(&self.settings.timeouts, now, *is_full) {
+            client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         }
     }
 
@@ -460,13 +491,17 @@ impl Proxy {
 
     /// A client is paused since this point in time, or was when it was looked at last. If it has taken nothing since
     /// and has more to say, it is told that it waits in vain, and leaves.
-    pub(super) fn on_paused_for_long(&mut self, id: Id, since: Millis, now: Millis) {
+    pub(super) fn on_paused_for_long(&mut self, id: Id, since: Millis, is_full: bool, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if !client.is_blocked || client.took_at > since || client.kept.is_none() {
             return self.wait_paused(id, now);
         }
         client.flow = Flow::Open;
         let text = match self.is_memory_short() {
+            _ if is_full => {
+                let ms = self.settings.timeouts.local_request_ms;
+                format!("-ERR Too much is unread, and nothing was read within localRequestTimeout ({ms} ms)\r\n")
+            }
             true => {
                 let max = self.settings.limits.buffered_bytes_max;
                 format!("-ERR More than bufferedBytesMax ({max} bytes) is buffered\r\n")
@@ -504,6 +539,12 @@ impl Proxy {
             client.alarm.set(&mut self.wheel, Timer::Client(id), stalled_at);
         }
     }
+}
+
+/// Until when a client that takes nothing is paused; `None` for any time.
+pub(super) fn pause_deadline(timeouts: &Timeouts, since: Millis, is_full: bool) -> Option<Millis> {
+    let ms = if is_full { timeouts.local_request_ms } else { timeouts.remote_connect_ms };
+    (ms > 0).then(|| since + ms)
 }
 
 /// So many bytes of replies that come before their turn are much, where so many that the client does not take are.

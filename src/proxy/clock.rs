@@ -11,6 +11,7 @@
 //!   server   down: time for a probe
 //! ```
 
+use super::bulk::pause_deadline;
 use super::loss::Loss;
 use super::{Conn, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
@@ -49,8 +50,10 @@ impl Proxy {
             Flow::Denied { request, until } if until <= now => self.on_denial_over(id, request, now),
             // It publishes now, whoever hears it.
             Flow::Subscribing => self.woken.push(id),
-            Flow::Paused { since } if since + self.settings.timeouts.remote_connect_ms <= now => {
-                self.on_paused_for_long(id, since, now);
+            Flow::Paused { since, is_full }
+                if pause_deadline(&self.settings.timeouts, since, is_full).is_some_and(|deadline| deadline <= now) =>
+            {
+                self.on_paused_for_long(id, since, is_full, now);
             }
             _ => {}
         }
@@ -79,7 +82,7 @@ impl Proxy {
         let wait_deadline = match client.flow {
             Flow::Parked { deadline, .. } | Flow::Denied { until: deadline, .. } => Some(deadline),
             Flow::Subscribing => publish_deadline,
-            Flow::Paused { since } => Some(since + timeouts.remote_connect_ms),
+            Flow::Paused { since, is_full } => pause_deadline(timeouts, since, is_full),
             _ => None,
         };
         if write_deadline.is_some_and(|deadline| deadline <= now) {
@@ -99,7 +102,8 @@ impl Proxy {
     }
 
     /// How long the rest of the request that a client is sending is waited for while nothing of it comes, and which key
-    /// says so. Who waits for the backend that it holds shall not wait in vain.
+    /// says so. Who waits for the backend that it holds shall not wait in vain. Of one that holds a backend, what comes
+    /// too slowly does not count (`Backend::uploaded_at`): it has as long as its bytes are worth, and this limit once.
     fn request_limit(&self, client: &Client) -> Option<(u64, &'static str)> {
         let timeouts = &self.settings.timeouts;
         let limits = match client.flow {
@@ -118,7 +122,10 @@ impl Proxy {
     /// When the rest of the request that a client is sending is waited for no longer.
     fn request_deadline(&self, id: Id, now: Millis) -> Option<Millis> {
         let client = self.clients.get(id)?;
-        let since = client.kept.as_ref()?.since?;
+        let mut since = client.kept.as_ref()?.since?;
+        if let Flow::Uploading { backend, .. } = client.flow {
+            since = self.backends.get(backend).map_or(since, |backend| backend.uploaded_at);
+        }
         let (ms, _) = self.request_limit(client)?;
         // It is not to blame for what is not read.
         Some(if self.is_listening_to(Conn::Client(id)) { since } else { now } + ms)

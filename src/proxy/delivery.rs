@@ -23,7 +23,7 @@ use std::mem;
 use super::listener::State;
 use super::{Action, Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::buffer::SharedId;
-use crate::client::{Flow, Protocol};
+use crate::client::{Client, Flow, Protocol};
 use crate::command::Channels;
 use crate::slots::Id;
 use crate::subscription::{TopicId, push};
@@ -73,6 +73,11 @@ impl Proxy {
     /// True exactly when messages wait for the next turn.
     pub(super) fn is_publishing(&self) -> bool {
         self.pubsub.pending > 0 || !self.pubsub.unsent.is_empty()
+    }
+
+    /// True exactly when something waits for the next turn.
+    pub(super) fn has_left_work(&self) -> bool {
+        self.is_publishing() || !self.deferred.is_empty() || self.pubsub.is_slicing()
     }
 
     /// A server has sent a message: everybody gets it who has subscribed to its topic, some of them in later turns.
@@ -181,9 +186,9 @@ impl Proxy {
 
     /// A subscriber has messages to be sent. It has its turn among the others.
     pub(super) fn list_subscriber(&mut self, id: Id) {
-        let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_blocked) else { return };
-        if let Some(subscriber) = client.subscriber.as_mut().filter(|subscriber| !subscriber.is_listed) {
-            subscriber.is_listed = true;
+        let is_new = |client: &&mut Client| !client.is_blocked && !client.is_listed;
+        if let Some(client) = self.clients.get_mut(id).filter(is_new) {
+            client.is_listed = true;
             self.is_rationed = true;
             self.pubsub.unsent.push_back(id);
         }
@@ -215,8 +220,8 @@ impl Proxy {
         }
         while self.pubsub.work_left > 0 {
             let Some(id) = self.pubsub.unsent.pop_front() else { break };
-            if let Some(subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.as_mut()) {
-                subscriber.is_listed = false;
+            if let Some(client) = self.clients.get_mut(id) {
+                client.is_listed = false;
             }
             self.transmit_messages(id, now, wire);
         }

@@ -253,8 +253,7 @@ impl Proxy {
             }
             // Whether a large request that holds one still comes is looked at sooner.
             if let Some(client) = self.clients.get_mut(entry.uploader) {
-                let since = client.kept.as_ref().and_then(|kept| kept.since).unwrap_or(now);
-                let deadline = since + self.settings.timeouts.remote_connect_ms;
+                let deadline = entry.uploaded_at + self.settings.timeouts.remote_connect_ms;
                 client.alarm.set(&mut self.wheel, Timer::Client(entry.uploader), deadline);
             }
         }

@@ -22,7 +22,6 @@ use log::trace;
 
 use super::bulk::DEEP;
 use super::routing::server_of;
-use super::scripts::shows_script;
 use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Settings, Timer, Wire};
 use crate::backend::Backend;
 use crate::client::{Client, Flow, Mute};
@@ -67,7 +66,8 @@ impl Sorter<'_> {
         let (server, hash) = if self.is_one_server {
             (0, 0)
         } else {
-            if args.len() < 2 || !command.has_one_key() || shows_script(command) {
+            // A script, which may have to be remembered, has its keys elsewhere.
+            if args.len() < 2 || !command.has_one_key() {
                 return None;
             }
             let hash = self.settings.hash_of(args[1].of(bytes));
@@ -149,7 +149,7 @@ impl Proxy {
                 if count == requests_max || at - start >= bytes_max {
                     break;
                 }
-                trace!("client {id}: {}", plain.command.name);
+                trace!("client {id}: {}", plain.command.name());
                 let is_read = plain.command.access == Access::Read;
                 let mut request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
                 request.is_at_backend = true;

@@ -161,6 +161,16 @@ impl Proxy {
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
         client.replies.clear(&mut self.arena);
+        // Nearly always it leaves nothing else behind, and what it did is no news.
+        if flow != Flow::Open || !client.is_bare() || why.notice().is_some() {
+            self.clear_up_behind(id, flow, why);
+        }
+        self.actions.push_back(Action::Close(Conn::Client(id)));
+    }
+
+    /// Deals with what a client leaves behind that is closed, but for its alarm and its replies; `flow` is what it did.
+    #[inline(never)]
+    fn clear_up_behind(&mut self, id: Id, flow: Flow, why: Goodbye) {
         let transaction = self.take_transaction(id);
         if let Some(kept) = self.take_kept(id) {
             self.spare(kept);
@@ -213,6 +223,5 @@ impl Proxy {
             .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, id, Some(cleanup(transaction)))));
         // Behind the lease: the same backend may be both, and is clean before it is anybody's.
         self.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
-        self.actions.push_back(Action::Close(Conn::Client(id)));
     }
 }

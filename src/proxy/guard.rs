@@ -53,7 +53,7 @@ impl Proxy {
         let mut framer = RequestFramer::new();
         let is_whole = matches!(framer.frame(bytes, &self.request_limits), Ok(Frame::Complete(_)));
         let name = framer.args().first().filter(|_| is_whole).map(|name| name.of(bytes));
-        name.and_then(command::find).is_some_and(|command| is_doubtful(command.name))
+        name.and_then(command::find).is_some_and(|command| is_doubtful(command.name()))
     }
 
     /// The same for a request of this client that was just given to a backend. A step of a transaction is only queued.

@@ -32,6 +32,9 @@ use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
 
+/// So fast a large request has to come while it holds a connection, or its client is taken for one that has stopped.
+const UPLOAD_BYTES_PER_MS_MIN: usize = 16;
+
 /// Bytes of one client, in order; if they are in a buffer of their own, that can be given away whole.
 enum Input<'a> {
     Borrowed(&'a [u8]),
@@ -136,7 +139,10 @@ impl Proxy {
                 Next::Partial => break,
             };
             let (len, verdict) = self.decide(id, bytes, len, &framer, now, wire);
-            framer.reset();
+            // How the arguments of one that waits are understood is kept with it.
+            if !matches!(verdict, Verdict::Wait) {
+                framer.reset();
+            }
             // It was for the request that had waited; those behind it have not.
             self.is_wait_over = false;
             match verdict {
@@ -366,7 +372,8 @@ impl Proxy {
         let taken = framer.passable(bytes.len());
         let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
         framer.rebase(taken);
-        self.backends.get_mut(backend)?.uploader = id;
+        let entry = self.backends.get_mut(backend)?;
+        (entry.uploader, entry.uploaded_at) = (id, now);
         self.clients.get_mut(id)?.flow = Flow::Uploading { backend, request };
         self.forward(backend, &bytes[..taken], now, wire);
         Some(taken)
@@ -392,7 +399,9 @@ impl Proxy {
                 return (bytes.len(), false);
             }
         };
-        if self.backends.get(backend).is_some_and(|backend| backend.uploader == id) {
+        if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
+            // Who sends a byte now and then has stopped.
+            entry.uploaded_at = now.min(entry.uploaded_at + (taken / UPLOAD_BYTES_PER_MS_MIN) as u64);
             self.requests[request as usize].len += taken as u32;
             self.forward(backend, &bytes[..taken], now, wire);
         }

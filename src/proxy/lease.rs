@@ -294,15 +294,19 @@ impl Proxy {
     }
 
     /// The reply of a request with a role has come: its kind is `kind`.
-    pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, kind: u8) {
+    pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, (kind, reply): (u8, &[u8])) {
         let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::Blocked { backend }));
         if let Some(entry) = blocked.filter(|_| role == Role::Blocking) {
             entry.flow = Flow::Open;
             self.woken.push(client);
         }
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
-        if is_gone && role == (Role::Ending { has_selected: true }) {
-            // Nobody has looked which database it is left with; nobody else shall have it.
+        let has_refused = kind == b'-' && !reply.starts_with(b"-EXECABORT");
+        if role == (Role::Ending { has_selected: true }) && is_gone
+            || matches!(role, Role::Ending { .. }) && has_refused
+        {
+            // Nobody has looked which database it is left with, or the server did not end the transaction, as without
+            // the right to `DISCARD`; nobody else shall have it.
             let owner = self.backends.get(backend).map_or(Id::NONE, |entry| entry.owner);
             return self.departures.push(Departure::Lease(backend, owner, None));
         }

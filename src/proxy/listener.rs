@@ -26,6 +26,7 @@ use log::Level;
 
 use super::delivery::Delivery;
 use super::loss::Loss;
+use super::pubsub::SLICE;
 use super::{Proxy, Timer, Wire};
 use crate::backend::{self, Backend, Phase};
 use crate::buffer::Scratch;
@@ -48,6 +49,8 @@ pub(super) struct Listener {
     pub delivery: Delivery,
     /// By the slot of the topic.
     asked: Vec<Option<Asked>>,
+    /// Topics that it has still to be asked for, the next one first; some may be gone.
+    pub to_ask: VecDeque<TopicId>,
     /// The answers that the server owes, the next one first.
     owed: VecDeque<Owed>,
     /// When the next of them is due.
@@ -270,12 +273,29 @@ impl Proxy {
         listener.state = State::Listening(id);
         listener.ready_at = now;
         listener.heard_at = now;
-        let topics: Vec<TopicId> = self.pubsub.registry.topics().collect();
-        for topic in topics {
-            self.ask_one(server, topic, now);
-        }
+        listener.to_ask = self.pubsub.registry.topics().collect();
+        self.ask_some(server, now);
         if let Some(backend) = self.backends.get_mut(id) {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + PING_MS);
+        }
+    }
+
+    /// Asks a new listener for the next of what is heard; there may be more, for the next turns.
+    fn ask_some(&mut self, server: u16, now: Millis) {
+        for _ in 0..SLICE {
+            let Some(topic) = self.pubsub.listeners[usize::from(server)].to_ask.pop_front() else { return };
+            self.ask_one(server, topic, now);
+        }
+        self.is_rationed = true;
+    }
+
+    /// The same for all that are not done.
+    pub(super) fn go_on_asking(&mut self, now: Millis) {
+        for server in 0..self.endpoints.len() as u16 {
+            if !self.pubsub.listeners[usize::from(server)].to_ask.is_empty() {
+                self.ask_some(server, now);
+                self.maybe_restored(server, now);
+            }
         }
     }
 
@@ -299,6 +319,7 @@ impl Proxy {
         let lost_ms = listener.lost_at.map_or(0, |lost_at| now - lost_at);
         listener.asked.clear();
         listener.owed.clear();
+        listener.to_ask.clear();
         // A server that closes whatever wants to hear has refused it too, without a word.
         let is_refused = was_new || matches!(loss, Loss::Deaf) || lost_ms >= self.settings.timeouts.remote_read_ms;
         let is_hasty = now - listener.ready_at < USEFUL_MS;
@@ -470,7 +491,7 @@ impl Proxy {
     /// If that was the last of what had to be made anew, somebody may want to know.
     fn maybe_restored(&mut self, server: u16, now: Millis) {
         let listener = &mut self.pubsub.listeners[usize::from(server)];
-        if !listener.owed.is_empty() {
+        if !listener.owed.is_empty() || !listener.to_ask.is_empty() {
             return;
         }
         if let Some(lost_at) = listener.lost_at.take() {

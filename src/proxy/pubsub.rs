@@ -15,9 +15,13 @@
 //! is held until it may go out (`Client::is_open_to_messages`). In RESP3 a client may send anything while it hears;
 //! what is for a server then waits until its subscriptions are confirmed, or it might not hear its own message.
 //!
+//! Many topics are several turns' work: of one request, or of a client that is gone, a turn deals with `SLICE` of them.
+//! Its client waits in between (`Flow::Deferred`), and what it has left is done is known to it (`Progress`). It is one
+//! request all the same: with one confirmation, or one error.
+//!
 //! The order of a message and of the reply to the PUBLISH that sent it is not kept: they come over two connections.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -33,7 +37,7 @@ use crate::local::error;
 use crate::request::{Request, RequestId};
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
-use crate::subscription::{FAMILIES, Registry, TopicId, push};
+use crate::subscription::{FAMILIES, Progress, Registry, TopicId, Triples, push};
 use crate::timer::Millis;
 
 /// Who hears what, who tells it to them, and who waits for being told so.
@@ -43,11 +47,15 @@ pub(super) struct Pubsub {
     /// One for each server.
     pub listeners: Vec<Listener>,
     confirmations: Slab<Confirmation>,
-    /// The same by what they wait for.
-    awaited: BTreeSet<(TopicId, usize)>,
+    /// The same by what they wait for: the topic and their number, and nobody.
+    awaited: Triples,
     /// Bytes that those confirmations take, and that the account has for all this.
     confirming: usize,
     charged: usize,
+    /// Clients that are gone, and whose topics nobody has let go of yet.
+    pub leaving: VecDeque<Id>,
+    /// Topics that nobody has to wait for any more, though some still do.
+    confirmed: VecDeque<TopicId>,
     /// Clients that wait to publish.
     pub publishers: Vec<Publisher>,
     /// How many servers' messages are not in the queues of all their subscribers yet.
@@ -70,8 +78,18 @@ struct Confirmation {
     joined: Vec<TopicId>,
     /// What it began to wait for, and for how much of that it still does.
     topics: Vec<TopicId>,
+    /// And one more until all of its request is dealt with.
     missing: usize,
 }
+
+/// So many topics of one request, or of one client that is gone, are dealt with in one turn.
+pub(super) const SLICE: usize = 2048;
+/// For no more than so many nobody waits for a turn.
+const FEW: usize = 64;
+/// So many clients that wait for the same topic are told in one turn that it is heard.
+pub(super) const CONFIRMED_MAX: usize = 512;
+/// To deal with one topic.
+const WORK_OF_TOPIC: usize = TURN_WORK_MAX / SLICE;
 
 /// The rest of what a RESP2 client is told that hears something and asks for something else; Redis's words.
 const ALLOWED_IN_RESP2: &str = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
@@ -82,9 +100,11 @@ impl Pubsub {
             registry: Registry::new(hidden),
             listeners: (0..servers).map(|_| Listener::default()).collect(),
             confirmations: Slab::new(),
-            awaited: BTreeSet::new(),
+            awaited: Triples::new(),
             confirming: 0,
             charged: 0,
+            leaving: VecDeque::new(),
+            confirmed: VecDeque::new(),
             publishers: Vec::new(),
             pending: 0,
             unsent: VecDeque::new(),
@@ -117,9 +137,32 @@ impl Pubsub {
         !self.awaited.is_empty()
     }
 
+    /// True exactly when some topics wait for the next turn.
+    pub fn is_slicing(&self) -> bool {
+        !self.leaving.is_empty()
+            || !self.confirmed.is_empty()
+            || self.listeners.iter().any(|listener| !listener.to_ask.is_empty())
+    }
+
+    /// The numbers of those who wait for the confirmation of this topic.
+    fn awaiting(&self, topic: TopicId) -> impl Iterator<Item = usize> {
+        let all = (topic, 0, Id::LEAST)..=(topic, u32::MAX, Id::NONE);
+        self.awaited.range(all).map(|&(_, number, _)| number as usize)
+    }
+
+    /// Somebody waits for the confirmation of this topic. True if that is news.
+    fn wait(&mut self, topic: TopicId, number: usize) -> bool {
+        self.awaited.insert((topic, number as u32, Id::NONE))
+    }
+
+    /// Somebody waits for the confirmation of this topic no longer.
+    fn wait_no_longer(&mut self, topic: TopicId, number: usize) {
+        self.awaited.remove(&(topic, number as u32, Id::NONE));
+    }
+
     /// True exactly when somebody waits for the confirmation of this topic.
     pub fn is_awaited(&self, topic: TopicId) -> bool {
-        self.awaited.range((topic, 0)..=(topic, usize::MAX)).next().is_some()
+        self.awaiting(topic).next().is_some()
     }
 }
 
@@ -130,78 +173,135 @@ impl Proxy {
             self.reply_with(id, |out| error::wrong_arity(out, call.name()));
             return Verdict::Done;
         }
+        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
+        let subscriber = client.subscriber.as_mut();
+        let count = match (lease, &subscriber) {
+            (Lease::Unsubscribe(_), Some(subscriber)) if call.args.len() == 1 => subscriber.topics(),
+            _ => call.args.len(),
+        };
+        if count > FEW && self.defers(id) {
+            return Verdict::Wait;
+        }
+        let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
+        let progress = client.subscriber.as_mut().and_then(|subscriber| subscriber.progress.take());
         // As in Redis, what is pushed comes whatever CLIENT REPLY says; but it counts as the next request.
-        if let Some(client) = self.clients.get_mut(id) {
+        if progress.is_none() {
             client.session.mute.take();
         }
-        match lease {
-            Lease::Subscribe(family) => self.subscribe(id, call, family, now),
-            Lease::Unsubscribe(family) => self.unsubscribe(id, call, family),
-            _ => debug_assert!(false, "{} is no subscription", call.name()),
+        let progress = match lease {
+            Lease::Subscribe(family) => self.subscribe(id, call, family, progress, now),
+            Lease::Unsubscribe(family) => self.unsubscribe(id, call, family, progress),
+            _ => None,
+        };
+        if let (Some(_), Some(client)) = (progress, self.clients.get_mut(id)) {
+            client.subscriber.get_or_insert_default().progress = progress;
+            return self.go_on_later(id);
         }
+        self.settle(id);
         Verdict::Done
     }
 
-    fn subscribe(&mut self, id: Id, call: &Call<'_>, family: Channels, now: Millis) {
-        if !self.is_anything_to_be_heard() {
-            return self.reply_here(id, CONNECTION_DOWN);
+    /// A request is more than one turn's work: its next part is done in the next one.
+    fn go_on_later(&mut self, id: Id) -> Verdict {
+        if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Open) {
+            client.flow = Flow::Deferred;
+            self.deferred.push_back(id);
         }
-        // All subscriptions together may have half of the memory: nobody is asked to give one back.
-        let asked = Registry::held_by_new(call.args.len(), call.request.len());
-        if self.pubsub.held() + asked > self.settings.limits.buffered_bytes_max / 2 {
-            return self.refuse_for_memory(id, "These subscriptions");
+        Verdict::Wait
+    }
+
+    fn count_topics(&mut self, count: usize) {
+        if count > FEW {
+            self.count_work(WORK_OF_TOPIC * count);
         }
-        let Some(client) = self.clients.get_mut(id) else { return };
+    }
+
+    /// The next part of a request to hear more. Returns how far it is done, if it is not yet.
+    fn subscribe(
+        &mut self,
+        id: Id,
+        call: &Call<'_>,
+        family: Channels,
+        progress: Option<Progress>,
+        now: Millis,
+    ) -> Option<Progress> {
+        let (from, number) = match progress {
+            Some(Progress { at, confirmation }) => (at, confirmation?),
+            None => (1, self.begin_subscription(id, call)?),
+        };
+        let to = call.args.len().min(from + SLICE);
+        let client = self.clients.get_mut(id)?;
         let protocol = client.session.profile.protocol;
         let subscriber = client.subscriber.get_or_insert_default();
-        let mut frames = Vec::new();
-        let mut topics = Vec::new();
-        let mut joined = Vec::new();
-        for index in 1..call.args.len() {
+        let confirmation = self.pubsub.confirmations.get_mut(number)?;
+        self.pubsub.confirming -= confirmation.held();
+        let mut topics = Vec::with_capacity(to - from);
+        for index in from..to {
             let name = call.arg(index);
             let (topic, is_news) = self.pubsub.registry.join(id, family, name);
             topics.push(topic);
             if is_news {
                 subscriber.on_joined(family);
-                joined.push(topic);
+                confirmation.joined.push(topic);
             }
-            push::confirmation(&mut frames, protocol, family, true, Some(name), subscriber.count(family));
+            let count = subscriber.count(family);
+            push::confirmation(&mut confirmation.frames, protocol, family, true, Some(name), count);
         }
-        self.charge_pubsub();
         self.ask_all(family, &topics, now);
-        let mut seen = HashSet::new();
-        topics.retain(|&topic| seen.insert(topic) && !self.is_heard_everywhere(topic));
-        if topics.is_empty() {
-            self.reply_in_place(id, &frames);
-            // Behind what is outstanding it is a confirmation that has not gone out yet, like any other.
-            if let Some(client) = self.clients.get_mut(id) {
-                if let (Some(place), Some(subscriber)) = (client.line.last(), &mut client.subscriber) {
-                    subscriber.awaited.push_back(place);
-                }
-            }
-            return;
-        }
-        let request = self.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false)) as RequestId;
-        let Some(client) = self.clients.get_mut(id) else { return };
-        client.line.push(&mut self.requests, request);
-        client.subscriber.get_or_insert_default().awaited.push_back(request);
-        let missing = topics.len();
-        let number = self.pubsub.confirmations.vacant_key();
-        self.pubsub.awaited.extend(topics.iter().map(|&topic| (topic, number)));
-        let confirmation = Confirmation { client: id, request, frames, joined, topics, missing };
+        topics.retain(|&topic| !self.is_heard_everywhere(topic) && self.pubsub.wait(topic, number));
+        let confirmation = self.pubsub.confirmations.get_mut(number)?;
+        confirmation.missing += topics.len();
+        confirmation.topics.append(&mut topics);
         self.pubsub.confirming += confirmation.held();
-        self.pubsub.confirmations.insert(confirmation);
         self.charge_pubsub();
+        self.count_topics(to - from);
+        if to < call.args.len() {
+            return Some(Progress { at: to, confirmation: Some(number) });
+        }
+        self.confirm_part(number, now);
         self.maybe_pause(id);
+        None
     }
 
-    fn unsubscribe(&mut self, id: Id, call: &Call<'_>, family: Channels) {
-        let Some(client) = self.clients.get(id) else { return };
+    /// Keeps the place of a confirmation in the client's line, unless there is none to be had. Returns its number.
+    fn begin_subscription(&mut self, id: Id, call: &Call<'_>) -> Option<usize> {
+        if !self.is_anything_to_be_heard() {
+            self.reply_here(id, CONNECTION_DOWN);
+            return None;
+        }
+        // All subscriptions together may have half of the memory: nobody is asked to give one back.
+        let asked = Registry::held_by_new(call.args.len(), call.request.len());
+        if self.pubsub.held() + asked > self.settings.limits.buffered_bytes_max / 2 {
+            self.refuse_for_memory(id, "These subscriptions");
+            return None;
+        }
+        let request = self.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false)) as RequestId;
+        let client = self.clients.get_mut(id)?;
+        client.line.push(&mut self.requests, request);
+        client.subscriber.get_or_insert_default().awaited.push_back(request);
+        let (frames, joined, topics) = (Vec::new(), Vec::new(), Vec::new());
+        let confirmation = Confirmation { client: id, request, frames, joined, topics, missing: 1 };
+        self.pubsub.confirming += confirmation.held();
+        Some(self.pubsub.confirmations.insert(confirmation))
+    }
+
+    /// The next part of a request to hear less. Returns how far it is done, if it is not yet.
+    fn unsubscribe(
+        &mut self,
+        id: Id,
+        call: &Call<'_>,
+        family: Channels,
+        progress: Option<Progress>,
+    ) -> Option<Progress> {
+        let client = self.clients.get(id)?;
         let protocol = client.session.profile.protocol;
-        let topics: Vec<Option<TopicId>> = if call.args.len() > 1 {
-            (1..call.args.len()).map(|index| self.pubsub.registry.find(family, call.arg(index))).collect()
-        } else {
-            self.pubsub.registry.topics_of(id, family).map(Some).collect()
+        let from = progress.map_or(1, |progress| progress.at);
+        let to = call.args.len().min(from + SLICE);
+        let is_all = call.args.len() == 1;
+        let registry = &self.pubsub.registry;
+        let topics: Vec<Option<TopicId>> = match is_all {
+            true => registry.topics_of(id, family).take(SLICE).map(Some).collect(),
+            false => (from..to).map(|index| registry.find(family, call.arg(index))).collect(),
         };
         let mut frames = Vec::new();
         for (index, topic) in topics.iter().enumerate() {
@@ -210,14 +310,22 @@ impl Proxy {
                 self.leave_topic(id, topic);
             }
             // Nobody hears what has no topic; then it is the client that knows its name.
-            let name = name.as_deref().unwrap_or_else(|| call.arg(index + 1));
+            let name = name.as_deref().unwrap_or_else(|| call.arg(from + index));
             push::confirmation(&mut frames, protocol, family, false, Some(name), self.count(id, family));
         }
-        if topics.is_empty() {
+        if topics.is_empty() && progress.is_none() {
             push::confirmation(&mut frames, protocol, family, false, None, self.count(id, family));
         }
-        self.settle(id);
+        let is_done = match is_all {
+            true => self.pubsub.registry.topics_of(id, family).next().is_none(),
+            false => to == call.args.len(),
+        };
+        if is_done {
+            self.settle(id);
+        }
+        self.count_topics(topics.len());
         self.reply_in_place(id, &frames);
+        (!is_done).then_some(Progress { at: to, confirmation: None })
     }
 
     fn count(&self, id: Id, family: Channels) -> usize {
@@ -237,12 +345,34 @@ impl Proxy {
         self.charge_pubsub();
     }
 
-    fn leave_all_topics(&mut self, id: Id) {
+    /// A client hears nothing any more. False if that is more than one turn's work.
+    fn leave_topics(&mut self, id: Id) -> bool {
+        let mut left = SLICE;
         for family in FAMILIES {
-            let topics: Vec<TopicId> = self.pubsub.registry.topics_of(id, family).collect();
+            let topics: Vec<TopicId> = self.pubsub.registry.topics_of(id, family).take(left).collect();
+            left -= topics.len();
             topics.into_iter().for_each(|topic| self.leave_topic(id, topic));
         }
-        self.settle(id);
+        self.count_topics(SLICE - left);
+        left > 0
+    }
+
+    /// Lets go of topics of those who are gone, and asks listeners that are new for more of what is heard.
+    #[cold]
+    pub(super) fn go_on_with_topics(&mut self, now: Millis) {
+        if let Some(&id) = self.pubsub.leaving.front() {
+            if self.leave_topics(id) {
+                self.pubsub.leaving.pop_front();
+            }
+        }
+        if let Some(topic) = self.pubsub.confirmed.pop_front() {
+            // If the connection is lost that heard it, who still waits does so for the next one.
+            if self.is_heard_everywhere(topic) || self.pubsub.registry.topic(topic).is_none() {
+                self.confirm_topic(topic, now);
+                self.wake_publishers();
+            }
+        }
+        self.go_on_asking(now);
     }
 
     /// Subscriptions have become more or less.
@@ -275,7 +405,14 @@ impl Proxy {
             Class::Lease(Lease::Subscribe(_) | Lease::Unsubscribe(_)) | Class::Session(Session::Quit) => return None,
             Class::Session(Session::Reset) => {
                 if is_arity_right {
-                    self.leave_all_topics(id);
+                    let is_much = client.subscriber.as_ref().is_some_and(|own| own.topics() > FEW);
+                    if is_much && self.defers(id) {
+                        return Some(Verdict::Wait);
+                    }
+                    if !self.leave_topics(id) {
+                        return Some(self.go_on_later(id));
+                    }
+                    self.settle(id);
                 }
                 return None;
             }
@@ -313,32 +450,22 @@ impl Proxy {
 
     /// A client is being closed: nothing of it stays behind.
     pub(super) fn forget_subscriber(&mut self, id: Id) {
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.subscriber.is_some()) else { return };
-        let has_confirmations = client.subscriber.as_ref().is_some_and(|own| !own.awaited.is_empty());
-        self.leave_all_topics(id);
-        if let Some(mut subscriber) = self.clients.get_mut(id).and_then(|client| client.subscriber.take()) {
-            subscriber.held.clear(&mut self.arena);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(mut subscriber) = client.subscriber.take() else { return };
+        subscriber.held.clear(&mut self.arena);
+        // A confirmation that it waits for ends with its topics.
+        if let Some(number) = subscriber.progress.and_then(|progress| progress.confirmation) {
+            self.confirm_part(number, self.wheel.now());
         }
-        if has_confirmations {
-            let awaited = &mut self.pubsub.awaited;
-            let confirming = &mut self.pubsub.confirming;
-            self.pubsub.confirmations.retain(|number, confirmation| {
-                let is_others = confirmation.client != id;
-                if !is_others {
-                    *confirming -= confirmation.held();
-                    for &topic in &confirmation.topics {
-                        awaited.remove(&(topic, number));
-                    }
-                }
-                is_others
-            });
-            self.charge_pubsub();
+        if subscriber.topics() > FEW || !self.leave_topics(id) {
+            self.pubsub.leaving.push_back(id);
+            self.is_rationed = true;
         }
     }
 
     /// What nobody hears any more is no longer listened for, and not waited for either.
     pub(super) fn let_go_of_topics(&mut self, now: Millis) {
-        if !self.pubsub.registry.has_orphans() {
+        if self.pubsub.registry.orphans() == 0 {
             return;
         }
         let mut orphans = Vec::new();
@@ -370,35 +497,44 @@ impl Proxy {
             all.into_iter().for_each(|number| self.turn_down(number, CONNECTION_DOWN, now));
             return self.wake_publishers();
         }
-        let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, _)| topic).collect();
+        let mut topics: Vec<TopicId> = self.pubsub.awaited.iter().map(|&(topic, ..)| topic).collect();
         topics.dedup();
         topics.into_iter().for_each(|topic| self.on_topic_heard(topic, now));
     }
 
-    fn waiting_for(&self, topic: TopicId) -> Vec<usize> {
-        self.pubsub.awaited.range((topic, 0)..=(topic, usize::MAX)).map(|&(_, number)| number).collect()
+    fn waiting_for(&self, topic: TopicId, max: usize) -> Vec<usize> {
+        self.pubsub.awaiting(topic).take(max).collect()
     }
 
-    /// Nobody has to wait for this topic any more.
+    /// Nobody has to wait for this topic any more. Of many, some are told so in the next turns.
     fn confirm_topic(&mut self, topic: TopicId, now: Millis) {
-        for number in self.waiting_for(topic) {
-            self.pubsub.awaited.remove(&(topic, number));
-            let Some(confirmation) = self.pubsub.confirmations.get_mut(number) else { continue };
-            confirmation.missing -= 1;
-            if confirmation.missing == 0 {
-                let confirmation = self.pubsub.confirmations.remove(number);
-                self.pubsub.confirming -= confirmation.held();
-                self.charge_pubsub();
-                let Confirmation { client, request, frames, .. } = confirmation;
-                let frames = Queue::of(&mut self.arena, &frames);
-                self.fill_place(client, request, frames, now);
-            }
+        for number in self.waiting_for(topic, CONFIRMED_MAX) {
+            self.pubsub.wait_no_longer(topic, number);
+            self.confirm_part(number, now);
+        }
+        if self.pubsub.is_awaited(topic) {
+            self.is_rationed = true;
+            self.pubsub.confirmed.push_back(topic);
+        }
+    }
+
+    /// A confirmation has to wait for one thing less.
+    fn confirm_part(&mut self, number: usize, now: Millis) {
+        let Some(confirmation) = self.pubsub.confirmations.get_mut(number) else { return };
+        confirmation.missing -= 1;
+        if confirmation.missing == 0 {
+            let confirmation = self.pubsub.confirmations.remove(number);
+            self.pubsub.confirming -= confirmation.held();
+            self.charge_pubsub();
+            let Confirmation { client, request, frames, .. } = confirmation;
+            let frames = Queue::of(&mut self.arena, &frames);
+            self.fill_place(client, request, frames, now);
         }
     }
 
     /// A server refuses this topic: those who wait for it are told in its own words.
     pub(super) fn refuse_topic(&mut self, topic: TopicId, reply: &[u8], now: Millis) {
-        self.waiting_for(topic).into_iter().for_each(|number| self.turn_down(number, reply, now));
+        self.waiting_for(topic, usize::MAX).into_iter().for_each(|number| self.turn_down(number, reply, now));
         self.wake_publishers();
     }
 
@@ -408,10 +544,15 @@ impl Proxy {
         self.pubsub.confirming -= confirmation.held();
         self.charge_pubsub();
         for &topic in &confirmation.topics {
-            self.pubsub.awaited.remove(&(topic, number));
+            self.pubsub.wait_no_longer(topic, number);
         }
         for &topic in &confirmation.joined {
             self.leave_topic(confirmation.client, topic);
+        }
+        let subscriber = self.clients.get_mut(confirmation.client).and_then(|client| client.subscriber.as_mut());
+        match subscriber.and_then(|subscriber| subscriber.progress.as_mut()) {
+            Some(progress) if progress.confirmation == Some(number) => progress.confirmation = None,
+            _ => {}
         }
         self.settle(confirmation.client);
         let reply = Queue::of(&mut self.arena, reply);

@@ -13,11 +13,10 @@
 //! requests at that backend or not at all, or they would be answered out of order; writes are never asked twice. Nobody
 //! moves twice, nor when a lost connection has cost it a second try: a request is asked twice at the most.
 
-use std::collections::HashSet;
-
 use super::Proxy;
 use crate::request::{Place, Request, RequestId, Role};
 use crate::slots::Id;
+use crate::subscription::Triples;
 use crate::timer::Millis;
 
 /// A reply of this size is one that nobody should stand behind: it takes some milliseconds at the least.
@@ -50,25 +49,29 @@ impl Proxy {
         backend.is_rerouted = true;
         let (server, profile) = (backend.server, backend.profile);
         let Some(backend) = self.backends.get(id) else { return false };
-        let mut staying = HashSet::from([Id::NONE, taker]);
+        let mut staying = Triples::new();
+        let place = |client: Id| (client, 0, Id::NONE);
+        staying.extend([place(Id::NONE), place(taker)]);
         let mut behind = Vec::new();
         let mut end = backend.answered;
         for request in backend.line.iter(&self.requests) {
             let entry = &self.requests[request as usize];
             let start = end;
             end += u64::from(entry.len);
-            let can_move = !staying.contains(&entry.client) && can_be_asked_again(entry);
+            let can_move = !staying.contains(&place(entry.client)) && can_be_asked_again(entry);
             let bytes = can_move.then(|| backend.queue.copy_range(&self.arena, start, end)).flatten();
             match bytes {
                 Some(bytes) => behind.push(Behind { client: entry.client, request, bytes }),
-                None => drop(staying.insert(entry.client)),
+                None => drop(staying.insert(place(entry.client))),
             }
         }
-        behind.retain(|one| !staying.contains(&one.client));
-        // In the order of each client's line: the sort is stable.
-        behind.sort_by_key(|one| one.client);
+        behind.retain(|one| !staying.contains(&place(one.client)));
+        // Client by client, in the order of each client's line.
+        let mut order = Triples::new();
+        order.extend(behind.iter().enumerate().map(|(index, one)| (one.client, index as u32, Id::NONE)));
+        let order: Vec<&Behind> = order.iter().map(|&(_, index, _)| &behind[index as usize]).collect();
         let mut is_relieved = false;
-        for requests in behind.chunk_by(|one, other| one.client == other.client) {
+        for requests in order.chunk_by(|one, other| one.client == other.client) {
             let Some(target) = self.offer_now(server, profile, now) else { break };
             // It leaves with all of them before it enters with any.
             let ids: Vec<RequestId> = requests.iter().map(|one| one.request).collect();

@@ -212,7 +212,7 @@ impl Proxy {
                 return Err(Loss::Refused(printable(reply)));
             }
             if role != Role::Plain {
-                self.on_role(id, client, role, kind);
+                self.on_role(id, client, role, (kind, reply));
             }
             return Ok(());
         }
@@ -238,7 +238,7 @@ impl Proxy {
             self.deliver(client, request, reply, now);
         }
         if role != Role::Plain {
-            self.on_role(id, client, role, kind);
+            self.on_role(id, client, role, (kind, reply));
         }
         Ok(())
     }
@@ -406,7 +406,11 @@ impl Proxy {
                 }
             }
         }
-        self.mark_client_dirty(id);
+        // Many may wait for one confirmation: who subscribes has its turn as for messages.
+        match client.subscriber.is_some() && !client.is_blocked {
+            true => self.list_subscriber(id),
+            false => self.mark_client_dirty(id),
+        }
         self.check_unread(id, now);
     }
 

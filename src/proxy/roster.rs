@@ -61,7 +61,7 @@ impl Proxy {
         }
     }
 
-    fn count_work(&mut self, work: usize) {
+    pub(super) fn count_work(&mut self, work: usize) {
         self.is_rationed = true;
         self.work_left = self.work_left.saturating_sub(work);
     }

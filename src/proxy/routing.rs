@@ -76,7 +76,7 @@ impl<'a> Call<'a> {
 
     /// The full name, as errors show it.
     pub fn name(&self) -> Name {
-        Name::new(self.container, self.command.name)
+        Name::new(self.container, self.command.name())
     }
 }
 
@@ -106,7 +106,7 @@ impl Proxy {
         let Some(mut command) = command::find(name).or_else(|| self.settings.policy.declared(name)) else {
             return self.on_unknown(id, request, args);
         };
-        trace!("client {id}: {}", command.name);
+        trace!("client {id}: {}", command.name());
         let row = command;
         if command.is_container() {
             match self.subcommand(id, command, request, args) {
@@ -121,7 +121,7 @@ impl Proxy {
             return Verdict::Done;
         }
         let several = self.endpoints.len() > 1;
-        let call = Call { container: row.name, command, request, args };
+        let call = Call { container: row.name(), command, request, args };
         let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
         client.command = Some(command);
         if !client.is_plain() {
@@ -195,7 +195,7 @@ impl Proxy {
                 self.leave(id);
                 Verdict::Done
             }
-            Outcome::Pool if self.defers(id) => Verdict::Wait,
+            Outcome::Pool if self.is_full(id) || self.defers(id) => Verdict::Wait,
             Outcome::Pool => {
                 self.on_pool_request(id, session, call.request, call.args, now);
                 Verdict::Done
@@ -262,7 +262,7 @@ impl Proxy {
     ) -> Option<&'static Command> {
         let Some(word) = args.get(1) else {
             self.break_transaction(id);
-            self.reply_with(id, |out| error::wrong_arity(out, container.name));
+            self.reply_with(id, |out| error::wrong_arity(out, container.name()));
             return None;
         };
         let word = word.of(request);
@@ -272,7 +272,7 @@ impl Proxy {
         }
         if sub.is_none() {
             self.break_transaction(id);
-            self.reply_with(id, |out| error::unknown_subcommand(out, container.name.as_bytes(), word));
+            self.reply_with(id, |out| error::unknown_subcommand(out, container.name().as_bytes(), word));
         }
         sub
     }
@@ -459,7 +459,7 @@ impl Proxy {
             command = command.sub(args.get(1).filter(|_| known > 1)?.of(start))?;
         }
         let is_passed_on = matches!(command.class, Class::Keyed | Class::Split(_) | Class::Channel(_));
-        if !is_passed_on || self.is_guarded_command(command.name) {
+        if !is_passed_on || self.is_guarded_command(command.name()) {
             return None;
         }
         let route = if self.endpoints.len() == 1 {

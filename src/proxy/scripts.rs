@@ -19,9 +19,9 @@
 //! Bounded: [`SCRIPTS_MAX`] scripts, [`BYTES_MAX`] bytes, and a sixteenth of what may be buffered; the oldest go first.
 //! A script that is larger than a quarter of that is not remembered. Each reactor has a memory of its own.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher;
 
 use super::Proxy;
 use crate::command::Command;
@@ -43,12 +43,14 @@ pub(super) const NO_SCRIPT: &[u8] = b"-NOSCRIPT No matching script";
 /// Scripts by their digest.
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
-    by_digest: HashMap<[u8; 20], Box<[u8]>>,
+    /// In the order of the digests.
+    by_digest: Vec<([u8; 20], Box<[u8]>)>,
     /// Digests, the oldest first, each with the hash of its script.
     order: VecDeque<([u8; 20], u64)>,
     /// A cheaper hash of each, so that SHA-1 is computed once for each script and not for each call. Where two scripts
     /// share one, the second is not remembered.
-    seen: HashSet<u64, BuildHasherDefault<DefaultHasher>>,
+    /// In their order.
+    seen: Vec<u64>,
     bytes: usize,
     /// Bytes that the account has for all this.
     charged: usize,
@@ -68,23 +70,32 @@ impl Scripts {
         let mut hasher = DefaultHasher::new();
         hasher.write(script);
         let hash = hasher.finish();
-        if !self.seen.insert(hash) {
-            return;
-        }
+        let Err(place) = self.seen.binary_search(&hash) else { return };
+        self.seen.insert(place, hash);
         let digest = sha1::sha1(script);
+        let Err(place) = self.place_of(&digest) else { return };
         self.bytes += script.len();
-        self.by_digest.insert(digest, script.into());
+        self.by_digest.insert(place, (digest, script.into()));
         self.order.push_back((digest, hash));
         while self.order.len() > SCRIPTS_MAX || self.held() > bytes_max {
             let Some((digest, hash)) = self.order.pop_front() else { return };
-            self.seen.remove(&hash);
-            self.bytes -= self.by_digest.remove(&digest).map_or(0, |script| script.len());
+            if let Ok(place) = self.seen.binary_search(&hash) {
+                self.seen.remove(place);
+            }
+            if let Ok(place) = self.place_of(&digest) {
+                self.bytes -= self.by_digest.remove(place).1.len();
+            }
         }
     }
 
     /// The script with this digest, 40 hexadecimal digits.
     pub fn find(&self, digest: &[u8]) -> Option<&[u8]> {
-        Some(self.by_digest.get(&sha1::from_hex(digest)?)?)
+        let place = self.place_of(&sha1::from_hex(digest)?).ok()?;
+        Some(&self.by_digest[place].1)
+    }
+
+    fn place_of(&self, digest: &[u8; 20]) -> Result<usize, usize> {
+        self.by_digest.binary_search_by(|(known, _)| known.cmp(digest))
     }
 
     /// Forgets all.
@@ -95,7 +106,7 @@ impl Scripts {
 
 /// True exactly when this is a command that shows a script, in the argument behind its name.
 pub(super) fn shows_script(command: &Command) -> bool {
-    matches!(command.name, "eval" | "eval_ro")
+    command.is_named("eval") || command.is_named("eval_ro")
 }
 
 impl Proxy {

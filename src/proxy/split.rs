@@ -160,7 +160,7 @@ impl Proxy {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
         }
-        match (call.container, call.command.name) {
+        match (call.container, call.command.name()) {
             ("script", "load") if call.args.len() > 2 => self.learn_script(call.arg(2)),
             ("script", "flush") => self.forget_scripts(),
             _ => {}
@@ -295,7 +295,7 @@ impl Proxy {
         let Some((command, Class::Split(merge))) = command.map(|command| (command, command.class)) else {
             return false;
         };
-        let call = Call { container: command.name, command, request: bytes, args };
+        let call = Call { container: command.name(), command, request: bytes, args };
         let Some(row) = self.key_row(&call) else { return false };
         let client = self.requests[request as usize].client;
         let mut shares = self.new_merging();

@@ -14,6 +14,7 @@ mod kill;
 mod leases;
 mod log_lines;
 mod losses;
+mod many_channels;
 mod memory;
 mod own_steps;
 mod pools;

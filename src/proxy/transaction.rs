@@ -108,6 +108,10 @@ impl Proxy {
             return Verdict::Done;
         }
         let is_empty = transaction.early_steps.is_empty();
+        if transaction.pool_steps > 0 && self.is_full(id) {
+            return Verdict::Wait;
+        }
+        let Some(transaction) = self.transaction(id) else { return Verdict::Done };
         let leased = match transaction.leased {
             Some(leased) => leased,
             None if is_empty => {
@@ -422,7 +426,7 @@ impl Proxy {
             if lens.len() == 1 {
                 continue;
             }
-            let container = command.name;
+            let container = command.name();
             if command.is_container() {
                 match args.get(1).and_then(|word| command.sub(word.of(request))) {
                     Some(sub) => command = sub,

@@ -27,10 +27,13 @@ impl Proxy {
         if self.is_much_taken() {
             self.maybe_relieve();
         }
+        if self.is_rationed {
+            self.go_on_with_topics(now);
+        }
         loop {
-            self.handle_departures(now);
-            self.let_go_of_topics(now);
-            self.serve_waiting(now, wire);
+            if self.is_anything_waiting() {
+                self.serve(now, wire);
+            }
             self.transmit_requests(now, wire);
             while let Some(id) = self.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
@@ -50,8 +53,23 @@ impl Proxy {
         if self.is_rationed {
             self.work_left = TURN_WORK_MAX;
             self.pubsub.work_left = TURN_WORK_MAX;
-            self.is_rationed = self.is_publishing() || !self.deferred.is_empty();
+            self.is_rationed = self.has_left_work();
         }
+    }
+
+    /// True exactly when [`Proxy::serve`] may find something to do. Nearly always it does not: one test for all of it.
+    #[inline]
+    fn is_anything_waiting(&self) -> bool {
+        let is_waiting = usize::from(self.is_room_new) | self.parked | self.paused.len() | self.woken.len();
+        is_waiting | self.departures.len() | self.pubsub.registry.orphans() != 0
+    }
+
+    /// What those have left who are gone, and the turns of those who wait.
+    #[inline(never)]
+    fn serve<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        self.handle_departures(now);
+        self.let_go_of_topics(now);
+        self.serve_waiting(now, wire);
     }
 
     /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
@@ -91,9 +109,9 @@ impl Proxy {
 
     /// True exactly when [`Proxy::transmit`] would do nothing.
     pub(super) fn is_settled(&self) -> bool {
-        let is_sent = self.dirty_backends.is_empty() && self.dirty_clients.is_empty();
-        let is_left = !self.departures.is_empty() || self.pubsub.registry.has_orphans();
-        is_sent && !is_left && self.woken.is_empty() && !(self.is_room_new && self.parked > 0)
+        let unsent = self.dirty_backends.len() | self.dirty_clients.len();
+        let left = self.departures.len() | self.pubsub.registry.orphans();
+        unsent | left | self.woken.len() == 0 && !(self.is_room_new && self.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
@@ -103,6 +121,7 @@ impl Proxy {
             return;
         }
         let write_ms = self.settings.timeouts.remote_write_ms;
+        let had_much = backend.queue.unsent() > self.settings.limits.send_queue_bytes_max / 2;
         let result = match &mut backend.phase {
             Phase::Connecting | Phase::Closed => return,
             Phase::Handshake(handshake) => {
@@ -131,14 +150,14 @@ impl Proxy {
                 } else if unsent > 0 && !matches!(backend.phase, Phase::Handshake(_)) {
                     self.mark_backend_dirty(id);
                 }
-                let Some(backend) = self.backends.get(id) else { return };
+                let Some(backend) = self.backends.get_mut(id) else { return };
+                if had_much {
+                    // Its uploader, if there is one, may not have been listened to until now.
+                    backend.uploaded_at = now;
+                }
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
                     let uploader = backend.uploader;
                     self.actions.push_back(Action::Resume(Conn::Client(uploader)));
-                    // It may not have been listened to until now.
-                    if let Some(kept) = self.clients.get_mut(uploader).and_then(|client| client.kept.as_mut()) {
-                        kept.since = Some(now);
-                    }
                 }
                 if backend.is_bulk {
                     self.on_sent_in_bulk(id);
@@ -199,9 +218,13 @@ impl Proxy {
     fn maybe_resume(&mut self, id: Id, now: Millis) -> bool {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return false };
-        let is_resumed = matches!(client.flow, Flow::Paused { .. })
-            && client.unread() <= limits.client_unread_pause_bytes / 2
-            && client.line.len() <= limits.client_outstanding_max / 2;
+        let is_resumed = match client.flow {
+            Flow::Paused { is_full, .. } => {
+                client.unread() <= limits.client_unread_pause_bytes / 2
+                    && (is_full || client.line.len() <= limits.client_outstanding_max / 2)
+            }
+            _ => false,
+        };
         let holds_back = client.holds_back;
         if is_resumed {
             self.unpause(id);

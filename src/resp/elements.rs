@@ -22,15 +22,19 @@ pub struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// The elements of `reply`; `None` unless it is an array, a set or a map of known length, and not null.
-    pub fn of(reply: &'a [u8]) -> Option<Elements<'a>> {
-        let kind = *reply.first().filter(|kind| matches!(kind, b'*' | b'~' | b'%'))?;
-        match line_number(reply, 1) {
-            Line::Number(count, next) if count >= 0 => {
-                let left = if kind == b'%' { 2 * count as u64 } else { count as u64 };
-                Some(Elements { rest: &reply[next..], left, kind })
+    /// The elements of `reply`; `None` unless it is an array, a set or a map of known length, and not null. Attributes
+    /// in front of it are passed over.
+    pub fn of(mut reply: &'a [u8]) -> Option<Elements<'a>> {
+        loop {
+            let kind = *reply.first().filter(|kind| matches!(kind, b'*' | b'~' | b'%' | b'|'))?;
+            let Line::Number(count @ 0.., next) = line_number(reply, 1) else { return None };
+            let left = if matches!(kind, b'%' | b'|') { 2 * count as u64 } else { count as u64 };
+            let mut elements = Elements { rest: &reply[next..], left, kind };
+            if kind != b'|' {
+                return Some(elements);
             }
-            _ => None,
+            while elements.next().is_some() {}
+            reply = Some(elements.rest).filter(|_| elements.left == 0)?;
         }
     }
 
@@ -98,6 +102,20 @@ pub fn bulk(reply: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_before_the_aggregate_is_passed_over() {
+        let attributes = ["|1\r\n+ttl\r\n:3600\r\n", "|2\r\n+a\r\n*1\r\n:1\r\n+b\r\n$0\r\n\r\n", "|0\r\n"];
+        for attribute in [attributes[0], attributes[1], &attributes.concat()] {
+            let reply = format!("{attribute}*2\r\n:1\r\n{}:2\r\n", attributes[0]);
+            let found = Elements::of(reply.as_bytes()).expect("an aggregate");
+            assert_eq!((found.kind(), found.left()), (b'*', 2));
+            assert!(found.eq([&b":1\r\n"[..], b"|1\r\n+ttl\r\n:3600\r\n:2\r\n"]));
+            assert!(Elements::of(format!("{attribute}+OK\r\n").as_bytes()).is_none());
+            assert!(Elements::of(attribute.as_bytes()).is_none());
+        }
+        assert!(Elements::of(b"|2\r\n+a\r\n").is_none());
+    }
 
     #[test]
     fn elements_are_the_bytes_between_the_head_and_the_end() {

@@ -115,8 +115,8 @@ impl Calls {
     pub fn new(seed: u64, facts: Facts) -> Calls {
         let mut rows = Vec::new();
         for row in command::all() {
-            rows.push((vec![row.name], row));
-            rows.extend(row.subs.iter().map(|sub| (vec![row.name, sub.name], sub)));
+            rows.push((vec![row.name()], row));
+            rows.extend(row.subs().iter().map(|sub| (vec![row.name(), sub.name()], sub)));
         }
         let mut random = Random::new(seed);
         for last in (1..rows.len()).rev() {

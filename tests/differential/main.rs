@@ -118,7 +118,7 @@ fn run(protocol: &str, pipeline_max: usize, kind: Kind) {
     }
     let not_asked: Vec<&str> = rmux::command::all()
         .filter(|row| !row.is_container() && !asked.contains(&std::ptr::from_ref(*row)))
-        .map(|row| row.name)
+        .map(|row| row.name())
         .collect();
     let may_be_left = |name: &&str| exceptions::compared(&[name.as_bytes().to_vec()]) == Compared::NotSent;
     assert!(not_asked.iter().all(may_be_left), "never asked: {not_asked:?}");

@@ -122,7 +122,7 @@ fn run(protocol: &str, pipeline_max: usize, setup: Setup, kind: Kind, number: u6
     let mut model = Model::new(&mirrors, setup, &sha, scripts);
     let not_asked: Vec<&str> = rmux::command::all()
         .filter(|row| !row.is_container() && !asked.contains(&std::ptr::from_ref(*row)))
-        .map(|row| row.name)
+        .map(|row| row.name())
         .filter(|name| model.is_known(&vec![name.as_bytes().to_vec()], true))
         .filter(|name| exceptions::compared(&[name.as_bytes().to_vec()]) != Compared::NotSent)
         .collect();
@@ -286,7 +286,7 @@ impl Several<'_> {
 /// True for a wrong number of arguments for a command of vector sets: a server that has this module queues it and says
 /// so later, rmux says so at once.
 fn is_wrong_vector_call(call: &Call) -> bool {
-    exceptions::row(call).is_some_and(|row| row.name.starts_with('v') && !row.arity_allows(call.len()))
+    exceptions::row(call).is_some_and(|row| row.name().starts_with('v') && !row.arity_allows(call.len()))
 }
 
 /// True for what is about the client's session, and may not stand in just any transaction.

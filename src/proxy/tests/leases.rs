@@ -271,6 +271,29 @@ fn who_leaves_with_watched_keys_or_within_a_transaction_costs_no_connection() {
 }
 
 #[test]
+fn a_session_that_its_own_client_may_not_clean_is_nobody_elses() {
+    let no = "-NOPERM this user has no permissions to run this command\r\n";
+    let multi = request(&["MULTI"]) + &set("a", "1");
+    let refused = [(multi.clone(), "+OK\r\n+QUEUED\r\n", "DISCARD"), (request(&["WATCH", "a"]), "+OK\r\n", "UNWATCH")];
+    for (begin, replies, end) in refused {
+        let (mut bench, _) = Bench::ready(1, |_| {});
+        let client = bench.client();
+        bench.say(client, begin);
+        let leased = bench.connect(0);
+        bench.answer(leased, replies);
+        bench.told(client);
+        bench.say(client, request(&[end]));
+        bench.answer(leased, no);
+        assert_eq!(bench.told(client), no);
+        bench.say(client, get("x"));
+        let is_open = !bench.is_closed(Conn::Backend(leased));
+        assert!(!is_open || !bench.asked(leased).contains("GET"), "{end}");
+        let owner = bench.proxy.backends.get(leased).map(|backend| backend.owner);
+        assert!(owner.is_none_or(|owner| owner != Id::NONE), "{end}: anybody may have it");
+    }
+}
+
+#[test]
 fn a_session_that_cannot_be_cleaned_is_closed() {
     // The server does not do it.
     let (mut bench, _) = Bench::ready(1, |_| {});

@@ -28,8 +28,10 @@ fn a_client_that_stops_inside_a_request_is_told_and_closed() {
 
 #[test]
 fn every_byte_of_the_rest_is_a_sign_of_life_and_nothing_else_is() {
-    let (large, start) = large();
-    for unfinished in [&set("a", "1234567890")[..25], &large[..start]] {
+    // Of a large one, which holds a connection, bytes that are worth so long.
+    let (value, much) = ("x".repeat(10_000_000), "x".repeat(50_000 * 16));
+    let large = set("large", &value);
+    for (unfinished, sign) in [(&set("a", "1234567890")[..25], "x"), (&large[..100_000], &much)] {
         let (mut bench, _) = Bench::ready(1, |_| {});
         let client = bench.client();
         bench.say(client, request(&["HELLO", "3"]) + &request(&["SUBSCRIBE", "news"]));
@@ -38,11 +40,11 @@ fn every_byte_of_the_rest_is_a_sign_of_life_and_nothing_else_is() {
         bench.say(client, unfinished);
         let is_held = |(_, backend): &(Id, &Backend)| backend.uploader == client;
         let held = bench.proxy.backends.iter().find(is_held).map(|(id, _)| id);
-        assert_eq!(held.is_some(), unfinished.len() == start);
+        assert_eq!(held.is_some(), unfinished.len() == 100_000);
         held.map(|_| bench.connect(0));
         for _ in 0..3 {
             bench.pass(50_000);
-            bench.say(client, "x");
+            bench.say(client, sign);
         }
         bench.pass(50_000);
         assert!(!bench.is_closed(Conn::Client(client)));
@@ -157,4 +159,38 @@ fn a_request_that_waits_behind_another_is_not_unfinished() {
     bench.now = bench.now + 60_000;
     bench.answer(leased, "*-1\r\n");
     assert_eq!(bench.told(client), "*-1\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_large_request_that_trickles_does_not_hold_its_connection_for_long() {
+    let large = set("large", &"x".repeat(20_000_000));
+    for is_wanted in [false, true] {
+        let (mut bench, backends) = Bench::ready(1, |settings| settings.pool_size = 2);
+        let (slow, worker) = (bench.client(), bench.client());
+        bench.say(slow, &large[..100_000]);
+        bench.say(worker, get("a"));
+        let shared = bench.connect(0);
+        bench.answer(shared, bulk("1"));
+        // As long as it is not too slow, it has all the time that it needs.
+        let mut at = 100_000;
+        for _ in 0..600 {
+            bench.say(slow, &large[at..at + 17_000]);
+            at += 17_000;
+            bench.pass(1_000);
+        }
+        let (step_ms, limit_ms) = if is_wanted { (100, 500) } else { (10_000, 60_000) };
+        if is_wanted {
+            bench.say(worker, request(&["BLPOP", "list", "0"]));
+        }
+        let start = bench.now;
+        while !bench.is_closed(Conn::Client(slow)) {
+            bench.say(slow, &large[at..at + 100]);
+            at += 100;
+            bench.pass(step_ms);
+            assert!(bench.now - start < limit_ms + 2 * step_ms, "wanted: {is_wanted}");
+        }
+        assert!(bench.now - start >= limit_ms.saturating_sub(1_000), "wanted: {is_wanted}");
+        assert!(bench.told(slow).starts_with("-ERR The rest of a request did not come within"));
+        assert!(bench.is_closed(Conn::Backend(backends[0])), "half a request lies in it");
+    }
 }
