@@ -461,15 +461,15 @@ type Folded = [u64; 3];
 const NAME_MAX: usize = size_of::<Folded>() - 1;
 
 /// A power of two, at least four times the rows, so that chains stay short.
-const SLOTS: usize = 4096;
+const SLOTS: usize = 2048;
 
 /// Odd, and spreads the names well.
-const MULTIPLIER: u64 = 0x94d0_49bb_1331_11eb;
+const MULTIPLIER: u64 = 0xf50f_656b_7d94_a2f5;
 
 const EMPTY: u16 = u16::MAX;
 
 /// No name may be further than this from its own slot.
-const PROBES_MAX: usize = 4;
+const PROBES_MAX: usize = 3;
 
 static NAMES: [Folded; COUNT] = folded_names();
 static INDEX: [u16; SLOTS] = index_of_names();

@@ -27,6 +27,16 @@ impl Id {
         self.slot as usize
     }
 
+    /// Both parts in one number, to be given to [`Id::from_bits`].
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.generation)
+    }
+
+    /// The id that [`Id::to_bits`] made this of.
+    pub fn from_bits(bits: u64) -> Id {
+        Id { slot: (bits >> 32) as u32, generation: bits as u32 }
+    }
+
     /// The count of insertions at which it was given out: a number that people can be shown.
     pub fn generation(self) -> u32 {
         self.generation

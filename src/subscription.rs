@@ -51,10 +51,14 @@ pub struct Topic {
 /// each kind is several kB of code.
 pub type Triples = BTreeSet<(Id, u32, Id)>;
 
+/// A number for each name: a topic's bits, or a count. One kind of map, for the same reason.
+type ByName = BTreeMap<Arc<[u8]>, u64>;
+
 /// All subscriptions of all clients.
 #[derive(Debug, Default)]
 pub struct Registry {
-    names: [BTreeMap<Arc<[u8]>, TopicId>; 3],
+    /// The topics by name.
+    names: [ByName; 3],
     topics: Slots<Topic>,
     by_topic: Triples,
     by_client: Triples,
@@ -102,12 +106,12 @@ impl Registry {
     /// A client wants to hear this. Returns the topic, and whether that is news: false if it hears it already.
     pub fn join(&mut self, client: Id, family: Channels, name: &[u8]) -> (TopicId, bool) {
         let id = match self.names[index(family)].get(name) {
-            Some(&id) => id,
+            Some(&bits) => TopicId::from_bits(bits),
             None => {
                 let name: Arc<[u8]> = name.into();
                 self.names_bytes += name.len();
                 let id = self.topics.insert(Topic { family, name: name.clone(), hearers: 0 });
-                self.names[index(family)].insert(name, id);
+                self.names[index(family)].insert(name, id.to_bits());
                 id
             }
         };
@@ -144,7 +148,7 @@ impl Registry {
 
     /// The topic of this name, if anybody hears it.
     pub fn find(&self, family: Channels, name: &[u8]) -> Option<TopicId> {
-        self.names[index(family)].get(name).copied()
+        self.names[index(family)].get(name).map(|&bits| TopicId::from_bits(bits))
     }
 
     /// The topic, while anybody hears it.
@@ -159,12 +163,12 @@ impl Registry {
             Channels::Exact | Channels::Pattern => Some(&self.names[index(Channels::Pattern)]),
         };
         let matching = patterns.into_iter().flatten().filter(move |(pattern, _)| glob::matches(pattern, channel));
-        self.find(family, channel).into_iter().chain(matching.map(|(_, &topic)| topic))
+        self.find(family, channel).into_iter().chain(matching.map(|(_, &bits)| TopicId::from_bits(bits)))
     }
 
     /// All topics, family by family and in the order of their names.
     pub fn topics(&self) -> impl Iterator<Item = TopicId> {
-        self.names.iter().flat_map(|names| names.values().copied())
+        self.names.iter().flat_map(|names| names.values().map(|&bits| TopicId::from_bits(bits)))
     }
 
     /// Who has subscribed to a topic, in the order of their ids.

@@ -10,15 +10,14 @@
 //! What the server says is 0 as long as it has confirmed no proxy's subscription: then nobody hears anything, and
 //! nothing is added. Knows names and numbers, and no clients. Invariant: what is counted here is never 0.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::index;
+use super::{ByName, index};
 use crate::command::Channels;
 use crate::glob;
 
-type Counts = [BTreeMap<Arc<[u8]>, usize>; 3];
+type Counts = [ByName; 3];
 
 /// How many subscribers of a pool no server sees, by topic.
 #[derive(Debug, Default)]
@@ -38,10 +37,12 @@ impl HiddenSubscribers {
     /// One more client of a proxy hears this, which another one of the same proxy does already.
     pub fn on_joined(&self, family: Channels, name: &Arc<[u8]>) {
         let mut counts = self.counts();
-        let count = counts[index(family)].entry(Arc::clone(name)).or_default();
-        *count += 1;
-        if *count == 1 {
-            self.topics.fetch_add(1, Ordering::Relaxed);
+        match counts[index(family)].get_mut(name) {
+            Some(count) => *count += 1,
+            None => {
+                counts[index(family)].insert(Arc::clone(name), 1);
+                self.topics.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -58,7 +59,7 @@ impl HiddenSubscribers {
 
     /// Of those who have subscribed to this very topic.
     pub fn subscribers(&self, family: Channels, name: &[u8]) -> usize {
-        self.counts()[index(family)].get(name).copied().unwrap_or(0)
+        self.counts()[index(family)].get(name).map_or(0, |&count| count as usize)
     }
 
     /// Of those who hear a message on this channel; as Redis counts, once for the channel and once for each pattern.
@@ -73,7 +74,7 @@ impl HiddenSubscribers {
             Channels::Exact | Channels::Pattern => Some(&counts[index(Channels::Pattern)]),
         };
         let matching = patterns.into_iter().flatten().filter(|(pattern, _)| glob::matches(pattern, channel));
-        exact + matching.map(|(_, count)| count).sum::<usize>()
+        (exact + matching.map(|(_, count)| count).sum::<u64>()) as usize
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
