@@ -21,9 +21,10 @@
 //! belongs to nobody closes the backend.
 
 use std::fmt;
+use std::mem;
 use std::ops::Deref;
 
-use crate::buffer::Queue;
+use crate::buffer::{Arena, Queue};
 use crate::client::{Profile, Protocol};
 use crate::limits::Limits;
 use crate::request::BackendLine;
@@ -368,6 +369,20 @@ impl Backend {
         }
     }
 
+    /// Nothing of what is queued was sent, and nothing is owed: all of it is dropped but the first `keep` bytes.
+    pub fn drop_unsent(&mut self, keep: usize, arena: &mut Arena) {
+        debug_assert!(self.answered == self.queue.sent());
+        let mut queue = mem::take(&mut self.queue);
+        let kept = queue.copy_range(arena, self.answered, self.answered + keep as u64);
+        queue.clear(arena);
+        // A new one stands at 0: what it has not answered must not look answered.
+        if self.answered > 0 {
+            self.answered = queue.end();
+            self.queue = queue;
+        }
+        self.queue.push_vec(arena, kept.unwrap_or_default());
+    }
+
     /// True while it may still become, or is, of use to new requests.
     pub fn is_serving(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Handshake(_) | Phase::Ready)
@@ -389,10 +404,10 @@ impl Backend {
         matches!(self.phase, Phase::Ready) && self.line.is_empty() && self.owner == Id::NONE
     }
 
-    /// Whether one more request of anybody fits, and nothing large is in its way.
+    /// Whether one more request of anybody fits, nothing large is in its way, and it is read.
     #[inline]
     pub fn has_room(&self, limits: &Limits) -> bool {
-        self.owner == Id::NONE && !self.is_reserve && self.has_room_for_owner(limits)
+        self.owner == Id::NONE && !self.is_reserve && !self.is_held_back && self.has_room_for_owner(limits)
     }
 
     /// The same, for the client that has it for itself. One in bulk waits behind its own requests, and behind as many

@@ -129,6 +129,8 @@ pub enum Need {
     Room,
     /// A backend for itself.
     Lease,
+    /// The same, for no other reason than that it has much in flight or unread: with less it can do without.
+    Bulk,
     /// The backend that carried its last write, for itself.
     LastWriter,
 }

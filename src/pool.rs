@@ -72,7 +72,7 @@ impl Pool {
     pub fn line_of(&mut self, need: Need) -> &mut VecDeque<Id> {
         match need {
             Need::Room => &mut self.waiting,
-            Need::Lease | Need::LastWriter => &mut self.waiting_for_lease,
+            Need::Lease | Need::Bulk | Need::LastWriter => &mut self.waiting_for_lease,
         }
     }
 

@@ -208,6 +208,8 @@ pub struct Proxy {
     is_relieved: bool,
     /// True exactly when, since memory was at rest, more than so many bytes were taken.
     is_memory_watched: bool,
+    /// True once memory was short, until those have been looked at who were held back over it.
+    was_short: bool,
     memory_watch_bytes: usize,
     /// The most that was taken since then.
     peak_bytes: usize,
@@ -334,6 +336,7 @@ impl Proxy {
             arena: Arena::new(),
             is_relieved: false,
             is_memory_watched: false,
+            was_short: false,
             memory_watch_bytes: memory::MEMORY_WATCH_BYTES.min(limits.buffered_bytes_max / 2),
             peak_bytes: 0,
             steps_bytes: 0,

@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -28,7 +28,16 @@ impl Service {
         let scratch = Scratch::new();
         let log = File::create(scratch.join("log")).expect("the folder can be written");
         command.stderr(log.try_clone().expect("a descriptor is free")).stdout(log);
-        Service { child: command.spawn().expect("cargo has built rmux"), scratch }
+        // A copy of the program is busy while another test's child, just forked, still has it open for writing.
+        let mut child = None;
+        wait_until("a program that is not busy", PATIENCE, || {
+            let spawned = command.spawn();
+            let is_busy = spawned.as_ref().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy);
+            child = (!is_busy).then_some(spawned);
+            !is_busy
+        });
+        let child = child.expect("it was spawned").expect("cargo has built rmux");
+        Service { child, scratch }
     }
 
     fn log(&self) -> String {

@@ -240,7 +240,7 @@ impl Proxy {
                 let pool = &self.endpoints[usize::from(server)].pool;
                 let waiting = match need {
                     Need::Room => &pool.waiting,
-                    Need::Lease | Need::LastWriter => &pool.waiting_for_lease,
+                    Need::Lease | Need::Bulk | Need::LastWriter => &pool.waiting_for_lease,
                 };
                 ensure!(waiting.contains(&id), "client {id} is parked, and waits nowhere");
                 let is_watched = client.alarm.deadline().is_some_and(|at| at <= deadline);

@@ -39,7 +39,6 @@ use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::limits::Timeouts;
-use crate::local::error;
 use crate::request::{Place, Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -111,8 +110,9 @@ impl Proxy {
             let entry = &self.requests[request as usize];
             entry.client == Id::NONE && entry.role != Role::Guard
         };
-        if backend.line.iter(&self.requests).any(is_for_nobody) {
-            // What it still has to say may be long, and nobody shall wait behind it.
+        if matches!(backend.phase, Phase::Ready) && backend.line.iter(&self.requests).any(is_for_nobody) {
+            // What it still has to say may be long, and nobody shall wait behind it. One that has not begun would
+            // be lost for those who wait already.
             self.drain_backend(held.backend, now);
         }
     }
@@ -138,6 +138,8 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(owner) else { return };
         match client.flow {
             Flow::Blocked { backend } | Flow::Uploading { backend, .. } if backend == id => return,
+            // Its departure will, when the session there is clean.
+            Flow::Closed => return,
             _ => {}
         }
         let is_leased = client.leased() == Some(held);
@@ -490,26 +492,30 @@ impl Proxy {
     /// A client is paused since this point in time, or was when it was looked at last. If it has taken nothing since
     /// and has more to say, it is told that it waits in vain, and leaves.
     pub(super) fn on_paused_for_long(&mut self, id: Id, since: Millis, is_full: bool, now: Millis) {
-        let (ms, full_ms) = (self.settings.timeouts.remote_connect_ms, self.settings.timeouts.local_request_ms);
         let Some(client) = self.clients.get_mut(id) else { return };
         if !client.is_blocked || client.took_at > since || client.kept.is_none() {
             return self.wait_paused(id, now);
         }
         client.flow = Flow::Open;
-        let is_memory_short = self.is_memory_short();
-        let max = self.settings.limits.buffered_bytes_max;
-        self.reply_with(id, |out| match is_memory_short {
-            _ if is_full => error::write_error(
-                out,
-                format_args!("ERR Too much is unread, and nothing was read within localRequestTimeout ({full_ms} ms)"),
-            ),
-            true => error::write_error(out, format_args!("ERR More than bufferedBytesMax ({max} bytes) is buffered")),
-            false => error::write_error(
-                out,
-                format_args!("ERR No connection became free within {ms} ms for so many requests at a time"),
-            ),
-        });
+        let text = match self.is_memory_short() {
+            _ if is_full => {
+                let ms = self.settings.timeouts.local_request_ms;
+                format!("-ERR Too much is unread, and nothing was read within localRequestTimeout ({ms} ms)\r\n")
+            }
+            true => {
+                let max = self.settings.limits.buffered_bytes_max;
+                format!("-ERR More than bufferedBytesMax ({max} bytes) is buffered\r\n")
+            }
+            false => self.no_connection_for_bulk(),
+        };
+        self.reply_here(id, text.as_bytes());
         self.leave(id);
+    }
+
+    /// What a client is told that has much in flight or unread, and has waited in vain for a connection of its own.
+    pub(super) fn no_connection_for_bulk(&self) -> String {
+        let ms = self.settings.timeouts.remote_connect_ms;
+        format!("-ERR No connection became free within {ms} ms for so many requests at a time\r\n")
     }
 
     /// Looks after a client with more unread than it may have: if it takes nothing, it is closed.

@@ -68,7 +68,7 @@ impl Proxy {
     pub(super) fn put_off(&mut self, id: Id, server: u16, pick: Pick, need: Need, now: Millis) -> Verdict {
         // One in bulk waits for a connection of its own.
         let is_for_bulk = need == Need::Room && self.is_for_bulk(id);
-        let need = if is_for_bulk { Need::Lease } else { need };
+        let need = if is_for_bulk { Need::Bulk } else { need };
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
@@ -86,6 +86,7 @@ impl Proxy {
                 self.park(id, server, need, now);
                 return Verdict::Wait;
             }
+            Pick::GiveUp if is_for_bulk => self.no_connection_for_bulk(),
             Pick::GiveUp => {
                 let (ms, address) = (self.settings.timeouts.remote_connect_ms, self.address(server));
                 format!("-ERR No connection to {address} became free within {ms} ms\r\n")
@@ -216,6 +217,10 @@ impl Proxy {
             (None, Some(lane)) => (lane.backend, false),
             (None, None) => return self.offer_now(server, profile, now),
         };
+        if client.flow == (Flow::Blocked { backend: backend_id }) {
+            // Behind what waits for data there is no end to wait for.
+            return None;
+        }
         let backend = self.backends.get(backend_id)?;
         let has_room = if is_own { backend.has_room_for_owner(limits) } else { backend.has_room(limits) };
         (has_room && backend.profile == profile).then_some(backend_id)
@@ -263,12 +268,10 @@ impl Proxy {
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
         let pool = &self.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
-        // Meanwhile it may have taken so much that it can do without one of its own.
-        let is_lease =
-            need == Need::Lease && (client.bulk.is_none() || client.transaction.is_some() || self.is_for_bulk(id));
         let offer = match need {
-            Need::Lease if !is_lease => pool.offer(&self.backends, profile, now, has_room),
-            Need::Room => pool.offer(&self.backends, profile, now, has_room),
+            // Meanwhile it may have taken so much that it can do without one of its own.
+            Need::Bulk if self.is_for_bulk(id) => pool.offer_lease(&self.backends, profile, now),
+            Need::Room | Need::Bulk => pool.offer(&self.backends, profile, now, has_room),
             Need::Lease => pool.offer_lease(&self.backends, profile, now),
             Need::LastWriter => {
                 let is_lost = self.backends.get(client.wrote_to).is_none_or(|backend| !backend.is_serving());

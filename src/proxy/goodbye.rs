@@ -29,8 +29,8 @@ pub(super) enum Departure {
     Upload(Id, Id),
     /// What it had for itself in bulk.
     Bulk(Bulk),
-    /// One that it had for itself, and what cleans the session there, if anything does.
-    Lease(Id, Option<&'static [u8]>),
+    /// One that this client had for itself, and what cleans the session there, if anything does.
+    Lease(Id, Id, Option<&'static [u8]>),
 }
 
 /// Why a client is closed.
@@ -210,7 +210,7 @@ impl Proxy {
                 self.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.
-            Flow::Blocked { backend } => self.departures.push(Departure::Lease(backend, None)),
+            Flow::Blocked { backend } => self.departures.push(Departure::Lease(backend, id, None)),
             Flow::Asking => {
                 self.inquiries.withdraw(id);
                 self.charge_inquiries();
@@ -220,7 +220,7 @@ impl Proxy {
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
         self.departures
-            .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, Some(cleanup(transaction)))));
+            .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, id, Some(cleanup(transaction)))));
         // Behind the lease: the same backend may be both, and is clean before it is anybody's.
         self.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
     }

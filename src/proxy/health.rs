@@ -164,8 +164,7 @@ impl Proxy {
         let Some(backend) = self.backends.get_mut(id) else { return };
         let server = backend.server;
         let line = std::mem::take(&mut backend.line);
-        backend.queue.clear(&mut self.arena);
-        backend.answered = backend.queue.end();
+        backend.drop_unsent(0, &mut self.arena);
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
         let owner = std::mem::replace(&mut backend.owner, Id::NONE);

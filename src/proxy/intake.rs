@@ -22,6 +22,7 @@ use super::memory::COLLECTED_MIN;
 use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, LARGE, Proxy, Wire};
+use crate::backend::Phase;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
 use crate::local::error;
@@ -422,14 +423,21 @@ impl Proxy {
         (taken, true)
     }
 
-    /// Half of a request was sent on this backend, and the rest will never come: nothing can be sent behind it.
+    /// Half of a request was given to this backend, and the rest will never come: if it was sent, nothing can be sent
+    /// behind it.
     pub(super) fn abandon_upload(&mut self, id: Id, client: Id, now: Millis) {
         let Some(backend) = self.backends.get_mut(id).filter(|backend| backend.uploader == client) else { return };
         backend.uploader = Id::NONE;
         let server = backend.server;
+        let mut is_sent = true;
         if let Some(request) = backend.line.pop_last(&mut self.requests) {
             let entry = &mut self.requests[request as usize];
             entry.is_at_backend = false;
+            if matches!(backend.phase, Phase::Connecting | Phase::Handshake(_)) {
+                // Nothing of it was sent.
+                backend.drop_unsent(backend.queue.unsent() - entry.len as usize, &mut self.arena);
+                is_sent = false;
+            }
             if entry.client == Id::NONE {
                 self.requests.remove(request as usize);
             } else {
@@ -438,7 +446,9 @@ impl Proxy {
                 self.drop_place(client, request);
             }
         }
-        self.drain_backend(id, now);
+        if is_sent {
+            self.drain_backend(id, now);
+        }
     }
 
     /// Gives those a turn that wait for one: first who waited for its own replies, then, at each server in order, who

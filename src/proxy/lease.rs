@@ -307,13 +307,15 @@ impl Proxy {
         {
             // Nobody has looked which database it is left with, or the server did not end the transaction, as without
             // the right to `DISCARD`; nobody else shall have it.
-            return self.departures.push(Departure::Lease(backend, None));
+            let owner = self.backends.get(backend).map_or(Id::NONE, |entry| entry.owner);
+            return self.departures.push(Departure::Lease(backend, owner, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
-        let leased = self.clients.get(client).and_then(Client::leased);
-        let is_watching = leased.is_some_and(|leased| leased.backend == backend);
+        // What cleans a session is nobody's; behind it, whose backend it still is may have watched keys again.
+        let owner = self.backends.get(backend).and_then(|entry| self.clients.get(entry.owner));
+        let is_watching = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == backend);
         if matches!(role, Role::Blocking | Role::Ending { .. } | Role::Cleanup) && !is_watching {
             self.end_lease(backend);
         }
@@ -322,7 +324,9 @@ impl Proxy {
     /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
         match self.backends.get_mut(id) {
-            Some(backend) if backend.is_number_told => self.departures.push(Departure::Lease(id, None)),
+            Some(backend) if backend.is_number_told => {
+                self.departures.push(Departure::Lease(id, backend.owner, None));
+            }
             Some(backend) if backend.is_bulk => {}
             Some(backend) => backend.owner = Id::NONE,
             None => {}
@@ -404,10 +408,11 @@ impl Proxy {
         }
     }
 
-    /// A client has left a backend that it had for itself. `cleanup` is what cleans its session, if anything can: then
+    /// `owner` has left a backend that it had for itself. `cleanup` is what cleans its session, if anything can: then
     /// it is anybody's again with the reply. Otherwise it is closed, as soon as nobody else waits for a reply there.
-    pub(super) fn take_back(&mut self, id: Id, cleanup: Option<&[u8]>, now: Millis) {
-        let Some(backend) = self.backends.get(id) else { return };
+    pub(super) fn take_back(&mut self, id: Id, owner: Id, cleanup: Option<&[u8]>, now: Millis) {
+        // It may have been refused what it leased it for, and nothing was sent.
+        let Some(backend) = self.backends.get(id).filter(|backend| backend.owner == owner) else { return };
         // What still waits for data would take an element for nobody.
         let is_blocking = |request: &RequestId| self.requests[*request as usize].role == Role::Blocking;
         let blocking = backend.line.iter(&self.requests).find(is_blocking);

@@ -112,6 +112,10 @@ impl Proxy {
     #[cold]
     pub(super) fn end_relief(&mut self) {
         self.is_relieved = false;
+        if self.was_short && !self.is_memory_short() {
+            self.was_short = false;
+            self.look_at_held_back();
+        }
         let account = self.buffered_bytes();
         self.peak_bytes = self.peak_bytes.max(account);
         if account <= (self.peak_bytes / 1024).max(GIVEN_BACK_BELOW) {
@@ -137,9 +141,18 @@ impl Proxy {
         drop(black_box(Vec::<u8>::with_capacity(2 * LARGE - 1024)));
     }
 
+    /// Clients may have more unread than while memory was short: what is held back of those who wait for it may come.
+    #[cold]
+    fn look_at_held_back(&mut self) {
+        let held_back: Vec<Id> =
+            self.clients.iter().filter(|(_, client)| client.holds_back).map(|(id, _)| id).collect();
+        held_back.into_iter().for_each(|id| self.mark_client_dirty(id));
+    }
+
     #[cold]
     fn relieve(&mut self) {
         self.is_relieved = true;
+        self.was_short = true;
         let max = self.settings.limits.buffered_bytes_max;
         let before = self.buffered_bytes();
         // So that the next one does not have to look again at once.

@@ -296,7 +296,7 @@ impl Proxy {
         let transaction = self.take_transaction(id);
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
         if let Some((transaction, backend)) = leased {
-            self.take_back(backend, Some(cleanup(transaction)), now);
+            self.take_back(backend, id, Some(cleanup(transaction)), now);
         }
     }
 

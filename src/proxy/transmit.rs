@@ -101,7 +101,7 @@ impl Proxy {
                 match departure {
                     Departure::Upload(backend, client) => self.abandon_upload(backend, client, now),
                     Departure::Bulk(bulk) => self.release_bulk(bulk, None, now),
-                    Departure::Lease(backend, cleanup) => self.take_back(backend, cleanup, now),
+                    Departure::Lease(backend, owner, cleanup) => self.take_back(backend, owner, cleanup, now),
                 }
             }
         }

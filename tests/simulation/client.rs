@@ -120,6 +120,7 @@ impl Client {
         self.outbox.extend_from_slice(bytes);
         pending.len = bytes.len();
         pending.end = self.sent + self.outbox.len() as u64;
+        trace!("client {} asks {}: {}", self.number, pending.number, bytes[..bytes.len().min(80)].escape_ascii());
         self.pending.push(pending);
     }
 

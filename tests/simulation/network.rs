@@ -266,6 +266,10 @@ impl Network {
             self.asked_at.remove(&server);
             if link.read_bytes > link.control_bytes {
                 self.requested_at.remove(&server);
+                // More was asked meanwhile, and the server has not even seen it.
+                if link.down.len() > 0 {
+                    self.requested_at.insert(server, self.now);
+                }
             }
         }
         if !bytes.is_empty() {

@@ -51,6 +51,13 @@ pub struct Connection {
     is_done: bool,
 }
 
+impl Connection {
+    /// Whether some of what it has to say is not said.
+    pub fn owes(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+}
+
 pub struct Server {
     pub number: usize,
     pub mood: Mood,

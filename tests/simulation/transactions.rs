@@ -313,7 +313,8 @@ impl Progress {
                 }
             }
             Value::Error(text) if text.starts_with(b"EXECABORT ") => {
-                match self.trouble.is_some() || scene.is_excused(self.since) {
+                let is_unknown = pending.is_resp3 && !scene.plan.knows_hello;
+                match self.trouble.is_some() || is_unknown || scene.is_excused(self.since) {
                     true => Ok(Fate::NotDone),
                     false => Err("though nothing was wrong with it".to_string()),
                 }

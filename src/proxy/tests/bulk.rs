@@ -493,3 +493,77 @@ fn who_never_reads_while_its_requests_wait_for_that_is_told_and_leaves() {
     assert!(bench.is_closed(Conn::Client(client)));
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_connection_that_has_not_begun_is_not_lost_with_the_one_in_bulk_who_had_it() {
+    let mut bench = Bench::new(1, |_| {});
+    let (other, client) = (bench.client(), bench.client());
+    bench.say(other, set("a", "1"));
+    bench.say(client, get("b").repeat(300));
+    bench.proxy.handle_client_broken(client);
+    bench.turn();
+    let backend = bench.connect(0);
+    assert!(bench.asked(backend).starts_with(&set("a", "1")));
+    bench.answer(backend, "+OK\r\n");
+    assert_eq!(bench.told(other), "+OK\r\n");
+}
+
+#[test]
+fn what_is_sent_again_does_not_stand_behind_a_command_that_waits_for_data() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let client = bench.client();
+    let (lost, list) = (get(&key_on(&bench, 0)), key_on(&bench, 1));
+    bench.say(client, get(&list).repeat(300));
+    bench.say(client, lost + &request(&["BLPOP", &list, "0"]));
+    bench.answer(backends[1], bulk("x").repeat(300));
+    assert_eq!(bench.told(client), bulk("x").repeat(300));
+    bench.take_down(backends[0], 0);
+    let told = bench.told(client);
+    assert!(told.starts_with("-ERR Connection to server-0 lost"), "{told}");
+    assert!(bench.asked(backends[1]).ends_with(&request(&["BLPOP", &list, "0"])));
+    bench.answer(backends[1], "*0\r\n");
+    assert_eq!(bench.told(client), "*0\r\n");
+}
+
+#[test]
+fn replies_that_were_held_back_while_memory_was_short_come_when_it_is_not() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.buffered_bytes_max = 150_000;
+        settings.limits.client_unread_pause_bytes = 1_000;
+    });
+    let (slow, large) = (bench.client(), bench.client());
+    bench.set_room(Conn::Client(slow), 0);
+    bench.say(slow, get("a").repeat(20));
+    bench.answer(backends[0], bulk(&"v".repeat(900)).repeat(2));
+    assert!(!bench.proxy.is_listening_to(Conn::Backend(backends[0])));
+    bench.say(slow, request(&["SELECT", "1"]) + &get("d"));
+    assert!(bench.proxy.is_listening_to(Conn::Backend(backends[0])), "it may write before it reads");
+    // One more waits with much, and memory is short as long as it does.
+    bench.say(large, get("b"));
+    let second = bench.connect(0);
+    bench.say(large, request(&["SELECT", "1"]) + &get("c").repeat(8_000));
+    bench.answer(backends[0], bulk(&"v".repeat(900)));
+    assert!(!bench.proxy.is_listening_to(Conn::Backend(backends[0])));
+    bench.proxy.handle_client_broken(large);
+    bench.turn();
+    bench.turn();
+    assert!(bench.proxy.is_listening_to(Conn::Backend(backends[0])));
+    bench.answer(second, bulk("b"));
+}
+
+#[test]
+fn what_is_held_back_for_one_who_may_not_have_it_takes_nothing_of_others() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.lease_max = 0;
+        settings.limits.client_unread_pause_bytes = 1_000;
+    });
+    let (slow, other) = (bench.client(), bench.client());
+    bench.set_room(Conn::Client(slow), 0);
+    bench.say(slow, get("a").repeat(3));
+    bench.answer(backends[0], bulk(&"v".repeat(1_000)));
+    assert!(!bench.proxy.is_listening_to(Conn::Backend(backends[0])));
+    bench.say(other, get("b"));
+    assert!(!bench.asked(backends[0]).contains(&get("b")));
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), get("b"));
+}

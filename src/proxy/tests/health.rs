@@ -347,3 +347,18 @@ fn a_reply_that_comes_slowly_is_no_silence() {
     }
     assert_eq!(bench.state(0), ServerState::Up);
 }
+
+#[test]
+fn what_a_server_is_too_old_for_is_no_answer_to_a_request() {
+    let mut bench = Bench::new(1, |_| {});
+    let client = bench.client();
+    bench.say(client, request(&["HELLO", "3"]) + &get("a"));
+    let first = bench.next_connect(0);
+    let second = bench.next_connect(0);
+    bench.proxy.handle_connected(second, bench.now);
+    bench.turn();
+    bench.answer(second, "-ERR unknown command 'HELLO'\r\n+PONG\r\n");
+    assert!(bench.told(client).ends_with("-NOPROTO unsupported protocol version\r\n"));
+    let has_answered = |id| bench.proxy.backends.get(id).map(|backend| backend.seen().has_answered);
+    assert_eq!((has_answered(first), has_answered(second)), (Some(false), Some(false)));
+}
