@@ -104,7 +104,7 @@ impl Proxy {
         let is_done = |publisher: &&Publisher| !self.is_waiting_for_confirmation(publisher);
         let done = self.pubsub.publishers.iter().filter(is_done).map(|publisher| publisher.client);
         let done: Vec<Id> = done.collect();
-        self.woken.extend(done);
+        self.turn.woken.extend(done);
     }
 
     /// Until when this client waits to publish, if it does.
@@ -116,7 +116,7 @@ impl Proxy {
     pub(super) fn mark_published(&mut self, request: RequestId, family: Channels, channel: &[u8]) {
         let hidden = self.pubsub.registry.hidden().receivers(family, channel) as u32;
         if hidden > 0 {
-            self.requests[request as usize].role = Role::Published { hidden };
+            self.in_flight.requests[request as usize].role = Role::Published { hidden };
         }
     }
 

@@ -120,7 +120,7 @@ impl Proxy {
             self.reply_here(id, UNSUPPORTED);
             return Verdict::Done;
         }
-        let several = self.endpoints.len() > 1;
+        let several = self.upstreams.endpoints.len() > 1;
         let call = Call { container: row.name(), command, request, args };
         let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
         client.command = Some(command);
@@ -179,7 +179,7 @@ impl Proxy {
 
     /// A command about the client's session, with the right number of arguments.
     fn on_session(&mut self, id: Id, call: &Call<'_>, session: command::Session, now: Millis) -> Verdict {
-        let mut out = std::mem::take(&mut self.reply);
+        let mut out = std::mem::take(&mut self.reading.reply);
         let outcome = self.answer_to(id, session, call.request, call.args, now, &mut out);
         if matches!(outcome, Outcome::Reply | Outcome::ReplyAndLeave) {
             self.reply_here(id, &out);
@@ -267,7 +267,7 @@ impl Proxy {
         };
         let word = word.of(request);
         let sub = container.sub(word);
-        if sub.is_none() && self.endpoints.len() == 1 && container.may_have_sub(word) {
+        if sub.is_none() && self.upstreams.endpoints.len() == 1 && container.may_have_sub(word) {
             return Some(container);
         }
         if sub.is_none() {
@@ -280,7 +280,7 @@ impl Proxy {
     /// The server of all keys of a request.
     #[inline]
     pub(super) fn route_keys(&self, command: &Command, request: &[u8], args: &[Arg]) -> Route {
-        if self.endpoints.len() == 1 {
+        if self.upstreams.endpoints.len() == 1 {
             return self.route_any();
         }
         let arg = |i: usize| args[i].of(request);
@@ -320,13 +320,13 @@ impl Proxy {
     /// whole multibulk request.
     pub(super) fn framed(&self, request: &[u8]) -> Option<RequestFramer> {
         let mut framer = RequestFramer::new();
-        let frame = framer.frame(request, &self.request_limits);
+        let frame = framer.frame(request, &self.reading.request_limits);
         (frame == Ok(Frame::Complete(request.len())) && framer.is_multibulk()).then_some(framer)
     }
 
     /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
     pub(super) fn route_again(&self, request: &[u8], hash: u32) -> Route {
-        if self.endpoints.len() == 1 {
+        if self.upstreams.endpoints.len() == 1 {
             return self.route_any();
         }
         let framer = self.framed(request);
@@ -354,7 +354,7 @@ impl Proxy {
     /// The server that has this hash now.
     #[inline]
     pub(super) fn route_hash(&self, hash: u32) -> Route {
-        match server_of(&self.ring, &self.up, self.settings.failover, hash) {
+        match server_of(&self.router.ring, &self.router.up, self.settings.failover, hash) {
             Some(ServerIndex(server)) => Route::To(server, hash),
             None => Route::Down,
         }
@@ -362,8 +362,8 @@ impl Proxy {
 
     /// The server for a request without a key: the first one that is up.
     pub(super) fn route_any(&self) -> Route {
-        let up = |&server: &u16| self.up.is_up(ServerIndex(server));
-        match (0..self.endpoints.len() as u16).find(up) {
+        let up = |&server: &u16| self.router.up.is_up(ServerIndex(server));
+        match (0..self.upstreams.endpoints.len() as u16).find(up) {
             Some(server) => Route::To(server, 0),
             None => Route::Down,
         }
@@ -382,11 +382,11 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: self.settings.siblings.client_number(id),
-            introduction: &self.introduction,
+            introduction: &self.upstreams.introduction,
             listen: &self.settings.listen,
             peer: client.peer.as_deref(),
             users: &self.settings.users,
-            is_alone: self.endpoints.len() == 1,
+            is_alone: self.upstreams.endpoints.len() == 1,
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             memory: memory_of(client),
             age_ms: now - client.since,
@@ -398,7 +398,7 @@ impl Proxy {
 
     /// A reply of our own that `write` writes.
     pub(super) fn reply_with(&mut self, id: Id, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut reply = std::mem::take(&mut self.reply);
+        let mut reply = std::mem::take(&mut self.reading.reply);
         write(&mut reply);
         self.reply_here(id, &reply);
         self.spare_reply(reply);
@@ -417,14 +417,14 @@ impl Proxy {
     pub(super) fn reply_in_place(&mut self, id: Id, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         if client.line.is_empty() {
-            client.replies.push(&mut self.arena, reply);
+            client.replies.push(&mut self.in_flight.arena, reply);
         } else {
-            let queue = Queue::of(&mut self.arena, reply);
+            let queue = Queue::of(&mut self.in_flight.arena, reply);
             client.early_bytes += reply.len();
             let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
-            request.place = Place::Early(self.early.insert(queue) as u32);
-            let request = self.requests.insert(request) as RequestId;
-            client.line.push(&mut self.requests, request);
+            request.place = Place::Early(self.in_flight.early.insert(queue) as u32);
+            let request = self.in_flight.requests.insert(request) as RequestId;
+            client.line.push(&mut self.in_flight.requests, request);
         }
         self.mark_client_dirty(id);
         self.maybe_pause(id);
@@ -462,7 +462,7 @@ impl Proxy {
         if !is_passed_on || self.is_guarded_command(command.name()) {
             return None;
         }
-        let route = if self.endpoints.len() == 1 {
+        let route = if self.upstreams.endpoints.len() == 1 {
             self.route_any()
         } else {
             let needed = command.args_needed()? as usize;
@@ -481,7 +481,7 @@ impl Proxy {
         client.command = Some(command);
         let profile = client.session.profile;
         let Pick::Take(backend) = self.pick(id, server, profile, now) else { return None };
-        if !self.endpoints[usize::from(server)].pool.may_hold(&self.backends, backend, now) {
+        if !self.upstreams.endpoints[usize::from(server)].pool.may_hold(&self.upstreams.backends, backend, now) {
             return None;
         }
         // Its time begins when it is whole.

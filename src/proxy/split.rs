@@ -83,7 +83,7 @@ impl Proxy {
     fn queue_parts(&mut self, call: &Call<'_>, row: KeyRow, merging: &mut Merging) {
         let KeyRow { first, tail, step } = row;
         let fixed = first + call.args.len() - tail;
-        let mut head = std::mem::take(&mut self.reply);
+        let mut head = std::mem::take(&mut self.reading.reply);
         for part in merging.parts_mut() {
             head.clear();
             reply::array(&mut head, fixed + part.keys * step);
@@ -107,7 +107,7 @@ impl Proxy {
     fn sort_keys(&mut self, call: &Call<'_>, row: KeyRow, merging: &mut Merging) -> bool {
         let is_whole = self.sort_each_key(call, row, merging);
         for part in merging.parts() {
-            self.part_of_server[usize::from(part.server)] = NO_PART;
+            self.router.part_of_server[usize::from(part.server)] = NO_PART;
         }
         is_whole
     }
@@ -117,10 +117,10 @@ impl Proxy {
         let mut start = call.args[first - 1].end();
         for index in (first..tail).step_by(step) {
             let Route::To(server, _) = self.route_hash(self.hash_of(call.arg(index))) else { return false };
-            let mut part = self.part_of_server[usize::from(server)];
+            let mut part = self.router.part_of_server[usize::from(server)];
             if part == NO_PART {
                 part = merging.add_part(server);
-                self.part_of_server[usize::from(server)] = part;
+                self.router.part_of_server[usize::from(server)] = part;
             }
             let end = call.args[index + step - 1].end();
             let entry = &mut merging.parts_mut()[usize::from(part)];
@@ -134,8 +134,8 @@ impl Proxy {
 
     /// A request for all servers.
     pub(super) fn on_gather(&mut self, id: Id, call: &Call<'_>, gather: Gather, now: Millis) -> Verdict {
-        let is_whole = self.distinct_servers.iter().all(|&server| self.up.is_up(ServerIndex(server)));
-        let several = self.endpoints.len() > 1;
+        let is_whole = self.router.distinct_servers.iter().all(|&server| self.router.up.is_up(ServerIndex(server)));
+        let several = self.upstreams.endpoints.len() > 1;
         if several && (!self.settings.multi_key || gather == Gather::Masked) {
             self.reply_here(id, UNSUPPORTED);
             return Verdict::Done;
@@ -150,7 +150,7 @@ impl Proxy {
             Gather::AllOk => Shape::AllOk,
             Gather::First => Shape::First,
             Gather::And => Shape::And,
-            Gather::AnyKey => Shape::AnyKey(self.random() as usize % self.distinct_servers.len()),
+            Gather::AnyKey => Shape::AnyKey(self.upstreams.random() as usize % self.router.distinct_servers.len()),
             Gather::Kill => Shape::Kill { is_whole },
             Gather::Masked => Shape::Masked,
         };
@@ -166,7 +166,8 @@ impl Proxy {
             _ => {}
         }
         let mut merging = self.new_merging();
-        for &server in self.distinct_servers.iter().filter(|&&server| self.up.is_up(ServerIndex(server))) {
+        for &server in self.router.distinct_servers.iter().filter(|&&server| self.router.up.is_up(ServerIndex(server)))
+        {
             merging.add_part(server);
         }
         self.send_pinned(id, call, shape, merging, call.request, now)
@@ -178,13 +179,13 @@ impl Proxy {
             self.reply_with(id, |out| error::wrong_arity(out, call.name()));
             return Verdict::Done;
         }
-        let places = self.distinct_servers.len() as u64;
+        let places = self.router.distinct_servers.len() as u64;
         let Some((place, cursor)) = scan_cursor(call.arg(1)).map(|cursor| compose::split_cursor(cursor, places)) else {
             self.reply_here(id, b"-ERR invalid cursor\r\n");
             return Verdict::Done;
         };
-        let server = self.distinct_servers[place as usize];
-        if !self.up.is_up(ServerIndex(server)) {
+        let server = self.router.distinct_servers[place as usize];
+        if !self.router.up.is_up(ServerIndex(server)) {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
         }
@@ -251,15 +252,15 @@ impl Proxy {
     /// Puts the parent into its client's line and the parts, whose bytes were just queued, into those of their
     /// backends.
     pub(super) fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
-        let id_of_merging = self.merges.vacant_key() as MergingId;
+        let id_of_merging = self.in_flight.merges.vacant_key() as MergingId;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
         parent.place = Place::Merging(id_of_merging);
-        merging.parent = self.requests.insert(parent) as RequestId;
+        merging.parent = self.in_flight.requests.insert(parent) as RequestId;
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
-            client.line.push(&mut self.requests, merging.parent);
-            self.requests[merging.parent as usize].is_muted = client.session.mute.take();
+            client.line.push(&mut self.in_flight.requests, merging.parent);
+            self.in_flight.requests[merging.parent as usize].is_muted = client.session.mute.take();
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
@@ -269,20 +270,20 @@ impl Proxy {
             request.place = Place::Part(id_of_merging);
             request.part = part;
             request.role = role;
-            let request = self.requests.insert(request) as RequestId;
+            let request = self.in_flight.requests.insert(request) as RequestId;
             entry.request = Some(request);
             self.stand_at(request, entry.backend, entry.server);
             self.mark_backend_dirty(entry.backend);
         }
         self.charge_merging(&mut merging);
-        let key = self.merges.insert(merging);
+        let key = self.in_flight.merges.insert(merging);
         debug_assert_eq!(key as MergingId, id_of_merging);
         self.maybe_pause(id);
     }
 
     pub(super) fn queue(&mut self, backend: Id, bytes: &[u8]) {
-        if let Some(backend) = self.backends.get_mut(backend) {
-            backend.queue.push(&mut self.arena, bytes);
+        if let Some(backend) = self.upstreams.backends.get_mut(backend) {
+            backend.queue.push(&mut self.in_flight.arena, bytes);
         }
     }
 
@@ -297,7 +298,7 @@ impl Proxy {
         };
         let call = Call { container: command.name(), command, request: bytes, args };
         let Some(row) = self.key_row(&call) else { return false };
-        let client = self.requests[request as usize].client;
+        let client = self.in_flight.requests[request as usize].client;
         let mut shares = self.new_merging();
         shares.shape = shape_of(merge);
         let is_whole = self.sort_keys(&call, row, &mut shares);
@@ -310,11 +311,11 @@ impl Proxy {
             return true;
         }
         self.queue_parts(&call, row, &mut shares);
-        match self.requests[request as usize].place {
+        match self.in_flight.requests[request as usize].place {
             Place::Part(merging) => self.replace_part(merging, request, shares, now),
             _ => {
-                let merging = self.merges.vacant_key() as MergingId;
-                self.requests[request as usize].place = Place::Merging(merging);
+                let merging = self.in_flight.merges.vacant_key() as MergingId;
+                self.in_flight.requests[request as usize].place = Place::Merging(merging);
                 shares.client = client;
                 shares.parent = request;
                 for part in 0..shares.parts().len() {
@@ -322,7 +323,7 @@ impl Proxy {
                     self.ask_part(asked, &mut shares.parts_mut()[part], now);
                 }
                 self.charge_merging(&mut shares);
-                self.merges.insert(shares);
+                self.in_flight.merges.insert(shares);
             }
         }
         true
@@ -330,8 +331,8 @@ impl Proxy {
 
     /// Puts `shares` into the place of the part whose request is `request`.
     fn replace_part(&mut self, merging: MergingId, request: RequestId, shares: Merging, now: Millis) {
-        let mut whole = std::mem::take(&mut self.merges[merging as usize]);
-        let own = self.requests[request as usize].part;
+        let mut whole = std::mem::take(&mut self.in_flight.merges[merging as usize]);
+        let own = self.in_flight.requests[request as usize].part;
         let mut numbers = Vec::new();
         for share in shares.parts() {
             let (part, asked) = if numbers.is_empty() {
@@ -351,23 +352,23 @@ impl Proxy {
             *part = order.next().map_or(own, |&share| numbers[usize::from(share)]);
         }
         self.charge_merging(&mut whole);
-        self.merges[merging as usize] = whole;
+        self.in_flight.merges[merging as usize] = whole;
         self.spare_merging(shares);
     }
 
     /// A request for one more part of an entry, as `like` is, which has lost a backend.
     fn another_part(&mut self, merging: MergingId, like: RequestId, part: u16) -> RequestId {
-        let like = &self.requests[like as usize];
+        let like = &self.in_flight.requests[like as usize];
         let mut request = Request::new(like.client, NO_DEADLINE, 0, 0, like.is_read);
         request.losses = like.losses;
         request.place = Place::Part(merging);
         request.part = part;
-        self.requests.insert(request) as RequestId
+        self.in_flight.requests.insert(request) as RequestId
     }
 
     /// Puts the request of a part, whose bytes were just queued, into line.
     fn ask_part(&mut self, request: RequestId, part: &mut Part, now: Millis) {
-        let entry = &mut self.requests[request as usize];
+        let entry = &mut self.in_flight.requests[request as usize];
         entry.len = part.len as u32;
         entry.deadline = now + self.settings.timeouts.remote_read_ms;
         part.request = Some(request);
@@ -384,10 +385,10 @@ impl Proxy {
         bytes: &[u8],
     ) -> Route {
         self.forget_collected(merging, request);
-        if !self.merges[merging as usize].is_pinned {
+        if !self.in_flight.merges[merging as usize].is_pinned {
             return self.route_again(bytes, 0);
         }
-        if self.up.is_up(ServerIndex(lost)) { Route::To(lost, 0) } else { Route::Down }
+        if self.router.up.is_up(ServerIndex(lost)) { Route::To(lost, 0) } else { Route::Down }
     }
 }
 
