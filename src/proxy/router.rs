@@ -1,7 +1,7 @@
 //! The router: which server has a key now.
 //!
-//! Owns the ring, who of the servers is up, and the epoch: it counts how often the server of some key has become another
-//! one, so that a client's order over such a change can be kept. Knows no connections and no commands.
+//! Owns the ring, who of the servers is up, and the epoch, which counts how often the server of some key has become
+//! another one, so that a client's order over such a change can be kept. Knows no connections and no commands.
 
 use super::split;
 use crate::ring::{Ring, UpSet};
