@@ -30,7 +30,7 @@ use crate::limits::Limits;
 use crate::request::BackendLine;
 use crate::resp::ReplyFramer;
 use crate::resp::elements::{self, Elements};
-use crate::server::Seen;
+use crate::server::{Seen, ServerId};
 use crate::slots::Id;
 use crate::timer::{Alarm, Millis};
 use crate::users::Credentials;
@@ -265,8 +265,8 @@ pub enum Phase {
 /// One of our connections to a server.
 #[derive(Debug)]
 pub struct Backend {
-    /// Index of its server.
-    pub server: u16,
+    /// Its server.
+    pub server: ServerId,
     /// Where it stands.
     pub phase: Phase,
     /// What its session is set to; while connecting or shaking hands, what it will be set to.
@@ -326,7 +326,7 @@ pub struct Backend {
 
 impl Backend {
     /// A backend that begins to connect.
-    pub fn new(server: u16, profile: Profile, now: Millis) -> Backend {
+    pub fn new(server: ServerId, profile: Profile, now: Millis) -> Backend {
         Backend {
             server,
             phase: Phase::Connecting,

@@ -32,6 +32,7 @@ use crate::buffer::{Arena, Queue};
 use crate::command::{Channels, Command};
 use crate::request::{ClientLine, Place, RequestId, Requests};
 use crate::resp::RequestFramer;
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::subscription::Subscriber;
 use crate::timer::{Alarm, Millis};
@@ -156,7 +157,7 @@ pub enum Flow {
     /// Its next request waits until a backend of this server can take it, or until this point in time.
     Parked {
         /// Index of the server.
-        server: u16,
+        server: ServerId,
         /// What it needs there.
         need: Need,
         /// When the wait is given up.
@@ -166,7 +167,7 @@ pub enum Flow {
     /// of a backend that can not take it.
     Behind {
         /// Index of the server.
-        server: u16,
+        server: ServerId,
     },
     /// Its next request waits until the servers have confirmed what it has subscribed to, or, if it publishes, what
     /// others have.
@@ -208,14 +209,14 @@ pub struct Lane {
     /// How many they are; never 0.
     pub count: u32,
     /// Index of the server.
-    pub server: u16,
+    pub server: ServerId,
 }
 
 /// A backend that a client has for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leased {
     /// Index of its server.
-    pub server: u16,
+    pub server: ServerId,
     /// The backend, whose owner is the client.
     pub backend: Id,
 }
@@ -230,7 +231,7 @@ pub struct Bulk {
 
 impl Bulk {
     /// The backend that it has at this server.
-    pub fn at(&self, server: u16) -> Option<Id> {
+    pub fn at(&self, server: ServerId) -> Option<Id> {
         self.held.iter().find(|held| held.server == server).map(|held| held.backend)
     }
 }
@@ -514,13 +515,13 @@ impl Client {
 
     /// Its outstanding requests at `server`.
     #[inline]
-    pub fn lane(&self, server: u16) -> Option<Lane> {
+    pub fn lane(&self, server: ServerId) -> Option<Lane> {
         self.lanes.iter().find(|lane| lane.server == server).copied()
     }
 
     /// So many more requests stand in the line of `backend`, which is one of `server`.
     #[inline]
-    pub fn enter_lane(&mut self, server: u16, backend: Id, count: u32) {
+    pub fn enter_lane(&mut self, server: ServerId, backend: Id, count: u32) {
         match self.lanes.iter_mut().find(|lane| lane.server == server) {
             Some(lane) => {
                 debug_assert!(lane.backend == backend, "all of a lane stand in one line");
@@ -532,7 +533,7 @@ impl Client {
 
     /// So many requests have left the line of a backend of `server`.
     #[inline]
-    pub fn leave_lane(&mut self, server: u16, count: u32) {
+    pub fn leave_lane(&mut self, server: ServerId, count: u32) {
         let Some(index) = self.lanes.iter().position(|lane| lane.server == server) else {
             debug_assert!(false, "a request that stood in a backend's line had a lane");
             return;
@@ -556,13 +557,13 @@ mod tests {
     #[test]
     fn lanes_end_with_their_last_request() {
         let mut client = Client::new(Millis(0));
-        client.enter_lane(3, Id::NONE, 1);
-        client.enter_lane(1, Id::NONE, 1);
-        client.enter_lane(3, Id::NONE, 1);
-        client.leave_lane(3, 1);
-        assert_eq!(client.lane(3).map(|lane| lane.count), Some(1));
-        client.leave_lane(3, 1);
-        assert!(client.lane(3).is_none());
-        assert_eq!(client.lane(1).map(|lane| lane.count), Some(1));
+        client.enter_lane(ServerId::of_index(3), Id::NONE, 1);
+        client.enter_lane(ServerId::of_index(1), Id::NONE, 1);
+        client.enter_lane(ServerId::of_index(3), Id::NONE, 1);
+        client.leave_lane(ServerId::of_index(3), 1);
+        assert_eq!(client.lane(ServerId::of_index(3)).map(|lane| lane.count), Some(1));
+        client.leave_lane(ServerId::of_index(3), 1);
+        assert!(client.lane(ServerId::of_index(3)).is_none());
+        assert_eq!(client.lane(ServerId::of_index(1)).map(|lane| lane.count), Some(1));
     }
 }

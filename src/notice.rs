@@ -19,6 +19,7 @@ use std::mem;
 
 use log::Level;
 
+use crate::server::ServerId;
 use crate::timer::Millis;
 
 /// What happened.
@@ -63,8 +64,8 @@ pub enum Kind {
 /// Whom it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// The server of this index.
-    Server(u16),
+    /// This server.
+    Server(ServerId),
     /// The clients of the listener.
     Clients,
 }
@@ -221,7 +222,7 @@ mod tests {
     #[test]
     fn kinds_and_servers_do_not_silence_each_other() {
         let mut notices = Notices::default();
-        for about in [About::Server(0), About::Server(1), About::Clients] {
+        for about in [About::Server(ServerId::of_index(0)), About::Server(ServerId::of_index(1)), About::Clients] {
             for kind in [Kind::Lost, Kind::Surplus] {
                 for _ in 0..3 {
                     notices.note(kind, about, Level::Warn, 2, format_args!("{kind:?} {about:?}"));
@@ -237,7 +238,7 @@ mod tests {
     fn of_a_state_the_last_one_counts() {
         let mut notices = Notices::default();
         let note = |notices: &mut Notices, level, text| {
-            notices.note(Kind::State, About::Server(0), level, 1, format_args!("{text}"));
+            notices.note(Kind::State, About::Server(ServerId::of_index(0)), level, 1, format_args!("{text}"));
         };
         note(&mut notices, Level::Warn, "down");
         assert_eq!(lines(&mut notices, 0), [(1, "down".to_owned())]);

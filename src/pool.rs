@@ -194,12 +194,13 @@ mod tests {
     use super::*;
     use crate::backend::Phase;
     use crate::limits::Limits;
+    use crate::server::ServerId;
 
     const DB0: Profile = Profile { database: 0, protocol: crate::client::Protocol::Resp2 };
     const DB1: Profile = Profile { database: 1, ..DB0 };
 
     fn ready(all: &mut Slots<Backend>, pool: &mut Pool, profile: Profile, since: u64) -> Id {
-        let mut backend = Backend::new(0, profile, Millis(since));
+        let mut backend = Backend::new(ServerId::of_index(0), profile, Millis(since));
         backend.phase = Phase::Ready;
         let id = all.insert(backend);
         pool.add(id);

@@ -127,6 +127,7 @@ use self::upstreams::{Endpoint, Upstreams};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Kept, Profile};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::stats::ProxyStats;
 use crate::timer::{Millis, Wheel};
@@ -147,8 +148,8 @@ pub enum Action {
     Connect {
         /// The new connection.
         backend: Id,
-        /// Index of the server.
-        server: u16,
+        /// The server.
+        server: ServerId,
     },
     /// Close the socket. The id is dead from here on.
     Close(Conn),
@@ -174,8 +175,8 @@ pub trait Wire {
 enum Timer {
     Client(Id),
     Backend(Id),
-    Probe(u16),
-    Listener(u16),
+    Probe(ServerId),
+    Listener(ServerId),
 }
 
 /// One pool of the configuration at work: its clients, its servers, and what is under way between them.
@@ -375,8 +376,8 @@ impl Proxy {
     }
 
     /// The backends in the pool of a server, the oldest first.
-    fn backends_of(&self, server: u16) -> impl Iterator<Item = (Id, &Backend)> {
-        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
+    fn backends_of(&self, server: ServerId) -> impl Iterator<Item = (Id, &Backend)> {
+        let pool = &self.upstreams.endpoints[server.index()].pool;
         pool.backends().iter().filter_map(|&id| Some((id, self.upstreams.backends.get(id)?)))
     }
 

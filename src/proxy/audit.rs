@@ -122,7 +122,7 @@ impl Proxy {
     }
 
     fn check_backend(&self, id: Id, backend: &Backend) -> Result<(), String> {
-        let pool = self.upstreams.endpoints[usize::from(backend.server)].pool.backends();
+        let pool = self.upstreams.endpoints[backend.server.index()].pool.backends();
         ensure!(!matches!(backend.phase, Phase::Closed), "backend {id} is closed, and nobody was told");
         let is_outside = backend.is_listener || backend.is_reserve;
         ensure!(pool.contains(&id) != is_outside, "backend {id} is in its pool, or not, and should not be");
@@ -252,7 +252,7 @@ impl Proxy {
                 ensure!(client.lane(server).is_some() || is_coming, "client {id} waits for itself at server {server}");
             }
             Flow::Parked { server, need, deadline } => {
-                let pool = &self.upstreams.endpoints[usize::from(server)].pool;
+                let pool = &self.upstreams.endpoints[server.index()].pool;
                 let waiting = match need {
                     Need::Room => &pool.waiting,
                     Need::Lease | Need::Bulk | Need::LastWriter => &pool.waiting_for_lease,
@@ -313,11 +313,11 @@ impl Proxy {
         ensure!(pool.backends().len() <= self.settings.pool_size, "server {server}: too many backends");
         for &id in pool.backends() {
             let backend = self.upstreams.backends.get(id).ok_or("a pool knows a backend that is gone")?;
-            ensure!(usize::from(backend.server) == server, "backend {id} is in the pool of server {server}");
+            ensure!(backend.server.index() == server, "backend {id} is in the pool of server {server}");
         }
         for &id in pool.waiting.iter().chain(&pool.waiting_for_lease) {
             let is_here =
-                |client: &Client| matches!(client.flow, Flow::Parked { server: at, .. } if usize::from(at) == server);
+                |client: &Client| matches!(client.flow, Flow::Parked { server: at, .. } if at.index() == server);
             ensure!(
                 self.clients.get(id).is_some_and(is_here),
                 "client {id} waits at server {server}, and is not parked"

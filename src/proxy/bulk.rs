@@ -40,6 +40,7 @@ use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased, Profile};
 use crate::limits::Timeouts;
 use crate::request::{Place, Request, RequestId, Role};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -156,7 +157,7 @@ impl Proxy {
 
     /// Which backend takes the next request of a client in bulk: its own at that server, or one that it can have.
     /// `None` if it is like any other there: it can have none, and has not so much that it needs one.
-    pub(super) fn pick_in_bulk(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Pick> {
+    pub(super) fn pick_in_bulk(&mut self, id: Id, server: ServerId, profile: Profile, now: Millis) -> Option<Pick> {
         let client = self.clients.get(id)?;
         let lane = client.lane(server);
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
@@ -259,7 +260,7 @@ impl Proxy {
             // Without a right to it, it is kept from nobody who waits for one.
             let may_wait = match is_own {
                 true => is_alone || is_far_over,
-                false => is_alone && !self.upstreams.endpoints[usize::from(lane.server)].pool.is_waited_for(),
+                false => is_alone && !self.upstreams.endpoints[lane.server.index()].pool.is_waited_for(),
             };
             is_restrained &= is_own;
             if may_wait && (unread >= unread_max || unread > 0 && backend.is_in_large_reply) {

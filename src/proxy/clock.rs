@@ -19,6 +19,7 @@ use crate::client::{Client, Flow, Need};
 use crate::notice::Kind;
 use crate::pool::Pool;
 use crate::request::{Place, Request, RequestId};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -113,7 +114,7 @@ impl Proxy {
                     .upstreams
                     .backends
                     .get(backend)
-                    .map(|entry| &self.upstreams.endpoints[usize::from(entry.server)].pool);
+                    .map(|entry| &self.upstreams.endpoints[entry.server.index()].pool);
                 let is_wanted = pool.is_some_and(Pool::is_waited_for);
                 let wanted = is_wanted.then_some((timeouts.remote_connect_ms, "remoteConnectTimeout"));
                 [wanted, Some((timeouts.local_request_ms, "localRequestTimeout"))]
@@ -158,8 +159,8 @@ impl Proxy {
     }
 
     /// A client has waited for a backend as long as it may: its next request is answered with an error.
-    fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, need: Need, now: Millis, wire: &mut W) {
-        self.upstreams.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
+    fn on_wait_over<W: Wire>(&mut self, id: Id, server: ServerId, need: Need, now: Millis, wire: &mut W) {
+        self.upstreams.endpoints[server.index()].pool.line_of(need).retain(|&waiting| waiting != id);
         self.clients.parked -= 1;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
@@ -331,13 +332,13 @@ impl Proxy {
 
     /// Tells the clients of these requests, which are in the order of the line, that their time is over. What comes of
     /// their replies is swallowed.
-    fn expire_requests(&mut self, id: Id, due: &[RequestId], server: u16, now: Millis) {
+    fn expire_requests(&mut self, id: Id, due: &[RequestId], server: ServerId, now: Millis) {
         let text = format!(
             "-ERR No reply from {} within {} ms; the command may have been run\r\n",
             self.address(server),
             self.settings.timeouts.remote_read_ms
         );
-        self.upstreams.endpoints[usize::from(server)].stats.errors += due.len() as u64;
+        self.upstreams.endpoints[server.index()].stats.errors += due.len() as u64;
         let clients: Vec<Id> = due.iter().map(|&request| self.in_flight.requests[request as usize].client).collect();
         self.leave_stand_ins(id, due);
         let missed = clients.iter().filter(|client| **client != Id::NONE).count();

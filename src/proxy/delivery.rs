@@ -25,6 +25,7 @@ use super::{Action, Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::buffer::SharedId;
 use crate::client::{Client, Flow, Protocol};
 use crate::command::Channels;
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::subscription::{TopicId, push};
 use crate::timer::Millis;
@@ -83,14 +84,14 @@ impl Proxy {
     /// A server has sent a message: everybody gets it who has subscribed to its topic, some of them in later turns.
     pub(super) fn publish<W: Wire>(
         &mut self,
-        server: u16,
+        server: ServerId,
         (family, topic): (Channels, &[u8]),
         message: &[u8],
         now: Millis,
         wire: &mut W,
     ) {
         let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
-        let delivery = &mut self.pubsub.listeners[usize::from(server)].delivery;
+        let delivery = &mut self.pubsub.listeners[server.index()].delivery;
         debug_assert!(!delivery.is_pending, "one message after the other");
         self.turn.is_rationed = true;
         self.pubsub.pending += 1;
@@ -108,8 +109,8 @@ impl Proxy {
     }
 
     /// Puts a server's message into the queues of those who have not got it, as far as this turn's work goes.
-    fn go_on_with<W: Wire>(&mut self, server: u16, now: Millis, wire: &mut W) {
-        let mut delivery = mem::take(&mut self.pubsub.listeners[usize::from(server)].delivery);
+    fn go_on_with<W: Wire>(&mut self, server: ServerId, now: Millis, wire: &mut W) {
+        let mut delivery = mem::take(&mut self.pubsub.listeners[server.index()].delivery);
         while self.pubsub.work_left > 0 {
             let Some(&id) = delivery.subscribers.get(delivery.at) else { break };
             delivery.at += 1;
@@ -128,7 +129,7 @@ impl Proxy {
             delivery.is_pending = false;
             delivery.shared.iter_mut().filter_map(Option::take).for_each(|shared| self.in_flight.arena.release(shared));
         }
-        self.pubsub.listeners[usize::from(server)].delivery = delivery;
+        self.pubsub.listeners[server.index()].delivery = delivery;
     }
 
     /// Puts a message into the queue of one of its subscribers.
@@ -211,9 +212,9 @@ impl Proxy {
             return;
         }
         for server in self.router.servers() {
-            while self.pubsub.work_left > 0 && self.pubsub.listeners[usize::from(server)].delivery.is_pending {
+            while self.pubsub.work_left > 0 && self.pubsub.listeners[server.index()].delivery.is_pending {
                 self.go_on_with(server, now, wire);
-                if let State::Listening(id) = self.pubsub.listeners[usize::from(server)].state {
+                if let State::Listening(id) = self.pubsub.listeners[server.index()].state {
                     self.take_kept_pushes(id, now, wire);
                 }
             }

@@ -14,6 +14,7 @@ use crate::client::{Flow, Need, Profile};
 use crate::command::Access;
 use crate::pool::Offer;
 use crate::request::{Request, RequestId};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -40,7 +41,7 @@ impl Proxy {
     pub(super) fn dispatch(
         &mut self,
         id: Id,
-        server: u16,
+        server: ServerId,
         hash: u32,
         access: Access,
         len: usize,
@@ -64,7 +65,7 @@ impl Proxy {
 
     /// No backend takes the next request of this client now: it waits, or is told that it has waited in vain.
     #[cold]
-    pub(super) fn put_off(&mut self, id: Id, server: u16, pick: Pick, need: Need, now: Millis) -> Verdict {
+    pub(super) fn put_off(&mut self, id: Id, server: ServerId, pick: Pick, need: Need, now: Millis) -> Verdict {
         // One in bulk waits for a connection of its own.
         let is_for_bulk = need == Need::Room && self.is_for_bulk(id);
         let need = if is_for_bulk { Need::Bulk } else { need };
@@ -101,12 +102,12 @@ impl Proxy {
         Verdict::Done
     }
 
-    pub(super) fn address(&self, server: u16) -> &str {
-        &self.settings.servers[usize::from(server)]
+    pub(super) fn address(&self, server: ServerId) -> &str {
+        &self.settings.servers[server.index()]
     }
 
     /// Puts a request into the lines of its client and of its backend.
-    pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
+    pub(super) fn line_up(&mut self, id: Id, backend: Id, server: ServerId, request: Request) -> RequestId {
         let request = self.in_flight.requests.insert(request) as RequestId;
         if let Some(client) = self.clients.get_mut(id) {
             self.in_flight.requests[request as usize].is_muted = client.session.mute.take();
@@ -118,7 +119,7 @@ impl Proxy {
 
     /// Puts a request into the line of a backend, which is one of `server`. Its bytes must follow at once.
     #[inline]
-    pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
+    pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: ServerId) {
         let entry = &mut self.in_flight.requests[request as usize];
         entry.is_at_backend = true;
         let deadline = entry.deadline;
@@ -131,12 +132,12 @@ impl Proxy {
                 backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
             }
         }
-        self.upstreams.endpoints[usize::from(server)].stats.requests += 1;
+        self.upstreams.endpoints[server.index()].stats.requests += 1;
     }
 
     /// Which backend takes the next request of this client.
     #[inline]
-    pub(super) fn pick(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
+    pub(super) fn pick(&mut self, id: Id, server: ServerId, profile: Profile, now: Millis) -> Pick {
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
@@ -156,7 +157,7 @@ impl Proxy {
         }
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
+        let pool = &self.upstreams.endpoints[server.index()].pool;
         let has_precedence = pool.waiting.is_empty() || self.turn.served == id;
         if let Some(lane) = client.lane(server) {
             return match self.upstreams.backends.get(lane.backend) {
@@ -179,7 +180,7 @@ impl Proxy {
 
     /// The backend that a pool offers, made or changed as the offer says; `None` if there is nothing but to wait.
     #[inline]
-    pub(super) fn take_offer(&mut self, offer: Offer, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+    pub(super) fn take_offer(&mut self, offer: Offer, server: ServerId, profile: Profile, now: Millis) -> Option<Id> {
         match offer {
             Offer::Take(backend) => Some(backend),
             Offer::Change(backend) => {
@@ -202,7 +203,7 @@ impl Proxy {
 
     /// Where a request goes that was with a backend already and cannot wait: where `pick` would send what its client
     /// sends next, or it would be overtaken by that.
-    pub(super) fn pick_again(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+    pub(super) fn pick_again(&mut self, id: Id, server: ServerId, profile: Profile, now: Millis) -> Option<Id> {
         let limits = &self.settings.limits;
         let client = self.clients.get(id)?;
         let transaction = client.transaction.as_ref();
@@ -226,22 +227,22 @@ impl Proxy {
     }
 
     /// The backend that the pool offers to a request that cannot wait.
-    pub(super) fn offer_now(&mut self, server: u16, profile: Profile, now: Millis) -> Option<Id> {
+    pub(super) fn offer_now(&mut self, server: ServerId, profile: Profile, now: Millis) -> Option<Id> {
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
         let offer =
-            self.upstreams.endpoints[usize::from(server)].pool.offer(&self.upstreams.backends, profile, now, has_room);
+            self.upstreams.endpoints[server.index()].pool.offer(&self.upstreams.backends, profile, now, has_room);
         self.take_offer(offer, server, profile, now)
     }
 
     /// Has the client wait for a backend, behind those who wait already.
-    fn park(&mut self, id: Id, server: u16, need: Need, now: Millis) {
+    fn park(&mut self, id: Id, server: ServerId, need: Need, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Parked { server, need, deadline };
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-        self.upstreams.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
+        self.upstreams.endpoints[server.index()].pool.line_of(need).push_back(id);
         self.clients.parked += 1;
-        for &backend in self.upstreams.endpoints[usize::from(server)].pool.backends() {
+        for &backend in self.upstreams.endpoints[server.index()].pool.backends() {
             let Some(entry) = self.upstreams.backends.get_mut(backend) else { continue };
             // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
             if entry.is_held_back && !entry.is_bulk {
@@ -263,10 +264,10 @@ impl Proxy {
     }
 
     /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
-    pub(super) fn can_serve(&self, id: Id, server: u16, need: Need, now: Millis) -> bool {
+    pub(super) fn can_serve(&self, id: Id, server: ServerId, need: Need, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
-        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
+        let pool = &self.upstreams.endpoints[server.index()].pool;
         let profile = client.session.profile;
         let offer = match need {
             // Meanwhile it may have taken so much that it can do without one of its own.

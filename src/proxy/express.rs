@@ -28,6 +28,7 @@ use crate::client::{Client, Flow, Mute};
 use crate::command::{self, Access, Class, Command};
 use crate::request::{Place, Request, RequestId, Requests, Role};
 use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -35,7 +36,7 @@ use crate::timer::Millis;
 #[derive(Clone, Copy)]
 struct Plain {
     len: usize,
-    server: u16,
+    server: ServerId,
     /// Of its first key; 0 where there is only one server.
     hash: u32,
     command: &'static Command,
@@ -61,7 +62,7 @@ impl Sorter<'_> {
         let args = framer.args();
         let command = command::find(args[0].of(bytes)).filter(|command| command.class == Class::Keyed)?;
         let (server, hash) = if self.is_one_server {
-            (0, 0)
+            (ServerId::of_index(0), 0)
         } else {
             // A script, which may have to be remembered, has its keys elsewhere.
             if args.len() < 2 || !command.has_one_key() {
@@ -113,7 +114,7 @@ impl Proxy {
         let mut at = 0;
         let mut next = sorter.sort(bytes, framer);
         while let Some(first) = next {
-            let endpoint = &mut self.upstreams.endpoints[usize::from(first.server)];
+            let endpoint = &mut self.upstreams.endpoints[first.server.index()];
             // Who waits is not overtaken.
             if !endpoint.pool.waiting.is_empty() {
                 break;

@@ -203,7 +203,7 @@ impl Proxy {
         match flow {
             Flow::Uploading { backend, .. } => self.turn.departures.push(Departure::Upload(backend, id)),
             Flow::Parked { server, need, .. } => {
-                let line = self.upstreams.endpoints[usize::from(server)].pool.line_of(need);
+                let line = self.upstreams.endpoints[server.index()].pool.line_of(need);
                 if let Some(place) = line.iter().position(|&waiting| waiting == id) {
                     line.remove(place);
                 }

@@ -24,16 +24,16 @@ use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::client::Profile;
 use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
-use crate::server::{Health, Seen};
+use crate::server::{Health, Seen, ServerId};
 use crate::slots::{Id, Slots};
 use crate::stats::{ServerFigures, ServerState};
 use crate::timer::Millis;
 
 impl Proxy {
     /// Makes a backend of a server's pool.
-    pub(super) fn open_backend(&mut self, server: u16, profile: Profile, now: Millis) -> Id {
+    pub(super) fn open_backend(&mut self, server: ServerId, profile: Profile, now: Millis) -> Id {
         let id = self.begin_connect(Backend::new(server, profile, now), now);
-        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
+        let endpoint = &mut self.upstreams.endpoints[server.index()];
         endpoint.pool.add(id);
         endpoint.health.on_connect(self.settings.timeouts.remote_connect_ms, now);
         self.keep_pace(server, now);
@@ -44,7 +44,7 @@ impl Proxy {
     pub(super) fn begin_connect(&mut self, backend: Backend, now: Millis) -> Id {
         let server = backend.server;
         let id = self.upstreams.backends.insert(backend);
-        self.upstreams.endpoints[usize::from(server)].stats.connects += 1;
+        self.upstreams.endpoints[server.index()].stats.connects += 1;
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         if let Some(backend) = self.upstreams.backends.get_mut(id) {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
@@ -135,7 +135,7 @@ impl Proxy {
         }
         self.mark_backend_dirty(id);
         let before = self.note(server, now);
-        let health = &mut self.upstreams.endpoints[usize::from(server)].health;
+        let health = &mut self.upstreams.endpoints[server.index()].health;
         if is_first {
             health.on_greeted(now);
         } else {
@@ -187,9 +187,9 @@ impl Proxy {
     }
 
     /// Takes in what the connections to a server have shown so far. Returns how it was thought to be.
-    fn note(&mut self, server: u16, now: Millis) -> Health {
+    fn note(&mut self, server: ServerId, now: Millis) -> Health {
         let heard_at = self.listener_heard_at(server);
-        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
+        let endpoint = &mut self.upstreams.endpoints[server.index()];
         endpoint.health.on_heard(heard_at);
         for backend in endpoint.pool.backends().iter().filter_map(|&id| self.upstreams.backends.get(id)) {
             endpoint.health.note(backend.seen(), now);
@@ -198,9 +198,9 @@ impl Proxy {
     }
 
     /// Something was told about a server, which was like `before`: `why` says what.
-    fn conclude(&mut self, server: u16, before: Health, why: &dyn fmt::Display, now: Millis) {
+    fn conclude(&mut self, server: ServerId, before: Health, why: &dyn fmt::Display, now: Millis) {
         self.keep_pace(server, now);
-        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
+        let endpoint = &mut self.upstreams.endpoints[server.index()];
         let after = endpoint.health.health();
         if std::mem::discriminant(&before) == std::mem::discriminant(&after) {
             return;
@@ -241,8 +241,8 @@ impl Proxy {
     }
 
     /// Makes no connection earlier than the server's health says, and looks at it in time.
-    fn keep_pace(&mut self, server: u16, now: Millis) {
-        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
+    fn keep_pace(&mut self, server: ServerId, now: Millis) {
+        let endpoint = &mut self.upstreams.endpoints[server.index()];
         endpoint.pool.pause(endpoint.health.retry_at());
         if let Some(at) = endpoint.health.next_look(now) {
             endpoint.probe.set(&mut self.wheel, Timer::Probe(server), at);
@@ -250,22 +250,22 @@ impl Proxy {
     }
 
     /// Looks whether a server that is not well has become so: when time passes, since replies do not come by here.
-    pub(super) fn review(&mut self, server: u16, now: Millis) {
-        if self.upstreams.endpoints[usize::from(server)].health.health() != Health::Up {
+    pub(super) fn review(&mut self, server: ServerId, now: Millis) {
+        if self.upstreams.endpoints[server.index()].health.health() != Health::Up {
             let before = self.note(server, now);
-            self.upstreams.endpoints[usize::from(server)].health.review();
+            self.upstreams.endpoints[server.index()].health.review();
             self.conclude(server, before, &"", now);
         }
     }
 
     /// A connection is lost, which was begun, or ready, at `began_at`. `has_asked` says whether it leaves requests
     /// without a reply.
-    pub(super) fn judge_loss(&mut self, server: u16, lost: (Seen, Millis, bool), loss: &Loss, now: Millis) {
+    pub(super) fn judge_loss(&mut self, server: ServerId, lost: (Seen, Millis, bool), loss: &Loss, now: Millis) {
         let (seen, began_at, has_asked) = lost;
         let random = self.upstreams.random();
         let is_serving_others = self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Ready));
         let before = self.note(server, now);
-        let health = &mut self.upstreams.endpoints[usize::from(server)].health;
+        let health = &mut self.upstreams.endpoints[server.index()].health;
         health.note(seen, now);
         let is_new = seen.ready_at.is_none();
         match loss {
@@ -290,10 +290,10 @@ impl Proxy {
 
     /// A server did not answer what it was asked at `asked_at`; `is_request` if that was a request of a client. A fresh
     /// connection finds out whether it is there.
-    pub(super) fn suspect(&mut self, server: u16, asked_at: Millis, is_request: bool, now: Millis) {
+    pub(super) fn suspect(&mut self, server: ServerId, asked_at: Millis, is_request: bool, now: Millis) {
         let random = self.upstreams.random();
         let before = self.note(server, now);
-        let health = &mut self.upstreams.endpoints[usize::from(server)].health;
+        let health = &mut self.upstreams.endpoints[server.index()].health;
         health.on_silence(asked_at, false, now, random);
         if is_request {
             health.on_unanswered(asked_at, now, random);
@@ -307,29 +307,29 @@ impl Proxy {
 
     /// Opens a connection to a server, if that may be done now, and if it has none; or if it is silent, and nobody
     /// listens whether it still is.
-    pub(super) fn maybe_look(&mut self, server: u16, now: Millis) {
-        let is_silent = matches!(self.upstreams.endpoints[usize::from(server)].health.health(), Health::Silent { .. });
+    pub(super) fn maybe_look(&mut self, server: ServerId, now: Millis) {
+        let is_silent = matches!(self.upstreams.endpoints[server.index()].health.health(), Health::Silent { .. });
         let has_any = self.backends_of(server).any(|(_, backend)| backend.is_serving());
         if !has_any || is_silent && !self.is_being_looked_at(server) {
             self.maybe_open(server, now);
         }
     }
 
-    fn maybe_open(&mut self, server: u16, now: Millis) {
-        let endpoint = &self.upstreams.endpoints[usize::from(server)];
+    fn maybe_open(&mut self, server: ServerId, now: Millis) {
+        let endpoint = &self.upstreams.endpoints[server.index()];
         if endpoint.health.is_up() && endpoint.pool.has_room(now) {
             self.open_backend(server, Profile::default(), now);
         }
     }
 
-    fn is_being_looked_at(&self, server: u16) -> bool {
+    fn is_being_looked_at(&self, server: ServerId) -> bool {
         self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Connecting | Phase::Handshake(_)))
     }
 
     /// The time has come to look at a server: to see whether it can be reached again, if it is down; else to make the
     /// connection that had to wait.
-    pub(super) fn on_probe_due(&mut self, server: u16, now: Millis) {
-        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
+    pub(super) fn on_probe_due(&mut self, server: ServerId, now: Millis) {
+        let endpoint = &mut self.upstreams.endpoints[server.index()];
         endpoint.probe.on_fired();
         if !endpoint.health.on_probe_due(now) {
             self.review(server, now);
@@ -342,7 +342,7 @@ impl Proxy {
         } else {
             // Every place is taken by a connection that still owes something: look again later.
             let random = self.upstreams.random();
-            self.upstreams.endpoints[usize::from(server)].health.on_failed(now, random);
+            self.upstreams.endpoints[server.index()].health.on_failed(now, random);
             self.keep_pace(server, now);
         }
     }

@@ -33,6 +33,7 @@ use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::local::roster::{Ask, Lines};
 use crate::request::{Request, RequestId};
 use crate::resp::elements::Elements;
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::stats::Figures;
 use crate::timer::Millis;
@@ -88,7 +89,7 @@ pub enum Answer {
 #[derive(Debug, Clone, Copy)]
 pub struct Blocked {
     /// Index of the server.
-    pub server: u16,
+    pub server: ServerId,
     /// That server's own number for the connection.
     pub number: i64,
 }

@@ -29,6 +29,7 @@ use crate::local::error;
 use crate::notice::{Kind, printable};
 use crate::request::RequestId;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -485,11 +486,11 @@ impl Proxy {
         }
     }
 
-    fn serve_line<W: Wire>(&mut self, server: u16, need: Need, now: Millis, wire: &mut W) {
+    fn serve_line<W: Wire>(&mut self, server: ServerId, need: Need, now: Millis, wire: &mut W) {
         // Who has to wait again goes to the end, and is not looked at twice.
         let mut at = 0;
-        for _ in 0..self.upstreams.endpoints[usize::from(server)].pool.line_of(need).len() {
-            let Some(&id) = self.upstreams.endpoints[usize::from(server)].pool.line_of(need).get(at) else { return };
+        for _ in 0..self.upstreams.endpoints[server.index()].pool.line_of(need).len() {
+            let Some(&id) = self.upstreams.endpoints[server.index()].pool.line_of(need).get(at) else { return };
             let need = match self.clients.get(id).map(|client| client.flow) {
                 Some(Flow::Parked { need, .. }) => need,
                 _ => need,
@@ -502,7 +503,7 @@ impl Proxy {
                 at += 1;
                 continue;
             }
-            self.upstreams.endpoints[usize::from(server)].pool.line_of(need).remove(at);
+            self.upstreams.endpoints[server.index()].pool.line_of(need).remove(at);
             self.clients.parked -= 1;
             let Some(client) = self.clients.get_mut(id) else { continue };
             client.flow = Flow::Open;

@@ -20,13 +20,14 @@ use super::Proxy;
 use super::dispatch::Pick;
 use crate::backend::{Backend, Phase};
 use crate::client::Profile;
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
 impl Proxy {
     /// Which backend takes a request of this client that must not stand behind others.
     #[cold]
-    pub(super) fn pick_beside(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Pick {
+    pub(super) fn pick_beside(&mut self, id: Id, server: ServerId, profile: Profile, now: Millis) -> Pick {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if client.leased().is_some_and(|leased| leased.server == server) {
             // It has one for itself already.

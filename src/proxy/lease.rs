@@ -28,6 +28,7 @@ use crate::command::{Lease, Timeout};
 use crate::local::roster::Ask;
 use crate::local::{error, reply};
 use crate::request::{Request, RequestId, Role};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -88,7 +89,7 @@ impl Proxy {
     }
 
     /// Whether others wait for replies before the last one of this client on its own `backend`.
-    fn has_others(&self, id: Id, server: u16, backend: Id) -> bool {
+    fn has_others(&self, id: Id, server: ServerId, backend: Id) -> bool {
         let is_others =
             |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request as usize].client);
         let lane = self.clients.get(id).and_then(|client| client.lane(server));
@@ -98,11 +99,11 @@ impl Proxy {
 
     /// A client blocks on `backend`, and its command goes there next. Who has blocked before it, and still waits until
     /// its own backend is ready, is not overtaken. Returns where the command goes.
-    fn keep_order_of_blocking(&mut self, id: Id, server: u16, backend: Id) -> Id {
-        let mut blocking = mem::take(&mut self.upstreams.endpoints[usize::from(server)].pool.blocking);
+    fn keep_order_of_blocking(&mut self, id: Id, server: ServerId, backend: Id) -> Id {
+        let mut blocking = mem::take(&mut self.upstreams.endpoints[server.index()].pool.blocking);
         blocking.retain(|&other| other != id && self.is_blocking_at(other, server));
         blocking.push(id);
-        self.upstreams.endpoints[usize::from(server)].pool.blocking = blocking;
+        self.upstreams.endpoints[server.index()].pool.blocking = blocking;
         self.on_ready_to_block(backend);
         match self.clients.get(id).map(|client| client.flow) {
             Some(Flow::Blocked { backend }) => backend,
@@ -111,7 +112,7 @@ impl Proxy {
     }
 
     /// Whether this client blocks on a backend of `server` that is not ready.
-    fn is_blocking_at(&self, id: Id, server: u16) -> bool {
+    fn is_blocking_at(&self, id: Id, server: ServerId) -> bool {
         self.blocking_backend(id).is_some_and(|(_, backend)| {
             backend.server == server && matches!(backend.phase, Phase::Connecting | Phase::Handshake(_))
         })
@@ -139,18 +140,18 @@ impl Proxy {
         if !is_alone(backend) {
             return;
         }
-        let (server, owner, profile) = (usize::from(backend.server), backend.owner, backend.profile);
-        let blocking = &self.upstreams.endpoints[server].pool.blocking;
+        let (server, owner, profile) = (backend.server, backend.owner, backend.profile);
+        let blocking = &self.upstreams.endpoints[server.index()].pool.blocking;
         if !blocking.contains(&owner) {
             return;
         }
         let is_like = |other: &Id| {
             *other == owner
-                || self.is_blocking_at(*other, server as u16)
+                || self.is_blocking_at(*other, server)
                     && self.blocking_backend(*other).is_some_and(|(_, backend)| backend.profile == profile)
         };
         let Some(place) = blocking.iter().position(is_like) else { return };
-        let first = self.upstreams.endpoints[server].pool.blocking.remove(place);
+        let first = self.upstreams.endpoints[server.index()].pool.blocking.remove(place);
         if let Some((other, _)) = self.blocking_backend(first).filter(|_| first != owner) {
             self.swap_blocked(id, other);
         }
@@ -203,7 +204,7 @@ impl Proxy {
             return Verdict::Done;
         };
         let server = backend.server;
-        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
+        let pool = &self.upstreams.endpoints[server.index()].pool;
         let is_free = self.may_have(id, wrote_to, now);
         let pick = match client.lane(server) {
             _ if pool.never_leases() => Pick::Never,
@@ -229,11 +230,7 @@ impl Proxy {
                 || entry.owner != Id::NONE && entry.owner != id
                 || entry.uploader != Id::NONE;
             !is_others
-                && self.upstreams.endpoints[usize::from(entry.server)].pool.may_hold(
-                    &self.upstreams.backends,
-                    backend,
-                    now,
-                )
+                && self.upstreams.endpoints[entry.server.index()].pool.may_hold(&self.upstreams.backends, backend, now)
         })
     }
 
@@ -241,7 +238,7 @@ impl Proxy {
     fn block(
         &mut self,
         id: Id,
-        server: u16,
+        server: ServerId,
         backend: Id,
         mut request: Request,
         timeout: Option<Timeout>,
@@ -265,7 +262,7 @@ impl Proxy {
     }
 
     /// Finds a backend at `server` that this client can have for itself.
-    pub(super) fn lease(&mut self, id: Id, server: u16, now: Millis) -> Pick {
+    pub(super) fn lease(&mut self, id: Id, server: ServerId, now: Millis) -> Pick {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             let is_same = |backend: &Backend| backend.profile == client.session.profile;
@@ -294,7 +291,7 @@ impl Proxy {
             return Pick::Behind;
         }
         let profile = client.session.profile;
-        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
+        let pool = &self.upstreams.endpoints[server.index()].pool;
         if pool.never_leases() {
             return Pick::Never;
         }

@@ -34,7 +34,7 @@ use crate::client::Profile;
 use crate::command::Channels;
 use crate::notice::{About, Kind, printable};
 use crate::resp::{Frame, ReplyFramer};
-use crate::server::{PROBE_DELAY_FIRST_MS, PROBE_DELAY_MAX_MS, USEFUL_MS, spread};
+use crate::server::{PROBE_DELAY_FIRST_MS, PROBE_DELAY_MAX_MS, ServerId, USEFUL_MS, spread};
 use crate::slots::Id;
 use crate::subscription::push::{self, Push};
 use crate::subscription::{FAMILIES, Topic, TopicId};
@@ -139,8 +139,8 @@ impl Listener {
 
 impl Proxy {
     /// True exactly when what is published on this server should be heard before a subscription is confirmed.
-    fn is_to_be_heard(&self, server: u16) -> bool {
-        let is_refused = self.pubsub.listeners[usize::from(server)].state == State::Pausing { is_refused: true };
+    fn is_to_be_heard(&self, server: ServerId) -> bool {
+        let is_refused = self.pubsub.listeners[server.index()].state == State::Pausing { is_refused: true };
         self.router.is_up(server) && !is_refused
     }
 
@@ -155,8 +155,8 @@ impl Proxy {
     }
 
     /// True exactly when a message for this topic that is published on this server now should arrive, and will not.
-    pub(super) fn is_missed(&self, server: u16, topic: TopicId) -> bool {
-        self.is_to_be_heard(server) && !self.pubsub.listeners[usize::from(server)].is_hearing(topic)
+    pub(super) fn is_missed(&self, server: ServerId, topic: TopicId) -> bool {
+        self.is_to_be_heard(server) && !self.pubsub.listeners[server.index()].is_hearing(topic)
     }
 
     /// Asks every server for those of these topics, all of one family, that it was not asked for.
@@ -167,8 +167,8 @@ impl Proxy {
         }
     }
 
-    fn ask(&mut self, server: u16, family: Channels, topics: &[TopicId], now: Millis) {
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+    fn ask(&mut self, server: ServerId, family: Channels, topics: &[TopicId], now: Millis) {
+        let listener = &mut self.pubsub.listeners[server.index()];
         let State::Listening(id) = listener.state else { return };
         let registry = &self.pubsub.registry;
         let is_new = |topic: &TopicId| listener.asked_for(*topic).is_none();
@@ -181,7 +181,7 @@ impl Proxy {
         push::request(&mut bytes, family, true, names.iter().map(|(_, topic)| &*topic.name));
         let topics: Vec<TopicId> = names.into_iter().map(|(topic, _)| topic).collect();
         let command = self.begin_command(server, now);
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        let listener = &mut self.pubsub.listeners[server.index()];
         topics.into_iter().for_each(|topic| listener.on_asked(topic, command));
         self.send_command(id, &bytes, now);
     }
@@ -190,10 +190,10 @@ impl Proxy {
     pub(super) fn ask_less(&mut self, orphans: &[(TopicId, Topic)], now: Millis) {
         for server in self.router.servers() {
             if self.pubsub.registry.is_empty() {
-                self.pubsub.listeners[usize::from(server)].lost_at = None;
+                self.pubsub.listeners[server.index()].lost_at = None;
             }
             for family in FAMILIES {
-                let listener = &mut self.pubsub.listeners[usize::from(server)];
+                let listener = &mut self.pubsub.listeners[server.index()];
                 let registry = &self.pubsub.registry;
                 let of_family = orphans.iter().filter(|(_, topic)| topic.family == family);
                 let asked = of_family.filter(|(id, _)| listener.forget(*id));
@@ -206,15 +206,15 @@ impl Proxy {
                 let mut bytes = Vec::new();
                 push::request(&mut bytes, family, false, names.iter().copied());
                 let command = self.begin_command(server, now);
-                let owed = &mut self.pubsub.listeners[usize::from(server)].owed;
+                let owed = &mut self.pubsub.listeners[server.index()].owed;
                 owed.extend(names.iter().map(|_| Owed { command, what: Question::Less }));
                 self.send_command(id, &bytes, now);
             }
         }
     }
 
-    fn begin_command(&mut self, server: u16, now: Millis) -> u64 {
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+    fn begin_command(&mut self, server: ServerId, now: Millis) -> u64 {
+        let listener = &mut self.pubsub.listeners[server.index()];
         if listener.owed.is_empty() {
             listener.answer_by = now + self.settings.timeouts.remote_read_ms;
         }
@@ -230,25 +230,25 @@ impl Proxy {
     }
 
     /// Opens a server's listener, if it is up, and if there is anything to listen for.
-    fn maybe_listen(&mut self, server: u16, now: Millis) {
-        let is_closed = self.pubsub.listeners[usize::from(server)].state == State::Closed;
+    fn maybe_listen(&mut self, server: ServerId, now: Millis) {
+        let is_closed = self.pubsub.listeners[server.index()].state == State::Closed;
         if !is_closed || self.pubsub.registry.is_empty() || !self.router.is_up(server) {
             return;
         }
         let mut backend = Backend::new(server, Profile::default(), now);
         backend.is_listener = true;
         let id = self.begin_connect(backend, now);
-        self.pubsub.listeners[usize::from(server)].state = State::Opening(id);
+        self.pubsub.listeners[server.index()].state = State::Opening(id);
     }
 
     /// When the listener of this server last heard anything.
-    pub(super) fn listener_heard_at(&self, server: u16) -> Millis {
-        self.pubsub.listeners[usize::from(server)].heard_at
+    pub(super) fn listener_heard_at(&self, server: ServerId) -> Millis {
+        self.pubsub.listeners[server.index()].heard_at
     }
 
     /// A pause is over.
-    pub(super) fn on_listener_due(&mut self, server: u16, now: Millis) {
-        let state = &mut self.pubsub.listeners[usize::from(server)].state;
+    pub(super) fn on_listener_due(&mut self, server: ServerId, now: Millis) {
+        let state = &mut self.pubsub.listeners[server.index()].state;
         if let State::Pausing { .. } = state {
             *state = State::Closed;
             self.maybe_listen(server, now);
@@ -256,8 +256,8 @@ impl Proxy {
     }
 
     /// A server is up again. A connection that has outlasted that may be one to nowhere.
-    pub(super) fn on_server_back(&mut self, server: u16, now: Millis) {
-        match self.pubsub.listeners[usize::from(server)].state {
+    pub(super) fn on_server_back(&mut self, server: ServerId, now: Millis) {
+        match self.pubsub.listeners[server.index()].state {
             State::Listening(id) => self.ping(id, server, now),
             _ => self.maybe_listen(server, now),
         }
@@ -268,7 +268,7 @@ impl Proxy {
     pub(super) fn maybe_hear(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_listener) else { return };
         let server = backend.server;
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        let listener = &mut self.pubsub.listeners[server.index()];
         listener.state = State::Listening(id);
         listener.ready_at = now;
         listener.heard_at = now;
@@ -280,9 +280,9 @@ impl Proxy {
     }
 
     /// Asks a new listener for the next of what is heard; there may be more, for the next turns.
-    fn ask_some(&mut self, server: u16, now: Millis) {
+    fn ask_some(&mut self, server: ServerId, now: Millis) {
         for _ in 0..SLICE {
-            let Some(topic) = self.pubsub.listeners[usize::from(server)].to_ask.pop_front() else { return };
+            let Some(topic) = self.pubsub.listeners[server.index()].to_ask.pop_front() else { return };
             self.ask_one(server, topic, now);
         }
         self.turn.is_rationed = true;
@@ -291,14 +291,14 @@ impl Proxy {
     /// The same for all that are not done.
     pub(super) fn go_on_asking(&mut self, now: Millis) {
         for server in self.router.servers() {
-            if !self.pubsub.listeners[usize::from(server)].to_ask.is_empty() {
+            if !self.pubsub.listeners[server.index()].to_ask.is_empty() {
                 self.ask_some(server, now);
                 self.maybe_restored(server, now);
             }
         }
     }
 
-    fn ask_one(&mut self, server: u16, topic: TopicId, now: Millis) {
+    fn ask_one(&mut self, server: ServerId, topic: TopicId, now: Millis) {
         if let Some(family) = self.pubsub.registry.topic(topic).map(|topic| topic.family) {
             self.ask(server, family, &[topic], now);
         }
@@ -311,7 +311,7 @@ impl Proxy {
         let is_up = self.router.is_up(server);
         let is_needed = !self.pubsub.registry.is_empty();
         let random = self.upstreams.random();
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        let listener = &mut self.pubsub.listeners[server.index()];
         if is_needed && matches!(listener.state, State::Listening(_)) {
             listener.lost_at.get_or_insert(now);
         }
@@ -352,7 +352,7 @@ impl Proxy {
     ) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         let server = backend.server;
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        let listener = &mut self.pubsub.listeners[server.index()];
         listener.heard_at = now;
         if backend.kept.len() > Scratch::HEADROOM || listener.is_delivering(id) {
             self.in_flight.arena.uncharge(backend.kept.capacity());
@@ -406,7 +406,7 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<usize, Loss> {
-        let Some(server) = self.upstreams.backends.get(id).map(|backend| usize::from(backend.server)) else {
+        let Some(server) = self.upstreams.backends.get(id).map(|backend| backend.server.index()) else {
             return Ok(0);
         };
         let mut at = 0;
@@ -460,7 +460,7 @@ impl Proxy {
     fn on_said<W: Wire>(&mut self, id: Id, frame: &[u8], now: Millis, wire: &mut W) -> Result<(), Loss> {
         let Some(backend) = self.upstreams.backends.get(id) else { return Ok(()) };
         let server = backend.server;
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+        let listener = &mut self.pubsub.listeners[server.index()];
         let push = push::read(frame).ok_or(Loss::Surplus)?;
         if let Push::Message { family, topic } = push {
             self.publish(server, (family, topic), frame, now, wire);
@@ -490,8 +490,8 @@ impl Proxy {
     }
 
     /// If that was the last of what had to be made anew, somebody may want to know.
-    fn maybe_restored(&mut self, server: u16, now: Millis) {
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+    fn maybe_restored(&mut self, server: ServerId, now: Millis) {
+        let listener = &mut self.pubsub.listeners[server.index()];
         if !listener.owed.is_empty() || !listener.to_ask.is_empty() {
             return;
         }
@@ -505,8 +505,8 @@ impl Proxy {
     }
 
     /// A server does not do what it was asked: one answer for the whole command.
-    fn on_question_refused(&mut self, server: u16, first: Owed, reply: &[u8], now: Millis) {
-        let listener = &mut self.pubsub.listeners[usize::from(server)];
+    fn on_question_refused(&mut self, server: ServerId, first: Owed, reply: &[u8], now: Millis) {
+        let listener = &mut self.pubsub.listeners[server.index()];
         let mut topics = Vec::new();
         let mut next = Some(first);
         while let Some(owed) = next {
@@ -531,9 +531,9 @@ impl Proxy {
         }
     }
 
-    fn ping(&mut self, id: Id, server: u16, now: Millis) {
+    fn ping(&mut self, id: Id, server: ServerId, now: Millis) {
         let command = self.begin_command(server, now);
-        self.pubsub.listeners[usize::from(server)].owed.push_back(Owed { command, what: Question::Ping });
+        self.pubsub.listeners[server.index()].owed.push_back(Owed { command, what: Question::Ping });
         self.send_command(id, b"*1\r\n$4\r\nPING\r\n", now);
     }
 
@@ -544,9 +544,9 @@ impl Proxy {
         let write_deadline = backend.is_blocked.then(|| backend.took_at + self.settings.timeouts.remote_write_ms);
         if self.is_publishing() {
             // It is not read meanwhile.
-            self.pubsub.listeners[usize::from(server)].heard_at = now;
+            self.pubsub.listeners[server.index()].heard_at = now;
         }
-        let listener = &self.pubsub.listeners[usize::from(server)];
+        let listener = &self.pubsub.listeners[server.index()];
         // Messages that were on their way come before the answer.
         let answer_by = listener.answer_by.max(listener.heard_at + self.settings.timeouts.remote_read_ms);
         let read_deadline = (!listener.owed.is_empty()).then_some(answer_by);

@@ -27,6 +27,7 @@ use crate::client::{Client, Flow, Profile};
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
 use crate::resp::ProtocolError;
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -123,7 +124,7 @@ struct Owed {
 /// What a backend that is lost had.
 struct Lost<'a> {
     loss: &'a Loss,
-    server: u16,
+    server: ServerId,
     queue: Queue,
     /// The client whose large request was on its way; [`Id::NONE`] for none.
     uploader: Id,
@@ -152,11 +153,11 @@ impl Proxy {
         let is_handshake = matches!(backend.phase, Phase::Handshake(_));
         let began_at = seen.ready_at.filter(|_| !is_handshake).unwrap_or(backend.since);
         let has_asked = !backend.line.is_empty() && backend.answered < backend.queue.sent();
-        debug!("connection {id} to server {} closed: {loss}", self.settings.servers[usize::from(server)]);
+        debug!("connection {id} to server {} closed: {loss}", self.settings.servers[server.index()]);
         let outstanding = backend.unexpired();
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
-        self.upstreams.endpoints[usize::from(server)].pool.remove(id);
+        self.upstreams.endpoints[server.index()].pool.remove(id);
         self.turn.is_room_new = true;
         self.turn.actions.push_back(Action::Close(Conn::Backend(id)));
         // Of a new one the state of the server tells.
@@ -302,8 +303,8 @@ impl Proxy {
     }
 
     /// A request was sent and can not be repeated: its client is told that nobody knows what became of it.
-    fn lose_request(&mut self, client: Id, request: RequestId, server: u16, now: Millis) {
-        self.upstreams.endpoints[usize::from(server)].stats.errors += 1;
+    fn lose_request(&mut self, client: Id, request: RequestId, server: ServerId, now: Millis) {
+        self.upstreams.endpoints[server.index()].stats.errors += 1;
         let text = format!(
             "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
             self.address(server)
@@ -315,7 +316,7 @@ impl Proxy {
     fn send_again(
         &mut self,
         request: RequestId,
-        lost: u16,
+        lost: ServerId,
         loss: &Loss,
         profile: Profile,
         bytes: Vec<u8>,

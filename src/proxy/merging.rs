@@ -32,6 +32,7 @@ use super::{Goodbye, LARGE, Proxy};
 use crate::buffer::Queue;
 use crate::client::OwnStep;
 use crate::request::{MergingId, Place, RequestId, Role};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -39,7 +40,7 @@ use crate::timer::Millis;
 #[derive(Debug)]
 pub(super) struct Part {
     /// Index of the server.
-    pub server: u16,
+    pub server: ServerId,
     /// The backend that was chosen for it at first.
     pub backend: Id,
     /// How many bytes it has in that one's queue.
@@ -110,7 +111,7 @@ impl Default for Merging {
 
 impl Merging {
     /// One more part, for this server. Returns its number.
-    pub fn add_part(&mut self, server: u16) -> u16 {
+    pub fn add_part(&mut self, server: ServerId) -> u16 {
         if self.used == self.parts.len() {
             let (bytes, pieces) = (Vec::new(), Queue::new());
             self.parts.push(Part { server, backend: Id::NONE, len: 0, keys: 0, request: None, bytes, pieces });

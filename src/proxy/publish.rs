@@ -24,6 +24,7 @@ use crate::command::{Channels, Class, Gather};
 use crate::local::reply;
 use crate::request::{RequestId, Role};
 use crate::resp::elements::{self, Elements};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::subscription::TopicId;
 use crate::timer::Millis;
@@ -33,7 +34,7 @@ use crate::timer::Millis;
 pub(super) struct Publisher {
     pub client: Id,
     /// Index of the channel's server.
-    server: u16,
+    server: ServerId,
     /// What must be heard there first.
     topics: Vec<TopicId>,
     /// When it waits no longer.
@@ -66,7 +67,7 @@ impl Proxy {
     fn must_wait_for_confirmation(
         &mut self,
         id: Id,
-        server: u16,
+        server: ServerId,
         family: Channels,
         channel: &[u8],
         now: Millis,
@@ -92,7 +93,7 @@ impl Proxy {
         true
     }
 
-    fn is_unheard(&self, server: u16, topic: TopicId) -> bool {
+    fn is_unheard(&self, server: ServerId, topic: TopicId) -> bool {
         self.pubsub.is_awaited(topic) && self.is_missed(server, topic)
     }
 

@@ -32,6 +32,7 @@ use crate::client::{Client, Flow};
 use crate::notice::printable;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::subscription::Subscriber;
 use crate::timer::Millis;
@@ -245,7 +246,7 @@ impl Proxy {
 
     /// A client has one request less outstanding at `server`.
     #[inline]
-    pub(super) fn leave_lane(&mut self, id: Id, server: u16) {
+    pub(super) fn leave_lane(&mut self, id: Id, server: ServerId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.leave_lane(server, 1);
         if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {

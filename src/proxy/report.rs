@@ -9,6 +9,7 @@ use log::Level;
 
 use super::Proxy;
 use crate::notice::{About, Kind, Notice};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -42,7 +43,7 @@ impl Proxy {
     }
 
     /// Something happened with a server that whoever runs it should know.
-    pub(super) fn warn_of(&mut self, kind: Kind, server: u16, count: usize, text: fmt::Arguments<'_>) {
+    pub(super) fn warn_of(&mut self, kind: Kind, server: ServerId, count: usize, text: fmt::Arguments<'_>) {
         self.journal.notices.note(kind, About::Server(server), Level::Warn, count as u64, text);
     }
 

@@ -16,11 +16,12 @@ use super::Settings;
 use crate::command::Command;
 use crate::resp::Arg;
 use crate::ring::{HashTag, Ring, ServerIndex, UpSet};
+use crate::server::ServerId;
 
 /// Where a request goes.
 pub(super) enum Route {
     /// To this server; the second is the hash of the key that says so.
-    To(u16, u32),
+    To(ServerId, u32),
     /// Nowhere, because no server of its is up.
     Down,
     /// Nowhere as a whole, because its keys live on several servers.
@@ -33,7 +34,7 @@ pub(super) enum Route {
 
 impl Route {
     /// The server, if there is one.
-    pub fn server(&self) -> Option<u16> {
+    pub fn server(&self) -> Option<ServerId> {
         match self {
             Route::To(server, _) => Some(*server),
             _ => None,
@@ -53,7 +54,7 @@ pub(super) struct Router {
     /// Counts how often the server of some key has become another one, because a server went down or came back.
     epoch: u32,
     /// One index for each server that there is, even if its address is given twice.
-    distinct_servers: Vec<u16>,
+    distinct_servers: Vec<ServerId>,
     /// For each server, its part of the request that is being split; `NO_PART` when it has none.
     part_of_server: Vec<u16>,
 }
@@ -89,24 +90,24 @@ impl Router {
     }
 
     /// All servers, in the order of the ring.
-    pub fn servers(&self) -> impl Iterator<Item = u16> + use<> {
-        0..self.ring.servers() as u16
+    pub fn servers(&self) -> impl Iterator<Item = ServerId> + use<> {
+        (0..self.ring.servers()).map(ServerId::of_index)
     }
 
     /// One server for each address, in the order of the ring.
-    pub fn distinct_servers(&self) -> &[u16] {
+    pub fn distinct_servers(&self) -> &[ServerId] {
         &self.distinct_servers
     }
 
     /// Those of them that are up.
-    pub fn distinct_servers_up(&self) -> impl Iterator<Item = u16> {
+    pub fn distinct_servers_up(&self) -> impl Iterator<Item = ServerId> {
         self.distinct_servers.iter().copied().filter(|&server| self.is_up(server))
     }
 
     /// True exactly when requests may go to this server.
     #[inline]
-    pub fn is_up(&self, server: u16) -> bool {
-        self.up.is_up(ServerIndex(server))
+    pub fn is_up(&self, server: ServerId) -> bool {
+        self.up.is_up(place(server))
     }
 
     /// True exactly when requests may go to every server.
@@ -117,12 +118,12 @@ impl Router {
     /// True exactly when there is one server, and it is down.
     #[inline]
     pub fn is_single_down(&self) -> bool {
-        self.is_single() && !self.is_up(0)
+        self.is_single() && !self.is_up(ServerId::of_index(0))
     }
 
     /// A server went down or came back. Where others stand in for one that is down, a new epoch begins.
-    pub fn set_up(&mut self, server: u16, is_up: bool) {
-        if self.up.set(ServerIndex(server), is_up) && self.failover && self.has_several() {
+    pub fn set_up(&mut self, server: ServerId, is_up: bool) {
+        if self.up.set(place(server), is_up) && self.failover && self.has_several() {
             self.epoch = self.epoch.wrapping_add(1);
         }
     }
@@ -144,12 +145,12 @@ impl Router {
 
     /// The server that has this hash now; `None` when it is down, and, with failover, all others are, too.
     #[inline]
-    pub fn server_of(&self, hash: u32) -> Option<u16> {
+    pub fn server_of(&self, hash: u32) -> Option<ServerId> {
         let server = match self.failover {
             true => self.ring.server(hash, &self.up)?,
             false => Some(self.ring.primary(hash)).filter(|&server| self.up.is_up(server))?,
         };
-        Some(server.0)
+        Some(ServerId::of_index(server.index()))
     }
 
     /// The server that has this hash now.
@@ -176,7 +177,7 @@ impl Router {
     }
 
     /// To this server, or nowhere: no other can stand in.
-    pub fn route_pinned(&self, server: u16) -> Route {
+    pub fn route_pinned(&self, server: ServerId) -> Route {
         if self.is_up(server) { Route::To(server, 0) } else { Route::Down }
     }
 
@@ -215,8 +216,8 @@ impl Router {
 
     /// The part that this server has of the request that is being split; if it has none yet, the one that `add` makes.
     #[inline]
-    pub fn part_for(&mut self, server: u16, add: impl FnOnce() -> u16) -> u16 {
-        let part = &mut self.part_of_server[usize::from(server)];
+    pub fn part_for(&mut self, server: ServerId, add: impl FnOnce() -> u16) -> u16 {
+        let part = &mut self.part_of_server[server.index()];
         if *part == NO_PART {
             *part = add();
         }
@@ -224,8 +225,8 @@ impl Router {
     }
 
     /// A request was split, over these servers.
-    pub fn forget_parts(&mut self, servers: impl Iterator<Item = u16>) {
-        servers.for_each(|server| self.part_of_server[usize::from(server)] = NO_PART);
+    pub fn forget_parts(&mut self, servers: impl Iterator<Item = ServerId>) {
+        servers.for_each(|server| self.part_of_server[server.index()] = NO_PART);
     }
 }
 
@@ -237,8 +238,14 @@ impl Router {
     }
 }
 
-/// The indexes of the servers, one for each address.
-fn distinct_servers(addresses: &[String]) -> Vec<u16> {
-    let is_first = |&server: &u16| !addresses[..usize::from(server)].contains(&addresses[usize::from(server)]);
-    (0..addresses.len() as u16).filter(is_first).collect()
+/// The place of a server in the ring.
+#[inline]
+fn place(server: ServerId) -> ServerIndex {
+    ServerIndex(server.index() as u16)
+}
+
+/// The servers, one for each address.
+fn distinct_servers(addresses: &[String]) -> Vec<ServerId> {
+    let is_first = |&index: &usize| !addresses[..index].contains(&addresses[index]);
+    (0..addresses.len()).filter(is_first).map(ServerId::of_index).collect()
 }

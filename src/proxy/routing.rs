@@ -410,7 +410,7 @@ impl Proxy {
         client.command = Some(command);
         let profile = client.session.profile;
         let Pick::Take(backend) = self.pick(id, server, profile, now) else { return None };
-        if !self.upstreams.endpoints[usize::from(server)].pool.may_hold(&self.upstreams.backends, backend, now) {
+        if !self.upstreams.endpoints[server.index()].pool.may_hold(&self.upstreams.backends, backend, now) {
             return None;
         }
         // Its time begins when it is whole.

@@ -34,6 +34,7 @@ use crate::client::{Need, Profile};
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
 use crate::request::{MergingId, Place, Request, RequestId, Role};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -370,7 +371,7 @@ impl Proxy {
         &mut self,
         merging: MergingId,
         request: RequestId,
-        lost: u16,
+        lost: ServerId,
         bytes: &[u8],
     ) -> Route {
         self.forget_collected(merging, request);

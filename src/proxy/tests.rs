@@ -118,7 +118,7 @@ impl Bench {
         self.proxy.transmit(self.now, &mut self.net);
         while let Some(action) = self.proxy.poll_action() {
             match action {
-                Action::Connect { backend, server } => self.connects.push((backend, server)),
+                Action::Connect { backend, server } => self.connects.push((backend, server.index() as u16)),
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Resume(conn) => self.resumed.push(conn),
                 Action::Post => self.letters.extend(std::iter::from_fn(|| self.proxy.poll_letter())),

@@ -26,6 +26,7 @@ use crate::client::{Leased, Mode, Need, OwnStep, Transaction};
 use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
 use crate::resp::Frame;
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -224,7 +225,7 @@ impl Proxy {
     }
 
     /// This backend is the one of the client's transaction from here on, if it is not already.
-    fn hold_lease(&mut self, id: Id, server: u16, backend: Id) -> Leased {
+    fn hold_lease(&mut self, id: Id, server: ServerId, backend: Id) -> Leased {
         let leased = Leased { server, backend };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             if transaction.leased.replace(leased) != Some(leased) {
@@ -404,7 +405,7 @@ impl Proxy {
         bytes: &[u8],
         lens: &mut Vec<u32>,
         own_steps: &mut Vec<OwnStep>,
-    ) -> Option<(u16, &'static Command)> {
+    ) -> Option<(ServerId, &'static Command)> {
         let mut framer = std::mem::take(&mut self.reading.step_framer);
         let mut at = 0;
         let mut server = None;
@@ -458,7 +459,14 @@ impl Proxy {
         found
     }
 
-    fn dispatch_whole(&mut self, id: Id, server: u16, lens: &[u32], own_steps: Vec<OwnStep>, now: Millis) -> Verdict {
+    fn dispatch_whole(
+        &mut self,
+        id: Id,
+        server: ServerId,
+        lens: &[u32],
+        own_steps: Vec<OwnStep>,
+        now: Millis,
+    ) -> Verdict {
         let Some(client) = self.clients.get(id) else { return Verdict::Done };
         let profile = client.session.profile;
         let backend = match self.pick(id, server, profile, now) {

@@ -21,6 +21,7 @@ use super::sockets::Sockets;
 use crate::net::{Address, ResolvedAddress, Stream};
 use crate::proxy::{Conn, Proxy};
 use crate::resolve::{Resolver, literal};
+use crate::server::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -32,7 +33,7 @@ const RETRY_MS: u64 = 2;
 /// One backend on its way.
 struct Dial {
     backend: Id,
-    server: u16,
+    server: ServerId,
     /// Addresses that were not tried yet, the next one last.
     rest: Vec<ResolvedAddress>,
     state: State,
@@ -103,18 +104,18 @@ impl Dialer {
     pub fn dial(
         &mut self,
         backend: Id,
-        server: u16,
+        server: ServerId,
         sockets: &mut Sockets,
         proxy: &mut Proxy,
         poll: &Poll,
         now: Millis,
     ) {
         let mut dial = Dial { backend, server, rest: Vec::new(), state: State::LookingUp, reason: String::new() };
-        match &self.targets[usize::from(server)] {
+        match &self.targets[server.index()] {
             Target::Fixed(address) => dial.rest.push(address.clone()),
             Target::Name { known, known_until, .. } if *known_until > now => dial.rest = in_reverse(known),
             Target::Name { host, port, .. } => {
-                self.resolver.resolve(u32::from(server), host, *port);
+                self.resolver.resolve(server.index() as u32, host, *port);
                 self.dials.push(dial);
                 return;
             }
@@ -126,7 +127,7 @@ impl Dialer {
     /// Names may have been looked up.
     pub fn on_resolved(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
         while let Some((server, result)) = self.resolver.poll() {
-            let waits = |dial: &Dial| u32::from(dial.server) == server && dial.state == State::LookingUp;
+            let waits = |dial: &Dial| dial.server.index() as u32 == server && dial.state == State::LookingUp;
             let reason = match result {
                 Ok(addresses) => {
                     while let Some(index) = self.dials.iter().position(waits) {
@@ -207,7 +208,7 @@ impl Dialer {
             }
         }
         let dial = self.dials.swap_remove(index);
-        if let Target::Name { known_until, .. } = &mut self.targets[usize::from(dial.server)] {
+        if let Target::Name { known_until, .. } = &mut self.targets[dial.server.index()] {
             // The name may belong to another address by now.
             *known_until = Millis(0);
         }

@@ -286,11 +286,11 @@ impl Shell {
             match action {
                 Action::Connect { backend, server } => {
                     trace!("connection {backend:?} to server {server}");
-                    self.network.ask(usize::from(server));
-                    self.connects[usize::from(server)] += 1;
-                    match servers[usize::from(server)].answer(random) {
+                    self.network.ask(server.index());
+                    self.connects[server.index()] += 1;
+                    match servers[server.index()].answer(random) {
                         Answer::RefusedAtOnce => self.proxy.handle_connect_failed(backend, "refused at once", now),
-                        _ => self.dials.push((backend, server)),
+                        _ => self.dials.push((backend, server.index() as u16)),
                     }
                 }
                 Action::Close(conn) => {

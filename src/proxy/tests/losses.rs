@@ -1,6 +1,7 @@
 //! What becomes of requests whose server, or whose connection to it, fails.
 
 use super::*;
+use crate::server::ServerId;
 
 const MAY_HAVE_RUN: &str = "-ERR Connection to server-0 lost before its reply; the command may have been run\r\n";
 
@@ -291,9 +292,9 @@ fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for
     let (mut bench, _) = Bench::ready(3, |_| {});
     // Two keys of server 0, for which different servers stand in.
     let stands_in = |bench: &mut Bench, key: &str| {
-        bench.proxy.router.set_up(0, false);
+        bench.proxy.router.set_up(ServerId::of_index(0), false);
         let server = bench.proxy.router.route_hash(Ring::hash(key.as_bytes())).server();
-        bench.proxy.router.set_up(0, true);
+        bench.proxy.router.set_up(ServerId::of_index(0), true);
         server
     };
     let keys: Vec<String> = (0..200)
@@ -303,7 +304,7 @@ fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for
     let of = |bench: &mut Bench, server| {
         keys.iter().find(|key| stands_in(bench, key) == Some(server)).expect("server 0 has two neighbours").clone()
     };
-    let (a, b) = (of(&mut bench, 1), of(&mut bench, 2));
+    let (a, b) = (of(&mut bench, ServerId::of_index(1)), of(&mut bench, ServerId::of_index(2)));
     let backend = bench.proxy.upstreams.endpoints[0].pool.backends()[0];
     let client = bench.client();
     bench.set_room(Conn::Backend(backend), 0);
