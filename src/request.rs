@@ -17,6 +17,8 @@
 //! A request of a client that is gone stays in its backend's line with nobody waiting ([`Id::NONE`]), so that its reply
 //! is counted and dropped. Knows no bytes and no sockets. Who unlinks a request from its last line removes it.
 
+use std::ops::{Index, IndexMut};
+
 use slab::Slab;
 
 use crate::slots::Id;
@@ -144,7 +146,80 @@ impl Request {
 }
 
 /// All outstanding requests of a proxy.
-pub type Requests = Slab<Request>;
+#[derive(Debug, Default)]
+pub struct Requests(Slab<Request>);
+
+impl Requests {
+    /// None.
+    pub fn new() -> Requests {
+        Requests::default()
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True exactly when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes one in, which stands in no line yet.
+    #[inline]
+    pub fn insert(&mut self, request: Request) -> RequestId {
+        self.0.insert(request) as RequestId
+    }
+
+    /// Takes one out, which stands in no line any more.
+    #[inline]
+    pub fn remove(&mut self, id: RequestId) -> Request {
+        self.0.remove(id as usize)
+    }
+
+    /// The request of this name, if there is one.
+    pub fn get(&self, id: RequestId) -> Option<&Request> {
+        self.0.get(id as usize)
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, id: RequestId) -> Option<&mut Request> {
+        self.0.get_mut(id as usize)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (RequestId, &Request)> {
+        self.0.iter().map(|(id, request)| (id as RequestId, request))
+    }
+
+    /// For how many there is room without more memory.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Gives back memory that none of them uses.
+    pub fn shrink_to_fit(&mut self) {
+        self.0.shrink_to_fit();
+    }
+}
+
+impl Index<RequestId> for Requests {
+    type Output = Request;
+
+    #[inline]
+    fn index(&self, id: RequestId) -> &Request {
+        &self.0[id as usize]
+    }
+}
+
+impl IndexMut<RequestId> for Requests {
+    #[inline]
+    fn index_mut(&mut self, id: RequestId) -> &mut Request {
+        &mut self.0[id as usize]
+    }
+}
 
 /// A line of requests, in order. `LINK` says which of the two lines of a request this is.
 #[derive(Debug)]
@@ -192,11 +267,11 @@ impl<const LINK: usize> Line<LINK> {
     /// Puts `id` at the end.
     #[inline]
     pub fn push(&mut self, requests: &mut Requests, id: RequestId) {
-        requests[id as usize].next[LINK] = NIL;
+        requests[id].next[LINK] = NIL;
         if self.last == NIL {
             self.first = id;
         } else {
-            requests[self.last as usize].next[LINK] = id;
+            requests[self.last].next[LINK] = id;
         }
         self.last = id;
         self.len += 1;
@@ -206,7 +281,7 @@ impl<const LINK: usize> Line<LINK> {
     #[inline]
     pub fn pop(&mut self, requests: &Requests) -> Option<RequestId> {
         let id = self.first()?;
-        self.first = requests[id as usize].next[LINK];
+        self.first = requests[id].next[LINK];
         if self.first == NIL {
             self.last = NIL;
         }
@@ -221,7 +296,7 @@ impl<const LINK: usize> Line<LINK> {
         match before {
             None => *self = Line::default(),
             Some(before) => {
-                requests[before as usize].next[LINK] = NIL;
+                requests[before].next[LINK] = NIL;
                 self.last = before;
                 self.len -= 1;
             }
@@ -232,10 +307,10 @@ impl<const LINK: usize> Line<LINK> {
     /// Puts `new` into the place of `old`, which leaves the line.
     pub fn replace(&mut self, requests: &mut Requests, old: RequestId, new: RequestId) {
         let before = self.iter(requests).take_while(|&other| other != old).last();
-        requests[new as usize].next[LINK] = requests[old as usize].next[LINK];
+        requests[new].next[LINK] = requests[old].next[LINK];
         match before {
             None => self.first = new,
-            Some(before) => requests[before as usize].next[LINK] = new,
+            Some(before) => requests[before].next[LINK] = new,
         }
         if self.last == old {
             self.last = new;
@@ -247,7 +322,7 @@ impl<const LINK: usize> Line<LINK> {
         let mut next = self.first;
         std::iter::from_fn(move || {
             let id = (next != NIL).then_some(next)?;
-            next = requests[id as usize].next[LINK];
+            next = requests[id].next[LINK];
             Some(id)
         })
     }
@@ -258,7 +333,7 @@ mod tests {
     use super::*;
 
     fn request(requests: &mut Requests) -> RequestId {
-        requests.insert(Request::new(Id::NONE, Millis(0), 0, 0, false)) as RequestId
+        requests.insert(Request::new(Id::NONE, Millis(0), 0, 0, false))
     }
 
     #[test]

@@ -215,9 +215,7 @@ impl Proxy {
     fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis, now: Millis) -> Option<Millis> {
         let backend = self.upstreams.backends.get(id)?;
         let mut read_deadline = NO_DEADLINE;
-        for request in
-            backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request as usize])
-        {
+        for request in backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]) {
             read_deadline = read_deadline.min(self.deadline_of(backend, request));
             if backend.is_bulk && request.client == backend.owner {
                 // Those behind are not due before it.
@@ -260,7 +258,7 @@ impl Proxy {
     fn taker_of(&self, backend: &Backend) -> Id {
         match backend.line.first() {
             _ if backend.is_bulk => backend.owner,
-            Some(first) if backend.is_in_large_reply => self.in_flight.requests[first as usize].client,
+            Some(first) if backend.is_in_large_reply => self.in_flight.requests[first].client,
             _ => Id::NONE,
         }
     }
@@ -291,15 +289,14 @@ impl Proxy {
             // Nobody else waits, and of its own requests the first is due before all others.
             true if self.first_deadline(backend).is_none_or(|deadline| deadline > now) => Vec::new(),
             _ => {
-                let is_due =
-                    |request: &RequestId| self.deadline_of(backend, &self.in_flight.requests[*request as usize]) <= now;
+                let is_due = |request: &RequestId| self.deadline_of(backend, &self.in_flight.requests[*request]) <= now;
                 backend.line.iter(&self.in_flight.requests).filter(is_due).collect()
             }
         };
         let Some(&first) = due.first() else { return self.maybe_close_idle(id, now) };
-        let deadline = self.deadline_of(backend, &self.in_flight.requests[first as usize]);
+        let deadline = self.deadline_of(backend, &self.in_flight.requests[first]);
         let asked_at = Millis(deadline.0.saturating_sub(self.settings.timeouts.remote_read_ms));
-        if matches!(self.in_flight.requests[first as usize].place, Place::Arriving | Place::ArrivingEarly(_)) {
+        if matches!(self.in_flight.requests[first].place, Place::Arriving | Place::ArrivingEarly(_)) {
             // The rest of a reply that its client has the start of does not come.
             self.suspect(server, asked_at, true, now);
             self.lose_backend(id, Loss::Stalled, now);
@@ -324,8 +321,7 @@ impl Proxy {
     }
 
     fn first_deadline(&self, backend: &Backend) -> Option<Millis> {
-        let mut line =
-            backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request as usize]);
+        let mut line = backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]);
         line.find(|request| !request.is_expired).map(|request| self.deadline_of(backend, request))
     }
 
@@ -338,7 +334,7 @@ impl Proxy {
             self.settings.timeouts.remote_read_ms
         );
         self.upstreams.endpoints[usize::from(server)].stats.errors += due.len() as u64;
-        let clients: Vec<Id> = due.iter().map(|&request| self.in_flight.requests[request as usize].client).collect();
+        let clients: Vec<Id> = due.iter().map(|&request| self.in_flight.requests[request].client).collect();
         self.leave_stand_ins(id, due);
         let missed = clients.iter().filter(|client| **client != Id::NONE).count();
         if missed > 0 {
@@ -363,7 +359,7 @@ impl Proxy {
         for request in all {
             let mut standing = request;
             if leaving.next_if_eq(&request).is_some() {
-                let entry = &mut self.in_flight.requests[request as usize];
+                let entry = &mut self.in_flight.requests[request];
                 let client = entry.client;
                 if client == Id::NONE {
                     entry.is_expired = true;
@@ -372,7 +368,7 @@ impl Proxy {
                     let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.len, 0, false);
                     stand_in.is_at_backend = true;
                     stand_in.is_expired = true;
-                    standing = self.in_flight.requests.insert(stand_in) as RequestId;
+                    standing = self.in_flight.requests.insert(stand_in);
                     self.leave_lane(client, server);
                 }
                 if let Some(backend) = self.upstreams.backends.get_mut(id) {

@@ -185,7 +185,7 @@ impl Proxy {
         let bulk = client.bulk.take();
         let mut merges = Vec::new();
         while let Some(request) = client.line.pop(&self.in_flight.requests) {
-            let entry = &mut self.in_flight.requests[request as usize];
+            let entry = &mut self.in_flight.requests[request];
             entry.client = Id::NONE;
             let place = entry.place;
             if let Some(early) = place.early() {
@@ -193,7 +193,7 @@ impl Proxy {
                 queue.clear(&mut self.in_flight.arena);
             }
             if !entry.is_at_backend {
-                self.in_flight.requests.remove(request as usize);
+                self.in_flight.requests.remove(request);
             }
             if let Place::Merging(merging) = place {
                 merges.push(merging);

@@ -423,7 +423,7 @@ impl Proxy {
             client.early_bytes += reply.len();
             let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
             request.place = Place::Early(self.in_flight.early.insert(queue) as u32);
-            let request = self.in_flight.requests.insert(request) as RequestId;
+            let request = self.in_flight.requests.insert(request);
             client.line.push(&mut self.in_flight.requests, request);
         }
         self.mark_client_dirty(id);

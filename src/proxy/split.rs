@@ -255,12 +255,12 @@ impl Proxy {
         let id_of_merging = self.in_flight.merges.vacant_key() as MergingId;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
         parent.place = Place::Merging(id_of_merging);
-        merging.parent = self.in_flight.requests.insert(parent) as RequestId;
+        merging.parent = self.in_flight.requests.insert(parent);
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
             client.line.push(&mut self.in_flight.requests, merging.parent);
-            self.in_flight.requests[merging.parent as usize].is_muted = client.session.mute.take();
+            self.in_flight.requests[merging.parent].is_muted = client.session.mute.take();
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
@@ -270,7 +270,7 @@ impl Proxy {
             request.place = Place::Part(id_of_merging);
             request.part = part;
             request.role = role;
-            let request = self.in_flight.requests.insert(request) as RequestId;
+            let request = self.in_flight.requests.insert(request);
             entry.request = Some(request);
             self.stand_at(request, entry.backend, entry.server);
             self.mark_backend_dirty(entry.backend);
@@ -298,7 +298,7 @@ impl Proxy {
         };
         let call = Call { container: command.name(), command, request: bytes, args };
         let Some(row) = self.key_row(&call) else { return false };
-        let client = self.in_flight.requests[request as usize].client;
+        let client = self.in_flight.requests[request].client;
         let mut shares = self.new_merging();
         shares.shape = shape_of(merge);
         let is_whole = self.sort_keys(&call, row, &mut shares);
@@ -311,11 +311,11 @@ impl Proxy {
             return true;
         }
         self.queue_parts(&call, row, &mut shares);
-        match self.in_flight.requests[request as usize].place {
+        match self.in_flight.requests[request].place {
             Place::Part(merging) => self.replace_part(merging, request, shares, now),
             _ => {
                 let merging = self.in_flight.merges.vacant_key() as MergingId;
-                self.in_flight.requests[request as usize].place = Place::Merging(merging);
+                self.in_flight.requests[request].place = Place::Merging(merging);
                 shares.client = client;
                 shares.parent = request;
                 for part in 0..shares.parts().len() {
@@ -332,7 +332,7 @@ impl Proxy {
     /// Puts `shares` into the place of the part whose request is `request`.
     fn replace_part(&mut self, merging: MergingId, request: RequestId, shares: Merging, now: Millis) {
         let mut whole = std::mem::take(&mut self.in_flight.merges[merging as usize]);
-        let own = self.in_flight.requests[request as usize].part;
+        let own = self.in_flight.requests[request].part;
         let mut numbers = Vec::new();
         for share in shares.parts() {
             let (part, asked) = if numbers.is_empty() {
@@ -358,17 +358,17 @@ impl Proxy {
 
     /// A request for one more part of an entry, as `like` is, which has lost a backend.
     fn another_part(&mut self, merging: MergingId, like: RequestId, part: u16) -> RequestId {
-        let like = &self.in_flight.requests[like as usize];
+        let like = &self.in_flight.requests[like];
         let mut request = Request::new(like.client, NO_DEADLINE, 0, 0, like.is_read);
         request.losses = like.losses;
         request.place = Place::Part(merging);
         request.part = part;
-        self.in_flight.requests.insert(request) as RequestId
+        self.in_flight.requests.insert(request)
     }
 
     /// Puts the request of a part, whose bytes were just queued, into line.
     fn ask_part(&mut self, request: RequestId, part: &mut Part, now: Millis) {
-        let entry = &mut self.in_flight.requests[request as usize];
+        let entry = &mut self.in_flight.requests[request];
         entry.len = part.len as u32;
         entry.deadline = now + self.settings.timeouts.remote_read_ms;
         part.request = Some(request);
