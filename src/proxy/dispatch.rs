@@ -110,7 +110,7 @@ impl Proxy {
     pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
         let request = self.in_flight.requests.insert(request);
         if let Some(client) = self.clients.get_mut(id) {
-            self.in_flight.requests[request].is_muted = client.session.mute.take();
+            self.in_flight.requests[request].mute(client.session.mute.take());
             client.line.push(&mut self.in_flight.requests, request);
         }
         self.stand_at(request, backend, server);
@@ -121,9 +121,8 @@ impl Proxy {
     #[inline]
     pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
         let entry = &mut self.in_flight.requests[request];
-        entry.is_at_backend = true;
-        let deadline = entry.deadline;
-        if let Some(client) = self.clients.get_mut(entry.client) {
+        let deadline = entry.deadline();
+        if let Some(client) = self.clients.get_mut(entry.client()) {
             client.enter_lane(server, backend_id, 1);
         }
         if let Some(backend) = self.upstreams.backends.get_mut(backend_id) {

@@ -70,10 +70,9 @@ impl Proxy {
             return;
         };
         let mut request = Request::new(Id::NONE, NO_DEADLINE, self.upstreams.guard.len() as u32, 0, false);
-        request.role = Role::Guard;
-        request.is_at_backend = true;
+        request.set_role(Role::Guard);
         // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
-        request.is_expired = true;
+        request.expire();
         backend.expired += 1;
         let request = self.in_flight.requests.insert(request);
         backend.line.push(&mut self.in_flight.requests, request);

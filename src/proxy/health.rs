@@ -130,7 +130,7 @@ impl Proxy {
         self.on_ready_to_block(id);
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
-        let first = backend.line.first().map(|request| self.in_flight.requests[request].deadline);
+        let first = backend.line.first().map(|request| self.in_flight.requests[request].deadline());
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
         }
@@ -173,8 +173,8 @@ impl Proxy {
         let requests: Vec<RequestId> = line.iter(&self.in_flight.requests).collect();
         for request in requests {
             let entry = &mut self.in_flight.requests[request];
-            entry.is_at_backend = false;
-            let client = entry.client;
+            entry.leave_backend();
+            let client = entry.client();
             if client == Id::NONE {
                 self.in_flight.requests.remove(request);
             } else {
