@@ -108,9 +108,9 @@ impl Proxy {
 
     /// Puts a request into the lines of its client and of its backend.
     pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
-        let request = self.in_flight.requests.insert(request) as RequestId;
+        let request = self.in_flight.requests.insert(request);
         if let Some(client) = self.clients.get_mut(id) {
-            self.in_flight.requests[request as usize].is_muted = client.session.mute.take();
+            self.in_flight.requests[request].mute(client.session.mute.take());
             client.line.push(&mut self.in_flight.requests, request);
         }
         self.stand_at(request, backend, server);
@@ -120,10 +120,9 @@ impl Proxy {
     /// Puts a request into the line of a backend, which is one of `server`. Its bytes must follow at once.
     #[inline]
     pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
-        let entry = &mut self.in_flight.requests[request as usize];
-        entry.is_at_backend = true;
-        let deadline = entry.deadline;
-        if let Some(client) = self.clients.get_mut(entry.client) {
+        let entry = &mut self.in_flight.requests[request];
+        let deadline = entry.deadline();
+        if let Some(client) = self.clients.get_mut(entry.client()) {
             client.enter_lane(server, backend_id, 1);
         }
         if let Some(backend) = self.upstreams.backends.get_mut(backend_id) {
