@@ -244,6 +244,12 @@ impl Proxy {
         self.settings.limits.clients_max.min(CLIENTS_EXPECTED_MAX)
     }
 
+    /// For tests that compare: from here on everything takes the long way, and no peer may see a difference.
+    #[cfg(debug_assertions)]
+    pub fn turn_fast_path_off(&mut self) {
+        self.reading.is_fast_path_off = true;
+    }
+
     /// Opens one connection to each server.
     pub fn start(&mut self, now: Millis) {
         let clients = self.clients_expected();

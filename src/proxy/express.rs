@@ -95,6 +95,9 @@ impl Proxy {
         framer: &mut RequestFramer,
         now: Millis,
     ) -> usize {
+        if self.reading.is_fast_path_off() {
+            return 0;
+        }
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
         let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.mute == Mute::Off;
@@ -195,7 +198,8 @@ impl Proxy {
     ) -> usize {
         let is_one_server = self.router.is_single();
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return 0 };
-        if !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
+        let is_off = self.reading.is_fast_path_off();
+        if is_off || !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
             return 0;
         }
         let server = backend.server;

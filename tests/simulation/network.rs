@@ -86,6 +86,8 @@ pub struct Link {
     control_bytes: u64,
     /// After each read of the proxy, when that was, and how many bytes it had read then.
     reads: Vec<(u64, u64)>,
+    /// Of all that the proxy has written.
+    digest: u64,
 }
 
 impl Link {
@@ -151,6 +153,7 @@ impl Network {
             sent_bytes: 0,
             control_bytes: 0,
             reads: Vec::new(),
+            digest: 0xcbf2_9ce4_8422_2325,
         });
         self.links.len() - 1
     }
@@ -177,6 +180,11 @@ impl Network {
     pub fn note_control(&mut self, link: LinkId, more: usize) {
         let link = &mut self.links[link];
         link.control_bytes = link.sent_bytes + more as u64;
+    }
+
+    /// One number for each link, in their order: of all bytes that the proxy has written there.
+    pub fn digests(&self) -> Vec<u64> {
+        self.links.iter().map(|link| link.digest).collect()
     }
 
     /// The proxy asks a server something.
@@ -322,6 +330,9 @@ impl Wire for Network {
         for slice in slices {
             let n = slice.len().min(left);
             link.down.push(&slice[..n]);
+            // FNV-1a.
+            let mix = |digest: u64, &byte: &u8| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            link.digest = slice[..n].iter().fold(link.digest, mix);
             left -= n;
         }
         if room < total {
