@@ -392,9 +392,8 @@ impl Proxy {
         }
     }
 
-    /// A client has sent plain requests, and has many in flight or much unread, or memory is short.
-    #[cold]
-    pub(super) fn on_much(&mut self, id: Id, now: Millis) {
+    /// A client has one request more in flight, or a run of them.
+    pub(super) fn on_forwarded(&mut self, id: Id, now: Millis) {
         if self.clients.get(id).is_some_and(|client| client.line.len() >= DEEP) {
             self.enter_bulk(id, now);
         }

@@ -102,7 +102,9 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return 0 };
         let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.mute == Mute::Off;
         let is_routed_by_keys_alone = client.routing_epoch == self.router.epoch() && !self.settings.policy.is_denying();
-        if !is_plain || !is_routed_by_keys_alone || self.router.is_single_down() {
+        // Behind each request of one with much unread is looked whether it is paused.
+        let has_much_unread = client.unread() >= limits.client_unread_pause_bytes;
+        if !is_plain || !is_routed_by_keys_alone || self.router.is_single_down() || has_much_unread {
             return 0;
         }
         let sorter = Sorter {
@@ -133,7 +135,10 @@ impl Proxy {
             if backend.profile != profile || !(has_room(backend) || is_bulk && backend.has_room_for_owner(limits)) {
                 break;
             }
-            let outstanding_max = limits.client_outstanding_max.saturating_sub(client.line.len());
+            // Where more is decided than where the next one goes, a run ends.
+            let outstanding = client.line.len();
+            let mark = if outstanding < DEEP { DEEP } else { usize::MAX }.min(limits.client_outstanding_max);
+            let outstanding_max = mark.saturating_sub(outstanding);
             let requests_max = match is_bulk {
                 false => outstanding_max.min(limits.pipeline_max - backend.line.len()),
                 true => usize::MAX,
@@ -179,7 +184,7 @@ impl Proxy {
             self.turn.is_wait_over = false;
             let is_deep = client.line.len() >= DEEP.min(limits.client_outstanding_max);
             if is_deep || client.unread() >= limits.client_unread_pause_bytes || self.is_memory_short() {
-                self.on_much(id, now);
+                self.on_forwarded(id, now);
             }
         }
         at

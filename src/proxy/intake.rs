@@ -164,7 +164,7 @@ impl Proxy {
                     if is_guarded {
                         self.send_guard(backend);
                     }
-                    self.maybe_pause(id);
+                    self.on_forwarded(id, now);
                 }
             }
         }
@@ -322,7 +322,7 @@ impl Proxy {
                 if is_guarded {
                     self.send_guard(backend);
                 }
-                self.maybe_pause(id);
+                self.on_forwarded(id, now);
                 Verdict::Done
             }
             verdict => verdict,

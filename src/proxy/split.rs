@@ -266,7 +266,7 @@ impl Proxy {
         self.charge_merging(&mut merging);
         let key = self.in_flight.merges.insert(merging);
         debug_assert_eq!(key as MergingId, id_of_merging);
-        self.maybe_pause(id);
+        self.on_forwarded(id, now);
     }
 
     pub(super) fn queue(&mut self, backend: Id, bytes: &[u8]) {

@@ -182,9 +182,12 @@ impl Network {
         link.control_bytes = link.sent_bytes + more as u64;
     }
 
-    /// One number for each link, in their order: of all bytes that the proxy has written there.
+    /// One number for each link, in their order: of all bytes that the proxy has written there. What was on its way to
+    /// a client that leaves in the same turn makes no difference.
+    #[cfg(debug_assertions)]
     pub fn digests(&self) -> Vec<u64> {
-        self.links.iter().map(|link| link.digest).collect()
+        let has_left = |link: &Link| link.server.is_none() && (link.is_ended || link.is_reset || link.has_left);
+        self.links.iter().map(|link| if has_left(link) { 0 } else { link.digest }).collect()
     }
 
     /// The proxy asks a server something.

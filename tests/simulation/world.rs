@@ -63,6 +63,11 @@ impl World {
         let mut random = Random::new(seed);
         let mut plan = Plan::draw(&mut random);
         plan.short_write_in = 0;
+        // Who is looked at behind each request, and not behind each run of them, is paused sooner.
+        let limits = &mut plan.settings.limits;
+        limits.client_unread_pause_bytes = limits.client_unread_pause_bytes.max(1_000_000);
+        limits.client_unread_bytes_max = limits.client_unread_bytes_max.max(64_000_000);
+        limits.buffered_bytes_max = limits.buffered_bytes_max.max(64_000_000);
         let mut world = World::of(seed, plan, random);
         if !has_fast_path {
             world.shell.proxy.turn_fast_path_off();
