@@ -393,6 +393,7 @@ impl Proxy {
     }
 
     /// A client has one request more in flight, or a run of them.
+    #[cold]
     pub(super) fn on_forwarded(&mut self, id: Id, now: Millis) {
         if self.clients.get(id).is_some_and(|client| client.line.len() >= DEEP) {
             self.enter_bulk(id, now);
