@@ -180,7 +180,7 @@ impl Proxy {
             } else {
                 self.leave_lane(client, server);
                 if client == uploader {
-                    self.discard_upload(client, request);
+                    self.discard_upload(client, request, now);
                 }
                 self.deliver(client, request, refusal, now);
             }

@@ -257,7 +257,7 @@ impl Proxy {
             Place::ArrivingEarly(early) => self.forget_early(client, request, early),
             _ => {}
         }
-        if client == lost.uploader && self.discard_upload(client, request) {
+        if client == lost.uploader && self.discard_upload(client, request, now) {
             self.lose_request(client, request, lost.server, now);
             return None;
         }
@@ -287,12 +287,15 @@ impl Proxy {
     }
 
     /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
-    pub(super) fn discard_upload(&mut self, client: Id, request: RequestId) -> bool {
+    pub(super) fn discard_upload(&mut self, client: Id, request: RequestId, now: Millis) -> bool {
         let Some(entry) = self.clients.get_mut(client) else { return false };
         match &mut entry.flow {
             Flow::Uploading { backend, request: uploading } if *uploading == request => {
                 *backend = Id::NONE;
                 // It may not have been listened to, for the sake of a queue that is gone.
+                if let Some(kept) = &mut entry.kept {
+                    kept.since = Some(now);
+                }
                 self.actions.push_back(Action::Resume(Conn::Client(client)));
                 true
             }

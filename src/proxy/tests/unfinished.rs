@@ -91,6 +91,29 @@ fn a_client_that_is_not_read_has_not_stopped() {
 }
 
 #[test]
+fn a_client_that_was_not_read_when_its_connection_was_lost_has_its_time_for_the_rest() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.send_queue_bytes_max = 50_000;
+        settings.timeouts.local_request_ms = 300;
+        settings.timeouts.remote_write_ms = 5_000;
+    });
+    let (large, start) = large();
+    let client = bench.client();
+    bench.set_room(Conn::Backend(backends[0]), 0);
+    bench.say(client, &large[..start]);
+    bench.pass(4_000);
+    bench.pass(200);
+    bench.proxy.handle_backend_broken(backends[0], "reset", bench.now);
+    bench.turn();
+    assert!(bench.told(client).starts_with("-ERR Connection to server-0 lost"));
+    bench.pass(299);
+    assert!(!bench.is_closed(Conn::Client(client)), "nobody listened to it");
+    bench.say(client, &large[start..]);
+    bench.pass(1_000);
+    assert!(!bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
 fn who_takes_nothing_either_is_closed_at_once() {
     let (mut bench, backends) = Bench::ready(1, |_| {});
     let client = bench.client();
