@@ -104,7 +104,7 @@ impl Proxy {
     /// How long the rest of the request that a client is sending is waited for while nothing of it comes, and which key
     /// says so. Who waits for the backend that it holds shall not wait in vain. Of one that holds a backend, what comes
     /// too slowly does not count (`Backend::uploaded_at`): it has as long as its bytes are worth, and this limit once.
-    fn request_limit(&self, client: &Client) -> Option<(u64, &'static str)> {
+    pub(super) fn request_limit(&self, client: &Client) -> Option<(u64, &'static str)> {
         let timeouts = &self.settings.timeouts;
         let limits = match client.flow {
             Flow::Open => [None, Some((timeouts.local_request_ms, "localRequestTimeout"))],

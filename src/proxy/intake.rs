@@ -32,9 +32,6 @@ use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
 
-/// So fast a large request has to come while it holds a connection, or its client is taken for one that has stopped.
-const UPLOAD_BYTES_PER_MS_MIN: usize = 16;
-
 /// Bytes of one client, in order; if they are in a buffer of their own, that can be given away whole.
 enum Input<'a> {
     Borrowed(&'a [u8]),
@@ -399,9 +396,10 @@ impl Proxy {
                 return (bytes.len(), false);
             }
         };
+        let limit_ms =
+            self.clients.get(id).and_then(|client| self.request_limit(client)).map_or(u64::MAX, |limit| limit.0);
         if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
-            // Who sends a byte now and then has stopped.
-            entry.uploaded_at = now.min(entry.uploaded_at + (taken / UPLOAD_BYTES_PER_MS_MIN) as u64);
+            entry.on_uploaded(taken, limit_ms, now);
             self.requests[request as usize].len += taken as u32;
             self.forward(backend, &bytes[..taken], now, wire);
         }
