@@ -13,7 +13,17 @@
 //!   poll_notice              until it is None: a line for the log
 //! ```
 //!
-//! Its parts, each a noun with a file of its own:
+//! Its state has owners, each in a file of its own:
+//!
+//! ```text
+//!   router      which server has a key now             clients    who is connected, and who waits
+//!   upstreams   servers, their pools, connections      reading    what reading clients needs
+//!   in_flight   requests and replies, their bytes      turn       what is still to be done in this turn
+//!   pubsub      who hears what                         workers    what is asked of the other proxies of the pool
+//!   journal     what it did, and what the log is told
+//! ```
+//!
+//! And what is done with it:
 //!
 //! ```text
 //!   from a client     intake       bytes → requests → a verdict on each
@@ -56,6 +66,7 @@
 
 mod audit;
 mod bulk;
+mod clients;
 mod clock;
 mod compose;
 mod delivery;
@@ -65,8 +76,10 @@ mod express;
 mod goodbye;
 mod guard;
 mod health;
+mod in_flight;
 mod inquiry;
 mod intake;
+mod journal;
 mod kill;
 mod lease;
 mod listener;
@@ -78,44 +91,46 @@ mod permission;
 mod pieces;
 mod publish;
 mod pubsub;
+mod reading;
 mod relief;
 mod replies;
 mod report;
 mod roster;
+mod router;
 mod routing;
 mod scripts;
 mod settings;
 mod split;
 mod transaction;
 mod transmit;
+mod turn;
+mod upstreams;
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use log::debug;
-use slab::Slab;
 
 pub use self::inquiry::{Answer, Letter, Question};
 pub use self::settings::{Settings, Siblings};
 
-use self::denial::Denials;
+use self::clients::Clients;
 use self::goodbye::{Departure, Goodbye};
+use self::in_flight::InFlight;
 use self::inquiry::Inquiries;
-use self::merging::Merging;
+use self::journal::Journal;
+use self::pubsub::Pubsub;
+use self::reading::Reading;
+use self::router::Router;
 use self::scripts::Scripts;
-use crate::backend::{Backend, Introduction};
-use crate::buffer::{Arena, Queue, Scratch};
-use crate::client::{Client, Flow, Kept, Profile};
-use crate::notice::Notices;
-use crate::pool::Pool;
-use crate::request::Requests;
-use crate::resp::{RequestFramer, RequestLimits};
-use crate::ring::{Ring, UpSet};
-use crate::server::Server;
-use crate::slots::{Id, Slots};
-use crate::stats::{ProxyStats, ServerStats};
-use crate::timer::{Alarm, Millis, Wheel};
-use pubsub::Pubsub;
+use self::turn::Turn;
+use self::upstreams::{Endpoint, Upstreams};
+use crate::backend::Backend;
+use crate::buffer::Scratch;
+use crate::client::{Client, Flow, Kept};
+use crate::session::Profile;
+use crate::slots::Id;
+use crate::stats::ProxyStats;
+use crate::timer::{Millis, Wheel};
 
 /// A connection, of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,122 +179,25 @@ enum Timer {
     Listener(u16),
 }
 
-/// A server, with all that belongs to it.
-#[derive(Debug)]
-struct Endpoint {
-    health: Server,
-    pool: Pool,
-    stats: ServerStats,
-    /// When to look at it again, while it is down.
-    probe: Alarm,
-}
-
 /// One pool of the configuration at work: its clients, its servers, and what is under way between them.
 #[derive(Debug)]
 pub struct Proxy {
-    // What it is told, and what follows from that.
+    /// What it is told.
     settings: Settings,
-    request_limits: RequestLimits,
-    /// For those who have not said who they are.
-    unauthenticated_limits: RequestLimits,
-    /// One index for each server that there is, even if its address is given twice.
-    distinct_servers: Vec<u16>,
-
-    // Which server has a key.
-    ring: Ring,
-    up: UpSet,
-    /// Counts how often the server of some key has become another one, because a server went down or came back.
-    routing_epoch: u32,
-
-    // Who there is.
-    endpoints: Vec<Endpoint>,
-    clients: Slots<Client>,
-    backends: Slots<Backend>,
+    router: Router,
+    upstreams: Upstreams,
+    clients: Clients,
+    reading: Reading,
+    in_flight: InFlight,
+    turn: Turn,
     /// Who hears what.
     pubsub: Pubsub,
     /// What is asked of the other proxies of the pool.
-    inquiries: Inquiries,
-
-    // What is under way.
-    requests: Requests,
-    /// The bytes of all of them, and of their replies.
-    arena: Arena,
-    /// True exactly when, in this turn, those who have most of the memory were asked to give way.
-    is_relieved: bool,
-    /// True exactly when, since memory was at rest, more than so many bytes were taken.
-    is_memory_watched: bool,
-    /// True once memory was short, until those have been looked at who were held back over it.
-    was_short: bool,
-    memory_watch_bytes: usize,
-    /// The most that was taken since then.
-    peak_bytes: usize,
-    /// Those of them that are steps of transactions which rmux keeps.
-    steps_bytes: usize,
-    /// Replies that came before their turn.
-    early: Slab<Queue>,
-    /// Requests that several servers answer.
-    merges: Slab<Merging>,
+    workers: Inquiries,
     /// What `EVALSHA` may mean at a server that does not know it.
     scripts: Scripts,
-    /// What is asked behind them, where their replies are not trusted.
-    guard: Box<[u8]>,
     wheel: Wheel<Timer>,
-
-    // What is still to be done: in this turn, but for the parked ones.
-    /// What the shell must do.
-    actions: VecDeque<Action>,
-    /// Connections with something to send.
-    dirty_clients: Vec<Id>,
-    dirty_backends: Vec<Id>,
-    /// Clients that may go on: what they waited for has come.
-    woken: Vec<Id>,
-    /// What those have left who are gone.
-    departures: Vec<Departure>,
-    /// Clients that are paused, the longest first; some may be so no longer.
-    paused: VecDeque<Id>,
-    /// True while a part of what one turn may do is used, or something waits for the next turn.
-    is_rationed: bool,
-    /// What may still be done in this turn for requests about all clients.
-    work_left: usize,
-    /// Clients whose next request is one of those, and waits for the next turn; the next one first. Some may be gone.
-    deferred: VecDeque<Id>,
-    /// How many clients are parked, at all servers together.
-    parked: usize,
-    /// True when a backend was closed since the parked ones were looked at.
-    is_room_new: bool,
-    /// The client that was parked and is served just now: it is at the front, and nobody who waits goes before it.
-    served: Id,
-    /// True while that one has waited too long, and is served only to be told so.
-    is_wait_over: bool,
-    is_shutting_down: bool,
-
-    // What is kept for its memory.
-    /// For requests that arrive whole.
-    framer: RequestFramer,
-    /// For transactions that arrive whole.
-    step_framer: RequestFramer,
-    step_lens: Vec<u32>,
-    /// For clients that keep something; they come and go.
-    #[allow(clippy::vec_box)] // the boxes themselves are what is reused
-    spare_kept: Vec<Box<Kept>>,
-    /// Entries for `merges`; they come and go.
-    spare_merges: Vec<Merging>,
-    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
-    part_of_server: Vec<u16>,
-    /// Where replies of our own are written, and what is sent in the place of a request; taken out for that time.
-    reply: Vec<u8>,
-
-    // What is told to those who ask, and chance.
-    /// When it was made.
-    started: Millis,
-    /// What the server that shook hands last tells about itself.
-    introduction: Introduction,
-    stats: ProxyStats,
-    /// What the log is to be told.
-    notices: Notices,
-    denials: Denials,
-    /// The state of a xorshift generator; never 0.
-    random: u64,
+    journal: Journal,
 }
 
 /// What one turn may do of a kind of work that grows with the number of clients, in bytes that are moved; the rest is
@@ -305,76 +223,18 @@ const LARGE: usize = 64 * 1024;
 impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
-        let count = settings.servers.len();
-        let has_stand_in = settings.failover && count > 1;
-        let failover_after_ms = settings.timeouts.failover_after_ms;
-        let limits = &settings.limits;
-        let request_limits = RequestLimits {
-            args_max: limits.args_max,
-            bulk_bytes_max: limits.bulk_bytes_max,
-            inline_bytes_max: limits.inline_bytes_max,
-            request_bytes_max: limits.request_bytes_max,
-            is_unauthenticated: false,
-        };
         Proxy {
-            unauthenticated_limits: request_limits.unauthenticated(),
-            request_limits,
-            ring: Ring::new(count),
-            up: UpSet::new(count),
-            routing_epoch: 0,
-            endpoints: (0..count)
-                .map(|_| Endpoint {
-                    health: Server::new(failover_after_ms, has_stand_in),
-                    pool: Pool::new(settings.pool_size, settings.lease_max),
-                    stats: ServerStats::default(),
-                    probe: Alarm::default(),
-                })
-                .collect(),
-            clients: Slots::new(),
-            backends: Slots::new(),
-            requests: Requests::new(),
-            arena: Arena::new(),
-            is_relieved: false,
-            is_memory_watched: false,
-            was_short: false,
-            memory_watch_bytes: memory::MEMORY_WATCH_BYTES.min(limits.buffered_bytes_max / 2),
-            peak_bytes: 0,
-            steps_bytes: 0,
-            early: Slab::new(),
-            merges: Slab::new(),
-            spare_merges: Vec::new(),
-            part_of_server: vec![split::NO_PART; count],
+            router: Router::new(&settings),
+            upstreams: Upstreams::new(&settings),
+            clients: Clients::new(),
+            reading: Reading::new(&settings.limits),
+            in_flight: InFlight::new(&settings.limits),
+            turn: Turn::new(),
+            pubsub: Pubsub::new(settings.servers.len(), settings.siblings.hidden_subscribers()),
+            workers: Inquiries::default(),
             scripts: Scripts::default(),
-            guard: guard::question(settings.seed),
-            distinct_servers: split::distinct_servers(&settings.servers),
             wheel: Wheel::new(now),
-            actions: VecDeque::new(),
-            dirty_clients: Vec::new(),
-            dirty_backends: Vec::new(),
-            woken: Vec::new(),
-            departures: Vec::new(),
-            pubsub: Pubsub::new(count, settings.siblings.hidden_subscribers()),
-            inquiries: Inquiries::default(),
-            paused: VecDeque::new(),
-            step_framer: RequestFramer::new(),
-            step_lens: Vec::new(),
-            is_rationed: false,
-            work_left: TURN_WORK_MAX,
-            deferred: VecDeque::new(),
-            parked: 0,
-            is_room_new: false,
-            served: Id::NONE,
-            is_wait_over: false,
-            framer: RequestFramer::new(),
-            spare_kept: Vec::new(),
-            reply: Vec::new(),
-            started: now,
-            introduction: Introduction::default(),
-            random: settings.seed | 1,
-            stats: ProxyStats::default(),
-            notices: Notices::default(),
-            denials: Denials::default(),
-            is_shutting_down: false,
+            journal: Journal::new(now),
             settings,
         }
     }
@@ -390,22 +250,22 @@ impl Proxy {
         let clients = self.clients_expected();
         self.clients.reserve(clients);
         self.wheel.reserve(clients);
-        for server in 0..self.endpoints.len() {
-            self.open_backend(server as u16, Profile::default(), now);
+        for server in self.router.servers() {
+            self.open_backend(server, Profile::default(), now);
         }
     }
 
     /// Somebody connected. `None` when there are too many already: tell it [`Proxy::TOO_MANY_CLIENTS`] and close.
     pub fn handle_accept(&mut self, now: Millis) -> Option<Id> {
-        if self.clients.len() >= self.settings.limits.clients_max || self.is_shutting_down {
-            self.stats.clients_refused += 1;
-            if !self.is_shutting_down {
+        if self.clients.len() >= self.settings.limits.clients_max || self.clients.is_shutting_down {
+            self.journal.stats.clients_refused += 1;
+            if !self.clients.is_shutting_down {
                 let max = self.settings.limits.clients_max;
                 self.handle_accept_failed(format_args!("clients are refused: {max} are connected, and no more may be"));
             }
             return None;
         }
-        self.stats.clients += 1;
+        self.journal.stats.clients += 1;
         let mut client = Client::new(now);
         client.set_user(self.settings.users.on_connect());
         let id = self.clients.insert(client);
@@ -441,7 +301,7 @@ impl Proxy {
                 }
             }
             Conn::Backend(id) => {
-                if let Some(backend) = self.backends.get_mut(id).filter(|backend| backend.is_blocked) {
+                if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| backend.is_blocked) {
                     backend.is_blocked = false;
                     self.mark_backend_dirty(id);
                 }
@@ -454,12 +314,13 @@ impl Proxy {
         match conn {
             Conn::Client(id) => self.clients.get(id).is_some_and(|client| match client.flow {
                 Flow::Uploading { backend, .. } if !client.is_ended => self
+                    .upstreams
                     .backends
                     .get(backend)
                     .is_none_or(|backend| backend.queue.unsent() < self.settings.limits.send_queue_bytes_max),
                 _ => client.is_listened_to(),
             }),
-            Conn::Backend(id) => self.backends.get(id).is_some_and(|backend| match backend.is_listener {
+            Conn::Backend(id) => self.upstreams.backends.get(id).is_some_and(|backend| match backend.is_listener {
                 true => !self.is_publishing(),
                 false => !backend.is_held_back,
             }),
@@ -473,7 +334,7 @@ impl Proxy {
             return if self.is_memory_short() { memory::READ_WHEN_SHORT } else { Scratch::READ };
         };
         let is_long = |backend: &Backend| backend.is_in_large_reply && backend.framer.at() > LONG;
-        if self.backends.get(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
+        if self.upstreams.backends.get(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
     }
 
     /// True exactly when no client is left.
@@ -484,21 +345,21 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() || self.is_rationed {
+        if !self.is_settled() || self.turn.is_rationed {
             return Some(Millis(0));
         }
-        self.wheel.next_deadline().into_iter().chain(self.notices.next_deadline()).min()
+        self.wheel.next_deadline().into_iter().chain(self.journal.notices.next_deadline()).min()
     }
 
     /// The next thing that the shell must do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        let action = self.actions.pop_front()?;
+        let action = self.turn.actions.pop_front()?;
         match action {
             Action::Close(Conn::Client(id)) => {
                 self.clients.remove(id);
                 self.settings.siblings.on_reaped();
             }
-            Action::Close(Conn::Backend(id)) => drop(self.backends.remove(id)),
+            Action::Close(Conn::Backend(id)) => drop(self.upstreams.backends.remove(id)),
             _ => {}
         }
         Some(action)
@@ -511,24 +372,24 @@ impl Proxy {
 
     /// How many connections to servers there are, in any state.
     pub fn backends(&self) -> usize {
-        self.backends.len()
+        self.upstreams.backends.len()
     }
 
     /// The backends in the pool of a server, the oldest first.
     fn backends_of(&self, server: u16) -> impl Iterator<Item = (Id, &Backend)> {
-        let pool = &self.endpoints[usize::from(server)].pool;
-        pool.backends().iter().filter_map(|&id| Some((id, self.backends.get(id)?)))
+        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
+        pool.backends().iter().filter_map(|&id| Some((id, self.upstreams.backends.get(id)?)))
     }
 
     /// What this proxy did so far.
     pub fn stats(&self) -> ProxyStats {
-        self.stats
+        self.journal.stats
     }
 
     fn mark_client_dirty(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
             client.is_dirty = true;
-            self.dirty_clients.push(id);
+            self.turn.dirty_clients.push(id);
         }
     }
 
@@ -543,27 +404,19 @@ impl Proxy {
     }
 
     fn mark_backend_dirty(&mut self, id: Id) {
-        if let Some(backend) = self.backends.get_mut(id).filter(|backend| !backend.is_dirty) {
+        if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| !backend.is_dirty) {
             backend.is_dirty = true;
-            self.dirty_backends.push(id);
+            self.turn.dirty_backends.push(id);
         }
     }
 
     /// Takes back a box that a client no longer needs.
     fn spare(&mut self, mut kept: Box<Kept>) {
-        if self.spare_kept.len() < SPARE_KEPT_MAX && kept.bytes.capacity() <= DIRECT_MIN {
+        if self.reading.spare_kept.len() < SPARE_KEPT_MAX && kept.bytes.capacity() <= DIRECT_MIN {
             kept.bytes.clear();
             kept.framer.clear();
-            self.spare_kept.push(kept);
+            self.reading.spare_kept.push(kept);
         }
-    }
-
-    /// The next number of a xorshift generator.
-    fn random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
     }
 }
 

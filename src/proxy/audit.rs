@@ -31,7 +31,7 @@ macro_rules! ensure {
 impl Proxy {
     /// How many requests are outstanding: sent, or queued to be sent, or answered before their turn.
     pub fn outstanding(&self) -> usize {
-        self.requests.len()
+        self.in_flight.requests.len()
     }
 
     /// How many timers are set.
@@ -46,7 +46,7 @@ impl Proxy {
 
     /// True exactly when every server can be given requests.
     pub fn is_all_up(&self) -> bool {
-        self.endpoints.iter().all(|endpoint| endpoint.health.is_up()) && self.up.all_up()
+        self.upstreams.endpoints.iter().all(|endpoint| endpoint.health.is_up()) && self.router.is_all_up()
     }
 
     /// Checks all invariants.
@@ -57,9 +57,9 @@ impl Proxy {
     pub fn check(&self) -> Result<(), String> {
         // Where each request stands.
         let mut at: HashMap<RequestId, Id> = HashMap::new();
-        for (id, backend) in self.backends.iter() {
+        for (id, backend) in self.upstreams.backends.iter() {
             self.check_backend(id, backend)?;
-            for request in backend.line.iter(&self.requests) {
+            for request in backend.line.iter(&self.in_flight.requests) {
                 ensure!(at.insert(request, id).is_none(), "request {request} stands in two lines");
             }
         }
@@ -68,31 +68,35 @@ impl Proxy {
         for (id, client) in self.clients.iter() {
             early += self.check_client(id, client, &at, &mut owned)?;
         }
-        let parents = self.requests.iter().filter(|(_, entry)| matches!(entry.place, Place::Merging(_)));
-        ensure!(parents.count() == self.merges.len(), "there are parts without a request");
-        ensure!(early == self.early.len(), "{} early replies are kept for {early} requests", self.early.len());
-        for (request, entry) in &self.requests {
+        let parents = self.in_flight.requests.iter().filter(|(_, entry)| matches!(entry.place(), Place::Merging(_)));
+        ensure!(parents.count() == self.in_flight.merges.len(), "there are parts without a request");
+        ensure!(
+            early == self.in_flight.early.len(),
+            "{} early replies are kept for {early} requests",
+            self.in_flight.early.len()
+        );
+        for (request, entry) in self.in_flight.requests.iter() {
             let request = request as RequestId;
-            ensure!(entry.is_at_backend == at.contains_key(&request), "request {request} stands where it does not");
-            ensure!((entry.client != Id::NONE) == owned.contains(&request), "request {request} has lost its client");
-            ensure!(entry.is_at_backend || entry.client != Id::NONE, "request {request} is nobody's");
+            ensure!(entry.is_at_backend() == at.contains_key(&request), "request {request} stands where it does not");
+            ensure!((entry.client() != Id::NONE) == owned.contains(&request), "request {request} has lost its client");
+            ensure!(entry.is_at_backend() || entry.client() != Id::NONE, "request {request} is nobody's");
         }
         self.check_account()?;
         let mut parked = 0;
-        for (server, endpoint) in self.endpoints.iter().enumerate() {
+        for (server, endpoint) in self.upstreams.endpoints.iter().enumerate() {
             parked += self.check_endpoint(server, endpoint)?;
         }
         // A server has two: for its next probe, and for the connection that hears its messages.
-        let timers_max = self.clients.len() + self.backends.len() + 2 * self.endpoints.len();
+        let timers_max = self.clients.len() + self.upstreams.backends.len() + 2 * self.upstreams.endpoints.len();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         let listed = self.clients.iter().filter(|(_, client)| client.is_listed).count();
         let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some()).count();
         ensure!(listed == known, "{listed} subscribers have messages to be sent, and {known} are known");
         let pending = self.pubsub.listeners.iter().filter(|listener| listener.delivery.is_pending).count();
         let is_left = self.has_left_work();
-        ensure!(is_left == self.is_rationed, "something waits for the next turn, or not: {is_left}");
+        ensure!(is_left == self.turn.is_rationed, "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
-        ensure!(parked == self.parked, "{} clients are parked, and {parked} wait", self.parked);
+        ensure!(parked == self.clients.parked, "{} clients are parked, and {parked} wait", self.clients.parked);
         Ok(())
     }
 
@@ -103,22 +107,22 @@ impl Proxy {
             kept + client.transaction.as_deref().map_or(0, held_steps)
         });
         let kinds = [
-            ("in queues", self.arena.count_queued()),
+            ("in queues", self.in_flight.arena.count_queued()),
             ("kept by clients", clients.sum()),
-            ("kept by backends", self.backends.iter().map(|(_, backend)| backend.kept.capacity()).sum()),
-            ("in merges", self.merges.iter().map(|(_, merging)| merging.held()).sum()),
+            ("kept by backends", self.upstreams.backends.iter().map(|(_, backend)| backend.kept.capacity()).sum()),
+            ("in merges", self.in_flight.merges.iter().map(|(_, merging)| merging.held()).sum()),
             ("of subscriptions", self.pubsub.count()),
             ("of scripts", self.scripts.held()),
-            ("of questions", self.inquiries.held()),
+            ("of questions", self.workers.held()),
         ];
         let held: usize = kinds.iter().map(|(_, held)| held).sum();
-        let account = self.arena.bytes();
+        let account = self.in_flight.arena.bytes();
         ensure!(held == account, "the account has {account} bytes, and there are {held}: {kinds:?}");
         Ok(())
     }
 
     fn check_backend(&self, id: Id, backend: &Backend) -> Result<(), String> {
-        let pool = self.endpoints[usize::from(backend.server)].pool.backends();
+        let pool = self.upstreams.endpoints[usize::from(backend.server)].pool.backends();
         ensure!(!matches!(backend.phase, Phase::Closed), "backend {id} is closed, and nobody was told");
         let is_outside = backend.is_listener || backend.is_reserve;
         ensure!(pool.contains(&id) != is_outside, "backend {id} is in its pool, or not, and should not be");
@@ -127,20 +131,21 @@ impl Proxy {
             return Ok(());
         }
         let (mut len, mut expired) = (0, 0);
-        for request in backend.line.iter(&self.requests) {
-            len += u64::from(self.requests[request as usize].len);
-            expired += usize::from(self.requests[request as usize].is_expired);
+        for request in backend.line.iter(&self.in_flight.requests) {
+            len += u64::from(self.in_flight.requests[request].bytes());
+            expired += usize::from(self.in_flight.requests[request].is_expired());
         }
-        ensure!(backend.line.iter(&self.requests).count() == backend.line.len(), "backend {id}: its line");
+        ensure!(backend.line.iter(&self.in_flight.requests).count() == backend.line.len(), "backend {id}: its line");
         let (sent, end) = (backend.queue.sent(), backend.queue.end());
         ensure!(backend.answered <= sent && sent <= end, "backend {id}: {} <= {sent} <= {end}", backend.answered);
         // Behind the last request there may be the start of one whose rest never came.
         let is_whole = backend.answered + len == end || matches!(backend.phase, Phase::Draining);
         ensure!(is_whole && backend.answered + len <= end, "backend {id}: {} + {len} is not {end}", backend.answered);
         ensure!(expired == backend.expired, "backend {id}: {expired} have expired, not {}", backend.expired);
-        ensure!(!backend.is_dirty || self.dirty_backends.contains(&id), "backend {id} is dirty, and nobody knows");
+        ensure!(!backend.is_dirty || self.turn.dirty_backends.contains(&id), "backend {id} is dirty, and nobody knows");
         if backend.is_held_back {
-            let mut waiting = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].client);
+            let mut waiting =
+                backend.line.iter(&self.in_flight.requests).map(|request| self.in_flight.requests[request].client());
             let holds_back = |id| self.clients.get(id).is_some_and(|client| client.holds_back);
             ensure!(waiting.any(holds_back), "backend {id} is held back by nobody");
         }
@@ -149,8 +154,9 @@ impl Proxy {
             let is_uploading = matches!(flow, Some(Flow::Uploading { backend, .. }) if backend == id);
             ensure!(is_uploading, "backend {id} waits for the rest of a request that never comes: {flow:?}");
         }
-        let head = backend.line.iter(&self.requests).find(|&request| !self.requests[request as usize].is_expired);
-        let deadline = head.map(|request| self.requests[request as usize].deadline);
+        let head =
+            backend.line.iter(&self.in_flight.requests).find(|&request| !self.in_flight.requests[request].is_expired());
+        let deadline = head.map(|request| self.in_flight.requests[request].deadline());
         ensure!(!backend.is_bulk || backend.owner != Id::NONE, "backend {id} is in bulk for nobody");
         if let Some(deadline) = deadline.filter(|&deadline| deadline != NO_DEADLINE && !backend.is_held_back) {
             // While a large reply came before it, its own deadline was not looked at.
@@ -165,7 +171,8 @@ impl Proxy {
                     || owner.leased().is_some_and(|leased| leased.backend == id)
                     || owner.bulk.as_ref().is_some_and(|bulk| bulk.held.iter().any(|held| held.backend == id))
             });
-            let mut roles = backend.line.iter(&self.requests).map(|request| self.requests[request as usize].role);
+            let mut roles =
+                backend.line.iter(&self.in_flight.requests).map(|request| self.in_flight.requests[request].role());
             let is_ending = roles.any(|role| role != Role::Plain);
             ensure!(is_held || is_ending, "backend {id} is leased by a client that is gone, or has no use for it");
         }
@@ -183,29 +190,30 @@ impl Proxy {
         ensure!(client.flow != Flow::Closed, "client {id} is closed, and nobody was told");
         let mut standing: HashMap<Id, u32> = HashMap::new();
         let (mut early, mut early_bytes) = (0, 0);
-        for request in client.line.iter(&self.requests) {
-            let entry = &self.requests[request as usize];
-            ensure!(entry.client == id, "request {request} stands in the line of client {id}, and is not its own");
+        for request in client.line.iter(&self.in_flight.requests) {
+            let entry = &self.in_flight.requests[request];
+            ensure!(entry.client() == id, "request {request} stands in the line of client {id}, and is not its own");
             ensure!(owned.insert(request), "request {request} stands in the lines of two clients");
             if let Some(backend) = at.get(&request) {
                 *standing.entry(*backend).or_default() += 1;
             }
-            if let Place::Merging(merging) = entry.place {
-                let merging = self.merges.get(merging as usize).ok_or("a request in parts has none")?;
+            if let Place::Merging(merging) = entry.place() {
+                let merging = self.in_flight.merges.get(merging as usize).ok_or("a request in parts has none")?;
                 ensure!(merging.client == id && merging.parent == request, "request {request} has another's parts");
                 early_bytes += self.check_parts(request, merging, at, owned, &mut standing)?;
             }
-            if let Some(queue) = entry.place.early() {
-                let queue = self.early.get(queue as usize).ok_or("an early reply is gone")?;
+            if let Some(queue) = entry.place().early() {
+                let queue = self.in_flight.early.get(queue as usize).ok_or("an early reply is gone")?;
                 early += 1;
                 early_bytes += queue.unsent();
             }
         }
-        ensure!(client.line.iter(&self.requests).count() == client.line.len(), "client {id}: its line");
+        ensure!(client.line.iter(&self.in_flight.requests).count() == client.line.len(), "client {id}: its line");
         // A reply of rmux's own is not refused for its size; the client is not listened to behind it. And what one read
         // of each backend brought is there when they are held back.
         let own = LARGE + client.merged_bytes;
-        let unread_max = self.settings.limits.client_unread_bytes_max + own + self.endpoints.len() * Scratch::READ;
+        let unread_max =
+            self.settings.limits.client_unread_bytes_max + own + self.upstreams.endpoints.len() * Scratch::READ;
         ensure!(client.unread() <= unread_max, "client {id} has {} bytes unread", client.unread());
         // Messages that wait for their turn are counted there, too.
         let is_counted = early_bytes == client.early_bytes || client.subscriber.is_some();
@@ -213,7 +221,7 @@ impl Proxy {
         for lane in &client.lanes {
             let counted = standing.remove(&lane.backend);
             ensure!(counted == Some(lane.count), "client {id}: {} in a lane, {counted:?} in line", lane.count);
-            let server = self.backends.get(lane.backend).map(|backend| backend.server);
+            let server = self.upstreams.backends.get(lane.backend).map(|backend| backend.server);
             ensure!(server == Some(lane.server), "client {id}: a lane to server {server:?}");
         }
         ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
@@ -221,23 +229,24 @@ impl Proxy {
             let lane = client.lane(leased.server).map_or(leased.backend, |lane| lane.backend);
             ensure!(lane == leased.backend, "client {id} holds {}, and its requests stand at {lane}", leased.backend);
         }
-        ensure!(!client.is_dirty || self.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
+        ensure!(!client.is_dirty || self.turn.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
         let is_to_be_sent = client.is_blocked || client.is_dirty || client.is_listed;
         ensure!(client.replies.unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
         for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
-            let backend = self.backends.get(held.backend).ok_or("a client in bulk has a backend that is gone")?;
+            let backend =
+                self.upstreams.backends.get(held.backend).ok_or("a client in bulk has a backend that is gone")?;
             ensure!(backend.is_bulk && backend.owner == id, "client {id} is in bulk with the backend of another");
         }
         let is_asking = usize::from(client.flow == Flow::Asking);
-        ensure!(self.inquiries.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
-        let is_coming = self.woken.contains(&id) || client.is_dirty;
+        ensure!(self.workers.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
+        let is_coming = self.turn.woken.contains(&id) || client.is_dirty;
         match client.flow {
             Flow::Paused { .. } => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
             Flow::Behind { server } => {
                 ensure!(client.lane(server).is_some() || is_coming, "client {id} waits for itself at server {server}");
             }
             Flow::Parked { server, need, deadline } => {
-                let pool = &self.endpoints[usize::from(server)].pool;
+                let pool = &self.upstreams.endpoints[usize::from(server)].pool;
                 let waiting = match need {
                     Need::Room => &pool.waiting,
                     Need::Lease | Need::Bulk | Need::LastWriter => &pool.waiting_for_lease,
@@ -254,7 +263,7 @@ impl Proxy {
             Flow::Asking => {
                 ensure!(!client.line.is_empty(), "client {id} asks, and nothing keeps the place of the reply")
             }
-            Flow::Deferred => ensure!(self.deferred.contains(&id), "client {id} is deferred, and nobody knows"),
+            Flow::Deferred => ensure!(self.clients.deferred.contains(&id), "client {id} is deferred, and nobody knows"),
             Flow::Subscribing => {
                 let is_awaiting = client.subscriber.as_ref().is_some_and(|own| !own.awaited.is_empty());
                 let is_publishing = self.publisher_deadline(id).is_some();
@@ -280,8 +289,8 @@ impl Proxy {
         ensure!(asked.clone().count() == merging.unanswered(), "request {parent} waits for other parts than it has");
         ensure!(merging.unanswered() > 0, "request {parent} has all its parts, and no reply");
         for request in asked {
-            let entry = self.requests.get(request as usize).ok_or("a part is gone")?;
-            ensure!(entry.client == merging.client, "part {request} of {parent} is another client's");
+            let entry = self.in_flight.requests.get(request).ok_or("a part is gone")?;
+            ensure!(entry.client() == merging.client, "part {request} of {parent} is another client's");
             ensure!(owned.insert(request), "part {request} of {parent} is there twice");
             if let Some(backend) = at.get(&request) {
                 *standing.entry(*backend).or_default() += 1;
@@ -297,7 +306,7 @@ impl Proxy {
         let pool = &endpoint.pool;
         ensure!(pool.backends().len() <= self.settings.pool_size, "server {server}: too many backends");
         for &id in pool.backends() {
-            let backend = self.backends.get(id).ok_or("a pool knows a backend that is gone")?;
+            let backend = self.upstreams.backends.get(id).ok_or("a pool knows a backend that is gone")?;
             ensure!(usize::from(backend.server) == server, "backend {id} is in the pool of server {server}");
         }
         for &id in pool.waiting.iter().chain(&pool.waiting_for_lease) {

@@ -37,9 +37,10 @@ use std::mem;
 use super::dispatch::Pick;
 use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
-use crate::client::{Bulk, Client, Flow, Leased, Profile};
+use crate::client::{Bulk, Client, Flow, Leased};
 use crate::limits::Timeouts;
 use crate::request::{Place, Request, RequestId, Role};
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -55,7 +56,7 @@ impl Proxy {
         if client.bulk.is_some() {
             return true;
         }
-        if self.endpoints.iter().any(|endpoint| endpoint.pool.never_leases()) {
+        if self.upstreams.endpoints.iter().any(|endpoint| endpoint.pool.never_leases()) {
             return false;
         }
         let leased = client.leased();
@@ -93,7 +94,9 @@ impl Proxy {
     }
 
     fn release_held(&mut self, held: Leased, is_leased: bool, now: Millis) {
-        let Some(backend) = self.backends.get_mut(held.backend).filter(|backend| backend.is_bulk) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(held.backend).filter(|backend| backend.is_bulk) else {
+            return;
+        };
         backend.is_bulk = false;
         backend.is_rerouted = false;
         if is_leased {
@@ -101,16 +104,16 @@ impl Proxy {
             return;
         }
         // Until its session is clean it stays its owner's, who may be gone.
-        let is_cleanup = |request: RequestId| self.requests[request as usize].role == Role::Cleanup;
-        if backend.line.iter(&self.requests).any(is_cleanup) {
+        let is_cleanup = |request: RequestId| self.in_flight.requests[request].role() == Role::Cleanup;
+        if backend.line.iter(&self.in_flight.requests).any(is_cleanup) {
             return;
         }
         backend.owner = Id::NONE;
         let is_for_nobody = |request: RequestId| {
-            let entry = &self.requests[request as usize];
-            entry.client == Id::NONE && entry.role != Role::Guard
+            let entry = &self.in_flight.requests[request];
+            entry.client() == Id::NONE && entry.role() != Role::Guard
         };
-        if matches!(backend.phase, Phase::Ready) && backend.line.iter(&self.requests).any(is_for_nobody) {
+        if matches!(backend.phase, Phase::Ready) && backend.line.iter(&self.in_flight.requests).any(is_for_nobody) {
             // What it still has to say may be long, and nobody shall wait behind it. One that has not begun would
             // be lost for those who wait already.
             self.drain_backend(held.backend, now);
@@ -120,13 +123,13 @@ impl Proxy {
     /// A backend in bulk, or held back, has said something. When its client is owed nothing more on it, it is
     /// everybody's again, and read.
     pub(super) fn maybe_release(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.backends.get(id) else { return };
+        let Some(backend) = self.upstreams.backends.get(id) else { return };
         let (server, owner) = (backend.server, backend.owner);
         let is_held_back = backend.is_held_back;
-        let client_of = |request: RequestId| self.clients.get(self.requests[request as usize].client);
+        let client_of = |request: RequestId| self.clients.get(self.in_flight.requests[request].client());
         let is_awaited = match backend.is_bulk {
             true => self.clients.get(owner).and_then(|owner| owner.lane(server)).is_some_and(|lane| lane.backend == id),
-            false => backend.line.iter(&self.requests).filter_map(client_of).any(|client| client.holds_back),
+            false => backend.line.iter(&self.in_flight.requests).filter_map(client_of).any(|client| client.holds_back),
         };
         if is_awaited {
             return;
@@ -147,7 +150,7 @@ impl Proxy {
             bulk.held.retain(|one| *one != held);
         }
         if client.flow == (Flow::Throttled { backend: id }) {
-            self.woken.push(owner);
+            self.turn.woken.push(owner);
         }
         self.release_held(held, is_leased, now);
     }
@@ -181,7 +184,7 @@ impl Proxy {
     }
 
     fn pick_own(&mut self, own: Id, has_lane: bool, profile: Profile, now: Millis) -> Pick {
-        match self.backends.get(own) {
+        match self.upstreams.backends.get(own) {
             Some(backend) if backend.profile == profile && backend.has_room_for_owner(&self.settings.limits) => {
                 Pick::Take(own)
             }
@@ -215,7 +218,7 @@ impl Proxy {
     fn hold_in_bulk(&mut self, id: Id, held: Leased, now: Millis) {
         // While the requests of one that is lost get their replies, some of them still stand there.
         let is_open = |backend: &&mut Backend| !matches!(backend.phase, Phase::Closed);
-        let Some(backend) = self.backends.get_mut(held.backend).filter(is_open) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(held.backend).filter(is_open) else { return };
         backend.owner = id;
         backend.is_bulk = true;
         backend.heard_at = now;
@@ -241,23 +244,23 @@ impl Proxy {
             let Some(client) = self.clients.get(id) else { break };
             let (Some(&lane), is_bulk) = (client.lanes.get(index), client.bulk.is_some()) else { break };
             let is_read = |backend: &&Backend| !backend.is_held_back && backend.is_answering();
-            let Some(backend) = self.backends.get(lane.backend).filter(is_read) else { continue };
+            let Some(backend) = self.upstreams.backends.get(lane.backend).filter(is_read) else { continue };
             let mut is_own = backend.is_bulk && backend.owner == id;
             if is_bulk && !is_own && self.may_have(id, lane.backend, now) {
                 self.hold_in_bulk(id, Leased { server: lane.server, backend: lane.backend }, now);
                 is_own = true;
             }
-            let Some(backend) = self.backends.get(lane.backend) else { continue };
+            let Some(backend) = self.upstreams.backends.get(lane.backend) else { continue };
             if is_over && is_own && backend.unexpired() > lane.count as usize && !backend.is_rerouted {
                 self.reroute(lane.backend, id, now);
             }
             let (unread, unread_max) = self.unread_before(id, lane.backend);
-            let Some(backend) = self.backends.get_mut(lane.backend) else { continue };
+            let Some(backend) = self.upstreams.backends.get_mut(lane.backend) else { continue };
             let is_alone = backend.unexpired() <= lane.count as usize;
             // Without a right to it, it is kept from nobody who waits for one.
             let may_wait = match is_own {
                 true => is_alone || is_far_over,
-                false => is_alone && !self.endpoints[usize::from(lane.server)].pool.is_waited_for(),
+                false => is_alone && !self.upstreams.endpoints[usize::from(lane.server)].pool.is_waited_for(),
             };
             is_restrained &= is_own;
             if may_wait && (unread >= unread_max || unread > 0 && backend.is_in_large_reply) {
@@ -273,11 +276,13 @@ impl Proxy {
     /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if
     /// it is its turn, those on their way to the client; if not, those that came early.
     fn unread_before(&self, id: Id, backend: Id) -> (usize, usize) {
-        let (Some(client), Some(backend)) = (self.clients.get(id), self.backends.get(backend)) else { return (0, 1) };
-        let is_own = |request: &RequestId| self.requests[*request as usize].client == id;
-        let first = backend.line.iter(&self.requests).find(is_own);
-        let next = match first.map(|request| self.requests[request as usize].place) {
-            Some(Place::Part(merging)) => Some(self.merges[merging as usize].parent),
+        let (Some(client), Some(backend)) = (self.clients.get(id), self.upstreams.backends.get(backend)) else {
+            return (0, 1);
+        };
+        let is_own = |request: &RequestId| self.in_flight.requests[*request].client() == id;
+        let first = backend.line.iter(&self.in_flight.requests).find(is_own);
+        let next = match first.map(|request| self.in_flight.requests[request].place()) {
+            Some(Place::Part(merging)) => Some(self.in_flight.merges[merging as usize].parent),
             _ => first,
         };
         let unread_max = self.settings.limits.client_unread_pause_bytes;
@@ -291,12 +296,12 @@ impl Proxy {
     /// True exactly when a request, or a part of one, was given to another backend, and so may stand there behind some
     /// that its client sent later.
     fn was_moved(&self, request: RequestId) -> bool {
-        let entry = &self.requests[request as usize];
-        let is_moved = |entry: &Request| entry.losses > 0 || entry.is_moved;
-        match entry.place {
+        let entry = &self.in_flight.requests[request];
+        let is_moved = |entry: &Request| entry.losses() > 0 || entry.is_moved();
+        match entry.place() {
             Place::Merging(merging) => {
-                let mut parts = self.merges[merging as usize].parts().iter().filter_map(|part| part.request);
-                parts.any(|part| is_moved(&self.requests[part as usize]))
+                let mut parts = self.in_flight.merges[merging as usize].parts().iter().filter_map(|part| part.request);
+                parts.any(|part| is_moved(&self.in_flight.requests[part]))
             }
             _ => is_moved(entry),
         }
@@ -321,7 +326,7 @@ impl Proxy {
         let may_come = awaits_replies && unread <= self.client_unread_max();
         for index in 0.. {
             let Some(lane) = self.clients.get(id).and_then(|client| client.lanes.get(index).copied()) else { return };
-            let Some(backend) = self.backends.get(lane.backend).filter(|backend| backend.is_held_back) else {
+            let Some(backend) = self.upstreams.backends.get(lane.backend).filter(|backend| backend.is_held_back) else {
                 continue;
             };
             let is_in_large_reply = backend.is_in_large_reply;
@@ -340,22 +345,23 @@ impl Proxy {
     pub(super) fn forget_held_back(&mut self, id: Id) {
         let Some(client) = self.clients.get(id) else { return };
         for lane in &client.lanes {
-            if let Some(backend) = self.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back) {
+            if let Some(backend) = self.upstreams.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back)
+            {
                 backend.is_held_back = false;
                 let now = self.wheel.now();
                 backend.alarm.set(&mut self.wheel, Timer::Backend(lane.backend), now);
-                self.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
+                self.turn.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
             }
         }
     }
 
     /// A backend that was held back is read again, and its server has its time from now on.
     fn read_on(&mut self, backend: Id, now: Millis) {
-        let Some(entry) = self.backends.get_mut(backend) else { return };
+        let Some(entry) = self.upstreams.backends.get_mut(backend) else { return };
         entry.is_held_back = false;
         entry.heard_at = now;
         entry.alarm.set(&mut self.wheel, Timer::Backend(backend), now + self.settings.timeouts.remote_read_ms);
-        self.actions.push_back(Action::Resume(Conn::Backend(backend)));
+        self.turn.actions.push_back(Action::Resume(Conn::Backend(backend)));
     }
 
     /// True exactly when a client has more in flight, or more unread, than a part of what others may wait behind.
@@ -375,15 +381,15 @@ impl Proxy {
     /// A backend in bulk has sent some of what it was given.
     #[cold]
     pub(super) fn on_sent_in_bulk(&mut self, id: Id) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         // Of a long pipeline nothing is sent again, and nothing kept for that.
         if backend.queue.sent() - backend.answered > LARGE as u64 {
-            backend.queue.release_to(&mut self.arena, backend.queue.sent());
+            backend.queue.release_to(&mut self.in_flight.arena, backend.queue.sent());
         }
         let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
         let has_room = backend.queue.unsent() <= self.settings.limits.send_queue_bytes_max / 2;
         if has_room && self.clients.get(backend.owner).is_some_and(is_throttled) {
-            self.woken.push(backend.owner);
+            self.turn.woken.push(backend.owner);
         }
     }
 
@@ -424,18 +430,18 @@ impl Proxy {
         if let Some(kept) = &mut client.kept {
             kept.since = None;
         }
-        self.woken.push(id);
+        self.turn.woken.push(id);
         self.mark_client_dirty(id);
     }
 
     /// Lets those go on who are paused and may be in bulk now, the longest first.
     #[cold]
     pub(super) fn serve_paused(&mut self, now: Millis) {
-        while let Some(&id) = self.paused.front() {
+        while let Some(&id) = self.clients.paused.front() {
             if !self.serve_one_paused(id, now) {
                 break;
             }
-            self.paused.pop_front();
+            self.clients.paused.pop_front();
             if let Some(client) = self.clients.get_mut(id) {
                 client.is_in_paused = false;
             }
@@ -449,11 +455,11 @@ impl Proxy {
             self.clients.get(id).is_some_and(|client| matches!(client.flow, Flow::Paused { is_full: true, .. }));
         if is_full {
             self.wait_paused(id, now);
-        } else if !self.paused.is_empty() || !self.serve_one_paused(id, now) {
+        } else if !self.clients.paused.is_empty() || !self.serve_one_paused(id, now) {
             self.wait_paused(id, now);
             let is_new = |client: &mut Client| !mem::replace(&mut client.is_in_paused, true);
             if self.clients.get_mut(id).is_some_and(is_new) {
-                self.paused.push_back(id);
+                self.clients.paused.push_back(id);
             }
         }
     }
@@ -484,8 +490,8 @@ impl Proxy {
     pub(super) fn unpause(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id) {
             client.flow = Flow::Open;
-            self.woken.push(id);
-            self.actions.push_back(Action::Resume(Conn::Client(id)));
+            self.turn.woken.push(id);
+            self.turn.actions.push_back(Action::Resume(Conn::Client(id)));
         }
     }
 

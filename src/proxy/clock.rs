@@ -49,7 +49,7 @@ impl Proxy {
             }
             Flow::Denied { request, until } if until <= now => self.on_denial_over(id, request, now),
             // It publishes now, whoever hears it.
-            Flow::Subscribing => self.woken.push(id),
+            Flow::Subscribing => self.turn.woken.push(id),
             Flow::Paused { since, is_full }
                 if pause_deadline(&self.settings.timeouts, since, is_full).is_some_and(|deadline| deadline <= now) =>
             {
@@ -109,7 +109,11 @@ impl Proxy {
         let limits = match client.flow {
             Flow::Open => [None, Some((timeouts.local_request_ms, "localRequestTimeout"))],
             Flow::Uploading { backend, .. } => {
-                let pool = self.backends.get(backend).map(|entry| &self.endpoints[usize::from(entry.server)].pool);
+                let pool = self
+                    .upstreams
+                    .backends
+                    .get(backend)
+                    .map(|entry| &self.upstreams.endpoints[usize::from(entry.server)].pool);
                 let is_wanted = pool.is_some_and(Pool::is_waited_for);
                 let wanted = is_wanted.then_some((timeouts.remote_connect_ms, "remoteConnectTimeout"));
                 [wanted, Some((timeouts.local_request_ms, "localRequestTimeout"))]
@@ -124,7 +128,7 @@ impl Proxy {
         let client = self.clients.get(id)?;
         let mut since = client.kept.as_ref()?.since?;
         if let Flow::Uploading { backend, .. } = client.flow {
-            since = self.backends.get(backend).map_or(since, |backend| backend.uploaded_at);
+            since = self.upstreams.backends.get(backend).map_or(since, |backend| backend.uploaded_at);
         }
         let (ms, _) = self.request_limit(client)?;
         // It is not to blame for what is not read.
@@ -155,23 +159,23 @@ impl Proxy {
 
     /// A client has waited for a backend as long as it may: its next request is answered with an error.
     fn on_wait_over<W: Wire>(&mut self, id: Id, server: u16, need: Need, now: Millis, wire: &mut W) {
-        self.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
-        self.parked -= 1;
+        self.upstreams.endpoints[usize::from(server)].pool.line_of(need).retain(|&waiting| waiting != id);
+        self.clients.parked -= 1;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
         let read_ms = self.settings.timeouts.local_read_ms;
         if read_ms > 0 {
             client.alarm.set(&mut self.wheel, Timer::Client(id), now + read_ms);
         }
-        self.served = id;
-        self.is_wait_over = true;
+        self.turn.served = id;
+        self.turn.is_wait_over = true;
         self.resume_client(id, now, wire);
-        self.served = Id::NONE;
-        self.is_wait_over = false;
+        self.turn.served = Id::NONE;
+        self.turn.is_wait_over = false;
     }
 
     fn on_backend_alarm(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         backend.alarm.on_fired();
         let next = match backend.phase {
             Phase::Closed => return,
@@ -201,7 +205,7 @@ impl Proxy {
                 self.next_backend_deadline(id, write_deadline, now)
             }
         };
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         if let Some(next) = next {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), next);
         }
@@ -209,11 +213,11 @@ impl Proxy {
 
     /// When to look at a backend again that has nothing due now; closes it if it is no longer needed.
     fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis, now: Millis) -> Option<Millis> {
-        let backend = self.backends.get(id)?;
+        let backend = self.upstreams.backends.get(id)?;
         let mut read_deadline = NO_DEADLINE;
-        for request in backend.line.iter(&self.requests).map(|request| &self.requests[request as usize]) {
+        for request in backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]) {
             read_deadline = read_deadline.min(self.deadline_of(backend, request));
-            if backend.is_bulk && request.client == backend.owner {
+            if backend.is_bulk && request.client() == backend.owner {
                 // Those behind are not due before it.
                 break;
             }
@@ -232,17 +236,17 @@ impl Proxy {
     /// It does not run while it is the client that is slow, and not the server. In bulk, and behind a large reply to
     /// the same client, it runs from the last word of the server, since the client waits for its own replies.
     fn deadline_of(&self, backend: &Backend, request: &Request) -> Millis {
-        let is_own = request.client == self.taker_of(backend);
-        match request.place {
-            _ if request.is_expired => NO_DEADLINE,
+        let is_own = request.client() == self.taker_of(backend);
+        match request.place() {
+            _ if request.is_expired() => NO_DEADLINE,
             Place::Arriving | Place::ArrivingEarly(_) if backend.is_held_back => NO_DEADLINE,
             _ if is_own && backend.is_held_back => NO_DEADLINE,
             // Held back for the only one who waits there, though nobody has it for himself.
-            _ if backend.is_held_back && !backend.is_bulk && self.is_holding_back(request.client) => NO_DEADLINE,
-            _ if is_own && request.client != Id::NONE && request.deadline != NO_DEADLINE => {
-                request.deadline.max(backend.heard_at + self.settings.timeouts.remote_read_ms)
+            _ if backend.is_held_back && !backend.is_bulk && self.is_holding_back(request.client()) => NO_DEADLINE,
+            _ if is_own && request.client() != Id::NONE && request.deadline() != NO_DEADLINE => {
+                request.deadline().max(backend.heard_at + self.settings.timeouts.remote_read_ms)
             }
-            _ => request.deadline,
+            _ => request.deadline(),
         }
     }
 
@@ -254,7 +258,7 @@ impl Proxy {
     fn taker_of(&self, backend: &Backend) -> Id {
         match backend.line.first() {
             _ if backend.is_bulk => backend.owner,
-            Some(first) if backend.is_in_large_reply => self.requests[first as usize].client,
+            Some(first) if backend.is_in_large_reply => self.in_flight.requests[first].client(),
             _ => Id::NONE,
         }
     }
@@ -272,27 +276,27 @@ impl Proxy {
 
     /// Ends the wait of every request of this backend whose time is over. False if the backend is gone over it.
     fn expire(&mut self, id: Id, now: Millis) -> bool {
-        let Some(backend) = self.backends.get(id) else { return false };
+        let Some(backend) = self.upstreams.backends.get(id) else { return false };
         if self.reroute_at(backend).is_some_and(|at| at <= now) {
             self.make_way(id, now);
-            if let Some(backend) = self.backends.get_mut(id) {
+            if let Some(backend) = self.upstreams.backends.get_mut(id) {
                 backend.is_rerouted = true;
             }
         }
-        let Some(backend) = self.backends.get(id) else { return false };
+        let Some(backend) = self.upstreams.backends.get(id) else { return false };
         let server = backend.server;
         let due: Vec<RequestId> = match backend.is_bulk && backend.unexpired() == self.own_count(backend) {
             // Nobody else waits, and of its own requests the first is due before all others.
             true if self.first_deadline(backend).is_none_or(|deadline| deadline > now) => Vec::new(),
             _ => {
-                let is_due = |request: &RequestId| self.deadline_of(backend, &self.requests[*request as usize]) <= now;
-                backend.line.iter(&self.requests).filter(is_due).collect()
+                let is_due = |request: &RequestId| self.deadline_of(backend, &self.in_flight.requests[*request]) <= now;
+                backend.line.iter(&self.in_flight.requests).filter(is_due).collect()
             }
         };
         let Some(&first) = due.first() else { return self.maybe_close_idle(id, now) };
-        let deadline = self.deadline_of(backend, &self.requests[first as usize]);
+        let deadline = self.deadline_of(backend, &self.in_flight.requests[first]);
         let asked_at = Millis(deadline.0.saturating_sub(self.settings.timeouts.remote_read_ms));
-        if matches!(self.requests[first as usize].place, Place::Arriving | Place::ArrivingEarly(_)) {
+        if matches!(self.in_flight.requests[first].place(), Place::Arriving | Place::ArrivingEarly(_)) {
             // The rest of a reply that its client has the start of does not come.
             self.suspect(server, asked_at, true, now);
             self.lose_backend(id, Loss::Stalled, now);
@@ -307,7 +311,7 @@ impl Proxy {
             self.suspect(server, asked_at, true, now);
         }
         self.drain_backend(id, now);
-        self.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
+        self.upstreams.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
     }
 
     /// How many requests of its owner stand in the line of this backend.
@@ -317,8 +321,8 @@ impl Proxy {
     }
 
     fn first_deadline(&self, backend: &Backend) -> Option<Millis> {
-        let mut line = backend.line.iter(&self.requests).map(|request| &self.requests[request as usize]);
-        line.find(|request| !request.is_expired).map(|request| self.deadline_of(backend, request))
+        let mut line = backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]);
+        line.find(|request| !request.is_expired()).map(|request| self.deadline_of(backend, request))
     }
 
     /// Tells the clients of these requests, which are in the order of the line, that their time is over. What comes of
@@ -329,8 +333,8 @@ impl Proxy {
             self.address(server),
             self.settings.timeouts.remote_read_ms
         );
-        self.endpoints[usize::from(server)].stats.errors += due.len() as u64;
-        let clients: Vec<Id> = due.iter().map(|&request| self.requests[request as usize].client).collect();
+        self.upstreams.endpoints[usize::from(server)].stats.errors += due.len() as u64;
+        let clients: Vec<Id> = due.iter().map(|&request| self.in_flight.requests[request].client()).collect();
         self.leave_stand_ins(id, due);
         let missed = clients.iter().filter(|client| **client != Id::NONE).count();
         if missed > 0 {
@@ -347,32 +351,31 @@ impl Proxy {
     /// Takes requests out of the line of this backend, and leaves a stand-in for each reply that will come. They are in
     /// the order of the line.
     pub(super) fn leave_stand_ins(&mut self, id: Id, leaving: &[RequestId]) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         let server = backend.server;
         let line = std::mem::take(&mut backend.line);
-        let all: Vec<RequestId> = line.iter(&self.requests).collect();
+        let all: Vec<RequestId> = line.iter(&self.in_flight.requests).collect();
         let mut leaving = leaving.iter().copied().peekable();
         for request in all {
             let mut standing = request;
             if leaving.next_if_eq(&request).is_some() {
-                let entry = &mut self.requests[request as usize];
-                let client = entry.client;
+                let entry = &mut self.in_flight.requests[request];
+                let client = entry.client();
                 if client == Id::NONE {
-                    entry.is_expired = true;
+                    entry.expire();
                 } else {
-                    entry.is_at_backend = false;
-                    let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.len, 0, false);
-                    stand_in.is_at_backend = true;
-                    stand_in.is_expired = true;
-                    standing = self.requests.insert(stand_in) as RequestId;
+                    entry.leave_backend();
+                    let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.bytes(), 0, false);
+                    stand_in.expire();
+                    standing = self.in_flight.requests.insert(stand_in);
                     self.leave_lane(client, server);
                 }
-                if let Some(backend) = self.backends.get_mut(id) {
+                if let Some(backend) = self.upstreams.backends.get_mut(id) {
                     backend.expired += 1;
                 }
             }
-            if let Some(backend) = self.backends.get_mut(id) {
-                backend.line.push(&mut self.requests, standing);
+            if let Some(backend) = self.upstreams.backends.get_mut(id) {
+                backend.line.push(&mut self.in_flight.requests, standing);
             }
         }
         debug_assert!(leaving.next().is_none(), "all of them stood in this line, in this order");
@@ -380,7 +383,7 @@ impl Proxy {
 
     /// Closes a backend that was of no use for a while, unless it is the only one. False if it did.
     fn maybe_close_idle(&mut self, id: Id, now: Millis) -> bool {
-        let Some(backend) = self.backends.get(id) else { return false };
+        let Some(backend) = self.upstreams.backends.get(id) else { return false };
         if !backend.is_idle() || backend.since + IDLE_MS > now {
             return true;
         }
@@ -388,7 +391,7 @@ impl Proxy {
         let is_only_one = !self.backends_of(backend.server).any(is_another);
         if is_only_one {
             // Nothing to look at until it is used again.
-            if let Some(backend) = self.backends.get_mut(id) {
+            if let Some(backend) = self.upstreams.backends.get_mut(id) {
                 backend.since = now;
             }
             return true;

@@ -23,8 +23,9 @@ use std::mem;
 use super::listener::State;
 use super::{Action, Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::buffer::SharedId;
-use crate::client::{Client, Flow, Protocol};
+use crate::client::{Client, Flow};
 use crate::command::Channels;
+use crate::session::Protocol;
 use crate::slots::Id;
 use crate::subscription::{TopicId, push};
 use crate::timer::Millis;
@@ -77,7 +78,7 @@ impl Proxy {
 
     /// True exactly when something waits for the next turn.
     pub(super) fn has_left_work(&self) -> bool {
-        self.is_publishing() || !self.deferred.is_empty() || self.pubsub.is_slicing()
+        self.is_publishing() || !self.clients.deferred.is_empty() || self.pubsub.is_slicing()
     }
 
     /// A server has sent a message: everybody gets it who has subscribed to its topic, some of them in later turns.
@@ -92,7 +93,7 @@ impl Proxy {
         let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
         let delivery = &mut self.pubsub.listeners[usize::from(server)].delivery;
         debug_assert!(!delivery.is_pending, "one message after the other");
-        self.is_rationed = true;
+        self.turn.is_rationed = true;
         self.pubsub.pending += 1;
         delivery.is_pending = true;
         (delivery.topic, delivery.len, delivery.at) = (topic, message.len(), 0);
@@ -100,7 +101,7 @@ impl Proxy {
         delivery.subscribers.extend(self.pubsub.registry.subscribers(topic));
         delivery.small.clear();
         if message.len() > SMALL_MAX {
-            delivery.shared[0] = Some(self.arena.share(message.to_vec()));
+            delivery.shared[0] = Some(self.in_flight.arena.share(message.to_vec()));
         } else {
             delivery.small.extend_from_slice(message);
         }
@@ -126,7 +127,7 @@ impl Proxy {
         if delivery.at == delivery.subscribers.len() {
             self.pubsub.pending -= 1;
             delivery.is_pending = false;
-            delivery.shared.iter_mut().filter_map(Option::take).for_each(|shared| self.arena.release(shared));
+            delivery.shared.iter_mut().filter_map(Option::take).for_each(|shared| self.in_flight.arena.release(shared));
         }
         self.pubsub.listeners[usize::from(server)].delivery = delivery;
     }
@@ -137,8 +138,8 @@ impl Proxy {
         if matches!(client.flow, Flow::Leaving | Flow::Closed) || client.is_ended {
             return;
         }
-        self.stats.messages += 1;
-        let is_open = client.is_open_to_messages(&self.requests);
+        self.journal.stats.messages += 1;
+        let is_open = client.is_open_to_messages(&self.in_flight.requests);
         let protocol = client.session.profile.protocol;
         let subscriber = client.subscriber.get_or_insert_default();
         let queue = if is_open { &mut client.replies } else { &mut subscriber.held };
@@ -147,15 +148,15 @@ impl Proxy {
             let shared = match protocol {
                 Protocol::Resp2 => *first,
                 Protocol::Resp3 => *second.get_or_insert_with(|| {
-                    let mut message = self.arena.shared(*first).to_vec();
+                    let mut message = self.in_flight.arena.shared(*first).to_vec();
                     message[..head.len()].copy_from_slice(head);
-                    self.arena.share(message)
+                    self.in_flight.arena.share(message)
                 }),
             };
-            queue.push_shared(&mut self.arena, shared);
+            queue.push_shared(&mut self.in_flight.arena, shared);
         } else {
-            queue.push(&mut self.arena, head);
-            queue.push(&mut self.arena, &delivery.small[head.len()..]);
+            queue.push(&mut self.in_flight.arena, head);
+            queue.push(&mut self.in_flight.arena, &delivery.small[head.len()..]);
         }
         if is_open {
             self.list_subscriber(id);
@@ -189,7 +190,7 @@ impl Proxy {
         let is_new = |client: &&mut Client| !client.is_blocked && !client.is_listed;
         if let Some(client) = self.clients.get_mut(id).filter(is_new) {
             client.is_listed = true;
-            self.is_rationed = true;
+            self.turn.is_rationed = true;
             self.pubsub.unsent.push_back(id);
         }
     }
@@ -210,7 +211,7 @@ impl Proxy {
         if !self.is_publishing() {
             return;
         }
-        for server in 0..self.endpoints.len() as u16 {
+        for server in self.router.servers() {
             while self.pubsub.work_left > 0 && self.pubsub.listeners[usize::from(server)].delivery.is_pending {
                 self.go_on_with(server, now, wire);
                 if let State::Listening(id) = self.pubsub.listeners[usize::from(server)].state {
@@ -229,7 +230,7 @@ impl Proxy {
             for listener in &mut self.pubsub.listeners {
                 listener.heard_at = now;
                 if let State::Listening(id) = listener.state {
-                    self.actions.push_back(Action::Resume(Conn::Backend(id)));
+                    self.turn.actions.push_back(Action::Resume(Conn::Backend(id)));
                 }
             }
         }

@@ -42,14 +42,14 @@ impl Denials {
 impl Proxy {
     /// A client gave a wrong password for this user.
     pub(super) fn deny(&mut self, id: Id, user: &[u8], now: Millis) {
-        self.stats.denials += 1;
+        self.journal.stats.denials += 1;
         self.warn_of_client(Kind::Denied, id, format_args!("gave a wrong password for user \"{}\"", printable(user)));
-        let until = now + self.denials.delay(now);
+        let until = now + self.clients.denials.delay(now);
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Open) else { return };
         let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
-        request.is_muted = client.session.mute.take();
-        let request = self.requests.insert(request) as RequestId;
-        client.line.push(&mut self.requests, request);
+        request.mute(client.session.mute.take());
+        let request = self.in_flight.requests.insert(request);
+        client.line.push(&mut self.in_flight.requests, request);
         client.flow = Flow::Denied { request, until };
         client.alarm.set(&mut self.wheel, Timer::Client(id), until);
     }
@@ -58,11 +58,11 @@ impl Proxy {
     pub(super) fn on_denial_over(&mut self, id: Id, request: RequestId, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
-        self.woken.push(id);
-        let mut reply = std::mem::take(&mut self.reply);
+        self.turn.woken.push(id);
+        let mut reply = std::mem::take(&mut self.reading.reply);
         local::write_denial(&mut reply);
         self.deliver(id, request, &reply, now);
         reply.clear();
-        self.reply = reply;
+        self.reading.reply = reply;
     }
 }

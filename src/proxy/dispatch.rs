@@ -10,11 +10,11 @@ use super::routing::Verdict;
 use super::transmit::{Sent, gather};
 use super::{Action, Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Handshake, Phase};
-use crate::client::{Flow, Need, Profile};
+use crate::client::{Flow, Need};
 use crate::command::Access;
 use crate::pool::Offer;
 use crate::request::{Request, RequestId};
-use crate::ring::ServerIndex;
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -108,10 +108,10 @@ impl Proxy {
 
     /// Puts a request into the lines of its client and of its backend.
     pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
-        let request = self.requests.insert(request) as RequestId;
+        let request = self.in_flight.requests.insert(request);
         if let Some(client) = self.clients.get_mut(id) {
-            self.requests[request as usize].is_muted = client.session.mute.take();
-            client.line.push(&mut self.requests, request);
+            self.in_flight.requests[request].mute(client.session.mute.take());
+            client.line.push(&mut self.in_flight.requests, request);
         }
         self.stand_at(request, backend, server);
         request
@@ -120,19 +120,18 @@ impl Proxy {
     /// Puts a request into the line of a backend, which is one of `server`. Its bytes must follow at once.
     #[inline]
     pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
-        let entry = &mut self.requests[request as usize];
-        entry.is_at_backend = true;
-        let deadline = entry.deadline;
-        if let Some(client) = self.clients.get_mut(entry.client) {
+        let entry = &mut self.in_flight.requests[request];
+        let deadline = entry.deadline();
+        if let Some(client) = self.clients.get_mut(entry.client()) {
             client.enter_lane(server, backend_id, 1);
         }
-        if let Some(backend) = self.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.requests, request);
+        if let Some(backend) = self.upstreams.backends.get_mut(backend_id) {
+            backend.line.push(&mut self.in_flight.requests, request);
             if deadline != NO_DEADLINE {
                 backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
             }
         }
-        self.endpoints[usize::from(server)].stats.requests += 1;
+        self.upstreams.endpoints[usize::from(server)].stats.requests += 1;
     }
 
     /// Which backend takes the next request of this client.
@@ -142,7 +141,7 @@ impl Proxy {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
-            return match self.backends.get(leased.backend) {
+            return match self.upstreams.backends.get(leased.backend) {
                 Some(backend) if backend.profile != profile => Pick::Watching,
                 Some(backend) if backend.has_room_for_owner(limits) => Pick::Take(leased.backend),
                 // With nothing of its own in line, what is in the way is short, or a push: neither would wake it.
@@ -157,10 +156,10 @@ impl Proxy {
         }
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        let pool = &self.endpoints[usize::from(server)].pool;
-        let has_precedence = pool.waiting.is_empty() || self.served == id;
+        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
+        let has_precedence = pool.waiting.is_empty() || self.turn.served == id;
         if let Some(lane) = client.lane(server) {
-            return match self.backends.get(lane.backend) {
+            return match self.upstreams.backends.get(lane.backend) {
                 // Who never runs out of requests would keep the backend from those who need it for another profile.
                 Some(backend) if has_precedence && backend.profile == profile && backend.has_room(limits) => {
                     Pick::Take(lane.backend)
@@ -171,7 +170,7 @@ impl Proxy {
         if !has_precedence {
             return Pick::Park;
         }
-        let offer = pool.offer(&self.backends, profile, now, |backend| backend.has_room(limits));
+        let offer = pool.offer(&self.upstreams.backends, profile, now, |backend| backend.has_room(limits));
         match self.take_offer(offer, server, profile, now) {
             Some(backend) => Pick::Take(backend),
             None => self.park_or_give_up(id),
@@ -194,8 +193,8 @@ impl Proxy {
 
     /// There is no backend for this client now: it waits, unless it is served because it has waited long enough.
     pub(super) fn park_or_give_up(&mut self, id: Id) -> Pick {
-        if self.served == id && self.is_wait_over {
-            self.is_wait_over = false;
+        if self.turn.served == id && self.turn.is_wait_over {
+            self.turn.is_wait_over = false;
             return Pick::GiveUp;
         }
         Pick::Park
@@ -221,7 +220,7 @@ impl Proxy {
             // Behind what waits for data there is no end to wait for.
             return None;
         }
-        let backend = self.backends.get(backend_id)?;
+        let backend = self.upstreams.backends.get(backend_id)?;
         let has_room = if is_own { backend.has_room_for_owner(limits) } else { backend.has_room(limits) };
         (has_room && backend.profile == profile).then_some(backend_id)
     }
@@ -229,7 +228,8 @@ impl Proxy {
     /// The backend that the pool offers to a request that cannot wait.
     pub(super) fn offer_now(&mut self, server: u16, profile: Profile, now: Millis) -> Option<Id> {
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
-        let offer = self.endpoints[usize::from(server)].pool.offer(&self.backends, profile, now, has_room);
+        let offer =
+            self.upstreams.endpoints[usize::from(server)].pool.offer(&self.upstreams.backends, profile, now, has_room);
         self.take_offer(offer, server, profile, now)
     }
 
@@ -239,17 +239,17 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Parked { server, need, deadline };
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-        self.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
-        self.parked += 1;
-        for &backend in self.endpoints[usize::from(server)].pool.backends() {
-            let Some(entry) = self.backends.get_mut(backend) else { continue };
+        self.upstreams.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
+        self.clients.parked += 1;
+        for &backend in self.upstreams.endpoints[usize::from(server)].pool.backends() {
+            let Some(entry) = self.upstreams.backends.get_mut(backend) else { continue };
             // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
             if entry.is_held_back && !entry.is_bulk {
                 entry.is_held_back = false;
                 entry.heard_at = now;
                 let deadline = now + self.settings.timeouts.remote_read_ms;
                 entry.alarm.set(&mut self.wheel, Timer::Backend(backend), deadline);
-                self.actions.push_back(Action::Resume(Conn::Backend(backend)));
+                self.turn.actions.push_back(Action::Resume(Conn::Backend(backend)));
             }
             // Whether a large request that holds one still comes is looked at sooner.
             if let Some(client) = self.clients.get_mut(entry.uploader) {
@@ -266,24 +266,24 @@ impl Proxy {
     pub(super) fn can_serve(&self, id: Id, server: u16, need: Need, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
         let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
-        let pool = &self.endpoints[usize::from(server)].pool;
+        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
         let profile = client.session.profile;
         let offer = match need {
             // Meanwhile it may have taken so much that it can do without one of its own.
-            Need::Bulk if self.is_for_bulk(id) => pool.offer_lease(&self.backends, profile, now),
-            Need::Room | Need::Bulk => pool.offer(&self.backends, profile, now, has_room),
-            Need::Lease => pool.offer_lease(&self.backends, profile, now),
+            Need::Bulk if self.is_for_bulk(id) => pool.offer_lease(&self.upstreams.backends, profile, now),
+            Need::Room | Need::Bulk => pool.offer(&self.upstreams.backends, profile, now, has_room),
+            Need::Lease => pool.offer_lease(&self.upstreams.backends, profile, now),
             Need::LastWriter => {
-                let is_lost = self.backends.get(client.wrote_to).is_none_or(|backend| !backend.is_serving());
+                let is_lost = self.upstreams.backends.get(client.wrote_to).is_none_or(|backend| !backend.is_serving());
                 return is_lost || self.may_have(id, client.wrote_to, now);
             }
         };
-        !self.up.is_up(ServerIndex(server)) || offer != Offer::Wait
+        !self.router.is_up(server) || offer != Offer::Wait
     }
 
     /// Sets an idle backend to another profile.
     pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         debug_assert!(matches!(backend.phase, Phase::Ready) && backend.line.is_empty());
         backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
         backend.profile = goal;
@@ -296,21 +296,21 @@ impl Proxy {
     /// Appends bytes to what a backend is to be sent; a large piece goes straight to the socket, as far as it takes it.
     #[inline]
     pub(super) fn forward<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         let is_direct = bytes.len() >= DIRECT_MIN && !backend.is_blocked && matches!(backend.phase, Phase::Ready);
         if !is_direct {
-            backend.queue.push(&mut self.arena, bytes);
+            backend.queue.push(&mut self.in_flight.arena, bytes);
             return self.mark_backend_dirty(id);
         }
         let waiting = backend.queue.unsent();
-        match gather(&backend.queue, &self.arena, bytes, Conn::Backend(id), wire) {
+        match gather(&backend.queue, &self.in_flight.arena, bytes, Conn::Backend(id), wire) {
             Ok(Sent { bytes: sent, is_blocked }) => {
-                backend.queue.mark_sent(&self.arena, sent.min(waiting));
+                backend.queue.mark_sent(&self.in_flight.arena, sent.min(waiting));
                 let past = sent.saturating_sub(waiting);
                 if past > 0 {
                     backend.queue.skip(past);
                 }
-                backend.queue.push(&mut self.arena, &bytes[past..]);
+                backend.queue.push(&mut self.in_flight.arena, &bytes[past..]);
                 backend.is_blocked = is_blocked;
                 backend.took_at = now;
                 if is_blocked {
@@ -322,7 +322,7 @@ impl Proxy {
                 }
             }
             Err(error) => {
-                backend.queue.push(&mut self.arena, bytes);
+                backend.queue.push(&mut self.in_flight.arena, bytes);
                 self.handle_backend_broken(id, &error.to_string(), now);
             }
         }
@@ -330,8 +330,8 @@ impl Proxy {
 
     /// As `forward`, for a large request that has its memory to itself: nothing is copied.
     pub(super) fn forward_owned(&mut self, id: Id, bytes: Vec<u8>) {
-        if let Some(backend) = self.backends.get_mut(id) {
-            backend.queue.push_vec(&mut self.arena, bytes);
+        if let Some(backend) = self.upstreams.backends.get_mut(id) {
+            backend.queue.push_vec(&mut self.in_flight.arena, bytes);
             self.mark_backend_dirty(id);
         }
     }

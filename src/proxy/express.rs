@@ -21,14 +21,14 @@ use std::io::IoSlice;
 use log::trace;
 
 use super::bulk::DEEP;
-use super::routing::server_of;
-use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Settings, Timer, Wire};
+use super::router::Router;
+use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::backend::Backend;
-use crate::client::{Client, Flow, Mute};
+use crate::client::{Client, Flow};
 use crate::command::{self, Access, Class, Command};
 use crate::request::{Place, Request, RequestId, Requests, Role};
 use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
-use crate::ring::{Ring, ServerIndex, UpSet};
+use crate::session::Mute;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -44,10 +44,8 @@ struct Plain {
 
 /// What must be known to tell a plain request: the parts of the proxy that never change during a run.
 struct Sorter<'a> {
-    settings: &'a Settings,
     limits: &'a RequestLimits,
-    ring: &'a Ring,
-    up: &'a UpSet,
+    router: &'a Router,
     /// True if nothing about a request but its class is to be looked at.
     is_one_server: bool,
 }
@@ -70,8 +68,8 @@ impl Sorter<'_> {
             if args.len() < 2 || !command.has_one_key() {
                 return None;
             }
-            let hash = self.settings.hash_of(args[1].of(bytes));
-            (server_of(self.ring, self.up, self.settings.failover, hash)?.0, hash)
+            let hash = self.router.hash_of(args[1].of(bytes));
+            (self.router.server_of(hash)?, hash)
         };
         Some(Plain { len, server, hash, command })
     }
@@ -99,19 +97,16 @@ impl Proxy {
         now: Millis,
     ) -> usize {
         let limits = &self.settings.limits;
-        let is_one_server = self.endpoints.len() == 1;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
         let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.mute == Mute::Off;
-        let is_routed_by_keys_alone = client.routing_epoch == self.routing_epoch && !self.settings.policy.is_denying();
-        if !is_plain || !is_routed_by_keys_alone || (is_one_server && !self.up.is_up(ServerIndex(0))) {
+        let is_routed_by_keys_alone = client.routing_epoch == self.router.epoch() && !self.settings.policy.is_denying();
+        if !is_plain || !is_routed_by_keys_alone || self.router.is_single_down() {
             return 0;
         }
         let sorter = Sorter {
-            settings: &self.settings,
-            limits: &self.request_limits,
-            ring: &self.ring,
-            up: &self.up,
-            is_one_server: is_one_server && !self.settings.strict_replies,
+            limits: &self.reading.request_limits,
+            router: &self.router,
+            is_one_server: self.router.is_single() && !self.settings.strict_replies,
         };
         let has_room = |backend: &Backend| backend.has_room(limits);
         let profile = client.session.profile;
@@ -119,19 +114,19 @@ impl Proxy {
         let mut at = 0;
         let mut next = sorter.sort(bytes, framer);
         while let Some(first) = next {
-            let endpoint = &mut self.endpoints[usize::from(first.server)];
+            let endpoint = &mut self.upstreams.endpoints[usize::from(first.server)];
             // Who waits is not overtaken.
             if !endpoint.pool.waiting.is_empty() {
                 break;
             }
             let lane = client.lane(first.server).map(|lane| lane.backend);
-            let open = || endpoint.pool.first_open(&self.backends, profile, has_room);
+            let open = || endpoint.pool.first_open(&self.upstreams.backends, profile, has_room);
             let found = match &client.bulk {
                 None => lane.or_else(open),
                 Some(bulk) => bulk.at(first.server),
             };
             let Some(backend_id) = found else { break };
-            let Some(backend) = self.backends.get_mut(backend_id) else { break };
+            let Some(backend) = self.upstreams.backends.get_mut(backend_id) else { break };
             let is_bulk = backend.is_bulk && backend.owner == id;
             if backend.profile != profile || !(has_room(backend) || is_bulk && backend.has_room_for_owner(limits)) {
                 break;
@@ -151,11 +146,10 @@ impl Proxy {
                 }
                 trace!("client {id}: {}", plain.command.name());
                 let is_read = plain.command.access == Access::Read;
-                let mut request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
-                request.is_at_backend = true;
-                let request = self.requests.insert(request) as RequestId;
-                client.line.push(&mut self.requests, request);
-                backend.line.push(&mut self.requests, request);
+                let request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
+                let request = self.in_flight.requests.insert(request);
+                client.line.push(&mut self.in_flight.requests, request);
+                backend.line.push(&mut self.in_flight.requests, request);
                 if plain.command.access == Access::Write {
                     client.wrote_to = backend_id;
                 }
@@ -171,16 +165,16 @@ impl Proxy {
             client.command = Some(last);
             client.enter_lane(first.server, backend_id, count as u32);
             endpoint.stats.requests += count as u64;
-            backend.queue.push(&mut self.arena, &bytes[start..at]);
+            backend.queue.push(&mut self.in_flight.arena, &bytes[start..at]);
             backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
             if !backend.is_dirty {
                 backend.is_dirty = true;
-                self.dirty_backends.push(backend_id);
+                self.turn.dirty_backends.push(backend_id);
             }
         }
         if at > 0 {
             // It was for the request that had waited; those behind it have not.
-            self.is_wait_over = false;
+            self.turn.is_wait_over = false;
             let is_deep = client.line.len() >= DEEP.min(limits.client_outstanding_max);
             if is_deep || client.unread() >= limits.client_unread_pause_bytes || self.is_memory_short() {
                 self.on_much(id, now);
@@ -200,8 +194,8 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> usize {
-        let is_one_server = self.endpoints.len() == 1;
-        let Some(backend) = self.backends.get_mut(id) else { return 0 };
+        let is_one_server = self.router.is_single();
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return 0 };
         if !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
             return 0;
         }
@@ -209,14 +203,14 @@ impl Proxy {
         let mut at = 0;
         let mut after = After::Nothing;
         while let Some(first) = backend.line.first() {
-            let to = self.requests[first as usize].client;
+            let to = self.in_flight.requests[first].client();
             let Some(client) = self.clients.get_mut(to).filter(|client| client.subscriber.is_none()) else { break };
             let start = at;
             let mut count = 0;
             while let Some(request) = backend.line.first() {
-                let entry = &self.requests[request as usize];
-                let len = u64::from(entry.len);
-                if entry.client != to || !is_plain_and_next(entry, request, client) || !backend.was_sent(len) {
+                let entry = &self.in_flight.requests[request];
+                let len = u64::from(entry.bytes());
+                if entry.client() != to || !is_plain_and_next(entry, request, client) || !backend.was_sent(len) {
                     break;
                 }
                 let Some(taken) = resp::short_reply(&bytes[at..]) else { break };
@@ -224,9 +218,9 @@ impl Proxy {
                 if !is_one_server && bytes[at] == b'-' {
                     break;
                 }
-                backend.line.pop(&self.requests);
-                client.line.pop(&self.requests);
-                self.requests.remove(request as usize);
+                backend.line.pop(&self.in_flight.requests);
+                client.line.pop(&self.in_flight.requests);
+                self.in_flight.requests.remove(request);
                 backend.answered += len;
                 count += 1;
                 at += taken;
@@ -236,7 +230,7 @@ impl Proxy {
             }
             client.leave_lane(server, count);
             if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
-                self.woken.push(to);
+                self.turn.woken.push(to);
             }
             client.heard_at = now;
             let run = &bytes[start..at];
@@ -247,7 +241,7 @@ impl Proxy {
                 match wire.write(Conn::Client(to), &[IoSlice::new(run)]) {
                     Ok(taken) if taken == run.len() => continue,
                     Ok(taken) => {
-                        client.replies.push(&mut self.arena, &run[taken..]);
+                        client.replies.push(&mut self.in_flight.arena, &run[taken..]);
                         client.is_blocked = true;
                         after = After::Watch(to);
                     }
@@ -255,19 +249,19 @@ impl Proxy {
                 }
                 break;
             }
-            client.replies.push(&mut self.arena, run);
+            client.replies.push(&mut self.in_flight.arena, run);
             if !client.is_dirty {
                 client.is_dirty = true;
-                self.dirty_clients.push(to);
+                self.turn.dirty_clients.push(to);
             }
-            let has_more = client.line.first().is_some_and(|next| has_come(&self.requests, next));
+            let has_more = client.line.first().is_some_and(|next| has_come(&self.in_flight.requests, next));
             if has_more || client.replies.unsent() >= self.settings.limits.client_unread_pause_bytes {
                 after = After::Advance(to);
                 break;
             }
         }
         if at > 0 {
-            backend.queue.release_to(&mut self.arena, backend.answered);
+            backend.queue.release_to(&mut self.in_flight.arena, backend.answered);
             if backend.line.is_empty() {
                 backend.since = now;
             }
@@ -285,14 +279,14 @@ impl Proxy {
 /// Whether the reply to this request is passed on as it is, and now.
 #[inline]
 fn is_plain_and_next(entry: &Request, request: RequestId, client: &Client) -> bool {
-    entry.role == Role::Plain
-        && entry.place == Place::Waiting
-        && !entry.is_muted
+    entry.role() == Role::Plain
+        && entry.place() == Place::Waiting
+        && !entry.is_muted()
         && client.line.first() == Some(request)
 }
 
 /// Whether the reply to this request, or a part of it, came before its turn.
 #[inline]
 fn has_come(requests: &Requests, request: RequestId) -> bool {
-    requests[request as usize].place.early().is_some()
+    requests[request].place().early().is_some()
 }

@@ -120,7 +120,7 @@ impl Proxy {
 
     /// No new clients; those that are here are answered and then closed.
     pub fn handle_shutdown(&mut self) {
-        self.is_shutting_down = true;
+        self.clients.is_shutting_down = true;
         let ids: Vec<Id> = self.clients.iter().map(|(id, _)| id).collect();
         for id in ids {
             self.handle_client_end(id);
@@ -132,7 +132,7 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
             client.flow = Flow::Leaving;
             // What it still says is read, and dropped, so that it comes to reading what it is owed.
-            self.actions.push_back(Action::Resume(Conn::Client(id)));
+            self.turn.actions.push_back(Action::Resume(Conn::Client(id)));
             self.mark_client_dirty(id);
         }
     }
@@ -160,12 +160,12 @@ impl Proxy {
         }
         debug!("client {id} closed: {why}");
         client.alarm.clear(&mut self.wheel);
-        client.replies.clear(&mut self.arena);
+        client.replies.clear(&mut self.in_flight.arena);
         // Nearly always it leaves nothing else behind, and what it did is no news.
         if flow != Flow::Open || !client.is_bare() || why.notice().is_some() {
             self.clear_up_behind(id, flow, why);
         }
-        self.actions.push_back(Action::Close(Conn::Client(id)));
+        self.turn.actions.push_back(Action::Close(Conn::Client(id)));
     }
 
     /// Deals with what a client leaves behind that is closed, but for its alarm and its replies; `flow` is what it did.
@@ -184,16 +184,16 @@ impl Proxy {
         client.lanes.clear();
         let bulk = client.bulk.take();
         let mut merges = Vec::new();
-        while let Some(request) = client.line.pop(&self.requests) {
-            let entry = &mut self.requests[request as usize];
-            entry.client = Id::NONE;
-            let place = entry.place;
+        while let Some(request) = client.line.pop(&self.in_flight.requests) {
+            let entry = &mut self.in_flight.requests[request];
+            entry.forget_client();
+            let place = entry.place();
             if let Some(early) = place.early() {
-                let mut queue = self.early.remove(early as usize);
-                queue.clear(&mut self.arena);
+                let mut queue = self.in_flight.early.remove(early as usize);
+                queue.clear(&mut self.in_flight.arena);
             }
-            if !entry.is_at_backend {
-                self.requests.remove(request as usize);
+            if !entry.is_at_backend() {
+                self.in_flight.requests.remove(request);
             }
             if let Place::Merging(merging) = place {
                 merges.push(merging);
@@ -201,27 +201,28 @@ impl Proxy {
         }
         merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
-            Flow::Uploading { backend, .. } => self.departures.push(Departure::Upload(backend, id)),
+            Flow::Uploading { backend, .. } => self.turn.departures.push(Departure::Upload(backend, id)),
             Flow::Parked { server, need, .. } => {
-                let line = self.endpoints[usize::from(server)].pool.line_of(need);
+                let line = self.upstreams.endpoints[usize::from(server)].pool.line_of(need);
                 if let Some(place) = line.iter().position(|&waiting| waiting == id) {
                     line.remove(place);
                 }
-                self.parked -= 1;
+                self.clients.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.
-            Flow::Blocked { backend } => self.departures.push(Departure::Lease(backend, id, None)),
+            Flow::Blocked { backend } => self.turn.departures.push(Departure::Lease(backend, id, None)),
             Flow::Asking => {
-                self.inquiries.withdraw(id);
+                self.workers.withdraw(id);
                 self.charge_inquiries();
             }
             Flow::Subscribing => self.pubsub.publishers.retain(|publisher| publisher.client != id),
             _ => {}
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
-        self.departures
+        self.turn
+            .departures
             .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, id, Some(cleanup(transaction)))));
         // Behind the lease: the same backend may be both, and is clean before it is anybody's.
-        self.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
+        self.turn.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
     }
 }

@@ -15,8 +15,8 @@
 use super::{NO_DEADLINE, Proxy};
 use crate::backend::Phase;
 use crate::command;
-use crate::local::reply;
-use crate::request::{Request, RequestId, Role};
+use crate::reply;
+use crate::request::{Request, Role};
 use crate::resp::{Frame, RequestFramer};
 use crate::sha1;
 use crate::slots::Id;
@@ -51,7 +51,7 @@ impl Proxy {
     #[cold]
     fn is_doubtful_request(&self, bytes: &[u8]) -> bool {
         let mut framer = RequestFramer::new();
-        let is_whole = matches!(framer.frame(bytes, &self.request_limits), Ok(Frame::Complete(_)));
+        let is_whole = matches!(framer.frame(bytes, &self.reading.request_limits), Ok(Frame::Complete(_)));
         let name = framer.args().first().filter(|_| is_whole).map(|name| name.of(bytes));
         name.and_then(command::find).is_some_and(|command| is_doubtful(command.name()))
     }
@@ -64,24 +64,25 @@ impl Proxy {
 
     /// Asks for the word behind what this backend was just given.
     pub(super) fn send_guard(&mut self, id: Id) {
-        let Some(backend) = self.backends.get_mut(id).filter(|backend| !matches!(backend.phase, Phase::Closed)) else {
+        let Some(backend) =
+            self.upstreams.backends.get_mut(id).filter(|backend| !matches!(backend.phase, Phase::Closed))
+        else {
             return;
         };
-        let mut request = Request::new(Id::NONE, NO_DEADLINE, self.guard.len() as u32, 0, false);
-        request.role = Role::Guard;
-        request.is_at_backend = true;
+        let mut request = Request::new(Id::NONE, NO_DEADLINE, self.upstreams.guard.len() as u32, 0, false);
+        request.set_role(Role::Guard);
         // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
-        request.is_expired = true;
+        request.expire();
         backend.expired += 1;
-        let request = self.requests.insert(request) as RequestId;
-        backend.line.push(&mut self.requests, request);
-        backend.queue.push(&mut self.arena, &self.guard);
+        let request = self.in_flight.requests.insert(request);
+        backend.line.push(&mut self.in_flight.requests, request);
+        backend.queue.push(&mut self.in_flight.arena, &self.upstreams.guard);
         self.mark_backend_dirty(id);
     }
 
     /// Whether this reply is the word, and perhaps an attribute before it.
     pub(super) fn is_guard_word(&self, reply: &[u8]) -> bool {
-        reply.ends_with(&self.guard[ECHO.len()..])
+        reply.ends_with(&self.upstreams.guard[ECHO.len()..])
     }
 
     /// Whether a request with this name must be whole before it goes to a server.

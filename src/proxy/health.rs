@@ -21,11 +21,10 @@ use log::Level;
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
-use crate::client::Profile;
 use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
-use crate::ring::ServerIndex;
 use crate::server::{Health, Seen};
+use crate::session::Profile;
 use crate::slots::{Id, Slots};
 use crate::stats::{ServerFigures, ServerState};
 use crate::timer::Millis;
@@ -34,7 +33,7 @@ impl Proxy {
     /// Makes a backend of a server's pool.
     pub(super) fn open_backend(&mut self, server: u16, profile: Profile, now: Millis) -> Id {
         let id = self.begin_connect(Backend::new(server, profile, now), now);
-        let endpoint = &mut self.endpoints[usize::from(server)];
+        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
         endpoint.pool.add(id);
         endpoint.health.on_connect(self.settings.timeouts.remote_connect_ms, now);
         self.keep_pace(server, now);
@@ -44,19 +43,19 @@ impl Proxy {
     /// Takes a new backend in, and asks the shell to connect it.
     pub(super) fn begin_connect(&mut self, backend: Backend, now: Millis) -> Id {
         let server = backend.server;
-        let id = self.backends.insert(backend);
-        self.endpoints[usize::from(server)].stats.connects += 1;
+        let id = self.upstreams.backends.insert(backend);
+        self.upstreams.endpoints[usize::from(server)].stats.connects += 1;
         let deadline = now + self.settings.timeouts.remote_connect_ms;
-        if let Some(backend) = self.backends.get_mut(id) {
+        if let Some(backend) = self.upstreams.backends.get_mut(id) {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
         }
-        self.actions.push_back(Action::Connect { backend: id, server });
+        self.turn.actions.push_back(Action::Connect { backend: id, server });
         id
     }
 
     /// A backend's socket is connected.
     pub fn handle_connected(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         if !matches!(backend.phase, Phase::Connecting) {
             return;
         }
@@ -82,7 +81,7 @@ impl Proxy {
 
     /// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
     fn in_own_words(&self, id: Id, loss: Loss) -> Loss {
-        let Some(Phase::Handshake(handshake)) = self.backends.get(id).map(|backend| &backend.phase) else {
+        let Some(Phase::Handshake(handshake)) = self.upstreams.backends.get(id).map(|backend| &backend.phase) else {
             return loss;
         };
         match (&handshake.last_words, &handshake.broken) {
@@ -95,7 +94,7 @@ impl Proxy {
     /// The reply to the next step of a handshake.
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
         let words = reply.starts_with(b"-").then(|| self.refusal_text(reply));
-        let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
         let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
         if handshake.sent == 0 {
             // Before it was asked, a server may say that it has no place for us, and nothing else.
@@ -111,7 +110,7 @@ impl Proxy {
         handshake.last_words = words.filter(|words| !words.starts_with("-ERR unknown command"));
         if let Step::Hello(_) = step {
             if let Some((told, number)) = Introduction::read(reply) {
-                self.introduction = told;
+                self.upstreams.introduction = told;
                 backend.number = number;
             }
         }
@@ -128,15 +127,15 @@ impl Proxy {
         let is_first = backend.ready_at.is_none();
         backend.ready_at.get_or_insert(now);
         self.on_ready_to_block(id);
-        let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
-        let first = backend.line.first().map(|request| self.requests[request as usize].deadline);
+        let first = backend.line.first().map(|request| self.in_flight.requests[request].deadline());
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
         }
         self.mark_backend_dirty(id);
         let before = self.note(server, now);
-        let health = &mut self.endpoints[usize::from(server)].health;
+        let health = &mut self.upstreams.endpoints[usize::from(server)].health;
         if is_first {
             health.on_greeted(now);
         } else {
@@ -161,22 +160,22 @@ impl Proxy {
     /// The server does not do what the clients of this backend want: each of its requests, none of them sent, gets the
     /// server's own words.
     fn refuse_queued(&mut self, id: Id, refusal: &[u8], now: Millis) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         let server = backend.server;
         let line = std::mem::take(&mut backend.line);
-        backend.drop_unsent(0, &mut self.arena);
+        backend.drop_unsent(0, &mut self.in_flight.arena);
         backend.expired = 0;
         let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
         let owner = std::mem::replace(&mut backend.owner, Id::NONE);
         backend.is_bulk = false;
         self.on_lease_lost(id, owner);
-        let requests: Vec<RequestId> = line.iter(&self.requests).collect();
+        let requests: Vec<RequestId> = line.iter(&self.in_flight.requests).collect();
         for request in requests {
-            let entry = &mut self.requests[request as usize];
-            entry.is_at_backend = false;
-            let client = entry.client;
+            let entry = &mut self.in_flight.requests[request];
+            entry.leave_backend();
+            let client = entry.client();
             if client == Id::NONE {
-                self.requests.remove(request as usize);
+                self.in_flight.requests.remove(request);
             } else {
                 self.leave_lane(client, server);
                 if client == uploader {
@@ -190,9 +189,9 @@ impl Proxy {
     /// Takes in what the connections to a server have shown so far. Returns how it was thought to be.
     fn note(&mut self, server: u16, now: Millis) -> Health {
         let heard_at = self.listener_heard_at(server);
-        let endpoint = &mut self.endpoints[usize::from(server)];
+        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
         endpoint.health.on_heard(heard_at);
-        for backend in endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id)) {
+        for backend in endpoint.pool.backends().iter().filter_map(|&id| self.upstreams.backends.get(id)) {
             endpoint.health.note(backend.seen(), now);
         }
         endpoint.health.health()
@@ -201,18 +200,18 @@ impl Proxy {
     /// Something was told about a server, which was like `before`: `why` says what.
     fn conclude(&mut self, server: u16, before: Health, why: &dyn fmt::Display, now: Millis) {
         self.keep_pace(server, now);
-        let endpoint = &mut self.endpoints[usize::from(server)];
+        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
         let after = endpoint.health.health();
         if std::mem::discriminant(&before) == std::mem::discriminant(&after) {
             return;
         }
         if before.is_up() && !after.is_up() {
             endpoint.stats.downs += 1;
-            self.set_up(server, false);
+            self.router.set_up(server, false);
         }
         let ms = now - before.since().unwrap_or(now);
         let about = About::Server(server);
-        let mut warn = |text| self.notices.note(Kind::State, about, Level::Warn, 1, text);
+        let mut warn = |text| self.journal.notices.note(Kind::State, about, Level::Warn, 1, text);
         match after {
             Health::Down { .. } if before.is_up() => warn(format_args!("is down: {why}")),
             Health::Down { .. } | Health::Probing { .. } => {}
@@ -226,24 +225,24 @@ impl Proxy {
                     _ => "is up",
                 };
                 let text = format_args!("{what} again, after {ms} ms");
-                self.notices.note(Kind::State, about, Level::Info, 1, text);
+                self.journal.notices.note(Kind::State, about, Level::Info, 1, text);
             }
         }
         if before.is_up() && !after.is_up() {
             self.review_confirmations(now);
         } else if after.is_up() && !before.is_up() {
-            self.set_up(server, true);
+            self.router.set_up(server, true);
             self.on_server_back(server, now);
         }
         if after == Health::Up {
             // Who had to wait for the next connection need not wait any more.
-            self.is_room_new = true;
+            self.turn.is_room_new = true;
         }
     }
 
     /// Makes no connection earlier than the server's health says, and looks at it in time.
     fn keep_pace(&mut self, server: u16, now: Millis) {
-        let endpoint = &mut self.endpoints[usize::from(server)];
+        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
         endpoint.pool.pause(endpoint.health.retry_at());
         if let Some(at) = endpoint.health.next_look(now) {
             endpoint.probe.set(&mut self.wheel, Timer::Probe(server), at);
@@ -252,9 +251,9 @@ impl Proxy {
 
     /// Looks whether a server that is not well has become so: when time passes, since replies do not come by here.
     pub(super) fn review(&mut self, server: u16, now: Millis) {
-        if self.endpoints[usize::from(server)].health.health() != Health::Up {
+        if self.upstreams.endpoints[usize::from(server)].health.health() != Health::Up {
             let before = self.note(server, now);
-            self.endpoints[usize::from(server)].health.review();
+            self.upstreams.endpoints[usize::from(server)].health.review();
             self.conclude(server, before, &"", now);
         }
     }
@@ -263,10 +262,10 @@ impl Proxy {
     /// without a reply.
     pub(super) fn judge_loss(&mut self, server: u16, lost: (Seen, Millis, bool), loss: &Loss, now: Millis) {
         let (seen, began_at, has_asked) = lost;
-        let random = self.random();
+        let random = self.upstreams.random();
         let is_serving_others = self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Ready));
         let before = self.note(server, now);
-        let health = &mut self.endpoints[usize::from(server)].health;
+        let health = &mut self.upstreams.endpoints[usize::from(server)].health;
         health.note(seen, now);
         let is_new = seen.ready_at.is_none();
         match loss {
@@ -292,9 +291,9 @@ impl Proxy {
     /// A server did not answer what it was asked at `asked_at`; `is_request` if that was a request of a client. A fresh
     /// connection finds out whether it is there.
     pub(super) fn suspect(&mut self, server: u16, asked_at: Millis, is_request: bool, now: Millis) {
-        let random = self.random();
+        let random = self.upstreams.random();
         let before = self.note(server, now);
-        let health = &mut self.endpoints[usize::from(server)].health;
+        let health = &mut self.upstreams.endpoints[usize::from(server)].health;
         health.on_silence(asked_at, false, now, random);
         if is_request {
             health.on_unanswered(asked_at, now, random);
@@ -309,7 +308,7 @@ impl Proxy {
     /// Opens a connection to a server, if that may be done now, and if it has none; or if it is silent, and nobody
     /// listens whether it still is.
     pub(super) fn maybe_look(&mut self, server: u16, now: Millis) {
-        let is_silent = matches!(self.endpoints[usize::from(server)].health.health(), Health::Silent { .. });
+        let is_silent = matches!(self.upstreams.endpoints[usize::from(server)].health.health(), Health::Silent { .. });
         let has_any = self.backends_of(server).any(|(_, backend)| backend.is_serving());
         if !has_any || is_silent && !self.is_being_looked_at(server) {
             self.maybe_open(server, now);
@@ -317,7 +316,7 @@ impl Proxy {
     }
 
     fn maybe_open(&mut self, server: u16, now: Millis) {
-        let endpoint = &self.endpoints[usize::from(server)];
+        let endpoint = &self.upstreams.endpoints[usize::from(server)];
         if endpoint.health.is_up() && endpoint.pool.has_room(now) {
             self.open_backend(server, Profile::default(), now);
         }
@@ -327,20 +326,14 @@ impl Proxy {
         self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Connecting | Phase::Handshake(_)))
     }
 
-    fn set_up(&mut self, server: u16, is_up: bool) {
-        if self.up.set(ServerIndex(server), is_up) && self.settings.failover && self.endpoints.len() > 1 {
-            self.routing_epoch = self.routing_epoch.wrapping_add(1);
-        }
-    }
-
     /// The time has come to look at a server: to see whether it can be reached again, if it is down; else to make the
     /// connection that had to wait.
     pub(super) fn on_probe_due(&mut self, server: u16, now: Millis) {
-        let endpoint = &mut self.endpoints[usize::from(server)];
+        let endpoint = &mut self.upstreams.endpoints[usize::from(server)];
         endpoint.probe.on_fired();
         if !endpoint.health.on_probe_due(now) {
             self.review(server, now);
-            self.is_room_new = true;
+            self.turn.is_room_new = true;
             self.maybe_look(server, now);
             return self.keep_pace(server, now);
         }
@@ -348,15 +341,15 @@ impl Proxy {
             self.open_backend(server, Profile::default(), now);
         } else {
             // Every place is taken by a connection that still owes something: look again later.
-            let random = self.random();
-            self.endpoints[usize::from(server)].health.on_failed(now, random);
+            let random = self.upstreams.random();
+            self.upstreams.endpoints[usize::from(server)].health.on_failed(now, random);
             self.keep_pace(server, now);
         }
     }
 
     /// No new requests for this backend; it is closed when those that can still be answered are.
     pub(super) fn drain_backend(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         match backend.phase {
             Phase::Ready => {
                 backend.phase = Phase::Draining;
@@ -372,6 +365,7 @@ impl Proxy {
     /// Closes a draining backend that owes nothing more that anybody waits for.
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
         let is_drained = self
+            .upstreams
             .backends
             .get(id)
             .is_some_and(|backend| matches!(backend.phase, Phase::Draining) && backend.unexpired() == 0);

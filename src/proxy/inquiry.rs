@@ -249,12 +249,12 @@ impl Proxy {
     /// `None`.
     pub fn poll_letter(&mut self) -> Option<(usize, Letter)> {
         let siblings = &self.settings.siblings;
-        if let Some(round) = self.inquiries.next_round(siblings.others()) {
+        if let Some(round) = self.workers.next_round(siblings.others()) {
             let letters: Vec<_> =
                 round.awaited.iter().map(|&to| (to, Letter::Questions(Arc::clone(&round.questions)))).collect();
-            self.inquiries.letters.extend(letters);
+            self.workers.letters.extend(letters);
         }
-        self.inquiries.letters.pop_front()
+        self.workers.letters.pop_front()
     }
 
     /// A letter has come from the proxy of the same pool that has this number.
@@ -262,8 +262,8 @@ impl Proxy {
         match letter {
             Letter::Questions(questions) => {
                 let answers = questions.iter().map(|question| self.own_part(question, Id::NONE, now)).collect();
-                self.inquiries.letters.push_back((from, Letter::Answers(answers)));
-                self.actions.push_back(Action::Post);
+                self.workers.letters.push_back((from, Letter::Answers(answers)));
+                self.turn.actions.push_back(Action::Post);
             }
             Letter::Answers(answers) => self.on_answers(from, answers, now),
         }
@@ -275,7 +275,7 @@ impl Proxy {
     }
 
     fn on_answers(&mut self, from: usize, answers: Vec<Answer>, now: Millis) {
-        let round = self.inquiries.on_answers(from, answers);
+        let round = self.workers.on_answers(from, answers);
         self.charge_inquiries();
         let Some(round) = round else { return };
         let mut answers = round.answers.into_iter();
@@ -284,7 +284,7 @@ impl Proxy {
             let parts: Vec<(&Question, Answer)> = questions.by_ref().zip(answers.by_ref()).take(count).collect();
             self.end_inquiry(inquiry, parts, now);
         }
-        self.actions.push_back(Action::Post);
+        self.turn.actions.push_back(Action::Post);
     }
 
     /// A client asks about the whole pool.
@@ -297,9 +297,9 @@ impl Proxy {
     pub(super) fn keep_place(&mut self, id: Id) -> Option<RequestId> {
         let client = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed)?;
         let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
-        request.is_muted = client.session.mute.take();
-        let request = self.requests.insert(request) as RequestId;
-        client.line.push(&mut self.requests, request);
+        request.mute(client.session.mute.take());
+        let request = self.in_flight.requests.insert(request);
+        client.line.push(&mut self.in_flight.requests, request);
         Some(request)
     }
 
@@ -331,16 +331,16 @@ impl Proxy {
 
     fn enter(&mut self, inquiry: Inquiry) {
         self.await_replies(inquiry.client, Flow::Asking);
-        let held = self.inquiries.charged + inquiry.held();
-        self.arena.recharge(&mut self.inquiries.charged, held);
-        self.inquiries.waiting.push_back(inquiry);
-        self.actions.push_back(Action::Post);
+        let held = self.workers.charged + inquiry.held();
+        self.in_flight.arena.recharge(&mut self.workers.charged, held);
+        self.workers.waiting.push_back(inquiry);
+        self.turn.actions.push_back(Action::Post);
     }
 
     /// What is asked and answered has become more or less.
     pub(super) fn charge_inquiries(&mut self) {
-        let held = self.inquiries.held();
-        self.arena.recharge(&mut self.inquiries.charged, held);
+        let held = self.workers.held();
+        self.in_flight.arena.recharge(&mut self.workers.charged, held);
     }
 
     /// The other proxies have answered: with this one's part, the client has its reply.
@@ -348,8 +348,8 @@ impl Proxy {
         let Inquiry { client: id, request, exec, .. } = inquiry;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Asking) else { return };
         client.flow = Flow::Open;
-        self.woken.push(id);
-        let mut reply = mem::take(&mut self.reply);
+        self.turn.woken.push(id);
+        let mut reply = mem::take(&mut self.reading.reply);
         let mut is_suicide = false;
         match exec {
             Some(Exec { steps, backend, reply: server_reply }) => {
@@ -359,7 +359,7 @@ impl Proxy {
             None => {
                 for (question, answer) in parts {
                     if let Question::Clients(Ask::Unblock { .. }) = question {
-                        self.reply = reply;
+                        self.reading.reply = reply;
                         return self.unblock(id, request, question, answer, now);
                     }
                     is_suicide |= self.answer_about_pool(id, question, answer, now, &mut reply);

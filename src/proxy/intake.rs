@@ -25,8 +25,8 @@ use super::{Conn, LARGE, Proxy, Wire};
 use crate::backend::Phase;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
-use crate::local::error;
 use crate::notice::{Kind, printable};
+use crate::reply::error;
 use crate::request::RequestId;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
@@ -60,21 +60,21 @@ enum Next {
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a client.
     pub fn handle_client_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
-        if self.is_memory_watched {
+        if self.in_flight.memory.is_watched {
             self.maybe_relieve();
         }
         let Some(client) = self.clients.get_mut(id) else { return };
         client.heard_at = now;
         let kept = client.kept.take();
         if let Some(kept) = &kept {
-            self.arena.uncharge(kept.held());
+            self.in_flight.arena.uncharge(kept.held());
         }
         match kept {
             None => {
-                let mut framer = mem::take(&mut self.framer);
+                let mut framer = mem::take(&mut self.reading.framer);
                 let bytes = scratch.joined(&[], n);
                 match &bytes[self.take_plain_requests(id, bytes, &mut framer, now)..] {
-                    [] => self.framer = framer,
+                    [] => self.reading.framer = framer,
                     rest => self.intake(id, Input::Borrowed(rest), framer, now, wire),
                 }
             }
@@ -141,7 +141,7 @@ impl Proxy {
                 framer.reset();
             }
             // It was for the request that had waited; those behind it have not.
-            self.is_wait_over = false;
+            self.turn.is_wait_over = false;
             match verdict {
                 Verdict::Done => at += len,
                 Verdict::Wait => break,
@@ -180,8 +180,8 @@ impl Proxy {
         wire: &mut W,
     ) -> Next {
         let limits = match mode {
-            Mode::Unauthenticated => &self.unauthenticated_limits,
-            _ => &self.request_limits,
+            Mode::Unauthenticated => &self.reading.unauthenticated_limits,
+            _ => &self.reading.request_limits,
         };
         let error = match framer.frame(bytes, limits) {
             Ok(Frame::Complete(len)) => return Next::Whole(len),
@@ -253,7 +253,7 @@ impl Proxy {
     /// one for the same key.
     #[inline]
     fn may_route(&mut self, id: Id) -> bool {
-        let epoch = self.routing_epoch;
+        let epoch = self.router.epoch();
         let Some(client) = self.clients.get_mut(id).filter(|client| client.routing_epoch != epoch) else { return true };
         if let Some(&lane) = client.lanes.first() {
             self.await_replies(id, Flow::Behind { server: lane.server });
@@ -274,12 +274,12 @@ impl Proxy {
         };
         let Some(client) = self.clients.get_mut(id).filter(must_keep) else {
             framer.clear();
-            self.framer = framer;
+            self.reading.framer = framer;
             return;
         };
-        let mut kept = self.spare_kept.pop().unwrap_or_default();
-        self.framer = mem::replace(&mut kept.framer, framer);
-        self.framer.clear();
+        let mut kept = self.reading.spare_kept.pop().unwrap_or_default();
+        self.reading.framer = mem::replace(&mut kept.framer, framer);
+        self.reading.framer.clear();
         kept.bytes = match input {
             Input::Owned(bytes) if at == 0 => bytes,
             input => {
@@ -289,7 +289,7 @@ impl Proxy {
             }
         };
         kept.since = matches!(client.flow, Flow::Open | Flow::Uploading { .. }).then_some(now);
-        self.arena.charge(kept.held());
+        self.in_flight.arena.charge(kept.held());
         client.kept = Some(kept);
         self.watch_request(id, now);
     }
@@ -299,7 +299,7 @@ impl Proxy {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut request = Vec::new();
-        match resp::split_inline(line, self.introduction.mixes_quotes(), &mut request) {
+        match resp::split_inline(line, self.upstreams.introduction.mixes_quotes(), &mut request) {
             Ok(0) => return Verdict::Done,
             Ok(_) => {}
             Err(error) => {
@@ -308,7 +308,7 @@ impl Proxy {
             }
         }
         let mut framer = RequestFramer::new();
-        if let Err(error) = framer.frame(&request, &self.request_limits) {
+        if let Err(error) = framer.frame(&request, &self.reading.request_limits) {
             self.on_protocol_error(id, error, now);
             return Verdict::Done;
         }
@@ -369,7 +369,7 @@ impl Proxy {
         let taken = framer.passable(bytes.len());
         let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
         framer.rebase(taken);
-        let entry = self.backends.get_mut(backend)?;
+        let entry = self.upstreams.backends.get_mut(backend)?;
         (entry.uploader, entry.uploaded_at) = (id, now);
         self.clients.get_mut(id)?.flow = Flow::Uploading { backend, request };
         self.forward(backend, &bytes[..taken], now, wire);
@@ -388,7 +388,7 @@ impl Proxy {
         let Some(Flow::Uploading { backend, request }) = self.clients.get(id).map(|client| client.flow) else {
             return (0, false);
         };
-        let (taken, is_whole) = match framer.frame(bytes, &self.request_limits) {
+        let (taken, is_whole) = match framer.frame(bytes, &self.reading.request_limits) {
             Ok(Frame::Complete(len)) => (len, true),
             Ok(Frame::Partial) => (framer.passable(bytes.len()), false),
             Err(error) => {
@@ -398,9 +398,9 @@ impl Proxy {
         };
         let limit_ms =
             self.clients.get(id).and_then(|client| self.request_limit(client)).map_or(u64::MAX, |limit| limit.0);
-        if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
+        if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
             entry.on_uploaded(taken, limit_ms, now);
-            self.requests[request as usize].len += taken as u32;
+            self.in_flight.requests[request].grow(taken);
             self.forward(backend, &bytes[..taken], now, wire);
         }
         if !is_whole {
@@ -412,10 +412,10 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(id).filter(|client| matches!(client.flow, Flow::Uploading { .. })) {
             client.flow = Flow::Open;
         }
-        if let Some(entry) = self.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
+        if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
             entry.uploader = Id::NONE;
             let deadline = now + self.settings.timeouts.remote_read_ms;
-            self.requests[request as usize].deadline = deadline;
+            self.in_flight.requests[request].renew(deadline);
             entry.alarm.set(&mut self.wheel, super::Timer::Backend(backend), deadline);
         }
         (taken, true)
@@ -424,20 +424,22 @@ impl Proxy {
     /// Half of a request was given to this backend, and the rest will never come: if it was sent, nothing can be sent
     /// behind it.
     pub(super) fn abandon_upload(&mut self, id: Id, client: Id, now: Millis) {
-        let Some(backend) = self.backends.get_mut(id).filter(|backend| backend.uploader == client) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| backend.uploader == client) else {
+            return;
+        };
         backend.uploader = Id::NONE;
         let server = backend.server;
         let mut is_sent = true;
-        if let Some(request) = backend.line.pop_last(&mut self.requests) {
-            let entry = &mut self.requests[request as usize];
-            entry.is_at_backend = false;
+        if let Some(request) = backend.line.pop_last(&mut self.in_flight.requests) {
+            let entry = &mut self.in_flight.requests[request];
+            entry.leave_backend();
             if matches!(backend.phase, Phase::Connecting | Phase::Handshake(_)) {
                 // Nothing of it was sent.
-                backend.drop_unsent(backend.queue.unsent() - entry.len as usize, &mut self.arena);
+                backend.drop_unsent(backend.queue.unsent() - entry.bytes() as usize, &mut self.in_flight.arena);
                 is_sent = false;
             }
-            if entry.client == Id::NONE {
-                self.requests.remove(request as usize);
+            if entry.client() == Id::NONE {
+                self.in_flight.requests.remove(request);
             } else {
                 // Its client is told why it is closed, in the place of this request.
                 self.leave_lane(client, server);
@@ -452,10 +454,10 @@ impl Proxy {
     /// Gives those a turn that wait for one: first who waited for its own replies, then, at each server in order, who
     /// waited for a backend.
     pub(super) fn serve_waiting<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        if !self.paused.is_empty() {
+        if !self.clients.paused.is_empty() {
             self.serve_paused(now);
         }
-        while let Some(id) = self.woken.pop() {
+        while let Some(id) = self.turn.woken.pop() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
@@ -470,13 +472,13 @@ impl Proxy {
             }
             self.resume_client(id, now, wire);
         }
-        self.is_room_new = false;
-        if self.parked == 0 {
+        self.turn.is_room_new = false;
+        if self.clients.parked == 0 {
             return;
         }
-        for server in 0..self.endpoints.len() {
+        for server in self.router.servers() {
             for need in [Need::Room, Need::Lease] {
-                self.serve_line(server as u16, need, now, wire);
+                self.serve_line(server, need, now, wire);
             }
         }
     }
@@ -484,8 +486,8 @@ impl Proxy {
     fn serve_line<W: Wire>(&mut self, server: u16, need: Need, now: Millis, wire: &mut W) {
         // Who has to wait again goes to the end, and is not looked at twice.
         let mut at = 0;
-        for _ in 0..self.endpoints[usize::from(server)].pool.line_of(need).len() {
-            let Some(&id) = self.endpoints[usize::from(server)].pool.line_of(need).get(at) else { return };
+        for _ in 0..self.upstreams.endpoints[usize::from(server)].pool.line_of(need).len() {
+            let Some(&id) = self.upstreams.endpoints[usize::from(server)].pool.line_of(need).get(at) else { return };
             let need = match self.clients.get(id).map(|client| client.flow) {
                 Some(Flow::Parked { need, .. }) => need,
                 _ => need,
@@ -498,13 +500,13 @@ impl Proxy {
                 at += 1;
                 continue;
             }
-            self.endpoints[usize::from(server)].pool.line_of(need).remove(at);
-            self.parked -= 1;
+            self.upstreams.endpoints[usize::from(server)].pool.line_of(need).remove(at);
+            self.clients.parked -= 1;
             let Some(client) = self.clients.get_mut(id) else { continue };
             client.flow = Flow::Open;
-            self.served = id;
+            self.turn.served = id;
             self.resume_client(id, now, wire);
-            self.served = Id::NONE;
+            self.turn.served = Id::NONE;
         }
     }
 
@@ -516,7 +518,7 @@ impl Proxy {
             self.spare(kept);
             self.intake(id, Input::Owned(bytes), framer, now, wire);
         }
-        self.actions.push_back(super::Action::Resume(Conn::Client(id)));
+        self.turn.actions.push_back(super::Action::Resume(Conn::Client(id)));
         self.maybe_say_goodbye(id);
     }
 }

@@ -19,7 +19,7 @@
 use super::Proxy;
 use super::dispatch::Pick;
 use crate::backend::{Backend, Phase};
-use crate::client::Profile;
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -37,7 +37,7 @@ impl Proxy {
         }
         let is_closed = |backend: &Backend| matches!(backend.phase, Phase::Closed);
         let is_reserve = |backend: &Backend| backend.is_reserve && backend.server == server && !is_closed(backend);
-        let reserve = self.backends.iter().find(|(_, backend)| is_reserve(backend));
+        let reserve = self.upstreams.backends.iter().find(|(_, backend)| is_reserve(backend));
         if let Some((id, backend)) = reserve {
             let has_room = backend.line.len() < self.settings.limits.pipeline_max;
             return if has_room { Pick::Take(id) } else { Pick::GiveUp };

@@ -19,13 +19,14 @@ use super::dispatch::Pick;
 use super::goodbye::Departure;
 use super::inquiry::{Answer, Blocked, Question};
 use super::loss::Loss;
-use super::routing::{Call, Route, UNSUPPORTED, Verdict};
+use super::router::Route;
+use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
 use crate::local::roster::Ask;
-use crate::local::{error, reply};
+use crate::reply::{self, error};
 use crate::request::{Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -64,7 +65,7 @@ impl Proxy {
 
     /// A command that may wait for data: it gets a backend for itself.
     fn on_blocking(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
-        let (server, hash) = match self.route_keys(call.command, call.request, call.args) {
+        let (server, hash) = match self.router.route_keys(call.command, call.request, call.args) {
             Route::To(server, hash) => (server, hash),
             route => return self.refuse(id, call, route),
         };
@@ -88,19 +89,19 @@ impl Proxy {
 
     /// Whether others wait for replies before the last one of this client on its own `backend`.
     fn has_others(&self, id: Id, server: u16, backend: Id) -> bool {
-        let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.requests[request as usize].client);
+        let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request].client());
         let lane = self.clients.get(id).and_then(|client| client.lane(server));
-        let backend = self.backends.get(backend).filter(|_| lane.is_some_and(|lane| lane.backend == backend));
-        backend.is_some_and(|backend| backend.line.iter(&self.requests).any(is_others))
+        let backend = self.upstreams.backends.get(backend).filter(|_| lane.is_some_and(|lane| lane.backend == backend));
+        backend.is_some_and(|backend| backend.line.iter(&self.in_flight.requests).any(is_others))
     }
 
     /// A client blocks on `backend`, and its command goes there next. Who has blocked before it, and still waits until
     /// its own backend is ready, is not overtaken. Returns where the command goes.
     fn keep_order_of_blocking(&mut self, id: Id, server: u16, backend: Id) -> Id {
-        let mut blocking = mem::take(&mut self.endpoints[usize::from(server)].pool.blocking);
+        let mut blocking = mem::take(&mut self.upstreams.endpoints[usize::from(server)].pool.blocking);
         blocking.retain(|&other| other != id && self.is_blocking_at(other, server));
         blocking.push(id);
-        self.endpoints[usize::from(server)].pool.blocking = blocking;
+        self.upstreams.endpoints[usize::from(server)].pool.blocking = blocking;
         self.on_ready_to_block(backend);
         match self.clients.get(id).map(|client| client.flow) {
             Some(Flow::Blocked { backend }) => backend,
@@ -118,7 +119,9 @@ impl Proxy {
     /// The backend on which a client blocks, and on which it has nothing else.
     fn blocking_backend(&self, id: Id) -> Option<(Id, &Backend)> {
         match self.clients.get(id)?.flow {
-            Flow::Blocked { backend } => Some((backend, self.backends.get(backend).filter(|entry| is_alone(entry))?)),
+            Flow::Blocked { backend } => {
+                Some((backend, self.upstreams.backends.get(backend).filter(|entry| is_alone(entry))?))
+            }
             _ => None,
         }
     }
@@ -128,14 +131,15 @@ impl Proxy {
     ///
     /// Only among clients of one database and one version of the protocol: another one cannot use this backend.
     pub(super) fn on_ready_to_block(&mut self, id: Id) {
-        let Some(backend) = self.backends.get(id).filter(|backend| matches!(backend.phase, Phase::Ready)) else {
+        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| matches!(backend.phase, Phase::Ready))
+        else {
             return;
         };
         if !is_alone(backend) {
             return;
         }
         let (server, owner, profile) = (usize::from(backend.server), backend.owner, backend.profile);
-        let blocking = &self.endpoints[server].pool.blocking;
+        let blocking = &self.upstreams.endpoints[server].pool.blocking;
         if !blocking.contains(&owner) {
             return;
         }
@@ -145,7 +149,7 @@ impl Proxy {
                     && self.blocking_backend(*other).is_some_and(|(_, backend)| backend.profile == profile)
         };
         let Some(place) = blocking.iter().position(is_like) else { return };
-        let first = self.endpoints[server].pool.blocking.remove(place);
+        let first = self.upstreams.endpoints[server].pool.blocking.remove(place);
         if let Some((other, _)) = self.blocking_backend(first).filter(|_| first != owner) {
             self.swap_blocked(id, other);
         }
@@ -155,17 +159,18 @@ impl Proxy {
     /// commands was sent.
     fn swap_blocked(&mut self, ready: Id, other: Id) {
         let mut parts = [ready, other].map(|id| {
-            let backend = self.backends.get_mut(id)?;
+            let backend = self.upstreams.backends.get_mut(id)?;
             debug_assert!(backend.line.len() == 1 && backend.answered == backend.queue.sent());
             Some((mem::take(&mut backend.line), mem::take(&mut backend.queue), backend.answered, backend.owner))
         });
         parts.reverse();
         for (id, parts) in [ready, other].into_iter().zip(parts) {
-            let (Some(backend), Some((line, queue, answered, owner))) = (self.backends.get_mut(id), parts) else {
+            let (Some(backend), Some((line, queue, answered, owner))) = (self.upstreams.backends.get_mut(id), parts)
+            else {
                 continue;
             };
             (backend.line, backend.queue, backend.answered, backend.owner) = (line, queue, answered, owner);
-            let first = backend.line.first().map(|request| self.requests[request as usize].deadline);
+            let first = backend.line.first().map(|request| self.in_flight.requests[request].deadline());
             if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
                 backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
             }
@@ -186,28 +191,30 @@ impl Proxy {
         let timeout = Some(millis.filter(|&millis| millis > 0).map_or(Timeout::Forever, Timeout::Millis));
         let request = Request::new(id, Millis(0), call.len(), 0, false);
         if wrote_to == Id::NONE {
-            let Some(server) = self.route_any().server() else { return self.refuse(id, call, Route::Down) };
+            let Some(server) = self.router.route_any().server() else { return self.refuse(id, call, Route::Down) };
             return match self.lease(id, server, now) {
                 Pick::Take(backend) => self.block(id, server, backend, request, timeout, now),
                 pick => self.put_off(id, server, pick, Need::Lease, now),
             };
         }
-        let Some(backend) = self.backends.get(wrote_to).filter(|backend| backend.is_serving()) else {
+        let Some(backend) = self.upstreams.backends.get(wrote_to).filter(|backend| backend.is_serving()) else {
             self.reply_here(id, b"-ERR The connection that carried the last write of this client is lost\r\n");
             return Verdict::Done;
         };
         let server = backend.server;
-        let pool = &self.endpoints[usize::from(server)].pool;
+        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
         let is_free = self.may_have(id, wrote_to, now);
         let pick = match client.lane(server) {
             _ if pool.never_leases() => Pick::Never,
             // Its turn comes with the end of its own requests.
             Some(lane) if lane.backend != wrote_to || !is_free => Pick::Behind,
-            None if !is_free || !pool.waiting_for_lease.is_empty() && self.served != id => self.park_or_give_up(id),
+            None if !is_free || !pool.waiting_for_lease.is_empty() && self.turn.served != id => {
+                self.park_or_give_up(id)
+            }
             _ => Pick::Take(wrote_to),
         };
         let Pick::Take(_) = pick else { return self.put_off(id, server, pick, Need::LastWriter, now) };
-        if let Some(backend) = self.backends.get_mut(wrote_to) {
+        if let Some(backend) = self.upstreams.backends.get_mut(wrote_to) {
             backend.owner = id;
         }
         self.block(id, server, wrote_to, request, timeout, now)
@@ -215,12 +222,17 @@ impl Proxy {
 
     /// Whether this client can have this very backend for itself now.
     pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
-        self.backends.get(backend).is_some_and(|entry| {
+        self.upstreams.backends.get(backend).is_some_and(|entry| {
             // One that is just being closed may still be in somebody's lane.
             let is_others = matches!(entry.phase, Phase::Closed)
                 || entry.owner != Id::NONE && entry.owner != id
                 || entry.uploader != Id::NONE;
-            !is_others && self.endpoints[usize::from(entry.server)].pool.may_hold(&self.backends, backend, now)
+            !is_others
+                && self.upstreams.endpoints[usize::from(entry.server)].pool.may_hold(
+                    &self.upstreams.backends,
+                    backend,
+                    now,
+                )
         })
     }
 
@@ -235,17 +247,18 @@ impl Proxy {
         now: Millis,
     ) -> Verdict {
         let read_ms = self.settings.timeouts.remote_read_ms;
-        request.deadline = match timeout {
+        let deadline = match timeout {
             Some(Timeout::Forever) => NO_DEADLINE,
             Some(Timeout::Millis(millis)) => Millis(now.0.saturating_add(millis).saturating_add(read_ms)),
             None => now + read_ms,
         };
+        request.renew(deadline);
         if self.clients.get(id).is_some_and(|client| client.has_hung_up) {
             self.end_lease(backend);
             self.close_client(id, Goodbye::Done);
             return Verdict::Done;
         }
-        request.role = Role::Blocking;
+        request.set_role(Role::Blocking);
         self.line_up(id, backend, server, request);
         self.await_replies(id, Flow::Blocked { backend });
         Verdict::Forward(backend)
@@ -256,17 +269,19 @@ impl Proxy {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             let is_same = |backend: &Backend| backend.profile == client.session.profile;
-            let is_same = self.backends.get(leased.backend).is_some_and(is_same);
+            let is_same = self.upstreams.backends.get(leased.backend).is_some_and(is_same);
             return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
         }
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
             let profile = client.session.profile;
             // What others still wait for there would be lost with it, if this client leaves.
-            let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.requests[request as usize].client);
+            let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request].client());
             let is_usable = |backend: &Backend| {
-                backend.profile == profile && backend.is_serving() && !backend.line.iter(&self.requests).any(is_others)
+                backend.profile == profile
+                    && backend.is_serving()
+                    && !backend.line.iter(&self.in_flight.requests).any(is_others)
             };
-            if self.backends.get(own).is_some_and(is_usable) {
+            if self.upstreams.backends.get(own).is_some_and(is_usable) {
                 return Pick::Take(own);
             }
             if client.lane(server).is_none() {
@@ -278,16 +293,16 @@ impl Proxy {
             return Pick::Behind;
         }
         let profile = client.session.profile;
-        let pool = &self.endpoints[usize::from(server)].pool;
+        let pool = &self.upstreams.endpoints[usize::from(server)].pool;
         if pool.never_leases() {
             return Pick::Never;
         }
-        if !pool.waiting_for_lease.is_empty() && self.served != id {
+        if !pool.waiting_for_lease.is_empty() && self.turn.served != id {
             return Pick::Park;
         }
-        let offer = pool.offer_lease(&self.backends, profile, now);
+        let offer = pool.offer_lease(&self.upstreams.backends, profile, now);
         let Some(backend) = self.take_offer(offer, server, profile, now) else { return self.park_or_give_up(id) };
-        if let Some(entry) = self.backends.get_mut(backend) {
+        if let Some(entry) = self.upstreams.backends.get_mut(backend) {
             entry.owner = id;
         }
         Pick::Take(backend)
@@ -298,7 +313,7 @@ impl Proxy {
         let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::Blocked { backend }));
         if let Some(entry) = blocked.filter(|_| role == Role::Blocking) {
             entry.flow = Flow::Open;
-            self.woken.push(client);
+            self.turn.woken.push(client);
         }
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         let has_refused = kind == b'-' && !reply.starts_with(b"-EXECABORT");
@@ -307,14 +322,14 @@ impl Proxy {
         {
             // Nobody has looked which database it is left with, or the server did not end the transaction, as without
             // the right to `DISCARD`; nobody else shall have it.
-            let owner = self.backends.get(backend).map_or(Id::NONE, |entry| entry.owner);
-            return self.departures.push(Departure::Lease(backend, owner, None));
+            let owner = self.upstreams.backends.get(backend).map_or(Id::NONE, |entry| entry.owner);
+            return self.turn.departures.push(Departure::Lease(backend, owner, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
         // What cleans a session is nobody's; behind it, whose backend it still is may have watched keys again.
-        let owner = self.backends.get(backend).and_then(|entry| self.clients.get(entry.owner));
+        let owner = self.upstreams.backends.get(backend).and_then(|entry| self.clients.get(entry.owner));
         let is_watching = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == backend);
         if matches!(role, Role::Blocking | Role::Ending { .. } | Role::Cleanup) && !is_watching {
             self.end_lease(backend);
@@ -323,9 +338,9 @@ impl Proxy {
 
     /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
-        match self.backends.get_mut(id) {
+        match self.upstreams.backends.get_mut(id) {
             Some(backend) if backend.is_number_told => {
-                self.departures.push(Departure::Lease(id, backend.owner, None));
+                self.turn.departures.push(Departure::Lease(id, backend.owner, None));
             }
             Some(backend) if backend.is_bulk => {}
             Some(backend) => backend.owner = Id::NONE,
@@ -341,9 +356,9 @@ impl Proxy {
         let is_meant = |id: Id| self.settings.siblings.client_number(id) == number as u64;
         let (_, client) = self.clients.iter().find(|(id, _)| is_meant(*id))?;
         let Flow::Blocked { backend } = client.flow else { return None };
-        let backend = self.backends.get_mut(backend)?;
-        let request = &self.requests[backend.line.first()? as usize];
-        if request.role != Role::Blocking || !backend.was_sent(u64::from(request.len)) || backend.number == 0 {
+        let backend = self.upstreams.backends.get_mut(backend)?;
+        let request = &self.in_flight.requests[backend.line.first()?];
+        if request.role() != Role::Blocking || !backend.was_sent(u64::from(request.bytes())) || backend.number == 0 {
             return None;
         }
         backend.is_number_told = true;
@@ -376,11 +391,10 @@ impl Proxy {
         for word in ["CLIENT", "UNBLOCK", &number.to_string(), if *is_error { "ERROR" } else { "TIMEOUT" }] {
             reply::bulk(&mut bytes, word.as_bytes());
         }
-        let entry = &mut self.requests[request as usize];
-        entry.len = bytes.len() as u32;
-        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        let entry = &mut self.in_flight.requests[request];
+        entry.rewrite(bytes.len(), now + self.settings.timeouts.remote_read_ms);
         // Another server, or the same one started anew, has other numbers.
-        entry.role = Role::Atomic;
+        entry.set_role(Role::Atomic);
         self.stand_at(request, backend, server);
         self.queue(backend, &bytes);
         self.mark_backend_dirty(backend);
@@ -392,7 +406,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(owner) else { return };
         if client.flow == (Flow::Blocked { backend }) || client.flow == (Flow::Throttled { backend }) {
             client.flow = Flow::Open;
-            self.woken.push(owner);
+            self.turn.woken.push(owner);
         }
         if let Some(bulk) = &mut client.bulk {
             bulk.held.retain(|held| held.backend != backend);
@@ -412,22 +426,22 @@ impl Proxy {
     /// it is anybody's again with the reply. Otherwise it is closed, as soon as nobody else waits for a reply there.
     pub(super) fn take_back(&mut self, id: Id, owner: Id, cleanup: Option<&[u8]>, now: Millis) {
         // It may have been refused what it leased it for, and nothing was sent.
-        let Some(backend) = self.backends.get(id).filter(|backend| backend.owner == owner) else { return };
+        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.owner == owner) else { return };
         // What still waits for data would take an element for nobody.
-        let is_blocking = |request: &RequestId| self.requests[*request as usize].role == Role::Blocking;
-        let blocking = backend.line.iter(&self.requests).find(is_blocking);
+        let is_blocking = |request: &RequestId| self.in_flight.requests[*request].role() == Role::Blocking;
+        let blocking = backend.line.iter(&self.in_flight.requests).find(is_blocking);
         match cleanup.filter(|_| backend.uploader == Id::NONE && blocking.is_none()) {
             Some(bytes) if backend.is_serving() => return self.send_internal(id, bytes, Role::Cleanup, now),
             // It takes nothing more, and is closed when it owes nothing.
             Some(_) => return self.end_lease(id),
             None => {}
         }
-        let is_awaited = |request: RequestId| self.requests[request as usize].client != Id::NONE;
-        match blocking.filter(|_| backend.line.iter(&self.requests).any(is_awaited)) {
+        let is_awaited = |request: RequestId| self.in_flight.requests[request].client() != Id::NONE;
+        match blocking.filter(|_| backend.line.iter(&self.in_flight.requests).any(is_awaited)) {
             Some(blocking) if matches!(backend.phase, Phase::Ready | Phase::Draining) => {
                 // Their requests were there before it began to wait, and are answered first.
-                self.requests[blocking as usize].is_expired = true;
-                if let Some(backend) = self.backends.get_mut(id) {
+                self.in_flight.requests[blocking].expire();
+                if let Some(backend) = self.upstreams.backends.get_mut(id) {
                     backend.expired += 1;
                     backend.owner = Id::NONE;
                 }
@@ -441,12 +455,11 @@ impl Proxy {
     pub(super) fn send_internal(&mut self, id: Id, bytes: &[u8], role: Role, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let mut request = Request::new(Id::NONE, deadline, bytes.len() as u32, 0, false);
-        request.role = role;
-        request.is_at_backend = true;
-        let Some(backend) = self.backends.get_mut(id) else { return };
-        let request = self.requests.insert(request) as RequestId;
-        backend.line.push(&mut self.requests, request);
-        backend.queue.push(&mut self.arena, bytes);
+        request.set_role(role);
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let request = self.in_flight.requests.insert(request);
+        backend.line.push(&mut self.in_flight.requests, request);
+        backend.queue.push(&mut self.in_flight.arena, bytes);
         backend.alarm.set(&mut self.wheel, super::Timer::Backend(id), deadline);
         self.mark_backend_dirty(id);
     }

@@ -30,12 +30,11 @@ use super::pubsub::SLICE;
 use super::{Proxy, Timer, Wire};
 use crate::backend::{self, Backend, Phase};
 use crate::buffer::Scratch;
-use crate::client::Profile;
 use crate::command::Channels;
 use crate::notice::{About, Kind, printable};
 use crate::resp::{Frame, ReplyFramer};
-use crate::ring::ServerIndex;
 use crate::server::{PROBE_DELAY_FIRST_MS, PROBE_DELAY_MAX_MS, USEFUL_MS, spread};
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::subscription::push::{self, Push};
 use crate::subscription::{FAMILIES, Topic, TopicId};
@@ -140,29 +139,29 @@ impl Listener {
 
 impl Proxy {
     /// True exactly when what is published on this server should be heard before a subscription is confirmed.
-    fn is_to_be_heard(&self, server: usize) -> bool {
-        let is_refused = self.pubsub.listeners[server].state == State::Pausing { is_refused: true };
-        self.up.is_up(ServerIndex(server as u16)) && !is_refused
+    fn is_to_be_heard(&self, server: u16) -> bool {
+        let is_refused = self.pubsub.listeners[usize::from(server)].state == State::Pausing { is_refused: true };
+        self.router.is_up(server) && !is_refused
     }
 
     /// True exactly when there is any server to hear.
     pub(super) fn is_anything_to_be_heard(&self) -> bool {
-        (0..self.endpoints.len()).any(|server| self.is_to_be_heard(server))
+        self.router.servers().any(|server| self.is_to_be_heard(server))
     }
 
     /// True exactly when a message for this topic that is published from now on, on any server that is up, will arrive.
     pub(super) fn is_heard_everywhere(&self, topic: TopicId) -> bool {
-        (0..self.endpoints.len()).all(|server| !self.is_missed(server, topic))
+        self.router.servers().all(|server| !self.is_missed(server, topic))
     }
 
     /// True exactly when a message for this topic that is published on this server now should arrive, and will not.
-    pub(super) fn is_missed(&self, server: usize, topic: TopicId) -> bool {
-        self.is_to_be_heard(server) && !self.pubsub.listeners[server].is_hearing(topic)
+    pub(super) fn is_missed(&self, server: u16, topic: TopicId) -> bool {
+        self.is_to_be_heard(server) && !self.pubsub.listeners[usize::from(server)].is_hearing(topic)
     }
 
     /// Asks every server for those of these topics, all of one family, that it was not asked for.
     pub(super) fn ask_all(&mut self, family: Channels, topics: &[TopicId], now: Millis) {
-        for server in 0..self.endpoints.len() as u16 {
+        for server in self.router.servers() {
             self.maybe_listen(server, now);
             self.ask(server, family, topics, now);
         }
@@ -189,7 +188,7 @@ impl Proxy {
 
     /// Tells every server which topics nobody needs any more; those that are there again are not mentioned.
     pub(super) fn ask_less(&mut self, orphans: &[(TopicId, Topic)], now: Millis) {
-        for server in 0..self.endpoints.len() as u16 {
+        for server in self.router.servers() {
             if self.pubsub.registry.is_empty() {
                 self.pubsub.listeners[usize::from(server)].lost_at = None;
             }
@@ -224,8 +223,8 @@ impl Proxy {
     }
 
     fn send_command(&mut self, id: Id, bytes: &[u8], now: Millis) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
-        backend.queue.push(&mut self.arena, bytes);
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        backend.queue.push(&mut self.in_flight.arena, bytes);
         backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + self.settings.timeouts.remote_read_ms);
         self.mark_backend_dirty(id);
     }
@@ -233,7 +232,7 @@ impl Proxy {
     /// Opens a server's listener, if it is up, and if there is anything to listen for.
     fn maybe_listen(&mut self, server: u16, now: Millis) {
         let is_closed = self.pubsub.listeners[usize::from(server)].state == State::Closed;
-        if !is_closed || self.pubsub.registry.is_empty() || !self.up.is_up(ServerIndex(server)) {
+        if !is_closed || self.pubsub.registry.is_empty() || !self.router.is_up(server) {
             return;
         }
         let mut backend = Backend::new(server, Profile::default(), now);
@@ -267,7 +266,7 @@ impl Proxy {
     /// A handshake is done. If it is a listener's, it asks for everything that anybody hears, one by one: what is
     /// refused then takes nothing else with it.
     pub(super) fn maybe_hear(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.backends.get(id).filter(|backend| backend.is_listener) else { return };
+        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_listener) else { return };
         let server = backend.server;
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         listener.state = State::Listening(id);
@@ -275,7 +274,7 @@ impl Proxy {
         listener.heard_at = now;
         listener.to_ask = self.pubsub.registry.topics().collect();
         self.ask_some(server, now);
-        if let Some(backend) = self.backends.get_mut(id) {
+        if let Some(backend) = self.upstreams.backends.get_mut(id) {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + PING_MS);
         }
     }
@@ -286,12 +285,12 @@ impl Proxy {
             let Some(topic) = self.pubsub.listeners[usize::from(server)].to_ask.pop_front() else { return };
             self.ask_one(server, topic, now);
         }
-        self.is_rationed = true;
+        self.turn.is_rationed = true;
     }
 
     /// The same for all that are not done.
     pub(super) fn go_on_asking(&mut self, now: Millis) {
-        for server in 0..self.endpoints.len() as u16 {
+        for server in self.router.servers() {
             if !self.pubsub.listeners[usize::from(server)].to_ask.is_empty() {
                 self.ask_some(server, now);
                 self.maybe_restored(server, now);
@@ -307,11 +306,11 @@ impl Proxy {
 
     /// A backend is lost. If it was a listener, it is made anew where that is of use. False if it was none.
     pub(super) fn maybe_lose_listener(&mut self, id: Id, was_new: bool, loss: &Loss, now: Millis) -> bool {
-        let Some(backend) = self.backends.get(id).filter(|backend| backend.is_listener) else { return false };
+        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_listener) else { return false };
         let server = backend.server;
-        let is_up = self.up.is_up(ServerIndex(server));
+        let is_up = self.router.is_up(server);
         let is_needed = !self.pubsub.registry.is_empty();
-        let random = self.random();
+        let random = self.upstreams.random();
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         if is_needed && matches!(listener.state, State::Listening(_)) {
             listener.lost_at.get_or_insert(now);
@@ -351,19 +350,19 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         let server = backend.server;
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         listener.heard_at = now;
         if backend.kept.len() > Scratch::HEADROOM || listener.is_delivering(id) {
-            self.arena.uncharge(backend.kept.capacity());
+            self.in_flight.arena.uncharge(backend.kept.capacity());
             backend.kept.extend_from_slice(scratch.joined(&[], n));
-            self.arena.charge(backend.kept.capacity());
+            self.in_flight.arena.charge(backend.kept.capacity());
             return self.take_kept_pushes(id, now, wire);
         }
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
-        self.arena.uncharge(kept.capacity());
+        self.in_flight.arena.uncharge(kept.capacity());
         let data = scratch.joined(&kept, n);
         let taken = self.take_pushes(id, data, &mut framer, now, wire);
         kept.clear();
@@ -373,10 +372,10 @@ impl Proxy {
 
     /// Deals with what a server's connection has kept, until a message waits for the next turn.
     pub(super) fn take_kept_pushes<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         let mut framer = mem::take(&mut backend.framer);
         let mut kept = mem::take(&mut backend.kept);
-        self.arena.uncharge(kept.capacity());
+        self.in_flight.arena.uncharge(kept.capacity());
         let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
         kept.drain(..*taken.as_ref().unwrap_or(&0));
         self.keep_pushes(id, kept, framer, taken, now);
@@ -389,12 +388,12 @@ impl Proxy {
         if kept.len() < kept.capacity() / 4 {
             kept.shrink_to_fit();
         }
-        let Some(backend) = self.backends.get_mut(id) else { return };
-        self.arena.charge(kept.capacity());
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        self.in_flight.arena.charge(kept.capacity());
         backend.framer = framer;
         backend.kept = kept;
         backend.answered = backend.queue.sent();
-        backend.queue.release_to(&mut self.arena, backend.answered);
+        backend.queue.release_to(&mut self.in_flight.arena, backend.answered);
     }
 
     /// Deals with everything in `data` that is whole, until a message waits for the next turn. Returns how many bytes
@@ -407,7 +406,9 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<usize, Loss> {
-        let Some(server) = self.backends.get(id).map(|backend| usize::from(backend.server)) else { return Ok(0) };
+        let Some(server) = self.upstreams.backends.get(id).map(|backend| usize::from(backend.server)) else {
+            return Ok(0);
+        };
         let mut at = 0;
         while at < data.len() && !self.pubsub.listeners[server].is_delivering(id) {
             match self.take_push(id, &data[at..], framer, now, wire)? {
@@ -428,7 +429,7 @@ impl Proxy {
         wire: &mut W,
     ) -> Result<usize, Loss> {
         let message_max = self.subscriber_unread_max();
-        let Some(backend) = self.backends.get_mut(id) else { return Ok(bytes.len()) };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(bytes.len()) };
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
                 let is_rest = mem::replace(&mut backend.is_in_large_reply, false);
@@ -457,7 +458,7 @@ impl Proxy {
 
     /// A listener was told something.
     fn on_said<W: Wire>(&mut self, id: Id, frame: &[u8], now: Millis, wire: &mut W) -> Result<(), Loss> {
-        let Some(backend) = self.backends.get(id) else { return Ok(()) };
+        let Some(backend) = self.upstreams.backends.get(id) else { return Ok(()) };
         let server = backend.server;
         let listener = &mut self.pubsub.listeners[usize::from(server)];
         let push = push::read(frame).ok_or(Loss::Surplus)?;
@@ -495,11 +496,11 @@ impl Proxy {
             return;
         }
         if let Some(lost_at) = listener.lost_at.take() {
-            self.stats.resubscriptions += 1;
+            self.journal.stats.resubscriptions += 1;
             let topics = self.pubsub.registry.len();
             let lost_ms = now - lost_at;
             let text = format_args!("{topics} subscriptions made anew, {lost_ms} ms after their loss");
-            self.notices.note(Kind::Resubscribed, About::Server(server), Level::Info, 1, text);
+            self.journal.notices.note(Kind::Resubscribed, About::Server(server), Level::Info, 1, text);
         }
     }
 
@@ -538,7 +539,7 @@ impl Proxy {
 
     /// What a listener waits for, and until when; `None` when it is gone over it.
     pub(super) fn on_listener_alarm(&mut self, id: Id, now: Millis) -> Option<Millis> {
-        let backend = self.backends.get(id)?;
+        let backend = self.upstreams.backends.get(id)?;
         let server = backend.server;
         let write_deadline = backend.is_blocked.then(|| backend.took_at + self.settings.timeouts.remote_write_ms);
         if self.is_publishing() {

@@ -18,14 +18,16 @@ use std::fmt;
 
 use log::debug;
 
-use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
+use super::router::Route;
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
 use super::{Action, Conn, Goodbye, Proxy};
 use crate::backend::Phase;
 use crate::buffer::Queue;
-use crate::client::{Client, Flow, Profile};
+use crate::client::{Client, Flow};
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
 use crate::resp::ProtocolError;
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -139,7 +141,7 @@ impl Proxy {
     /// The one way to close a backend: what it owed is sent again where that is safe, and answered with an error where
     /// it is not; its server is looked at again where that is called for.
     pub(super) fn lose_backend(&mut self, id: Id, loss: Loss, now: Millis) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         if matches!(backend.phase, Phase::Closed) {
             return;
         }
@@ -155,9 +157,9 @@ impl Proxy {
         let outstanding = backend.unexpired();
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
-        self.endpoints[usize::from(server)].pool.remove(id);
-        self.is_room_new = true;
-        self.actions.push_back(Action::Close(Conn::Backend(id)));
+        self.upstreams.endpoints[usize::from(server)].pool.remove(id);
+        self.turn.is_room_new = true;
+        self.turn.actions.push_back(Action::Close(Conn::Backend(id)));
         // Of a new one the state of the server tells.
         if let Some(kind) = loss.notice(outstanding).filter(|_| !was_new) {
             let count = if kind == Kind::Lost { outstanding } else { 1 };
@@ -182,9 +184,9 @@ impl Proxy {
 
     /// Empties the line of a lost backend. Returns those requests that are to be sent again, with their bytes.
     fn take_line(&mut self, id: Id, loss: &Loss, now: Millis) -> Vec<(RequestId, Vec<u8>)> {
-        let Some(backend) = self.backends.get_mut(id) else { return Vec::new() };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Vec::new() };
         let line = std::mem::take(&mut backend.line);
-        self.arena.uncharge(std::mem::take(&mut backend.kept).capacity());
+        self.in_flight.arena.uncharge(std::mem::take(&mut backend.kept).capacity());
         backend.expired = 0;
         let owner = self.clients.get(backend.owner);
         let is_leased = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == id);
@@ -204,7 +206,7 @@ impl Proxy {
                 saved.push((owed.request, bytes));
             }
         }
-        lost.queue.clear(&mut self.arena);
+        lost.queue.clear(&mut self.in_flight.arena);
         self.on_lease_lost(id, lost.owner);
         saved
     }
@@ -214,20 +216,20 @@ impl Proxy {
     fn owed(&self, line: &BackendLine, answered: u64, sent: u64) -> Vec<Owed> {
         let mut owed = Vec::new();
         let mut start = answered;
-        for request in line.iter(&self.requests) {
+        for request in line.iter(&self.in_flight.requests) {
             owed.push(Owed { request, start, is_begun: start < sent, is_harmless: false });
-            start += u64::from(self.requests[request as usize].len);
+            start += u64::from(self.in_flight.requests[request].bytes());
         }
         // From the last to the first: which clients have sent a write behind?
         let mut writers: Vec<Id> = Vec::new();
         for one in owed.iter_mut().rev() {
-            let entry = &self.requests[one.request as usize];
+            let entry = &self.in_flight.requests[one.request];
             // What is part of something else happens on one connection, or not at all; and nobody asks three times.
-            let is_first_try = entry.losses == 0 && !entry.is_moved;
-            let is_repeatable = entry.role == Role::Plain && entry.is_read && is_first_try;
-            one.is_harmless = !one.is_begun || is_repeatable && !writers.contains(&entry.client);
-            if one.is_begun && !entry.is_read && !writers.contains(&entry.client) {
-                writers.push(entry.client);
+            let is_first_try = entry.losses() == 0 && !entry.is_moved();
+            let is_repeatable = entry.role() == Role::Plain && entry.is_read() && is_first_try;
+            one.is_harmless = !one.is_begun || is_repeatable && !writers.contains(&entry.client());
+            if one.is_begun && !entry.is_read() && !writers.contains(&entry.client()) {
+                writers.push(entry.client());
             }
         }
         owed
@@ -237,16 +239,16 @@ impl Proxy {
     /// told.
     fn save(&mut self, owed: &Owed, lost: &Lost<'_>, now: Millis) -> Option<Vec<u8>> {
         let request = owed.request;
-        let entry = &mut self.requests[request as usize];
-        entry.is_at_backend = false;
-        let (client, end) = (entry.client, owed.start + u64::from(entry.len));
-        let is_alone = matches!(entry.role, Role::Plain | Role::Published { .. });
-        let can_move = is_alone && lost.is_shared && entry.losses + 1 < LOSSES_MAX;
+        let entry = &mut self.in_flight.requests[request];
+        entry.leave_backend();
+        let (client, end) = (entry.client(), owed.start + u64::from(entry.bytes()));
+        let is_alone = matches!(entry.role(), Role::Plain | Role::Published { .. });
+        let can_move = is_alone && lost.is_shared && entry.losses() + 1 < LOSSES_MAX;
         if client == Id::NONE {
-            self.requests.remove(request as usize);
+            self.in_flight.requests.remove(request);
             return None;
         }
-        let place = entry.place;
+        let place = entry.place();
         self.leave_lane(client, lost.server);
         match place {
             Place::Arriving => {
@@ -263,8 +265,8 @@ impl Proxy {
         }
         if owed.is_harmless && can_move {
             // Large ones that went straight to the socket were not kept.
-            if let Some(bytes) = lost.queue.copy_range(&self.arena, owed.start, end) {
-                self.stats.resends += u64::from(owed.is_begun);
+            if let Some(bytes) = lost.queue.copy_range(&self.in_flight.arena, owed.start, end) {
+                self.journal.stats.resends += u64::from(owed.is_begun);
                 return Some(bytes);
             }
         }
@@ -278,12 +280,12 @@ impl Proxy {
 
     /// What came of a reply before its turn is worth nothing: the rest is lost, and the client has seen none of it.
     fn forget_early(&mut self, client: Id, request: RequestId, early: u32) {
-        let mut queue = self.early.remove(early as usize);
+        let mut queue = self.in_flight.early.remove(early as usize);
         if let Some(client) = self.clients.get_mut(client) {
             client.early_bytes -= queue.unsent();
         }
-        queue.clear(&mut self.arena);
-        self.requests[request as usize].place = Place::Waiting;
+        queue.clear(&mut self.in_flight.arena);
+        self.in_flight.requests[request].move_to(Place::Waiting);
     }
 
     /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
@@ -296,7 +298,7 @@ impl Proxy {
                 if let Some(kept) = &mut entry.kept {
                     kept.since = Some(now);
                 }
-                self.actions.push_back(Action::Resume(Conn::Client(client)));
+                self.turn.actions.push_back(Action::Resume(Conn::Client(client)));
                 true
             }
             _ => false,
@@ -305,7 +307,7 @@ impl Proxy {
 
     /// A request was sent and can not be repeated: its client is told that nobody knows what became of it.
     fn lose_request(&mut self, client: Id, request: RequestId, server: u16, now: Millis) {
-        self.endpoints[usize::from(server)].stats.errors += 1;
+        self.upstreams.endpoints[usize::from(server)].stats.errors += 1;
         let text = format!(
             "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
             self.address(server)
@@ -323,14 +325,14 @@ impl Proxy {
         bytes: Vec<u8>,
         now: Millis,
     ) {
-        let Some(entry) = self.requests.get_mut(request as usize) else { return };
-        let (client, hash, place) = (entry.client, entry.hash, entry.place);
+        let Some(entry) = self.in_flight.requests.get_mut(request) else { return };
+        let (client, hash, place) = (entry.client(), entry.hash(), entry.place());
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
-            self.requests.remove(request as usize);
+            self.in_flight.requests.remove(request);
             return;
         }
-        entry.losses += 1;
+        entry.lose();
         let route = match place {
             Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
             _ => self.route_again(&bytes, hash),
@@ -352,7 +354,7 @@ impl Proxy {
             return self.deliver(client, request, text.as_bytes(), now);
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        self.requests[request as usize].deadline = deadline;
+        self.in_flight.requests[request].renew(deadline);
         self.stand_at(request, backend_id, server);
         let is_guarded = self.is_guarded(&bytes);
         self.forward_owned(backend_id, bytes);

@@ -28,6 +28,7 @@ use log::Level;
 
 use super::{Goodbye, LARGE, Proxy};
 use crate::client::{Client, Flow, Kept};
+use crate::limits::Limits;
 use crate::notice::{About, Kind};
 use crate::request::{MergingId, Request};
 use crate::slots::Id;
@@ -45,6 +46,36 @@ const GIVEN_BACK_BELOW: usize = 64 * 1024;
 /// After a smaller peak than this what was kept for its next use stays, in bytes.
 const PEAK_MIN: usize = 4 * 1024 * 1024;
 
+/// What is known about the account, beside its sum.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// True exactly when, in this turn, those who have most were asked to give way.
+    pub is_relieved: bool,
+    /// True exactly when, since memory was at rest, more than `watch_bytes` were taken.
+    pub is_watched: bool,
+    /// True once memory was short, until those have been looked at who were held back over it.
+    pub was_short: bool,
+    pub watch_bytes: usize,
+    /// The most that was taken since then.
+    pub peak_bytes: usize,
+    /// How many bytes are steps of transactions which rmux keeps.
+    pub steps_bytes: usize,
+}
+
+impl Memory {
+    /// Nothing is taken.
+    pub fn new(limits: &Limits) -> Memory {
+        Memory {
+            is_relieved: false,
+            is_watched: false,
+            was_short: false,
+            watch_bytes: MEMORY_WATCH_BYTES.min(limits.buffered_bytes_max / 2),
+            peak_bytes: 0,
+            steps_bytes: 0,
+        }
+    }
+}
+
 /// Who has much, by what.
 #[derive(Clone, Copy)]
 enum Holder {
@@ -60,7 +91,7 @@ impl Proxy {
     /// Memory that requests and replies take at this moment, in bytes.
     #[inline]
     pub fn buffered_bytes(&self) -> usize {
-        self.arena.bytes() + self.requests.len() * size_of::<Request>()
+        self.in_flight.arena.bytes() + self.in_flight.requests.len() * size_of::<Request>()
     }
 
     /// True exactly when requests and replies take more memory than they may, all together.
@@ -71,7 +102,7 @@ impl Proxy {
 
     /// True exactly when `n` bytes more are too much, and those who have most have given way already.
     pub(super) fn is_out_of_memory(&self, n: usize) -> bool {
-        self.is_relieved && self.buffered_bytes() + n > self.settings.limits.buffered_bytes_max
+        self.in_flight.memory.is_relieved && self.buffered_bytes() + n > self.settings.limits.buffered_bytes_max
     }
 
     /// The most that a client may leave unread, in bytes: no more than the pause mark when memory is short.
@@ -95,14 +126,14 @@ impl Proxy {
     /// True exactly when so much memory is taken that somebody has to look after it.
     #[inline]
     pub(super) fn is_much_taken(&self) -> bool {
-        self.is_memory_watched || self.buffered_bytes() > self.memory_watch_bytes
+        self.in_flight.memory.is_watched || self.buffered_bytes() > self.in_flight.memory.watch_bytes
     }
 
     /// If memory is short, those who have most give way. For the start of a turn's parts, when nothing is half done.
     #[cold]
     pub(super) fn maybe_relieve(&mut self) {
-        self.is_memory_watched = true;
-        if self.is_memory_short() && !self.is_relieved {
+        self.in_flight.memory.is_watched = true;
+        if self.is_memory_short() && !self.in_flight.memory.is_relieved {
             self.relieve();
         }
     }
@@ -111,32 +142,32 @@ impl Proxy {
     /// goes back to the system.
     #[cold]
     pub(super) fn end_relief(&mut self) {
-        self.is_relieved = false;
-        if self.was_short && !self.is_memory_short() {
-            self.was_short = false;
+        self.in_flight.memory.is_relieved = false;
+        if self.in_flight.memory.was_short && !self.is_memory_short() {
+            self.in_flight.memory.was_short = false;
             self.look_at_held_back();
         }
         let account = self.buffered_bytes();
-        self.peak_bytes = self.peak_bytes.max(account);
-        if account <= (self.peak_bytes / 1024).max(GIVEN_BACK_BELOW) {
-            if self.peak_bytes > PEAK_MIN {
+        self.in_flight.memory.peak_bytes = self.in_flight.memory.peak_bytes.max(account);
+        if account <= (self.in_flight.memory.peak_bytes / 1024).max(GIVEN_BACK_BELOW) {
+            if self.in_flight.memory.peak_bytes > PEAK_MIN {
                 self.give_back();
             }
-            self.peak_bytes = 0;
+            self.in_flight.memory.peak_bytes = 0;
         }
-        self.is_memory_watched = self.peak_bytes > 0;
+        self.in_flight.memory.is_watched = self.in_flight.memory.peak_bytes > 0;
     }
 
     /// Much memory was taken, and is not any more. What was kept for its next use lies scattered among what is free
     /// now, and keeps that from going back to the system.
     #[cold]
     fn give_back(&mut self) {
-        self.spare_kept = Vec::new();
-        self.spare_merges = Vec::new();
-        self.arena.shrink();
-        self.requests.shrink_to_fit();
-        self.early.shrink_to_fit();
-        self.merges.shrink_to_fit();
+        self.reading.spare_kept = Vec::new();
+        self.in_flight.spare_merges = Vec::new();
+        self.in_flight.arena.shrink();
+        self.in_flight.requests.shrink_to_fit();
+        self.in_flight.early.shrink_to_fit();
+        self.in_flight.merges.shrink_to_fit();
         // Allocators like that of glibc put off joining what is free, until so large a piece is given back.
         drop(black_box(Vec::<u8>::with_capacity(2 * LARGE - 1024)));
     }
@@ -151,8 +182,8 @@ impl Proxy {
 
     #[cold]
     fn relieve(&mut self) {
-        self.is_relieved = true;
-        self.was_short = true;
+        self.in_flight.memory.is_relieved = true;
+        self.in_flight.memory.was_short = true;
         let max = self.settings.limits.buffered_bytes_max;
         let before = self.buffered_bytes();
         // So that the next one does not have to look again at once.
@@ -181,7 +212,7 @@ impl Proxy {
             let text = format_args!(
                 "{before} bytes of {max} (bufferedBytesMax) were taken; {after} are, since who had most gave way"
             );
-            self.notices.note(Kind::Memory, About::Clients, Level::Warn, count, text);
+            self.journal.notices.note(Kind::Memory, About::Clients, Level::Warn, count, text);
         }
     }
 
@@ -203,7 +234,7 @@ impl Proxy {
             }
         }
         if is_collecting {
-            let merges = self.merges.iter().filter(|(_, merging)| merging.collected() > COLLECTED_MIN);
+            let merges = self.in_flight.merges.iter().filter(|(_, merging)| merging.collected() > COLLECTED_MIN);
             holders.extend(merges.map(|(id, merging)| (merging.collected(), Holder::Merging(id as MergingId))));
         }
         holders
@@ -212,13 +243,13 @@ impl Proxy {
     /// Takes the buffer for replies of our own back.
     pub(super) fn spare_reply(&mut self, mut reply: Vec<u8>) {
         reply.clear();
-        self.reply = if reply.capacity() > LARGE { Vec::new() } else { reply };
+        self.reading.reply = if reply.capacity() > LARGE { Vec::new() } else { reply };
     }
 
     /// Takes what a client has sent that was not dealt with.
     pub(super) fn take_kept(&mut self, id: Id) -> Option<Box<Kept>> {
         let kept = self.clients.get_mut(id)?.kept.take()?;
-        self.arena.uncharge(kept.held());
+        self.in_flight.arena.uncharge(kept.held());
         Some(kept)
     }
 

@@ -189,24 +189,24 @@ const ORDER_KEPT_MAX: usize = 1024;
 impl Proxy {
     /// An empty entry; it is given back with `spare_merging`, or entered into `merges`.
     pub(super) fn new_merging(&mut self) -> Merging {
-        self.spare_merges.pop().unwrap_or_default()
+        self.in_flight.spare_merges.pop().unwrap_or_default()
     }
 
     /// Takes back an entry that is no longer needed.
     pub(super) fn spare_merging(&mut self, mut merging: Merging) {
-        self.arena.recharge(&mut merging.charged, 0);
-        merging.parts.iter_mut().for_each(|part| part.pieces.clear(&mut self.arena));
+        self.in_flight.arena.recharge(&mut merging.charged, 0);
+        merging.parts.iter_mut().for_each(|part| part.pieces.clear(&mut self.in_flight.arena));
         merging.reset();
-        if self.spare_merges.len() < SPARE_MAX {
-            self.spare_merges.push(merging);
+        if self.in_flight.spare_merges.len() < SPARE_MAX {
+            self.in_flight.spare_merges.push(merging);
         }
     }
 
     /// More of the reply to a part has come.
     pub(super) fn collect(&mut self, merging: MergingId, request: RequestId, piece: &[u8]) {
-        let part = self.requests[request as usize].part;
+        let part = self.in_flight.requests[request].part();
         let is_full = piece.len() > COLLECTED_MIN && self.is_out_of_memory(piece.len());
-        let entry = &mut self.merges[merging as usize];
+        let entry = &mut self.in_flight.merges[merging as usize];
         if entry.is_too_large {
             return;
         }
@@ -222,29 +222,29 @@ impl Proxy {
         if part.pieces.unsent() == 0 && part.bytes.len() + piece.len() <= LARGE {
             part.bytes.extend_from_slice(piece);
         } else {
-            part.pieces.push_vec(&mut self.arena, std::mem::take(&mut part.bytes));
-            part.pieces.push_vec(&mut self.arena, piece.to_vec());
+            part.pieces.push_vec(&mut self.in_flight.arena, std::mem::take(&mut part.bytes));
+            part.pieces.push_vec(&mut self.in_flight.arena, piece.to_vec());
         }
         let after = part.bytes.capacity();
         if after != before {
             let held = entry.charged - before + after;
-            self.arena.recharge(&mut entry.charged, held);
+            self.in_flight.arena.recharge(&mut entry.charged, held);
         }
     }
 
     /// What is collected for this request is too much: it is thrown away, as is what is still to come, and the reply
     /// will be an error.
     pub(super) fn cut_merging(&mut self, merging: MergingId) {
-        let entry = &mut self.merges[merging as usize];
+        let entry = &mut self.in_flight.merges[merging as usize];
         let client = entry.client;
         entry.is_too_large = true;
         let collected = std::mem::take(&mut entry.collected);
         for part in &mut entry.parts {
             part.bytes = Vec::new();
-            part.pieces.clear(&mut self.arena);
+            part.pieces.clear(&mut self.in_flight.arena);
         }
         let held = entry.held();
-        self.arena.recharge(&mut entry.charged, held);
+        self.in_flight.arena.recharge(&mut entry.charged, held);
         self.forget_merged(client, collected);
     }
 
@@ -259,17 +259,17 @@ impl Proxy {
     /// An entry has changed, and with it what it holds.
     pub(super) fn charge_merging(&mut self, merging: &mut Merging) {
         let held = merging.held();
-        self.arena.recharge(&mut merging.charged, held);
+        self.in_flight.arena.recharge(&mut merging.charged, held);
     }
 
     /// What has come of the reply to a part is worth nothing: the rest is lost, or the part is asked again.
     pub(super) fn forget_collected(&mut self, merging: MergingId, request: RequestId) {
-        let part = self.requests[request as usize].part;
-        let entry = &mut self.merges[merging as usize];
+        let part = self.in_flight.requests[request].part();
+        let entry = &mut self.in_flight.merges[merging as usize];
         let part = &mut entry.parts[usize::from(part)];
         let len = part.bytes.len() + part.pieces.unsent();
         part.bytes.clear();
-        part.pieces.clear(&mut self.arena);
+        part.pieces.clear(&mut self.in_flight.arena);
         entry.collected -= len;
         let client = entry.client;
         self.forget_merged(client, len);
@@ -285,18 +285,18 @@ impl Proxy {
     /// All of the reply to a part, which stands in no backend's line any more, is collected. With the last one, the
     /// parent is answered.
     pub(super) fn end_part(&mut self, merging: MergingId, request: RequestId, now: Millis) {
-        let part = self.requests.remove(request as usize).part;
-        let entry = &mut self.merges[merging as usize];
+        let part = self.in_flight.requests.remove(request).part();
+        let entry = &mut self.in_flight.merges[merging as usize];
         debug_assert_eq!(entry.parts[usize::from(part)].request, Some(request));
         entry.parts[usize::from(part)].request = None;
         entry.unanswered -= 1;
         if entry.unanswered > 0 {
             return;
         }
-        let mut merging = self.merges.remove(merging as usize);
+        let mut merging = self.in_flight.merges.remove(merging as usize);
         let (client, parent) = (merging.client, merging.parent);
-        if let Some(entry) = self.requests.get_mut(parent as usize) {
-            entry.place = Place::Waiting;
+        if let Some(entry) = self.in_flight.requests.get_mut(parent) {
+            entry.move_to(Place::Waiting);
         }
         let is_large = merging.collected > LARGE && merging.parts().iter().any(|part| part.pieces.unsent() > 0);
         let has_error = merging.parts().iter().any(|part| compose::is_error(&part.bytes));
@@ -314,7 +314,7 @@ impl Proxy {
         let is_asking = has_own_steps
             && !merging.is_too_large
             && self.maybe_inquire_for(client, parent, &mut own_steps, &mut merging.parts[0]);
-        let mut reply = std::mem::take(&mut self.reply);
+        let mut reply = std::mem::take(&mut self.reading.reply);
         if is_asking {
             // It is answered when the other proxies have been heard.
         } else if merging.is_too_large {
@@ -339,7 +339,7 @@ impl Proxy {
             // Nothing is to be said yet.
         } else if reply.len() > LARGE {
             let mut queue = Queue::new();
-            queue.push_vec(&mut self.arena, std::mem::take(&mut reply));
+            queue.push_vec(&mut self.in_flight.arena, std::mem::take(&mut reply));
             self.fill_place(client, parent, queue, now);
         } else {
             self.deliver(client, parent, &reply, now);
@@ -349,13 +349,13 @@ impl Proxy {
 
     /// The client of a parent is gone, and the parent with it: nobody waits for its parts.
     pub(super) fn abandon_merging(&mut self, merging: MergingId) {
-        let merging = self.merges.remove(merging as usize);
+        let merging = self.in_flight.merges.remove(merging as usize);
         for request in merging.parts().iter().filter_map(|part| part.request) {
-            let entry = &mut self.requests[request as usize];
-            entry.client = Id::NONE;
-            entry.place = Place::Waiting;
-            if !entry.is_at_backend {
-                self.requests.remove(request as usize);
+            let entry = &mut self.in_flight.requests[request];
+            entry.forget_client();
+            entry.move_to(Place::Waiting);
+            if !entry.is_at_backend() {
+                self.in_flight.requests.remove(request);
             }
         }
         self.forget_merged(merging.client, merging.collected);

@@ -27,12 +27,14 @@ use super::merging::Merging;
 use super::publish::correct;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
-use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol, Transaction};
+use crate::client::{Flow, Leased, OwnStep, OwnWhat, Transaction};
 use crate::command::{self, Access, Class, Session};
-use crate::local::{self, Outcome, error, reply};
+use crate::local::{self, Outcome};
+use crate::reply::{self, error};
 use crate::request::Role;
 use crate::resp::RequestFramer;
 use crate::resp::elements::Elements;
+use crate::session::Protocol;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -48,7 +50,7 @@ impl Proxy {
     pub(super) fn is_own_step(&self, call: &Call<'_>) -> bool {
         match call.command.class {
             Class::Session(Session::Ping | Session::Echo | Session::Select | Session::Command) => false,
-            Class::Session(Session::Info | Session::Role) => self.endpoints.len() > 1,
+            Class::Session(Session::Info | Session::Role) => self.router.has_several(),
             Class::Session(_) => true,
             _ => false,
         }
@@ -57,7 +59,7 @@ impl Proxy {
     /// Says what is wrong with a step that the server does not get to see, as Redis does before it queues one, or why
     /// it cannot be a step at all. The transaction is broken then.
     pub(super) fn finds_fault(&mut self, id: Id, call: &Call<'_>) -> bool {
-        let mut fault = mem::take(&mut self.reply);
+        let mut fault = mem::take(&mut self.reading.reply);
         if !call.command.arity_allows(call.args.len()) {
             error::wrong_arity(&mut fault, call.name());
         } else if call.command.class == Class::Session(Session::Client) {
@@ -113,7 +115,7 @@ impl Proxy {
             return Verdict::Done;
         }
         let mut request = Vec::new();
-        let is_config = call.command.class == Class::Session(Session::ConfigGet) && self.endpoints.len() == 1;
+        let is_config = call.command.class == Class::Session(Session::ConfigGet) && self.router.is_single();
         let is_asked = is_config && local::ask_for_config(call.request, call.args, &mut request);
         if !is_asked {
             request.extend_from_slice(PING);
@@ -203,7 +205,7 @@ impl Proxy {
 
     /// All transactions together may have half of the memory: they are not asked to give it back.
     fn are_steps_too_many(&self, len: usize) -> bool {
-        self.steps_bytes + len > self.settings.limits.buffered_bytes_max / 2
+        self.in_flight.memory.steps_bytes + len > self.settings.limits.buffered_bytes_max / 2
     }
 
     /// The server was given this step, which may tell how many hear a channel.
@@ -223,13 +225,13 @@ impl Proxy {
     }
 
     fn charge_steps(&mut self, held: usize) {
-        self.steps_bytes += held;
-        self.arena.charge(held);
+        self.in_flight.memory.steps_bytes += held;
+        self.in_flight.arena.charge(held);
     }
 
     pub(super) fn uncharge_steps(&mut self, held: usize) {
-        self.steps_bytes -= held;
-        self.arena.uncharge(held);
+        self.in_flight.memory.steps_bytes -= held;
+        self.in_flight.arena.uncharge(held);
     }
 
     /// Sends an `EXEC` to whose reply rmux has something to add. What the client sends behind has to wait: its session
@@ -346,7 +348,7 @@ impl Proxy {
     pub(super) fn question_of_step(&self, request: &[u8]) -> Option<Question> {
         let (session, framer) = self.session_command(request)?;
         let is_about_pool = match session {
-            Session::Info => self.endpoints.len() > 1,
+            Session::Info => self.router.has_several(),
             Session::Client => local::is_about_clients(request, framer.args()),
             _ => false,
         };
@@ -384,7 +386,7 @@ impl Proxy {
         if kind != b'+' {
             return;
         }
-        if let Some(entry) = self.backends.get_mut(backend) {
+        if let Some(entry) = self.upstreams.backends.get_mut(backend) {
             entry.profile.database = database;
         }
         if let Some(entry) = self.clients.get_mut(client) {

@@ -26,7 +26,7 @@ impl Proxy {
     pub(super) fn on_mode(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Option<Verdict> {
         let client = self.clients.get(id)?;
         if client.mode == Mode::Unauthenticated {
-            let mut reply = std::mem::take(&mut self.reply);
+            let mut reply = std::mem::take(&mut self.reading.reply);
             let is_refused = local::refuse_nobody(call.command, call.name(), call.args.len(), &mut reply);
             if is_refused {
                 self.reply_here(id, &reply);

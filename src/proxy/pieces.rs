@@ -16,7 +16,7 @@ use super::Proxy;
 use super::compose;
 use super::merging::Merging;
 use crate::buffer::{Arena, Queue};
-use crate::local::reply;
+use crate::reply;
 use crate::resp::elements::Elements;
 use crate::resp::{Frame, ReplyFramer};
 
@@ -72,7 +72,7 @@ impl Source {
 impl Proxy {
     /// The reply by position to a request some of whose parts have large replies.
     pub(super) fn join_pieces(&mut self, merging: &mut Merging) -> Queue {
-        let arena = &mut self.arena;
+        let arena = &mut self.in_flight.arena;
         let mut sources: Vec<Source> = Vec::new();
         for part in merging.parts_mut() {
             part.pieces.push_vec(arena, mem::take(&mut part.bytes));
@@ -99,7 +99,7 @@ impl Proxy {
         }
         for part in merging.parts_mut().iter_mut().filter(|part| part.pieces.unsent() > 0) {
             part.bytes.reserve_exact(part.pieces.unsent());
-            while let Some(piece) = part.pieces.pop_chunk(&mut self.arena) {
+            while let Some(piece) = part.pieces.pop_chunk(&mut self.in_flight.arena) {
                 part.bytes.extend_from_slice(&piece);
             }
         }

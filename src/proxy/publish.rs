@@ -16,11 +16,12 @@
 //! hosts' rmux counts as one for each of its proxies. `NUMPAT`, `CHANNELS` and `SHARDCHANNELS` tell what is subscribed
 //! to, and not how often.
 
-use super::routing::{Call, Route, Verdict};
+use super::router::Route;
+use super::routing::{Call, Verdict};
 use super::{Proxy, Timer};
 use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::command::{Channels, Class, Gather};
-use crate::local::reply;
+use crate::reply;
 use crate::request::{RequestId, Role};
 use crate::resp::elements::{self, Elements};
 use crate::slots::Id;
@@ -42,7 +43,7 @@ pub(super) struct Publisher {
 impl Proxy {
     /// A `PUBLISH` or `SPUBLISH` with a channel.
     pub(super) fn on_publish(&mut self, id: Id, call: &Call<'_>, family: Channels, now: Millis) -> Verdict {
-        let route = self.route_hash(self.hash_of(call.arg(1)));
+        let route = self.router.route_key(call.arg(1));
         if let Route::To(server, _) = route {
             if self.must_wait_for_confirmation(id, server, family, call.arg(1), now) {
                 return Verdict::Wait;
@@ -92,7 +93,7 @@ impl Proxy {
     }
 
     fn is_unheard(&self, server: u16, topic: TopicId) -> bool {
-        self.pubsub.is_awaited(topic) && self.is_missed(usize::from(server), topic)
+        self.pubsub.is_awaited(topic) && self.is_missed(server, topic)
     }
 
     fn is_waiting_for_confirmation(&self, publisher: &Publisher) -> bool {
@@ -104,7 +105,7 @@ impl Proxy {
         let is_done = |publisher: &&Publisher| !self.is_waiting_for_confirmation(publisher);
         let done = self.pubsub.publishers.iter().filter(is_done).map(|publisher| publisher.client);
         let done: Vec<Id> = done.collect();
-        self.woken.extend(done);
+        self.turn.woken.extend(done);
     }
 
     /// Until when this client waits to publish, if it does.
@@ -116,7 +117,7 @@ impl Proxy {
     pub(super) fn mark_published(&mut self, request: RequestId, family: Channels, channel: &[u8]) {
         let hidden = self.pubsub.registry.hidden().receivers(family, channel) as u32;
         if hidden > 0 {
-            self.requests[request as usize].role = Role::Published { hidden };
+            self.in_flight.requests[request].set_role(Role::Published { hidden });
         }
     }
 

@@ -31,10 +31,11 @@ use super::publish::Publisher;
 use super::routing::{CONNECTION_DOWN, Call, Verdict};
 use super::{NO_DEADLINE, Proxy, TURN_WORK_MAX};
 use crate::buffer::Queue;
-use crate::client::{Flow, Protocol};
+use crate::client::Flow;
 use crate::command::{Channels, Class, Lease, Session};
-use crate::local::error;
+use crate::reply::error;
 use crate::request::{Request, RequestId};
+use crate::session::Protocol;
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
 use crate::subscription::{FAMILIES, Progress, Registry, TopicId, Triples, push};
@@ -205,7 +206,7 @@ impl Proxy {
     fn go_on_later(&mut self, id: Id) -> Verdict {
         if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Open) {
             client.flow = Flow::Deferred;
-            self.deferred.push_back(id);
+            self.clients.deferred.push_back(id);
         }
         Verdict::Wait
     }
@@ -275,9 +276,9 @@ impl Proxy {
             self.refuse_for_memory(id, "These subscriptions");
             return None;
         }
-        let request = self.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false)) as RequestId;
+        let request = self.in_flight.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false));
         let client = self.clients.get_mut(id)?;
-        client.line.push(&mut self.requests, request);
+        client.line.push(&mut self.in_flight.requests, request);
         client.subscriber.get_or_insert_default().awaited.push_back(request);
         let (frames, joined, topics) = (Vec::new(), Vec::new(), Vec::new());
         let confirmation = Confirmation { client: id, request, frames, joined, topics, missing: 1 };
@@ -378,13 +379,13 @@ impl Proxy {
     /// Subscriptions have become more or less.
     fn charge_pubsub(&mut self) {
         let held = self.pubsub.held();
-        self.arena.recharge(&mut self.pubsub.charged, held);
+        self.in_flight.arena.recharge(&mut self.pubsub.charged, held);
     }
 
     /// What a client hears has become less: perhaps it is no subscriber any more.
     fn settle(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.release_messages(&mut self.arena, &self.requests);
+        client.release_messages(&mut self.in_flight.arena, &self.in_flight.requests);
     }
 
     /// A request of a client that subscribes, or is in a transaction. `None` if it means what it always means.
@@ -452,14 +453,14 @@ impl Proxy {
     pub(super) fn forget_subscriber(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(mut subscriber) = client.subscriber.take() else { return };
-        subscriber.held.clear(&mut self.arena);
+        subscriber.held.clear(&mut self.in_flight.arena);
         // A confirmation that it waits for ends with its topics.
         if let Some(number) = subscriber.progress.and_then(|progress| progress.confirmation) {
             self.confirm_part(number, self.wheel.now());
         }
         if subscriber.topics() > FEW || !self.leave_topics(id) {
             self.pubsub.leaving.push_back(id);
-            self.is_rationed = true;
+            self.turn.is_rationed = true;
         }
     }
 
@@ -513,7 +514,7 @@ impl Proxy {
             self.confirm_part(number, now);
         }
         if self.pubsub.is_awaited(topic) {
-            self.is_rationed = true;
+            self.turn.is_rationed = true;
             self.pubsub.confirmed.push_back(topic);
         }
     }
@@ -527,7 +528,7 @@ impl Proxy {
             self.pubsub.confirming -= confirmation.held();
             self.charge_pubsub();
             let Confirmation { client, request, frames, .. } = confirmation;
-            let frames = Queue::of(&mut self.arena, &frames);
+            let frames = Queue::of(&mut self.in_flight.arena, &frames);
             self.fill_place(client, request, frames, now);
         }
     }
@@ -555,7 +556,7 @@ impl Proxy {
             _ => {}
         }
         self.settle(confirmation.client);
-        let reply = Queue::of(&mut self.arena, reply);
+        let reply = Queue::of(&mut self.in_flight.arena, reply);
         self.fill_place(confirmation.client, confirmation.request, reply, now);
     }
 }

@@ -39,10 +39,10 @@ use crate::timer::Millis;
 impl Proxy {
     /// The `n` bytes in the read area of `scratch` came from a backend.
     pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
-        if self.is_memory_watched {
+        if self.in_flight.memory.is_watched {
             self.maybe_relieve();
         }
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         if backend.is_listener {
             return self.handle_listener_data(id, scratch, n, now, wire);
         }
@@ -50,7 +50,7 @@ impl Proxy {
         let mut framer = mem::take(&mut backend.framer);
         let data = scratch.joined(&backend.kept, n);
         if backend.kept.capacity() > 0 {
-            self.arena.uncharge(backend.kept.capacity());
+            self.in_flight.arena.uncharge(backend.kept.capacity());
             backend.kept = Vec::new();
         }
         let mut at = 0;
@@ -72,11 +72,11 @@ impl Proxy {
         if let Some(loss) = loss {
             return self.lose_backend(id, loss, now);
         }
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         backend.framer = framer;
         if at < data.len() {
             backend.kept = data[at..].to_vec();
-            self.arena.charge(backend.kept.capacity());
+            self.in_flight.arena.charge(backend.kept.capacity());
         }
         if backend.is_bulk || backend.is_held_back {
             self.maybe_release(id, now);
@@ -95,7 +95,7 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<usize, Loss> {
-        let Some(backend) = self.backends.get_mut(id) else { return Ok(bytes.len()) };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(bytes.len()) };
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
                 let is_last_piece = mem::replace(&mut backend.is_in_large_reply, false);
@@ -128,7 +128,7 @@ impl Proxy {
                     Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
                 }
                 let request = backend.line.first().ok_or(Loss::Surplus)?;
-                if !backend.was_sent(u64::from(self.requests[request as usize].len)) {
+                if !backend.was_sent(u64::from(self.in_flight.requests[request].bytes())) {
                     return Err(Loss::Surplus);
                 }
                 if !backend.is_in_large_reply && !is_large {
@@ -152,14 +152,14 @@ impl Proxy {
     /// A large reply begins, of so many bytes at the least. Who stands behind it does not wait for long.
     fn on_large_reply(&mut self, id: Id, len: usize, now: Millis) {
         let reroute_at = now + self.reroute_ms();
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         backend.large_since = now;
-        let taker = backend.line.first().map_or(Id::NONE, |first| self.requests[first as usize].client);
+        let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
         let is_pipeline = |client: &Client| client.lanes.iter().any(|lane| lane.backend == id && lane.count > 1);
         if self.clients.get(taker).is_some_and(is_pipeline) {
             self.enter_bulk(taker, now);
         }
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         if backend.unexpired() > 1 {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), reroute_at);
             if len > HUGE {
@@ -178,33 +178,33 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<(), Loss> {
-        let Some(backend) = self.backends.get_mut(id) else { return Ok(()) };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
         let request = backend.line.first().ok_or(Loss::Surplus)?;
-        let len = u64::from(self.requests[request as usize].len);
+        let len = u64::from(self.in_flight.requests[request].bytes());
         if !backend.was_sent(len) {
             // The answer to a question that was not asked yet.
             return Err(Loss::Surplus);
         }
         let unknown_script = match kind {
-            b'-' if self.endpoints.len() > 1 && reply.starts_with(NO_SCRIPT) => {
-                backend.queue.copy_range(&self.arena, backend.answered, backend.answered + len)
+            b'-' if self.router.has_several() && reply.starts_with(NO_SCRIPT) => {
+                backend.queue.copy_range(&self.in_flight.arena, backend.answered, backend.answered + len)
             }
             _ => None,
         };
-        backend.line.pop(&self.requests);
+        backend.line.pop(&self.in_flight.requests);
         backend.answered += len;
-        backend.queue.release_to(&mut self.arena, backend.answered);
+        backend.queue.release_to(&mut self.in_flight.arena, backend.answered);
         let server = backend.server;
         if backend.line.is_empty() {
             backend.since = now;
         }
-        let entry = &mut self.requests[request as usize];
-        let (client, role) = (entry.client, entry.role);
+        let entry = &mut self.in_flight.requests[request];
+        let (client, role) = (entry.client(), entry.role());
         if client == Id::NONE {
-            if entry.is_expired {
+            if entry.is_expired() {
                 backend.expired -= 1;
             }
-            self.requests.remove(request as usize);
+            self.in_flight.requests.remove(request);
             if role == Role::Guard && !self.is_guard_word(reply) {
                 return Err(no_guard_word(reply));
             }
@@ -234,7 +234,7 @@ impl Proxy {
             self.pass_on(client, request, reply, now, wire);
             self.on_whole(client, request, now);
         } else {
-            self.requests[request as usize].is_at_backend = false;
+            self.in_flight.requests[request].leave_backend();
             self.deliver(client, request, reply, now);
         }
         if role != Role::Plain {
@@ -249,7 +249,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.leave_lane(server, 1);
         if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
-            self.woken.push(id);
+            self.turn.woken.push(id);
         }
     }
 
@@ -257,33 +257,34 @@ impl Proxy {
     /// its turn.
     #[inline]
     pub(super) fn deliver(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
-        if let Place::Part(merging) = self.requests[request as usize].place {
+        if let Place::Part(merging) = self.in_flight.requests[request].place() {
             return self.answer_part(merging, request, reply, now);
         }
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.line.first() == Some(request) {
-            client.line.pop(&self.requests);
-            let entry = self.requests.remove(request as usize);
-            if !entry.is_muted {
-                client.replies.push(&mut self.arena, reply);
+            client.line.pop(&self.in_flight.requests);
+            let entry = self.in_flight.requests.remove(request);
+            if !entry.is_muted() {
+                client.replies.push(&mut self.in_flight.arena, reply);
             }
             // Nearly always nobody behind has an answer yet, and little is unread: nothing to look at.
-            let is_early = |next: RequestId| self.requests[next as usize].place.early().is_some();
+            let is_early = |next: RequestId| self.in_flight.requests[next].place().early().is_some();
             let is_plain = client.subscriber.is_none() && !client.line.first().is_some_and(is_early);
             if is_plain && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
                 client.heard_at = now;
                 if !client.is_dirty {
                     client.is_dirty = true;
-                    self.dirty_clients.push(id);
+                    self.turn.dirty_clients.push(id);
                 }
             } else {
                 self.advance_line(id, now);
             }
         } else {
-            let is_muted = self.requests[request as usize].is_muted;
-            let queue = Queue::of(&mut self.arena, if is_muted { &[] } else { reply });
+            let is_muted = self.in_flight.requests[request].is_muted();
+            let queue = Queue::of(&mut self.in_flight.arena, if is_muted { &[] } else { reply });
             client.early_bytes += queue.unsent();
-            self.requests[request as usize].place = Place::Early(self.early.insert(queue) as u32);
+            let place = Place::Early(self.in_flight.early.insert(queue) as u32);
+            self.in_flight.requests[request].move_to(place);
             self.check_unread(id, now);
         }
     }
@@ -291,14 +292,15 @@ impl Proxy {
     /// Puts a reply of rmux's own, however large, into the place that was kept for it in a client's line.
     pub(super) fn fill_place(&mut self, id: Id, request: RequestId, mut reply: Queue, now: Millis) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else {
-            return reply.clear(&mut self.arena);
+            return reply.clear(&mut self.in_flight.arena);
         };
-        if self.requests[request as usize].is_muted {
-            reply.clear(&mut self.arena);
+        if self.in_flight.requests[request].is_muted() {
+            reply.clear(&mut self.in_flight.arena);
         }
         client.early_bytes += reply.unsent();
         client.merged_bytes += reply.unsent();
-        self.requests[request as usize].place = Place::Early(self.early.insert(reply) as u32);
+        let place = Place::Early(self.in_flight.early.insert(reply) as u32);
+        self.in_flight.requests[request].move_to(place);
         if client.line.first() == Some(request) {
             self.advance_line(id, now);
         }
@@ -306,12 +308,12 @@ impl Proxy {
 
     /// Part of a large reply has come for the first in line of this backend.
     fn on_piece<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
-        let entry = &mut self.requests[request as usize];
-        let client = entry.client;
+        let entry = &mut self.in_flight.requests[request];
+        let client = entry.client();
         // Its time is over when nothing more comes, not when it is long.
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        let was_patient = mem::replace(&mut entry.deadline, deadline) > deadline;
-        if let Some(backend) = self.backends.get_mut(id).filter(|_| was_patient) {
+        let was_patient = entry.renew(deadline) > deadline;
+        if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|_| was_patient) {
             // Nobody would have looked before the end of its wait for data, if that has one.
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
         }
@@ -321,7 +323,7 @@ impl Proxy {
         self.pass_on(client, request, piece, now, wire);
         let Some(entry) = self.clients.get(client) else { return };
         // What its socket does not take stays with the server, and need not be copied here.
-        let is_waiting_for = matches!(self.requests[request as usize].place, Place::Part(_));
+        let is_waiting_for = matches!(self.in_flight.requests[request].place(), Place::Part(_));
         if entry.unread() > 0 && !is_waiting_for && entry.flow != Flow::Closed {
             self.hold_back(client, now);
         }
@@ -329,26 +331,25 @@ impl Proxy {
 
     /// Sends part of a large reply to the client, or to the place where it waits for its turn.
     fn pass_on<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
-        let place = &mut self.requests[request as usize].place;
-        if let Place::Part(merging) = *place {
+        let mut place = self.in_flight.requests[request].place();
+        if let Place::Part(merging) = place {
             return self.collect(merging, request, piece);
         }
         let Some(client) = self.clients.get_mut(id) else { return };
-        if *place == Place::Waiting {
-            *place = if client.line.first() == Some(request) {
-                Place::Arriving
-            } else {
-                Place::ArrivingEarly(self.early.insert(Queue::new()) as u32)
+        if place == Place::Waiting {
+            place = match client.line.first() == Some(request) {
+                true => Place::Arriving,
+                false => Place::ArrivingEarly(self.in_flight.early.insert(Queue::new()) as u32),
             };
+            self.in_flight.requests[request].move_to(place);
         }
-        let early = place.early();
-        if self.requests[request as usize].is_muted {
+        if self.in_flight.requests[request].is_muted() {
             return;
         }
-        match early {
+        match place.early() {
             None => self.send_reply(id, piece, now, wire),
             Some(early) => {
-                self.early[early as usize].push(&mut self.arena, piece);
+                self.in_flight.early[early as usize].push(&mut self.in_flight.arena, piece);
                 client.early_bytes += piece.len();
             }
         }
@@ -357,24 +358,24 @@ impl Proxy {
 
     /// The last piece of a large reply was passed on. Its client may have been closed over it.
     fn on_whole(&mut self, id: Id, request: RequestId, now: Millis) {
-        let entry = &mut self.requests[request as usize];
-        entry.is_at_backend = false;
-        if entry.client == Id::NONE {
-            self.requests.remove(request as usize);
+        let entry = &mut self.in_flight.requests[request];
+        entry.leave_backend();
+        if entry.client() == Id::NONE {
+            self.in_flight.requests.remove(request);
             return;
         }
-        if let Place::Part(merging) = entry.place {
+        if let Place::Part(merging) = entry.place() {
             return self.end_part(merging, request, now);
         }
-        if let Place::ArrivingEarly(early) = entry.place {
-            entry.place = Place::Early(early);
+        if let Place::ArrivingEarly(early) = entry.place() {
+            entry.move_to(Place::Early(early));
             return;
         }
         if let Some(client) = self.clients.get_mut(id) {
             debug_assert_eq!(client.line.first(), Some(request));
-            client.line.pop(&self.requests);
+            client.line.pop(&self.in_flight.requests);
         }
-        self.requests.remove(request as usize);
+        self.in_flight.requests.remove(request);
         self.advance_line(id, now);
     }
 
@@ -384,25 +385,25 @@ impl Proxy {
         client.heard_at = now;
         loop {
             if client.subscriber.is_some() {
-                client.release_messages(&mut self.arena, &self.requests);
+                client.release_messages(&mut self.in_flight.arena, &self.in_flight.requests);
             }
             let Some(next) = client.line.first() else { break };
-            let entry = &mut self.requests[next as usize];
-            let Some(early) = entry.place.early() else { break };
-            let queue = self.early.remove(early as usize);
+            let entry = &mut self.in_flight.requests[next];
+            let Some(early) = entry.place().early() else { break };
+            let queue = self.in_flight.early.remove(early as usize);
             client.early_bytes -= queue.unsent();
-            client.replies.append(&mut self.arena, queue);
-            if let Place::ArrivingEarly(_) = entry.place {
-                entry.place = Place::Arriving;
+            client.replies.append(&mut self.in_flight.arena, queue);
+            if let Place::ArrivingEarly(_) = entry.place() {
+                entry.move_to(Place::Arriving);
                 break;
             }
-            client.line.pop(&self.requests);
-            self.requests.remove(next as usize);
+            client.line.pop(&self.in_flight.requests);
+            self.in_flight.requests.remove(next);
             let awaits = |subscriber: &&mut Box<Subscriber>| subscriber.awaited.front() == Some(&next);
             if let Some(subscriber) = client.subscriber.as_mut().filter(awaits) {
                 subscriber.awaited.pop_front();
                 if client.flow == Flow::Subscribing && subscriber.awaited.is_empty() {
-                    self.woken.push(id);
+                    self.turn.woken.push(id);
                 }
             }
         }
@@ -418,18 +419,18 @@ impl Proxy {
     pub(super) fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         if bytes.len() < DIRECT_MIN || client.is_blocked {
-            client.replies.push(&mut self.arena, bytes);
+            client.replies.push(&mut self.in_flight.arena, bytes);
             return self.mark_client_dirty(id);
         }
         let waiting = client.replies.unsent();
-        match gather(&client.replies, &self.arena, bytes, Conn::Client(id), wire) {
+        match gather(&client.replies, &self.in_flight.arena, bytes, Conn::Client(id), wire) {
             Ok(Sent { bytes: sent, is_blocked }) => {
-                client.replies.consume(&mut self.arena, sent.min(waiting));
+                client.replies.consume(&mut self.in_flight.arena, sent.min(waiting));
                 let past = sent.saturating_sub(waiting);
                 if past > 0 {
                     client.replies.skip(past);
                 }
-                client.replies.push(&mut self.arena, &bytes[past..]);
+                client.replies.push(&mut self.in_flight.arena, &bytes[past..]);
                 client.is_blocked = is_blocked;
                 client.took_at = now;
                 if is_blocked {
@@ -445,9 +446,9 @@ impl Proxy {
     pub(super) fn drop_place(&mut self, id: Id, request: RequestId) {
         if let Some(client) = self.clients.get_mut(id) {
             debug_assert_eq!(client.line.last(), Some(request));
-            client.line.pop_last(&mut self.requests);
+            client.line.pop_last(&mut self.in_flight.requests);
         }
-        self.requests.remove(request as usize);
+        self.in_flight.requests.remove(request);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::timer::Millis;
 impl Proxy {
     /// The next line for the log. To be asked at the end of a turn, until it is `None`.
     pub fn poll_notice(&mut self, now: Millis) -> Option<(Level, String)> {
-        let Notice { kind, about, level, count, text } = self.notices.poll(now)?;
+        let Notice { kind, about, level, count, text } = self.journal.notices.poll(now)?;
         let mut line = match about {
             About::Server(server) => format!("server {}", self.address(server)),
             About::Clients => format!("pool {}", self.settings.listen),
@@ -38,18 +38,18 @@ impl Proxy {
 
     /// The system does not let a client in.
     pub fn handle_accept_failed(&mut self, reason: fmt::Arguments<'_>) {
-        self.notices.note(Kind::ClientRefused, About::Clients, Level::Warn, 1, reason);
+        self.journal.notices.note(Kind::ClientRefused, About::Clients, Level::Warn, 1, reason);
     }
 
     /// Something happened with a server that whoever runs it should know.
     pub(super) fn warn_of(&mut self, kind: Kind, server: u16, count: usize, text: fmt::Arguments<'_>) {
-        self.notices.note(kind, About::Server(server), Level::Warn, count as u64, text);
+        self.journal.notices.note(kind, About::Server(server), Level::Warn, count as u64, text);
     }
 
     /// A client did something that whoever runs it should know.
     pub(super) fn warn_of_client(&mut self, kind: Kind, id: Id, text: fmt::Arguments<'_>) {
         let peer = self.clients.get(id).and_then(|client| client.peer.as_deref());
         let (from, peer) = peer.map_or(("", ""), |peer| (" from ", peer));
-        self.notices.note(kind, About::Clients, Level::Warn, 1, format_args!("client {id}{from}{peer} {text}"));
+        self.journal.notices.note(kind, About::Clients, Level::Warn, 1, format_args!("client {id}{from}{peer} {text}"));
     }
 }

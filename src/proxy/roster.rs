@@ -20,8 +20,9 @@ use super::routing::UNSUPPORTED;
 use super::{Goodbye, Proxy, Wire};
 use crate::client::{Client, Flow};
 use crate::command::{self, Command, Name};
+use crate::local::info::{self, Facts};
 use crate::local::roster::{self, Ask, ClientFacts, ClientMemory, Filter, Lines};
-use crate::local::{Facts, info, reply};
+use crate::reply;
 use crate::resp::Arg;
 use crate::slots::Id;
 use crate::stats::Figures;
@@ -38,12 +39,12 @@ impl Proxy {
     /// Whether a request about the whole pool waits for the next turn, because this one has done its share of such work
     /// or others wait.
     pub(super) fn defers(&mut self, id: Id) -> bool {
-        if self.work_left > 0 && self.deferred.front().is_none_or(|&first| first == id) {
+        if self.turn.work_left > 0 && self.clients.deferred.front().is_none_or(|&first| first == id) {
             return false;
         }
         if let Some(client) = self.clients.get_mut(id) {
             client.flow = Flow::Deferred;
-            self.deferred.push_back(id);
+            self.clients.deferred.push_back(id);
         }
         true
     }
@@ -51,19 +52,19 @@ impl Proxy {
     /// Gives those their turn who were deferred, in order; the one that is served stands at the front.
     #[cold]
     pub(super) fn serve_deferred<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        while self.work_left > 0 {
-            let Some(&id) = self.deferred.front() else { return };
+        while self.turn.work_left > 0 {
+            let Some(&id) = self.clients.deferred.front() else { return };
             if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Deferred) {
                 client.flow = Flow::Open;
                 self.resume_client(id, now, wire);
             }
-            self.deferred.pop_front();
+            self.clients.deferred.pop_front();
         }
     }
 
     pub(super) fn count_work(&mut self, work: usize) {
-        self.is_rationed = true;
-        self.work_left = self.work_left.saturating_sub(work);
+        self.turn.is_rationed = true;
+        self.turn.work_left = self.turn.work_left.saturating_sub(work);
     }
 
     /// Answers a request that is about the whole pool, at once or when the others of it have answered.
@@ -75,7 +76,7 @@ impl Proxy {
         args: &[Arg],
         now: Millis,
     ) {
-        let mut out = std::mem::take(&mut self.reply);
+        let mut out = std::mem::take(&mut self.reading.reply);
         let mut is_suicide = false;
         match self.question(what, request, args, &mut out) {
             Some(question) if !self.settings.siblings.is_alone() => self.inquire(id, question),
@@ -116,8 +117,13 @@ impl Proxy {
     pub(super) fn own_part(&mut self, question: &Question, asker: Id, now: Millis) -> Answer {
         match question {
             Question::Figures => {
-                self.count_work(WORK_OF_LINE * (1 + self.endpoints.len()) + WORK_OF_LOOK * self.backends.len());
-                Answer::Figures(Figures { stats: self.stats, servers: server_figures(&self.endpoints, &self.backends) })
+                self.count_work(
+                    WORK_OF_LINE * (1 + self.upstreams.endpoints.len()) + WORK_OF_LOOK * self.upstreams.backends.len(),
+                );
+                Answer::Figures(Figures {
+                    stats: self.journal.stats,
+                    servers: server_figures(&self.upstreams.endpoints, &self.upstreams.backends),
+                })
             }
             Question::Clients(Ask::List(filter)) => {
                 let selected = self.selected(filter, asker, now);
@@ -166,8 +172,8 @@ impl Proxy {
                     process_id: self.settings.process_id,
                     run: self.settings.run(),
                     listen: &self.settings.listen,
-                    uptime_ms: now - self.started,
-                    introduction: &self.introduction,
+                    uptime_ms: now - self.journal.started,
+                    introduction: &self.upstreams.introduction,
                     connected_clients: self.settings.siblings.clients(),
                     addresses: &self.settings.servers,
                     figures: &figures,

@@ -25,7 +25,7 @@ use std::hash::Hasher;
 
 use super::Proxy;
 use crate::command::Command;
-use crate::local::reply;
+use crate::reply;
 use crate::request::{Place, RequestId, Role};
 use crate::sha1;
 use crate::slots::Id;
@@ -124,7 +124,7 @@ impl Proxy {
 
     fn charge_scripts(&mut self) {
         let held = self.scripts.held();
-        self.arena.recharge(&mut self.scripts.charged, held);
+        self.in_flight.arena.recharge(&mut self.scripts.charged, held);
     }
 
     /// The server of backend `from` does not know the script of this request, whose bytes are `bytes` and which stands
@@ -137,11 +137,11 @@ impl Proxy {
         bytes: &[u8],
         now: Millis,
     ) -> bool {
-        let Some(backend) = self.backends.get(from) else { return false };
+        let Some(backend) = self.upstreams.backends.get(from) else { return false };
         let (server, profile) = (backend.server, backend.profile);
-        let entry = &self.requests[request as usize];
+        let entry = &self.in_flight.requests[request];
         let is_overtaken = self.clients.get(client).is_some_and(|client| client.lane(server).is_some());
-        if entry.place != Place::Waiting || entry.role != Role::Plain || is_overtaken {
+        if entry.place() != Place::Waiting || entry.role() != Role::Plain || is_overtaken {
             return false;
         }
         let Some(framer) = self.framed(bytes) else { return false };
@@ -158,13 +158,12 @@ impl Proxy {
         reply::bulk(&mut call, script);
         call.extend_from_slice(&bytes[digest.end()..]);
         // Where it was asked first, `WAIT` will ask about all that its client has written.
-        let has_room = self.backends.get(from).is_some_and(|backend| backend.has_room(&self.settings.limits));
+        let has_room = self.upstreams.backends.get(from).is_some_and(|backend| backend.has_room(&self.settings.limits));
         let again = || self.pick_again(client, server, profile, now);
         let Some(backend_id) = has_room.then_some(from).or_else(again) else { return false };
-        let entry = &mut self.requests[request as usize];
-        entry.len = call.len() as u32;
-        entry.deadline = now + self.settings.timeouts.remote_read_ms;
-        let is_write = !entry.is_read;
+        let entry = &mut self.in_flight.requests[request];
+        entry.rewrite(call.len(), now + self.settings.timeouts.remote_read_ms);
+        let is_write = !entry.is_read();
         self.stand_at(request, backend_id, server);
         if let Some(client) = self.clients.get_mut(client).filter(|_| is_write) {
             client.wrote_to = backend_id;

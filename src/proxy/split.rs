@@ -27,18 +27,16 @@
 use super::compose::{self, Shape};
 use super::dispatch::Pick;
 use super::merging::{Merging, Part};
-use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Route, UNSUPPORTED, Verdict};
+use super::router::Route;
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, UNSUPPORTED, Verdict};
 use super::{LARGE, NO_DEADLINE, Proxy};
-use crate::client::{Need, Profile};
+use crate::client::Need;
 use crate::command::{self, Access, Class, Gather, Merge};
-use crate::local::{error, reply};
+use crate::reply::{self, error};
 use crate::request::{MergingId, Place, Request, RequestId, Role};
-use crate::ring::ServerIndex;
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
-
-/// The part of a server that has none.
-pub(super) const NO_PART: u16 = u16::MAX;
 
 impl Proxy {
     /// A request whose keys live on several servers.
@@ -83,7 +81,7 @@ impl Proxy {
     fn queue_parts(&mut self, call: &Call<'_>, row: KeyRow, merging: &mut Merging) {
         let KeyRow { first, tail, step } = row;
         let fixed = first + call.args.len() - tail;
-        let mut head = std::mem::take(&mut self.reply);
+        let mut head = std::mem::take(&mut self.reading.reply);
         for part in merging.parts_mut() {
             head.clear();
             reply::array(&mut head, fixed + part.keys * step);
@@ -106,9 +104,7 @@ impl Proxy {
     /// is down.
     fn sort_keys(&mut self, call: &Call<'_>, row: KeyRow, merging: &mut Merging) -> bool {
         let is_whole = self.sort_each_key(call, row, merging);
-        for part in merging.parts() {
-            self.part_of_server[usize::from(part.server)] = NO_PART;
-        }
+        self.router.forget_parts(merging.parts().iter().map(|part| part.server));
         is_whole
     }
 
@@ -116,12 +112,8 @@ impl Proxy {
         let KeyRow { first, tail, step } = row;
         let mut start = call.args[first - 1].end();
         for index in (first..tail).step_by(step) {
-            let Route::To(server, _) = self.route_hash(self.hash_of(call.arg(index))) else { return false };
-            let mut part = self.part_of_server[usize::from(server)];
-            if part == NO_PART {
-                part = merging.add_part(server);
-                self.part_of_server[usize::from(server)] = part;
-            }
+            let Route::To(server, _) = self.router.route_key(call.arg(index)) else { return false };
+            let part = self.router.part_for(server, || merging.add_part(server));
             let end = call.args[index + step - 1].end();
             let entry = &mut merging.parts_mut()[usize::from(part)];
             entry.keys += 1;
@@ -134,9 +126,8 @@ impl Proxy {
 
     /// A request for all servers.
     pub(super) fn on_gather(&mut self, id: Id, call: &Call<'_>, gather: Gather, now: Millis) -> Verdict {
-        let is_whole = self.distinct_servers.iter().all(|&server| self.up.is_up(ServerIndex(server)));
-        let several = self.endpoints.len() > 1;
-        if several && (!self.settings.multi_key || gather == Gather::Masked) {
+        let is_whole = self.router.distinct_servers().iter().all(|&server| self.router.is_up(server));
+        if self.router.has_several() && (!self.settings.multi_key || gather == Gather::Masked) {
             self.reply_here(id, UNSUPPORTED);
             return Verdict::Done;
         }
@@ -150,12 +141,12 @@ impl Proxy {
             Gather::AllOk => Shape::AllOk,
             Gather::First => Shape::First,
             Gather::And => Shape::And,
-            Gather::AnyKey => Shape::AnyKey(self.random() as usize % self.distinct_servers.len()),
+            Gather::AnyKey => Shape::AnyKey(self.upstreams.random() as usize % self.router.distinct_servers().len()),
             Gather::Kill => Shape::Kill { is_whole },
             Gather::Masked => Shape::Masked,
         };
         // A script is stopped wherever it can be reached.
-        let is_reached = gather == Gather::Kill && self.route_any().server().is_some();
+        let is_reached = gather == Gather::Kill && self.router.route_any().server().is_some();
         if !is_whole && !is_reached {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
@@ -166,7 +157,7 @@ impl Proxy {
             _ => {}
         }
         let mut merging = self.new_merging();
-        for &server in self.distinct_servers.iter().filter(|&&server| self.up.is_up(ServerIndex(server))) {
+        for server in self.router.distinct_servers_up() {
             merging.add_part(server);
         }
         self.send_pinned(id, call, shape, merging, call.request, now)
@@ -178,13 +169,13 @@ impl Proxy {
             self.reply_with(id, |out| error::wrong_arity(out, call.name()));
             return Verdict::Done;
         }
-        let places = self.distinct_servers.len() as u64;
+        let places = self.router.distinct_servers().len() as u64;
         let Some((place, cursor)) = scan_cursor(call.arg(1)).map(|cursor| compose::split_cursor(cursor, places)) else {
             self.reply_here(id, b"-ERR invalid cursor\r\n");
             return Verdict::Done;
         };
-        let server = self.distinct_servers[place as usize];
-        if !self.up.is_up(ServerIndex(server)) {
+        let server = self.router.distinct_servers()[place as usize];
+        if !self.router.is_up(server) {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
         }
@@ -251,38 +242,37 @@ impl Proxy {
     /// Puts the parent into its client's line and the parts, whose bytes were just queued, into those of their
     /// backends.
     pub(super) fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
-        let id_of_merging = self.merges.vacant_key() as MergingId;
+        let id_of_merging = self.in_flight.merges.vacant_key() as MergingId;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
-        parent.place = Place::Merging(id_of_merging);
-        merging.parent = self.requests.insert(parent) as RequestId;
+        parent.move_to(Place::Merging(id_of_merging));
+        merging.parent = self.in_flight.requests.insert(parent);
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
-            client.line.push(&mut self.requests, merging.parent);
-            self.requests[merging.parent as usize].is_muted = client.session.mute.take();
+            client.line.push(&mut self.in_flight.requests, merging.parent);
+            self.in_flight.requests[merging.parent].mute(client.session.mute.take());
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let role = merging.role;
         for (part, entry) in (0..).zip(merging.parts_mut()) {
             let mut request = Request::new(id, deadline, entry.len as u32, 0, access == Access::Read);
-            request.place = Place::Part(id_of_merging);
-            request.part = part;
-            request.role = role;
-            let request = self.requests.insert(request) as RequestId;
+            request.make_part(id_of_merging, part);
+            request.set_role(role);
+            let request = self.in_flight.requests.insert(request);
             entry.request = Some(request);
             self.stand_at(request, entry.backend, entry.server);
             self.mark_backend_dirty(entry.backend);
         }
         self.charge_merging(&mut merging);
-        let key = self.merges.insert(merging);
+        let key = self.in_flight.merges.insert(merging);
         debug_assert_eq!(key as MergingId, id_of_merging);
         self.maybe_pause(id);
     }
 
     pub(super) fn queue(&mut self, backend: Id, bytes: &[u8]) {
-        if let Some(backend) = self.backends.get_mut(backend) {
-            backend.queue.push(&mut self.arena, bytes);
+        if let Some(backend) = self.upstreams.backends.get_mut(backend) {
+            backend.queue.push(&mut self.in_flight.arena, bytes);
         }
     }
 
@@ -297,7 +287,7 @@ impl Proxy {
         };
         let call = Call { container: command.name(), command, request: bytes, args };
         let Some(row) = self.key_row(&call) else { return false };
-        let client = self.requests[request as usize].client;
+        let client = self.in_flight.requests[request].client();
         let mut shares = self.new_merging();
         shares.shape = shape_of(merge);
         let is_whole = self.sort_keys(&call, row, &mut shares);
@@ -310,11 +300,11 @@ impl Proxy {
             return true;
         }
         self.queue_parts(&call, row, &mut shares);
-        match self.requests[request as usize].place {
+        match self.in_flight.requests[request].place() {
             Place::Part(merging) => self.replace_part(merging, request, shares, now),
             _ => {
-                let merging = self.merges.vacant_key() as MergingId;
-                self.requests[request as usize].place = Place::Merging(merging);
+                let merging = self.in_flight.merges.vacant_key() as MergingId;
+                self.in_flight.requests[request].move_to(Place::Merging(merging));
                 shares.client = client;
                 shares.parent = request;
                 for part in 0..shares.parts().len() {
@@ -322,7 +312,7 @@ impl Proxy {
                     self.ask_part(asked, &mut shares.parts_mut()[part], now);
                 }
                 self.charge_merging(&mut shares);
-                self.merges.insert(shares);
+                self.in_flight.merges.insert(shares);
             }
         }
         true
@@ -330,8 +320,8 @@ impl Proxy {
 
     /// Puts `shares` into the place of the part whose request is `request`.
     fn replace_part(&mut self, merging: MergingId, request: RequestId, shares: Merging, now: Millis) {
-        let mut whole = std::mem::take(&mut self.merges[merging as usize]);
-        let own = self.requests[request as usize].part;
+        let mut whole = std::mem::take(&mut self.in_flight.merges[merging as usize]);
+        let own = self.in_flight.requests[request].part();
         let mut numbers = Vec::new();
         for share in shares.parts() {
             let (part, asked) = if numbers.is_empty() {
@@ -351,25 +341,23 @@ impl Proxy {
             *part = order.next().map_or(own, |&share| numbers[usize::from(share)]);
         }
         self.charge_merging(&mut whole);
-        self.merges[merging as usize] = whole;
+        self.in_flight.merges[merging as usize] = whole;
         self.spare_merging(shares);
     }
 
     /// A request for one more part of an entry, as `like` is, which has lost a backend.
     fn another_part(&mut self, merging: MergingId, like: RequestId, part: u16) -> RequestId {
-        let like = &self.requests[like as usize];
-        let mut request = Request::new(like.client, NO_DEADLINE, 0, 0, like.is_read);
-        request.losses = like.losses;
-        request.place = Place::Part(merging);
-        request.part = part;
-        self.requests.insert(request) as RequestId
+        let like = &self.in_flight.requests[like];
+        let mut request = Request::new(like.client(), NO_DEADLINE, 0, 0, like.is_read());
+        request.inherit_losses(like.losses());
+        request.make_part(merging, part);
+        self.in_flight.requests.insert(request)
     }
 
     /// Puts the request of a part, whose bytes were just queued, into line.
     fn ask_part(&mut self, request: RequestId, part: &mut Part, now: Millis) {
-        let entry = &mut self.requests[request as usize];
-        entry.len = part.len as u32;
-        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        let entry = &mut self.in_flight.requests[request];
+        entry.rewrite(part.len, now + self.settings.timeouts.remote_read_ms);
         part.request = Some(request);
         self.stand_at(request, part.backend, part.server);
         self.mark_backend_dirty(part.backend);
@@ -384,10 +372,10 @@ impl Proxy {
         bytes: &[u8],
     ) -> Route {
         self.forget_collected(merging, request);
-        if !self.merges[merging as usize].is_pinned {
+        if !self.in_flight.merges[merging as usize].is_pinned {
             return self.route_again(bytes, 0);
         }
-        if self.up.is_up(ServerIndex(lost)) { Route::To(lost, 0) } else { Route::Down }
+        self.router.route_pinned(lost)
     }
 }
 
@@ -405,12 +393,6 @@ fn shape_of(merge: Merge) -> Shape {
         Merge::ByPosition => Shape::ByPosition,
         Merge::AllOk => Shape::AllOk,
     }
-}
-
-/// The indexes of the servers, one for each address.
-pub(super) fn distinct_servers(addresses: &[String]) -> Vec<u16> {
-    let is_first = |&server: &u16| !addresses[..usize::from(server)].contains(&addresses[usize::from(server)]);
-    (0..addresses.len() as u16).filter(is_first).collect()
 }
 
 /// The cursor that a client sent: decimal digits, within 64 bits.

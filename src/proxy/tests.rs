@@ -28,12 +28,12 @@ mod subscriptions;
 mod transactions;
 mod unfinished;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 
 use super::*;
 use crate::buffer::Scratch;
-use crate::ring::ServerIndex;
+use crate::ring::{Ring, ServerIndex, UpSet};
 
 /// Connections that take what they have room for.
 #[derive(Default)]
@@ -272,12 +272,12 @@ impl Bench {
 
     /// Nothing is left of anybody's requests and replies.
     fn assert_nothing_is_left(&self) {
-        assert!(self.proxy.requests.is_empty(), "{} requests are left", self.proxy.requests.len());
-        assert!(self.proxy.early.is_empty(), "{} early replies are left", self.proxy.early.len());
-        assert!(self.proxy.merges.is_empty(), "{} merges are left", self.proxy.merges.len());
+        assert!(self.proxy.in_flight.requests.is_empty(), "{} requests are left", self.proxy.in_flight.requests.len());
+        assert!(self.proxy.in_flight.early.is_empty(), "{} early replies are left", self.proxy.in_flight.early.len());
+        assert!(self.proxy.in_flight.merges.is_empty(), "{} merges are left", self.proxy.in_flight.merges.len());
         let remembered = self.proxy.scripts.held() + self.proxy.pubsub.held();
         assert_eq!(self.proxy.buffered_bytes(), remembered);
-        assert!(self.proxy.inquiries.is_empty(), "something is asked of others");
+        assert!(self.proxy.workers.is_empty(), "something is asked of others");
     }
 }
 
@@ -311,6 +311,7 @@ fn no_room(what: &str, max: usize) -> String {
 /// Of the keys k0, k1 … the first one that lives on this server when all are up.
 fn key_on(bench: &Bench, server: u16) -> String {
     let keys = (0..).map(|number| format!("k{number}"));
-    let lives_here = |key: &String| bench.proxy.ring.primary(Ring::hash(key.as_bytes())) == ServerIndex(server);
+    let lives_here =
+        |key: &String| bench.proxy.router.ring().primary(Ring::hash(key.as_bytes())) == ServerIndex(server);
     keys.into_iter().find(lives_here).expect("every server has keys")
 }

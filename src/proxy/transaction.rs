@@ -19,7 +19,8 @@ use super::Proxy;
 use super::dispatch::Pick;
 use super::loss::Loss;
 use super::own_steps::held_steps;
-use super::routing::{Call, Route, Verdict};
+use super::router::Route;
+use super::routing::{Call, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, OwnStep, Transaction};
 use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
@@ -54,7 +55,7 @@ impl Proxy {
             self.reply_here(id, b"-ERR WATCH inside MULTI is not allowed\r\n");
             return Verdict::Done;
         }
-        let server = match self.route_keys(call.command, call.request, call.args) {
+        let server = match self.router.route_keys(call.command, call.request, call.args) {
             Route::To(server, _) if self.leased(id).is_none_or(|leased| leased.server == server) => server,
             route => return self.refuse_step(id, call, route),
         };
@@ -120,7 +121,7 @@ impl Proxy {
                 return Verdict::Done;
             }
             // No key has said whose steps these are: anybody's.
-            None => match self.lease_for_step(id, call, self.route_any(), now) {
+            None => match self.lease_for_step(id, call, self.router.route_any(), now) {
                 Ok(leased) => leased,
                 Err(Verdict::Done) => {
                     // Whatever the answer was, to the client it is that of EXEC.
@@ -181,10 +182,10 @@ impl Proxy {
             (Some(route), _) => route,
             // Any server will do: the one that the transaction has already, if there is one.
             (None, Some(leased)) => Route::To(leased.server, 0),
-            (None, None) if self.endpoints.len() > 1 && matches!(call.command.class, Class::Session(_)) => {
+            (None, None) if self.router.has_several() && matches!(call.command.class, Class::Session(_)) => {
                 return self.keep_early_step(id, call);
             }
-            (None, None) => self.route_any(),
+            (None, None) => self.router.route_any(),
         };
         let leased = match self.lease_for_step(id, call, route, now) {
             Ok(leased) => leased,
@@ -227,7 +228,7 @@ impl Proxy {
         let leased = Leased { server, backend };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             if transaction.leased.replace(leased) != Some(leased) {
-                transaction.routing_epoch = self.routing_epoch;
+                transaction.routing_epoch = self.router.epoch();
             }
         }
         leased
@@ -237,7 +238,7 @@ impl Proxy {
     /// be apart, or elsewhere, only because a server went down or came back: then that is what it is told.
     fn refuse_step(&mut self, id: Id, call: &Call<'_>, route: Route) -> Verdict {
         let route = if matches!(route, Route::To(..)) { Route::CrossSlot } else { route };
-        let is_stale = |transaction: &&Transaction| transaction.routing_epoch != self.routing_epoch;
+        let is_stale = |transaction: &&Transaction| transaction.routing_epoch != self.router.epoch();
         let stale = self.transaction(id).filter(is_stale).and_then(|transaction| transaction.leased);
         match (route, stale) {
             (Route::CrossSlot, Some(leased)) if call.command.arity_allows(call.args.len()) => {
@@ -264,11 +265,11 @@ impl Proxy {
     /// Where a command within a transaction must go; `None` if any server will do: it has no keys, or the server will
     /// say what is wrong with them.
     fn route_step(&self, call: &Call<'_>) -> Option<Route> {
-        let several = self.endpoints.len() > 1;
+        let several = self.router.has_several();
         match call.command.class {
             Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) if call.is_without_keys() => None,
             Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) => {
-                Some(self.route_keys(call.command, call.request, call.args))
+                Some(self.router.route_keys(call.command, call.request, call.args))
             }
             Class::Channel(_) if several && call.args.len() > 1 => None,
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
@@ -279,7 +280,7 @@ impl Proxy {
             Class::Session(_) | Class::Container => None,
             Class::Refused if !self.is_allowed(call) => Some(Route::Unsupported),
             Class::Refused if call.command.keys == Keys::None => None,
-            Class::Refused => Some(self.route_keys(call.command, call.request, call.args)),
+            Class::Refused => Some(self.router.route_keys(call.command, call.request, call.args)),
             Class::Lease(_) => Some(Route::Unsupported),
         }
     }
@@ -333,7 +334,7 @@ impl Proxy {
     /// it kept, wakes nobody. So a step may follow that at once; and a backend that takes nothing more is of no use.
     pub(super) fn hold_step(&mut self, id: Id, leased: Leased, now: Millis) -> Option<Verdict> {
         let Leased { server, backend } = leased;
-        let entry = self.backends.get(backend);
+        let entry = self.upstreams.backends.get(backend);
         let is_serving = entry.is_some_and(Backend::is_serving);
         if is_serving && entry.is_some_and(|entry| entry.is_bulk && !entry.has_room_for_owner(&self.settings.limits)) {
             return Some(self.put_off(id, server, Pick::Throttle(backend), Need::Lease, now));
@@ -346,7 +347,7 @@ impl Proxy {
                 return None;
             }
             self.lose_backend(backend, Loss::Drained, now);
-            self.woken.push(id);
+            self.turn.woken.push(id);
         }
         Some(self.put_off(id, server, Pick::Behind, Need::Lease, now))
     }
@@ -354,7 +355,7 @@ impl Proxy {
     /// Puts a step of `len` bytes into line, on the backend of its transaction.
     pub(super) fn line_up_step(&mut self, id: Id, leased: Leased, len: u32, role: Role, now: Millis) {
         let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
-        request.role = role;
+        request.set_role(role);
         self.line_up(id, leased.backend, leased.server, request);
     }
 
@@ -381,7 +382,7 @@ impl Proxy {
         {
             return None;
         }
-        let mut lens = std::mem::take(&mut self.step_lens);
+        let mut lens = std::mem::take(&mut self.reading.step_lens);
         lens.clear();
         let mut own_steps = Vec::new();
         let found = self.scan_transaction(bytes, &mut lens, &mut own_steps);
@@ -392,7 +393,7 @@ impl Proxy {
             self.dispatch_whole(id, server, &lens, own_steps, now)
         });
         let len = lens.iter().map(|&len| len as usize).sum();
-        self.step_lens = lens;
+        self.reading.step_lens = lens;
         verdict.map(|verdict| (len, verdict))
     }
 
@@ -404,13 +405,13 @@ impl Proxy {
         lens: &mut Vec<u32>,
         own_steps: &mut Vec<OwnStep>,
     ) -> Option<(u16, &'static Command)> {
-        let mut framer = std::mem::take(&mut self.step_framer);
+        let mut framer = std::mem::take(&mut self.reading.step_framer);
         let mut at = 0;
         let mut server = None;
         let found = loop {
             framer.reset();
             let rest = &bytes[at..];
-            let Ok(Frame::Complete(len)) = framer.frame(rest, &self.request_limits) else { break None };
+            let Ok(Frame::Complete(len)) = framer.frame(rest, &self.reading.request_limits) else { break None };
             if !framer.is_multibulk() || lens.len() == WHOLE_MAX {
                 break None;
             }
@@ -438,7 +439,7 @@ impl Proxy {
             }
             match command.class {
                 Class::Lease(Lease::Exec | Lease::Discard) => {
-                    break server.or_else(|| self.route_any().server()).map(|server| (server, command));
+                    break server.or_else(|| self.router.route_any().server()).map(|server| (server, command));
                 }
                 // Answered here while there is no transaction, they would have to change the session with EXEC.
                 Class::Session(Session::Ping | Session::Echo) => continue,
@@ -453,7 +454,7 @@ impl Proxy {
                 Some(_) => break None,
             }
         };
-        self.step_framer = framer;
+        self.reading.step_framer = framer;
         found
     }
 
@@ -476,7 +477,7 @@ impl Proxy {
         };
         for &len in lens {
             let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
-            request.role = Role::Atomic;
+            request.set_role(Role::Atomic);
             self.line_up(id, backend, server, request);
         }
         if let Some(len) = exec {

@@ -27,7 +27,7 @@ impl Proxy {
         if self.is_much_taken() {
             self.maybe_relieve();
         }
-        if self.is_rationed {
+        if self.turn.is_rationed {
             self.go_on_with_topics(now);
         }
         loop {
@@ -35,10 +35,10 @@ impl Proxy {
                 self.serve(now, wire);
             }
             self.transmit_requests(now, wire);
-            while let Some(id) = self.dirty_clients.pop() {
+            while let Some(id) = self.turn.dirty_clients.pop() {
                 self.transmit_client(id, now, wire);
             }
-            if self.is_rationed {
+            if self.turn.is_rationed {
                 self.serve_deferred(now, wire);
                 self.go_on_publishing(now, wire);
             }
@@ -47,21 +47,24 @@ impl Proxy {
                 break;
             }
         }
-        if self.is_memory_watched {
+        if self.in_flight.memory.is_watched {
             self.end_relief();
         }
-        if self.is_rationed {
-            self.work_left = TURN_WORK_MAX;
+        if self.turn.is_rationed {
+            self.turn.work_left = TURN_WORK_MAX;
             self.pubsub.work_left = TURN_WORK_MAX;
-            self.is_rationed = self.has_left_work();
+            self.turn.is_rationed = self.has_left_work();
         }
     }
 
     /// True exactly when [`Proxy::serve`] may find something to do. Nearly always it does not: one test for all of it.
     #[inline]
     fn is_anything_waiting(&self) -> bool {
-        let is_waiting = usize::from(self.is_room_new) | self.parked | self.paused.len() | self.woken.len();
-        is_waiting | self.departures.len() | self.pubsub.registry.orphans() != 0
+        let is_waiting = usize::from(self.turn.is_room_new)
+            | self.clients.parked
+            | self.clients.paused.len()
+            | self.turn.woken.len();
+        is_waiting | self.turn.departures.len() | self.pubsub.registry.orphans() != 0
     }
 
     /// What those have left who are gone, and the turns of those who wait.
@@ -77,11 +80,11 @@ impl Proxy {
     pub fn transmit_requests<W: Wire>(&mut self, now: Millis, wire: &mut W) {
         // The first one first: of two clients that block in one turn, the server shall see the first one before.
         let mut at = 0;
-        while let Some(&id) = self.dirty_backends.get(at) {
+        while let Some(&id) = self.turn.dirty_backends.get(at) {
             at += 1;
             self.transmit_backend(id, now, wire);
         }
-        self.dirty_backends.clear();
+        self.turn.dirty_backends.clear();
     }
 
     /// Deals with what those have left who are gone: halves of requests, and backends that they had for themselves.
@@ -89,15 +92,15 @@ impl Proxy {
     /// The shell calls it, and closes what is to be closed, before it reads: an element that somebody pushes in this
     /// turn must not go to a backend that still waits for a client that has left.
     pub fn handle_departures(&mut self, now: Millis) {
-        if !self.departures.is_empty() {
+        if !self.turn.departures.is_empty() {
             self.handle_each_departure(now);
         }
     }
 
     #[cold]
     fn handle_each_departure(&mut self, now: Millis) {
-        while !self.departures.is_empty() {
-            for departure in std::mem::take(&mut self.departures) {
+        while !self.turn.departures.is_empty() {
+            for departure in std::mem::take(&mut self.turn.departures) {
                 match departure {
                     Departure::Upload(backend, client) => self.abandon_upload(backend, client, now),
                     Departure::Bulk(bulk) => self.release_bulk(bulk, None, now),
@@ -109,13 +112,13 @@ impl Proxy {
 
     /// True exactly when [`Proxy::transmit`] would do nothing.
     pub(super) fn is_settled(&self) -> bool {
-        let unsent = self.dirty_backends.len() | self.dirty_clients.len();
-        let left = self.departures.len() | self.pubsub.registry.orphans();
-        unsent | left | self.woken.len() == 0 && !(self.is_room_new && self.parked > 0)
+        let unsent = self.turn.dirty_backends.len() | self.turn.dirty_clients.len();
+        let left = self.turn.departures.len() | self.pubsub.registry.orphans();
+        unsent | left | self.turn.woken.len() == 0 && !(self.turn.is_room_new && self.clients.parked > 0)
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let Some(backend) = self.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         backend.is_dirty = false;
         if backend.is_blocked {
             return;
@@ -135,10 +138,12 @@ impl Proxy {
                     n < len
                 })
             }
-            Phase::Ready | Phase::Draining => send(&backend.queue, &self.arena, Conn::Backend(id), wire).map(|sent| {
-                backend.queue.mark_sent(&self.arena, sent.bytes);
-                sent.is_blocked
-            }),
+            Phase::Ready | Phase::Draining => {
+                send(&backend.queue, &self.in_flight.arena, Conn::Backend(id), wire).map(|sent| {
+                    backend.queue.mark_sent(&self.in_flight.arena, sent.bytes);
+                    sent.is_blocked
+                })
+            }
         };
         match result {
             Ok(is_blocked) => {
@@ -150,14 +155,14 @@ impl Proxy {
                 } else if unsent > 0 && !matches!(backend.phase, Phase::Handshake(_)) {
                     self.mark_backend_dirty(id);
                 }
-                let Some(backend) = self.backends.get_mut(id) else { return };
+                let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
                 if had_much {
                     // Its uploader, if there is one, may not have been listened to until now.
                     backend.uploaded_at = now;
                 }
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
                     let uploader = backend.uploader;
-                    self.actions.push_back(Action::Resume(Conn::Client(uploader)));
+                    self.turn.actions.push_back(Action::Resume(Conn::Client(uploader)));
                 }
                 if backend.is_bulk {
                     self.on_sent_in_bulk(id);
@@ -179,9 +184,9 @@ impl Proxy {
         }
         let is_held_up = matches!(client.flow, Flow::Paused { .. }) || client.holds_back || client.bulk.is_some();
         if !client.is_blocked && client.replies.unsent() > 0 {
-            match send(&client.replies, &self.arena, Conn::Client(id), wire) {
+            match send(&client.replies, &self.in_flight.arena, Conn::Client(id), wire) {
                 Ok(sent) => {
-                    client.replies.consume(&mut self.arena, sent.bytes);
+                    client.replies.consume(&mut self.in_flight.arena, sent.bytes);
                     client.is_blocked = sent.is_blocked;
                     // If nothing was taken, then because its socket is full since just now.
                     client.took_at = now;

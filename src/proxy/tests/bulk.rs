@@ -72,7 +72,7 @@ fn a_pipeline_that_is_written_before_it_is_read_is_taken_whole_and_kept_by_the_s
         let requests: String = (0..20_000).map(|number| get(&format!("k{number}"))).collect();
         let rest = write_all(&mut bench, client, &mut servers, &requests);
         assert_eq!(rest.len(), 0, "{count} servers");
-        let held = bench.proxy.arena.bytes();
+        let held = bench.proxy.in_flight.arena.bytes();
         assert!(held < 300_000, "{count} servers: {held} bytes are held");
         // And then it reads.
         bench.net.room.remove(&Conn::Client(client));

@@ -247,7 +247,7 @@ fn a_server_that_is_loading_is_not_alive() {
     bench.pass(100);
     bench.connect(0);
     bench.say(client, get("a"));
-    assert!(bench.proxy.up.all_up());
+    assert!(bench.proxy.router.is_all_up());
 }
 
 #[test]
@@ -291,20 +291,20 @@ fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for
     let (mut bench, _) = Bench::ready(3, |_| {});
     // Two keys of server 0, for which different servers stand in.
     let stands_in = |bench: &mut Bench, key: &str| {
-        bench.proxy.up.set(ServerIndex(0), false);
-        let server = bench.proxy.route_hash(Ring::hash(key.as_bytes())).server();
-        bench.proxy.up.set(ServerIndex(0), true);
+        bench.proxy.router.set_up(0, false);
+        let server = bench.proxy.router.route_hash(Ring::hash(key.as_bytes())).server();
+        bench.proxy.router.set_up(0, true);
         server
     };
     let keys: Vec<String> = (0..200)
         .map(|number| format!("k{number}"))
-        .filter(|key| bench.proxy.ring.primary(Ring::hash(key.as_bytes())) == ServerIndex(0))
+        .filter(|key| bench.proxy.router.ring().primary(Ring::hash(key.as_bytes())) == ServerIndex(0))
         .collect();
     let of = |bench: &mut Bench, server| {
         keys.iter().find(|key| stands_in(bench, key) == Some(server)).expect("server 0 has two neighbours").clone()
     };
     let (a, b) = (of(&mut bench, 1), of(&mut bench, 2));
-    let backend = bench.proxy.endpoints[0].pool.backends()[0];
+    let backend = bench.proxy.upstreams.endpoints[0].pool.backends()[0];
     let client = bench.client();
     bench.set_room(Conn::Backend(backend), 0);
     bench.say(client, request(&["MSETNX", &a, "1", &b, "2"]));
@@ -382,7 +382,7 @@ fn who_waits_has_its_turn_in_the_turn_in_which_a_connection_is_lost() {
     bench.net.broken.push(Conn::Backend(backends[0]));
     bench.make_room(Conn::Backend(backends[0]), 100);
     assert_eq!(bench.told(busy), MAY_HAVE_RUN);
-    assert_eq!(bench.proxy.parked, 0);
+    assert_eq!(bench.proxy.clients.parked, 0);
     let second = bench.connect(0);
     assert_eq!(bench.asked(second), set("b", "y"));
 }
@@ -394,14 +394,14 @@ fn a_probe_that_is_refused_for_want_of_room_is_not_the_last_one() {
     // One connection is fine, another can not be made: the server is taken for down.
     bench.say(client, request(&["SELECT", "1"]) + &get("a"));
     bench.refuse(0);
-    assert!(!bench.proxy.up.all_up());
+    assert!(!bench.proxy.router.is_all_up());
     bench.pass(100);
     let probe = bench.next_connect(0);
     bench.proxy.handle_connected(probe, bench.now);
     bench.answer(probe, "-ERR max number of clients reached\r\n");
     bench.pass(1_000);
     bench.connect(0);
-    assert!(bench.proxy.up.all_up());
+    assert!(bench.proxy.router.is_all_up());
 }
 
 #[test]

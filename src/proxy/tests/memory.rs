@@ -181,7 +181,11 @@ fn records_of_requests_count_and_are_given_back() {
     bench.answer(backends[0], bulk("a").repeat(requests));
     bench.told(client);
     bench.assert_nothing_is_left();
-    assert!(bench.proxy.requests.capacity() < 10_000, "{} records are kept", bench.proxy.requests.capacity());
+    assert!(
+        bench.proxy.in_flight.requests.capacity() < 10_000,
+        "{} records are kept",
+        bench.proxy.in_flight.requests.capacity()
+    );
 }
 
 #[test]
@@ -197,9 +201,10 @@ fn many_arguments_leave_no_memory_behind() {
         assert_eq!(bench.told(client), ":2\r\n");
     }
     bench.assert_nothing_is_left();
-    let framers = bench.proxy.spare_kept.iter().map(|kept| kept.held()).sum::<usize>() + bench.proxy.framer.held();
+    let framers = bench.proxy.reading.spare_kept.iter().map(|kept| kept.held()).sum::<usize>()
+        + bench.proxy.reading.framer.held();
     assert!(framers < 100_000, "{framers} bytes for arguments are kept");
-    assert!(bench.proxy.reply.capacity() <= LARGE);
+    assert!(bench.proxy.reading.reply.capacity() <= LARGE);
 }
 
 #[test]

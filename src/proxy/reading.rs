@@ -1,0 +1,45 @@
+//! What reading clients needs: limits, framers, and memory that is kept for its next use.
+
+use crate::client::Kept;
+use crate::limits::Limits;
+use crate::resp::{RequestFramer, RequestLimits};
+
+/// What reading clients needs.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub request_limits: RequestLimits,
+    /// For those who have not said who they are.
+    pub unauthenticated_limits: RequestLimits,
+    /// For requests that arrive whole.
+    pub framer: RequestFramer,
+    /// For transactions that arrive whole.
+    pub step_framer: RequestFramer,
+    pub step_lens: Vec<u32>,
+    /// For clients that keep something; they come and go.
+    #[allow(clippy::vec_box)] // the boxes themselves are what is reused
+    pub spare_kept: Vec<Box<Kept>>,
+    /// Where replies of our own are written, and what is sent in the place of a request; taken out for that time.
+    pub reply: Vec<u8>,
+}
+
+impl Reading {
+    /// Nothing is read yet.
+    pub fn new(limits: &Limits) -> Reading {
+        let request_limits = RequestLimits {
+            args_max: limits.args_max,
+            bulk_bytes_max: limits.bulk_bytes_max,
+            inline_bytes_max: limits.inline_bytes_max,
+            request_bytes_max: limits.request_bytes_max,
+            is_unauthenticated: false,
+        };
+        Reading {
+            unauthenticated_limits: request_limits.unauthenticated(),
+            request_limits,
+            framer: RequestFramer::new(),
+            step_framer: RequestFramer::new(),
+            step_lens: Vec::new(),
+            spare_kept: Vec::new(),
+            reply: Vec::new(),
+        }
+    }
+}
