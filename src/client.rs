@@ -8,9 +8,9 @@
 //!   too much unread, or outstanding     │ less again, or room in the pool, or the upload is whole
 //!          ├──► Paused, Throttled ──────┤
 //!   no backend can take the request     │
-//!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
+//!          ├──► AwaitingBackend ────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
-//!          ├──► Behind ─────────────────┤
+//!          ├──► AwaitingOwnReplies ─────┤
 //!   its subscription is not confirmed   │
 //!          ├──► Subscribing ────────────┤
 //!   its question is with other proxies  │
@@ -18,15 +18,15 @@
 //!   it gave a wrong password            │
 //!          ├──► Denied ─────────────────┤
 //!   a command that waits for data       │
-//!          ├──► Blocked ────────────────┤
+//!          ├──► BlockedOnCommand ───────┤
 //!   a large request, on its way         │
 //!          └──► Uploading ──────────────┘
 //! ```
 //!
 //! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
 //! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Denied`, `Deferred`, `Blocked`,
-//! `Throttled` or `Paused`, what it sent behind lies in `kept`.
+//! the line of the same backend; while `AwaitingBackend`, `AwaitingOwnReplies`, `Subscribing`, `Asking`,
+//! `Denied`, `Deferred`, `BlockedOnCommand`, `Throttled` or `Paused`, what it sent behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
 use crate::command::{Channels, Command};
@@ -64,7 +64,7 @@ pub struct Session {
     /// Who it is.
     pub user: UserId,
     /// Which of its requests are answered.
-    pub mute: Mute,
+    pub reply_mode: ReplyMode,
     /// The name that it gave itself with `CLIENT SETNAME` or `HELLO … SETNAME`; empty for none.
     pub name: Box<str>,
     /// Its library and that one's version, a blank between them; empty for neither. One text, since every client has
@@ -87,27 +87,27 @@ impl Session {
 
 /// Which requests are answered, as `CLIENT REPLY` has it. The others are run all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mute {
+pub enum ReplyMode {
     /// All of them.
     #[default]
-    Off,
-    /// All but the next one.
-    Next,
-    /// None.
     On,
+    /// All but the next one.
+    SkipNext,
+    /// None.
+    Off,
 }
 
-impl Mute {
+impl ReplyMode {
     /// Whether the reply to the request that is dealt with now is dropped. To be asked once for each request.
     #[inline]
     pub fn take(&mut self) -> bool {
         match *self {
-            Mute::Off => false,
-            Mute::Next => {
-                *self = Mute::Off;
+            ReplyMode::On => false,
+            ReplyMode::SkipNext => {
+                *self = ReplyMode::On;
                 true
             }
-            Mute::On => true,
+            ReplyMode::Off => true,
         }
     }
 }
@@ -154,7 +154,7 @@ pub enum Flow {
         backend: Id,
     },
     /// Its next request waits until a backend of this server can take it, or until this point in time.
-    Parked {
+    AwaitingBackend {
         /// Index of the server.
         server: u16,
         /// What it needs there.
@@ -164,7 +164,7 @@ pub enum Flow {
     },
     /// Its next request waits until those that it has outstanding at this server are answered: they stand in the line
     /// of a backend that can not take it.
-    Behind {
+    AwaitingOwnReplies {
         /// Index of the server.
         server: u16,
     },
@@ -183,7 +183,7 @@ pub enum Flow {
     /// Its next request is about all clients, and more work than this turn still does: it waits for the next one.
     Deferred,
     /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
-    Blocked {
+    BlockedOnCommand {
         /// The backend.
         backend: Id,
     },
@@ -366,7 +366,7 @@ pub struct Client {
     /// True while it stands in the list of subscribers that have messages to be sent.
     pub is_listed: bool,
     /// True while its socket takes nothing.
-    pub is_blocked: bool,
+    pub is_write_blocked: bool,
     /// True once it said that nothing more will come.
     pub is_ended: bool,
     /// True once its socket said so, perhaps with something unread before that: it will not wait for data any more.
@@ -401,7 +401,7 @@ impl Client {
             is_in_paused: false,
             is_dirty: false,
             is_listed: false,
-            is_blocked: false,
+            is_write_blocked: false,
             is_ended: false,
             has_hung_up: false,
         }
@@ -447,12 +447,12 @@ impl Client {
     pub fn awaits_replies(&self) -> bool {
         matches!(
             self.flow,
-            Flow::Parked { .. }
-                | Flow::Behind { .. }
+            Flow::AwaitingBackend { .. }
+                | Flow::AwaitingOwnReplies { .. }
                 | Flow::Subscribing
                 | Flow::Asking
                 | Flow::Denied { .. }
-                | Flow::Blocked { .. }
+                | Flow::BlockedOnCommand { .. }
         )
     }
 

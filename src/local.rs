@@ -34,7 +34,7 @@ mod client_command;
 mod config_get;
 
 use crate::backend::Introduction;
-use crate::client::{self, Mute, Profile};
+use crate::client::{self, Profile, ReplyMode};
 use crate::command::{self, integer};
 use crate::resp::Arg;
 use crate::stats::Figures;
@@ -236,7 +236,7 @@ fn select(words: Words<'_>, session: &mut client::Session, out: &mut Vec<u8>) {
 fn reset(session: &mut client::Session, context: &Context<'_>, out: &mut Vec<u8>) {
     session.profile = Profile::default();
     session.user = context.users.on_connect();
-    session.mute = Mute::Off;
+    session.reply_mode = ReplyMode::On;
     session.name = Box::default();
     out.extend_from_slice(b"+RESET\r\n");
 }

@@ -171,7 +171,7 @@ impl Proxy {
         if backend.owner != Id::NONE {
             let owner = self.clients.get(backend.owner);
             let is_held = owner.is_some_and(|owner| {
-                owner.flow == (Flow::Blocked { backend: id })
+                owner.flow == (Flow::BlockedOnCommand { backend: id })
                     || owner.leased().is_some_and(|leased| leased.backend == id)
                     || owner.bulk.as_ref().is_some_and(|bulk| bulk.held.iter().any(|held| held.backend == id))
             });
@@ -231,12 +231,12 @@ impl Proxy {
             ensure!(server == Some(lane.server), "client {id}: a lane to server {server:?}");
         }
         ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
-        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow, Flow::Blocked { .. })) {
+        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow, Flow::BlockedOnCommand { .. })) {
             let lane = client.lane(leased.server).map_or(leased.backend, |lane| lane.backend);
             ensure!(lane == leased.backend, "client {id} holds {}, and its requests stand at {lane}", leased.backend);
         }
         ensure!(!client.is_dirty || self.turn.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
-        let is_to_be_sent = client.is_blocked || client.is_dirty || client.is_listed;
+        let is_to_be_sent = client.is_write_blocked || client.is_dirty || client.is_listed;
         ensure!(client.replies.unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
         for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
             let backend =
@@ -248,10 +248,10 @@ impl Proxy {
         let is_coming = self.turn.woken.contains(&id) || client.is_dirty;
         match client.flow {
             Flow::Paused { .. } => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
-            Flow::Behind { server } => {
+            Flow::AwaitingOwnReplies { server } => {
                 ensure!(client.lane(server).is_some() || is_coming, "client {id} waits for itself at server {server}");
             }
-            Flow::Parked { server, need, deadline } => {
+            Flow::AwaitingBackend { server, need, deadline } => {
                 let pool = &self.upstreams.endpoints[usize::from(server)].pool;
                 let waiting = match need {
                     Need::Room => &pool.waiting,
@@ -316,8 +316,7 @@ impl Proxy {
             ensure!(usize::from(backend.server) == server, "backend {id} is in the pool of server {server}");
         }
         for &id in pool.waiting.iter().chain(&pool.waiting_for_lease) {
-            let is_here =
-                |client: &Client| matches!(client.flow, Flow::Parked { server: at, .. } if usize::from(at) == server);
+            let is_here = |client: &Client| matches!(client.flow, Flow::AwaitingBackend { server: at, .. } if usize::from(at) == server);
             ensure!(
                 self.clients.get(id).is_some_and(is_here),
                 "client {id} waits at server {server}, and is not parked"

@@ -139,7 +139,7 @@ impl Proxy {
         let held = Leased { server, backend: id };
         let Some(client) = self.clients.get_mut(owner) else { return };
         match client.flow {
-            Flow::Blocked { backend } | Flow::Uploading { backend, .. } if backend == id => return,
+            Flow::BlockedOnCommand { backend } | Flow::Uploading { backend, .. } if backend == id => return,
             // Its departure will, when the session there is clean.
             Flow::Closed => return,
             _ => {}
@@ -498,7 +498,7 @@ impl Proxy {
     /// and has more to say, it is told that it waits in vain, and leaves.
     pub(super) fn on_paused_for_long(&mut self, id: Id, since: Millis, is_full: bool, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        if !client.is_blocked || client.took_at > since || client.kept.is_none() {
+        if !client.is_write_blocked || client.took_at > since || client.kept.is_none() {
             return self.wait_paused(id, now);
         }
         client.flow = Flow::Open;
@@ -537,10 +537,10 @@ impl Proxy {
         let stall_ms = self.settings.timeouts.remote_read_ms / 4;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.excess() > unread_max) else { return };
         let stalled_at = client.took_at + stall_ms;
-        if !is_restrained || client.is_blocked && stalled_at <= now {
+        if !is_restrained || client.is_write_blocked && stalled_at <= now {
             return self.close_client(id, Goodbye::Unread);
         }
-        if client.is_blocked {
+        if client.is_write_blocked {
             client.alarm.set(&mut self.wheel, Timer::Client(id), stalled_at);
         }
     }

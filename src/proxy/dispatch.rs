@@ -1,8 +1,8 @@
 //! Request → backend, once its server is known; and its bytes on their way.
 //!
 //! All of a client's outstanding requests at one server go down the same backend, or their order would be lost: if that
-//! one can not take the next, the client waits until they are answered (`Flow::Behind`). Otherwise it waits until any
-//! backend can take it (`Flow::Parked`), in line, and is told when it has waited long enough.
+//! one can not take the next, the client waits until they are answered (`Flow::AwaitingOwnReplies`). Otherwise it waits until any
+//! backend can take it (`Flow::AwaitingBackend`), in line, and is told when it has waited long enough.
 //!
 //! Invariant: a request that is given to a backend stands in both lines, and its bytes follow at once (`forward`).
 
@@ -72,7 +72,7 @@ impl Proxy {
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
-                self.await_replies(id, Flow::Behind { server });
+                self.await_replies(id, Flow::AwaitingOwnReplies { server });
                 return Verdict::Wait;
             }
             Pick::Throttle(backend) => {
@@ -110,7 +110,7 @@ impl Proxy {
     pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
         let request = self.in_flight.requests.insert(request) as RequestId;
         if let Some(client) = self.clients.get_mut(id) {
-            self.in_flight.requests[request as usize].is_muted = client.session.mute.take();
+            self.in_flight.requests[request as usize].is_muted = client.session.reply_mode.take();
             client.line.push(&mut self.in_flight.requests, request);
         }
         self.stand_at(request, backend, server);
@@ -217,7 +217,7 @@ impl Proxy {
             (None, Some(lane)) => (lane.backend, false),
             (None, None) => return self.offer_now(server, profile, now),
         };
-        if client.flow == (Flow::Blocked { backend: backend_id }) {
+        if client.flow == (Flow::BlockedOnCommand { backend: backend_id }) {
             // Behind what waits for data there is no end to wait for.
             return None;
         }
@@ -238,7 +238,7 @@ impl Proxy {
     fn park(&mut self, id: Id, server: u16, need: Need, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.flow = Flow::Parked { server, need, deadline };
+        client.flow = Flow::AwaitingBackend { server, need, deadline };
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         self.upstreams.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
         self.clients.parked += 1;

@@ -24,7 +24,7 @@ use super::bulk::DEEP;
 use super::routing::server_of;
 use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Settings, Timer, Wire};
 use crate::backend::Backend;
-use crate::client::{Client, Flow, Mute};
+use crate::client::{Client, Flow, ReplyMode};
 use crate::command::{self, Access, Class, Command};
 use crate::request::{Place, Request, RequestId, Requests, Role};
 use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
@@ -101,7 +101,7 @@ impl Proxy {
         let limits = &self.settings.limits;
         let is_one_server = self.upstreams.endpoints.len() == 1;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
-        let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.mute == Mute::Off;
+        let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.reply_mode == ReplyMode::On;
         let is_routed_by_keys_alone = client.routing_epoch == self.router.epoch && !self.settings.policy.is_denying();
         if !is_plain || !is_routed_by_keys_alone || (is_one_server && !self.router.up.is_up(ServerIndex(0))) {
             return 0;
@@ -235,20 +235,20 @@ impl Proxy {
                 break;
             }
             client.leave_lane(server, count);
-            if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
+            if client.flow == (Flow::AwaitingOwnReplies { server }) && client.lane(server).is_none() {
                 self.turn.woken.push(to);
             }
             client.heard_at = now;
             let run = &bytes[start..at];
             let is_done =
                 client.line.is_empty() && client.flow == Flow::Open && !client.is_ended && client.bulk.is_none();
-            if is_done && client.replies.unsent() == 0 && !client.is_blocked {
+            if is_done && client.replies.unsent() == 0 && !client.is_write_blocked {
                 client.took_at = now;
                 match wire.write(Conn::Client(to), &[IoSlice::new(run)]) {
                     Ok(taken) if taken == run.len() => continue,
                     Ok(taken) => {
                         client.replies.push(&mut self.in_flight.arena, &run[taken..]);
-                        client.is_blocked = true;
+                        client.is_write_blocked = true;
                         after = After::Watch(to);
                     }
                     Err(_) => after = After::Close(to),

@@ -104,7 +104,7 @@ impl Proxy {
         self.upstreams.endpoints[usize::from(server)].pool.blocking = blocking;
         self.on_ready_to_block(backend);
         match self.clients.get(id).map(|client| client.flow) {
-            Some(Flow::Blocked { backend }) => backend,
+            Some(Flow::BlockedOnCommand { backend }) => backend,
             _ => backend,
         }
     }
@@ -119,7 +119,7 @@ impl Proxy {
     /// The backend on which a client blocks, and on which it has nothing else.
     fn blocking_backend(&self, id: Id) -> Option<(Id, &Backend)> {
         match self.clients.get(id)?.flow {
-            Flow::Blocked { backend } => {
+            Flow::BlockedOnCommand { backend } => {
                 Some((backend, self.upstreams.backends.get(backend).filter(|entry| is_alone(entry))?))
             }
             _ => None,
@@ -175,7 +175,7 @@ impl Proxy {
                 backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
             }
             if let Some(client) = self.clients.get_mut(owner) {
-                client.flow = Flow::Blocked { backend: id };
+                client.flow = Flow::BlockedOnCommand { backend: id };
                 client.lanes.iter_mut().filter(|lane| lane.server == backend.server).for_each(|lane| lane.backend = id);
             }
         }
@@ -259,7 +259,7 @@ impl Proxy {
         }
         request.role = Role::Blocking;
         self.line_up(id, backend, server, request);
-        self.await_replies(id, Flow::Blocked { backend });
+        self.await_replies(id, Flow::BlockedOnCommand { backend });
         Verdict::Forward(backend)
     }
 
@@ -310,7 +310,7 @@ impl Proxy {
 
     /// The reply of a request with a role has come: its kind is `kind`.
     pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, (kind, reply): (u8, &[u8])) {
-        let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::Blocked { backend }));
+        let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::BlockedOnCommand { backend }));
         if let Some(entry) = blocked.filter(|_| role == Role::Blocking) {
             entry.flow = Flow::Open;
             self.turn.woken.push(client);
@@ -355,7 +355,7 @@ impl Proxy {
     pub(super) fn find_blocked(&mut self, number: i64) -> Option<Blocked> {
         let is_meant = |id: Id| self.settings.siblings.client_number(id) == number as u64;
         let (_, client) = self.clients.iter().find(|(id, _)| is_meant(*id))?;
-        let Flow::Blocked { backend } = client.flow else { return None };
+        let Flow::BlockedOnCommand { backend } = client.flow else { return None };
         let backend = self.upstreams.backends.get_mut(backend)?;
         let request = &self.in_flight.requests[backend.line.first()? as usize];
         if request.role != Role::Blocking || !backend.was_sent(u64::from(request.len)) || backend.number == 0 {
@@ -405,7 +405,7 @@ impl Proxy {
     /// A leased backend is lost: its client is told with the replies that it waits for, and with `EXEC`.
     pub(super) fn on_lease_lost(&mut self, backend: Id, owner: Id) {
         let Some(client) = self.clients.get_mut(owner) else { return };
-        if client.flow == (Flow::Blocked { backend }) || client.flow == (Flow::Throttled { backend }) {
+        if client.flow == (Flow::BlockedOnCommand { backend }) || client.flow == (Flow::Throttled { backend }) {
             client.flow = Flow::Open;
             self.turn.woken.push(owner);
         }

@@ -186,7 +186,7 @@ impl Proxy {
         let progress = client.subscriber.as_mut().and_then(|subscriber| subscriber.progress.take());
         // As in Redis, what is pushed comes whatever CLIENT REPLY says; but it counts as the next request.
         if progress.is_none() {
-            client.session.mute.take();
+            client.session.reply_mode.take();
         }
         let progress = match lease {
             Lease::Subscribe(family) => self.subscribe(id, call, family, progress, now),

@@ -248,7 +248,7 @@ impl Proxy {
     pub(super) fn leave_lane(&mut self, id: Id, server: u16) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.leave_lane(server, 1);
-        if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
+        if client.flow == (Flow::AwaitingOwnReplies { server }) && client.lane(server).is_none() {
             self.turn.woken.push(id);
         }
     }
@@ -407,7 +407,7 @@ impl Proxy {
             }
         }
         // Many may wait for one confirmation: who subscribes has its turn as for messages.
-        match client.subscriber.is_some() && !client.is_blocked {
+        match client.subscriber.is_some() && !client.is_write_blocked {
             true => self.list_subscriber(id),
             false => self.mark_client_dirty(id),
         }
@@ -417,7 +417,7 @@ impl Proxy {
     /// Appends to what a client is to be sent; a large piece goes straight to the socket, as far as it takes it.
     pub(super) fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
-        if bytes.len() < DIRECT_MIN || client.is_blocked {
+        if bytes.len() < DIRECT_MIN || client.is_write_blocked {
             client.replies.push(&mut self.in_flight.arena, bytes);
             return self.mark_client_dirty(id);
         }
@@ -430,7 +430,7 @@ impl Proxy {
                     client.replies.skip(past);
                 }
                 client.replies.push(&mut self.in_flight.arena, &bytes[past..]);
-                client.is_blocked = is_blocked;
+                client.is_write_blocked = is_blocked;
                 client.took_at = now;
                 if is_blocked {
                     self.watch_client_writes(id);

@@ -407,7 +407,7 @@ impl Proxy {
     /// Gives the client a reply of our own, in its place behind what is outstanding.
     pub(super) fn reply_here(&mut self, id: Id, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
-        if client.session.mute.take() {
+        if client.session.reply_mode.take() {
             return self.mark_client_dirty(id);
         }
         self.reply_in_place(id, reply);

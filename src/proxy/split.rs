@@ -260,7 +260,7 @@ impl Proxy {
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
             client.line.push(&mut self.in_flight.requests, merging.parent);
-            self.in_flight.requests[merging.parent as usize].is_muted = client.session.mute.take();
+            self.in_flight.requests[merging.parent as usize].is_muted = client.session.reply_mode.take();
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;

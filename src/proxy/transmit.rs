@@ -183,11 +183,11 @@ impl Proxy {
             return;
         }
         let is_held_up = matches!(client.flow, Flow::Paused { .. }) || client.holds_back || client.bulk.is_some();
-        if !client.is_blocked && client.replies.unsent() > 0 {
+        if !client.is_write_blocked && client.replies.unsent() > 0 {
             match send(&client.replies, &self.in_flight.arena, Conn::Client(id), wire) {
                 Ok(sent) => {
                     client.replies.consume(&mut self.in_flight.arena, sent.bytes);
-                    client.is_blocked = sent.is_blocked;
+                    client.is_write_blocked = sent.is_blocked;
                     // If nothing was taken, then because its socket is full since just now.
                     client.took_at = now;
                     client.heard_at = now;
