@@ -72,7 +72,7 @@ impl Proxy {
             Flow::Open => client.is_quiet() && !client.is_hearing(),
             // The request that it is sending stands in its line already.
             Flow::Uploading { request, .. } => {
-                client.replies.unsent() == 0 && client.line.first().is_none_or(|first| first == request)
+                client.replies.unsent() == 0 && client.reply_order.first().is_none_or(|first| first == request)
             }
             _ => false,
         };
@@ -319,8 +319,8 @@ impl Proxy {
 
     /// How many requests of its owner stand in the line of this backend.
     fn own_count(&self, backend: &Backend) -> usize {
-        let lane = self.clients.get(backend.owner).and_then(|owner| owner.lane(backend.server));
-        lane.map_or(0, |lane| lane.count as usize)
+        let affinity = self.clients.get(backend.owner).and_then(|owner| owner.affinity(backend.server));
+        affinity.map_or(0, |affinity| affinity.count as usize)
     }
 
     fn first_deadline(&self, backend: &Backend) -> Option<Millis> {
@@ -373,7 +373,7 @@ impl Proxy {
                     stand_in.is_at_backend = true;
                     stand_in.is_expired = true;
                     standing = self.in_flight.requests.insert(stand_in) as RequestId;
-                    self.leave_lane(client, server);
+                    self.unpin(client, server);
                 }
                 if let Some(backend) = self.upstreams.backends.get_mut(id) {
                     backend.expired += 1;

@@ -124,10 +124,10 @@ impl Proxy {
             if !endpoint.pool.waiting.is_empty() {
                 break;
             }
-            let lane = client.lane(first.server).map(|lane| lane.backend);
+            let affinity = client.affinity(first.server).map(|affinity| affinity.backend);
             let open = || endpoint.pool.first_open(&self.upstreams.backends, profile, has_room);
             let found = match &client.bulk {
-                None => lane.or_else(open),
+                None => affinity.or_else(open),
                 Some(bulk) => bulk.at(first.server),
             };
             let Some(backend_id) = found else { break };
@@ -136,7 +136,7 @@ impl Proxy {
             if backend.profile != profile || !(has_room(backend) || is_bulk && backend.has_room_for_owner(limits)) {
                 break;
             }
-            let outstanding_max = limits.client_outstanding_max.saturating_sub(client.line.len());
+            let outstanding_max = limits.client_outstanding_max.saturating_sub(client.reply_order.len());
             let requests_max = match is_bulk {
                 false => outstanding_max.min(limits.pipeline_max - backend.line.len()),
                 true => usize::MAX,
@@ -154,7 +154,7 @@ impl Proxy {
                 let mut request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
                 request.is_at_backend = true;
                 let request = self.in_flight.requests.insert(request) as RequestId;
-                client.line.push(&mut self.in_flight.requests, request);
+                client.reply_order.push(&mut self.in_flight.requests, request);
                 backend.line.push(&mut self.in_flight.requests, request);
                 if plain.command.access == Access::Write {
                     client.wrote_to = backend_id;
@@ -169,7 +169,7 @@ impl Proxy {
                 break;
             }
             client.command = Some(last);
-            client.enter_lane(first.server, backend_id, count as u32);
+            client.pin(first.server, backend_id, count as u32);
             endpoint.stats.requests += count as u64;
             backend.queue.push(&mut self.in_flight.arena, &bytes[start..at]);
             backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
@@ -181,7 +181,7 @@ impl Proxy {
         if at > 0 {
             // It was for the request that had waited; those behind it have not.
             self.turn.is_wait_over = false;
-            let is_deep = client.line.len() >= DEEP.min(limits.client_outstanding_max);
+            let is_deep = client.reply_order.len() >= DEEP.min(limits.client_outstanding_max);
             if is_deep || client.unread() >= limits.client_unread_pause_bytes || self.is_memory_short() {
                 self.on_much(id, now);
             }
@@ -225,7 +225,7 @@ impl Proxy {
                     break;
                 }
                 backend.line.pop(&self.in_flight.requests);
-                client.line.pop(&self.in_flight.requests);
+                client.reply_order.pop(&self.in_flight.requests);
                 self.in_flight.requests.remove(request as usize);
                 backend.answered += len;
                 count += 1;
@@ -234,14 +234,14 @@ impl Proxy {
             if count == 0 {
                 break;
             }
-            client.leave_lane(server, count);
-            if client.flow == (Flow::AwaitingOwnReplies { server }) && client.lane(server).is_none() {
+            client.unpin(server, count);
+            if client.flow == (Flow::AwaitingOwnReplies { server }) && client.affinity(server).is_none() {
                 self.turn.woken.push(to);
             }
             client.heard_at = now;
             let run = &bytes[start..at];
             let is_done =
-                client.line.is_empty() && client.flow == Flow::Open && !client.is_ended && client.bulk.is_none();
+                client.reply_order.is_empty() && client.flow == Flow::Open && !client.is_ended && client.bulk.is_none();
             if is_done && client.replies.unsent() == 0 && !client.is_write_blocked {
                 client.took_at = now;
                 match wire.write(Conn::Client(to), &[IoSlice::new(run)]) {
@@ -260,7 +260,7 @@ impl Proxy {
                 client.is_dirty = true;
                 self.turn.dirty_clients.push(to);
             }
-            let has_more = client.line.first().is_some_and(|next| has_come(&self.in_flight.requests, next));
+            let has_more = client.reply_order.first().is_some_and(|next| has_come(&self.in_flight.requests, next));
             if has_more || client.replies.unsent() >= self.settings.limits.client_unread_pause_bytes {
                 after = After::Advance(to);
                 break;
@@ -288,7 +288,7 @@ fn is_plain_and_next(entry: &Request, request: RequestId, client: &Client) -> bo
     entry.role == Role::Plain
         && entry.place == Place::Waiting
         && !entry.is_muted
-        && client.line.first() == Some(request)
+        && client.reply_order.first() == Some(request)
 }
 
 /// Whether the reply to this request, or a part of it, came before its turn.

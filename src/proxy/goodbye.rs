@@ -181,10 +181,10 @@ impl Proxy {
         self.forget_held_back(id);
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.lanes.clear();
+        client.affinities.clear();
         let bulk = client.bulk.take();
         let mut merges = Vec::new();
-        while let Some(request) = client.line.pop(&self.in_flight.requests) {
+        while let Some(request) = client.reply_order.pop(&self.in_flight.requests) {
             let entry = &mut self.in_flight.requests[request as usize];
             entry.client = Id::NONE;
             let place = entry.place;

@@ -178,7 +178,7 @@ impl Proxy {
             if client == Id::NONE {
                 self.in_flight.requests.remove(request as usize);
             } else {
-                self.leave_lane(client, server);
+                self.unpin(client, server);
                 if client == uploader {
                     self.discard_upload(client, request);
                 }

@@ -299,7 +299,7 @@ impl Proxy {
         let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
         request.is_muted = client.session.reply_mode.take();
         let request = self.in_flight.requests.insert(request) as RequestId;
-        client.line.push(&mut self.in_flight.requests, request);
+        client.reply_order.push(&mut self.in_flight.requests, request);
         Some(request)
     }
 

@@ -258,8 +258,8 @@ impl Proxy {
     fn may_route(&mut self, id: Id) -> bool {
         let epoch = self.router.epoch;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.routing_epoch != epoch) else { return true };
-        if let Some(&lane) = client.lanes.first() {
-            self.await_replies(id, Flow::AwaitingOwnReplies { server: lane.server });
+        if let Some(&affinity) = client.affinities.first() {
+            self.await_replies(id, Flow::AwaitingOwnReplies { server: affinity.server });
             return false;
         }
         client.routing_epoch = epoch;
@@ -444,7 +444,7 @@ impl Proxy {
                 self.in_flight.requests.remove(request as usize);
             } else {
                 // Its client is told why it is closed, in the place of this request.
-                self.leave_lane(client, server);
+                self.unpin(client, server);
                 self.drop_place(client, request);
             }
         }
@@ -462,7 +462,7 @@ impl Proxy {
         while let Some(id) = self.turn.woken.pop() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
-                Flow::AwaitingOwnReplies { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::AwaitingOwnReplies { server } if client.affinity(server).is_none() => client.flow = Flow::Open,
                 Flow::Throttled { .. } => client.flow = Flow::Open,
                 Flow::Paused { .. } => {
                     self.on_paused(id, now);

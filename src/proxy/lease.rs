@@ -90,8 +90,12 @@ impl Proxy {
     fn has_others(&self, id: Id, server: u16, backend: Id) -> bool {
         let is_others =
             |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request as usize].client);
-        let lane = self.clients.get(id).and_then(|client| client.lane(server));
-        let backend = self.upstreams.backends.get(backend).filter(|_| lane.is_some_and(|lane| lane.backend == backend));
+        let affinity = self.clients.get(id).and_then(|client| client.affinity(server));
+        let backend = self
+            .upstreams
+            .backends
+            .get(backend)
+            .filter(|_| affinity.is_some_and(|affinity| affinity.backend == backend));
         backend.is_some_and(|backend| backend.line.iter(&self.in_flight.requests).any(is_others))
     }
 
@@ -176,7 +180,11 @@ impl Proxy {
             }
             if let Some(client) = self.clients.get_mut(owner) {
                 client.flow = Flow::BlockedOnCommand { backend: id };
-                client.lanes.iter_mut().filter(|lane| lane.server == backend.server).for_each(|lane| lane.backend = id);
+                client
+                    .affinities
+                    .iter_mut()
+                    .filter(|affinity| affinity.server == backend.server)
+                    .for_each(|affinity| affinity.backend = id);
             }
         }
         self.mark_backend_dirty(ready);
@@ -204,10 +212,10 @@ impl Proxy {
         let server = backend.server;
         let pool = &self.upstreams.endpoints[usize::from(server)].pool;
         let is_free = self.may_have(id, wrote_to, now);
-        let pick = match client.lane(server) {
+        let pick = match client.affinity(server) {
             _ if pool.never_leases() => Pick::Never,
             // Its turn comes with the end of its own requests.
-            Some(lane) if lane.backend != wrote_to || !is_free => Pick::Behind,
+            Some(affinity) if affinity.backend != wrote_to || !is_free => Pick::Behind,
             None if !is_free || !pool.waiting_for_lease.is_empty() && self.turn.served != id => {
                 self.park_or_give_up(id)
             }
@@ -223,7 +231,7 @@ impl Proxy {
     /// Whether this client can have this very backend for itself now.
     pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
         self.upstreams.backends.get(backend).is_some_and(|entry| {
-            // One that is just being closed may still be in somebody's lane.
+            // One that is just being closed may still be somebody's affinity.
             let is_others = matches!(entry.phase, Phase::Closed)
                 || entry.owner != Id::NONE && entry.owner != id
                 || entry.uploader != Id::NONE;
@@ -284,12 +292,12 @@ impl Proxy {
             if self.upstreams.backends.get(own).is_some_and(is_usable) {
                 return Pick::Take(own);
             }
-            if client.lane(server).is_none() {
+            if client.affinity(server).is_none() {
                 self.release_unused(id, now);
             }
         }
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if client.lane(server).is_some() {
+        if client.affinity(server).is_some() {
             return Pick::Behind;
         }
         let profile = client.session.profile;

@@ -277,7 +277,7 @@ impl Proxy {
         }
         let request = self.in_flight.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false)) as RequestId;
         let client = self.clients.get_mut(id)?;
-        client.line.push(&mut self.in_flight.requests, request);
+        client.reply_order.push(&mut self.in_flight.requests, request);
         client.subscriber.get_or_insert_default().awaited.push_back(request);
         let (frames, joined, topics) = (Vec::new(), Vec::new(), Vec::new());
         let confirmation = Confirmation { client: id, request, frames, joined, topics, missing: 1 };

@@ -155,7 +155,8 @@ impl Proxy {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         backend.large_since = now;
         let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first as usize].client);
-        let is_pipeline = |client: &Client| client.lanes.iter().any(|lane| lane.backend == id && lane.count > 1);
+        let is_pipeline =
+            |client: &Client| client.affinities.iter().any(|affinity| affinity.backend == id && affinity.count > 1);
         if self.clients.get(taker).is_some_and(is_pipeline) {
             self.enter_bulk(taker, now);
         }
@@ -216,7 +217,7 @@ impl Proxy {
             }
             return Ok(());
         }
-        self.leave_lane(client, server);
+        self.unpin(client, server);
         if let Some(bytes) = unknown_script {
             if self.send_with_script(client, request, id, &bytes, now) {
                 return Ok(());
@@ -245,10 +246,10 @@ impl Proxy {
 
     /// A client has one request less outstanding at `server`.
     #[inline]
-    pub(super) fn leave_lane(&mut self, id: Id, server: u16) {
+    pub(super) fn unpin(&mut self, id: Id, server: u16) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.leave_lane(server, 1);
-        if client.flow == (Flow::AwaitingOwnReplies { server }) && client.lane(server).is_none() {
+        client.unpin(server, 1);
+        if client.flow == (Flow::AwaitingOwnReplies { server }) && client.affinity(server).is_none() {
             self.turn.woken.push(id);
         }
     }
@@ -261,15 +262,15 @@ impl Proxy {
             return self.answer_part(merging, request, reply, now);
         }
         let Some(client) = self.clients.get_mut(id) else { return };
-        if client.line.first() == Some(request) {
-            client.line.pop(&self.in_flight.requests);
+        if client.reply_order.first() == Some(request) {
+            client.reply_order.pop(&self.in_flight.requests);
             let entry = self.in_flight.requests.remove(request as usize);
             if !entry.is_muted {
                 client.replies.push(&mut self.in_flight.arena, reply);
             }
             // Nearly always nobody behind has an answer yet, and little is unread: nothing to look at.
             let is_early = |next: RequestId| self.in_flight.requests[next as usize].place.early().is_some();
-            let is_plain = client.subscriber.is_none() && !client.line.first().is_some_and(is_early);
+            let is_plain = client.subscriber.is_none() && !client.reply_order.first().is_some_and(is_early);
             if is_plain && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
                 client.heard_at = now;
                 if !client.is_dirty {
@@ -299,7 +300,7 @@ impl Proxy {
         client.early_bytes += reply.unsent();
         client.merged_bytes += reply.unsent();
         self.in_flight.requests[request as usize].place = Place::Early(self.in_flight.early.insert(reply) as u32);
-        if client.line.first() == Some(request) {
+        if client.reply_order.first() == Some(request) {
             self.advance_line(id, now);
         }
     }
@@ -335,7 +336,7 @@ impl Proxy {
         }
         let Some(client) = self.clients.get_mut(id) else { return };
         if *place == Place::Waiting {
-            *place = if client.line.first() == Some(request) {
+            *place = if client.reply_order.first() == Some(request) {
                 Place::Arriving
             } else {
                 Place::ArrivingEarly(self.in_flight.early.insert(Queue::new()) as u32)
@@ -371,8 +372,8 @@ impl Proxy {
             return;
         }
         if let Some(client) = self.clients.get_mut(id) {
-            debug_assert_eq!(client.line.first(), Some(request));
-            client.line.pop(&self.in_flight.requests);
+            debug_assert_eq!(client.reply_order.first(), Some(request));
+            client.reply_order.pop(&self.in_flight.requests);
         }
         self.in_flight.requests.remove(request as usize);
         self.advance_line(id, now);
@@ -386,7 +387,7 @@ impl Proxy {
             if client.subscriber.is_some() {
                 client.release_messages(&mut self.in_flight.arena, &self.in_flight.requests);
             }
-            let Some(next) = client.line.first() else { break };
+            let Some(next) = client.reply_order.first() else { break };
             let entry = &mut self.in_flight.requests[next as usize];
             let Some(early) = entry.place.early() else { break };
             let queue = self.in_flight.early.remove(early as usize);
@@ -396,7 +397,7 @@ impl Proxy {
                 entry.place = Place::Arriving;
                 break;
             }
-            client.line.pop(&self.in_flight.requests);
+            client.reply_order.pop(&self.in_flight.requests);
             self.in_flight.requests.remove(next as usize);
             let awaits = |subscriber: &&mut Box<Subscriber>| subscriber.awaited.front() == Some(&next);
             if let Some(subscriber) = client.subscriber.as_mut().filter(awaits) {
@@ -444,8 +445,8 @@ impl Proxy {
     /// Takes the last request, which will get no reply, out of a client's line.
     pub(super) fn drop_place(&mut self, id: Id, request: RequestId) {
         if let Some(client) = self.clients.get_mut(id) {
-            debug_assert_eq!(client.line.last(), Some(request));
-            client.line.pop_last(&mut self.in_flight.requests);
+            debug_assert_eq!(client.reply_order.last(), Some(request));
+            client.reply_order.pop_last(&mut self.in_flight.requests);
         }
         self.in_flight.requests.remove(request as usize);
     }

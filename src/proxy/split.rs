@@ -259,7 +259,7 @@ impl Proxy {
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
-            client.line.push(&mut self.in_flight.requests, merging.parent);
+            client.reply_order.push(&mut self.in_flight.requests, merging.parent);
             self.in_flight.requests[merging.parent as usize].is_muted = client.session.reply_mode.take();
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }

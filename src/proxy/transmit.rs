@@ -226,7 +226,7 @@ impl Proxy {
         let is_resumed = match client.flow {
             Flow::Paused { is_full, .. } => {
                 client.unread() <= limits.client_unread_pause_bytes / 2
-                    && (is_full || client.line.len() <= limits.client_outstanding_max / 2)
+                    && (is_full || client.reply_order.len() <= limits.client_outstanding_max / 2)
             }
             _ => false,
         };
