@@ -223,7 +223,7 @@ impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
         Proxy {
-            router: Router::new(&settings.servers),
+            router: Router::new(&settings),
             upstreams: Upstreams::new(&settings),
             clients: Clients::new(),
             reading: Reading::new(&settings.limits),
@@ -249,8 +249,8 @@ impl Proxy {
         let clients = self.clients_expected();
         self.clients.reserve(clients);
         self.wheel.reserve(clients);
-        for server in 0..self.upstreams.endpoints.len() {
-            self.open_backend(server as u16, Profile::default(), now);
+        for server in self.router.servers() {
+            self.open_backend(server, Profile::default(), now);
         }
     }
 

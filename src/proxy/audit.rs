@@ -46,7 +46,7 @@ impl Proxy {
 
     /// True exactly when every server can be given requests.
     pub fn is_all_up(&self) -> bool {
-        self.upstreams.endpoints.iter().all(|endpoint| endpoint.health.is_up()) && self.router.up.all_up()
+        self.upstreams.endpoints.iter().all(|endpoint| endpoint.health.is_up()) && self.router.is_all_up()
     }
 
     /// Checks all invariants.

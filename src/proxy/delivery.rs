@@ -210,7 +210,7 @@ impl Proxy {
         if !self.is_publishing() {
             return;
         }
-        for server in 0..self.upstreams.endpoints.len() as u16 {
+        for server in self.router.servers() {
             while self.pubsub.work_left > 0 && self.pubsub.listeners[usize::from(server)].delivery.is_pending {
                 self.go_on_with(server, now, wire);
                 if let State::Listening(id) = self.pubsub.listeners[usize::from(server)].state {

@@ -14,7 +14,6 @@ use crate::client::{Flow, Need, Profile};
 use crate::command::Access;
 use crate::pool::Offer;
 use crate::request::{Request, RequestId};
-use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -281,7 +280,7 @@ impl Proxy {
                 return is_lost || self.may_have(id, client.wrote_to, now);
             }
         };
-        !self.router.up.is_up(ServerIndex(server)) || offer != Offer::Wait
+        !self.router.is_up(server) || offer != Offer::Wait
     }
 
     /// Sets an idle backend to another profile.

@@ -21,14 +21,13 @@ use std::io::IoSlice;
 use log::trace;
 
 use super::bulk::DEEP;
-use super::routing::server_of;
-use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Settings, Timer, Wire};
+use super::router::Router;
+use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::backend::Backend;
 use crate::client::{Client, Flow, ReplyMode};
 use crate::command::{self, Access, Class, Command};
 use crate::request::{Place, Request, RequestId, Requests, Role};
 use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
-use crate::ring::{Ring, ServerIndex, UpSet};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -44,10 +43,8 @@ struct Plain {
 
 /// What must be known to tell a plain request: the parts of the proxy that never change during a run.
 struct Sorter<'a> {
-    settings: &'a Settings,
     limits: &'a RequestLimits,
-    ring: &'a Ring,
-    up: &'a UpSet,
+    router: &'a Router,
     /// True if nothing about a request but its class is to be looked at.
     is_one_server: bool,
 }
@@ -70,8 +67,8 @@ impl Sorter<'_> {
             if args.len() < 2 || !command.has_one_key() {
                 return None;
             }
-            let hash = self.settings.hash_of(args[1].of(bytes));
-            (server_of(self.ring, self.up, self.settings.failover, hash)?.0, hash)
+            let hash = self.router.hash_of(args[1].of(bytes));
+            (self.router.server_of(hash)?, hash)
         };
         Some(Plain { len, server, hash, command })
     }
@@ -99,19 +96,16 @@ impl Proxy {
         now: Millis,
     ) -> usize {
         let limits = &self.settings.limits;
-        let is_one_server = self.upstreams.endpoints.len() == 1;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
         let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.reply_mode == ReplyMode::On;
-        let is_routed_by_keys_alone = client.routing_epoch == self.router.epoch && !self.settings.policy.is_denying();
-        if !is_plain || !is_routed_by_keys_alone || (is_one_server && !self.router.up.is_up(ServerIndex(0))) {
+        let is_routed_by_keys_alone = client.routing_epoch == self.router.epoch() && !self.settings.policy.is_denying();
+        if !is_plain || !is_routed_by_keys_alone || self.router.is_single_down() {
             return 0;
         }
         let sorter = Sorter {
-            settings: &self.settings,
             limits: &self.reading.request_limits,
-            ring: &self.router.ring,
-            up: &self.router.up,
-            is_one_server: is_one_server && !self.settings.strict_replies,
+            router: &self.router,
+            is_one_server: self.router.is_single() && !self.settings.strict_replies,
         };
         let has_room = |backend: &Backend| backend.has_room(limits);
         let profile = client.session.profile;
@@ -200,7 +194,7 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> usize {
-        let is_one_server = self.upstreams.endpoints.len() == 1;
+        let is_one_server = self.router.is_single();
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return 0 };
         if !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
             return 0;

@@ -24,7 +24,6 @@ use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::client::Profile;
 use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
-use crate::ring::ServerIndex;
 use crate::server::{Health, Seen};
 use crate::slots::{Id, Slots};
 use crate::stats::{ServerFigures, ServerState};
@@ -208,7 +207,7 @@ impl Proxy {
         }
         if before.is_up() && !after.is_up() {
             endpoint.stats.downs += 1;
-            self.set_up(server, false);
+            self.router.set_up(server, false);
         }
         let ms = now - before.since().unwrap_or(now);
         let about = About::Server(server);
@@ -232,7 +231,7 @@ impl Proxy {
         if before.is_up() && !after.is_up() {
             self.review_confirmations(now);
         } else if after.is_up() && !before.is_up() {
-            self.set_up(server, true);
+            self.router.set_up(server, true);
             self.on_server_back(server, now);
         }
         if after == Health::Up {
@@ -325,15 +324,6 @@ impl Proxy {
 
     fn is_being_looked_at(&self, server: u16) -> bool {
         self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Connecting | Phase::Handshake(_)))
-    }
-
-    fn set_up(&mut self, server: u16, is_up: bool) {
-        if self.router.up.set(ServerIndex(server), is_up)
-            && self.settings.failover
-            && self.upstreams.endpoints.len() > 1
-        {
-            self.router.epoch = self.router.epoch.wrapping_add(1);
-        }
     }
 
     /// The time has come to look at a server: to see whether it can be reached again, if it is down; else to make the

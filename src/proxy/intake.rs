@@ -256,7 +256,7 @@ impl Proxy {
     /// one for the same key.
     #[inline]
     fn may_route(&mut self, id: Id) -> bool {
-        let epoch = self.router.epoch;
+        let epoch = self.router.epoch();
         let Some(client) = self.clients.get_mut(id).filter(|client| client.routing_epoch != epoch) else { return true };
         if let Some(&affinity) = client.affinities.first() {
             self.await_replies(id, Flow::AwaitingOwnReplies { server: affinity.server });
@@ -478,9 +478,9 @@ impl Proxy {
         if self.clients.parked == 0 {
             return;
         }
-        for server in 0..self.upstreams.endpoints.len() {
+        for server in self.router.servers() {
             for need in [Need::Room, Need::Lease] {
-                self.serve_line(server as u16, need, now, wire);
+                self.serve_line(server, need, now, wire);
             }
         }
     }

@@ -19,7 +19,8 @@ use super::dispatch::Pick;
 use super::goodbye::Departure;
 use super::inquiry::{Answer, Blocked, Question};
 use super::loss::Loss;
-use super::routing::{Call, Route, UNSUPPORTED, Verdict};
+use super::router::Route;
+use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow, Need};
@@ -64,7 +65,7 @@ impl Proxy {
 
     /// A command that may wait for data: it gets a backend for itself.
     fn on_blocking(&mut self, id: Id, call: &Call<'_>, now: Millis) -> Verdict {
-        let (server, hash) = match self.route_keys(call.command, call.request, call.args) {
+        let (server, hash) = match self.router.route_keys(call.command, call.request, call.args) {
             Route::To(server, hash) => (server, hash),
             route => return self.refuse(id, call, route),
         };
@@ -199,7 +200,7 @@ impl Proxy {
         let timeout = Some(millis.filter(|&millis| millis > 0).map_or(Timeout::Forever, Timeout::Millis));
         let request = Request::new(id, Millis(0), call.len(), 0, false);
         if wrote_to == Id::NONE {
-            let Some(server) = self.route_any().server() else { return self.refuse(id, call, Route::Down) };
+            let Some(server) = self.router.route_any().server() else { return self.refuse(id, call, Route::Down) };
             return match self.lease(id, server, now) {
                 Pick::Take(backend) => self.block(id, server, backend, request, timeout, now),
                 pick => self.put_off(id, server, pick, Need::Lease, now),

@@ -34,7 +34,6 @@ use crate::client::Profile;
 use crate::command::Channels;
 use crate::notice::{About, Kind, printable};
 use crate::resp::{Frame, ReplyFramer};
-use crate::ring::ServerIndex;
 use crate::server::{PROBE_DELAY_FIRST_MS, PROBE_DELAY_MAX_MS, USEFUL_MS, spread};
 use crate::slots::Id;
 use crate::subscription::push::{self, Push};
@@ -140,29 +139,29 @@ impl Listener {
 
 impl Proxy {
     /// True exactly when what is published on this server should be heard before a subscription is confirmed.
-    fn is_to_be_heard(&self, server: usize) -> bool {
-        let is_refused = self.pubsub.listeners[server].state == State::Pausing { is_refused: true };
-        self.router.up.is_up(ServerIndex(server as u16)) && !is_refused
+    fn is_to_be_heard(&self, server: u16) -> bool {
+        let is_refused = self.pubsub.listeners[usize::from(server)].state == State::Pausing { is_refused: true };
+        self.router.is_up(server) && !is_refused
     }
 
     /// True exactly when there is any server to hear.
     pub(super) fn is_anything_to_be_heard(&self) -> bool {
-        (0..self.upstreams.endpoints.len()).any(|server| self.is_to_be_heard(server))
+        self.router.servers().any(|server| self.is_to_be_heard(server))
     }
 
     /// True exactly when a message for this topic that is published from now on, on any server that is up, will arrive.
     pub(super) fn is_heard_everywhere(&self, topic: TopicId) -> bool {
-        (0..self.upstreams.endpoints.len()).all(|server| !self.is_missed(server, topic))
+        self.router.servers().all(|server| !self.is_missed(server, topic))
     }
 
     /// True exactly when a message for this topic that is published on this server now should arrive, and will not.
-    pub(super) fn is_missed(&self, server: usize, topic: TopicId) -> bool {
-        self.is_to_be_heard(server) && !self.pubsub.listeners[server].is_hearing(topic)
+    pub(super) fn is_missed(&self, server: u16, topic: TopicId) -> bool {
+        self.is_to_be_heard(server) && !self.pubsub.listeners[usize::from(server)].is_hearing(topic)
     }
 
     /// Asks every server for those of these topics, all of one family, that it was not asked for.
     pub(super) fn ask_all(&mut self, family: Channels, topics: &[TopicId], now: Millis) {
-        for server in 0..self.upstreams.endpoints.len() as u16 {
+        for server in self.router.servers() {
             self.maybe_listen(server, now);
             self.ask(server, family, topics, now);
         }
@@ -189,7 +188,7 @@ impl Proxy {
 
     /// Tells every server which topics nobody needs any more; those that are there again are not mentioned.
     pub(super) fn ask_less(&mut self, orphans: &[(TopicId, Topic)], now: Millis) {
-        for server in 0..self.upstreams.endpoints.len() as u16 {
+        for server in self.router.servers() {
             if self.pubsub.registry.is_empty() {
                 self.pubsub.listeners[usize::from(server)].lost_at = None;
             }
@@ -233,7 +232,7 @@ impl Proxy {
     /// Opens a server's listener, if it is up, and if there is anything to listen for.
     fn maybe_listen(&mut self, server: u16, now: Millis) {
         let is_closed = self.pubsub.listeners[usize::from(server)].state == State::Closed;
-        if !is_closed || self.pubsub.registry.is_empty() || !self.router.up.is_up(ServerIndex(server)) {
+        if !is_closed || self.pubsub.registry.is_empty() || !self.router.is_up(server) {
             return;
         }
         let mut backend = Backend::new(server, Profile::default(), now);
@@ -291,7 +290,7 @@ impl Proxy {
 
     /// The same for all that are not done.
     pub(super) fn go_on_asking(&mut self, now: Millis) {
-        for server in 0..self.upstreams.endpoints.len() as u16 {
+        for server in self.router.servers() {
             if !self.pubsub.listeners[usize::from(server)].to_ask.is_empty() {
                 self.ask_some(server, now);
                 self.maybe_restored(server, now);
@@ -309,7 +308,7 @@ impl Proxy {
     pub(super) fn maybe_lose_listener(&mut self, id: Id, was_new: bool, loss: &Loss, now: Millis) -> bool {
         let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_listener) else { return false };
         let server = backend.server;
-        let is_up = self.router.up.is_up(ServerIndex(server));
+        let is_up = self.router.is_up(server);
         let is_needed = !self.pubsub.registry.is_empty();
         let random = self.upstreams.random();
         let listener = &mut self.pubsub.listeners[usize::from(server)];

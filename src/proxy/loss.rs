@@ -18,7 +18,8 @@ use std::fmt;
 
 use log::debug;
 
-use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Route};
+use super::router::Route;
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
 use super::{Action, Conn, Goodbye, Proxy};
 use crate::backend::Phase;
 use crate::buffer::Queue;

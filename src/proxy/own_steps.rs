@@ -48,7 +48,7 @@ impl Proxy {
     pub(super) fn is_own_step(&self, call: &Call<'_>) -> bool {
         match call.command.class {
             Class::Session(Session::Ping | Session::Echo | Session::Select | Session::Command) => false,
-            Class::Session(Session::Info | Session::Role) => self.upstreams.endpoints.len() > 1,
+            Class::Session(Session::Info | Session::Role) => self.router.has_several(),
             Class::Session(_) => true,
             _ => false,
         }
@@ -113,7 +113,7 @@ impl Proxy {
             return Verdict::Done;
         }
         let mut request = Vec::new();
-        let is_config = call.command.class == Class::Session(Session::ConfigGet) && self.upstreams.endpoints.len() == 1;
+        let is_config = call.command.class == Class::Session(Session::ConfigGet) && self.router.is_single();
         let is_asked = is_config && local::ask_for_config(call.request, call.args, &mut request);
         if !is_asked {
             request.extend_from_slice(PING);
@@ -346,7 +346,7 @@ impl Proxy {
     pub(super) fn question_of_step(&self, request: &[u8]) -> Option<Question> {
         let (session, framer) = self.session_command(request)?;
         let is_about_pool = match session {
-            Session::Info => self.upstreams.endpoints.len() > 1,
+            Session::Info => self.router.has_several(),
             Session::Client => local::is_about_clients(request, framer.args()),
             _ => false,
         };

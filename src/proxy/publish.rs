@@ -16,7 +16,8 @@
 //! hosts' rmux counts as one for each of its proxies. `NUMPAT`, `CHANNELS` and `SHARDCHANNELS` tell what is subscribed
 //! to, and not how often.
 
-use super::routing::{Call, Route, Verdict};
+use super::router::Route;
+use super::routing::{Call, Verdict};
 use super::{Proxy, Timer};
 use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::command::{Channels, Class, Gather};
@@ -42,7 +43,7 @@ pub(super) struct Publisher {
 impl Proxy {
     /// A `PUBLISH` or `SPUBLISH` with a channel.
     pub(super) fn on_publish(&mut self, id: Id, call: &Call<'_>, family: Channels, now: Millis) -> Verdict {
-        let route = self.route_hash(self.hash_of(call.arg(1)));
+        let route = self.router.route_key(call.arg(1));
         if let Route::To(server, _) = route {
             if self.must_wait_for_confirmation(id, server, family, call.arg(1), now) {
                 return Verdict::Wait;
@@ -92,7 +93,7 @@ impl Proxy {
     }
 
     fn is_unheard(&self, server: u16, topic: TopicId) -> bool {
-        self.pubsub.is_awaited(topic) && self.is_missed(usize::from(server), topic)
+        self.pubsub.is_awaited(topic) && self.is_missed(server, topic)
     }
 
     fn is_waiting_for_confirmation(&self, publisher: &Publisher) -> bool {

@@ -187,7 +187,7 @@ impl Proxy {
             return Err(Loss::Surplus);
         }
         let unknown_script = match kind {
-            b'-' if self.upstreams.endpoints.len() > 1 && reply.starts_with(NO_SCRIPT) => {
+            b'-' if self.router.has_several() && reply.starts_with(NO_SCRIPT) => {
                 backend.queue.copy_range(&self.in_flight.arena, backend.answered, backend.answered + len)
             }
             _ => None,

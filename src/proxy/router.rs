@@ -1,34 +1,244 @@
 //! The router: which server has a key now.
 //!
-//! Owns the ring, who of the servers is up, and the epoch, which counts how often the server of some key has become
-//! another one, so that a client's order over such a change can be kept. Knows no connections and no commands.
+//! Owns the ring, who of the servers is up, and the epoch. Knows commands as far as their keys go; knows no
+//! connections, no clients and no health rules: that a server is up or down it is told (`set_up`).
+//!
+//! ```text
+//!   key ─► tag ─► hash ─► cell of the ring ─► its server ─ is down? ─► the next one that is up (with failover)
+//!          hash_of        ╰──────────────── route_hash ────────────────╯
+//! ```
+//!
+//! Invariants: the epoch changes exactly when the server of some key has become another one, so a client's order over
+//! such a change can be kept; `part_of_server` holds [`NO_PART`] for every server but between `part_for` and
+//! `forget_parts`.
 
-use super::split;
-use crate::ring::{Ring, UpSet};
+use super::Settings;
+use crate::command::Command;
+use crate::resp::Arg;
+use crate::ring::{HashTag, Ring, ServerIndex, UpSet};
+
+/// Where a request goes.
+pub(super) enum Route {
+    /// To this server; the second is the hash of the key that says so.
+    To(u16, u32),
+    /// Nowhere, because no server of its is up.
+    Down,
+    /// Nowhere as a whole, because its keys live on several servers.
+    CrossSlot,
+    /// Nowhere, because it has not the arguments that it needs.
+    Arity,
+    /// Nowhere, because no single server could answer it right.
+    Unsupported,
+}
+
+impl Route {
+    /// The server, if there is one.
+    pub fn server(&self) -> Option<u16> {
+        match self {
+            Route::To(server, _) => Some(*server),
+            _ => None,
+        }
+    }
+}
 
 /// Where keys live.
 #[derive(Debug)]
 pub(super) struct Router {
-    pub ring: Ring,
-    pub up: UpSet,
+    ring: Ring,
+    up: UpSet,
+    /// Whether a server that is down is stood in for by the next one of the ring.
+    failover: bool,
+    /// The part of a key that chooses its server; `None`: all of it.
+    hash_tag: Option<HashTag>,
     /// Counts how often the server of some key has become another one, because a server went down or came back.
-    pub epoch: u32,
+    epoch: u32,
     /// One index for each server that there is, even if its address is given twice.
-    pub distinct_servers: Vec<u16>,
+    distinct_servers: Vec<u16>,
     /// For each server, its part of the request that is being split; `NO_PART` when it has none.
-    pub part_of_server: Vec<u16>,
+    part_of_server: Vec<u16>,
 }
 
+/// The part of a server that has none.
+const NO_PART: u16 = u16::MAX;
+
 impl Router {
-    /// A router for these servers, all of which are up.
-    pub fn new(servers: &[String]) -> Router {
-        let count = servers.len();
+    /// A router for the servers of these settings, all of which are up.
+    pub fn new(settings: &Settings) -> Router {
+        let count = settings.servers.len();
         Router {
             ring: Ring::new(count),
             up: UpSet::new(count),
+            failover: settings.failover,
+            hash_tag: settings.hash_tag,
             epoch: 0,
-            distinct_servers: split::distinct_servers(servers),
-            part_of_server: vec![split::NO_PART; count],
+            distinct_servers: distinct_servers(&settings.servers),
+            part_of_server: vec![NO_PART; count],
         }
     }
+
+    /// True exactly when there is one server: it has all keys, and nothing is hashed.
+    #[inline]
+    pub fn is_single(&self) -> bool {
+        self.ring.servers() == 1
+    }
+
+    /// True exactly when keys may live on different servers.
+    #[inline]
+    pub fn has_several(&self) -> bool {
+        !self.is_single()
+    }
+
+    /// All servers, in the order of the ring.
+    pub fn servers(&self) -> impl Iterator<Item = u16> + use<> {
+        0..self.ring.servers() as u16
+    }
+
+    /// One server for each address, in the order of the ring.
+    pub fn distinct_servers(&self) -> &[u16] {
+        &self.distinct_servers
+    }
+
+    /// Those of them that are up.
+    pub fn distinct_servers_up(&self) -> impl Iterator<Item = u16> {
+        self.distinct_servers.iter().copied().filter(|&server| self.is_up(server))
+    }
+
+    /// True exactly when requests may go to this server.
+    #[inline]
+    pub fn is_up(&self, server: u16) -> bool {
+        self.up.is_up(ServerIndex(server))
+    }
+
+    /// True exactly when requests may go to every server.
+    pub fn is_all_up(&self) -> bool {
+        self.up.all_up()
+    }
+
+    /// True exactly when there is one server, and it is down.
+    #[inline]
+    pub fn is_single_down(&self) -> bool {
+        self.is_single() && !self.is_up(0)
+    }
+
+    /// A server went down or came back. Where others stand in for one that is down, a new epoch begins.
+    pub fn set_up(&mut self, server: u16, is_up: bool) {
+        if self.up.set(ServerIndex(server), is_up) && self.failover && self.has_several() {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+
+    /// The number of the present epoch: as long as it is the same, so is the server of every key.
+    #[inline]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The hash of a key, or of its tag.
+    #[inline]
+    pub fn hash_of(&self, key: &[u8]) -> u32 {
+        match self.hash_tag {
+            None => Ring::hash(key),
+            Some(tag) => Ring::hash(tag.hashed_part(key)),
+        }
+    }
+
+    /// The server that has this hash now; `None` when it is down, and, with failover, all others are, too.
+    #[inline]
+    pub fn server_of(&self, hash: u32) -> Option<u16> {
+        let server = match self.failover {
+            true => self.ring.server(hash, &self.up)?,
+            false => Some(self.ring.primary(hash)).filter(|&server| self.up.is_up(server))?,
+        };
+        Some(server.0)
+    }
+
+    /// The server that has this hash now.
+    #[inline]
+    pub fn route_hash(&self, hash: u32) -> Route {
+        match self.server_of(hash) {
+            Some(server) => Route::To(server, hash),
+            None => Route::Down,
+        }
+    }
+
+    /// The server of this key.
+    #[inline]
+    pub fn route_key(&self, key: &[u8]) -> Route {
+        self.route_hash(self.hash_of(key))
+    }
+
+    /// The server for a request without a key: the first one that is up.
+    pub fn route_any(&self) -> Route {
+        match self.servers().find(|&server| self.is_up(server)) {
+            Some(server) => Route::To(server, 0),
+            None => Route::Down,
+        }
+    }
+
+    /// To this server, or nowhere: no other can stand in.
+    pub fn route_pinned(&self, server: u16) -> Route {
+        if self.is_up(server) { Route::To(server, 0) } else { Route::Down }
+    }
+
+    /// The server of all keys of a request.
+    #[inline]
+    pub fn route_keys(&self, command: &Command, request: &[u8], args: &[Arg]) -> Route {
+        if self.is_single() {
+            return self.route_any();
+        }
+        let arg = |i: usize| args[i].of(request);
+        let span = match command.key_span(args.len(), arg) {
+            Ok(span) => span,
+            Err(_) if !command.arity_allows(args.len()) => return Route::Arity,
+            // Any server will say what is wrong with it.
+            Err(_) => return self.route_any(),
+        };
+        if command.reads_by_pattern(args.len(), arg) {
+            return Route::Unsupported;
+        }
+        let mut keys = span.iter().map(|index| self.hash_of(arg(index as usize)));
+        let Some(first) = keys.next() else {
+            return self.route_any();
+        };
+        let route = self.route_hash(first);
+        if let Route::To(server, _) = route {
+            for hash in keys {
+                match self.route_hash(hash) {
+                    Route::To(other, _) if other == server => {}
+                    Route::To(..) => return Route::CrossSlot,
+                    other => return other,
+                }
+            }
+        }
+        route
+    }
+
+    /// The part that this server has of the request that is being split; if it has none yet, the one that `add` makes.
+    #[inline]
+    pub fn part_for(&mut self, server: u16, add: impl FnOnce() -> u16) -> u16 {
+        let part = &mut self.part_of_server[usize::from(server)];
+        if *part == NO_PART {
+            *part = add();
+        }
+        *part
+    }
+
+    /// A request was split, over these servers.
+    pub fn forget_parts(&mut self, servers: impl Iterator<Item = u16>) {
+        servers.for_each(|server| self.part_of_server[usize::from(server)] = NO_PART);
+    }
+}
+
+#[cfg(test)]
+impl Router {
+    /// The ring itself.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+}
+
+/// The indexes of the servers, one for each address.
+fn distinct_servers(addresses: &[String]) -> Vec<u16> {
+    let is_first = |&server: &u16| !addresses[..usize::from(server)].contains(&addresses[usize::from(server)]);
+    (0..addresses.len() as u16).filter(is_first).collect()
 }

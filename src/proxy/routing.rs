@@ -9,6 +9,7 @@ use log::trace;
 
 use super::dispatch::Pick;
 use super::roster::memory_of;
+use super::router::Route;
 use super::scripts::shows_script;
 use super::{NO_DEADLINE, Proxy};
 use crate::buffer::Queue;
@@ -17,7 +18,6 @@ use crate::command::{self, Access, Class, Command, Gather, Lease, Name};
 use crate::local::{self, Context, Outcome, error};
 use crate::request::{Place, Request, RequestId};
 use crate::resp::{Arg, Frame, RequestFramer};
-use crate::ring::{Ring, ServerIndex, UpSet};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -80,20 +80,6 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Where a request goes.
-pub(super) enum Route {
-    /// To this server; the second is the hash of the key that says so.
-    To(u16, u32),
-    /// Nowhere, because no server of its is up.
-    Down,
-    /// Nowhere, because its keys live on several servers.
-    CrossSlot,
-    /// Nowhere, because it has not the arguments that it needs.
-    Arity,
-    /// Nowhere, because no single server could answer it right.
-    Unsupported,
-}
-
 pub(super) const UNSUPPORTED: &[u8] = b"-ERR This command is not supported\r\n";
 pub(super) const CONNECTION_DOWN: &[u8] = b"-ERR Connection down\r\n";
 pub(super) const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
@@ -120,7 +106,7 @@ impl Proxy {
             self.reply_here(id, UNSUPPORTED);
             return Verdict::Done;
         }
-        let several = self.upstreams.endpoints.len() > 1;
+        let several = self.router.has_several();
         let call = Call { container: row.name(), command, request, args };
         let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
         client.command = Some(command);
@@ -134,9 +120,9 @@ impl Proxy {
                 if several && shows_script(command) && args.len() > 2 {
                     self.learn_script(args[1].of(request));
                 }
-                self.route_keys(command, request, args)
+                self.router.route_keys(command, request, args)
             }
-            Class::Split(merge) => match self.route_keys(command, request, args) {
+            Class::Split(merge) => match self.router.route_keys(command, request, args) {
                 Route::CrossSlot => return self.on_split(id, &call, merge, now),
                 route => route,
             },
@@ -147,13 +133,13 @@ impl Proxy {
                 return self.on_gather(id, &call, gather, now);
             }
             Class::Lease(Lease::Block(_)) if command.blocks(args.len(), |i| args[i].of(request)).is_none() => {
-                self.route_keys(command, request, args)
+                self.router.route_keys(command, request, args)
             }
-            Class::Any => self.route_any(),
+            Class::Any => self.router.route_any(),
             Class::Channel(family) if args.len() > 1 => return self.on_publish(id, &call, family, now),
             Class::Channel(_) if several => Route::Arity,
             Class::Single if several => Route::Unsupported,
-            Class::All(_) | Class::Single | Class::Channel(_) => self.route_any(),
+            Class::All(_) | Class::Single | Class::Channel(_) => self.router.route_any(),
             Class::Session(_) if !command.arity_allows(args.len()) => Route::Arity,
             Class::Session(session) => return self.on_session(id, &call, session, now),
             Class::Lease(lease @ (Lease::Subscribe(_) | Lease::Unsubscribe(_))) => {
@@ -162,8 +148,8 @@ impl Proxy {
             Class::Lease(lease) => return self.on_lease(id, &call, lease, now),
             Class::Refused if !self.is_allowed(&call) => Route::Unsupported,
             // Without a key it is allowed only where there is no choice.
-            Class::Refused => self.route_keys(command, request, args),
-            Class::Container => self.route_any(),
+            Class::Refused => self.router.route_keys(command, request, args),
+            Class::Container => self.router.route_any(),
         };
         self.follow(id, &call, route, now)
     }
@@ -200,7 +186,7 @@ impl Proxy {
                 self.on_pool_request(id, session, call.request, call.args, now);
                 Verdict::Done
             }
-            Outcome::Forward => self.follow(id, call, self.route_any(), now),
+            Outcome::Forward => self.follow(id, call, self.router.route_any(), now),
             Outcome::ForwardInstead => self.forward_instead(id, &out, call.command.access, now),
         };
         self.spare_reply(out);
@@ -209,7 +195,7 @@ impl Proxy {
 
     /// Sends `request` to a server in the place of what the client has asked.
     fn forward_instead(&mut self, id: Id, request: &[u8], access: Access, now: Millis) -> Verdict {
-        let Route::To(server, hash) = self.route_any() else {
+        let Route::To(server, hash) = self.router.route_any() else {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
         };
@@ -267,7 +253,7 @@ impl Proxy {
         };
         let word = word.of(request);
         let sub = container.sub(word);
-        if sub.is_none() && self.upstreams.endpoints.len() == 1 && container.may_have_sub(word) {
+        if sub.is_none() && self.router.is_single() && container.may_have_sub(word) {
             return Some(container);
         }
         if sub.is_none() {
@@ -275,45 +261,6 @@ impl Proxy {
             self.reply_with(id, |out| error::unknown_subcommand(out, container.name().as_bytes(), word));
         }
         sub
-    }
-
-    /// The server of all keys of a request.
-    #[inline]
-    pub(super) fn route_keys(&self, command: &Command, request: &[u8], args: &[Arg]) -> Route {
-        if self.upstreams.endpoints.len() == 1 {
-            return self.route_any();
-        }
-        let arg = |i: usize| args[i].of(request);
-        let span = match command.key_span(args.len(), arg) {
-            Ok(span) => span,
-            Err(_) if !command.arity_allows(args.len()) => return Route::Arity,
-            // Any server will say what is wrong with it.
-            Err(_) => return self.route_any(),
-        };
-        if command.reads_by_pattern(args.len(), arg) {
-            return Route::Unsupported;
-        }
-        let mut keys = span.iter().map(|index| self.hash_of(arg(index as usize)));
-        let Some(first) = keys.next() else {
-            return self.route_any();
-        };
-        let route = self.route_hash(first);
-        if let Route::To(server, _) = route {
-            for hash in keys {
-                match self.route_hash(hash) {
-                    Route::To(other, _) if other == server => {}
-                    Route::To(..) => return Route::CrossSlot,
-                    other => return other,
-                }
-            }
-        }
-        route
-    }
-
-    /// The hash of a key, or of its tag.
-    #[inline]
-    pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
-        self.settings.hash_of(key)
     }
 
     /// A framer that has the arguments of a request which is kept, or taken back from a queue; `None` unless it is one
@@ -326,8 +273,8 @@ impl Proxy {
 
     /// Where a request goes whose backend is lost. Different servers may stand in for keys that were on one.
     pub(super) fn route_again(&self, request: &[u8], hash: u32) -> Route {
-        if self.upstreams.endpoints.len() == 1 {
-            return self.route_any();
+        if self.router.is_single() {
+            return self.router.route_any();
         }
         let framer = self.framed(request);
         debug_assert!(framer.is_some(), "only whole requests are sent again");
@@ -340,32 +287,14 @@ impl Proxy {
         match command {
             Some(
                 command @ Command { class: Class::Keyed | Class::Split(_) | Class::Lease(_) | Class::Refused, .. },
-            ) => self.route_keys(command, request, args),
-            Some(Command { class: Class::Channel(_), .. }) => self.route_hash(hash),
-            Some(Command { class: Class::Any | Class::Session(_), .. }) => self.route_any(),
+            ) => self.router.route_keys(command, request, args),
+            Some(Command { class: Class::Channel(_), .. }) => self.router.route_hash(hash),
+            Some(Command { class: Class::Any | Class::Session(_), .. }) => self.router.route_any(),
             // What has no place by itself is not sent anywhere.
             _ => {
                 debug_assert!(false, "a request without a place was sent");
                 Route::Down
             }
-        }
-    }
-
-    /// The server that has this hash now.
-    #[inline]
-    pub(super) fn route_hash(&self, hash: u32) -> Route {
-        match server_of(&self.router.ring, &self.router.up, self.settings.failover, hash) {
-            Some(ServerIndex(server)) => Route::To(server, hash),
-            None => Route::Down,
-        }
-    }
-
-    /// The server for a request without a key: the first one that is up.
-    pub(super) fn route_any(&self) -> Route {
-        let up = |&server: &u16| self.router.up.is_up(ServerIndex(server));
-        match (0..self.upstreams.endpoints.len() as u16).find(up) {
-            Some(server) => Route::To(server, 0),
-            None => Route::Down,
         }
     }
 
@@ -386,7 +315,7 @@ impl Proxy {
             listen: &self.settings.listen,
             peer: client.peer.as_deref(),
             users: &self.settings.users,
-            is_alone: self.upstreams.endpoints.len() == 1,
+            is_alone: self.router.is_single(),
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
             memory: memory_of(client),
             age_ms: now - client.since,
@@ -462,8 +391,8 @@ impl Proxy {
         if !is_passed_on || self.is_guarded_command(command.name()) {
             return None;
         }
-        let route = if self.upstreams.endpoints.len() == 1 {
-            self.route_any()
+        let route = if self.router.is_single() {
+            self.router.route_any()
         } else {
             let needed = command.args_needed()? as usize;
             if known < needed || args_total < needed {
@@ -474,7 +403,7 @@ impl Proxy {
                 Class::Channel(_) => 1,
                 _ => command.key_span(args_total, arg).ok()?.iter().next()? as usize,
             };
-            self.route_hash(self.hash_of(arg(key)))
+            self.router.route_key(arg(key))
         };
         let Route::To(server, hash) = route else { return None };
         let client = self.clients.get_mut(id)?;
@@ -493,21 +422,5 @@ impl Proxy {
             }
         }
         Some((backend, request))
-    }
-}
-
-/// The server that has this hash now; `None` when it is down, and, with `failover`, all others are, too.
-#[inline]
-pub(super) fn server_of(ring: &Ring, up: &UpSet, failover: bool, hash: u32) -> Option<ServerIndex> {
-    if failover { ring.server(hash, up) } else { Some(ring.primary(hash)).filter(|&server| up.is_up(server)) }
-}
-
-impl Route {
-    /// The server, if there is one.
-    pub(super) fn server(&self) -> Option<u16> {
-        match self {
-            Route::To(server, _) => Some(*server),
-            _ => None,
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
-use crate::ring::{HashTag, Ring};
+use crate::ring::HashTag;
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
 use crate::users::{Credentials, Users};
@@ -133,14 +133,5 @@ impl Settings {
     /// A number that this run of rmux has for itself; all proxies of a pool have the same.
     pub(super) fn run(&self) -> u64 {
         self.seed.wrapping_sub(self.siblings.number)
-    }
-
-    /// The hash of a key, or of its tag.
-    #[inline]
-    pub(super) fn hash_of(&self, key: &[u8]) -> u32 {
-        match self.hash_tag {
-            None => Ring::hash(key),
-            Some(tag) => Ring::hash(tag.hashed_part(key)),
-        }
     }
 }

@@ -27,18 +27,15 @@
 use super::compose::{self, Shape};
 use super::dispatch::Pick;
 use super::merging::{Merging, Part};
-use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, Route, UNSUPPORTED, Verdict};
+use super::router::Route;
+use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, UNSUPPORTED, Verdict};
 use super::{LARGE, NO_DEADLINE, Proxy};
 use crate::client::{Need, Profile};
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::local::{error, reply};
 use crate::request::{MergingId, Place, Request, RequestId, Role};
-use crate::ring::ServerIndex;
 use crate::slots::Id;
 use crate::timer::Millis;
-
-/// The part of a server that has none.
-pub(super) const NO_PART: u16 = u16::MAX;
 
 impl Proxy {
     /// A request whose keys live on several servers.
@@ -106,9 +103,7 @@ impl Proxy {
     /// is down.
     fn sort_keys(&mut self, call: &Call<'_>, row: KeyRow, merging: &mut Merging) -> bool {
         let is_whole = self.sort_each_key(call, row, merging);
-        for part in merging.parts() {
-            self.router.part_of_server[usize::from(part.server)] = NO_PART;
-        }
+        self.router.forget_parts(merging.parts().iter().map(|part| part.server));
         is_whole
     }
 
@@ -116,12 +111,8 @@ impl Proxy {
         let KeyRow { first, tail, step } = row;
         let mut start = call.args[first - 1].end();
         for index in (first..tail).step_by(step) {
-            let Route::To(server, _) = self.route_hash(self.hash_of(call.arg(index))) else { return false };
-            let mut part = self.router.part_of_server[usize::from(server)];
-            if part == NO_PART {
-                part = merging.add_part(server);
-                self.router.part_of_server[usize::from(server)] = part;
-            }
+            let Route::To(server, _) = self.router.route_key(call.arg(index)) else { return false };
+            let part = self.router.part_for(server, || merging.add_part(server));
             let end = call.args[index + step - 1].end();
             let entry = &mut merging.parts_mut()[usize::from(part)];
             entry.keys += 1;
@@ -134,9 +125,8 @@ impl Proxy {
 
     /// A request for all servers.
     pub(super) fn on_gather(&mut self, id: Id, call: &Call<'_>, gather: Gather, now: Millis) -> Verdict {
-        let is_whole = self.router.distinct_servers.iter().all(|&server| self.router.up.is_up(ServerIndex(server)));
-        let several = self.upstreams.endpoints.len() > 1;
-        if several && (!self.settings.multi_key || gather == Gather::Masked) {
+        let is_whole = self.router.distinct_servers().iter().all(|&server| self.router.is_up(server));
+        if self.router.has_several() && (!self.settings.multi_key || gather == Gather::Masked) {
             self.reply_here(id, UNSUPPORTED);
             return Verdict::Done;
         }
@@ -150,12 +140,12 @@ impl Proxy {
             Gather::AllOk => Shape::AllOk,
             Gather::First => Shape::First,
             Gather::And => Shape::And,
-            Gather::AnyKey => Shape::AnyKey(self.upstreams.random() as usize % self.router.distinct_servers.len()),
+            Gather::AnyKey => Shape::AnyKey(self.upstreams.random() as usize % self.router.distinct_servers().len()),
             Gather::Kill => Shape::Kill { is_whole },
             Gather::Masked => Shape::Masked,
         };
         // A script is stopped wherever it can be reached.
-        let is_reached = gather == Gather::Kill && self.route_any().server().is_some();
+        let is_reached = gather == Gather::Kill && self.router.route_any().server().is_some();
         if !is_whole && !is_reached {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
@@ -166,8 +156,7 @@ impl Proxy {
             _ => {}
         }
         let mut merging = self.new_merging();
-        for &server in self.router.distinct_servers.iter().filter(|&&server| self.router.up.is_up(ServerIndex(server)))
-        {
+        for server in self.router.distinct_servers_up() {
             merging.add_part(server);
         }
         self.send_pinned(id, call, shape, merging, call.request, now)
@@ -179,13 +168,13 @@ impl Proxy {
             self.reply_with(id, |out| error::wrong_arity(out, call.name()));
             return Verdict::Done;
         }
-        let places = self.router.distinct_servers.len() as u64;
+        let places = self.router.distinct_servers().len() as u64;
         let Some((place, cursor)) = scan_cursor(call.arg(1)).map(|cursor| compose::split_cursor(cursor, places)) else {
             self.reply_here(id, b"-ERR invalid cursor\r\n");
             return Verdict::Done;
         };
-        let server = self.router.distinct_servers[place as usize];
-        if !self.router.up.is_up(ServerIndex(server)) {
+        let server = self.router.distinct_servers()[place as usize];
+        if !self.router.is_up(server) {
             self.reply_here(id, CONNECTION_DOWN);
             return Verdict::Done;
         }
@@ -388,7 +377,7 @@ impl Proxy {
         if !self.in_flight.merges[merging as usize].is_pinned {
             return self.route_again(bytes, 0);
         }
-        if self.router.up.is_up(ServerIndex(lost)) { Route::To(lost, 0) } else { Route::Down }
+        self.router.route_pinned(lost)
     }
 }
 
@@ -406,12 +395,6 @@ fn shape_of(merge: Merge) -> Shape {
         Merge::ByPosition => Shape::ByPosition,
         Merge::AllOk => Shape::AllOk,
     }
-}
-
-/// The indexes of the servers, one for each address.
-pub(super) fn distinct_servers(addresses: &[String]) -> Vec<u16> {
-    let is_first = |&server: &u16| !addresses[..usize::from(server)].contains(&addresses[usize::from(server)]);
-    (0..addresses.len() as u16).filter(is_first).collect()
 }
 
 /// The cursor that a client sent: decimal digits, within 64 bits.

@@ -311,6 +311,7 @@ fn no_room(what: &str, max: usize) -> String {
 /// Of the keys k0, k1 … the first one that lives on this server when all are up.
 fn key_on(bench: &Bench, server: u16) -> String {
     let keys = (0..).map(|number| format!("k{number}"));
-    let lives_here = |key: &String| bench.proxy.router.ring.primary(Ring::hash(key.as_bytes())) == ServerIndex(server);
+    let lives_here =
+        |key: &String| bench.proxy.router.ring().primary(Ring::hash(key.as_bytes())) == ServerIndex(server);
     keys.into_iter().find(lives_here).expect("every server has keys")
 }

@@ -19,7 +19,8 @@ use super::Proxy;
 use super::dispatch::Pick;
 use super::loss::Loss;
 use super::own_steps::held_steps;
-use super::routing::{Call, Route, Verdict};
+use super::router::Route;
+use super::routing::{Call, Verdict};
 use crate::backend::Backend;
 use crate::client::{Leased, Mode, Need, OwnStep, Transaction};
 use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
@@ -54,7 +55,7 @@ impl Proxy {
             self.reply_here(id, b"-ERR WATCH inside MULTI is not allowed\r\n");
             return Verdict::Done;
         }
-        let server = match self.route_keys(call.command, call.request, call.args) {
+        let server = match self.router.route_keys(call.command, call.request, call.args) {
             Route::To(server, _) if self.leased(id).is_none_or(|leased| leased.server == server) => server,
             route => return self.refuse_step(id, call, route),
         };
@@ -120,7 +121,7 @@ impl Proxy {
                 return Verdict::Done;
             }
             // No key has said whose steps these are: anybody's.
-            None => match self.lease_for_step(id, call, self.route_any(), now) {
+            None => match self.lease_for_step(id, call, self.router.route_any(), now) {
                 Ok(leased) => leased,
                 Err(Verdict::Done) => {
                     // Whatever the answer was, to the client it is that of EXEC.
@@ -181,10 +182,10 @@ impl Proxy {
             (Some(route), _) => route,
             // Any server will do: the one that the transaction has already, if there is one.
             (None, Some(leased)) => Route::To(leased.server, 0),
-            (None, None) if self.upstreams.endpoints.len() > 1 && matches!(call.command.class, Class::Session(_)) => {
+            (None, None) if self.router.has_several() && matches!(call.command.class, Class::Session(_)) => {
                 return self.keep_early_step(id, call);
             }
-            (None, None) => self.route_any(),
+            (None, None) => self.router.route_any(),
         };
         let leased = match self.lease_for_step(id, call, route, now) {
             Ok(leased) => leased,
@@ -227,7 +228,7 @@ impl Proxy {
         let leased = Leased { server, backend };
         if let Some(transaction) = self.clients.get_mut(id).and_then(|client| client.transaction.as_mut()) {
             if transaction.leased.replace(leased) != Some(leased) {
-                transaction.routing_epoch = self.router.epoch;
+                transaction.routing_epoch = self.router.epoch();
             }
         }
         leased
@@ -237,7 +238,7 @@ impl Proxy {
     /// be apart, or elsewhere, only because a server went down or came back: then that is what it is told.
     fn refuse_step(&mut self, id: Id, call: &Call<'_>, route: Route) -> Verdict {
         let route = if matches!(route, Route::To(..)) { Route::CrossSlot } else { route };
-        let is_stale = |transaction: &&Transaction| transaction.routing_epoch != self.router.epoch;
+        let is_stale = |transaction: &&Transaction| transaction.routing_epoch != self.router.epoch();
         let stale = self.transaction(id).filter(is_stale).and_then(|transaction| transaction.leased);
         match (route, stale) {
             (Route::CrossSlot, Some(leased)) if call.command.arity_allows(call.args.len()) => {
@@ -264,11 +265,11 @@ impl Proxy {
     /// Where a command within a transaction must go; `None` if any server will do: it has no keys, or the server will
     /// say what is wrong with them.
     fn route_step(&self, call: &Call<'_>) -> Option<Route> {
-        let several = self.upstreams.endpoints.len() > 1;
+        let several = self.router.has_several();
         match call.command.class {
             Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) if call.is_without_keys() => None,
             Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) => {
-                Some(self.route_keys(call.command, call.request, call.args))
+                Some(self.router.route_keys(call.command, call.request, call.args))
             }
             Class::Channel(_) if several && call.args.len() > 1 => None,
             Class::All(_) | Class::Single if several => Some(Route::Unsupported),
@@ -279,7 +280,7 @@ impl Proxy {
             Class::Session(_) | Class::Container => None,
             Class::Refused if !self.is_allowed(call) => Some(Route::Unsupported),
             Class::Refused if call.command.keys == Keys::None => None,
-            Class::Refused => Some(self.route_keys(call.command, call.request, call.args)),
+            Class::Refused => Some(self.router.route_keys(call.command, call.request, call.args)),
             Class::Lease(_) => Some(Route::Unsupported),
         }
     }
@@ -438,7 +439,7 @@ impl Proxy {
             }
             match command.class {
                 Class::Lease(Lease::Exec | Lease::Discard) => {
-                    break server.or_else(|| self.route_any().server()).map(|server| (server, command));
+                    break server.or_else(|| self.router.route_any().server()).map(|server| (server, command));
                 }
                 // Answered here while there is no transaction, they would have to change the session with EXEC.
                 Class::Session(Session::Ping | Session::Echo) => continue,

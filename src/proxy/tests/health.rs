@@ -59,7 +59,7 @@ fn a_server_that_shakes_hands_and_closes_is_not_stormed_while_nobody_asks_anythi
     let connects = bench.shake_hands_alone(0, 60_000, 0);
     assert!((50..130).contains(&connects), "{connects} connections in a minute");
     assert_eq!(bench.state(0), ServerState::Unsteady);
-    assert!(bench.proxy.router.up.all_up(), "nobody has asked it anything");
+    assert!(bench.proxy.router.is_all_up(), "nobody has asked it anything");
     // One that stays ends it.
     bench.until_connect();
     bench.connect(0);
@@ -160,7 +160,7 @@ fn keys_of_a_server_that_closes_instead_of_answering_go_to_another_after_a_while
     let start = bench.now;
     bench.say(client, set(&key, "x"));
     bench.proxy.handle_backend_end(backends[0], bench.now);
-    while bench.proxy.router.up.all_up() {
+    while bench.proxy.router.is_all_up() {
         if !bench.told(client).is_empty() {
             bench.hear(client, set(&key, "x"));
         }
@@ -190,7 +190,7 @@ fn keys_of_a_busy_server_wait_for_it_and_are_not_written_elsewhere() {
         assert_eq!(bench.state(0), ServerState::Silent);
     }
     assert!(connects <= 4, "{connects} connections");
-    assert!(bench.proxy.router.up.all_up());
+    assert!(bench.proxy.router.is_all_up());
     // It answers what waits for it, and all is well.
     bench.say(client, set(&key, "home"));
     let backend = bench.connect(0);
@@ -208,7 +208,7 @@ fn keys_of_a_server_that_stays_silent_go_to_another_after_failover_after() {
         let client = bench.client();
         let start = bench.now;
         bench.say(client, get(&key));
-        while bench.proxy.router.up.all_up() {
+        while bench.proxy.router.is_all_up() {
             bench.stay_silent(0, 1);
             assert!(bench.now - start < 10_000, "it is never down");
         }
@@ -253,7 +253,7 @@ fn what_waits_for_a_silent_server_is_bounded_in_time_and_in_connections() {
         }
     }
     assert!(connects <= 10 + 10, "{connects} connections");
-    assert!(bench.proxy.router.up.all_up());
+    assert!(bench.proxy.router.is_all_up());
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_server_that_answers_on_old_connections_alone_is_up() {
             bench.hear(new, &blpop);
         }
     }
-    assert!(bench.proxy.router.up.all_up());
+    assert!(bench.proxy.router.is_all_up());
     assert_eq!(bench.state(0), ServerState::Up);
     let connects = bench.proxy.upstreams.endpoints[0].stats.connects;
     assert!(connects <= 20, "{connects} connections in 8 s");
@@ -306,7 +306,7 @@ fn a_server_that_answers_ping_and_no_request_is_down_after_failover_after_and_co
     let mut was_up = true;
     while bench.now - start < 60_000 {
         bench.shake_hands_alone(0, 1, u64::MAX);
-        let is_up = bench.proxy.router.up.all_up();
+        let is_up = bench.proxy.router.is_all_up();
         if was_up && !is_up {
             trials.push(bench.now - start);
         }
@@ -321,7 +321,7 @@ fn a_server_that_answers_ping_and_no_request_is_down_after_failover_after_and_co
     assert!((5..=8).contains(&trials.len()), "ever more seldom: {trials:?}");
     assert!(trials.windows(3).skip(1).all(|three| three[2] - three[1] > three[1] - three[0]), "{trials:?}");
     // A request that is answered ends the trial.
-    while !bench.proxy.router.up.all_up() {
+    while !bench.proxy.router.is_all_up() {
         bench.pass(1);
         if bench.connects.iter().any(|connect| connect.1 == 0) {
             bench.connect(0);

@@ -247,7 +247,7 @@ fn a_server_that_is_loading_is_not_alive() {
     bench.pass(100);
     bench.connect(0);
     bench.say(client, get("a"));
-    assert!(bench.proxy.router.up.all_up());
+    assert!(bench.proxy.router.is_all_up());
 }
 
 #[test]
@@ -291,14 +291,14 @@ fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for
     let (mut bench, _) = Bench::ready(3, |_| {});
     // Two keys of server 0, for which different servers stand in.
     let stands_in = |bench: &mut Bench, key: &str| {
-        bench.proxy.router.up.set(ServerIndex(0), false);
-        let server = bench.proxy.route_hash(Ring::hash(key.as_bytes())).server();
-        bench.proxy.router.up.set(ServerIndex(0), true);
+        bench.proxy.router.set_up(0, false);
+        let server = bench.proxy.router.route_hash(Ring::hash(key.as_bytes())).server();
+        bench.proxy.router.set_up(0, true);
         server
     };
     let keys: Vec<String> = (0..200)
         .map(|number| format!("k{number}"))
-        .filter(|key| bench.proxy.router.ring.primary(Ring::hash(key.as_bytes())) == ServerIndex(0))
+        .filter(|key| bench.proxy.router.ring().primary(Ring::hash(key.as_bytes())) == ServerIndex(0))
         .collect();
     let of = |bench: &mut Bench, server| {
         keys.iter().find(|key| stands_in(bench, key) == Some(server)).expect("server 0 has two neighbours").clone()
@@ -394,14 +394,14 @@ fn a_probe_that_is_refused_for_want_of_room_is_not_the_last_one() {
     // One connection is fine, another can not be made: the server is taken for down.
     bench.say(client, request(&["SELECT", "1"]) + &get("a"));
     bench.refuse(0);
-    assert!(!bench.proxy.router.up.all_up());
+    assert!(!bench.proxy.router.is_all_up());
     bench.pass(100);
     let probe = bench.next_connect(0);
     bench.proxy.handle_connected(probe, bench.now);
     bench.answer(probe, "-ERR max number of clients reached\r\n");
     bench.pass(1_000);
     bench.connect(0);
-    assert!(bench.proxy.router.up.all_up());
+    assert!(bench.proxy.router.is_all_up());
 }
 
 #[test]

@@ -10,7 +10,8 @@ const MAY_HAVE_RUN: &str = "-ERR Connection to server-0 lost before its reply; t
 /// Several keys on one server.
 fn keys_on(bench: &Bench, server: u16, count: usize) -> Vec<String> {
     let keys = (0..).map(|number| format!("k{number}"));
-    let lives_here = |key: &String| bench.proxy.router.ring.primary(Ring::hash(key.as_bytes())) == ServerIndex(server);
+    let lives_here =
+        |key: &String| bench.proxy.router.ring().primary(Ring::hash(key.as_bytes())) == ServerIndex(server);
     keys.into_iter().filter(lives_here).take(count).collect()
 }
 
@@ -217,7 +218,7 @@ fn keys_that_lived_together_and_are_stood_in_for_by_several_are_asked_of_each() 
     let (mut bench, backends) = Bench::ready(3, |_| {});
     let mut down = UpSet::new(3);
     down.set(ServerIndex(0), false);
-    let stand_in = |bench: &Bench, key: &String| bench.proxy.router.ring.server(Ring::hash(key.as_bytes()), &down);
+    let stand_in = |bench: &Bench, key: &String| bench.proxy.router.ring().server(Ring::hash(key.as_bytes()), &down);
     let keys = keys_on(&bench, 0, 200);
     let one = keys.iter().find(|key| stand_in(&bench, key) == Some(ServerIndex(1))).expect("a key").clone();
     let two = keys.iter().find(|key| stand_in(&bench, key) == Some(ServerIndex(2))).expect("a key").clone();
@@ -247,7 +248,8 @@ fn a_write_that_was_not_sent_is_taken_apart_again_and_one_that_was_is_an_error()
         let (mut bench, backends) = Bench::ready(3, |_| {});
         let mut down = UpSet::new(3);
         down.set(ServerIndex(0), false);
-        let stand_in = |bench: &Bench, key: &String| bench.proxy.router.ring.server(Ring::hash(key.as_bytes()), &down);
+        let stand_in =
+            |bench: &Bench, key: &String| bench.proxy.router.ring().server(Ring::hash(key.as_bytes()), &down);
         let keys = keys_on(&bench, 0, 200);
         let one = keys.iter().find(|key| stand_in(&bench, key) == Some(ServerIndex(1))).expect("a key").clone();
         let two = keys.iter().find(|key| stand_in(&bench, key) == Some(ServerIndex(2))).expect("a key").clone();
