@@ -494,7 +494,7 @@ impl Client {
     pub fn is_open_to_messages(&self, requests: &Requests) -> bool {
         let Some(first) = self.reply_order.first() else { return true };
         self.session.profile.protocol == Protocol::Resp3
-            && requests[first as usize].place != Place::Arriving
+            && requests[first].place() != Place::Arriving
             && self.subscriber.as_ref().is_none_or(|subscriber| subscriber.awaited.is_empty())
     }
 

@@ -17,6 +17,9 @@
 //! A request of a client that is gone stays in its backend's line with nobody waiting ([`Id::NONE`]), so that its reply
 //! is counted and dropped. Knows no bytes and no sockets. Who unlinks a request from its last line removes it.
 
+use std::mem;
+use std::ops::{Index, IndexMut};
+
 use slab::Slab;
 
 use crate::slots::Id;
@@ -93,31 +96,31 @@ pub enum Role {
 #[derive(Debug)]
 pub struct Request {
     /// Who waits for the reply; [`Id::NONE`] when nobody does.
-    pub client: Id,
+    client: Id,
     /// When its time is over; a point on the proxy's clock.
-    pub deadline: Millis,
+    deadline: Millis,
     /// Its length in its backend's queue, in bytes.
-    pub len: u32,
+    len: u32,
     /// The hash of its first key, with which it can be routed again.
-    pub hash: u32,
+    hash: u32,
     /// Where its reply stands.
-    pub place: Place,
+    place: Place,
     /// True exactly while it stands in a backend's line.
-    pub is_at_backend: bool,
+    is_at_backend: bool,
     /// What its reply means beyond itself.
-    pub role: Role,
+    role: Role,
     /// True exactly when its time is over: its client was told, and a late reply will be dropped.
-    pub is_expired: bool,
+    is_expired: bool,
     /// True exactly when running it a second time does no harm.
-    pub is_read: bool,
+    is_read: bool,
     /// True once it has gone to another backend because a reply before its own took too long.
-    pub is_moved: bool,
+    is_moved: bool,
     /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
-    pub is_muted: bool,
+    is_muted: bool,
     /// How many backends it was given to, and lost with.
-    pub losses: u8,
+    losses: u8,
     /// Which part of its merging it is; of no meaning unless its place is [`Place::Part`].
-    pub part: u16,
+    part: u16,
     next: [RequestId; 2],
 }
 
@@ -141,10 +144,227 @@ impl Request {
             next: [NIL; 2],
         }
     }
+
+    /// Who waits for the reply; [`Id::NONE`] when nobody does.
+    #[inline]
+    pub fn client(&self) -> Id {
+        self.client
+    }
+
+    /// When its time is over; a point on the proxy's clock.
+    #[inline]
+    pub fn deadline(&self) -> Millis {
+        self.deadline
+    }
+
+    /// Its length in its backend's queue, in bytes.
+    #[inline]
+    pub fn bytes(&self) -> u32 {
+        self.len
+    }
+
+    /// The hash of its first key, with which it can be routed again.
+    pub fn hash(&self) -> u32 {
+        self.hash
+    }
+
+    /// Where its reply stands.
+    #[inline]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// What its reply means beyond itself.
+    #[inline]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// True exactly while it stands in a backend's line.
+    pub fn is_at_backend(&self) -> bool {
+        self.is_at_backend
+    }
+
+    /// True exactly when its time is over: its client was told, and a late reply will be dropped.
+    #[inline]
+    pub fn is_expired(&self) -> bool {
+        self.is_expired
+    }
+
+    /// True exactly when running it a second time does no harm.
+    pub fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// True once it has gone to another backend because a reply before its own took too long.
+    pub fn is_moved(&self) -> bool {
+        self.is_moved
+    }
+
+    /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
+    #[inline]
+    pub fn is_muted(&self) -> bool {
+        self.is_muted
+    }
+
+    /// How many backends it was given to, and lost with.
+    pub fn losses(&self) -> u8 {
+        self.losses
+    }
+
+    /// Which part of its merging it is; of no meaning unless its place is [`Place::Part`].
+    pub fn part(&self) -> u16 {
+        self.part
+    }
+
+    /// Its client wants no reply to it, or does.
+    #[inline]
+    pub fn mute(&mut self, is_muted: bool) {
+        self.is_muted = is_muted;
+    }
+
+    /// Its reply means this beyond itself.
+    #[inline]
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
+    }
+
+    /// Its reply stands there now.
+    #[inline]
+    pub fn move_to(&mut self, place: Place) {
+        self.place = place;
+    }
+
+    /// It is this part of that merging.
+    pub fn make_part(&mut self, merging: MergingId, part: u16) {
+        self.place = Place::Part(merging);
+        self.part = part;
+    }
+
+    /// It stands in no backend's line any more, though nobody has taken it out of one.
+    #[inline]
+    pub fn leave_backend(&mut self) {
+        self.is_at_backend = false;
+    }
+
+    /// Nobody waits for its reply any more.
+    pub fn forget_client(&mut self) {
+        self.client = Id::NONE;
+    }
+
+    /// Its time is over: what still comes is dropped.
+    pub fn expire(&mut self) {
+        self.is_expired = true;
+    }
+
+    /// Its time is over then; returns when it was.
+    #[inline]
+    pub fn renew(&mut self, deadline: Millis) -> Millis {
+        mem::replace(&mut self.deadline, deadline)
+    }
+
+    /// Something else is sent in its place, of this length, and has its own time.
+    pub fn rewrite(&mut self, len: usize, deadline: Millis) {
+        self.len = len as u32;
+        self.deadline = deadline;
+    }
+
+    /// So many bytes more of it have come.
+    pub fn grow(&mut self, n: usize) {
+        self.len += n as u32;
+    }
+
+    /// One more backend was lost with it.
+    pub fn lose(&mut self) {
+        self.losses += 1;
+    }
+
+    /// It stands for one that was lost so often.
+    pub fn inherit_losses(&mut self, losses: u8) {
+        self.losses = losses;
+    }
+
+    /// It goes to another backend because a reply before its own takes too long.
+    pub fn mark_moved(&mut self) {
+        self.is_moved = true;
+    }
 }
 
 /// All outstanding requests of a proxy.
-pub type Requests = Slab<Request>;
+#[derive(Debug, Default)]
+pub struct Requests(Slab<Request>);
+
+impl Requests {
+    /// None.
+    pub fn new() -> Requests {
+        Requests::default()
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True exactly when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes one in, which stands in no line yet.
+    #[inline]
+    pub fn insert(&mut self, request: Request) -> RequestId {
+        self.0.insert(request) as RequestId
+    }
+
+    /// Takes one out, which stands in no line any more.
+    #[inline]
+    pub fn remove(&mut self, id: RequestId) -> Request {
+        self.0.remove(id as usize)
+    }
+
+    /// The request of this name, if there is one.
+    pub fn get(&self, id: RequestId) -> Option<&Request> {
+        self.0.get(id as usize)
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, id: RequestId) -> Option<&mut Request> {
+        self.0.get_mut(id as usize)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (RequestId, &Request)> {
+        self.0.iter().map(|(id, request)| (id as RequestId, request))
+    }
+
+    /// For how many there is room without more memory.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Gives back memory that none of them uses.
+    pub fn shrink_to_fit(&mut self) {
+        self.0.shrink_to_fit();
+    }
+}
+
+impl Index<RequestId> for Requests {
+    type Output = Request;
+
+    #[inline]
+    fn index(&self, id: RequestId) -> &Request {
+        &self.0[id as usize]
+    }
+}
+
+impl IndexMut<RequestId> for Requests {
+    #[inline]
+    fn index_mut(&mut self, id: RequestId) -> &mut Request {
+        &mut self.0[id as usize]
+    }
+}
 
 /// A line of requests, in order. `LINK` says which of the two lines of a request this is.
 #[derive(Debug)]
@@ -157,7 +377,9 @@ pub struct Line<const LINK: usize> {
 /// The order in which a client's replies go out.
 pub type ClientLine = Line<0>;
 /// The order in which a backend's replies come in.
-pub type BackendLine = Line<1>;
+pub type BackendLine = Line<BACKEND>;
+
+const BACKEND: usize = 1;
 
 impl<const LINK: usize> Default for Line<LINK> {
     fn default() -> Self {
@@ -192,11 +414,13 @@ impl<const LINK: usize> Line<LINK> {
     /// Puts `id` at the end.
     #[inline]
     pub fn push(&mut self, requests: &mut Requests, id: RequestId) {
-        requests[id as usize].next[LINK] = NIL;
+        let request = &mut requests[id];
+        request.next[LINK] = NIL;
+        request.is_at_backend |= LINK == BACKEND;
         if self.last == NIL {
             self.first = id;
         } else {
-            requests[self.last as usize].next[LINK] = id;
+            requests[self.last].next[LINK] = id;
         }
         self.last = id;
         self.len += 1;
@@ -206,7 +430,7 @@ impl<const LINK: usize> Line<LINK> {
     #[inline]
     pub fn pop(&mut self, requests: &Requests) -> Option<RequestId> {
         let id = self.first()?;
-        self.first = requests[id as usize].next[LINK];
+        self.first = requests[id].next[LINK];
         if self.first == NIL {
             self.last = NIL;
         }
@@ -221,7 +445,7 @@ impl<const LINK: usize> Line<LINK> {
         match before {
             None => *self = Line::default(),
             Some(before) => {
-                requests[before as usize].next[LINK] = NIL;
+                requests[before].next[LINK] = NIL;
                 self.last = before;
                 self.len -= 1;
             }
@@ -232,10 +456,10 @@ impl<const LINK: usize> Line<LINK> {
     /// Puts `new` into the place of `old`, which leaves the line.
     pub fn replace(&mut self, requests: &mut Requests, old: RequestId, new: RequestId) {
         let before = self.iter(requests).take_while(|&other| other != old).last();
-        requests[new as usize].next[LINK] = requests[old as usize].next[LINK];
+        requests[new].next[LINK] = requests[old].next[LINK];
         match before {
             None => self.first = new,
-            Some(before) => requests[before as usize].next[LINK] = new,
+            Some(before) => requests[before].next[LINK] = new,
         }
         if self.last == old {
             self.last = new;
@@ -247,7 +471,7 @@ impl<const LINK: usize> Line<LINK> {
         let mut next = self.first;
         std::iter::from_fn(move || {
             let id = (next != NIL).then_some(next)?;
-            next = requests[id as usize].next[LINK];
+            next = requests[id].next[LINK];
             Some(id)
         })
     }
@@ -258,7 +482,7 @@ mod tests {
     use super::*;
 
     fn request(requests: &mut Requests) -> RequestId {
-        requests.insert(Request::new(Id::NONE, Millis(0), 0, 0, false)) as RequestId
+        requests.insert(Request::new(Id::NONE, Millis(0), 0, 0, false))
     }
 
     #[test]

@@ -68,18 +68,18 @@ impl Proxy {
         for (id, client) in self.clients.iter() {
             early += self.check_client(id, client, &at, &mut owned)?;
         }
-        let parents = self.in_flight.requests.iter().filter(|(_, entry)| matches!(entry.place, Place::Merging(_)));
+        let parents = self.in_flight.requests.iter().filter(|(_, entry)| matches!(entry.place(), Place::Merging(_)));
         ensure!(parents.count() == self.in_flight.merges.len(), "there are parts without a request");
         ensure!(
             early == self.in_flight.early.len(),
             "{} early replies are kept for {early} requests",
             self.in_flight.early.len()
         );
-        for (request, entry) in &self.in_flight.requests {
+        for (request, entry) in self.in_flight.requests.iter() {
             let request = request as RequestId;
-            ensure!(entry.is_at_backend == at.contains_key(&request), "request {request} stands where it does not");
-            ensure!((entry.client != Id::NONE) == owned.contains(&request), "request {request} has lost its client");
-            ensure!(entry.is_at_backend || entry.client != Id::NONE, "request {request} is nobody's");
+            ensure!(entry.is_at_backend() == at.contains_key(&request), "request {request} stands where it does not");
+            ensure!((entry.client() != Id::NONE) == owned.contains(&request), "request {request} has lost its client");
+            ensure!(entry.is_at_backend() || entry.client() != Id::NONE, "request {request} is nobody's");
         }
         self.check_account()?;
         let mut parked = 0;
@@ -132,8 +132,8 @@ impl Proxy {
         }
         let (mut len, mut expired) = (0, 0);
         for request in backend.line.iter(&self.in_flight.requests) {
-            len += u64::from(self.in_flight.requests[request as usize].len);
-            expired += usize::from(self.in_flight.requests[request as usize].is_expired);
+            len += u64::from(self.in_flight.requests[request].bytes());
+            expired += usize::from(self.in_flight.requests[request].is_expired());
         }
         ensure!(backend.line.iter(&self.in_flight.requests).count() == backend.line.len(), "backend {id}: its line");
         let (sent, end) = (backend.queue.sent(), backend.queue.end());
@@ -144,10 +144,8 @@ impl Proxy {
         ensure!(expired == backend.expired, "backend {id}: {expired} have expired, not {}", backend.expired);
         ensure!(!backend.is_dirty || self.turn.dirty_backends.contains(&id), "backend {id} is dirty, and nobody knows");
         if backend.is_held_back {
-            let mut waiting = backend
-                .line
-                .iter(&self.in_flight.requests)
-                .map(|request| self.in_flight.requests[request as usize].client);
+            let mut waiting =
+                backend.line.iter(&self.in_flight.requests).map(|request| self.in_flight.requests[request].client());
             let holds_back = |id| self.clients.get(id).is_some_and(|client| client.holds_back);
             ensure!(waiting.any(holds_back), "backend {id} is held back by nobody");
         }
@@ -156,11 +154,9 @@ impl Proxy {
             let is_uploading = matches!(flow, Some(Flow::Uploading { backend, .. }) if backend == id);
             ensure!(is_uploading, "backend {id} waits for the rest of a request that never comes: {flow:?}");
         }
-        let head = backend
-            .line
-            .iter(&self.in_flight.requests)
-            .find(|&request| !self.in_flight.requests[request as usize].is_expired);
-        let deadline = head.map(|request| self.in_flight.requests[request as usize].deadline);
+        let head =
+            backend.line.iter(&self.in_flight.requests).find(|&request| !self.in_flight.requests[request].is_expired());
+        let deadline = head.map(|request| self.in_flight.requests[request].deadline());
         ensure!(!backend.is_bulk || backend.owner != Id::NONE, "backend {id} is in bulk for nobody");
         if let Some(deadline) = deadline.filter(|&deadline| deadline != NO_DEADLINE && !backend.is_held_back) {
             // While a large reply came before it, its own deadline was not looked at.
@@ -175,10 +171,8 @@ impl Proxy {
                     || owner.leased().is_some_and(|leased| leased.backend == id)
                     || owner.bulk.as_ref().is_some_and(|bulk| bulk.held.iter().any(|held| held.backend == id))
             });
-            let mut roles = backend
-                .line
-                .iter(&self.in_flight.requests)
-                .map(|request| self.in_flight.requests[request as usize].role);
+            let mut roles =
+                backend.line.iter(&self.in_flight.requests).map(|request| self.in_flight.requests[request].role());
             let is_ending = roles.any(|role| role != Role::Plain);
             ensure!(is_held || is_ending, "backend {id} is leased by a client that is gone, or has no use for it");
         }
@@ -197,18 +191,18 @@ impl Proxy {
         let mut standing: HashMap<Id, u32> = HashMap::new();
         let (mut early, mut early_bytes) = (0, 0);
         for request in client.reply_order.iter(&self.in_flight.requests) {
-            let entry = &self.in_flight.requests[request as usize];
-            ensure!(entry.client == id, "request {request} stands in the line of client {id}, and is not its own");
+            let entry = &self.in_flight.requests[request];
+            ensure!(entry.client() == id, "request {request} stands in the line of client {id}, and is not its own");
             ensure!(owned.insert(request), "request {request} stands in the lines of two clients");
             if let Some(backend) = at.get(&request) {
                 *standing.entry(*backend).or_default() += 1;
             }
-            if let Place::Merging(merging) = entry.place {
+            if let Place::Merging(merging) = entry.place() {
                 let merging = self.in_flight.merges.get(merging as usize).ok_or("a request in parts has none")?;
                 ensure!(merging.client == id && merging.parent == request, "request {request} has another's parts");
                 early_bytes += self.check_parts(request, merging, at, owned, &mut standing)?;
             }
-            if let Some(queue) = entry.place.early() {
+            if let Some(queue) = entry.place().early() {
                 let queue = self.in_flight.early.get(queue as usize).ok_or("an early reply is gone")?;
                 early += 1;
                 early_bytes += queue.unsent();
@@ -312,8 +306,8 @@ impl Proxy {
         ensure!(asked.clone().count() == merging.unanswered(), "request {parent} waits for other parts than it has");
         ensure!(merging.unanswered() > 0, "request {parent} has all its parts, and no reply");
         for request in asked {
-            let entry = self.in_flight.requests.get(request as usize).ok_or("a part is gone")?;
-            ensure!(entry.client == merging.client, "part {request} of {parent} is another client's");
+            let entry = self.in_flight.requests.get(request).ok_or("a part is gone")?;
+            ensure!(entry.client() == merging.client, "part {request} of {parent} is another client's");
             ensure!(owned.insert(request), "part {request} of {parent} is there twice");
             if let Some(backend) = at.get(&request) {
                 *standing.entry(*backend).or_default() += 1;

@@ -104,14 +104,14 @@ impl Proxy {
             return;
         }
         // Until its session is clean it stays its owner's, who may be gone.
-        let is_cleanup = |request: RequestId| self.in_flight.requests[request as usize].role == Role::Cleanup;
+        let is_cleanup = |request: RequestId| self.in_flight.requests[request].role() == Role::Cleanup;
         if backend.line.iter(&self.in_flight.requests).any(is_cleanup) {
             return;
         }
         backend.owner = Id::NONE;
         let is_for_nobody = |request: RequestId| {
-            let entry = &self.in_flight.requests[request as usize];
-            entry.client == Id::NONE && entry.role != Role::Guard
+            let entry = &self.in_flight.requests[request];
+            entry.client() == Id::NONE && entry.role() != Role::Guard
         };
         if matches!(backend.phase, Phase::Ready) && backend.line.iter(&self.in_flight.requests).any(is_for_nobody) {
             // What it still has to say may be long, and nobody shall wait behind it. One that has not begun would
@@ -126,7 +126,7 @@ impl Proxy {
         let Some(backend) = self.upstreams.backends.get(id) else { return };
         let (server, owner) = (backend.server, backend.owner);
         let is_held_back = backend.is_held_back;
-        let client_of = |request: RequestId| self.clients.get(self.in_flight.requests[request as usize].client);
+        let client_of = |request: RequestId| self.clients.get(self.in_flight.requests[request].client());
         let is_awaited = match backend.is_bulk {
             true => self
                 .clients
@@ -283,9 +283,9 @@ impl Proxy {
         let (Some(client), Some(backend)) = (self.clients.get(id), self.upstreams.backends.get(backend)) else {
             return (0, 1);
         };
-        let is_own = |request: &RequestId| self.in_flight.requests[*request as usize].client == id;
+        let is_own = |request: &RequestId| self.in_flight.requests[*request].client() == id;
         let first = backend.line.iter(&self.in_flight.requests).find(is_own);
-        let next = match first.map(|request| self.in_flight.requests[request as usize].place) {
+        let next = match first.map(|request| self.in_flight.requests[request].place()) {
             Some(Place::Part(merging)) => Some(self.in_flight.merges[merging as usize].parent),
             _ => first,
         };
@@ -302,12 +302,12 @@ impl Proxy {
     /// True exactly when a request, or a part of one, was given to another backend, and so may stand there behind some
     /// that its client sent later.
     fn was_moved(&self, request: RequestId) -> bool {
-        let entry = &self.in_flight.requests[request as usize];
-        let is_moved = |entry: &Request| entry.losses > 0 || entry.is_moved;
-        match entry.place {
+        let entry = &self.in_flight.requests[request];
+        let is_moved = |entry: &Request| entry.losses() > 0 || entry.is_moved();
+        match entry.place() {
             Place::Merging(merging) => {
                 let mut parts = self.in_flight.merges[merging as usize].parts().iter().filter_map(|part| part.request);
-                parts.any(|part| is_moved(&self.in_flight.requests[part as usize]))
+                parts.any(|part| is_moved(&self.in_flight.requests[part]))
             }
             _ => is_moved(entry),
         }

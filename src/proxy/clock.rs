@@ -215,11 +215,9 @@ impl Proxy {
     fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis, now: Millis) -> Option<Millis> {
         let backend = self.upstreams.backends.get(id)?;
         let mut read_deadline = NO_DEADLINE;
-        for request in
-            backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request as usize])
-        {
+        for request in backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]) {
             read_deadline = read_deadline.min(self.deadline_of(backend, request));
-            if backend.is_bulk && request.client == backend.owner {
+            if backend.is_bulk && request.client() == backend.owner {
                 // Those behind are not due before it.
                 break;
             }
@@ -238,17 +236,17 @@ impl Proxy {
     /// It does not run while it is the client that is slow, and not the server. In bulk, and behind a large reply to
     /// the same client, it runs from the last word of the server, since the client waits for its own replies.
     fn deadline_of(&self, backend: &Backend, request: &Request) -> Millis {
-        let is_own = request.client == self.taker_of(backend);
-        match request.place {
-            _ if request.is_expired => NO_DEADLINE,
+        let is_own = request.client() == self.taker_of(backend);
+        match request.place() {
+            _ if request.is_expired() => NO_DEADLINE,
             Place::Arriving | Place::ArrivingEarly(_) if backend.is_held_back => NO_DEADLINE,
             _ if is_own && backend.is_held_back => NO_DEADLINE,
             // Held back for the only one who waits there, though nobody has it for himself.
-            _ if backend.is_held_back && !backend.is_bulk && self.is_holding_back(request.client) => NO_DEADLINE,
-            _ if is_own && request.client != Id::NONE && request.deadline != NO_DEADLINE => {
-                request.deadline.max(backend.heard_at + self.settings.timeouts.remote_read_ms)
+            _ if backend.is_held_back && !backend.is_bulk && self.is_holding_back(request.client()) => NO_DEADLINE,
+            _ if is_own && request.client() != Id::NONE && request.deadline() != NO_DEADLINE => {
+                request.deadline().max(backend.heard_at + self.settings.timeouts.remote_read_ms)
             }
-            _ => request.deadline,
+            _ => request.deadline(),
         }
     }
 
@@ -260,7 +258,7 @@ impl Proxy {
     fn taker_of(&self, backend: &Backend) -> Id {
         match backend.line.first() {
             _ if backend.is_bulk => backend.owner,
-            Some(first) if backend.is_in_large_reply => self.in_flight.requests[first as usize].client,
+            Some(first) if backend.is_in_large_reply => self.in_flight.requests[first].client(),
             _ => Id::NONE,
         }
     }
@@ -291,15 +289,14 @@ impl Proxy {
             // Nobody else waits, and of its own requests the first is due before all others.
             true if self.first_deadline(backend).is_none_or(|deadline| deadline > now) => Vec::new(),
             _ => {
-                let is_due =
-                    |request: &RequestId| self.deadline_of(backend, &self.in_flight.requests[*request as usize]) <= now;
+                let is_due = |request: &RequestId| self.deadline_of(backend, &self.in_flight.requests[*request]) <= now;
                 backend.line.iter(&self.in_flight.requests).filter(is_due).collect()
             }
         };
         let Some(&first) = due.first() else { return self.maybe_close_idle(id, now) };
-        let deadline = self.deadline_of(backend, &self.in_flight.requests[first as usize]);
+        let deadline = self.deadline_of(backend, &self.in_flight.requests[first]);
         let asked_at = Millis(deadline.0.saturating_sub(self.settings.timeouts.remote_read_ms));
-        if matches!(self.in_flight.requests[first as usize].place, Place::Arriving | Place::ArrivingEarly(_)) {
+        if matches!(self.in_flight.requests[first].place(), Place::Arriving | Place::ArrivingEarly(_)) {
             // The rest of a reply that its client has the start of does not come.
             self.suspect(server, asked_at, true, now);
             self.lose_backend(id, Loss::Stalled, now);
@@ -324,9 +321,8 @@ impl Proxy {
     }
 
     fn first_deadline(&self, backend: &Backend) -> Option<Millis> {
-        let mut line =
-            backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request as usize]);
-        line.find(|request| !request.is_expired).map(|request| self.deadline_of(backend, request))
+        let mut line = backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]);
+        line.find(|request| !request.is_expired()).map(|request| self.deadline_of(backend, request))
     }
 
     /// Tells the clients of these requests, which are in the order of the line, that their time is over. What comes of
@@ -338,7 +334,7 @@ impl Proxy {
             self.settings.timeouts.remote_read_ms
         );
         self.upstreams.endpoints[usize::from(server)].stats.errors += due.len() as u64;
-        let clients: Vec<Id> = due.iter().map(|&request| self.in_flight.requests[request as usize].client).collect();
+        let clients: Vec<Id> = due.iter().map(|&request| self.in_flight.requests[request].client()).collect();
         self.leave_stand_ins(id, due);
         let missed = clients.iter().filter(|client| **client != Id::NONE).count();
         if missed > 0 {
@@ -363,16 +359,15 @@ impl Proxy {
         for request in all {
             let mut standing = request;
             if leaving.next_if_eq(&request).is_some() {
-                let entry = &mut self.in_flight.requests[request as usize];
-                let client = entry.client;
+                let entry = &mut self.in_flight.requests[request];
+                let client = entry.client();
                 if client == Id::NONE {
-                    entry.is_expired = true;
+                    entry.expire();
                 } else {
-                    entry.is_at_backend = false;
-                    let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.len, 0, false);
-                    stand_in.is_at_backend = true;
-                    stand_in.is_expired = true;
-                    standing = self.in_flight.requests.insert(stand_in) as RequestId;
+                    entry.leave_backend();
+                    let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.bytes(), 0, false);
+                    stand_in.expire();
+                    standing = self.in_flight.requests.insert(stand_in);
                     self.unpin(client, server);
                 }
                 if let Some(backend) = self.upstreams.backends.get_mut(id) {

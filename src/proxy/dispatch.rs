@@ -107,9 +107,9 @@ impl Proxy {
 
     /// Puts a request into the lines of its client and of its backend.
     pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
-        let request = self.in_flight.requests.insert(request) as RequestId;
+        let request = self.in_flight.requests.insert(request);
         if let Some(client) = self.clients.get_mut(id) {
-            self.in_flight.requests[request as usize].is_muted = client.session.reply_mode.take();
+            self.in_flight.requests[request].mute(client.session.reply_mode.take());
             client.reply_order.push(&mut self.in_flight.requests, request);
         }
         self.stand_at(request, backend, server);
@@ -119,10 +119,9 @@ impl Proxy {
     /// Puts a request into the line of a backend, which is one of `server`. Its bytes must follow at once.
     #[inline]
     pub(super) fn stand_at(&mut self, request: RequestId, backend_id: Id, server: u16) {
-        let entry = &mut self.in_flight.requests[request as usize];
-        entry.is_at_backend = true;
-        let deadline = entry.deadline;
-        if let Some(client) = self.clients.get_mut(entry.client) {
+        let entry = &mut self.in_flight.requests[request];
+        let deadline = entry.deadline();
+        if let Some(client) = self.clients.get_mut(entry.client()) {
             client.pin(server, backend_id, 1);
         }
         if let Some(backend) = self.upstreams.backends.get_mut(backend_id) {

@@ -145,9 +145,8 @@ impl Proxy {
                 }
                 trace!("client {id}: {}", plain.command.name());
                 let is_read = plain.command.access == Access::Read;
-                let mut request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
-                request.is_at_backend = true;
-                let request = self.in_flight.requests.insert(request) as RequestId;
+                let request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
+                let request = self.in_flight.requests.insert(request);
                 client.reply_order.push(&mut self.in_flight.requests, request);
                 backend.line.push(&mut self.in_flight.requests, request);
                 if plain.command.access == Access::Write {
@@ -203,14 +202,14 @@ impl Proxy {
         let mut at = 0;
         let mut after = After::Nothing;
         while let Some(first) = backend.line.first() {
-            let to = self.in_flight.requests[first as usize].client;
+            let to = self.in_flight.requests[first].client();
             let Some(client) = self.clients.get_mut(to).filter(|client| client.subscriber.is_none()) else { break };
             let start = at;
             let mut count = 0;
             while let Some(request) = backend.line.first() {
-                let entry = &self.in_flight.requests[request as usize];
-                let len = u64::from(entry.len);
-                if entry.client != to || !is_plain_and_next(entry, request, client) || !backend.was_sent(len) {
+                let entry = &self.in_flight.requests[request];
+                let len = u64::from(entry.bytes());
+                if entry.client() != to || !is_plain_and_next(entry, request, client) || !backend.was_sent(len) {
                     break;
                 }
                 let Some(taken) = resp::short_reply(&bytes[at..]) else { break };
@@ -220,7 +219,7 @@ impl Proxy {
                 }
                 backend.line.pop(&self.in_flight.requests);
                 client.reply_order.pop(&self.in_flight.requests);
-                self.in_flight.requests.remove(request as usize);
+                self.in_flight.requests.remove(request);
                 backend.answered += len;
                 count += 1;
                 at += taken;
@@ -279,14 +278,14 @@ impl Proxy {
 /// Whether the reply to this request is passed on as it is, and now.
 #[inline]
 fn is_plain_and_next(entry: &Request, request: RequestId, client: &Client) -> bool {
-    entry.role == Role::Plain
-        && entry.place == Place::Waiting
-        && !entry.is_muted
+    entry.role() == Role::Plain
+        && entry.place() == Place::Waiting
+        && !entry.is_muted()
         && client.reply_order.first() == Some(request)
 }
 
 /// Whether the reply to this request, or a part of it, came before its turn.
 #[inline]
 fn has_come(requests: &Requests, request: RequestId) -> bool {
-    requests[request as usize].place.early().is_some()
+    requests[request].place().early().is_some()
 }

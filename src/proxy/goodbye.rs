@@ -185,15 +185,15 @@ impl Proxy {
         let bulk = client.bulk.take();
         let mut merges = Vec::new();
         while let Some(request) = client.reply_order.pop(&self.in_flight.requests) {
-            let entry = &mut self.in_flight.requests[request as usize];
-            entry.client = Id::NONE;
-            let place = entry.place;
+            let entry = &mut self.in_flight.requests[request];
+            entry.forget_client();
+            let place = entry.place();
             if let Some(early) = place.early() {
                 let mut queue = self.in_flight.early.remove(early as usize);
                 queue.clear(&mut self.in_flight.arena);
             }
-            if !entry.is_at_backend {
-                self.in_flight.requests.remove(request as usize);
+            if !entry.is_at_backend() {
+                self.in_flight.requests.remove(request);
             }
             if let Place::Merging(merging) = place {
                 merges.push(merging);

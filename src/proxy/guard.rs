@@ -16,7 +16,7 @@ use super::{NO_DEADLINE, Proxy};
 use crate::backend::Phase;
 use crate::command;
 use crate::local::reply;
-use crate::request::{Request, RequestId, Role};
+use crate::request::{Request, Role};
 use crate::resp::{Frame, RequestFramer};
 use crate::sha1;
 use crate::slots::Id;
@@ -70,12 +70,11 @@ impl Proxy {
             return;
         };
         let mut request = Request::new(Id::NONE, NO_DEADLINE, self.upstreams.guard.len() as u32, 0, false);
-        request.role = Role::Guard;
-        request.is_at_backend = true;
+        request.set_role(Role::Guard);
         // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
-        request.is_expired = true;
+        request.expire();
         backend.expired += 1;
-        let request = self.in_flight.requests.insert(request) as RequestId;
+        let request = self.in_flight.requests.insert(request);
         backend.line.push(&mut self.in_flight.requests, request);
         backend.queue.push(&mut self.in_flight.arena, &self.upstreams.guard);
         self.mark_backend_dirty(id);

@@ -129,7 +129,7 @@ impl Proxy {
         self.on_ready_to_block(id);
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
-        let first = backend.line.first().map(|request| self.in_flight.requests[request as usize].deadline);
+        let first = backend.line.first().map(|request| self.in_flight.requests[request].deadline());
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
         }
@@ -171,11 +171,11 @@ impl Proxy {
         self.on_lease_lost(id, owner);
         let requests: Vec<RequestId> = line.iter(&self.in_flight.requests).collect();
         for request in requests {
-            let entry = &mut self.in_flight.requests[request as usize];
-            entry.is_at_backend = false;
-            let client = entry.client;
+            let entry = &mut self.in_flight.requests[request];
+            entry.leave_backend();
+            let client = entry.client();
             if client == Id::NONE {
-                self.in_flight.requests.remove(request as usize);
+                self.in_flight.requests.remove(request);
             } else {
                 self.unpin(client, server);
                 if client == uploader {

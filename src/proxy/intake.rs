@@ -402,7 +402,7 @@ impl Proxy {
         if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
             // Who sends a byte now and then has stopped.
             entry.uploaded_at = now.min(entry.uploaded_at + (taken / UPLOAD_BYTES_PER_MS_MIN) as u64);
-            self.in_flight.requests[request as usize].len += taken as u32;
+            self.in_flight.requests[request].grow(taken);
             self.forward(backend, &bytes[..taken], now, wire);
         }
         if !is_whole {
@@ -417,7 +417,7 @@ impl Proxy {
         if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
             entry.uploader = Id::NONE;
             let deadline = now + self.settings.timeouts.remote_read_ms;
-            self.in_flight.requests[request as usize].deadline = deadline;
+            self.in_flight.requests[request].renew(deadline);
             entry.alarm.set(&mut self.wheel, super::Timer::Backend(backend), deadline);
         }
         (taken, true)
@@ -433,15 +433,15 @@ impl Proxy {
         let server = backend.server;
         let mut is_sent = true;
         if let Some(request) = backend.line.pop_last(&mut self.in_flight.requests) {
-            let entry = &mut self.in_flight.requests[request as usize];
-            entry.is_at_backend = false;
+            let entry = &mut self.in_flight.requests[request];
+            entry.leave_backend();
             if matches!(backend.phase, Phase::Connecting | Phase::Handshake(_)) {
                 // Nothing of it was sent.
-                backend.drop_unsent(backend.queue.unsent() - entry.len as usize, &mut self.in_flight.arena);
+                backend.drop_unsent(backend.queue.unsent() - entry.bytes() as usize, &mut self.in_flight.arena);
                 is_sent = false;
             }
-            if entry.client == Id::NONE {
-                self.in_flight.requests.remove(request as usize);
+            if entry.client() == Id::NONE {
+                self.in_flight.requests.remove(request);
             } else {
                 // Its client is told why it is closed, in the place of this request.
                 self.unpin(client, server);

@@ -89,8 +89,7 @@ impl Proxy {
 
     /// Whether others wait for replies before the last one of this client on its own `backend`.
     fn has_others(&self, id: Id, server: u16, backend: Id) -> bool {
-        let is_others =
-            |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request as usize].client);
+        let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request].client());
         let affinity = self.clients.get(id).and_then(|client| client.affinity(server));
         let backend = self
             .upstreams
@@ -175,7 +174,7 @@ impl Proxy {
                 continue;
             };
             (backend.line, backend.queue, backend.answered, backend.owner) = (line, queue, answered, owner);
-            let first = backend.line.first().map(|request| self.in_flight.requests[request as usize].deadline);
+            let first = backend.line.first().map(|request| self.in_flight.requests[request].deadline());
             if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
                 backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
             }
@@ -256,17 +255,18 @@ impl Proxy {
         now: Millis,
     ) -> Verdict {
         let read_ms = self.settings.timeouts.remote_read_ms;
-        request.deadline = match timeout {
+        let deadline = match timeout {
             Some(Timeout::Forever) => NO_DEADLINE,
             Some(Timeout::Millis(millis)) => Millis(now.0.saturating_add(millis).saturating_add(read_ms)),
             None => now + read_ms,
         };
+        request.renew(deadline);
         if self.clients.get(id).is_some_and(|client| client.has_hung_up) {
             self.end_lease(backend);
             self.close_client(id, Goodbye::Done);
             return Verdict::Done;
         }
-        request.role = Role::Blocking;
+        request.set_role(Role::Blocking);
         self.line_up(id, backend, server, request);
         self.await_replies(id, Flow::BlockedOnCommand { backend });
         Verdict::Forward(backend)
@@ -283,8 +283,7 @@ impl Proxy {
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
             let profile = client.session.profile;
             // What others still wait for there would be lost with it, if this client leaves.
-            let is_others =
-                |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request as usize].client);
+            let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request].client());
             let is_usable = |backend: &Backend| {
                 backend.profile == profile
                     && backend.is_serving()
@@ -366,8 +365,8 @@ impl Proxy {
         let (_, client) = self.clients.iter().find(|(id, _)| is_meant(*id))?;
         let Flow::BlockedOnCommand { backend } = client.flow else { return None };
         let backend = self.upstreams.backends.get_mut(backend)?;
-        let request = &self.in_flight.requests[backend.line.first()? as usize];
-        if request.role != Role::Blocking || !backend.was_sent(u64::from(request.len)) || backend.number == 0 {
+        let request = &self.in_flight.requests[backend.line.first()?];
+        if request.role() != Role::Blocking || !backend.was_sent(u64::from(request.bytes())) || backend.number == 0 {
             return None;
         }
         backend.is_number_told = true;
@@ -400,11 +399,10 @@ impl Proxy {
         for word in ["CLIENT", "UNBLOCK", &number.to_string(), if *is_error { "ERROR" } else { "TIMEOUT" }] {
             reply::bulk(&mut bytes, word.as_bytes());
         }
-        let entry = &mut self.in_flight.requests[request as usize];
-        entry.len = bytes.len() as u32;
-        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        let entry = &mut self.in_flight.requests[request];
+        entry.rewrite(bytes.len(), now + self.settings.timeouts.remote_read_ms);
         // Another server, or the same one started anew, has other numbers.
-        entry.role = Role::Atomic;
+        entry.set_role(Role::Atomic);
         self.stand_at(request, backend, server);
         self.queue(backend, &bytes);
         self.mark_backend_dirty(backend);
@@ -438,7 +436,7 @@ impl Proxy {
         // It may have been refused what it leased it for, and nothing was sent.
         let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.owner == owner) else { return };
         // What still waits for data would take an element for nobody.
-        let is_blocking = |request: &RequestId| self.in_flight.requests[*request as usize].role == Role::Blocking;
+        let is_blocking = |request: &RequestId| self.in_flight.requests[*request].role() == Role::Blocking;
         let blocking = backend.line.iter(&self.in_flight.requests).find(is_blocking);
         match cleanup.filter(|_| backend.uploader == Id::NONE && blocking.is_none()) {
             Some(bytes) if backend.is_serving() => return self.send_internal(id, bytes, Role::Cleanup, now),
@@ -446,11 +444,11 @@ impl Proxy {
             Some(_) => return self.end_lease(id),
             None => {}
         }
-        let is_awaited = |request: RequestId| self.in_flight.requests[request as usize].client != Id::NONE;
+        let is_awaited = |request: RequestId| self.in_flight.requests[request].client() != Id::NONE;
         match blocking.filter(|_| backend.line.iter(&self.in_flight.requests).any(is_awaited)) {
             Some(blocking) if matches!(backend.phase, Phase::Ready | Phase::Draining) => {
                 // Their requests were there before it began to wait, and are answered first.
-                self.in_flight.requests[blocking as usize].is_expired = true;
+                self.in_flight.requests[blocking].expire();
                 if let Some(backend) = self.upstreams.backends.get_mut(id) {
                     backend.expired += 1;
                     backend.owner = Id::NONE;
@@ -465,10 +463,9 @@ impl Proxy {
     pub(super) fn send_internal(&mut self, id: Id, bytes: &[u8], role: Role, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let mut request = Request::new(Id::NONE, deadline, bytes.len() as u32, 0, false);
-        request.role = role;
-        request.is_at_backend = true;
+        request.set_role(role);
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        let request = self.in_flight.requests.insert(request) as RequestId;
+        let request = self.in_flight.requests.insert(request);
         backend.line.push(&mut self.in_flight.requests, request);
         backend.queue.push(&mut self.in_flight.arena, bytes);
         backend.alarm.set(&mut self.wheel, super::Timer::Backend(id), deadline);

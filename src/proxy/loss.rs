@@ -217,18 +217,18 @@ impl Proxy {
         let mut start = answered;
         for request in line.iter(&self.in_flight.requests) {
             owed.push(Owed { request, start, is_begun: start < sent, is_harmless: false });
-            start += u64::from(self.in_flight.requests[request as usize].len);
+            start += u64::from(self.in_flight.requests[request].bytes());
         }
         // From the last to the first: which clients have sent a write behind?
         let mut writers: Vec<Id> = Vec::new();
         for one in owed.iter_mut().rev() {
-            let entry = &self.in_flight.requests[one.request as usize];
+            let entry = &self.in_flight.requests[one.request];
             // What is part of something else happens on one connection, or not at all; and nobody asks three times.
-            let is_first_try = entry.losses == 0 && !entry.is_moved;
-            let is_repeatable = entry.role == Role::Plain && entry.is_read && is_first_try;
-            one.is_harmless = !one.is_begun || is_repeatable && !writers.contains(&entry.client);
-            if one.is_begun && !entry.is_read && !writers.contains(&entry.client) {
-                writers.push(entry.client);
+            let is_first_try = entry.losses() == 0 && !entry.is_moved();
+            let is_repeatable = entry.role() == Role::Plain && entry.is_read() && is_first_try;
+            one.is_harmless = !one.is_begun || is_repeatable && !writers.contains(&entry.client());
+            if one.is_begun && !entry.is_read() && !writers.contains(&entry.client()) {
+                writers.push(entry.client());
             }
         }
         owed
@@ -238,16 +238,16 @@ impl Proxy {
     /// told.
     fn save(&mut self, owed: &Owed, lost: &Lost<'_>, now: Millis) -> Option<Vec<u8>> {
         let request = owed.request;
-        let entry = &mut self.in_flight.requests[request as usize];
-        entry.is_at_backend = false;
-        let (client, end) = (entry.client, owed.start + u64::from(entry.len));
-        let is_alone = matches!(entry.role, Role::Plain | Role::Published { .. });
-        let can_move = is_alone && lost.is_shared && entry.losses + 1 < LOSSES_MAX;
+        let entry = &mut self.in_flight.requests[request];
+        entry.leave_backend();
+        let (client, end) = (entry.client(), owed.start + u64::from(entry.bytes()));
+        let is_alone = matches!(entry.role(), Role::Plain | Role::Published { .. });
+        let can_move = is_alone && lost.is_shared && entry.losses() + 1 < LOSSES_MAX;
         if client == Id::NONE {
-            self.in_flight.requests.remove(request as usize);
+            self.in_flight.requests.remove(request);
             return None;
         }
-        let place = entry.place;
+        let place = entry.place();
         self.unpin(client, lost.server);
         match place {
             Place::Arriving => {
@@ -284,7 +284,7 @@ impl Proxy {
             client.early_bytes -= queue.unsent();
         }
         queue.clear(&mut self.in_flight.arena);
-        self.in_flight.requests[request as usize].place = Place::Waiting;
+        self.in_flight.requests[request].move_to(Place::Waiting);
     }
 
     /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
@@ -321,14 +321,14 @@ impl Proxy {
         bytes: Vec<u8>,
         now: Millis,
     ) {
-        let Some(entry) = self.in_flight.requests.get_mut(request as usize) else { return };
-        let (client, hash, place) = (entry.client, entry.hash, entry.place);
+        let Some(entry) = self.in_flight.requests.get_mut(request) else { return };
+        let (client, hash, place) = (entry.client(), entry.hash(), entry.place());
         if client == Id::NONE {
             // Its client was closed over another request of the same backend.
-            self.in_flight.requests.remove(request as usize);
+            self.in_flight.requests.remove(request);
             return;
         }
-        entry.losses += 1;
+        entry.lose();
         let route = match place {
             Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
             _ => self.route_again(&bytes, hash),
@@ -350,7 +350,7 @@ impl Proxy {
             return self.deliver(client, request, text.as_bytes(), now);
         };
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        self.in_flight.requests[request as usize].deadline = deadline;
+        self.in_flight.requests[request].renew(deadline);
         self.stand_at(request, backend_id, server);
         let is_guarded = self.is_guarded(&bytes);
         self.forward_owned(backend_id, bytes);

@@ -204,7 +204,7 @@ impl Proxy {
 
     /// More of the reply to a part has come.
     pub(super) fn collect(&mut self, merging: MergingId, request: RequestId, piece: &[u8]) {
-        let part = self.in_flight.requests[request as usize].part;
+        let part = self.in_flight.requests[request].part();
         let is_full = piece.len() > COLLECTED_MIN && self.is_out_of_memory(piece.len());
         let entry = &mut self.in_flight.merges[merging as usize];
         if entry.is_too_large {
@@ -264,7 +264,7 @@ impl Proxy {
 
     /// What has come of the reply to a part is worth nothing: the rest is lost, or the part is asked again.
     pub(super) fn forget_collected(&mut self, merging: MergingId, request: RequestId) {
-        let part = self.in_flight.requests[request as usize].part;
+        let part = self.in_flight.requests[request].part();
         let entry = &mut self.in_flight.merges[merging as usize];
         let part = &mut entry.parts[usize::from(part)];
         let len = part.bytes.len() + part.pieces.unsent();
@@ -285,7 +285,7 @@ impl Proxy {
     /// All of the reply to a part, which stands in no backend's line any more, is collected. With the last one, the
     /// parent is answered.
     pub(super) fn end_part(&mut self, merging: MergingId, request: RequestId, now: Millis) {
-        let part = self.in_flight.requests.remove(request as usize).part;
+        let part = self.in_flight.requests.remove(request).part();
         let entry = &mut self.in_flight.merges[merging as usize];
         debug_assert_eq!(entry.parts[usize::from(part)].request, Some(request));
         entry.parts[usize::from(part)].request = None;
@@ -295,8 +295,8 @@ impl Proxy {
         }
         let mut merging = self.in_flight.merges.remove(merging as usize);
         let (client, parent) = (merging.client, merging.parent);
-        if let Some(entry) = self.in_flight.requests.get_mut(parent as usize) {
-            entry.place = Place::Waiting;
+        if let Some(entry) = self.in_flight.requests.get_mut(parent) {
+            entry.move_to(Place::Waiting);
         }
         let is_large = merging.collected > LARGE && merging.parts().iter().any(|part| part.pieces.unsent() > 0);
         let has_error = merging.parts().iter().any(|part| compose::is_error(&part.bytes));
@@ -351,11 +351,11 @@ impl Proxy {
     pub(super) fn abandon_merging(&mut self, merging: MergingId) {
         let merging = self.in_flight.merges.remove(merging as usize);
         for request in merging.parts().iter().filter_map(|part| part.request) {
-            let entry = &mut self.in_flight.requests[request as usize];
-            entry.client = Id::NONE;
-            entry.place = Place::Waiting;
-            if !entry.is_at_backend {
-                self.in_flight.requests.remove(request as usize);
+            let entry = &mut self.in_flight.requests[request];
+            entry.forget_client();
+            entry.move_to(Place::Waiting);
+            if !entry.is_at_backend() {
+                self.in_flight.requests.remove(request);
             }
         }
         self.forget_merged(merging.client, merging.collected);

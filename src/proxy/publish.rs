@@ -117,7 +117,7 @@ impl Proxy {
     pub(super) fn mark_published(&mut self, request: RequestId, family: Channels, channel: &[u8]) {
         let hidden = self.pubsub.registry.hidden().receivers(family, channel) as u32;
         if hidden > 0 {
-            self.in_flight.requests[request as usize].role = Role::Published { hidden };
+            self.in_flight.requests[request].set_role(Role::Published { hidden });
         }
     }
 

@@ -275,7 +275,7 @@ impl Proxy {
             self.refuse_for_memory(id, "These subscriptions");
             return None;
         }
-        let request = self.in_flight.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false)) as RequestId;
+        let request = self.in_flight.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false));
         let client = self.clients.get_mut(id)?;
         client.reply_order.push(&mut self.in_flight.requests, request);
         client.subscriber.get_or_insert_default().awaited.push_back(request);

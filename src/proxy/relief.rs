@@ -33,7 +33,7 @@ impl Proxy {
     /// Gives who stands behind the first in line of this backend to others, as far as there are any with room.
     pub(super) fn make_way(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backends.get(id) else { return };
-        let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first as usize].client);
+        let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
         if backend.unexpired() <= 1 || backend.owner != Id::NONE {
             return;
         }
@@ -55,14 +55,14 @@ impl Proxy {
         let mut behind = Vec::new();
         let mut end = backend.answered;
         for request in backend.line.iter(&self.in_flight.requests) {
-            let entry = &self.in_flight.requests[request as usize];
+            let entry = &self.in_flight.requests[request];
             let start = end;
-            end += u64::from(entry.len);
-            let can_move = !staying.contains(&place(entry.client)) && can_be_asked_again(entry);
+            end += u64::from(entry.bytes());
+            let can_move = !staying.contains(&place(entry.client())) && can_be_asked_again(entry);
             let bytes = can_move.then(|| backend.queue.copy_range(&self.in_flight.arena, start, end)).flatten();
             match bytes {
-                Some(bytes) => behind.push(Behind { client: entry.client, request, bytes }),
-                None => drop(staying.insert(place(entry.client))),
+                Some(bytes) => behind.push(Behind { client: entry.client(), request, bytes }),
+                None => drop(staying.insert(place(entry.client()))),
             }
         }
         behind.retain(|one| !staying.contains(&place(one.client)));
@@ -77,7 +77,7 @@ impl Proxy {
             let ids: Vec<RequestId> = requests.iter().map(|one| one.request).collect();
             self.leave_stand_ins(id, &ids);
             for one in requests {
-                self.in_flight.requests[one.request as usize].is_moved = true;
+                self.in_flight.requests[one.request].mark_moved();
                 self.stand_at(one.request, target, server);
                 if let Some(backend) = self.upstreams.backends.get_mut(target) {
                     backend.queue.push(&mut self.in_flight.arena, &one.bytes);
@@ -95,5 +95,9 @@ impl Proxy {
 }
 
 fn can_be_asked_again(entry: &Request) -> bool {
-    entry.is_read && !entry.is_moved && entry.losses == 0 && entry.role == Role::Plain && entry.place == Place::Waiting
+    entry.is_read()
+        && !entry.is_moved()
+        && entry.losses() == 0
+        && entry.role() == Role::Plain
+        && entry.place() == Place::Waiting
 }

@@ -128,7 +128,7 @@ impl Proxy {
                     Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
                 }
                 let request = backend.line.first().ok_or(Loss::Surplus)?;
-                if !backend.was_sent(u64::from(self.in_flight.requests[request as usize].len)) {
+                if !backend.was_sent(u64::from(self.in_flight.requests[request].bytes())) {
                     return Err(Loss::Surplus);
                 }
                 if !backend.is_in_large_reply && !is_large {
@@ -154,7 +154,7 @@ impl Proxy {
         let reroute_at = now + self.reroute_ms();
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         backend.large_since = now;
-        let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first as usize].client);
+        let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
         let is_pipeline =
             |client: &Client| client.affinities.iter().any(|affinity| affinity.backend == id && affinity.count > 1);
         if self.clients.get(taker).is_some_and(is_pipeline) {
@@ -181,7 +181,7 @@ impl Proxy {
     ) -> Result<(), Loss> {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
         let request = backend.line.first().ok_or(Loss::Surplus)?;
-        let len = u64::from(self.in_flight.requests[request as usize].len);
+        let len = u64::from(self.in_flight.requests[request].bytes());
         if !backend.was_sent(len) {
             // The answer to a question that was not asked yet.
             return Err(Loss::Surplus);
@@ -199,13 +199,13 @@ impl Proxy {
         if backend.line.is_empty() {
             backend.since = now;
         }
-        let entry = &mut self.in_flight.requests[request as usize];
-        let (client, role) = (entry.client, entry.role);
+        let entry = &mut self.in_flight.requests[request];
+        let (client, role) = (entry.client(), entry.role());
         if client == Id::NONE {
-            if entry.is_expired {
+            if entry.is_expired() {
                 backend.expired -= 1;
             }
-            self.in_flight.requests.remove(request as usize);
+            self.in_flight.requests.remove(request);
             if role == Role::Guard && !self.is_guard_word(reply) {
                 return Err(no_guard_word(reply));
             }
@@ -235,7 +235,7 @@ impl Proxy {
             self.pass_on(client, request, reply, now, wire);
             self.on_whole(client, request, now);
         } else {
-            self.in_flight.requests[request as usize].is_at_backend = false;
+            self.in_flight.requests[request].leave_backend();
             self.deliver(client, request, reply, now);
         }
         if role != Role::Plain {
@@ -258,18 +258,18 @@ impl Proxy {
     /// its turn.
     #[inline]
     pub(super) fn deliver(&mut self, id: Id, request: RequestId, reply: &[u8], now: Millis) {
-        if let Place::Part(merging) = self.in_flight.requests[request as usize].place {
+        if let Place::Part(merging) = self.in_flight.requests[request].place() {
             return self.answer_part(merging, request, reply, now);
         }
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.reply_order.first() == Some(request) {
             client.reply_order.pop(&self.in_flight.requests);
-            let entry = self.in_flight.requests.remove(request as usize);
-            if !entry.is_muted {
+            let entry = self.in_flight.requests.remove(request);
+            if !entry.is_muted() {
                 client.replies.push(&mut self.in_flight.arena, reply);
             }
             // Nearly always nobody behind has an answer yet, and little is unread: nothing to look at.
-            let is_early = |next: RequestId| self.in_flight.requests[next as usize].place.early().is_some();
+            let is_early = |next: RequestId| self.in_flight.requests[next].place().early().is_some();
             let is_plain = client.subscriber.is_none() && !client.reply_order.first().is_some_and(is_early);
             if is_plain && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
                 client.heard_at = now;
@@ -281,10 +281,11 @@ impl Proxy {
                 self.advance_line(id, now);
             }
         } else {
-            let is_muted = self.in_flight.requests[request as usize].is_muted;
+            let is_muted = self.in_flight.requests[request].is_muted();
             let queue = Queue::of(&mut self.in_flight.arena, if is_muted { &[] } else { reply });
             client.early_bytes += queue.unsent();
-            self.in_flight.requests[request as usize].place = Place::Early(self.in_flight.early.insert(queue) as u32);
+            let place = Place::Early(self.in_flight.early.insert(queue) as u32);
+            self.in_flight.requests[request].move_to(place);
             self.check_unread(id, now);
         }
     }
@@ -294,12 +295,13 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else {
             return reply.clear(&mut self.in_flight.arena);
         };
-        if self.in_flight.requests[request as usize].is_muted {
+        if self.in_flight.requests[request].is_muted() {
             reply.clear(&mut self.in_flight.arena);
         }
         client.early_bytes += reply.unsent();
         client.merged_bytes += reply.unsent();
-        self.in_flight.requests[request as usize].place = Place::Early(self.in_flight.early.insert(reply) as u32);
+        let place = Place::Early(self.in_flight.early.insert(reply) as u32);
+        self.in_flight.requests[request].move_to(place);
         if client.reply_order.first() == Some(request) {
             self.advance_line(id, now);
         }
@@ -307,11 +309,11 @@ impl Proxy {
 
     /// Part of a large reply has come for the first in line of this backend.
     fn on_piece<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
-        let entry = &mut self.in_flight.requests[request as usize];
-        let client = entry.client;
+        let entry = &mut self.in_flight.requests[request];
+        let client = entry.client();
         // Its time is over when nothing more comes, not when it is long.
         let deadline = now + self.settings.timeouts.remote_read_ms;
-        let was_patient = mem::replace(&mut entry.deadline, deadline) > deadline;
+        let was_patient = entry.renew(deadline) > deadline;
         if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|_| was_patient) {
             // Nobody would have looked before the end of its wait for data, if that has one.
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
@@ -322,7 +324,7 @@ impl Proxy {
         self.pass_on(client, request, piece, now, wire);
         let Some(entry) = self.clients.get(client) else { return };
         // What its socket does not take stays with the server, and need not be copied here.
-        let is_waiting_for = matches!(self.in_flight.requests[request as usize].place, Place::Part(_));
+        let is_waiting_for = matches!(self.in_flight.requests[request].place(), Place::Part(_));
         if entry.unread() > 0 && !is_waiting_for && entry.flow != Flow::Closed {
             self.hold_back(client, now);
         }
@@ -330,23 +332,22 @@ impl Proxy {
 
     /// Sends part of a large reply to the client, or to the place where it waits for its turn.
     fn pass_on<W: Wire>(&mut self, id: Id, request: RequestId, piece: &[u8], now: Millis, wire: &mut W) {
-        let place = &mut self.in_flight.requests[request as usize].place;
-        if let Place::Part(merging) = *place {
+        let mut place = self.in_flight.requests[request].place();
+        if let Place::Part(merging) = place {
             return self.collect(merging, request, piece);
         }
         let Some(client) = self.clients.get_mut(id) else { return };
-        if *place == Place::Waiting {
-            *place = if client.reply_order.first() == Some(request) {
-                Place::Arriving
-            } else {
-                Place::ArrivingEarly(self.in_flight.early.insert(Queue::new()) as u32)
+        if place == Place::Waiting {
+            place = match client.reply_order.first() == Some(request) {
+                true => Place::Arriving,
+                false => Place::ArrivingEarly(self.in_flight.early.insert(Queue::new()) as u32),
             };
+            self.in_flight.requests[request].move_to(place);
         }
-        let early = place.early();
-        if self.in_flight.requests[request as usize].is_muted {
+        if self.in_flight.requests[request].is_muted() {
             return;
         }
-        match early {
+        match place.early() {
             None => self.send_reply(id, piece, now, wire),
             Some(early) => {
                 self.in_flight.early[early as usize].push(&mut self.in_flight.arena, piece);
@@ -358,24 +359,24 @@ impl Proxy {
 
     /// The last piece of a large reply was passed on. Its client may have been closed over it.
     fn on_whole(&mut self, id: Id, request: RequestId, now: Millis) {
-        let entry = &mut self.in_flight.requests[request as usize];
-        entry.is_at_backend = false;
-        if entry.client == Id::NONE {
-            self.in_flight.requests.remove(request as usize);
+        let entry = &mut self.in_flight.requests[request];
+        entry.leave_backend();
+        if entry.client() == Id::NONE {
+            self.in_flight.requests.remove(request);
             return;
         }
-        if let Place::Part(merging) = entry.place {
+        if let Place::Part(merging) = entry.place() {
             return self.end_part(merging, request, now);
         }
-        if let Place::ArrivingEarly(early) = entry.place {
-            entry.place = Place::Early(early);
+        if let Place::ArrivingEarly(early) = entry.place() {
+            entry.move_to(Place::Early(early));
             return;
         }
         if let Some(client) = self.clients.get_mut(id) {
             debug_assert_eq!(client.reply_order.first(), Some(request));
             client.reply_order.pop(&self.in_flight.requests);
         }
-        self.in_flight.requests.remove(request as usize);
+        self.in_flight.requests.remove(request);
         self.advance_line(id, now);
     }
 
@@ -388,17 +389,17 @@ impl Proxy {
                 client.release_messages(&mut self.in_flight.arena, &self.in_flight.requests);
             }
             let Some(next) = client.reply_order.first() else { break };
-            let entry = &mut self.in_flight.requests[next as usize];
-            let Some(early) = entry.place.early() else { break };
+            let entry = &mut self.in_flight.requests[next];
+            let Some(early) = entry.place().early() else { break };
             let queue = self.in_flight.early.remove(early as usize);
             client.early_bytes -= queue.unsent();
             client.replies.append(&mut self.in_flight.arena, queue);
-            if let Place::ArrivingEarly(_) = entry.place {
-                entry.place = Place::Arriving;
+            if let Place::ArrivingEarly(_) = entry.place() {
+                entry.move_to(Place::Arriving);
                 break;
             }
             client.reply_order.pop(&self.in_flight.requests);
-            self.in_flight.requests.remove(next as usize);
+            self.in_flight.requests.remove(next);
             let awaits = |subscriber: &&mut Box<Subscriber>| subscriber.awaited.front() == Some(&next);
             if let Some(subscriber) = client.subscriber.as_mut().filter(awaits) {
                 subscriber.awaited.pop_front();
@@ -448,7 +449,7 @@ impl Proxy {
             debug_assert_eq!(client.reply_order.last(), Some(request));
             client.reply_order.pop_last(&mut self.in_flight.requests);
         }
-        self.in_flight.requests.remove(request as usize);
+        self.in_flight.requests.remove(request);
     }
 }
 

@@ -351,8 +351,8 @@ impl Proxy {
             let queue = Queue::of(&mut self.in_flight.arena, reply);
             client.early_bytes += reply.len();
             let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
-            request.place = Place::Early(self.in_flight.early.insert(queue) as u32);
-            let request = self.in_flight.requests.insert(request) as RequestId;
+            request.move_to(Place::Early(self.in_flight.early.insert(queue) as u32));
+            let request = self.in_flight.requests.insert(request);
             client.reply_order.push(&mut self.in_flight.requests, request);
         }
         self.mark_client_dirty(id);

@@ -139,9 +139,9 @@ impl Proxy {
     ) -> bool {
         let Some(backend) = self.upstreams.backends.get(from) else { return false };
         let (server, profile) = (backend.server, backend.profile);
-        let entry = &self.in_flight.requests[request as usize];
+        let entry = &self.in_flight.requests[request];
         let is_overtaken = self.clients.get(client).is_some_and(|client| client.affinity(server).is_some());
-        if entry.place != Place::Waiting || entry.role != Role::Plain || is_overtaken {
+        if entry.place() != Place::Waiting || entry.role() != Role::Plain || is_overtaken {
             return false;
         }
         let Some(framer) = self.framed(bytes) else { return false };
@@ -161,10 +161,9 @@ impl Proxy {
         let has_room = self.upstreams.backends.get(from).is_some_and(|backend| backend.has_room(&self.settings.limits));
         let again = || self.pick_again(client, server, profile, now);
         let Some(backend_id) = has_room.then_some(from).or_else(again) else { return false };
-        let entry = &mut self.in_flight.requests[request as usize];
-        entry.len = call.len() as u32;
-        entry.deadline = now + self.settings.timeouts.remote_read_ms;
-        let is_write = !entry.is_read;
+        let entry = &mut self.in_flight.requests[request];
+        entry.rewrite(call.len(), now + self.settings.timeouts.remote_read_ms);
+        let is_write = !entry.is_read();
         self.stand_at(request, backend_id, server);
         if let Some(client) = self.clients.get_mut(client).filter(|_| is_write) {
             client.wrote_to = backend_id;

@@ -243,23 +243,22 @@ impl Proxy {
     pub(super) fn line_up_parts(&mut self, id: Id, access: Access, mut merging: Merging, now: Millis) {
         let id_of_merging = self.in_flight.merges.vacant_key() as MergingId;
         let mut parent = Request::new(id, NO_DEADLINE, 0, 0, false);
-        parent.place = Place::Merging(id_of_merging);
-        merging.parent = self.in_flight.requests.insert(parent) as RequestId;
+        parent.move_to(Place::Merging(id_of_merging));
+        merging.parent = self.in_flight.requests.insert(parent);
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
             client.reply_order.push(&mut self.in_flight.requests, merging.parent);
-            self.in_flight.requests[merging.parent as usize].is_muted = client.session.reply_mode.take();
+            self.in_flight.requests[merging.parent].mute(client.session.reply_mode.take());
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let role = merging.role;
         for (part, entry) in (0..).zip(merging.parts_mut()) {
             let mut request = Request::new(id, deadline, entry.len as u32, 0, access == Access::Read);
-            request.place = Place::Part(id_of_merging);
-            request.part = part;
-            request.role = role;
-            let request = self.in_flight.requests.insert(request) as RequestId;
+            request.make_part(id_of_merging, part);
+            request.set_role(role);
+            let request = self.in_flight.requests.insert(request);
             entry.request = Some(request);
             self.stand_at(request, entry.backend, entry.server);
             self.mark_backend_dirty(entry.backend);
@@ -287,7 +286,7 @@ impl Proxy {
         };
         let call = Call { container: command.name(), command, request: bytes, args };
         let Some(row) = self.key_row(&call) else { return false };
-        let client = self.in_flight.requests[request as usize].client;
+        let client = self.in_flight.requests[request].client();
         let mut shares = self.new_merging();
         shares.shape = shape_of(merge);
         let is_whole = self.sort_keys(&call, row, &mut shares);
@@ -300,11 +299,11 @@ impl Proxy {
             return true;
         }
         self.queue_parts(&call, row, &mut shares);
-        match self.in_flight.requests[request as usize].place {
+        match self.in_flight.requests[request].place() {
             Place::Part(merging) => self.replace_part(merging, request, shares, now),
             _ => {
                 let merging = self.in_flight.merges.vacant_key() as MergingId;
-                self.in_flight.requests[request as usize].place = Place::Merging(merging);
+                self.in_flight.requests[request].move_to(Place::Merging(merging));
                 shares.client = client;
                 shares.parent = request;
                 for part in 0..shares.parts().len() {
@@ -321,7 +320,7 @@ impl Proxy {
     /// Puts `shares` into the place of the part whose request is `request`.
     fn replace_part(&mut self, merging: MergingId, request: RequestId, shares: Merging, now: Millis) {
         let mut whole = std::mem::take(&mut self.in_flight.merges[merging as usize]);
-        let own = self.in_flight.requests[request as usize].part;
+        let own = self.in_flight.requests[request].part();
         let mut numbers = Vec::new();
         for share in shares.parts() {
             let (part, asked) = if numbers.is_empty() {
@@ -347,19 +346,17 @@ impl Proxy {
 
     /// A request for one more part of an entry, as `like` is, which has lost a backend.
     fn another_part(&mut self, merging: MergingId, like: RequestId, part: u16) -> RequestId {
-        let like = &self.in_flight.requests[like as usize];
-        let mut request = Request::new(like.client, NO_DEADLINE, 0, 0, like.is_read);
-        request.losses = like.losses;
-        request.place = Place::Part(merging);
-        request.part = part;
-        self.in_flight.requests.insert(request) as RequestId
+        let like = &self.in_flight.requests[like];
+        let mut request = Request::new(like.client(), NO_DEADLINE, 0, 0, like.is_read());
+        request.inherit_losses(like.losses());
+        request.make_part(merging, part);
+        self.in_flight.requests.insert(request)
     }
 
     /// Puts the request of a part, whose bytes were just queued, into line.
     fn ask_part(&mut self, request: RequestId, part: &mut Part, now: Millis) {
-        let entry = &mut self.in_flight.requests[request as usize];
-        entry.len = part.len as u32;
-        entry.deadline = now + self.settings.timeouts.remote_read_ms;
+        let entry = &mut self.in_flight.requests[request];
+        entry.rewrite(part.len, now + self.settings.timeouts.remote_read_ms);
         part.request = Some(request);
         self.stand_at(request, part.backend, part.server);
         self.mark_backend_dirty(part.backend);

@@ -355,7 +355,7 @@ impl Proxy {
     /// Puts a step of `len` bytes into line, on the backend of its transaction.
     pub(super) fn line_up_step(&mut self, id: Id, leased: Leased, len: u32, role: Role, now: Millis) {
         let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
-        request.role = role;
+        request.set_role(role);
         self.line_up(id, leased.backend, leased.server, request);
     }
 
@@ -477,7 +477,7 @@ impl Proxy {
         };
         for &len in lens {
             let mut request = Request::new(id, now + self.settings.timeouts.remote_read_ms, len, 0, false);
-            request.role = Role::Atomic;
+            request.set_role(Role::Atomic);
             self.line_up(id, backend, server, request);
         }
         if let Some(len) = exec {
