@@ -25,12 +25,12 @@ use std::mem;
 use std::ops::Deref;
 
 use crate::buffer::{Arena, Queue};
-use crate::client::{Profile, Protocol};
 use crate::limits::Limits;
 use crate::request::BackendLine;
 use crate::resp::ReplyFramer;
 use crate::resp::elements::{self, Elements};
 use crate::server::Seen;
+use crate::session::{Profile, Protocol};
 use crate::slots::Id;
 use crate::timer::{Alarm, Millis};
 use crate::users::Credentials;

@@ -37,9 +37,10 @@ use std::mem;
 use super::dispatch::Pick;
 use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
-use crate::client::{Bulk, Client, Flow, Leased, Profile};
+use crate::client::{Bulk, Client, Flow, Leased};
 use crate::limits::Timeouts;
 use crate::request::{Place, Request, RequestId, Role};
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 

@@ -10,10 +10,11 @@ use super::routing::Verdict;
 use super::transmit::{Sent, gather};
 use super::{Action, Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Handshake, Phase};
-use crate::client::{Flow, Need, Profile};
+use crate::client::{Flow, Need};
 use crate::command::Access;
 use crate::pool::Offer;
 use crate::request::{Request, RequestId};
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 

@@ -24,10 +24,11 @@ use super::bulk::DEEP;
 use super::router::Router;
 use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::backend::Backend;
-use crate::client::{Client, Flow, ReplyMode};
+use crate::client::{Client, Flow};
 use crate::command::{self, Access, Class, Command};
 use crate::request::{Place, Request, RequestId, Requests, Role};
 use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
+use crate::session::ReplyMode;
 use crate::slots::Id;
 use crate::timer::Millis;
 

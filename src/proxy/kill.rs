@@ -19,7 +19,7 @@
 use super::Proxy;
 use super::dispatch::Pick;
 use crate::backend::{Backend, Phase};
-use crate::client::Profile;
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 

@@ -26,7 +26,7 @@ use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
 use crate::local::roster::Ask;
-use crate::local::{error, reply};
+use crate::reply::{self, error};
 use crate::request::{Request, RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;

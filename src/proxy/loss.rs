@@ -23,10 +23,11 @@ use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
 use super::{Action, Conn, Goodbye, Proxy};
 use crate::backend::Phase;
 use crate::buffer::Queue;
-use crate::client::{Client, Flow, Profile};
+use crate::client::{Client, Flow};
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
 use crate::resp::ProtocolError;
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 

@@ -27,12 +27,14 @@ use super::merging::Merging;
 use super::publish::correct;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
-use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol, Transaction};
+use crate::client::{Flow, Leased, OwnStep, OwnWhat, Transaction};
 use crate::command::{self, Access, Class, Session};
-use crate::local::{self, Outcome, error, reply};
+use crate::local::{self, Outcome};
+use crate::reply::{self, error};
 use crate::request::Role;
 use crate::resp::RequestFramer;
 use crate::resp::elements::Elements;
+use crate::session::Protocol;
 use crate::slots::Id;
 use crate::timer::Millis;
 

@@ -21,7 +21,7 @@ use super::routing::{Call, Verdict};
 use super::{Proxy, Timer};
 use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::command::{Channels, Class, Gather};
-use crate::local::reply;
+use crate::reply;
 use crate::request::{RequestId, Role};
 use crate::resp::elements::{self, Elements};
 use crate::slots::Id;

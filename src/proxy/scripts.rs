@@ -25,7 +25,7 @@ use std::hash::Hasher;
 
 use super::Proxy;
 use crate::command::Command;
-use crate::local::reply;
+use crate::reply;
 use crate::request::{Place, RequestId, Role};
 use crate::sha1;
 use crate::slots::Id;

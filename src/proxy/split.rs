@@ -30,10 +30,11 @@ use super::merging::{Merging, Part};
 use super::router::Route;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, UNSUPPORTED, Verdict};
 use super::{LARGE, NO_DEADLINE, Proxy};
-use crate::client::{Need, Profile};
+use crate::client::Need;
 use crate::command::{self, Access, Class, Gather, Merge};
-use crate::local::{error, reply};
+use crate::reply::{self, error};
 use crate::request::{MergingId, Place, Request, RequestId, Role};
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 

@@ -1,6 +1,7 @@
 //! CLIENT and its subcommands.
 
 use super::*;
+use crate::client::Client;
 
 #[test]
 fn replies_are_left_out_when_a_client_asks_for_that() {
@@ -69,7 +70,7 @@ fn a_client_sees_itself() {
             "id=422 addr=localhost:6379 laddr=localhost:6379 fd=-1 name={name} age=61 idle=0 flags=N db=3 sub=0 psub=0 \
              ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={memory} \
              events=r cmd=client|{subcommand} user=default redir=-1 resp={resp} lib-name=lib lib-ver=1.2\n",
-            memory = size_of::<client::Client>(),
+            memory = size_of::<Client>(),
         )
     };
     let mut talk = Talk::new();
