@@ -295,8 +295,8 @@ impl Proxy {
     pub fn handle_writable(&mut self, conn: Conn) {
         match conn {
             Conn::Client(id) => {
-                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_blocked) {
-                    client.is_blocked = false;
+                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_write_blocked) {
+                    client.is_write_blocked = false;
                     self.mark_client_unsent(id);
                 }
             }

@@ -177,7 +177,7 @@ impl Proxy {
             if client == Id::NONE {
                 self.in_flight.requests.remove(request);
             } else {
-                self.leave_lane(client, server);
+                self.unpin(client, server);
                 if client == uploader {
                     self.discard_upload(client, request, now);
                 }

@@ -249,7 +249,7 @@ impl Proxy {
             return None;
         }
         let place = entry.place();
-        self.leave_lane(client, lost.server);
+        self.unpin(client, lost.server);
         match place {
             Place::Arriving => {
                 // Its client has half of the reply; there is no honest way to end it.

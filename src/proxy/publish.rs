@@ -51,7 +51,7 @@ impl Proxy {
         }
         let verdict = self.follow(id, call, route, now);
         if let Verdict::Forward(_) = verdict {
-            if let Some(request) = self.clients.get(id).and_then(|client| client.line.last()) {
+            if let Some(request) = self.clients.get(id).and_then(|client| client.reply_order.last()) {
                 self.mark_published(request, family, call.arg(1));
             }
         }

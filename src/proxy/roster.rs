@@ -226,10 +226,10 @@ impl Proxy {
             session: &client.session,
             user: self.settings.users.name(client.session.user),
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
-            is_blocked: matches!(client.flow, Flow::Blocked { .. }),
+            is_blocked: matches!(client.flow, Flow::BlockedOnCommand { .. }),
             queued: client.transaction.as_ref().filter(|transaction| transaction.is_multi).map(|own| own.queued()),
             memory: memory_of(client),
-            is_unwritable: client.is_blocked,
+            is_unwritable: client.is_write_blocked,
             command,
         }
     }
