@@ -2,7 +2,7 @@
 //!
 //! # The house
 //!
-//! Three layers; an import only ever points down, and `tests/tidy.rs` holds that rule.
+//! Three layers; an import only ever points down, and `tests/tidy` holds that rule.
 //!
 //! ```text
 //! TOP     main ─► cli ─► config             argv in, exit code out
@@ -10,8 +10,8 @@
 //!         main ─► logger, healthcheck
 //! SHELL   reactor ─► net, resolve, proxy    epoll, sockets, the clock, host names
 //!         reactor, resolve ─► channel       what threads leave for each other
-//! CORE    proxy ─► client, server, pool, backend, request, subscription, local
-//!         client, backend ─► resp, buffer
+//! CORE    proxy ─► local, pool ─► backend, client ─► subscription, server, request
+//!         what speaks Redis's language: reply ─► session
 //!         the leaves (ring, timer, command, resp, buffer, slots, limits, sha1, stats, users) ─► nothing of this crate
 //! ```
 //!
@@ -59,6 +59,7 @@ pub mod notice;
 pub mod pool;
 pub mod proxy;
 pub mod reactor;
+pub mod reply;
 pub mod request;
 pub mod resolve;
 pub mod resp;
@@ -66,6 +67,7 @@ pub mod ring;
 pub mod serve;
 pub mod server;
 pub mod service;
+pub mod session;
 pub mod sha1;
 pub mod slots;
 pub mod stats;

@@ -1,6 +1,6 @@
 //! The replies that rmux gives itself: PING, ECHO, QUIT, SELECT, AUTH, HELLO, CLIENT, RESET and their like.
 //!
-//! A client's session is virtual: what it selects, names and negotiates is written into its [`client::Session`] and
+//! A client's session is virtual: what it selects, names and negotiates is written into its [`Session`] and
 //! never reaches a backend of its own. Here a session command becomes a changed session and the bytes of its reply, in
 //! the client's version of the protocol. `INFO` and `ROLE` are answered here only when there are several servers, whose
 //! answers would contradict each other; with one server they are its business, as `COMMAND` always is.
@@ -24,88 +24,22 @@
 //! it does not have, are those of Redis 7.2. The caller has looked the command up and checked its arity; this file
 //! checks again where a wrong one would otherwise be taken for something else.
 
-pub mod error;
 pub mod info;
-pub mod reply;
 pub mod roster;
 
 mod auth;
 mod client_command;
 mod config_get;
+mod context;
+mod words;
 
-use crate::backend::Introduction;
-use crate::client::{self, Mute, Profile};
+pub use context::{Context, Outcome};
+
 use crate::command::{self, integer};
+use crate::reply::{self, error};
 use crate::resp::Arg;
-use crate::stats::Figures;
-use crate::users::Users;
-
-/// What is known outside of the client's session.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    /// The client's number, as `CLIENT ID` tells it; below 2^63.
-    pub client_id: u64,
-    /// What the server said it is.
-    pub introduction: &'a Introduction,
-    /// Where rmux listens.
-    pub listen: &'a str,
-    /// Where the client comes from, if that is known.
-    pub peer: Option<&'a str>,
-    /// Who there may be.
-    pub users: &'a Users,
-    /// Whether there is one server only, which then answers for itself.
-    pub is_alone: bool,
-    /// How many channels, patterns and shard channels the client hears.
-    pub heard: [u32; 3],
-    /// What the client takes of rmux's memory.
-    pub memory: roster::ClientMemory,
-    /// Milliseconds since the client connected.
-    pub age_ms: u64,
-}
-
-/// What `INFO` tells about rmux itself: about this pool, all of its threads together.
-#[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
-    /// Process id.
-    pub process_id: u32,
-    /// A number that each run of rmux has for itself.
-    pub run: u64,
-    /// Where it listens.
-    pub listen: &'a str,
-    /// For how long it has run, in milliseconds.
-    pub uptime_ms: u64,
-    /// What the servers say they are.
-    pub introduction: &'a Introduction,
-    /// Clients connected.
-    pub connected_clients: usize,
-    /// The servers' addresses, as configured.
-    pub addresses: &'a [String],
-    /// What it has done; with as many servers as there are addresses.
-    pub figures: &'a Figures,
-}
-
-/// What becomes of a session command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The reply was written.
-    Reply,
-    /// The reply was written; the client is closed once it has it.
-    ReplyAndLeave,
-    /// The reply was written: somebody has given a wrong password. Whoever keeps the time delays it.
-    Denied {
-        /// The argument that says who it wants to be; `None` for the default user.
-        user: Option<usize>,
-    },
-    /// There is no reply.
-    Silence,
-    /// It is about this pool, all of it: its clients (see [`roster`]), or what it does (see [`info`]). Nothing was
-    /// written.
-    Pool,
-    /// A server has to answer; nothing was written.
-    Forward,
-    /// The only server has to answer, but another request, which was written.
-    ForwardInstead,
-}
+use crate::session::{Profile, ReplyMode, Session};
+use words::Words;
 
 /// Answers a session command: changes the client's session and appends the reply to `out`.
 ///
@@ -115,7 +49,7 @@ pub fn answer(
     what: command::Session,
     request: &[u8],
     args: &[Arg],
-    session: &mut client::Session,
+    session: &mut Session,
     context: &Context<'_>,
     out: &mut Vec<u8>,
 ) -> Outcome {
@@ -168,32 +102,6 @@ pub fn is_about_clients(request: &[u8], args: &[Arg]) -> bool {
     client_command::is_about_clients(Words { request, args })
 }
 
-/// The arguments of a request, as bytes.
-#[derive(Clone, Copy)]
-struct Words<'a> {
-    request: &'a [u8],
-    args: &'a [Arg],
-}
-
-impl<'a> Words<'a> {
-    /// How many there are, the command's name counted.
-    #[inline]
-    fn len(self) -> usize {
-        self.args.len()
-    }
-
-    /// The one with this index, which is below `len`.
-    #[inline]
-    fn at(self, index: usize) -> &'a [u8] {
-        self.args[index].of(self.request)
-    }
-
-    /// Those from this index on; none when there are fewer.
-    fn from(self, index: usize) -> impl Iterator<Item = &'a [u8]> + Clone {
-        self.args.iter().skip(index).map(move |arg| arg.of(self.request))
-    }
-}
-
 #[inline]
 fn ping(words: Words<'_>, out: &mut Vec<u8>) {
     match words.len() {
@@ -214,7 +122,7 @@ fn echo(words: Words<'_>, out: &mut Vec<u8>) {
 // How many databases there are, only a server knows: any number that could be one is taken, and a number that is too
 // high gets its error from the server with the first command that needs the database.
 #[inline]
-fn select(words: Words<'_>, session: &mut client::Session, out: &mut Vec<u8>) {
+fn select(words: Words<'_>, session: &mut Session, out: &mut Vec<u8>) {
     if words.len() != 2 {
         return error::wrong_arity(out, "select");
     }
@@ -233,10 +141,10 @@ fn select(words: Words<'_>, session: &mut client::Session, out: &mut Vec<u8>) {
 }
 
 // As Redis: the library that the connection was opened by stays what it is.
-fn reset(session: &mut client::Session, context: &Context<'_>, out: &mut Vec<u8>) {
+fn reset(session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) {
     session.profile = Profile::default();
     session.user = context.users.on_connect();
-    session.mute = Mute::Off;
+    session.reply_mode = ReplyMode::On;
     session.name = Box::default();
     out.extend_from_slice(b"+RESET\r\n");
 }

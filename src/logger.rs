@@ -24,11 +24,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 use std::{env, panic};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use outlet::{LineWriter, Outlet};
+use outlet::{FLUSH_PATIENCE, LineWriter, Outlet};
 use simplelog::{ConfigBuilder, ThreadLogMode, WriteLogger};
 
 mod outlet;
@@ -63,9 +62,6 @@ pub fn start(debug: bool, use_syslog: bool) -> io::Result<()> {
 pub fn flush() {
     STDOUT.flush(FLUSH_PATIENCE);
 }
-
-/// For how long the end of the process waits for the last lines to be written.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A record is one line, whatever is in it: what peers say is escaped before, and this is for all the rest (a path, an
 /// error of the system).

@@ -18,7 +18,8 @@
 use std::collections::VecDeque;
 
 use crate::backend::Backend;
-use crate::client::{Need, Profile};
+use crate::client::Need;
+use crate::session::Profile;
 use crate::slots::{Id, Slots};
 use crate::timer::Millis;
 
@@ -195,7 +196,7 @@ mod tests {
     use crate::backend::Phase;
     use crate::limits::Limits;
 
-    const DB0: Profile = Profile { database: 0, protocol: crate::client::Protocol::Resp2 };
+    const DB0: Profile = Profile { database: 0, protocol: crate::session::Protocol::Resp2 };
     const DB1: Profile = Profile { database: 1, ..DB0 };
 
     fn ready(all: &mut Slots<Backend>, pool: &mut Pool, profile: Profile, since: u64) -> Id {

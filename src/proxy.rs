@@ -126,7 +126,8 @@ use self::turn::Turn;
 use self::upstreams::{Endpoint, Upstreams};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
-use crate::client::{Client, Flow, Kept, Profile};
+use crate::client::{Client, Flow, Kept};
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::stats::ProxyStats;
 use crate::timer::{Millis, Wheel};
@@ -300,8 +301,8 @@ impl Proxy {
     pub fn handle_writable(&mut self, conn: Conn) {
         match conn {
             Conn::Client(id) => {
-                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_blocked) {
-                    client.is_blocked = false;
+                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_write_blocked) {
+                    client.is_write_blocked = false;
                     self.mark_client_unsent(id);
                 }
             }

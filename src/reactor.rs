@@ -18,79 +18,32 @@
 //! letters go through `mailbox`: who gets one is woken, and never waited for.
 
 mod dial;
+mod handle;
 mod mailbox;
 mod sockets;
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use log::{error, log};
+use log::log;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::buffer::Scratch;
-use crate::channel::Sender;
 use crate::net::{Address, Listener};
 use crate::proxy::{Action, Conn, Proxy, Settings};
 use crate::slots::Id;
 use crate::timer::Millis;
+pub use handle::Handle;
+
 use dial::Dialer;
-use mailbox::{Mailbox, Post};
-use sockets::Sockets;
-
-/// What others tell a reactor, from any thread.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    order: Arc<AtomicU8>,
-    /// True from a question until it is answered.
-    is_asked: Arc<AtomicBool>,
-    mailbox: Sender<Post>,
-    waker: Arc<Waker>,
-}
-
-const RUN: u8 = 0;
-const DRAIN: u8 = 1;
-
-impl Handle {
-    /// No new clients; the reactor ends when those that are here are answered, or after [`GRACE`].
-    pub fn drain(&self) {
-        self.order.store(DRAIN, Ordering::Release);
-        self.wake();
-    }
-
-    /// Asks whether the loop still turns; the answer comes with its next turn.
-    pub fn ask(&self) {
-        self.is_asked.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// True exactly when no question is open.
-    pub fn has_answered(&self) -> bool {
-        !self.is_asked.load(Ordering::Acquire)
-    }
-
-    /// Leaves something in its mailbox. False if it has ended.
-    fn leave(&self, post: Post) -> bool {
-        let is_left = self.mailbox.send(post);
-        if is_left {
-            self.wake();
-        }
-        is_left
-    }
-
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            error!("cannot wake a reactor: {error}");
-        }
-    }
-}
+use handle::Post;
+use mailbox::Mailbox;
+use sockets::{ACCEPTS_MAX, Sockets};
 
 /// How long a reactor that is to end waits for what is outstanding.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// Accepted connections in one turn; with several reactors, what one leaves the others take.
-const ACCEPTS_MAX: usize = 64;
 /// Readiness events taken from the kernel in one turn.
 const EVENTS_MAX: usize = 1024;
 /// Pause after the system had no file descriptor, or no memory, for one more connection; in milliseconds.
@@ -151,7 +104,7 @@ impl Reactor {
             ready_backends: Vec::new(),
             is_accepting: true,
             accept_at: None,
-            handle: Handle { order: Arc::new(AtomicU8::new(RUN)), is_asked: Arc::default(), mailbox: sender, waker },
+            handle: Handle::new(sender, waker),
             start: Instant::now(),
             now,
             end_at: None,
@@ -272,8 +225,7 @@ impl Reactor {
     }
 
     fn on_wake(&mut self) {
-        self.handle.is_asked.store(false, Ordering::Release);
-        if self.handle.order.load(Ordering::Acquire) == DRAIN && self.end_at.is_none() {
+        if self.handle.answer() && self.end_at.is_none() {
             self.end_at = Some(self.now + GRACE);
             self.is_accepting = false;
             self.listener = None;

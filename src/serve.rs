@@ -29,7 +29,7 @@ use crate::net::{self, Listener, SocketFile};
 use crate::proxy::{Settings, Siblings};
 use crate::reactor::{Handle, Reactor};
 use crate::service::activation::Activation;
-use crate::service::{Manager, PidFile, privileges};
+use crate::service::{Manager, PidFile, successor};
 use bell::{Bell, Ringer};
 
 mod bell;
@@ -89,7 +89,7 @@ fn look_after(
             is_ending = true;
             socket_files.clear();
             threads.iter().for_each(|thread| thread.handle.drain());
-            if privileges::has_listened() {
+            if successor::has_listened() {
                 net::stop_inherited();
             }
         }

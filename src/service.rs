@@ -10,6 +10,7 @@
 //!   activation   the listening socket that the manager has opened
 //!   pid_file     a file with the process's number in it
 //!   privileges   root → that user, by starting this program anew
+//!   successor    what a process leaves to the one that its program is started anew as
 //! ```
 //!
 //! Knows nothing of what is served. Everything here is done with the standard library: a message, a file, an `exec`.
@@ -20,7 +21,6 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use log::warn;
@@ -29,6 +29,7 @@ mod account;
 pub mod activation;
 mod pid_file;
 pub mod privileges;
+pub mod successor;
 
 pub use pid_file::PidFile;
 
@@ -87,14 +88,6 @@ impl Manager {
             warn!("the service manager was not told {first}: {error}");
         }
     }
-}
-
-/// Where this program is, and with which arguments it was started.
-fn own_command_line() -> (PathBuf, env::ArgsOs) {
-    let mut arguments = env::args_os();
-    let name = arguments.next().unwrap_or_default();
-    // Without /proc there is no other way to know than by our own name.
-    (env::current_exe().unwrap_or_else(|_| name.into()), arguments)
 }
 
 /// A path, or the name of an abstract socket behind an `@`.

@@ -15,12 +15,14 @@
 //! Invariants: `by_topic` and `by_client` hold the same pairs; a topic is there exactly while one of them names it; a
 //! subscriber's `counts` are the numbers of its pairs, family by family.
 
+mod by_name;
 pub mod hidden;
 pub mod push;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use self::by_name::{ByName, index};
 use self::hidden::HiddenSubscribers;
 
 use crate::buffer::Queue;
@@ -50,9 +52,6 @@ pub struct Topic {
 /// Who belongs to what, in order, with a number in between where one is needed: one kind of set for all of that, since
 /// each kind is several kB of code.
 pub type Triples = BTreeSet<(Id, u32, Id)>;
-
-/// A number for each name: a topic's bits, or a count. One kind of map, for the same reason.
-type ByName = BTreeMap<Arc<[u8]>, u64>;
 
 /// All subscriptions of all clients.
 #[derive(Debug, Default)]
@@ -255,14 +254,6 @@ impl Subscriber {
     /// True exactly when nothing would be lost without it.
     pub fn is_spent(&self) -> bool {
         !self.is_hearing() && self.awaited.is_empty() && self.held.unsent() == 0 && self.progress.is_none()
-    }
-}
-
-fn index(family: Channels) -> usize {
-    match family {
-        Channels::Exact => 0,
-        Channels::Pattern => 1,
-        Channels::Shard => 2,
     }
 }
 

@@ -27,6 +27,7 @@ mod floor;
 mod hold;
 mod load;
 mod machine;
+mod name;
 mod php;
 mod plot;
 mod probe;

@@ -10,11 +10,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::name::{RMUX_TWO, TWEMPROXY};
 use crate::redis::Target;
-use crate::scene::RMUX_TWO;
-
-/// The name of the peer that CPU time is put in relation to.
-pub const TWEMPROXY: &str = "twemproxy";
 
 /// A proxy that can be compared.
 pub struct Proxy {

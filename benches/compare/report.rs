@@ -3,11 +3,11 @@
 //! Knows what each column and each plot is made of, and no process. BENCHMARKS.md says what each column means.
 
 use crate::book::align;
+use crate::name::{DIRECT_TCP, DIRECT_UNIX, FLOOR, TWEMPROXY};
 use crate::plot::{Bars, Curves, Key};
-use crate::proxy::TWEMPROXY;
 use crate::sample::{Figure, Sample, Samples};
 use crate::scene::{Axes, Scene, Shown, View};
-use crate::subject::{DIRECT_TCP, DIRECT_UNIX, FLOOR, Subject};
+use crate::subject::Subject;
 
 /// What stands in a column.
 enum Column {

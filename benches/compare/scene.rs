@@ -3,8 +3,7 @@
 //! Knows no process. A new work load is a new entry of [`all`]. The numbers of requests are chosen so that a run takes
 //! about a second through a fast proxy, and less in a sweep, where neighbouring points vouch for each other.
 
-use crate::proxy::TWEMPROXY;
-use crate::subject::{DIRECT_TCP, DIRECT_UNIX};
+use crate::name::{DIRECT_TCP, DIRECT_UNIX, RMUX_TWO, TWEMPROXY};
 use crate::work::{Doing, Work};
 
 /// Work loads that belong together.
@@ -266,8 +265,6 @@ fn by_idle() -> Vec<Work> {
     [0, 1_000, 2_500, 5_000, 7_500, 10_000].map(point).to_vec()
 }
 
-/// `rmux` with two reactors.
-pub const RMUX_TWO: &str = "rmux-2";
 const KEYS: u32 = 1_000;
 const CURVES: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", TWEMPROXY, "predixy", "envoy"];
 const SPREADING: &[&str] = &["rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", "envoy"];

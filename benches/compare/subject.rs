@@ -16,10 +16,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::floor;
+use crate::name::{DIRECT_TCP, DIRECT_UNIX, FLOOR, RMUX_TWO};
 use crate::process::{Folder, Process, Usage};
 use crate::proxy::{Listens, PROXIES, Place, Proxy};
 use crate::redis::{self, Fleet, Link, Target};
-use crate::scene::RMUX_TWO;
 use crate::work::Work;
 
 /// One way to reach the server, found on this machine.
@@ -174,10 +174,3 @@ pub fn is_known(name: &str) -> bool {
 fn is_wanted(name: &str, only: &[String]) -> bool {
     only.is_empty() || only.iter().any(|wanted| wanted == name || (wanted == "direct" && name.starts_with("direct-")))
 }
-
-/// The name of the subject that throughput and the server's CPU time are put in relation to.
-pub const DIRECT_TCP: &str = "direct-tcp";
-/// The name of the subject that delays are put in relation to.
-pub const DIRECT_UNIX: &str = "direct-unix";
-/// The name of the subject that CPU time is put in relation to.
-pub const FLOOR: &str = "floor";

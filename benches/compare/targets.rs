@@ -4,11 +4,9 @@
 //! the run fail: a benchmark is never a timed test.
 
 use crate::book::align;
-use crate::proxy::TWEMPROXY;
+use crate::name::{DIRECT_TCP, DIRECT_UNIX, FLOOR, RMUX_TWO, TWEMPROXY};
 use crate::report::cell;
 use crate::sample::{Figure, Sample, Samples};
-use crate::scene::RMUX_TWO;
-use crate::subject::{DIRECT_TCP, DIRECT_UNIX, FLOOR};
 
 enum Bound {
     AtMost(f64),

@@ -10,10 +10,14 @@
 //! options one after the other: there, what stands before the mistake is done. From 7.2 on it reads all of them first,
 //! as here.
 
-use super::{Context, Outcome, Words, client_command, error, integer, reply};
+use super::client_command;
+use super::context::{Context, Outcome};
+use super::words::Words;
 use crate::backend::Introduction;
-use crate::client::{Protocol, Session};
+use crate::command::integer;
+use crate::reply::{self, error};
 use crate::resp::elements::Elements;
+use crate::session::{Protocol, Session};
 use crate::users::{self, UserId};
 
 pub(super) const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";

@@ -16,9 +16,10 @@
 //! Several names in one request are understood from Redis 7.0 on; an older server answers those with an error. Knows
 //! the patterns of Redis.
 
-use super::{Words, error, reply};
-use crate::client::Protocol;
+use super::words::Words;
 use crate::glob;
+use crate::reply::{self, error};
+use crate::session::Protocol;
 
 /// Name and value, for several servers.
 const SETTINGS: [(&str, &str); 3] = [("databases", "16"), ("save", ""), ("appendonly", "no")];

@@ -11,9 +11,31 @@
 
 use std::fmt::{self, Write};
 
-use super::{Facts, reply};
-use crate::client::Protocol;
-use crate::stats::ServerState;
+use crate::backend::Introduction;
+use crate::reply;
+use crate::session::Protocol;
+use crate::stats::{Figures, ServerState};
+
+/// What `INFO` tells about rmux itself: about this pool, all of its threads together.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Process id.
+    pub process_id: u32,
+    /// A number that each run of rmux has for itself.
+    pub run: u64,
+    /// Where it listens.
+    pub listen: &'a str,
+    /// For how long it has run, in milliseconds.
+    pub uptime_ms: u64,
+    /// What the servers say they are.
+    pub introduction: &'a Introduction,
+    /// Clients connected.
+    pub connected_clients: usize,
+    /// The servers' addresses, as configured.
+    pub addresses: &'a [String],
+    /// What it has done; with as many servers as there are addresses.
+    pub figures: &'a Figures,
+}
 
 /// Appends the text: a bulk string, or a verbatim string in RESP3.
 pub fn answer(protocol: Protocol, facts: &Facts<'_>, out: &mut Vec<u8>) {

@@ -12,10 +12,12 @@
 
 use std::collections::BinaryHeap;
 
-use super::{Words, client_command, error, integer, reply};
-use crate::client::{Client, Profile, Protocol, Session};
-use crate::command::Name;
+use super::words::{Words, is_one_of};
+use crate::client::Client;
+use crate::command::{Name, integer};
+use crate::reply::{self, error};
 use crate::resp::Arg;
+use crate::session::{Profile, Protocol, Session};
 use crate::users::Users;
 
 /// One client, as others may see it.
@@ -180,7 +182,7 @@ fn read_kill(words: Words<'_>, users: &Users, out: &mut Vec<u8>) -> Option<Filte
                 return None;
             }
             filter.user = Some(value.into());
-        } else if option.eq_ignore_ascii_case(b"skipme") && client_command::is_one_of(value, &["yes", "no"]) {
+        } else if option.eq_ignore_ascii_case(b"skipme") && is_one_of(value, &["yes", "no"]) {
             filter.skips_own = value.eq_ignore_ascii_case(b"yes");
         } else {
             error::write_error(out, error::SYNTAX);
@@ -200,7 +202,7 @@ fn read_unblock(words: Words<'_>, out: &mut Vec<u8>) -> Option<Ask> {
             return None;
         }
     };
-    if !client_command::is_one_of(reason, &["timeout", "error"]) {
+    if !is_one_of(reason, &["timeout", "error"]) {
         error::write_error(out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
         return None;
     }
@@ -216,7 +218,7 @@ fn read_kind(name: &[u8], out: &mut Vec<u8>) -> Option<Kind> {
         Some(Kind::Normal)
     } else if name.eq_ignore_ascii_case(b"pubsub") {
         Some(Kind::PubSub)
-    } else if client_command::is_one_of(name, &["master", "replica", "slave"]) {
+    } else if is_one_of(name, &["master", "replica", "slave"]) {
         Some(Kind::Other)
     } else {
         error::write_error_around(out, "ERR Unknown client type '", name, "'");

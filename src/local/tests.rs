@@ -1,17 +1,19 @@
 //! The exact bytes of every reply that rmux gives itself.
 mod clients;
 
+use super::info::Facts;
 use super::roster::{Ask, ClientFacts, ClientMemory};
 use super::*;
-use crate::client::Protocol;
+use crate::backend::Introduction;
 use crate::command::Class;
 use crate::resp::{Frame, RequestFramer, RequestLimits};
-use crate::stats::{ProxyStats, ServerFigures, ServerState, ServerStats};
-use crate::users::{Secret, UserId};
+use crate::session::Protocol;
+use crate::stats::{Figures, ProxyStats, ServerFigures, ServerState, ServerStats};
+use crate::users::{Secret, UserId, Users};
 
 /// One client of a pool, and what the proxy would know about it.
 struct Talk {
-    session: client::Session,
+    session: Session,
     servers: &'static [(&'static str, ServerFigures)],
     listen: &'static str,
     peer: Option<&'static str>,
@@ -38,7 +40,7 @@ const THREE: &[(&str, ServerFigures)] = &[
 
 impl Talk {
     fn new() -> Talk {
-        let session = client::Session::default();
+        let session = Session::default();
         let introduction = Introduction { version: "7.0.15".into(), ..Introduction::default() };
         Talk { session, servers: ONE, listen: "localhost:6379", peer: None, users: Users::default(), introduction }
     }

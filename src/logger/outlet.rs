@@ -121,10 +121,13 @@ impl Write for LineWriter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.outlet.flush(super::FLUSH_PATIENCE);
+        self.outlet.flush(FLUSH_PATIENCE);
         Ok(())
     }
 }
+
+/// For how long the end of the process waits for the last lines to be written.
+pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Some hundred lines: enough for a burst, and little for a small host.
 const QUEUED_BYTES_MAX: usize = 128 * 1024;

@@ -49,6 +49,9 @@ impl fmt::Display for ResolvedAddress {
     }
 }
 
+/// The longest path of a Unix socket: what fits into `sun_path` with its closing zero.
+pub(super) const PATH_BYTES_MAX: usize = 107;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,17 +6,13 @@
 //!
 //! Descriptor 0 stays open beside the listener that is made of it: both are the same socket.
 
-use std::fs;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::listen::{tcp_listener, unix_listener};
-use super::{Address, Listener, ResolvedAddress};
+use super::listener::Listener;
 
 /// The listening socket that standard input is, made non-blocking; `None` if it is anything else.
 ///
@@ -43,45 +39,16 @@ fn adopt(descriptor: OwnedFd) -> io::Result<Listener> {
     let (kind, domain) = (socket.r#type()?, socket.local_addr()?.domain());
     socket.set_nonblocking(true)?;
     match domain {
-        Domain::UNIX if kind == Type::STREAM => Ok(unix_listener(socket.into())),
-        Domain::IPV4 | Domain::IPV6 if kind == Type::STREAM => Ok(tcp_listener(socket.into())),
+        Domain::UNIX if kind == Type::STREAM => Ok(Listener::of_unix(socket.into())),
+        Domain::IPV4 | Domain::IPV6 if kind == Type::STREAM => Ok(Listener::of_tcp(socket.into())),
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "standard input listens, but not for TCP or Unix streams")),
     }
-}
-
-impl Listener {
-    /// Whether it listens where this address says: on this port, whatever the interface, or on this file, whatever its
-    /// spelling.
-    pub fn is_at(&self, address: &Address) -> bool {
-        match (self.local_address(), address) {
-            (Ok(ResolvedAddress::Tcp(own)), Address::Tcp { port, .. }) => own.port() == *port,
-            (Ok(ResolvedAddress::Unix(own)), Address::Unix(path)) => own == *path || is_same_file(&own, path),
-            _ => false,
-        }
-    }
-
-    /// One more descriptor of this socket, to be passed on.
-    ///
-    /// # Errors
-    ///
-    /// When no file descriptor is free.
-    pub fn to_descriptor(&self) -> io::Result<OwnedFd> {
-        match self {
-            Listener::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
-            Listener::Unix(listener) => listener.as_fd().try_clone_to_owned(),
-        }
-    }
-}
-
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-    identity(one).is_some_and(|identity_of_one| identity(other) == Some(identity_of_one))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::Folder;
-    use super::super::{Stream, listen};
+    use super::super::{Address, ResolvedAddress, Stream, listen};
     use super::*;
 
     #[test]

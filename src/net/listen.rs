@@ -1,30 +1,18 @@
-//! Listening sockets. The file that a Unix socket leaves in the file system has a place of its own, `socket_file.rs`.
+//! Opens listening sockets. The file that a Unix socket leaves in the file system is `socket_file`'s business.
 //!
 //! A TCP name lookup blocks here: this runs once, at start, before there is anybody to keep waiting.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use mio::event::Source;
-use mio::net::{TcpListener, UnixListener};
-use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 
-use super::socket_file::PATH_BYTES_MAX;
-use super::{Address, ResolvedAddress, SocketFile, Stream};
-
-/// A listening socket, non-blocking, of either kind.
-#[derive(Debug)]
-pub enum Listener {
-    /// On a TCP port.
-    Tcp(TcpListener),
-    /// On a Unix stream socket.
-    Unix(UnixListener),
-}
+use super::address::Address;
+use super::error::{Fault, ListenError, while_doing};
+use super::listener::Listener;
+use super::socket_file::SocketFile;
 
 /// Listens on an address.
 ///
@@ -53,116 +41,6 @@ pub fn listen(address: &Address, backlog: i32, mode: u32) -> Result<(Listener, O
 pub fn backlog_max() -> i32 {
     let text = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
     text.trim().parse().unwrap_or(i32::MAX)
-}
-
-impl Listener {
-    /// The next client that waits, as a non-blocking connection.
-    ///
-    /// # Errors
-    ///
-    /// `ErrorKind::WouldBlock` when none waits. Others (a client that left, no file descriptor free) concern this one
-    /// client, and do not end the listening.
-    pub fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
-                // It can only fail on a connection that is gone; the first read tells.
-                let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
-            }
-            Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
-        }
-    }
-
-    /// The same listening socket once more, for another reactor: each client is accepted by one of them.
-    ///
-    /// # Errors
-    ///
-    /// When no file descriptor is free.
-    pub fn try_clone(&self) -> io::Result<Listener> {
-        Ok(match self {
-            Listener::Tcp(listener) => tcp_listener(listener.as_fd().try_clone_to_owned()?),
-            Listener::Unix(listener) => unix_listener(listener.as_fd().try_clone_to_owned()?),
-        })
-    }
-
-    /// Where this listens: with the port that the kernel chose, if it was asked for port 0.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel does not say.
-    pub fn local_address(&self) -> io::Result<ResolvedAddress> {
-        match self {
-            Listener::Tcp(listener) => listener.local_addr().map(ResolvedAddress::Tcp),
-            Listener::Unix(listener) => {
-                let address = listener.local_addr()?;
-                Ok(ResolvedAddress::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned()))
-            }
-        }
-    }
-}
-
-impl Source for Listener {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Listener::Tcp(listener) => listener.register(registry, token, interests),
-            Listener::Unix(listener) => listener.register(registry, token, interests),
-        }
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Listener::Tcp(listener) => listener.reregister(registry, token, interests),
-            Listener::Unix(listener) => listener.reregister(registry, token, interests),
-        }
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Listener::Tcp(listener) => listener.deregister(registry),
-            Listener::Unix(listener) => listener.deregister(registry),
-        }
-    }
-}
-
-/// Why an address cannot be listened on. Its text names the address.
-#[derive(Debug)]
-pub struct ListenError {
-    address: Address,
-    fault: Fault,
-}
-
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}: ", self.address)?;
-        match &self.fault {
-            Fault::Lookup(error) => write!(f, "the host name cannot be looked up: {error}"),
-            Fault::NoAddress => write!(f, "the host name has no address"),
-            Fault::PathLength(length) => {
-                write!(f, "the path has {length} bytes, and that of a socket has 1 to {PATH_BYTES_MAX}")
-            }
-            Fault::NotASocket => write!(f, "there is a file that is not a socket (it was left as it is)"),
-            Fault::Served => write!(f, "somebody serves this socket already"),
-            Fault::System { doing, error } => write!(f, "{doing}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ListenError {}
-
-#[derive(Debug)]
-pub(super) enum Fault {
-    Lookup(io::Error),
-    NoAddress,
-    PathLength(usize),
-    NotASocket,
-    Served,
-    System { doing: &'static str, error: io::Error },
-}
-
-/// Says what was being done when the system refused.
-pub(super) fn while_doing(doing: &'static str) -> impl Fn(io::Error) -> Fault {
-    move |error| Fault::System { doing, error }
 }
 
 fn listen_tcp(host: &str, port: u16, backlog: i32) -> Result<Listener, Fault> {
@@ -200,27 +78,19 @@ fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     socket.set_nonblocking(true)?;
-    Ok(tcp_listener(socket.into()))
+    Ok(Listener::of_tcp(socket.into()))
 }
 
 fn listen_unix(path: &Path, backlog: i32, mode: u32) -> Result<(Listener, SocketFile), Fault> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(while_doing("making a socket"))?;
     socket.set_nonblocking(true).map_err(while_doing("making a socket"))?;
     let file = SocketFile::listen(path, &socket, backlog, mode)?;
-    Ok((unix_listener(socket.into()), file))
-}
-
-pub(super) fn tcp_listener(socket: OwnedFd) -> Listener {
-    Listener::Tcp(TcpListener::from_std(socket.into()))
-}
-
-pub(super) fn unix_listener(socket: OwnedFd) -> Listener {
-    Listener::Unix(UnixListener::from_std(socket.into()))
+    Ok((Listener::of_unix(socket.into()), file))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Folder;
+    use super::super::ResolvedAddress;
     use super::*;
 
     #[test]
@@ -250,21 +120,6 @@ mod tests {
         let address = Address::Tcp { host: "192.0.2.1".to_owned(), port: 6379 };
         let error = listen(&address, 16, 0).expect_err("not ours").to_string();
         assert!(error.starts_with("cannot listen on 192.0.2.1:6379: binding the port: "), "{error}");
-    }
-
-    #[test]
-    fn a_clone_accepts_from_the_same_queue() {
-        let folder = Folder::new();
-        let path = folder.file("rmux.sock");
-        let (first, _file) = listen(&Address::Unix(path.clone()), 16, 0o666).expect("listen");
-        let second = first.try_clone().expect("cloned");
-        let connect = || Stream::connect(&ResolvedAddress::Unix(path.clone())).expect("connect");
-        let _client = connect();
-        second.accept().expect("the clone accepts");
-        assert_eq!(first.accept().expect_err("nobody waits").kind(), io::ErrorKind::WouldBlock);
-        drop(first);
-        let _client = connect();
-        second.accept().expect("the clone goes on");
     }
 
     #[test]

@@ -29,7 +29,8 @@ use log::warn;
 use mio::net::UnixStream;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listen::{Fault, while_doing};
+use super::address::PATH_BYTES_MAX;
+use super::error::{Fault, while_doing};
 
 /// The file of a Unix socket, removed when this is dropped, if it is still the same file.
 #[derive(Debug)]
@@ -188,8 +189,6 @@ fn wait_for_holder(name: &SockAddr, patience: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// What fits into `sun_path` with its closing zero.
-pub(super) const PATH_BYTES_MAX: usize = 107;
 /// How long another start in the same folder is waited for. It takes far less than a millisecond.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How many can wait for a lock without trying again and again.

@@ -26,7 +26,7 @@ use std::collections::HashSet;
 
 use super::routing::CONNECTION_DOWN;
 use crate::command::Channels;
-use crate::local::reply;
+use crate::reply;
 use crate::resp::elements::{self, Elements};
 
 /// How the replies to the parts of a request become one.
@@ -184,8 +184,8 @@ fn by_position<P: AsRef<[u8]>>(parts: &[P], order: &[u16], out: &mut Vec<u8>) ->
 fn head(kind: u8, values: u64, out: &mut Vec<u8>) -> Option<()> {
     let values = usize::try_from(values).ok()?;
     match kind {
-        b'%' => reply::map(out, crate::client::Protocol::Resp3, values / 2),
-        b'~' => reply::set(out, crate::client::Protocol::Resp3, values),
+        b'%' => reply::map(out, crate::session::Protocol::Resp3, values / 2),
+        b'~' => reply::set(out, crate::session::Protocol::Resp3, values),
         _ => reply::array(out, values),
     }
     Some(())

@@ -23,8 +23,9 @@ use std::mem;
 use super::listener::State;
 use super::{Action, Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::buffer::SharedId;
-use crate::client::{Client, Flow, Protocol};
+use crate::client::{Client, Flow};
 use crate::command::Channels;
+use crate::session::Protocol;
 use crate::slots::Id;
 use crate::subscription::{TopicId, push};
 use crate::timer::Millis;
@@ -119,7 +120,7 @@ impl Proxy {
             self.deliver_message(id, &mut delivery, now);
             // So that what one read brings is not held once for each subscriber.
             let is_much = |unsent: usize| unsent >= DIRECT_MIN && !delivery.small.is_empty();
-            if self.clients.get(id).is_some_and(|client| is_much(client.replies.unsent()) && !client.is_blocked) {
+            if self.clients.get(id).is_some_and(|client| is_much(client.replies.unsent()) && !client.is_write_blocked) {
                 self.transmit_messages(id, now, wire);
             }
         }
@@ -186,7 +187,7 @@ impl Proxy {
 
     /// A subscriber has messages to be sent. It has its turn among the others.
     pub(super) fn list_subscriber(&mut self, id: Id) {
-        let is_new = |client: &&mut Client| !client.is_blocked && !client.is_listed;
+        let is_new = |client: &&mut Client| !client.is_write_blocked && !client.is_listed;
         if let Some(client) = self.clients.get_mut(id).filter(is_new) {
             client.is_listed = true;
             self.turn.is_rationed = true;
@@ -250,7 +251,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         let unread = client.unread();
         let Some(subscriber) = &mut client.subscriber else { return };
-        if unread > unread_max || is_memory_short && client.is_blocked {
+        if unread > unread_max || is_memory_short && client.is_write_blocked {
             return self.close_client(id, Goodbye::Unread);
         }
         if unread <= limits.subscriber_unread_soft_bytes || limits.subscriber_unread_soft_ms == 0 {

@@ -94,7 +94,7 @@ impl Proxy {
     pub fn handle_client_end(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.is_ended = true;
-        if let Flow::Uploading { .. } | Flow::Blocked { .. } = client.flow {
+        if let Flow::Uploading { .. } | Flow::BlockedOnCommand { .. } = client.flow {
             // The rest of its request will never come; or it waits for data, and is no longer there to have it.
             self.close_client(id, Goodbye::Done);
             return;
@@ -113,7 +113,7 @@ impl Proxy {
     pub fn handle_client_hangup(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.has_hung_up = true;
-        if matches!(client.flow, Flow::Blocked { .. }) {
+        if matches!(client.flow, Flow::BlockedOnCommand { .. }) {
             self.handle_client_end(id);
         }
     }
@@ -181,10 +181,10 @@ impl Proxy {
         self.forget_held_back(id);
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.lanes.clear();
+        client.affinities.clear();
         let bulk = client.bulk.take();
         let mut merges = Vec::new();
-        while let Some(request) = client.line.pop(&self.in_flight.requests) {
+        while let Some(request) = client.reply_order.pop(&self.in_flight.requests) {
             let entry = &mut self.in_flight.requests[request];
             entry.forget_client();
             let place = entry.place();
@@ -202,7 +202,7 @@ impl Proxy {
         merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
             Flow::Uploading { backend, .. } => self.turn.departures.push(Departure::Upload(backend, id)),
-            Flow::Parked { server, need, .. } => {
+            Flow::AwaitingBackend { server, need, .. } => {
                 let line = self.upstreams.endpoints[usize::from(server)].pool.line_of(need);
                 if let Some(place) = line.iter().position(|&waiting| waiting == id) {
                     line.remove(place);
@@ -210,7 +210,7 @@ impl Proxy {
                 self.clients.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.
-            Flow::Blocked { backend } => self.turn.departures.push(Departure::Lease(backend, id, None)),
+            Flow::BlockedOnCommand { backend } => self.turn.departures.push(Departure::Lease(backend, id, None)),
             Flow::Asking => {
                 self.workers.withdraw(id);
                 self.charge_inquiries();

@@ -15,7 +15,7 @@
 use super::{NO_DEADLINE, Proxy};
 use crate::backend::Phase;
 use crate::command;
-use crate::local::reply;
+use crate::reply;
 use crate::request::{Request, Role};
 use crate::resp::{Frame, RequestFramer};
 use crate::sha1;

@@ -21,10 +21,10 @@ use log::Level;
 use super::loss::Loss;
 use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
-use crate::client::Profile;
 use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
 use crate::server::{Health, Seen};
+use crate::session::Profile;
 use crate::slots::{Id, Slots};
 use crate::stats::{ServerFigures, ServerState};
 use crate::timer::Millis;
@@ -177,9 +177,9 @@ impl Proxy {
             if client == Id::NONE {
                 self.in_flight.requests.remove(request);
             } else {
-                self.leave_lane(client, server);
+                self.unpin(client, server);
                 if client == uploader {
-                    self.discard_upload(client, request);
+                    self.discard_upload(client, request, now);
                 }
                 self.deliver(client, request, refusal, now);
             }

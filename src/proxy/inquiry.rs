@@ -297,9 +297,9 @@ impl Proxy {
     pub(super) fn keep_place(&mut self, id: Id) -> Option<RequestId> {
         let client = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed)?;
         let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
-        request.mute(client.session.mute.take());
+        request.mute(client.session.reply_mode.take());
         let request = self.in_flight.requests.insert(request);
-        client.line.push(&mut self.in_flight.requests, request);
+        client.reply_order.push(&mut self.in_flight.requests, request);
         Some(request)
     }
 

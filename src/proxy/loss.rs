@@ -23,10 +23,11 @@ use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
 use super::{Action, Conn, Goodbye, Proxy};
 use crate::backend::Phase;
 use crate::buffer::Queue;
-use crate::client::{Client, Flow, Profile};
+use crate::client::{Client, Flow};
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
 use crate::resp::ProtocolError;
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -248,7 +249,7 @@ impl Proxy {
             return None;
         }
         let place = entry.place();
-        self.leave_lane(client, lost.server);
+        self.unpin(client, lost.server);
         match place {
             Place::Arriving => {
                 // Its client has half of the reply; there is no honest way to end it.
@@ -258,7 +259,7 @@ impl Proxy {
             Place::ArrivingEarly(early) => self.forget_early(client, request, early),
             _ => {}
         }
-        if client == lost.uploader && self.discard_upload(client, request) {
+        if client == lost.uploader && self.discard_upload(client, request, now) {
             self.lose_request(client, request, lost.server, now);
             return None;
         }
@@ -288,12 +289,15 @@ impl Proxy {
     }
 
     /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
-    pub(super) fn discard_upload(&mut self, client: Id, request: RequestId) -> bool {
+    pub(super) fn discard_upload(&mut self, client: Id, request: RequestId, now: Millis) -> bool {
         let Some(entry) = self.clients.get_mut(client) else { return false };
         match &mut entry.flow {
             Flow::Uploading { backend, request: uploading } if *uploading == request => {
                 *backend = Id::NONE;
                 // It may not have been listened to, for the sake of a queue that is gone.
+                if let Some(kept) = &mut entry.kept {
+                    kept.since = Some(now);
+                }
                 self.turn.actions.push_back(Action::Resume(Conn::Client(client)));
                 true
             }

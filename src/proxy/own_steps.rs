@@ -27,12 +27,14 @@ use super::merging::Merging;
 use super::publish::correct;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{LARGE, Proxy};
-use crate::client::{Flow, Leased, OwnStep, OwnWhat, Protocol, Transaction};
+use crate::client::{Flow, Leased, OwnStep, OwnWhat, Transaction};
 use crate::command::{self, Access, Class, Session};
-use crate::local::{self, Outcome, error, reply};
+use crate::local::{self, Outcome};
+use crate::reply::{self, error};
 use crate::request::Role;
 use crate::resp::RequestFramer;
 use crate::resp::elements::Elements;
+use crate::session::Protocol;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -244,7 +246,7 @@ impl Proxy {
         let Some(transaction) = self.take_transaction(id) else { return Verdict::Done };
         let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
         client.wrote_to = backend;
-        self.await_replies(id, Flow::Behind { server });
+        self.await_replies(id, Flow::AwaitingOwnReplies { server });
         let has_selected = transaction.own_steps.iter().any(|step| matches!(step.what, OwnWhat::Select(_)));
         let mut merging = self.new_merging();
         merging.own_steps = transaction.own_steps;
@@ -374,7 +376,7 @@ impl Proxy {
         let database = database(call)?;
         let verdict = self.send_step(id, leased, call, Role::Select { database }, now);
         if let Verdict::Forward(_) = verdict {
-            self.await_replies(id, Flow::Behind { server: leased.server });
+            self.await_replies(id, Flow::AwaitingOwnReplies { server: leased.server });
         }
         Some(verdict)
     }

@@ -16,7 +16,7 @@ use super::Proxy;
 use super::compose;
 use super::merging::Merging;
 use crate::buffer::{Arena, Queue};
-use crate::local::reply;
+use crate::reply;
 use crate::resp::elements::Elements;
 use crate::resp::{Frame, ReplyFramer};
 

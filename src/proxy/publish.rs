@@ -21,7 +21,7 @@ use super::routing::{Call, Verdict};
 use super::{Proxy, Timer};
 use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::command::{Channels, Class, Gather};
-use crate::local::reply;
+use crate::reply;
 use crate::request::{RequestId, Role};
 use crate::resp::elements::{self, Elements};
 use crate::slots::Id;
@@ -51,7 +51,7 @@ impl Proxy {
         }
         let verdict = self.follow(id, call, route, now);
         if let Verdict::Forward(_) = verdict {
-            if let Some(request) = self.clients.get(id).and_then(|client| client.line.last()) {
+            if let Some(request) = self.clients.get(id).and_then(|client| client.reply_order.last()) {
                 self.mark_published(request, family, call.arg(1));
             }
         }

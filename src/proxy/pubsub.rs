@@ -31,10 +31,11 @@ use super::publish::Publisher;
 use super::routing::{CONNECTION_DOWN, Call, Verdict};
 use super::{NO_DEADLINE, Proxy, TURN_WORK_MAX};
 use crate::buffer::Queue;
-use crate::client::{Flow, Protocol};
+use crate::client::Flow;
 use crate::command::{Channels, Class, Lease, Session};
-use crate::local::error;
+use crate::reply::error;
 use crate::request::{Request, RequestId};
+use crate::session::Protocol;
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
 use crate::subscription::{FAMILIES, Progress, Registry, TopicId, Triples, push};
@@ -186,7 +187,7 @@ impl Proxy {
         let progress = client.subscriber.as_mut().and_then(|subscriber| subscriber.progress.take());
         // As in Redis, what is pushed comes whatever CLIENT REPLY says; but it counts as the next request.
         if progress.is_none() {
-            client.session.mute.take();
+            client.session.reply_mode.take();
         }
         let progress = match lease {
             Lease::Subscribe(family) => self.subscribe(id, call, family, progress, now),
@@ -277,7 +278,7 @@ impl Proxy {
         }
         let request = self.in_flight.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false));
         let client = self.clients.get_mut(id)?;
-        client.line.push(&mut self.in_flight.requests, request);
+        client.reply_order.push(&mut self.in_flight.requests, request);
         client.subscriber.get_or_insert_default().awaited.push_back(request);
         let (frames, joined, topics) = (Vec::new(), Vec::new(), Vec::new());
         let confirmation = Confirmation { client: id, request, frames, joined, topics, missing: 1 };

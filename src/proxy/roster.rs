@@ -20,8 +20,9 @@ use super::routing::UNSUPPORTED;
 use super::{Goodbye, Proxy, Wire};
 use crate::client::{Client, Flow};
 use crate::command::{self, Command, Name};
+use crate::local::info::{self, Facts};
 use crate::local::roster::{self, Ask, ClientFacts, ClientMemory, Filter, Lines};
-use crate::local::{Facts, info, reply};
+use crate::reply;
 use crate::resp::Arg;
 use crate::slots::Id;
 use crate::stats::Figures;
@@ -225,10 +226,10 @@ impl Proxy {
             session: &client.session,
             user: self.settings.users.name(client.session.user),
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
-            is_blocked: matches!(client.flow, Flow::Blocked { .. }),
+            is_blocked: matches!(client.flow, Flow::BlockedOnCommand { .. }),
             queued: client.transaction.as_ref().filter(|transaction| transaction.is_multi).map(|own| own.queued()),
             memory: memory_of(client),
-            is_unwritable: client.is_blocked,
+            is_unwritable: client.is_write_blocked,
             command,
         }
     }

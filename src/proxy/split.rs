@@ -30,10 +30,11 @@ use super::merging::{Merging, Part};
 use super::router::Route;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT, Call, UNSUPPORTED, Verdict};
 use super::{LARGE, NO_DEADLINE, Proxy};
-use crate::client::{Need, Profile};
+use crate::client::Need;
 use crate::command::{self, Access, Class, Gather, Merge};
-use crate::local::{error, reply};
+use crate::reply::{self, error};
 use crate::request::{MergingId, Place, Request, RequestId, Role};
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -248,8 +249,8 @@ impl Proxy {
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
-            client.line.push(&mut self.in_flight.requests, merging.parent);
-            self.in_flight.requests[merging.parent].mute(client.session.mute.take());
+            client.reply_order.push(&mut self.in_flight.requests, merging.parent);
+            self.in_flight.requests[merging.parent].mute(client.session.reply_mode.take());
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;

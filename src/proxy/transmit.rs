@@ -183,11 +183,11 @@ impl Proxy {
             return;
         }
         let is_held_up = matches!(client.flow, Flow::Paused { .. }) || client.holds_back || client.bulk.is_some();
-        if !client.is_blocked && client.replies.unsent() > 0 {
+        if !client.is_write_blocked && client.replies.unsent() > 0 {
             match send(&client.replies, &self.in_flight.arena, Conn::Client(id), wire) {
                 Ok(sent) => {
                     client.replies.consume(&mut self.in_flight.arena, sent.bytes);
-                    client.is_blocked = sent.is_blocked;
+                    client.is_write_blocked = sent.is_blocked;
                     // If nothing was taken, then because its socket is full since just now.
                     client.took_at = now;
                     client.heard_at = now;
@@ -226,7 +226,7 @@ impl Proxy {
         let is_resumed = match client.flow {
             Flow::Paused { is_full, .. } => {
                 client.unread() <= limits.client_unread_pause_bytes / 2
-                    && (is_full || client.line.len() <= limits.client_outstanding_max / 2)
+                    && (is_full || client.reply_order.len() <= limits.client_outstanding_max / 2)
             }
             _ => false,
         };

@@ -11,18 +11,9 @@
 //! Knows nothing of what letters say. Invariant: whoever leaves a letter for a reactor that ends is told so, by `send`,
 //! or else by a word of farewell: the mailbox is closed first, and that is sent then.
 
-use super::Handle;
+use super::handle::{Handle, Post};
 use crate::channel::{Receiver, Sender, channel};
 use crate::proxy::Letter;
-
-/// What may lie in a mailbox.
-#[derive(Debug)]
-pub(super) enum Post {
-    /// A letter from the reactor of this number.
-    Letter(usize, Letter),
-    /// The reactor of this number has ended: it reads and writes no more.
-    Farewell(usize),
-}
 
 /// The mailbox of one reactor.
 pub(super) struct Mailbox {

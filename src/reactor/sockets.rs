@@ -33,9 +33,12 @@ pub(super) struct Sockets {
     closing: Vec<Socket>,
 }
 
+/// Accepted connections in one turn; with several reactors, what one leaves the others take.
+pub(super) const ACCEPTS_MAX: usize = 64;
+
 /// Clients' sockets that are closed at one go: more than are accepted, so that no more descriptors are open than there
 /// may be clients.
-const CLOSES_MAX: usize = 2 * super::ACCEPTS_MAX;
+const CLOSES_MAX: usize = 2 * ACCEPTS_MAX;
 
 /// A token is, from its lowest bit: the kind, 24 bits of slot, and as much of the generation as fits (all of it, where
 /// a pointer has 64 bits; the slot alone is enough, see the invariant).

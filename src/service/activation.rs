@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{self, Command};
 
-use super::{own_command_line, privileges};
+use super::successor::{self, own_command_line};
 use crate::config::PoolConfig;
 use crate::net::{self, Listener, ResolvedAddress, SocketFile};
 
@@ -62,7 +62,7 @@ impl Activation {
     /// The listener; with its file, if that is to be removed at the end.
     pub fn into_listener(self) -> (Listener, Option<SocketFile>) {
         let file = match self.listener.local_address() {
-            Ok(ResolvedAddress::Unix(path)) if privileges::has_listened() => SocketFile::adopt(&path),
+            Ok(ResolvedAddress::Unix(path)) if successor::has_listened() => SocketFile::adopt(&path),
             _ => None,
         };
         (self.listener, file)

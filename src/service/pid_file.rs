@@ -11,7 +11,7 @@ use std::process;
 
 use log::warn;
 
-use super::privileges;
+use super::successor;
 
 /// The file, removed when this is dropped, if it still holds our number.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl PidFile {
     ///
     /// As [`PidFile::write`].
     pub fn of_process(path: &Path) -> io::Result<PidFile> {
-        match privileges::is_successor() {
+        match successor::is_successor() {
             true => Ok(PidFile { path: path.to_owned() }),
             false => PidFile::write(path),
         }

@@ -8,12 +8,11 @@
 //!     ─► the user: takes up the socket, opens all the rest
 //! ```
 //!
-//! The new one knows by its name (`argv[0]`) that it is the second. All but the first pool are opened by the user. The
-//! supplementary groups are all given up (the standard library does that for a process that leaves root), so `group`
-//! must be the one that may reach the servers' sockets. A process that is not root has nothing to give up: it goes on
-//! as it is, with a warning.
+//! The new one knows by its name that it is the second (see `successor`). All but the first pool are opened by the
+//! user. The supplementary groups are all given up (the standard library does that for a process that leaves root), so
+//! `group` must be the one that may reach the servers' sockets. A process that is not root has nothing to give up: it
+//! goes on as it is, with a warning.
 
-use std::env;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,7 +26,8 @@ use log::warn;
 
 use super::account::Account;
 use super::activation::Activation;
-use super::{PidFile, own_command_line};
+use super::pid_file::PidFile;
+use super::successor::{GIVEN, LISTENING, is_successor, own_command_line};
 use crate::config::Config;
 use crate::net;
 
@@ -105,27 +105,11 @@ fn may_write(folder: &Metadata, account: Account) -> bool {
     bits & 0o3 == 0o3
 }
 
-/// True exactly when this process was root, and has started its program anew as another user.
-pub fn is_successor() -> bool {
-    env::args_os().next().is_some_and(|name| name == LISTENING || name == GIVEN)
-}
-
-/// True exactly when this process was root, and has listened for the first pool before it started its program anew.
-pub fn has_listened() -> bool {
-    env::args_os().next().is_some_and(|name| name == LISTENING)
-}
-
 /// The user of this process. A socket belongs to who makes it, and that can be asked for where there is no `/proc`.
 fn own_user() -> io::Result<u32> {
     let (socket, _) = UnixStream::pair()?;
     File::from(OwnedFd::from(socket)).metadata().map(|socket| socket.uid())
 }
-
-/// The names by which the program that is started anew is called; the list of processes shows them, too.
-/// Standard input was made here, and is to be ended here.
-const LISTENING: &str = "rmux (was root, and listened)";
-/// Standard input was made by the service manager.
-const GIVEN: &str = "rmux (was root)";
 
 #[cfg(test)]
 mod tests {
@@ -133,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_own_user_is_that_of_a_new_file() {
-        let path = env::temp_dir().join(format!("rmux-own-user-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("rmux-own-user-{}", std::process::id()));
         let file = File::create(&path).expect("writable");
         assert_eq!(own_user().expect("known"), file.metadata().expect("known").uid());
         std::fs::remove_file(&path).expect("it is ours");

@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{ByName, index};
+use super::by_name::{ByName, index};
 use crate::command::Channels;
 use crate::glob;
 

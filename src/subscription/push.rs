@@ -13,9 +13,9 @@
 //! Knows frames, and nothing of who sends or gets them. What a server may say is a short list: anything else is `None`,
 //! and its connection is not to be trusted.
 
-use crate::client::Protocol;
 use crate::command::Channels;
-use crate::local::reply;
+use crate::reply;
+use crate::session::Protocol;
 
 /// Something that a server has said to a connection that subscribes.
 #[derive(Debug, PartialEq, Eq)]

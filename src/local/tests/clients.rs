@@ -1,24 +1,25 @@
 //! CLIENT and its subcommands.
 
 use super::*;
+use crate::client::Client;
 
 #[test]
 fn replies_are_left_out_when_a_client_asks_for_that() {
     let mut talk = Talk::new();
     let silence = |talk: &mut Talk, word: &str| {
         assert_eq!(talk.outcome(&[b"CLIENT", b"REPLY", word.as_bytes()]), (Outcome::Silence, vec![]));
-        talk.session.mute
+        talk.session.reply_mode
     };
-    assert_eq!(silence(&mut talk, "SKIP"), Mute::Next);
-    assert!(talk.session.mute.take() && !talk.session.mute.take());
-    assert_eq!(silence(&mut talk, "off"), Mute::On);
-    assert_eq!(silence(&mut talk, "skip"), Mute::On, "it is off already");
-    assert!(talk.session.mute.take() && talk.session.mute.take());
+    assert_eq!(silence(&mut talk, "SKIP"), ReplyMode::SkipNext);
+    assert!(talk.session.reply_mode.take() && !talk.session.reply_mode.take());
+    assert_eq!(silence(&mut talk, "off"), ReplyMode::Off);
+    assert_eq!(silence(&mut talk, "skip"), ReplyMode::Off, "it is off already");
+    assert!(talk.session.reply_mode.take() && talk.session.reply_mode.take());
     talk.hears("CLIENT REPLY ON", "+OK\r\n");
-    assert_eq!(talk.session.mute, Mute::Off);
+    assert_eq!(talk.session.reply_mode, ReplyMode::On);
     silence(&mut talk, "OFF");
     talk.hears("RESET", "+RESET\r\n");
-    assert_eq!(talk.session.mute, Mute::Off);
+    assert_eq!(talk.session.reply_mode, ReplyMode::On);
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn a_client_sees_itself() {
             "id=422 addr=localhost:6379 laddr=localhost:6379 fd=-1 name={name} age=61 idle=0 flags=N db=3 sub=0 psub=0 \
              ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={memory} \
              events=r cmd=client|{subcommand} user=default redir=-1 resp={resp} lib-name=lib lib-ver=1.2\n",
-            memory = size_of::<client::Client>(),
+            memory = size_of::<Client>(),
         )
     };
     let mut talk = Talk::new();

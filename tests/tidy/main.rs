@@ -2,6 +2,7 @@
 //!
 //! - An import only ever points down: [`HOUSE`] lists every file of `src/` with what it may use. A file that is not in
 //!   the table fails the test, so that its place is decided and not found. Parts (`src/proxy/…`) belong to their file.
+//! - Within an area, files call and import downwards only, whatever the order is ([`AREAS`]).
 //! - The core knows no sockets, clock, threads or files ([`OUTSIDE`]).
 //! - Some words are not left behind ([`WORDS`]); lines and files have a length; each file says what it owns.
 //! - No let chains: Rust 1.88 brought them, the oldest that must compile this is 1.85, and a newer one does not warn.
@@ -9,25 +10,41 @@
 //! Code is looked at without its comments and literals. What stands under `#[cfg(test)]`, and in files named `tests.rs`,
 //! is test code, and free to import what it likes.
 
+mod circles;
+mod source;
+
 use std::fs;
 use std::path::Path;
+
+use circles::{Area, Nodes, circle_in};
+use source::{is_word, line_of, lines_with, paths_in, without_literals, without_tests};
 
 type Modules = &'static [&'static str];
 
 /// What has nothing of the crate below it: the leaves.
 const LEAVES: Modules =
     &["buffer", "command", "glob", "limits", "resp", "ring", "sha1", "slots", "stats", "timer", "users"];
+/// Redis's language beyond its frames.
+const PROTOCOL: Modules = &["reply", "session"];
 /// What the conductor, `proxy`, is made of.
 const PARTS: Modules = &["backend", "client", "local", "notice", "pool", "request", "server", "subscription"];
 
-/// Each file of `src/` (by its module's name), whether it is of the core, and which modules it may import.
+/// Each file of `src/` (by its module's name), whether it is of the core, and which modules it may import: of those
+/// above it in this table, some.
 const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (LEAVES, Layer::Core, &[]),
-    (PARTS, Layer::Core, &[LEAVES, PARTS]),
-    (&["proxy"], Layer::Core, &[LEAVES, PARTS]),
+    (&["session"], Layer::Core, &[&["users"]]),
+    (&["reply"], Layer::Core, &[&["session"]]),
+    (&["notice", "request", "server"], Layer::Core, &[LEAVES]),
+    (&["subscription"], Layer::Core, &[LEAVES, PROTOCOL, &["request"]]),
+    (&["client"], Layer::Core, &[LEAVES, PROTOCOL, &["request", "subscription"]]),
+    (&["backend"], Layer::Core, &[LEAVES, PROTOCOL, &["request", "server"]]),
+    (&["pool"], Layer::Core, &[LEAVES, PROTOCOL, &["backend", "client"]]),
+    (&["local"], Layer::Core, &[LEAVES, PROTOCOL, &["backend", "client"]]),
+    (&["proxy"], Layer::Core, &[LEAVES, PROTOCOL, PARTS]),
     (&["channel", "net"], Layer::Shell, &[]),
     (&["resolve"], Layer::Shell, &[&["channel", "net"]]),
-    (&["reactor"], Layer::Shell, &[LEAVES, PARTS, &["proxy", "channel", "net", "resolve"]]),
+    (&["reactor"], Layer::Shell, &[LEAVES, &["proxy", "channel", "net", "resolve"]]),
     (&["logger"], Layer::Top, &[]),
     (&["config"], Layer::Top, &[LEAVES, &["net"]]),
     (&["cli"], Layer::Top, &[&["config"]]),
@@ -36,6 +53,26 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["serve"], Layer::Top, &[LEAVES, &["config", "net", "proxy", "reactor", "service"]]),
     (&["main"], Layer::Top, &[&["cli", "healthcheck", "logger", "serve", "service"]]),
     (&["lib"], Layer::Top, &[]),
+];
+
+/// Where no circle is allowed: not of imports, not of calls of methods, nor of both together.
+///
+/// Not here yet: `src/proxy`, and `src/command`, `src/config` and `src/resp`, whose parts use the types of the file above
+/// them.
+const AREAS: &[Area] = &[
+    Area { root: "src", nodes: Nodes::Modules },
+    Area { root: "src/local", nodes: Nodes::Files },
+    Area { root: "src/logger", nodes: Nodes::Files },
+    Area { root: "src/net", nodes: Nodes::Files },
+    Area { root: "src/reactor", nodes: Nodes::Files },
+    Area { root: "src/reply", nodes: Nodes::Files },
+    Area { root: "src/serve", nodes: Nodes::Files },
+    Area { root: "src/service", nodes: Nodes::Files },
+    Area { root: "src/subscription", nodes: Nodes::Files },
+    Area { root: "benches/compare", nodes: Nodes::Files },
+    Area { root: "benches/deep", nodes: Nodes::Files },
+    Area { root: "tests/support", nodes: Nodes::Files },
+    Area { root: "tests/tidy", nodes: Nodes::Files },
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +125,39 @@ fn the_repository_is_tidy() {
         }
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn no_area_has_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = FOLDERS.iter().filter(|folder| root.join(folder).is_dir());
+    let files: Vec<(String, String)> = folders
+        .flat_map(|folder| rust_files(root, folder))
+        .filter(|path| !path.starts_with("src/") || !(path.ends_with("/tests.rs") || path.contains("/tests/")))
+        .map(|path| {
+            let text = fs::read_to_string(root.join(&path)).expect("readable");
+            (path, without_tests(&without_literals(&text)))
+        })
+        .collect();
+    for area in AREAS {
+        assert!(
+            files.iter().any(|(path, _)| area.has(path)),
+            "{} is in the table of areas, and has no files",
+            area.root
+        );
+    }
+    let circles: Vec<String> = AREAS.iter().filter_map(|area| circle_in(area, &files)).collect();
+    assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
+}
+
+#[test]
+fn who_may_be_imported_stands_above_who_may_import() {
+    for (row, (modules, _, may_import)) in HOUSE.iter().enumerate() {
+        let is_above = |name: &&str| HOUSE[..row].iter().any(|above| above.0.contains(name));
+        let below: Vec<&str> =
+            may_import.iter().flat_map(|group| group.iter()).copied().filter(|name| !is_above(name)).collect();
+        assert!(below.is_empty(), "{modules:?} may import {below:?}, which stand no higher in the table");
+    }
 }
 
 /// The paths of all Rust files under a folder, from the root, sorted.
@@ -153,7 +223,7 @@ fn complaints_about_imports(path: &str, code: &str) -> Vec<(usize, String)> {
     let module = inside.split('/').next().expect("split gives at least one");
     let depth = inside.split('/').count();
     let Some(&(_, layer, may_import)) = HOUSE.iter().find(|room| room.0.contains(&module)) else {
-        return vec![(1, format!("`{module}` is not in the table of tests/tidy.rs: give it its place there"))];
+        return vec![(1, format!("`{module}` is not in the table of tests/tidy: give it its place there"))];
     };
     let mut found = Vec::new();
     for (line, path) in paths_in(code) {
@@ -177,14 +247,6 @@ fn complaints_about_imports(path: &str, code: &str) -> Vec<(usize, String)> {
         }
     }
     found
-}
-
-/// The lines in which a word stands, not as the end of a longer one.
-fn lines_with<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    code.match_indices(word).filter_map(move |(at, _)| {
-        let is_longer = word.starts_with(is_word) && code[..at].ends_with(is_word);
-        (!is_longer).then(|| line_of(code, at))
-    })
 }
 
 /// The lines of conditions that join a `let` with something else: with `&&` outside all parentheses, before the block.
@@ -213,179 +275,6 @@ fn let_chains(code: &str) -> impl Iterator<Item = usize> + '_ {
             parts.len() > 1 && parts.iter().any(|&at| words(at).starts_with("let "))
         })
         .map(move |at| line_of(code, at))
-}
-
-fn line_of(code: &str, at: usize) -> usize {
-    1 + code[..at].matches('\n').count()
-}
-
-fn is_word(char: char) -> bool {
-    char.is_alphanumeric() || char == '_'
-}
-
-/// The code with each comment and literal turned into blanks. Lines stay where they are.
-fn without_literals(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut code = String::new();
-    let mut at = 0;
-    while at < chars.len() {
-        let end = end_of_literal(&chars, at);
-        if end == at {
-            code.push(chars[at]);
-            at += 1;
-        } else {
-            let end = end.min(chars.len());
-            code.extend(chars[at..end].iter().map(|&char| if char == '\n' { '\n' } else { ' ' }));
-            at = end;
-        }
-    }
-    code
-}
-
-/// Where the comment or literal that begins here ends; `at` itself if none begins here.
-fn end_of_literal(chars: &[char], at: usize) -> usize {
-    let rest = &chars[at..];
-    let find = |from: usize, mark: &[char]| {
-        let found = rest.get(from..).and_then(|rest| rest.windows(mark.len()).position(|window| window == mark));
-        found.map_or(chars.len(), |found| at + from + found + mark.len())
-    };
-    match *rest {
-        ['/', '/', ..] => at + rest.iter().position(|&char| char == '\n').unwrap_or(rest.len()),
-        ['/', '*', ..] => {
-            let (mut depth, mut end) = (1, 2);
-            while depth > 0 && end < rest.len() {
-                match rest[end..] {
-                    ['/', '*', ..] => (depth, end) = (depth + 1, end + 2),
-                    ['*', '/', ..] => (depth, end) = (depth - 1, end + 2),
-                    _ => end += 1,
-                }
-            }
-            at + end
-        }
-        ['"', ..] => {
-            let mut end = 1;
-            while end < rest.len() && rest[end] != '"' {
-                end += if rest[end] == '\\' { 2 } else { 1 };
-            }
-            at + end + 1
-        }
-        ['r', '"' | '#', ..] if at == 0 || !is_word(chars[at - 1]) || chars[at - 1] == 'b' => {
-            let hashes = rest[1..].iter().take_while(|&&char| char == '#').count();
-            if rest.get(1 + hashes) != Some(&'"') {
-                return at; // a raw identifier
-            }
-            let mut mark = vec!['#'; hashes + 1];
-            mark[0] = '"';
-            find(2 + hashes, &mark)
-        }
-        ['\'', '\\', _, ..] => find(3, &['\'']),
-        ['\'', _, '\'', ..] => at + 3,
-        _ => at, // among others a lifetime
-    }
-}
-
-/// The code with each item under `#[cfg(test)]` (or `all(test, …)`) turned into blanks.
-fn without_tests(code: &str) -> String {
-    let mut bytes = code.as_bytes().to_vec();
-    for (start, _) in code.match_indices("#[cfg(") {
-        let attribute = &code[start..start + end_of_item(&code[start + 1..]) + 1];
-        if !lines_with(attribute, "test").any(|_| true) || attribute.contains("not(test") {
-            continue;
-        }
-        let mut end = start + attribute.len();
-        while code[end..].trim_start().starts_with("#[") {
-            end += code[end..].find('[').expect("just seen");
-            end += end_of_item(&code[end..]);
-        }
-        end += end_of_item(&code[end..]);
-        bytes[start..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
-    }
-    String::from_utf8(bytes).expect("whole items were blanked")
-}
-
-/// Where an item that begins here ends: after its closing brace, or its semicolon; for an attribute that begins with its
-/// bracket, after the closing one.
-fn end_of_item(code: &str) -> usize {
-    let is_attribute = code.starts_with('[');
-    let mut depth = 0_usize;
-    for (at, char) in code.char_indices() {
-        match char {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 && (char == '}' || is_attribute) {
-                    return at + 1;
-                }
-            }
-            ';' if depth == 0 => return at + 1,
-            _ => {}
-        }
-    }
-    code.len()
-}
-
-/// Every path in the code, with its line; the groups of a `use` are unfolded.
-fn paths_in(code: &str) -> Vec<(usize, Vec<String>)> {
-    let tokens = tokens_of(code);
-    let mut paths = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        at = match tokens[at].1.starts_with(is_word) {
-            true => read_path(&tokens, at, &[], &mut paths),
-            false => at + 1,
-        };
-    }
-    paths
-}
-
-/// Reads the path that begins at a token, and gives where it ends.
-fn read_path(
-    tokens: &[(usize, &str)],
-    start: usize,
-    prefix: &[String],
-    paths: &mut Vec<(usize, Vec<String>)>,
-) -> usize {
-    let text = |at: usize| tokens.get(at).map_or("", |token| token.1);
-    let mut path = prefix.to_vec();
-    let mut at = start;
-    loop {
-        path.push(text(at).to_owned());
-        at += 1;
-        if text(at) != "::" {
-            break;
-        }
-        if text(at + 1) == "{" {
-            at += 2;
-            while !matches!(text(at), "}" | "") {
-                at = if text(at) == "," { at + 1 } else { read_path(tokens, at, &path, paths) };
-            }
-            return at + 1;
-        }
-        if !text(at + 1).starts_with(is_word) && text(at + 1) != "*" {
-            break;
-        }
-        at += 1;
-    }
-    paths.push((tokens[start].0, path));
-    at
-}
-
-/// Words, `::`, and other characters one by one, each with its line.
-fn tokens_of(code: &str) -> Vec<(usize, &str)> {
-    let mut tokens = Vec::new();
-    for (line, text) in (1..).zip(code.lines()) {
-        let mut rest = text.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let length = match first {
-                _ if is_word(first) => rest.find(|char| !is_word(char)).unwrap_or(rest.len()),
-                _ if rest.starts_with("::") => 2,
-                _ => first.len_utf8(),
-            };
-            tokens.push((line, &rest[..length]));
-            rest = rest[length..].trim_start();
-        }
-    }
-    tokens
 }
 
 fn complaints_in(path: &str, code: &str) -> Vec<String> {
@@ -502,4 +391,81 @@ fn lengths_and_head_comments_are_reported() {
     assert!(complaints_in("src/ring.rs", &format!("{lines}{tests}"))[0].contains("601 lines before the tests"));
     assert!(complaints_in("src/ring.rs", &format!("#[cfg(test)]\nmod tests;\n{lines}"))[0].contains("603 lines"));
     assert!(complaints_in("src/resp/tests.rs", &lines).is_empty());
+}
+
+#[test]
+fn circles_are_reported_whether_of_imports_or_of_calls() {
+    let area = Area { root: "src/net", nodes: Nodes::Files };
+    let circle = |files: &[(&str, &str)]| {
+        let files: Vec<_> = files.iter().map(|(path, code)| (format!("src/{path}.rs"), (*code).to_owned())).collect();
+        circle_in(&area, &files)
+    };
+    let listen =
+        ("net/listen", "use super::file::{Fault, While};\nimpl Listener { pub fn admit<'a>(&'a mut self) {} }");
+    for back in [
+        "use super::listen::Listener;",
+        "use crate::{slots::Id, net::listen};",
+        "fn f() { super::listen::open() }",
+        "fn f(a: A) { a.b\n.admit() }",
+        "fn f(a: A) { a.admit::<u8>() }",
+        "use super::outer::Outer;",
+        "use super::Address;",
+    ] {
+        let outer = ("net/outer", "fn f(a: A) { a.admit() }");
+        let root = ("net", "mod listen;\npub use listen::Listener;");
+        let found = circle(&[listen, outer, root, ("net/file", back)]).unwrap_or_else(|| panic!("{back}"));
+        assert!(found.contains("src/net/listen.rs ─► src/net/file.rs (line 1: super::file::"), "{back}: {found}");
+    }
+    for back in [
+        "use super::address::Address;\nuse crate::slots::listen;",
+        "pub(super) mod listen;",
+        "fn f(a: A) { admit(); a.admit; B { ..admit() } }",
+        "impl Listener { fn admit(&self) {} }\nfn f(a: A) { a.admit() }",
+    ] {
+        let root = ("net", "mod listen;\npub use listen::Listener;");
+        assert_eq!(circle(&[listen, root, ("net/address", ""), ("net/file", back)]), None, "{back}");
+    }
+    let of_others = [
+        "pub fn admit(listener: &Self) {}",
+        "impl Admits for Listener { fn admit(&self) {} }",
+        "impl<T: for<'a> Admits<'a>> Admits for Listener<T> { fn admit(self) { { } } }",
+        "impl Listener { pub fn len(&self) {} }",
+        "impl Listener { fn admit(&self) {} }",
+    ];
+    for code in of_others {
+        let listen = ("net/listen", format!("use super::file::Fault;\n{code}"));
+        assert_eq!(circle(&[(listen.0, &listen.1), ("net/file", "fn f(a: A) { a.admit(); a.len() }")]), None, "{code}");
+    }
+    let asks_for_it = "use super::file::Fault;\ntrait Admits { fn admit<F: Fn() -> u8>(&self, f: F); }";
+    assert!(circle(&[("net/listen", asks_for_it), ("net/file", "fn f(a: A) { a.admit() }")]).is_some());
+    let whole = ("net", "mod listen;\nuse listen::open;\nimpl Net { const fn admit(&self) {} }");
+    assert!(circle(&[whole, ("net/listen", "fn f(a: A) { a.admit() }")]).is_some(), "private, but to the parts below");
+}
+
+#[test]
+fn circles_of_modules_are_looked_for_among_folders_and_crates_stand_for_themselves() {
+    let circle = |area: Area, files: &[(&str, &str)]| {
+        let files: Vec<_> = files.iter().map(|(path, code)| ((*path).to_owned(), (*code).to_owned())).collect();
+        circle_in(&area, &files)
+    };
+    let modules = [
+        ("src/net/listen.rs", "use super::file;\nuse crate::resolve::Name;"),
+        ("src/net/file.rs", "use super::listen;"),
+        ("src/resolve.rs", ""),
+    ];
+    assert_eq!(circle(Area { root: "src", nodes: Nodes::Modules }, &modules), None, "a folder is one point");
+    let found = circle(Area { root: "src/net", nodes: Nodes::Files }, &modules).expect("its files are several");
+    assert!(found.starts_with("src/net: a circle: src/net/file.rs ─► src/net/listen.rs"), "{found}");
+    let back = [modules[0], modules[1], ("src/resolve.rs", "use crate::net::file::File;")];
+    let found = circle(Area { root: "src", nodes: Nodes::Modules }, &back).expect("there and back");
+    assert!(found.contains("src/net ─► src/resolve (line 2: crate::resolve::Name)"), "{found}");
+    let benches = [
+        ("benches/load/main.rs", "mod scene;\nuse scene::Scene;"),
+        ("benches/load/scene.rs", "use crate::work::Work;"),
+        ("benches/load/work.rs", "use crate::support::Address;"),
+        ("benches/other/support.rs", "use crate::scene;"),
+    ];
+    assert_eq!(circle(Area { root: "benches/load", nodes: Nodes::Files }, &benches), None);
+    let up = [benches[0], benches[1], ("benches/load/work.rs", "use crate::scene::all;")];
+    assert!(circle(Area { root: "benches/load", nodes: Nodes::Files }, &up).is_some());
 }

@@ -69,7 +69,7 @@ pub fn wrong_arity(out: &mut Vec<u8>, name: impl fmt::Display) {
 }
 
 /// An error that repeats what the client sent: `before`, its bytes, `after`.
-pub(super) fn write_error_around(out: &mut Vec<u8>, before: &str, repeated: &[u8], after: &str) {
+pub fn write_error_around(out: &mut Vec<u8>, before: &str, repeated: &[u8], after: &str) {
     let start = out.len();
     out.push(b'-');
     out.extend_from_slice(before.as_bytes());

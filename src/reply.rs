@@ -2,12 +2,14 @@
 //!
 //! They know the two versions of the protocol and nothing else. A type that RESP2 does not have is written as Redis
 //! writes it there: a map as a flat array, a set as an array, a verbatim string as a bulk string, a null as a null
-//! bulk. Errors have a file of their own, [`super::error`].
+//! bulk. Errors have a file of their own, [`error`].
 //!
 //! Invariant: what is appended is whole, except for `array`, `set` and `map`, which are heads: the caller appends as
 //! many values as they announce, for a map a key and a value each. Nothing is allocated but room in the buffer.
 
-use crate::client::Protocol;
+pub mod error;
+
+use crate::session::Protocol;
 
 /// `+OK`.
 #[inline]
@@ -87,9 +89,10 @@ fn head(out: &mut Vec<u8>, kind: u8, count: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// A number in decimal, without a type or an end: the digits alone.
 // The formatting of the standard library costs several times as much, and these lengths are on the path of each ECHO.
 #[inline]
-pub(super) fn decimal(out: &mut Vec<u8>, mut value: u64) {
+pub fn decimal(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0; DIGITS_MAX];
     let mut first = DIGITS_MAX;
     loop {

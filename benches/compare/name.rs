@@ -1,0 +1,14 @@
+//! The names of the subjects that others are put in relation to, or that a work load is about.
+//!
+//! Knows nothing but names: what is behind them is in `subject.rs` and `proxy.rs`.
+
+/// The name of the subject that throughput and the server's CPU time are put in relation to.
+pub const DIRECT_TCP: &str = "direct-tcp";
+/// The name of the subject that delays are put in relation to.
+pub const DIRECT_UNIX: &str = "direct-unix";
+/// The name of the subject that CPU time is put in relation to.
+pub const FLOOR: &str = "floor";
+/// The name of the peer that CPU time is put in relation to.
+pub const TWEMPROXY: &str = "twemproxy";
+/// `rmux` with two reactors.
+pub const RMUX_TWO: &str = "rmux-2";

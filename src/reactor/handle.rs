@@ -1,0 +1,79 @@
+//! What others tell a reactor, from any thread: to end, to show that it turns; and what they leave in its mailbox.
+//!
+//! Whoever tells it something wakes it; nobody waits. Knows nothing of what letters say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use log::error;
+use mio::Waker;
+
+use crate::channel::Sender;
+use crate::proxy::Letter;
+
+/// What others tell a reactor, from any thread.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    order: Arc<AtomicU8>,
+    /// True from a question until it is answered.
+    is_asked: Arc<AtomicBool>,
+    mailbox: Sender<Post>,
+    waker: Arc<Waker>,
+}
+
+impl Handle {
+    /// That of a reactor with this mailbox, which this wakes.
+    pub(super) fn new(mailbox: Sender<Post>, waker: Arc<Waker>) -> Handle {
+        Handle { order: Arc::new(AtomicU8::new(RUN)), is_asked: Arc::default(), mailbox, waker }
+    }
+
+    /// No new clients; the reactor ends when those that are here are answered, or after [`GRACE`].
+    pub fn drain(&self) {
+        self.order.store(DRAIN, Ordering::Release);
+        self.wake();
+    }
+
+    /// Asks whether the loop still turns; the answer comes with its next turn.
+    pub fn ask(&self) {
+        self.is_asked.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// True exactly when no question is open.
+    pub fn has_answered(&self) -> bool {
+        !self.is_asked.load(Ordering::Acquire)
+    }
+
+    /// The reactor has turned: it answers the question, if there is one. True exactly when it is to end.
+    pub(super) fn answer(&self) -> bool {
+        self.is_asked.store(false, Ordering::Release);
+        self.order.load(Ordering::Acquire) == DRAIN
+    }
+
+    /// Leaves something in its mailbox. False if it has ended.
+    pub(super) fn leave(&self, post: Post) -> bool {
+        let is_left = self.mailbox.send(post);
+        if is_left {
+            self.wake();
+        }
+        is_left
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            error!("cannot wake a reactor: {error}");
+        }
+    }
+}
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+
+/// What may lie in a mailbox.
+#[derive(Debug)]
+pub(super) enum Post {
+    /// A letter from the reactor of this number.
+    Letter(usize, Letter),
+    /// The reactor of this number has ended: it reads and writes no more.
+    Farewell(usize),
+}
