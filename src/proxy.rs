@@ -351,7 +351,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() || self.turn.is_rationed {
+        if !self.is_settled() || self.turn.is_rationed() {
             return Some(Millis(0));
         }
         self.wheel.next_deadline().into_iter().chain(self.journal.notices.next_deadline()).min()
@@ -359,7 +359,7 @@ impl Proxy {
 
     /// The next thing that the shell must do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        let action = self.turn.actions.pop_front()?;
+        let action = self.turn.next_action()?;
         match action {
             Action::Close(Conn::Client(id)) => {
                 self.clients.remove(id);
@@ -395,7 +395,7 @@ impl Proxy {
     fn mark_client_dirty(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
             client.is_dirty = true;
-            self.turn.dirty_clients.push(id);
+            self.turn.flush_client(id);
         }
     }
 
@@ -412,7 +412,7 @@ impl Proxy {
     fn mark_backend_dirty(&mut self, id: Id) {
         if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| !backend.is_dirty) {
             backend.is_dirty = true;
-            self.turn.dirty_backends.push(id);
+            self.turn.flush_backend(id);
         }
     }
 

@@ -94,7 +94,7 @@ impl Proxy {
         ensure!(listed == known, "{listed} subscribers have messages to be sent, and {known} are known");
         let pending = self.pubsub.listeners.iter().filter(|listener| listener.delivery.is_pending).count();
         let is_left = self.has_left_work();
-        ensure!(is_left == self.turn.is_rationed, "something waits for the next turn, or not: {is_left}");
+        ensure!(is_left == self.turn.is_rationed(), "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
         ensure!(parked == self.clients.parked, "{} clients are parked, and {parked} wait", self.clients.parked);
         Ok(())
@@ -142,7 +142,7 @@ impl Proxy {
         let is_whole = backend.answered + len == end || matches!(backend.phase, Phase::Draining);
         ensure!(is_whole && backend.answered + len <= end, "backend {id}: {} + {len} is not {end}", backend.answered);
         ensure!(expired == backend.expired, "backend {id}: {expired} have expired, not {}", backend.expired);
-        ensure!(!backend.is_dirty || self.turn.dirty_backends.contains(&id), "backend {id} is dirty, and nobody knows");
+        ensure!(!backend.is_dirty || self.turn.is_backend_listed(id), "backend {id} is dirty, and nobody knows");
         if backend.is_held_back {
             let mut waiting =
                 backend.line.iter(&self.in_flight.requests).map(|request| self.in_flight.requests[request].client());
@@ -240,7 +240,7 @@ impl Proxy {
                 leased.backend
             );
         }
-        ensure!(!client.is_dirty || self.turn.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
+        ensure!(!client.is_dirty || self.turn.is_client_listed(id), "client {id} is dirty, and nobody knows");
         let is_to_be_sent = client.is_write_blocked || client.is_dirty || client.is_listed;
         ensure!(client.replies.unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
         for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
@@ -250,7 +250,7 @@ impl Proxy {
         }
         let is_asking = usize::from(client.flow == Flow::Asking);
         ensure!(self.workers.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
-        let is_coming = self.turn.woken.contains(&id) || client.is_dirty;
+        let is_coming = self.turn.is_woken(id) || client.is_dirty;
         match client.flow {
             Flow::Paused { .. } => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
             Flow::AwaitingOwnReplies { server } => {

@@ -35,7 +35,7 @@
 use std::mem;
 
 use super::dispatch::Pick;
-use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
+use super::{Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased};
 use crate::limits::Timeouts;
@@ -155,7 +155,7 @@ impl Proxy {
             bulk.held.retain(|one| *one != held);
         }
         if client.flow == (Flow::Throttled { backend: id }) {
-            self.turn.woken.push(owner);
+            self.turn.wake(owner);
         }
         self.release_held(held, is_leased, now);
     }
@@ -361,7 +361,7 @@ impl Proxy {
                 backend.is_held_back = false;
                 let now = self.wheel.now();
                 backend.alarm.set(&mut self.wheel, Timer::Backend(affinity.backend), now);
-                self.turn.actions.push_back(Action::Resume(Conn::Backend(affinity.backend)));
+                self.turn.resume(Conn::Backend(affinity.backend));
             }
         }
     }
@@ -372,7 +372,7 @@ impl Proxy {
         entry.is_held_back = false;
         entry.heard_at = now;
         entry.alarm.set(&mut self.wheel, Timer::Backend(backend), now + self.settings.timeouts.remote_read_ms);
-        self.turn.actions.push_back(Action::Resume(Conn::Backend(backend)));
+        self.turn.resume(Conn::Backend(backend));
     }
 
     /// True exactly when a client has more in flight, or more unread, than a part of what others may wait behind.
@@ -400,7 +400,7 @@ impl Proxy {
         let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
         let has_room = backend.queue.unsent() <= self.settings.limits.send_queue_bytes_max / 2;
         if has_room && self.clients.get(backend.owner).is_some_and(is_throttled) {
-            self.turn.woken.push(backend.owner);
+            self.turn.wake(backend.owner);
         }
     }
 
@@ -441,7 +441,7 @@ impl Proxy {
         if let Some(kept) = &mut client.kept {
             kept.since = None;
         }
-        self.turn.woken.push(id);
+        self.turn.wake(id);
         self.mark_client_dirty(id);
     }
 
@@ -501,8 +501,8 @@ impl Proxy {
     pub(super) fn unpause(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id) {
             client.flow = Flow::Open;
-            self.turn.woken.push(id);
-            self.turn.actions.push_back(Action::Resume(Conn::Client(id)));
+            self.turn.wake(id);
+            self.turn.resume(Conn::Client(id));
         }
     }
 

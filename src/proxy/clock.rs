@@ -49,7 +49,7 @@ impl Proxy {
             }
             Flow::Denied { request, until } if until <= now => self.on_denial_over(id, request, now),
             // It publishes now, whoever hears it.
-            Flow::Subscribing => self.turn.woken.push(id),
+            Flow::Subscribing => self.turn.wake(id),
             Flow::Paused { since, is_full }
                 if pause_deadline(&self.settings.timeouts, since, is_full).is_some_and(|deadline| deadline <= now) =>
             {

@@ -21,7 +21,7 @@
 use std::mem;
 
 use super::listener::State;
-use super::{Action, Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
+use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::buffer::SharedId;
 use crate::client::{Client, Flow};
 use crate::command::Channels;
@@ -93,7 +93,7 @@ impl Proxy {
         let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
         let delivery = &mut self.pubsub.listeners[usize::from(server)].delivery;
         debug_assert!(!delivery.is_pending, "one message after the other");
-        self.turn.is_rationed = true;
+        self.turn.ration();
         self.pubsub.pending += 1;
         delivery.is_pending = true;
         (delivery.topic, delivery.len, delivery.at) = (topic, message.len(), 0);
@@ -190,7 +190,7 @@ impl Proxy {
         let is_new = |client: &&mut Client| !client.is_write_blocked && !client.is_listed;
         if let Some(client) = self.clients.get_mut(id).filter(is_new) {
             client.is_listed = true;
-            self.turn.is_rationed = true;
+            self.turn.ration();
             self.pubsub.unsent.push_back(id);
         }
     }
@@ -230,7 +230,7 @@ impl Proxy {
             for listener in &mut self.pubsub.listeners {
                 listener.heard_at = now;
                 if let State::Listening(id) = listener.state {
-                    self.turn.actions.push_back(Action::Resume(Conn::Backend(id)));
+                    self.turn.resume(Conn::Backend(id));
                 }
             }
         }

@@ -58,7 +58,7 @@ impl Proxy {
     pub(super) fn on_denial_over(&mut self, id: Id, request: RequestId, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
-        self.turn.woken.push(id);
+        self.turn.wake(id);
         let mut reply = std::mem::take(&mut self.reading.reply);
         local::write_denial(&mut reply);
         self.deliver(id, request, &reply, now);

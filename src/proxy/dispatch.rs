@@ -8,7 +8,7 @@
 
 use super::routing::Verdict;
 use super::transmit::{Sent, gather};
-use super::{Action, Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
+use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::client::{Flow, Need};
 use crate::command::Access;
@@ -251,7 +251,7 @@ impl Proxy {
                 entry.heard_at = now;
                 let deadline = now + self.settings.timeouts.remote_read_ms;
                 entry.alarm.set(&mut self.wheel, Timer::Backend(backend), deadline);
-                self.turn.actions.push_back(Action::Resume(Conn::Backend(backend)));
+                self.turn.resume(Conn::Backend(backend));
             }
             // Whether a large request that holds one still comes is looked at sooner.
             if let Some(client) = self.clients.get_mut(entry.uploader) {

@@ -177,7 +177,7 @@ impl Proxy {
             backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
             if !backend.is_dirty {
                 backend.is_dirty = true;
-                self.turn.dirty_backends.push(backend_id);
+                self.turn.flush_backend(backend_id);
             }
         }
         if at > 0 {
@@ -239,7 +239,7 @@ impl Proxy {
             }
             client.unpin(server, count);
             if client.flow == (Flow::AwaitingOwnReplies { server }) && client.affinity(server).is_none() {
-                self.turn.woken.push(to);
+                self.turn.wake(to);
             }
             client.heard_at = now;
             let run = &bytes[start..at];
@@ -261,7 +261,7 @@ impl Proxy {
             client.replies.push(&mut self.in_flight.arena, run);
             if !client.is_dirty {
                 client.is_dirty = true;
-                self.turn.dirty_clients.push(to);
+                self.turn.flush_client(to);
             }
             let has_more = client.reply_order.first().is_some_and(|next| has_come(&self.in_flight.requests, next));
             if has_more || client.replies.unsent() >= self.settings.limits.client_unread_pause_bytes {

@@ -16,7 +16,7 @@ use std::fmt;
 use log::debug;
 
 use super::transaction::cleanup;
-use super::{Action, Conn, Proxy};
+use super::{Conn, Proxy};
 use crate::client::{Bulk, Flow};
 use crate::notice::Kind;
 use crate::request::Place;
@@ -132,7 +132,7 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
             client.flow = Flow::Leaving;
             // What it still says is read, and dropped, so that it comes to reading what it is owed.
-            self.turn.actions.push_back(Action::Resume(Conn::Client(id)));
+            self.turn.resume(Conn::Client(id));
             self.mark_client_dirty(id);
         }
     }
@@ -165,7 +165,7 @@ impl Proxy {
         if flow != Flow::Open || !client.is_bare() || why.notice().is_some() {
             self.clear_up_behind(id, flow, why);
         }
-        self.turn.actions.push_back(Action::Close(Conn::Client(id)));
+        self.turn.close(Conn::Client(id));
     }
 
     /// Deals with what a client leaves behind that is closed, but for its alarm and its replies; `flow` is what it did.
@@ -201,7 +201,7 @@ impl Proxy {
         }
         merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
-            Flow::Uploading { backend, .. } => self.turn.departures.push(Departure::Upload(backend, id)),
+            Flow::Uploading { backend, .. } => self.turn.depart(Departure::Upload(backend, id)),
             Flow::AwaitingBackend { server, need, .. } => {
                 let line = self.upstreams.endpoints[usize::from(server)].pool.line_of(need);
                 if let Some(place) = line.iter().position(|&waiting| waiting == id) {
@@ -210,7 +210,7 @@ impl Proxy {
                 self.clients.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.
-            Flow::BlockedOnCommand { backend } => self.turn.departures.push(Departure::Lease(backend, id, None)),
+            Flow::BlockedOnCommand { backend } => self.turn.depart(Departure::Lease(backend, id, None)),
             Flow::Asking => {
                 self.workers.withdraw(id);
                 self.charge_inquiries();
@@ -219,10 +219,12 @@ impl Proxy {
             _ => {}
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
-        self.turn
-            .departures
-            .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, id, Some(cleanup(transaction)))));
+        if let Some((transaction, backend)) = leased {
+            self.turn.depart(Departure::Lease(backend, id, Some(cleanup(transaction))));
+        }
         // Behind the lease: the same backend may be both, and is clean before it is anybody's.
-        self.turn.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
+        if let Some(bulk) = bulk {
+            self.turn.depart(Departure::Bulk(*bulk));
+        }
     }
 }

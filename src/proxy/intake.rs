@@ -457,7 +457,7 @@ impl Proxy {
         if !self.clients.paused.is_empty() {
             self.serve_paused(now);
         }
-        while let Some(id) = self.turn.woken.pop() {
+        while let Some(id) = self.turn.next_woken() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
                 Flow::AwaitingOwnReplies { server } if client.affinity(server).is_none() => client.flow = Flow::Open,
@@ -472,7 +472,7 @@ impl Proxy {
             }
             self.resume_client(id, now, wire);
         }
-        self.turn.is_room_new = false;
+        self.turn.room_was_looked_at();
         if self.clients.parked == 0 {
             return;
         }
@@ -518,7 +518,7 @@ impl Proxy {
             self.spare(kept);
             self.intake(id, Input::Owned(bytes), framer, now, wire);
         }
-        self.turn.actions.push_back(super::Action::Resume(Conn::Client(id)));
+        self.turn.resume(Conn::Client(id));
         self.maybe_say_goodbye(id);
     }
 }

@@ -321,7 +321,7 @@ impl Proxy {
         let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::BlockedOnCommand { backend }));
         if let Some(entry) = blocked.filter(|_| role == Role::Blocking) {
             entry.flow = Flow::Open;
-            self.turn.woken.push(client);
+            self.turn.wake(client);
         }
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         let has_refused = kind == b'-' && !reply.starts_with(b"-EXECABORT");
@@ -331,7 +331,7 @@ impl Proxy {
             // Nobody has looked which database it is left with, or the server did not end the transaction, as without
             // the right to `DISCARD`; nobody else shall have it.
             let owner = self.upstreams.backends.get(backend).map_or(Id::NONE, |entry| entry.owner);
-            return self.turn.departures.push(Departure::Lease(backend, owner, None));
+            return self.turn.depart(Departure::Lease(backend, owner, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
@@ -348,7 +348,7 @@ impl Proxy {
     pub(super) fn end_lease(&mut self, id: Id) {
         match self.upstreams.backends.get_mut(id) {
             Some(backend) if backend.is_number_told => {
-                self.turn.departures.push(Departure::Lease(id, backend.owner, None));
+                self.turn.depart(Departure::Lease(id, backend.owner, None));
             }
             Some(backend) if backend.is_bulk => {}
             Some(backend) => backend.owner = Id::NONE,
@@ -414,7 +414,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(owner) else { return };
         if client.flow == (Flow::BlockedOnCommand { backend }) || client.flow == (Flow::Throttled { backend }) {
             client.flow = Flow::Open;
-            self.turn.woken.push(owner);
+            self.turn.wake(owner);
         }
         if let Some(bulk) = &mut client.bulk {
             bulk.held.retain(|held| held.backend != backend);

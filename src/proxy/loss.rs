@@ -20,7 +20,7 @@ use log::debug;
 
 use super::router::Route;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
-use super::{Action, Conn, Goodbye, Proxy};
+use super::{Conn, Goodbye, Proxy};
 use crate::backend::Phase;
 use crate::buffer::Queue;
 use crate::client::{Client, Flow};
@@ -158,8 +158,8 @@ impl Proxy {
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
         self.upstreams.endpoints[usize::from(server)].pool.remove(id);
-        self.turn.is_room_new = true;
-        self.turn.actions.push_back(Action::Close(Conn::Backend(id)));
+        self.turn.room_is_new();
+        self.turn.close(Conn::Backend(id));
         // Of a new one the state of the server tells.
         if let Some(kind) = loss.notice(outstanding).filter(|_| !was_new) {
             let count = if kind == Kind::Lost { outstanding } else { 1 };
@@ -298,7 +298,7 @@ impl Proxy {
                 if let Some(kept) = &mut entry.kept {
                     kept.since = Some(now);
                 }
-                self.turn.actions.push_back(Action::Resume(Conn::Client(client)));
+                self.turn.resume(Conn::Client(client));
                 true
             }
             _ => false,

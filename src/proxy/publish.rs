@@ -105,7 +105,7 @@ impl Proxy {
         let is_done = |publisher: &&Publisher| !self.is_waiting_for_confirmation(publisher);
         let done = self.pubsub.publishers.iter().filter(is_done).map(|publisher| publisher.client);
         let done: Vec<Id> = done.collect();
-        self.turn.woken.extend(done);
+        done.into_iter().for_each(|id| self.turn.wake(id));
     }
 
     /// Until when this client waits to publish, if it does.

@@ -460,7 +460,7 @@ impl Proxy {
         }
         if subscriber.topics() > FEW || !self.leave_topics(id) {
             self.pubsub.leaving.push_back(id);
-            self.turn.is_rationed = true;
+            self.turn.ration();
         }
     }
 
@@ -514,7 +514,7 @@ impl Proxy {
             self.confirm_part(number, now);
         }
         if self.pubsub.is_awaited(topic) {
-            self.turn.is_rationed = true;
+            self.turn.ration();
             self.pubsub.confirmed.push_back(topic);
         }
     }

@@ -250,7 +250,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.unpin(server, 1);
         if client.flow == (Flow::AwaitingOwnReplies { server }) && client.affinity(server).is_none() {
-            self.turn.woken.push(id);
+            self.turn.wake(id);
         }
     }
 
@@ -275,7 +275,7 @@ impl Proxy {
                 client.heard_at = now;
                 if !client.is_dirty {
                     client.is_dirty = true;
-                    self.turn.dirty_clients.push(id);
+                    self.turn.flush_client(id);
                 }
             } else {
                 self.advance_line(id, now);
@@ -404,7 +404,7 @@ impl Proxy {
             if let Some(subscriber) = client.subscriber.as_mut().filter(awaits) {
                 subscriber.awaited.pop_front();
                 if client.flow == Flow::Subscribing && subscriber.awaited.is_empty() {
-                    self.turn.woken.push(id);
+                    self.turn.wake(id);
                 }
             }
         }

@@ -347,7 +347,7 @@ impl Proxy {
                 return None;
             }
             self.lose_backend(backend, Loss::Drained, now);
-            self.turn.woken.push(id);
+            self.turn.wake(id);
         }
         Some(self.put_off(id, server, Pick::Behind, Need::Lease, now))
     }
