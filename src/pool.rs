@@ -116,7 +116,7 @@ impl Pool {
         profile: Profile,
         has_room: impl Fn(&Backend) -> bool,
     ) -> Option<Id> {
-        let can_take = |id: &Id| all.get(*id).is_some_and(|backend| backend.profile == profile && has_room(backend));
+        let can_take = |id: &Id| all.get(*id).is_some_and(|backend| backend.profile() == profile && has_room(backend));
         self.backends.iter().copied().find(can_take)
     }
 
@@ -138,7 +138,7 @@ impl Pool {
         }
         // The one that has been of no use for the longest time.
         let idle = backends().filter(|(_, backend)| backend.is_idle() && has_room(backend));
-        match idle.min_by_key(|(_, backend)| backend.since) {
+        match idle.min_by_key(|(_, backend)| backend.since()) {
             Some((id, _)) => Offer::Change(id),
             None => Offer::Wait,
         }
@@ -174,7 +174,8 @@ impl Pool {
         let backends = || self.backends.iter().filter_map(|&id| Some((id, all.get(id)?)));
         let shared = backends().filter(|(_, backend)| !backend.is_held() && backend.is_serving()).count();
         // The youngest, since the oldest is the one that shared traffic fills first.
-        let idle = backends().rev().find(|(_, backend)| shared > 1 && backend.is_idle() && backend.profile == profile);
+        let idle =
+            backends().rev().find(|(_, backend)| shared > 1 && backend.is_idle() && backend.profile() == profile);
         if let Some((id, _)) = idle.filter(|&(id, _)| self.may_hold(all, id, now)) {
             return Offer::Take(id);
         }
@@ -182,7 +183,7 @@ impl Pool {
             return Offer::Open;
         }
         // The one that has been of no use for the longest time.
-        let idle = backends().filter(|(_, backend)| backend.is_idle()).min_by_key(|(_, backend)| backend.since);
+        let idle = backends().filter(|(_, backend)| backend.is_idle()).min_by_key(|(_, backend)| backend.since());
         match idle.filter(|&(id, _)| self.may_hold(all, id, now)) {
             Some((id, _)) => Offer::Change(id),
             None => Offer::Wait,
@@ -193,7 +194,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Phase;
+    use crate::backend::Purpose;
     use crate::limits::Limits;
     use crate::server::ServerId;
 
@@ -201,8 +202,8 @@ mod tests {
     const DB1: Profile = Profile { database: 1, ..DB0 };
 
     fn ready(all: &mut Slots<Backend>, pool: &mut Pool, profile: Profile, since: u64) -> Id {
-        let mut backend = Backend::new(ServerId::of_index(0), profile, Millis(since));
-        backend.phase = Phase::Ready;
+        let mut backend = Backend::new(ServerId::of_index(0), profile, Purpose::Pooled, Millis(since));
+        backend.become_ready();
         let id = all.insert(backend);
         pool.add(id);
         id
@@ -215,7 +216,7 @@ mod tests {
         let first = ready(&mut all, &mut pool, DB0, 5);
         let second = ready(&mut all, &mut pool, DB0, 1);
         assert_eq!(pool.offer(&all, DB0, Millis(10), |_| true), Offer::Take(first));
-        assert_eq!(pool.offer(&all, DB0, Millis(10), |backend| backend.since == Millis(1)), Offer::Take(second));
+        assert_eq!(pool.offer(&all, DB0, Millis(10), |backend| backend.since() == Millis(1)), Offer::Take(second));
         assert_eq!(pool.offer(&all, DB0, Millis(10), |_| false), Offer::Open);
         assert_eq!(pool.offer(&all, DB1, Millis(10), |_| true), Offer::Open);
         ready(&mut all, &mut pool, DB0, 9);
@@ -237,14 +238,14 @@ mod tests {
         let second = ready(&mut all, &mut pool, DB0, 6);
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Take(second));
         if let Some(backend) = all.get_mut(second) {
-            backend.owner = first;
+            backend.lease_to(first);
         }
         assert_eq!(pool.offer(&all, DB0, now, |backend| backend.has_room(&Limits::default())), Offer::Take(first));
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Open);
         let third = ready(&mut all, &mut pool, DB0, 1);
         assert_eq!(pool.offer_lease(&all, DB1, now), Offer::Change(third));
         if let Some(backend) = all.get_mut(third) {
-            backend.owner = first;
+            backend.lease_to(first);
         }
         assert_eq!(pool.offer_lease(&all, DB0, now), Offer::Wait);
         assert!(Pool::new(1, 9).never_leases());
@@ -262,17 +263,17 @@ mod tests {
         pool.pause(now);
         let second = ready(&mut all, &mut pool, DB0, 1);
         if let Some(backend) = all.get_mut(first) {
-            backend.uploader = first;
+            backend.begin_upload(first, now);
         }
         assert!(pool.may_hold(&all, second, now) && pool.may_hold(&all, Id::NONE, now));
         let third = ready(&mut all, &mut pool, DB0, 1);
         if let Some(backend) = all.get_mut(second) {
-            backend.owner = first;
+            backend.lease_to(first);
         }
         assert!(!pool.may_hold(&all, third, now), "it is left to the others");
         assert!(pool.may_hold(&all, second, now), "it is held already");
         if let Some(backend) = all.get_mut(third) {
-            backend.phase = Phase::Draining;
+            backend.drain();
         }
         assert!(!pool.may_hold(&all, second, now), "what takes nothing more is of no use to the others");
     }

@@ -308,8 +308,7 @@ impl Proxy {
                 }
             }
             Conn::Backend(id) => {
-                if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| backend.is_blocked) {
-                    backend.is_blocked = false;
+                if self.upstreams.backends.get_mut(id).is_some_and(Backend::on_writable) {
                     self.mark_backend_dirty(id);
                 }
             }
@@ -324,13 +323,15 @@ impl Proxy {
                     .upstreams
                     .backends
                     .get(backend)
-                    .is_none_or(|backend| backend.queue.unsent() < self.settings.limits.send_queue_bytes_max),
+                    .is_none_or(|backend| backend.queue().unsent() < self.settings.limits.send_queue_bytes_max),
                 _ => client.is_listened_to(),
             }),
-            Conn::Backend(id) => self.upstreams.backends.get(id).is_some_and(|backend| match backend.is_listener {
-                true => !self.is_publishing(),
-                false => !backend.is_held_back,
-            }),
+            Conn::Backend(id) => {
+                self.upstreams.backends.get(id).is_some_and(|backend| match backend.is_subscription() {
+                    true => !self.is_publishing(),
+                    false => !backend.is_read_paused(),
+                })
+            }
         }
     }
 
@@ -340,7 +341,7 @@ impl Proxy {
         let Conn::Backend(id) = conn else {
             return if self.is_memory_short() { memory::READ_WHEN_SHORT } else { Scratch::READ };
         };
-        let is_long = |backend: &Backend| backend.is_in_large_reply && backend.framer.at() > LONG;
+        let is_long = |backend: &Backend| backend.is_in_large_reply() && backend.framed() > LONG;
         if self.upstreams.backends.get(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
     }
 
@@ -411,8 +412,7 @@ impl Proxy {
     }
 
     fn mark_backend_dirty(&mut self, id: Id) {
-        if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| !backend.is_dirty) {
-            backend.is_dirty = true;
+        if self.upstreams.backends.get_mut(id).is_some_and(Backend::mark_dirty) {
             self.turn.flush_backend(id);
         }
     }

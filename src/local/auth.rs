@@ -13,7 +13,7 @@
 use super::client_command;
 use super::context::{Context, Outcome};
 use super::words::Words;
-use crate::backend::Introduction;
+use crate::backend::handshake::Introduction;
 use crate::command::integer;
 use crate::reply::{self, error};
 use crate::resp::elements::Elements;

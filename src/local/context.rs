@@ -3,7 +3,7 @@
 //! Knows what the other parts of this folder need in common, and none of them but what `roster` counts of a client.
 
 use super::roster::ClientMemory;
-use crate::backend::Introduction;
+use crate::backend::handshake::Introduction;
 use crate::users::Users;
 
 /// What is known outside of the client's session.

@@ -11,7 +11,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::backend::Introduction;
+use crate::backend::handshake::Introduction;
 use crate::reply;
 use crate::session::Protocol;
 use crate::stats::{Figures, ServerState};

@@ -4,7 +4,7 @@ mod clients;
 use super::info::Facts;
 use super::roster::{Ask, ClientFacts, ClientMemory};
 use super::*;
-use crate::backend::Introduction;
+use crate::backend::handshake::Introduction;
 use crate::command::Class;
 use crate::resp::{Frame, RequestFramer, RequestLimits};
 use crate::session::Protocol;

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use super::merging::Merging;
 use super::own_steps::held_steps;
 use super::{Endpoint, LARGE, NO_DEADLINE, Proxy};
-use crate::backend::{Backend, Phase};
+use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Need};
 use crate::request::{Place, RequestId, Role};
@@ -59,7 +59,7 @@ impl Proxy {
         let mut at: HashMap<RequestId, Id> = HashMap::new();
         for (id, backend) in self.upstreams.backends.iter() {
             self.check_backend(id, backend)?;
-            for request in backend.line.iter(&self.in_flight.requests) {
+            for request in backend.in_flight().iter(&self.in_flight.requests) {
                 ensure!(at.insert(request, id).is_none(), "request {request} stands in two lines");
             }
         }
@@ -109,7 +109,7 @@ impl Proxy {
         let kinds = [
             ("in queues", self.in_flight.arena.count_queued()),
             ("kept by clients", clients.sum()),
-            ("kept by backends", self.upstreams.backends.iter().map(|(_, backend)| backend.kept.capacity()).sum()),
+            ("kept by backends", self.upstreams.backends.iter().map(|(_, backend)| backend.kept_capacity()).sum()),
             ("in merges", self.in_flight.merges.iter().map(|(_, merging)| merging.held()).sum()),
             ("of subscriptions", self.pubsub.count()),
             ("of scripts", self.scripts.held()),
@@ -122,57 +122,72 @@ impl Proxy {
     }
 
     fn check_backend(&self, id: Id, backend: &Backend) -> Result<(), String> {
-        let pool = self.upstreams.endpoints[backend.server.index()].pool.backends();
-        ensure!(!matches!(backend.phase, Phase::Closed), "backend {id} is closed, and nobody was told");
-        let is_outside = backend.is_listener || backend.is_reserve;
-        ensure!(pool.contains(&id) != is_outside, "backend {id} is in its pool, or not, and should not be");
-        if backend.is_listener {
+        let pool = self.upstreams.endpoints[backend.server().index()].pool.backends();
+        ensure!(!backend.is_closed(), "backend {id} is closed, and nobody was told");
+        ensure!(pool.contains(&id) == backend.is_pooled(), "backend {id} is in its pool, or not, and should not be");
+        if backend.is_subscription() {
             // What it is sent are no requests, and what it says no replies.
             return Ok(());
         }
         let (mut len, mut expired) = (0, 0);
-        for request in backend.line.iter(&self.in_flight.requests) {
+        for request in backend.in_flight().iter(&self.in_flight.requests) {
             len += u64::from(self.in_flight.requests[request].bytes());
             expired += usize::from(self.in_flight.requests[request].is_expired());
         }
-        ensure!(backend.line.iter(&self.in_flight.requests).count() == backend.line.len(), "backend {id}: its line");
-        let (sent, end) = (backend.queue.sent(), backend.queue.end());
-        ensure!(backend.answered <= sent && sent <= end, "backend {id}: {} <= {sent} <= {end}", backend.answered);
+        ensure!(
+            backend.in_flight().iter(&self.in_flight.requests).count() == backend.in_flight().len(),
+            "backend {id}: its line"
+        );
+        let (sent, end) = (backend.queue().sent(), backend.queue().end());
+        ensure!(backend.answered() <= sent && sent <= end, "backend {id}: {} <= {sent} <= {end}", backend.answered());
         // Behind the last request there may be the start of one whose rest never came.
-        let is_whole = backend.answered + len == end || matches!(backend.phase, Phase::Draining);
-        ensure!(is_whole && backend.answered + len <= end, "backend {id}: {} + {len} is not {end}", backend.answered);
-        ensure!(expired == backend.expired, "backend {id}: {expired} have expired, not {}", backend.expired);
-        ensure!(!backend.is_dirty || self.turn.is_backend_listed(id), "backend {id} is dirty, and nobody knows");
-        if backend.is_held_back {
-            let mut waiting =
-                backend.line.iter(&self.in_flight.requests).map(|request| self.in_flight.requests[request].client());
+        let is_whole = backend.answered() + len == end || backend.is_draining();
+        ensure!(
+            is_whole && backend.answered() + len <= end,
+            "backend {id}: {} + {len} is not {end}",
+            backend.answered()
+        );
+        ensure!(
+            expired == backend.tombstones(),
+            "backend {id}: {expired} are tombstones, not {}",
+            backend.tombstones()
+        );
+        ensure!(!backend.is_dirty() || self.turn.is_backend_listed(id), "backend {id} is dirty, and nobody knows");
+        if backend.is_read_paused() {
+            let mut waiting = backend
+                .in_flight()
+                .iter(&self.in_flight.requests)
+                .map(|request| self.in_flight.requests[request].client());
             let holds_back = |id| self.clients.get(id).is_some_and(|client| client.holds_back);
             ensure!(waiting.any(holds_back), "backend {id} is held back by nobody");
         }
-        if backend.uploader != Id::NONE {
-            let flow = self.clients.get(backend.uploader).map(|client| client.flow);
+        if let Some(uploader) = backend.uploader() {
+            let flow = self.clients.get(uploader).map(|client| client.flow);
             let is_uploading = matches!(flow, Some(Flow::Uploading { backend, .. }) if backend == id);
             ensure!(is_uploading, "backend {id} waits for the rest of a request that never comes: {flow:?}");
         }
-        let head =
-            backend.line.iter(&self.in_flight.requests).find(|&request| !self.in_flight.requests[request].is_expired());
+        let head = backend
+            .in_flight()
+            .iter(&self.in_flight.requests)
+            .find(|&request| !self.in_flight.requests[request].is_expired());
         let deadline = head.map(|request| self.in_flight.requests[request].deadline());
-        ensure!(!backend.is_bulk || backend.owner != Id::NONE, "backend {id} is in bulk for nobody");
-        if let Some(deadline) = deadline.filter(|&deadline| deadline != NO_DEADLINE && !backend.is_held_back) {
+        if let Some(deadline) = deadline.filter(|&deadline| deadline != NO_DEADLINE && !backend.is_read_paused()) {
             // While a large reply came before it, its own deadline was not looked at.
             let deadline = deadline.max(self.wheel.now()) + self.settings.timeouts.remote_read_ms;
-            let is_watched = backend.alarm.deadline().is_some_and(|at| at <= deadline);
+            let is_watched = backend.wakes_at().is_some_and(|at| at <= deadline);
             ensure!(is_watched || !backend.is_answering(), "backend {id}: nobody looks at its oldest request in time");
         }
-        if backend.owner != Id::NONE {
-            let owner = self.clients.get(backend.owner);
+        if let Some(owner) = backend.owner() {
+            let owner = self.clients.get(owner);
             let is_held = owner.is_some_and(|owner| {
                 owner.flow == (Flow::BlockedOnCommand { backend: id })
                     || owner.leased().is_some_and(|leased| leased.backend == id)
                     || owner.bulk.as_ref().is_some_and(|bulk| bulk.held.iter().any(|held| held.backend == id))
             });
-            let mut roles =
-                backend.line.iter(&self.in_flight.requests).map(|request| self.in_flight.requests[request].role());
+            let mut roles = backend
+                .in_flight()
+                .iter(&self.in_flight.requests)
+                .map(|request| self.in_flight.requests[request].role());
             let is_ending = roles.any(|role| role != Role::Plain);
             ensure!(is_held || is_ending, "backend {id} is leased by a client that is gone, or has no use for it");
         }
@@ -228,7 +243,7 @@ impl Proxy {
                 "client {id}: {} by its affinity, {counted:?} in line",
                 affinity.count
             );
-            let server = self.upstreams.backends.get(affinity.backend).map(|backend| backend.server);
+            let server = self.upstreams.backends.get(affinity.backend).map(|backend| backend.server());
             ensure!(server == Some(affinity.server), "client {id}: an affinity to server {server:?}");
         }
         ensure!(standing.is_empty(), "client {id}: it has no affinity for {standing:?}");
@@ -246,7 +261,7 @@ impl Proxy {
         for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
             let backend =
                 self.upstreams.backends.get(held.backend).ok_or("a client in bulk has a backend that is gone")?;
-            ensure!(backend.is_bulk && backend.owner == id, "client {id} is in bulk with the backend of another");
+            ensure!(backend.is_in_bulk_for(id), "client {id} is in bulk with the backend of another");
         }
         let is_asking = usize::from(client.flow == Flow::Asking);
         ensure!(self.workers.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
@@ -324,7 +339,7 @@ impl Proxy {
         ensure!(pool.backends().len() <= self.settings.pool_size, "server {server}: too many backends");
         for &id in pool.backends() {
             let backend = self.upstreams.backends.get(id).ok_or("a pool knows a backend that is gone")?;
-            ensure!(backend.server.index() == server, "backend {id} is in the pool of server {server}");
+            ensure!(backend.server().index() == server, "backend {id} is in the pool of server {server}");
         }
         for &id in pool.waiting.iter().chain(&pool.waiting_for_lease) {
             let is_here = |client: &Client| match client.flow {

@@ -36,7 +36,7 @@ use std::mem;
 
 use super::dispatch::Pick;
 use super::{Conn, Goodbye, LARGE, Proxy, Timer};
-use crate::backend::{Backend, Phase};
+use crate::backend::Backend;
 use crate::client::{Bulk, Client, Flow, Leased};
 use crate::limits::Timeouts;
 use crate::request::{Place, Request, RequestId, Role};
@@ -96,26 +96,25 @@ impl Proxy {
     }
 
     fn release_held(&mut self, held: Leased, is_leased: bool, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(held.backend).filter(|backend| backend.is_bulk) else {
+        let Some(backend) = self.upstreams.backends.get_mut(held.backend) else { return };
+        if !backend.end_bulk() {
             return;
-        };
-        backend.is_bulk = false;
-        backend.is_rerouted = false;
+        }
         if is_leased {
             // What is rmux's own in its line (`MULTI`) is short, and others stand behind nothing here.
             return;
         }
         // Until its session is clean it stays its owner's, who may be gone.
         let is_cleanup = |request: RequestId| self.in_flight.requests[request].role() == Role::Cleanup;
-        if backend.line.iter(&self.in_flight.requests).any(is_cleanup) {
+        if backend.in_flight().iter(&self.in_flight.requests).any(is_cleanup) {
             return;
         }
-        backend.owner = Id::NONE;
+        backend.unlease();
         let is_for_nobody = |request: RequestId| {
             let entry = &self.in_flight.requests[request];
             entry.client() == Id::NONE && entry.role() != Role::Guard
         };
-        if matches!(backend.phase, Phase::Ready) && backend.line.iter(&self.in_flight.requests).any(is_for_nobody) {
+        if backend.is_ready() && backend.in_flight().iter(&self.in_flight.requests).any(is_for_nobody) {
             // What it still has to say may be long, and nobody shall wait behind it. One that has not begun would
             // be lost for those who wait already.
             self.drain_backend(held.backend, now);
@@ -126,16 +125,16 @@ impl Proxy {
     /// everybody's again, and read.
     pub(super) fn maybe_release(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backends.get(id) else { return };
-        let (server, owner) = (backend.server, backend.owner);
-        let is_held_back = backend.is_held_back;
+        let (server, owner) = (backend.server(), backend.owner());
+        let is_held_back = backend.is_read_paused();
         let client_of = |request: RequestId| self.clients.get(self.in_flight.requests[request].client());
-        let is_awaited = match backend.is_bulk {
-            true => self
-                .clients
-                .get(owner)
-                .and_then(|owner| owner.affinity(server))
+        let is_awaited = match backend.is_in_bulk() {
+            true => owner
+                .and_then(|owner| self.clients.get(owner)?.affinity(server))
                 .is_some_and(|affinity| affinity.backend == id),
-            false => backend.line.iter(&self.in_flight.requests).filter_map(client_of).any(|client| client.holds_back),
+            false => {
+                backend.in_flight().iter(&self.in_flight.requests).filter_map(client_of).any(|client| client.holds_back)
+            }
         };
         if is_awaited {
             return;
@@ -144,6 +143,7 @@ impl Proxy {
             self.read_on(id, now);
         }
         let held = Leased { server, backend: id };
+        let Some(owner) = owner else { return };
         let Some(client) = self.clients.get_mut(owner) else { return };
         match client.flow {
             Flow::BlockedOnCommand { backend } | Flow::Uploading { backend, .. } if backend == id => return,
@@ -191,13 +191,13 @@ impl Proxy {
 
     fn pick_own(&mut self, own: Id, has_lane: bool, profile: Profile, now: Millis) -> Pick {
         match self.upstreams.backends.get(own) {
-            Some(backend) if backend.profile == profile && backend.has_room_for_owner(&self.settings.limits) => {
+            Some(backend) if backend.profile() == profile && backend.has_room_for_owner(&self.settings.limits) => {
                 Pick::Take(own)
             }
-            Some(backend) if backend.profile == profile && backend.is_serving() && backend.uploader == Id::NONE => {
+            Some(backend) if backend.profile() == profile && backend.is_serving() && backend.uploader().is_none() => {
                 Pick::Throttle(own)
             }
-            Some(backend) if !has_lane && matches!(backend.phase, Phase::Ready) && backend.line.is_empty() => {
+            Some(backend) if !has_lane && backend.is_ready() && backend.in_flight().is_empty() => {
                 self.change_profile(own, profile, now);
                 Pick::Take(own)
             }
@@ -223,11 +223,9 @@ impl Proxy {
 
     fn hold_in_bulk(&mut self, id: Id, held: Leased, now: Millis) {
         // While the requests of one that is lost get their replies, some of them still stand there.
-        let is_open = |backend: &&mut Backend| !matches!(backend.phase, Phase::Closed);
+        let is_open = |backend: &&mut Backend| !backend.is_closed();
         let Some(backend) = self.upstreams.backends.get_mut(held.backend).filter(is_open) else { return };
-        backend.owner = id;
-        backend.is_bulk = true;
-        backend.heard_at = now;
+        backend.lease_in_bulk(id, now);
         if let Some(bulk) = self.clients.get_mut(id).and_then(|client| client.bulk.as_mut()) {
             bulk.held.push(held);
         }
@@ -249,28 +247,28 @@ impl Proxy {
         for index in 0..count {
             let Some(client) = self.clients.get(id) else { break };
             let (Some(&affinity), is_bulk) = (client.affinities.get(index), client.bulk.is_some()) else { break };
-            let is_read = |backend: &&Backend| !backend.is_held_back && backend.is_answering();
+            let is_read = |backend: &&Backend| !backend.is_read_paused() && backend.is_answering();
             let Some(backend) = self.upstreams.backends.get(affinity.backend).filter(is_read) else { continue };
-            let mut is_own = backend.is_bulk && backend.owner == id;
+            let mut is_own = backend.is_in_bulk_for(id);
             if is_bulk && !is_own && self.may_have(id, affinity.backend, now) {
                 self.hold_in_bulk(id, Leased { server: affinity.server, backend: affinity.backend }, now);
                 is_own = true;
             }
             let Some(backend) = self.upstreams.backends.get(affinity.backend) else { continue };
-            if is_over && is_own && backend.unexpired() > affinity.count as usize && !backend.is_rerouted {
+            if is_over && is_own && backend.awaited() > affinity.count as usize && !backend.is_rerouted() {
                 self.reroute(affinity.backend, id, now);
             }
             let (unread, unread_max) = self.unread_before(id, affinity.backend);
             let Some(backend) = self.upstreams.backends.get_mut(affinity.backend) else { continue };
-            let is_alone = backend.unexpired() <= affinity.count as usize;
+            let is_alone = backend.awaited() <= affinity.count as usize;
             // Without a right to it, it is kept from nobody who waits for one.
             let may_wait = match is_own {
                 true => is_alone || is_far_over,
                 false => is_alone && !self.upstreams.endpoints[affinity.server.index()].pool.is_waited_for(),
             };
             is_restrained &= is_own;
-            if may_wait && (unread >= unread_max || unread > 0 && backend.is_in_large_reply) {
-                backend.is_held_back = true;
+            if may_wait && (unread >= unread_max || unread > 0 && backend.is_in_large_reply()) {
+                backend.pause_reads();
                 if let Some(client) = self.clients.get_mut(id) {
                     client.holds_back = true;
                 }
@@ -286,7 +284,7 @@ impl Proxy {
             return (0, 1);
         };
         let is_own = |request: &RequestId| self.in_flight.requests[*request].client() == id;
-        let first = backend.line.iter(&self.in_flight.requests).find(is_own);
+        let first = backend.in_flight().iter(&self.in_flight.requests).find(is_own);
         let next = match first.map(|request| self.in_flight.requests[request].place()) {
             Some(Place::Part(merging)) => Some(self.in_flight.merges[merging as usize].parent),
             _ => first,
@@ -336,11 +334,12 @@ impl Proxy {
             let Some(affinity) = self.clients.get(id).and_then(|client| client.affinities.get(index).copied()) else {
                 return;
             };
-            let Some(backend) = self.upstreams.backends.get(affinity.backend).filter(|backend| backend.is_held_back)
+            let Some(backend) =
+                self.upstreams.backends.get(affinity.backend).filter(|backend| backend.is_read_paused())
             else {
                 continue;
             };
-            let is_in_large_reply = backend.is_in_large_reply;
+            let is_in_large_reply = backend.is_in_large_reply();
             let (unread, much) = self.unread_before(id, affinity.backend);
             // What its socket did not take of a large reply need not be copied here.
             let unread_max = if is_in_large_reply { 0 } else { much / 2 };
@@ -357,11 +356,11 @@ impl Proxy {
         let Some(client) = self.clients.get(id) else { return };
         for affinity in &client.affinities {
             if let Some(backend) =
-                self.upstreams.backends.get_mut(affinity.backend).filter(|backend| backend.is_held_back)
+                self.upstreams.backends.get_mut(affinity.backend).filter(|backend| backend.is_read_paused())
             {
-                backend.is_held_back = false;
+                backend.resume_reads(None);
                 let now = self.wheel.now();
-                backend.alarm.set(&mut self.wheel, Timer::Backend(affinity.backend), now);
+                backend.wake_at(&mut self.wheel, Timer::Backend(affinity.backend), now);
                 self.turn.resume(Conn::Backend(affinity.backend));
             }
         }
@@ -370,9 +369,8 @@ impl Proxy {
     /// A backend that was held back is read again, and its server has its time from now on.
     fn read_on(&mut self, backend: Id, now: Millis) {
         let Some(entry) = self.upstreams.backends.get_mut(backend) else { return };
-        entry.is_held_back = false;
-        entry.heard_at = now;
-        entry.alarm.set(&mut self.wheel, Timer::Backend(backend), now + self.settings.timeouts.remote_read_ms);
+        entry.resume_reads(Some(now));
+        entry.wake_at(&mut self.wheel, Timer::Backend(backend), now + self.settings.timeouts.remote_read_ms);
         self.turn.resume(Conn::Backend(backend));
     }
 
@@ -395,13 +393,14 @@ impl Proxy {
     pub(super) fn on_sent_in_bulk(&mut self, id: Id) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         // Of a long pipeline nothing is sent again, and nothing kept for that.
-        if backend.queue.sent() - backend.answered > LARGE as u64 {
-            backend.queue.release_to(&mut self.in_flight.arena, backend.queue.sent());
+        if backend.queue().sent() - backend.answered() > LARGE as u64 {
+            backend.release_sent(&mut self.in_flight.arena);
         }
         let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
-        let has_room = backend.queue.unsent() <= self.settings.limits.send_queue_bytes_max / 2;
-        if has_room && self.clients.get(backend.owner).is_some_and(is_throttled) {
-            self.turn.wake(backend.owner);
+        let has_room = backend.queue().unsent() <= self.settings.limits.send_queue_bytes_max / 2;
+        let owner = backend.owner().filter(|_| has_room);
+        if let Some(owner) = owner.filter(|owner| self.clients.get(*owner).is_some_and(is_throttled)) {
+            self.turn.wake(owner);
         }
     }
 

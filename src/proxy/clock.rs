@@ -114,7 +114,7 @@ impl Proxy {
                     .upstreams
                     .backends
                     .get(backend)
-                    .map(|entry| &self.upstreams.endpoints[entry.server.index()].pool);
+                    .map(|entry| &self.upstreams.endpoints[entry.server().index()].pool);
                 let is_wanted = pool.is_some_and(Pool::is_waited_for);
                 let wanted = is_wanted.then_some((timeouts.remote_connect_ms, "remoteConnectTimeout"));
                 [wanted, Some((timeouts.local_request_ms, "localRequestTimeout"))]
@@ -129,7 +129,7 @@ impl Proxy {
         let client = self.clients.get(id)?;
         let mut since = client.kept.as_ref()?.since?;
         if let Flow::Uploading { backend, .. } = client.flow {
-            since = self.upstreams.backends.get(backend).map_or(since, |backend| backend.uploaded_at);
+            since = self.upstreams.backends.get(backend).map_or(since, |backend| backend.uploaded_at());
         }
         let (ms, _) = self.request_limit(client)?;
         // It is not to blame for what is not read.
@@ -177,28 +177,28 @@ impl Proxy {
 
     fn on_backend_alarm(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        backend.alarm.on_fired();
-        let next = match backend.phase {
+        backend.on_woken();
+        let next = match *backend.phase() {
             Phase::Closed => return,
             Phase::Connecting | Phase::Handshake(_) => {
-                let deadline = backend.since + self.settings.timeouts.remote_connect_ms;
+                let deadline = backend.since() + self.settings.timeouts.remote_connect_ms;
                 if deadline <= now {
                     return self.lose_backend(id, Loss::ConnectTimeout, now);
                 }
                 Some(deadline)
             }
-            Phase::Ready if backend.is_listener => match self.on_listener_alarm(id, now) {
+            Phase::Ready if backend.is_subscription() => match self.on_listener_alarm(id, now) {
                 Some(next) => Some(next),
                 None => return,
             },
             Phase::Ready | Phase::Draining => {
-                let write_deadline = backend.took_at + self.settings.timeouts.remote_write_ms;
-                if backend.is_blocked && write_deadline <= now {
-                    let (server, asked_at) = (backend.server, backend.took_at);
+                let write_deadline = backend.took_at() + self.settings.timeouts.remote_write_ms;
+                if backend.is_write_blocked() && write_deadline <= now {
+                    let (server, asked_at) = (backend.server(), backend.took_at());
                     self.suspect(server, asked_at, true, now);
                     return self.lose_backend(id, Loss::WriteTimeout, now);
                 }
-                let server = backend.server;
+                let server = backend.server();
                 self.review(server, now);
                 if !self.expire(id, now) {
                     return;
@@ -208,7 +208,7 @@ impl Proxy {
         };
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         if let Some(next) = next {
-            backend.alarm.set(&mut self.wheel, Timer::Backend(id), next);
+            backend.wake_at(&mut self.wheel, Timer::Backend(id), next);
         }
     }
 
@@ -216,16 +216,18 @@ impl Proxy {
     fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis, now: Millis) -> Option<Millis> {
         let backend = self.upstreams.backends.get(id)?;
         let mut read_deadline = NO_DEADLINE;
-        for request in backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]) {
+        for request in
+            backend.in_flight().iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request])
+        {
             read_deadline = read_deadline.min(self.deadline_of(backend, request));
-            if backend.is_bulk && request.client() == backend.owner {
+            if backend.is_in_bulk() && backend.is_owned_by(request.client()) {
                 // Those behind are not due before it.
                 break;
             }
         }
         let reroute_at = self.reroute_at(backend).unwrap_or(NO_DEADLINE);
-        let write_deadline = backend.is_blocked.then_some(write_deadline);
-        let idle_deadline = backend.is_idle().then(|| backend.since + IDLE_MS);
+        let write_deadline = backend.is_write_blocked().then_some(write_deadline);
+        let idle_deadline = backend.is_idle().then(|| backend.since() + IDLE_MS);
         let deadlines = [Some(read_deadline), Some(reroute_at), write_deadline, idle_deadline];
         // One that waits without a limit will be idle some time, and then nobody else comes by here.
         let next = deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min();
@@ -240,12 +242,14 @@ impl Proxy {
         let is_own = request.client() == self.taker_of(backend);
         match request.place() {
             _ if request.is_expired() => NO_DEADLINE,
-            Place::Arriving | Place::ArrivingEarly(_) if backend.is_held_back => NO_DEADLINE,
-            _ if is_own && backend.is_held_back => NO_DEADLINE,
+            Place::Arriving | Place::ArrivingEarly(_) if backend.is_read_paused() => NO_DEADLINE,
+            _ if is_own && backend.is_read_paused() => NO_DEADLINE,
             // Held back for the only one who waits there, though nobody has it for himself.
-            _ if backend.is_held_back && !backend.is_bulk && self.is_holding_back(request.client()) => NO_DEADLINE,
+            _ if backend.is_read_paused() && !backend.is_in_bulk() && self.is_holding_back(request.client()) => {
+                NO_DEADLINE
+            }
             _ if is_own && request.client() != Id::NONE && request.deadline() != NO_DEADLINE => {
-                request.deadline().max(backend.heard_at + self.settings.timeouts.remote_read_ms)
+                request.deadline().max(backend.heard_at() + self.settings.timeouts.remote_read_ms)
             }
             _ => request.deadline(),
         }
@@ -257,17 +261,16 @@ impl Proxy {
 
     /// The client that takes what this backend says now and behind that, if it can be told.
     fn taker_of(&self, backend: &Backend) -> Id {
-        match backend.line.first() {
-            _ if backend.is_bulk => backend.owner,
-            Some(first) if backend.is_in_large_reply => self.in_flight.requests[first].client(),
+        match backend.in_flight().first() {
+            _ if backend.is_in_bulk() => backend.owner().unwrap_or(Id::NONE),
+            Some(first) if backend.is_in_large_reply() => self.in_flight.requests[first].client(),
             _ => Id::NONE,
         }
     }
 
     /// When those who stand behind a large reply are asked elsewhere, if they can be, and were not.
     fn reroute_at(&self, backend: &Backend) -> Option<Millis> {
-        let is_in_the_way = backend.is_in_large_reply && !backend.is_rerouted && backend.unexpired() > 1;
-        is_in_the_way.then(|| backend.large_since + self.reroute_ms())
+        backend.blocks_others_since().map(|since| since + self.reroute_ms())
     }
 
     /// So long those who stand behind a large reply wait for it, in milliseconds.
@@ -281,17 +284,17 @@ impl Proxy {
         if self.reroute_at(backend).is_some_and(|at| at <= now) {
             self.make_way(id, now);
             if let Some(backend) = self.upstreams.backends.get_mut(id) {
-                backend.is_rerouted = true;
+                backend.on_rerouted();
             }
         }
         let Some(backend) = self.upstreams.backends.get(id) else { return false };
-        let server = backend.server;
-        let due: Vec<RequestId> = match backend.is_bulk && backend.unexpired() == self.own_count(backend) {
+        let server = backend.server();
+        let due: Vec<RequestId> = match backend.is_in_bulk() && backend.awaited() == self.own_count(backend) {
             // Nobody else waits, and of its own requests the first is due before all others.
             true if self.first_deadline(backend).is_none_or(|deadline| deadline > now) => Vec::new(),
             _ => {
                 let is_due = |request: &RequestId| self.deadline_of(backend, &self.in_flight.requests[*request]) <= now;
-                backend.line.iter(&self.in_flight.requests).filter(is_due).collect()
+                backend.in_flight().iter(&self.in_flight.requests).filter(is_due).collect()
             }
         };
         let Some(&first) = due.first() else { return self.maybe_close_idle(id, now) };
@@ -303,7 +306,7 @@ impl Proxy {
             self.lose_backend(id, Loss::Stalled, now);
             return false;
         }
-        let is_speaking = backend.is_in_large_reply;
+        let is_speaking = backend.is_in_large_reply();
         self.expire_requests(id, &due, server, now);
         // Those for whom it was held back may be told by now.
         self.maybe_release(id, now);
@@ -312,17 +315,21 @@ impl Proxy {
             self.suspect(server, asked_at, true, now);
         }
         self.drain_backend(id, now);
-        self.upstreams.backends.get(id).is_some_and(|backend| !matches!(backend.phase, Phase::Closed))
+        self.upstreams.backends.get(id).is_some_and(|backend| !backend.is_closed())
     }
 
     /// How many requests of its owner stand in the line of this backend.
     fn own_count(&self, backend: &Backend) -> usize {
-        let affinity = self.clients.get(backend.owner).and_then(|owner| owner.affinity(backend.server));
+        let affinity = backend
+            .owner()
+            .and_then(|owner| self.clients.get(owner))
+            .and_then(|owner| owner.affinity(backend.server()));
         affinity.map_or(0, |affinity| affinity.count as usize)
     }
 
     fn first_deadline(&self, backend: &Backend) -> Option<Millis> {
-        let mut line = backend.line.iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]);
+        let mut line =
+            backend.in_flight().iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request]);
         line.find(|request| !request.is_expired()).map(|request| self.deadline_of(backend, request))
     }
 
@@ -353,8 +360,8 @@ impl Proxy {
     /// the order of the line.
     pub(super) fn leave_stand_ins(&mut self, id: Id, leaving: &[RequestId]) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        let server = backend.server;
-        let line = std::mem::take(&mut backend.line);
+        let server = backend.server();
+        let line = std::mem::take(backend.in_flight_mut());
         let all: Vec<RequestId> = line.iter(&self.in_flight.requests).collect();
         let mut leaving = leaving.iter().copied().peekable();
         for request in all {
@@ -372,11 +379,11 @@ impl Proxy {
                     self.unpin(client, server);
                 }
                 if let Some(backend) = self.upstreams.backends.get_mut(id) {
-                    backend.expired += 1;
+                    backend.add_tombstone();
                 }
             }
             if let Some(backend) = self.upstreams.backends.get_mut(id) {
-                backend.line.push(&mut self.in_flight.requests, standing);
+                backend.in_flight_mut().push(&mut self.in_flight.requests, standing);
             }
         }
         debug_assert!(leaving.next().is_none(), "all of them stood in this line, in this order");
@@ -385,15 +392,15 @@ impl Proxy {
     /// Closes a backend that was of no use for a while, unless it is the only one. False if it did.
     fn maybe_close_idle(&mut self, id: Id, now: Millis) -> bool {
         let Some(backend) = self.upstreams.backends.get(id) else { return false };
-        if !backend.is_idle() || backend.since + IDLE_MS > now {
+        if !backend.is_idle() || backend.since() + IDLE_MS > now {
             return true;
         }
         let is_another = |(other, backend): (Id, &Backend)| other != id && backend.is_serving();
-        let is_only_one = !self.backends_of(backend.server).any(is_another);
+        let is_only_one = !self.backends_of(backend.server()).any(is_another);
         if is_only_one {
             // Nothing to look at until it is used again.
             if let Some(backend) = self.upstreams.backends.get_mut(id) {
-                backend.since = now;
+                backend.on_of_use(now);
             }
             return true;
         }

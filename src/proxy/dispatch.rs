@@ -9,7 +9,7 @@
 use super::routing::Verdict;
 use super::transmit::{Sent, gather};
 use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
-use crate::backend::{Backend, Handshake, Phase};
+use crate::backend::Backend;
 use crate::client::{Flow, Need};
 use crate::command::Access;
 use crate::pool::Offer;
@@ -127,9 +127,9 @@ impl Proxy {
             client.pin(server, backend_id, 1);
         }
         if let Some(backend) = self.upstreams.backends.get_mut(backend_id) {
-            backend.line.push(&mut self.in_flight.requests, request);
+            backend.in_flight_mut().push(&mut self.in_flight.requests, request);
             if deadline != NO_DEADLINE {
-                backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
+                backend.wake_at(&mut self.wheel, Timer::Backend(backend_id), deadline);
             }
         }
         self.upstreams.endpoints[server.index()].stats.requests += 1;
@@ -143,7 +143,7 @@ impl Proxy {
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
             return match self.upstreams.backends.get(leased.backend) {
-                Some(backend) if backend.profile != profile => Pick::Watching,
+                Some(backend) if backend.profile() != profile => Pick::Watching,
                 Some(backend) if backend.has_room_for_owner(limits) => Pick::Take(leased.backend),
                 // With nothing of its own in line, what is in the way is short, or a push: neither would wake it.
                 Some(backend) if backend.is_serving() && client.affinity(server).is_none() => {
@@ -164,7 +164,7 @@ impl Proxy {
         if let Some(affinity) = client.affinity(server) {
             return match self.upstreams.backends.get(affinity.backend) {
                 // Who never runs out of requests would keep the backend from those who need it for another profile.
-                Some(backend) if has_precedence && backend.profile == profile && backend.has_room(limits) => {
+                Some(backend) if has_precedence && backend.profile() == profile && backend.has_room(limits) => {
                     Pick::Take(affinity.backend)
                 }
                 _ => Pick::Behind,
@@ -225,7 +225,7 @@ impl Proxy {
         }
         let backend = self.upstreams.backends.get(backend_id)?;
         let has_room = if is_own { backend.has_room_for_owner(limits) } else { backend.has_room(limits) };
-        (has_room && backend.profile == profile).then_some(backend_id)
+        (has_room && backend.profile() == profile).then_some(backend_id)
     }
 
     /// The backend that the pool offers to a request that cannot wait.
@@ -247,17 +247,17 @@ impl Proxy {
         for &backend in self.upstreams.endpoints[server.index()].pool.backends() {
             let Some(entry) = self.upstreams.backends.get_mut(backend) else { continue };
             // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
-            if entry.is_held_back && !entry.is_bulk {
-                entry.is_held_back = false;
-                entry.heard_at = now;
+            if entry.is_read_paused() && !entry.is_in_bulk() {
+                entry.resume_reads(Some(now));
                 let deadline = now + self.settings.timeouts.remote_read_ms;
-                entry.alarm.set(&mut self.wheel, Timer::Backend(backend), deadline);
+                entry.wake_at(&mut self.wheel, Timer::Backend(backend), deadline);
                 self.turn.resume(Conn::Backend(backend));
             }
             // Whether a large request that holds one still comes is looked at sooner.
-            if let Some(client) = self.clients.get_mut(entry.uploader) {
-                let deadline = entry.uploaded_at + self.settings.timeouts.remote_connect_ms;
-                client.alarm.set(&mut self.wheel, Timer::Client(entry.uploader), deadline);
+            let Some(uploader) = entry.uploader() else { continue };
+            if let Some(client) = self.clients.get_mut(uploader) {
+                let deadline = entry.uploaded_at() + self.settings.timeouts.remote_connect_ms;
+                client.alarm.set(&mut self.wheel, Timer::Client(uploader), deadline);
             }
         }
         if self.clients.get(id).is_some_and(|client| client.holds_back) {
@@ -287,12 +287,9 @@ impl Proxy {
     /// Sets an idle backend to another profile.
     pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        debug_assert!(matches!(backend.phase, Phase::Ready) && backend.line.is_empty());
-        backend.phase = Phase::Handshake(Handshake::change(backend.profile, goal));
-        backend.profile = goal;
-        backend.since = now;
+        backend.change_profile(goal, now);
         let deadline = now + self.settings.timeouts.remote_connect_ms;
-        backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+        backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
         self.mark_backend_dirty(id);
     }
 
@@ -300,32 +297,31 @@ impl Proxy {
     #[inline]
     pub(super) fn forward<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        let is_direct = bytes.len() >= DIRECT_MIN && !backend.is_blocked && matches!(backend.phase, Phase::Ready);
+        let is_direct = bytes.len() >= DIRECT_MIN && !backend.is_write_blocked() && backend.is_ready();
         if !is_direct {
-            backend.queue.push(&mut self.in_flight.arena, bytes);
+            backend.push(&mut self.in_flight.arena, bytes);
             return self.mark_backend_dirty(id);
         }
-        let waiting = backend.queue.unsent();
-        match gather(&backend.queue, &self.in_flight.arena, bytes, Conn::Backend(id), wire) {
+        let waiting = backend.queue().unsent();
+        match gather(backend.queue(), &self.in_flight.arena, bytes, Conn::Backend(id), wire) {
             Ok(Sent { bytes: sent, is_blocked }) => {
-                backend.queue.mark_sent(&self.in_flight.arena, sent.min(waiting));
+                backend.on_sent(&self.in_flight.arena, sent.min(waiting));
                 let past = sent.saturating_sub(waiting);
                 if past > 0 {
-                    backend.queue.skip(past);
+                    backend.skip(past);
                 }
-                backend.queue.push(&mut self.in_flight.arena, &bytes[past..]);
-                backend.is_blocked = is_blocked;
-                backend.took_at = now;
+                backend.push(&mut self.in_flight.arena, &bytes[past..]);
+                backend.on_written(is_blocked, now);
                 if is_blocked {
                     let deadline = now + self.settings.timeouts.remote_write_ms;
-                    backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+                    backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
                 }
                 if past < bytes.len() {
                     self.mark_backend_dirty(id);
                 }
             }
             Err(error) => {
-                backend.queue.push(&mut self.in_flight.arena, bytes);
+                backend.push(&mut self.in_flight.arena, bytes);
                 self.handle_backend_broken(id, &error.to_string(), now);
             }
         }
@@ -334,7 +330,7 @@ impl Proxy {
     /// As `forward`, for a large request that has its memory to itself: nothing is copied.
     pub(super) fn forward_owned(&mut self, id: Id, bytes: Vec<u8>) {
         if let Some(backend) = self.upstreams.backends.get_mut(id) {
-            backend.queue.push_vec(&mut self.in_flight.arena, bytes);
+            backend.push_vec(&mut self.in_flight.arena, bytes);
             self.mark_backend_dirty(id);
         }
     }

@@ -133,8 +133,8 @@ impl Proxy {
             };
             let Some(backend_id) = found else { break };
             let Some(backend) = self.upstreams.backends.get_mut(backend_id) else { break };
-            let is_bulk = backend.is_bulk && backend.owner == id;
-            if backend.profile != profile || !(has_room(backend) || is_bulk && backend.has_room_for_owner(limits)) {
+            let is_bulk = backend.is_in_bulk_for(id);
+            if backend.profile() != profile || !(has_room(backend) || is_bulk && backend.has_room_for_owner(limits)) {
                 break;
             }
             // Where more is decided than where the next one goes, a run ends.
@@ -142,10 +142,10 @@ impl Proxy {
             let mark = if outstanding < DEEP { DEEP } else { usize::MAX }.min(limits.client_outstanding_max);
             let outstanding_max = mark.saturating_sub(outstanding);
             let requests_max = match is_bulk {
-                false => outstanding_max.min(limits.pipeline_max - backend.line.len()),
+                false => outstanding_max.min(limits.pipeline_max - backend.in_flight().len()),
                 true => usize::MAX,
             };
-            let bytes_max = limits.send_queue_bytes_max - backend.queue.unsent();
+            let bytes_max = limits.send_queue_bytes_max - backend.queue().unsent();
             let start = at;
             let mut count = 0;
             let mut last = first.command;
@@ -158,7 +158,7 @@ impl Proxy {
                 let request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
                 let request = self.in_flight.requests.insert(request);
                 client.reply_order.push(&mut self.in_flight.requests, request);
-                backend.line.push(&mut self.in_flight.requests, request);
+                backend.in_flight_mut().push(&mut self.in_flight.requests, request);
                 if plain.command.access == Access::Write {
                     client.wrote_to = backend_id;
                 }
@@ -174,10 +174,9 @@ impl Proxy {
             client.command = Some(last);
             client.pin(first.server, backend_id, count as u32);
             endpoint.stats.requests += count as u64;
-            backend.queue.push(&mut self.in_flight.arena, &bytes[start..at]);
-            backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
-            if !backend.is_dirty {
-                backend.is_dirty = true;
+            backend.push(&mut self.in_flight.arena, &bytes[start..at]);
+            backend.wake_at(&mut self.wheel, Timer::Backend(backend_id), deadline);
+            if backend.mark_dirty() {
                 self.turn.flush_backend(backend_id);
             }
         }
@@ -206,18 +205,18 @@ impl Proxy {
         let is_one_server = self.router.is_single();
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return 0 };
         let is_off = self.reading.is_fast_path_off();
-        if is_off || !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
+        if is_off || !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply() {
             return 0;
         }
-        let server = backend.server;
+        let server = backend.server();
         let mut at = 0;
         let mut after = After::Nothing;
-        while let Some(first) = backend.line.first() {
+        while let Some(first) = backend.in_flight().first() {
             let to = self.in_flight.requests[first].client();
             let Some(client) = self.clients.get_mut(to).filter(|client| client.subscriber.is_none()) else { break };
             let start = at;
             let mut count = 0;
-            while let Some(request) = backend.line.first() {
+            while let Some(request) = backend.in_flight().first() {
                 let entry = &self.in_flight.requests[request];
                 let len = u64::from(entry.bytes());
                 if entry.client() != to || !is_plain_and_next(entry, request, client) || !backend.was_sent(len) {
@@ -228,10 +227,10 @@ impl Proxy {
                 if !is_one_server && bytes[at] == b'-' {
                     break;
                 }
-                backend.line.pop(&self.in_flight.requests);
+                backend.in_flight_mut().pop(&self.in_flight.requests);
                 client.reply_order.pop(&self.in_flight.requests);
                 self.in_flight.requests.remove(request);
-                backend.answered += len;
+                backend.on_answered(len);
                 count += 1;
                 at += taken;
             }
@@ -271,10 +270,7 @@ impl Proxy {
             }
         }
         if at > 0 {
-            backend.queue.release_to(&mut self.in_flight.arena, backend.answered);
-            if backend.line.is_empty() {
-                backend.since = now;
-            }
+            backend.release_answered(&mut self.in_flight.arena, now);
             match after {
                 After::Nothing => {}
                 After::Advance(client) => self.advance_line(client, now),

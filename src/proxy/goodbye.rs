@@ -30,7 +30,7 @@ pub(super) enum Departure {
     /// What it had for itself in bulk.
     Bulk(Bulk),
     /// One that this client had for itself, and what cleans the session there, if anything does.
-    Lease(Id, Id, Option<&'static [u8]>),
+    Lease(Id, Option<Id>, Option<&'static [u8]>),
 }
 
 /// Why a client is closed.
@@ -210,7 +210,7 @@ impl Proxy {
                 self.clients.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.
-            Flow::BlockedOnCommand { backend } => self.turn.depart(Departure::Lease(backend, id, None)),
+            Flow::BlockedOnCommand { backend } => self.turn.depart(Departure::Lease(backend, Some(id), None)),
             Flow::Asking => {
                 self.workers.withdraw(id);
                 self.charge_inquiries();
@@ -220,7 +220,7 @@ impl Proxy {
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
         if let Some((transaction, backend)) = leased {
-            self.turn.depart(Departure::Lease(backend, id, Some(cleanup(transaction))));
+            self.turn.depart(Departure::Lease(backend, Some(id), Some(cleanup(transaction))));
         }
         // Behind the lease: the same backend may be both, and is clean before it is anybody's.
         if let Some(bulk) = bulk {

@@ -13,7 +13,6 @@
 //! What a script within a transaction says comes with the reply to `EXEC`, so the question stands behind that.
 
 use super::{NO_DEADLINE, Proxy};
-use crate::backend::Phase;
 use crate::command;
 use crate::reply;
 use crate::request::{Request, Role};
@@ -64,19 +63,17 @@ impl Proxy {
 
     /// Asks for the word behind what this backend was just given.
     pub(super) fn send_guard(&mut self, id: Id) {
-        let Some(backend) =
-            self.upstreams.backends.get_mut(id).filter(|backend| !matches!(backend.phase, Phase::Closed))
-        else {
+        let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| !backend.is_closed()) else {
             return;
         };
         let mut request = Request::new(Id::NONE, NO_DEADLINE, self.upstreams.guard.len() as u32, 0, false);
         request.set_role(Role::Guard);
         // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
         request.expire();
-        backend.expired += 1;
+        backend.add_tombstone();
         let request = self.in_flight.requests.insert(request);
-        backend.line.push(&mut self.in_flight.requests, request);
-        backend.queue.push(&mut self.in_flight.arena, &self.upstreams.guard);
+        backend.in_flight_mut().push(&mut self.in_flight.requests, request);
+        backend.push(&mut self.in_flight.arena, &self.upstreams.guard);
         self.mark_backend_dirty(id);
     }
 

@@ -20,7 +20,8 @@ use log::Level;
 
 use super::loss::Loss;
 use super::{Endpoint, NO_DEADLINE, Proxy, Timer};
-use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
+use crate::backend::handshake::{Handshake, Introduction, Refusal, Step};
+use crate::backend::{Backend, Phase, Purpose};
 use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
 use crate::server::{Health, Seen, ServerId};
@@ -32,7 +33,7 @@ use crate::timer::Millis;
 impl Proxy {
     /// Makes a backend of a server's pool.
     pub(super) fn open_backend(&mut self, server: ServerId, profile: Profile, now: Millis) -> Id {
-        let id = self.begin_connect(Backend::new(server, profile, now), now);
+        let id = self.begin_connect(Backend::new(server, profile, Purpose::Pooled, now), now);
         let endpoint = &mut self.upstreams.endpoints[server.index()];
         endpoint.pool.add(id);
         endpoint.health.on_connect(self.settings.timeouts.remote_connect_ms, now);
@@ -42,12 +43,12 @@ impl Proxy {
 
     /// Takes a new backend in, and asks the shell to connect it.
     pub(super) fn begin_connect(&mut self, backend: Backend, now: Millis) -> Id {
-        let server = backend.server;
+        let server = backend.server();
         let id = self.upstreams.backends.insert(backend);
         self.upstreams.endpoints[server.index()].stats.connects += 1;
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         if let Some(backend) = self.upstreams.backends.get_mut(id) {
-            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+            backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
         }
         self.turn.connect(id, server);
         id
@@ -56,12 +57,9 @@ impl Proxy {
     /// A backend's socket is connected.
     pub fn handle_connected(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        if !matches!(backend.phase, Phase::Connecting) {
-            return;
+        if backend.on_connected(self.settings.credentials.as_ref(), now) {
+            self.mark_backend_dirty(id);
         }
-        backend.phase = Phase::Handshake(Handshake::first(backend.profile, self.settings.credentials.as_ref()));
-        backend.took_at = now;
-        self.mark_backend_dirty(id);
     }
 
     /// A backend could not be connected.
@@ -81,12 +79,10 @@ impl Proxy {
 
     /// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
     fn in_own_words(&self, id: Id, loss: Loss) -> Loss {
-        let Some(Phase::Handshake(handshake)) = self.upstreams.backends.get(id).map(|backend| &backend.phase) else {
-            return loss;
-        };
-        match (&handshake.last_words, &handshake.broken) {
-            (Some(words), _) => Loss::Refused(words.clone()),
-            (None, Some(reason)) => Loss::Broken(reason.clone()),
+        let Some(handshake) = self.upstreams.backends.get(id).and_then(Backend::handshake) else { return loss };
+        match (handshake.last_words(), handshake.broken()) {
+            (Some(words), _) => Loss::Refused(words.to_string()),
+            (None, Some(reason)) => Loss::Broken(reason.to_string()),
             _ => loss,
         }
     }
@@ -95,43 +91,35 @@ impl Proxy {
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
         let words = reply.starts_with(b"-").then(|| self.refusal_text(reply));
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
-        let Phase::Handshake(handshake) = &mut backend.phase else { return Ok(()) };
-        if handshake.sent == 0 {
+        let Some(handshake) = backend.handshake_mut() else { return Ok(()) };
+        if !handshake.has_begun() {
             // Before it was asked, a server may say that it has no place for us, and nothing else.
             return Err(words.map_or(Loss::Surplus, Loss::Refused));
         }
-        let step = handshake.steps.pop().ok_or(Loss::Surplus)?;
+        let step = handshake.next_step().ok_or(Loss::Surplus)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
             Err(Refusal::Server) => return Err(Loss::Refused(words.unwrap_or_else(|| printable(reply)))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
-        // That it is old is no reason to close.
-        handshake.last_words = words.filter(|words| !words.starts_with("-ERR unknown command"));
+        handshake.on_answered(words);
         if let Step::Hello(_) = step {
             if let Some((told, number)) = Introduction::read(reply) {
                 self.upstreams.introduction = told;
-                backend.number = number;
+                backend.on_number(number);
             }
         }
-        if !handshake.steps.is_empty() {
+        if !backend.handshake().is_some_and(Handshake::is_done) {
             return Ok(());
         }
-        let reached = handshake.reached;
-        let refusal = handshake.refusal.take();
-        backend.phase = if backend.is_reserve { Phase::Draining } else { Phase::Ready };
-        backend.profile = reached;
-        backend.since = now;
-        backend.took_at = now;
-        let server = backend.server;
-        let is_first = backend.ready_at.is_none();
-        backend.ready_at.get_or_insert(now);
+        let (is_first, refusal) = backend.on_greeted(now);
+        let server = backend.server();
         self.on_ready_to_block(id);
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
-        let first = backend.line.first().map(|request| self.in_flight.requests[request].deadline());
+        let first = backend.in_flight().first().map(|request| self.in_flight.requests[request].deadline());
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
-            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+            backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
         }
         self.mark_backend_dirty(id);
         let before = self.note(server, now);
@@ -161,15 +149,10 @@ impl Proxy {
     /// server's own words.
     fn refuse_queued(&mut self, id: Id, refusal: &[u8], now: Millis) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        let server = backend.server;
-        let line = std::mem::take(&mut backend.line);
-        backend.drop_unsent(0, &mut self.in_flight.arena);
-        backend.expired = 0;
-        let uploader = std::mem::replace(&mut backend.uploader, Id::NONE);
-        let owner = std::mem::replace(&mut backend.owner, Id::NONE);
-        backend.is_bulk = false;
-        self.on_lease_lost(id, owner);
-        let requests: Vec<RequestId> = line.iter(&self.in_flight.requests).collect();
+        let server = backend.server();
+        let unanswered = backend.refuse_unsent(&mut self.in_flight.arena);
+        self.on_lease_lost(id, unanswered.owner);
+        let requests: Vec<RequestId> = unanswered.in_flight.iter(&self.in_flight.requests).collect();
         for request in requests {
             let entry = &mut self.in_flight.requests[request];
             entry.leave_backend();
@@ -178,7 +161,7 @@ impl Proxy {
                 self.in_flight.requests.remove(request);
             } else {
                 self.unpin(client, server);
-                if client == uploader {
+                if unanswered.uploader == Some(client) {
                     self.discard_upload(client, request, now);
                 }
                 self.deliver(client, request, refusal, now);
@@ -263,7 +246,7 @@ impl Proxy {
     pub(super) fn judge_loss(&mut self, server: ServerId, lost: (Seen, Millis, bool), loss: &Loss, now: Millis) {
         let (seen, began_at, has_asked) = lost;
         let random = self.upstreams.random();
-        let is_serving_others = self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Ready));
+        let is_serving_others = self.backends_of(server).any(|(_, other)| other.is_ready());
         let before = self.note(server, now);
         let health = &mut self.upstreams.endpoints[server.index()].health;
         health.note(seen, now);
@@ -323,7 +306,7 @@ impl Proxy {
     }
 
     fn is_being_looked_at(&self, server: ServerId) -> bool {
-        self.backends_of(server).any(|(_, other)| matches!(other.phase, Phase::Connecting | Phase::Handshake(_)))
+        self.backends_of(server).any(|(_, other)| other.is_setting_up())
     }
 
     /// The time has come to look at a server: to see whether it can be reached again, if it is down; else to make the
@@ -350,9 +333,9 @@ impl Proxy {
     /// No new requests for this backend; it is closed when those that can still be answered are.
     pub(super) fn drain_backend(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        match backend.phase {
+        match *backend.phase() {
             Phase::Ready => {
-                backend.phase = Phase::Draining;
+                backend.drain();
                 self.maybe_drained(id, now);
             }
             // Nothing was sent yet: all of it can go elsewhere.
@@ -364,11 +347,7 @@ impl Proxy {
 
     /// Closes a draining backend that owes nothing more that anybody waits for.
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
-        let is_drained = self
-            .upstreams
-            .backends
-            .get(id)
-            .is_some_and(|backend| matches!(backend.phase, Phase::Draining) && backend.unexpired() == 0);
+        let is_drained = self.upstreams.backends.get(id).is_some_and(Backend::is_drained);
         if is_drained {
             self.lose_backend(id, Loss::Drained, now);
         }
@@ -389,7 +368,7 @@ pub(super) fn server_figures(endpoints: &[Endpoint], backends: &Slots<Backend>) 
                 Health::Probing { .. } => ServerState::Probing,
             },
             connections: backends().count(),
-            outstanding: backends().map(|backend| backend.line.len()).sum(),
+            outstanding: backends().map(|backend| backend.in_flight().len()).sum(),
             stats: endpoint.stats,
         }
     };

@@ -22,7 +22,6 @@ use super::memory::COLLECTED_MIN;
 use super::routing::Verdict;
 use super::transaction::is_multi;
 use super::{Conn, LARGE, Proxy, Wire};
-use crate::backend::Phase;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Mode, Need};
 use crate::notice::{Kind, printable};
@@ -371,7 +370,7 @@ impl Proxy {
         let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
         framer.rebase(taken);
         let entry = self.upstreams.backends.get_mut(backend)?;
-        (entry.uploader, entry.uploaded_at) = (id, now);
+        entry.begin_upload(id, now);
         self.clients.get_mut(id)?.flow = Flow::Uploading { backend, request };
         self.forward(backend, &bytes[..taken], now, wire);
         Some(taken)
@@ -399,7 +398,7 @@ impl Proxy {
         };
         let limit_ms =
             self.clients.get(id).and_then(|client| self.request_limit(client)).map_or(u64::MAX, |limit| limit.0);
-        if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
+        if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.is_uploaded_by(id)) {
             entry.on_uploaded(taken, limit_ms, now);
             self.in_flight.requests[request].grow(taken);
             self.forward(backend, &bytes[..taken], now, wire);
@@ -413,11 +412,11 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(id).filter(|client| matches!(client.flow, Flow::Uploading { .. })) {
             client.flow = Flow::Open;
         }
-        if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
-            entry.uploader = Id::NONE;
+        if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.is_uploaded_by(id)) {
+            entry.end_upload();
             let deadline = now + self.settings.timeouts.remote_read_ms;
             self.in_flight.requests[request].renew(deadline);
-            entry.alarm.set(&mut self.wheel, super::Timer::Backend(backend), deadline);
+            entry.wake_at(&mut self.wheel, super::Timer::Backend(backend), deadline);
         }
         (taken, true)
     }
@@ -425,18 +424,18 @@ impl Proxy {
     /// Half of a request was given to this backend, and the rest will never come: if it was sent, nothing can be sent
     /// behind it.
     pub(super) fn abandon_upload(&mut self, id: Id, client: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| backend.uploader == client) else {
+        let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| backend.is_uploaded_by(client)) else {
             return;
         };
-        backend.uploader = Id::NONE;
-        let server = backend.server;
+        backend.end_upload();
+        let server = backend.server();
         let mut is_sent = true;
-        if let Some(request) = backend.line.pop_last(&mut self.in_flight.requests) {
+        if let Some(request) = backend.in_flight_mut().pop_last(&mut self.in_flight.requests) {
             let entry = &mut self.in_flight.requests[request];
             entry.leave_backend();
-            if matches!(backend.phase, Phase::Connecting | Phase::Handshake(_)) {
+            if backend.is_setting_up() {
                 // Nothing of it was sent.
-                backend.drop_unsent(backend.queue.unsent() - entry.bytes() as usize, &mut self.in_flight.arena);
+                backend.drop_unsent(backend.queue().unsent() - entry.bytes() as usize, &mut self.in_flight.arena);
                 is_sent = false;
             }
             if entry.client() == Id::NONE {

@@ -18,7 +18,7 @@
 
 use super::Proxy;
 use super::dispatch::Pick;
-use crate::backend::{Backend, Phase};
+use crate::backend::{Backend, Purpose};
 use crate::server::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
@@ -36,15 +36,13 @@ impl Proxy {
         if client.affinity(server).is_some() {
             return Pick::Behind;
         }
-        let is_closed = |backend: &Backend| matches!(backend.phase, Phase::Closed);
-        let is_reserve = |backend: &Backend| backend.is_reserve && backend.server == server && !is_closed(backend);
+        let is_reserve = |backend: &Backend| backend.is_open_reserve() && backend.server() == server;
         let reserve = self.upstreams.backends.iter().find(|(_, backend)| is_reserve(backend));
         if let Some((id, backend)) = reserve {
-            let has_room = backend.line.len() < self.settings.limits.pipeline_max;
+            let has_room = backend.in_flight().len() < self.settings.limits.pipeline_max;
             return if has_room { Pick::Take(id) } else { Pick::GiveUp };
         }
-        let mut backend = Backend::new(server, Profile::default(), now);
-        backend.is_reserve = true;
+        let backend = Backend::new(server, Profile::default(), Purpose::Reserve, now);
         Pick::Take(self.begin_connect(backend, now))
     }
 }

@@ -22,7 +22,7 @@ use super::loss::Loss;
 use super::router::Route;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer};
-use crate::backend::{Backend, Phase};
+use crate::backend::Backend;
 use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
 use crate::local::roster::Ask;
@@ -97,7 +97,7 @@ impl Proxy {
             .backends
             .get(backend)
             .filter(|_| affinity.is_some_and(|affinity| affinity.backend == backend));
-        backend.is_some_and(|backend| backend.line.iter(&self.in_flight.requests).any(is_others))
+        backend.is_some_and(|backend| backend.in_flight().iter(&self.in_flight.requests).any(is_others))
     }
 
     /// A client blocks on `backend`, and its command goes there next. Who has blocked before it, and still waits until
@@ -116,9 +116,7 @@ impl Proxy {
 
     /// Whether this client blocks on a backend of `server` that is not ready.
     fn is_blocking_at(&self, id: Id, server: ServerId) -> bool {
-        self.blocking_backend(id).is_some_and(|(_, backend)| {
-            backend.server == server && matches!(backend.phase, Phase::Connecting | Phase::Handshake(_))
-        })
+        self.blocking_backend(id).is_some_and(|(_, backend)| backend.server() == server && backend.is_setting_up())
     }
 
     /// The backend on which a client blocks, and on which it has nothing else.
@@ -136,14 +134,14 @@ impl Proxy {
     ///
     /// Only among clients of one database and one version of the protocol: another one cannot use this backend.
     pub(super) fn on_ready_to_block(&mut self, id: Id) {
-        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| matches!(backend.phase, Phase::Ready))
-        else {
+        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_ready()) else {
             return;
         };
         if !is_alone(backend) {
             return;
         }
-        let (server, owner, profile) = (backend.server, backend.owner, backend.profile);
+        let (server, profile) = (backend.server(), backend.profile());
+        let Some(owner) = backend.owner() else { return };
         let blocking = &self.upstreams.endpoints[server.index()].pool.blocking;
         if !blocking.contains(&owner) {
             return;
@@ -151,7 +149,7 @@ impl Proxy {
         let is_like = |other: &Id| {
             *other == owner
                 || self.is_blocking_at(*other, server)
-                    && self.blocking_backend(*other).is_some_and(|(_, backend)| backend.profile == profile)
+                    && self.blocking_backend(*other).is_some_and(|(_, backend)| backend.profile() == profile)
         };
         let Some(place) = blocking.iter().position(is_like) else { return };
         let first = self.upstreams.endpoints[server.index()].pool.blocking.remove(place);
@@ -163,28 +161,21 @@ impl Proxy {
     /// Has two clients change their backends, of which each blocks on one, and has nothing else there. No byte of their
     /// commands was sent.
     fn swap_blocked(&mut self, ready: Id, other: Id) {
-        let mut parts = [ready, other].map(|id| {
-            let backend = self.upstreams.backends.get_mut(id)?;
-            debug_assert!(backend.line.len() == 1 && backend.answered == backend.queue.sent());
-            Some((mem::take(&mut backend.line), mem::take(&mut backend.queue), backend.answered, backend.owner))
-        });
+        let mut parts = [ready, other].map(|id| Some(self.upstreams.backends.get_mut(id)?.take_unsent()));
         parts.reverse();
         for (id, parts) in [ready, other].into_iter().zip(parts) {
-            let (Some(backend), Some((line, queue, answered, owner))) = (self.upstreams.backends.get_mut(id), parts)
-            else {
-                continue;
-            };
-            (backend.line, backend.queue, backend.answered, backend.owner) = (line, queue, answered, owner);
-            let first = backend.line.first().map(|request| self.in_flight.requests[request].deadline());
+            let (Some(backend), Some(unsent)) = (self.upstreams.backends.get_mut(id), parts) else { continue };
+            let owner = backend.put_unsent(unsent);
+            let first = backend.in_flight().first().map(|request| self.in_flight.requests[request].deadline());
             if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
-                backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+                backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
             }
-            if let Some(client) = self.clients.get_mut(owner) {
+            if let Some(client) = owner.and_then(|owner| self.clients.get_mut(owner)) {
                 client.flow = Flow::BlockedOnCommand { backend: id };
                 client
                     .affinities
                     .iter_mut()
-                    .filter(|affinity| affinity.server == backend.server)
+                    .filter(|affinity| affinity.server == backend.server())
                     .for_each(|affinity| affinity.backend = id);
             }
         }
@@ -210,7 +201,7 @@ impl Proxy {
             self.reply_here(id, b"-ERR The connection that carried the last write of this client is lost\r\n");
             return Verdict::Done;
         };
-        let server = backend.server;
+        let server = backend.server();
         let pool = &self.upstreams.endpoints[server.index()].pool;
         let is_free = self.may_have(id, wrote_to, now);
         let pick = match client.affinity(server) {
@@ -224,7 +215,7 @@ impl Proxy {
         };
         let Pick::Take(_) = pick else { return self.put_off(id, server, pick, Need::LastWriter, now) };
         if let Some(backend) = self.upstreams.backends.get_mut(wrote_to) {
-            backend.owner = id;
+            backend.lease_to(id);
         }
         self.block(id, server, wrote_to, request, timeout, now)
     }
@@ -233,11 +224,12 @@ impl Proxy {
     pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
         self.upstreams.backends.get(backend).is_some_and(|entry| {
             // One that is just being closed may still be somebody's affinity.
-            let is_others = matches!(entry.phase, Phase::Closed)
-                || entry.owner != Id::NONE && entry.owner != id
-                || entry.uploader != Id::NONE;
-            !is_others
-                && self.upstreams.endpoints[entry.server.index()].pool.may_hold(&self.upstreams.backends, backend, now)
+            entry.is_free_for(id)
+                && self.upstreams.endpoints[entry.server().index()].pool.may_hold(
+                    &self.upstreams.backends,
+                    backend,
+                    now,
+                )
         })
     }
 
@@ -273,7 +265,7 @@ impl Proxy {
     pub(super) fn lease(&mut self, id: Id, server: ServerId, now: Millis) -> Pick {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
-            let is_same = |backend: &Backend| backend.profile == client.session.profile;
+            let is_same = |backend: &Backend| backend.profile() == client.session.profile;
             let is_same = self.upstreams.backends.get(leased.backend).is_some_and(is_same);
             return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
         }
@@ -282,9 +274,9 @@ impl Proxy {
             // What others still wait for there would be lost with it, if this client leaves.
             let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request].client());
             let is_usable = |backend: &Backend| {
-                backend.profile == profile
+                backend.profile() == profile
                     && backend.is_serving()
-                    && !backend.line.iter(&self.in_flight.requests).any(is_others)
+                    && !backend.in_flight().iter(&self.in_flight.requests).any(is_others)
             };
             if self.upstreams.backends.get(own).is_some_and(is_usable) {
                 return Pick::Take(own);
@@ -308,7 +300,7 @@ impl Proxy {
         let offer = pool.offer_lease(&self.upstreams.backends, profile, now);
         let Some(backend) = self.take_offer(offer, server, profile, now) else { return self.park_or_give_up(id) };
         if let Some(entry) = self.upstreams.backends.get_mut(backend) {
-            entry.owner = id;
+            entry.lease_to(id);
         }
         Pick::Take(backend)
     }
@@ -327,14 +319,14 @@ impl Proxy {
         {
             // Nobody has looked which database it is left with, or the server did not end the transaction, as without
             // the right to `DISCARD`; nobody else shall have it.
-            let owner = self.upstreams.backends.get(backend).map_or(Id::NONE, |entry| entry.owner);
+            let owner = self.upstreams.backends.get(backend).and_then(Backend::owner);
             return self.turn.depart(Departure::Lease(backend, owner, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
         // What cleans a session is nobody's; behind it, whose backend it still is may have watched keys again.
-        let owner = self.upstreams.backends.get(backend).and_then(|entry| self.clients.get(entry.owner));
+        let owner = self.upstreams.backends.get(backend).and_then(|entry| self.clients.get(entry.owner()?));
         let is_watching = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == backend);
         if matches!(role, Role::Blocking | Role::Ending { .. } | Role::Cleanup) && !is_watching {
             self.end_lease(backend);
@@ -343,13 +335,9 @@ impl Proxy {
 
     /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
-        match self.upstreams.backends.get_mut(id) {
-            Some(backend) if backend.is_number_told => {
-                self.turn.depart(Departure::Lease(id, backend.owner, None));
-            }
-            Some(backend) if backend.is_bulk => {}
-            Some(backend) => backend.owner = Id::NONE,
-            None => {}
+        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        if !backend.end_lease() {
+            self.turn.depart(Departure::Lease(id, backend.owner(), None));
         }
     }
 
@@ -362,12 +350,11 @@ impl Proxy {
         let (_, client) = self.clients.iter().find(|(id, _)| is_meant(*id))?;
         let Flow::BlockedOnCommand { backend } = client.flow else { return None };
         let backend = self.upstreams.backends.get_mut(backend)?;
-        let request = &self.in_flight.requests[backend.line.first()?];
-        if request.role() != Role::Blocking || !backend.was_sent(u64::from(request.bytes())) || backend.number == 0 {
+        let request = &self.in_flight.requests[backend.in_flight().first()?];
+        if request.role() != Role::Blocking || !backend.was_sent(u64::from(request.bytes())) {
             return None;
         }
-        backend.is_number_told = true;
-        Some(Blocked { server: backend.server, number: backend.number })
+        Some(Blocked { server: backend.server(), number: backend.tell_number()? })
     }
 
     /// Has a server end the wait of a client, and its reply be that to `request`. `found` is what the other proxies
@@ -407,7 +394,8 @@ impl Proxy {
     }
 
     /// A leased backend is lost: its client is told with the replies that it waits for, and with `EXEC`.
-    pub(super) fn on_lease_lost(&mut self, backend: Id, owner: Id) {
+    pub(super) fn on_lease_lost(&mut self, backend: Id, owner: Option<Id>) {
+        let Some(owner) = owner else { return };
         let Some(client) = self.clients.get_mut(owner) else { return };
         if client.flow == (Flow::BlockedOnCommand { backend }) || client.flow == (Flow::Throttled { backend }) {
             client.flow = Flow::Open;
@@ -429,26 +417,26 @@ impl Proxy {
 
     /// `owner` has left a backend that it had for itself. `cleanup` is what cleans its session, if anything can: then
     /// it is anybody's again with the reply. Otherwise it is closed, as soon as nobody else waits for a reply there.
-    pub(super) fn take_back(&mut self, id: Id, owner: Id, cleanup: Option<&[u8]>, now: Millis) {
+    pub(super) fn take_back(&mut self, id: Id, owner: Option<Id>, cleanup: Option<&[u8]>, now: Millis) {
         // It may have been refused what it leased it for, and nothing was sent.
-        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.owner == owner) else { return };
+        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.owner() == owner) else { return };
         // What still waits for data would take an element for nobody.
         let is_blocking = |request: &RequestId| self.in_flight.requests[*request].role() == Role::Blocking;
-        let blocking = backend.line.iter(&self.in_flight.requests).find(is_blocking);
-        match cleanup.filter(|_| backend.uploader == Id::NONE && blocking.is_none()) {
+        let blocking = backend.in_flight().iter(&self.in_flight.requests).find(is_blocking);
+        match cleanup.filter(|_| backend.uploader().is_none() && blocking.is_none()) {
             Some(bytes) if backend.is_serving() => return self.send_internal(id, bytes, Role::Cleanup, now),
             // It takes nothing more, and is closed when it owes nothing.
             Some(_) => return self.end_lease(id),
             None => {}
         }
         let is_awaited = |request: RequestId| self.in_flight.requests[request].client() != Id::NONE;
-        match blocking.filter(|_| backend.line.iter(&self.in_flight.requests).any(is_awaited)) {
-            Some(blocking) if matches!(backend.phase, Phase::Ready | Phase::Draining) => {
+        match blocking.filter(|_| backend.in_flight().iter(&self.in_flight.requests).any(is_awaited)) {
+            Some(blocking) if backend.is_answering() => {
                 // Their requests were there before it began to wait, and are answered first.
                 self.in_flight.requests[blocking].expire();
                 if let Some(backend) = self.upstreams.backends.get_mut(id) {
-                    backend.expired += 1;
-                    backend.owner = Id::NONE;
+                    backend.add_tombstone();
+                    backend.unlease();
                 }
                 self.drain_backend(id, now);
             }
@@ -463,14 +451,14 @@ impl Proxy {
         request.set_role(role);
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         let request = self.in_flight.requests.insert(request);
-        backend.line.push(&mut self.in_flight.requests, request);
-        backend.queue.push(&mut self.in_flight.arena, bytes);
-        backend.alarm.set(&mut self.wheel, super::Timer::Backend(id), deadline);
+        backend.in_flight_mut().push(&mut self.in_flight.requests, request);
+        backend.push(&mut self.in_flight.arena, bytes);
+        backend.wake_at(&mut self.wheel, super::Timer::Backend(id), deadline);
         self.mark_backend_dirty(id);
     }
 }
 
 /// True exactly when a backend that waits for data has nothing else to answer, and to nobody else.
 fn is_alone(backend: &Backend) -> bool {
-    !backend.is_bulk && backend.line.len() == 1
+    !backend.is_in_bulk() && backend.in_flight().len() == 1
 }

@@ -19,16 +19,14 @@
 //!
 //! Knows nothing of the clients but that they hear topics; those are `pubsub`'s business.
 
-use std::collections::VecDeque;
-use std::mem;
-
 use log::Level;
+use std::collections::VecDeque;
 
 use super::delivery::Delivery;
 use super::loss::Loss;
 use super::pubsub::SLICE;
 use super::{Proxy, Timer, Wire};
-use crate::backend::{self, Backend, Phase};
+use crate::backend::{Backend, Phase, Purpose, handshake};
 use crate::buffer::Scratch;
 use crate::command::Channels;
 use crate::notice::{About, Kind, printable};
@@ -224,8 +222,8 @@ impl Proxy {
 
     fn send_command(&mut self, id: Id, bytes: &[u8], now: Millis) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        backend.queue.push(&mut self.in_flight.arena, bytes);
-        backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + self.settings.timeouts.remote_read_ms);
+        backend.push(&mut self.in_flight.arena, bytes);
+        backend.wake_at(&mut self.wheel, Timer::Backend(id), now + self.settings.timeouts.remote_read_ms);
         self.mark_backend_dirty(id);
     }
 
@@ -235,8 +233,7 @@ impl Proxy {
         if !is_closed || self.pubsub.registry.is_empty() || !self.router.is_up(server) {
             return;
         }
-        let mut backend = Backend::new(server, Profile::default(), now);
-        backend.is_listener = true;
+        let backend = Backend::new(server, Profile::default(), Purpose::Subscription, now);
         let id = self.begin_connect(backend, now);
         self.pubsub.listeners[server.index()].state = State::Opening(id);
     }
@@ -266,8 +263,8 @@ impl Proxy {
     /// A handshake is done. If it is a listener's, it asks for everything that anybody hears, one by one: what is
     /// refused then takes nothing else with it.
     pub(super) fn maybe_hear(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_listener) else { return };
-        let server = backend.server;
+        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_subscription()) else { return };
+        let server = backend.server();
         let listener = &mut self.pubsub.listeners[server.index()];
         listener.state = State::Listening(id);
         listener.ready_at = now;
@@ -275,7 +272,7 @@ impl Proxy {
         listener.to_ask = self.pubsub.registry.topics().collect();
         self.ask_some(server, now);
         if let Some(backend) = self.upstreams.backends.get_mut(id) {
-            backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + PING_MS);
+            backend.wake_at(&mut self.wheel, Timer::Backend(id), now + PING_MS);
         }
     }
 
@@ -306,8 +303,10 @@ impl Proxy {
 
     /// A backend is lost. If it was a listener, it is made anew where that is of use. False if it was none.
     pub(super) fn maybe_lose_listener(&mut self, id: Id, was_new: bool, loss: &Loss, now: Millis) -> bool {
-        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_listener) else { return false };
-        let server = backend.server;
+        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_subscription()) else {
+            return false;
+        };
+        let server = backend.server();
         let is_up = self.router.is_up(server);
         let is_needed = !self.pubsub.registry.is_empty();
         let random = self.upstreams.random();
@@ -351,18 +350,14 @@ impl Proxy {
         wire: &mut W,
     ) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        let server = backend.server;
+        let server = backend.server();
         let listener = &mut self.pubsub.listeners[server.index()];
         listener.heard_at = now;
-        if backend.kept.len() > Scratch::HEADROOM || listener.is_delivering(id) {
-            self.in_flight.arena.uncharge(backend.kept.capacity());
-            backend.kept.extend_from_slice(scratch.joined(&[], n));
-            self.in_flight.arena.charge(backend.kept.capacity());
+        if backend.kept().len() > Scratch::HEADROOM || listener.is_delivering(id) {
+            backend.extend_kept(scratch.joined(&[], n), &mut self.in_flight.arena);
             return self.take_kept_pushes(id, now, wire);
         }
-        let mut framer = mem::take(&mut backend.framer);
-        let mut kept = mem::take(&mut backend.kept);
-        self.in_flight.arena.uncharge(kept.capacity());
+        let (mut framer, mut kept) = backend.take_kept(&mut self.in_flight.arena);
         let data = scratch.joined(&kept, n);
         let taken = self.take_pushes(id, data, &mut framer, now, wire);
         kept.clear();
@@ -373,9 +368,7 @@ impl Proxy {
     /// Deals with what a server's connection has kept, until a message waits for the next turn.
     pub(super) fn take_kept_pushes<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        let mut framer = mem::take(&mut backend.framer);
-        let mut kept = mem::take(&mut backend.kept);
-        self.in_flight.arena.uncharge(kept.capacity());
+        let (mut framer, mut kept) = backend.take_kept(&mut self.in_flight.arena);
         let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
         kept.drain(..*taken.as_ref().unwrap_or(&0));
         self.keep_pushes(id, kept, framer, taken, now);
@@ -389,11 +382,8 @@ impl Proxy {
             kept.shrink_to_fit();
         }
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        self.in_flight.arena.charge(kept.capacity());
-        backend.framer = framer;
-        backend.kept = kept;
-        backend.answered = backend.queue.sent();
-        backend.queue.release_to(&mut self.in_flight.arena, backend.answered);
+        backend.put_kept(framer, kept, &mut self.in_flight.arena);
+        backend.answer_all_sent(&mut self.in_flight.arena);
     }
 
     /// Deals with everything in `data` that is whole, until a message waits for the next turn. Returns how many bytes
@@ -406,7 +396,7 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<usize, Loss> {
-        let Some(server) = self.upstreams.backends.get(id).map(|backend| backend.server.index()) else {
+        let Some(server) = self.upstreams.backends.get(id).map(|backend| backend.server().index()) else {
             return Ok(0);
         };
         let mut at = 0;
@@ -432,9 +422,9 @@ impl Proxy {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(bytes.len()) };
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
-                let is_rest = mem::replace(&mut backend.is_in_large_reply, false);
+                let is_rest = backend.on_whole();
                 framer.reset();
-                match &backend.phase {
+                match backend.phase() {
                     _ if is_rest => {}
                     Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
                     Phase::Ready | Phase::Draining => self.on_said(id, &bytes[..len], now, wire)?,
@@ -442,8 +432,8 @@ impl Proxy {
                 }
                 Ok(len)
             }
-            Frame::Partial if backend.is_in_large_reply || framer.at() > message_max => {
-                if !mem::replace(&mut backend.is_in_large_reply, true) {
+            Frame::Partial if backend.is_in_large_reply() || framer.at() > message_max => {
+                if backend.on_piece() {
                     if let Some(Push::Message { family, topic }) = push::read(bytes) {
                         self.cut_off(family, topic);
                     }
@@ -459,7 +449,7 @@ impl Proxy {
     /// A listener was told something.
     fn on_said<W: Wire>(&mut self, id: Id, frame: &[u8], now: Millis, wire: &mut W) -> Result<(), Loss> {
         let Some(backend) = self.upstreams.backends.get(id) else { return Ok(()) };
-        let server = backend.server;
+        let server = backend.server();
         let listener = &mut self.pubsub.listeners[server.index()];
         let push = push::read(frame).ok_or(Loss::Surplus)?;
         if let Push::Message { family, topic } = push {
@@ -470,7 +460,7 @@ impl Proxy {
         listener.answer_by = now + self.settings.timeouts.remote_read_ms;
         match (push, owed.what) {
             // Who was heard before shall be heard again, as soon as the script has ended that is in the way.
-            (Push::Refused, _) if listener.lost_at.is_some() && backend::is_busy(frame) => {
+            (Push::Refused, _) if listener.lost_at.is_some() && handshake::is_busy(frame) => {
                 return Err(Loss::Refused(printable(frame)));
             }
             (Push::Refused, _) => self.on_question_refused(server, owed, frame, now),
@@ -540,8 +530,9 @@ impl Proxy {
     /// What a listener waits for, and until when; `None` when it is gone over it.
     pub(super) fn on_listener_alarm(&mut self, id: Id, now: Millis) -> Option<Millis> {
         let backend = self.upstreams.backends.get(id)?;
-        let server = backend.server;
-        let write_deadline = backend.is_blocked.then(|| backend.took_at + self.settings.timeouts.remote_write_ms);
+        let server = backend.server();
+        let write_deadline =
+            backend.is_write_blocked().then(|| backend.took_at() + self.settings.timeouts.remote_write_ms);
         if self.is_publishing() {
             // It is not read meanwhile.
             self.pubsub.listeners[server.index()].heard_at = now;

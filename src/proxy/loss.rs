@@ -21,9 +21,9 @@ use log::debug;
 use super::router::Route;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
 use super::{Conn, Goodbye, Proxy};
-use crate::backend::Phase;
+use crate::backend::Unanswered;
 use crate::buffer::Queue;
-use crate::client::{Client, Flow};
+use crate::client::Flow;
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
 use crate::resp::ProtocolError;
@@ -127,10 +127,8 @@ struct Lost<'a> {
     loss: &'a Loss,
     server: ServerId,
     queue: Queue,
-    /// The client whose large request was on its way; [`Id::NONE`] for none.
-    uploader: Id,
-    /// The client that had it for itself; [`Id::NONE`] for none.
-    owner: Id,
+    /// The client whose large request was on its way.
+    uploader: Option<Id>,
     /// True exactly when its requests could stand on any other: nobody had it for the state of its session.
     is_shared: bool,
 }
@@ -143,21 +141,18 @@ impl Proxy {
     /// it is not; its server is looked at again where that is called for.
     pub(super) fn lose_backend(&mut self, id: Id, loss: Loss, now: Millis) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        if matches!(backend.phase, Phase::Closed) {
+        if backend.is_closed() {
             return;
         }
-        let server = backend.server;
-        let profile = backend.profile;
+        let server = backend.server();
+        let profile = backend.profile();
         let seen = backend.seen();
         let was_new = seen.ready_at.is_none();
-        let is_listener = backend.is_listener;
-        let is_handshake = matches!(backend.phase, Phase::Handshake(_));
-        let began_at = seen.ready_at.filter(|_| !is_handshake).unwrap_or(backend.since);
-        let has_asked = !backend.line.is_empty() && backend.answered < backend.queue.sent();
+        let is_listener = backend.is_subscription();
+        let (began_at, has_asked) = (backend.began_at(), backend.has_asked());
         debug!("connection {id} to server {} closed: {loss}", self.settings.servers[server.index()]);
-        let outstanding = backend.unexpired();
-        backend.phase = Phase::Closed;
-        backend.alarm.clear(&mut self.wheel);
+        let outstanding = backend.awaited();
+        let unanswered = backend.close(&mut self.wheel, &mut self.in_flight.arena);
         self.upstreams.endpoints[server.index()].pool.remove(id);
         self.turn.room_is_new();
         self.turn.close(Conn::Backend(id));
@@ -166,7 +161,7 @@ impl Proxy {
             let count = if kind == Kind::Lost { outstanding } else { 1 };
             self.warn_of(kind, server, count, format_args!("{loss}"));
         }
-        let saved = self.take_line(id, &loss, now);
+        let saved = self.save_unanswered(id, server, unanswered, &loss, now);
         // A listener has a pace of its own.
         if was_new || !is_listener {
             self.judge_loss(server, (seen, began_at, has_asked), &loss, now);
@@ -183,32 +178,29 @@ impl Proxy {
         }
     }
 
-    /// Empties the line of a lost backend. Returns those requests that are to be sent again, with their bytes.
-    fn take_line(&mut self, id: Id, loss: &Loss, now: Millis) -> Vec<(RequestId, Vec<u8>)> {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Vec::new() };
-        let line = std::mem::take(&mut backend.line);
-        self.in_flight.arena.uncharge(std::mem::take(&mut backend.kept).capacity());
-        backend.expired = 0;
-        let owner = self.clients.get(backend.owner);
-        let is_leased = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == id);
-        let is_shared = backend.owner == Id::NONE || backend.is_bulk && !is_leased;
-        let mut lost = Lost {
-            loss,
-            server: backend.server,
-            queue: std::mem::take(&mut backend.queue),
-            uploader: std::mem::replace(&mut backend.uploader, Id::NONE),
-            owner: std::mem::replace(&mut backend.owner, Id::NONE),
-            is_shared,
-        };
-        let answered = backend.answered;
+    /// Decides about everything that was in flight on a lost backend. Returns those requests that are to be sent again,
+    /// with their bytes.
+    fn save_unanswered(
+        &mut self,
+        id: Id,
+        server: ServerId,
+        unanswered: Unanswered,
+        loss: &Loss,
+        now: Millis,
+    ) -> Vec<(RequestId, Vec<u8>)> {
+        let Unanswered { in_flight, queue, answered, uploader, owner, was_in_bulk } = unanswered;
+        let leased = owner.and_then(|owner| self.clients.get(owner)?.leased());
+        let is_leased = leased.is_some_and(|leased| leased.backend == id);
+        let is_shared = owner.is_none() || was_in_bulk && !is_leased;
+        let mut lost = Lost { loss, server, queue, uploader, is_shared };
         let mut saved = Vec::new();
-        for owed in self.owed(&line, answered, lost.queue.sent()) {
+        for owed in self.owed(&in_flight, answered, lost.queue.sent()) {
             if let Some(bytes) = self.save(&owed, &lost, now) {
                 saved.push((owed.request, bytes));
             }
         }
         lost.queue.clear(&mut self.in_flight.arena);
-        self.on_lease_lost(id, lost.owner);
+        self.on_lease_lost(id, owner);
         saved
     }
 
@@ -260,7 +252,7 @@ impl Proxy {
             Place::ArrivingEarly(early) => self.forget_early(client, request, early),
             _ => {}
         }
-        if client == lost.uploader && self.discard_upload(client, request, now) {
+        if lost.uploader == Some(client) && self.discard_upload(client, request, now) {
             self.lose_request(client, request, lost.server, now);
             return None;
         }

@@ -387,7 +387,7 @@ impl Proxy {
             return;
         }
         if let Some(entry) = self.upstreams.backends.get_mut(backend) {
-            entry.profile.database = database;
+            entry.on_selected(database);
         }
         if let Some(entry) = self.clients.get_mut(client) {
             entry.session.profile.database = database;

@@ -33,8 +33,8 @@ impl Proxy {
     /// Gives who stands behind the first in line of this backend to others, as far as there are any with room.
     pub(super) fn make_way(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backends.get(id) else { return };
-        let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
-        if backend.unexpired() <= 1 || backend.owner != Id::NONE {
+        let taker = backend.in_flight().first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
+        if backend.awaited() <= 1 || !backend.is_shared() {
             return;
         }
         if self.reroute(id, taker, now) {
@@ -46,20 +46,20 @@ impl Proxy {
     /// Gives those of this backend's requests to others that are not `taker`'s. True if any has moved.
     pub(super) fn reroute(&mut self, id: Id, taker: Id, now: Millis) -> bool {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return false };
-        backend.is_rerouted = true;
-        let (server, profile) = (backend.server, backend.profile);
+        backend.on_rerouted();
+        let (server, profile) = (backend.server(), backend.profile());
         let Some(backend) = self.upstreams.backends.get(id) else { return false };
         let mut staying = Triples::new();
         let place = |client: Id| (client, 0, Id::NONE);
         staying.extend([place(Id::NONE), place(taker)]);
         let mut behind = Vec::new();
-        let mut end = backend.answered;
-        for request in backend.line.iter(&self.in_flight.requests) {
+        let mut end = backend.answered();
+        for request in backend.in_flight().iter(&self.in_flight.requests) {
             let entry = &self.in_flight.requests[request];
             let start = end;
             end += u64::from(entry.bytes());
             let can_move = !staying.contains(&place(entry.client())) && can_be_asked_again(entry);
-            let bytes = can_move.then(|| backend.queue.copy_range(&self.in_flight.arena, start, end)).flatten();
+            let bytes = can_move.then(|| backend.queue().copy_range(&self.in_flight.arena, start, end)).flatten();
             match bytes {
                 Some(bytes) => behind.push(Behind { client: entry.client(), request, bytes }),
                 None => drop(staying.insert(place(entry.client()))),
@@ -80,7 +80,7 @@ impl Proxy {
                 self.in_flight.requests[one.request].mark_moved();
                 self.stand_at(one.request, target, server);
                 if let Some(backend) = self.upstreams.backends.get_mut(target) {
-                    backend.queue.push(&mut self.in_flight.arena, &one.bytes);
+                    backend.push(&mut self.in_flight.arena, &one.bytes);
                 }
                 if self.is_guarded(&one.bytes) {
                     self.send_guard(target);

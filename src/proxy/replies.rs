@@ -18,8 +18,6 @@
 //!
 //! A byte that belongs to nobody closes the backend: a stream that is off by one reply must never be trusted again.
 
-use std::mem;
-
 use super::loss::Loss;
 use super::publish::correct;
 use super::relief::HUGE;
@@ -44,16 +42,13 @@ impl Proxy {
             self.maybe_relieve();
         }
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        if backend.is_listener {
+        if backend.is_subscription() {
             return self.handle_listener_data(id, scratch, n, now, wire);
         }
-        backend.heard_at = now;
-        let mut framer = mem::take(&mut backend.framer);
-        let data = scratch.joined(&backend.kept, n);
-        if backend.kept.capacity() > 0 {
-            self.in_flight.arena.uncharge(backend.kept.capacity());
-            backend.kept = Vec::new();
-        }
+        backend.on_heard(now);
+        let mut framer = backend.take_framer();
+        let data = scratch.joined(backend.kept(), n);
+        backend.drop_kept(&mut self.in_flight.arena);
         let mut at = 0;
         let loss = loop {
             if at == data.len() {
@@ -74,12 +69,8 @@ impl Proxy {
             return self.lose_backend(id, loss, now);
         }
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        backend.framer = framer;
-        if at < data.len() {
-            backend.kept = data[at..].to_vec();
-            self.in_flight.arena.charge(backend.kept.capacity());
-        }
-        if backend.is_bulk || backend.is_held_back {
+        backend.keep(framer, &data[at..], &mut self.in_flight.arena);
+        if backend.is_in_bulk() || backend.is_read_paused() {
             self.maybe_release(id, now);
         }
         self.maybe_drained(id, now);
@@ -99,11 +90,10 @@ impl Proxy {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(bytes.len()) };
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
-                let is_last_piece = mem::replace(&mut backend.is_in_large_reply, false);
-                backend.is_rerouted &= !is_last_piece;
+                let is_last_piece = backend.on_whole();
                 let is_push = framer.kind() == b'>';
                 framer.reset();
-                match &backend.phase {
+                match backend.phase() {
                     _ if is_push => {}
                     Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
                     Phase::Ready | Phase::Draining => {
@@ -118,24 +108,24 @@ impl Proxy {
                 if matches!(framer.kind(), b'>' | b'|') {
                     return take_unasked(backend, framer, bytes.len(), is_large);
                 }
-                match &backend.phase {
+                match backend.phase() {
                     Phase::Ready | Phase::Draining => {}
                     // Before it was asked, it may say that it has no place for us, and nothing else.
-                    Phase::Handshake(handshake) if handshake.sent == 0 && bytes[0] != b'-' => {
+                    Phase::Handshake(handshake) if !handshake.has_begun() && bytes[0] != b'-' => {
                         return Err(Loss::Surplus);
                     }
                     Phase::Handshake(_) if !is_large => return Ok(0),
                     Phase::Handshake(_) => return Err(Loss::Garbage(ProtocolError::ReplyLength)),
                     Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
                 }
-                let request = backend.line.first().ok_or(Loss::Surplus)?;
+                let request = backend.in_flight().first().ok_or(Loss::Surplus)?;
                 if !backend.was_sent(u64::from(self.in_flight.requests[request].bytes())) {
                     return Err(Loss::Surplus);
                 }
-                if !backend.is_in_large_reply && !is_large {
+                if !backend.is_in_large_reply() && !is_large {
                     return Ok(0);
                 }
-                let is_first_piece = !mem::replace(&mut backend.is_in_large_reply, true);
+                let is_first_piece = backend.on_piece();
                 if is_first_piece {
                     self.on_large_reply(id, framer.at(), now);
                 }
@@ -154,16 +144,16 @@ impl Proxy {
     fn on_large_reply(&mut self, id: Id, len: usize, now: Millis) {
         let reroute_at = now + self.reroute_ms();
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        backend.large_since = now;
-        let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
+        backend.on_large_reply(now);
+        let taker = backend.in_flight().first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
         let is_pipeline =
             |client: &Client| client.affinities.iter().any(|affinity| affinity.backend == id && affinity.count > 1);
         if self.clients.get(taker).is_some_and(is_pipeline) {
             self.enter_bulk(taker, now);
         }
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        if backend.unexpired() > 1 {
-            backend.alarm.set(&mut self.wheel, Timer::Backend(id), reroute_at);
+        if backend.awaited() > 1 {
+            backend.wake_at(&mut self.wheel, Timer::Backend(id), reroute_at);
             if len > HUGE {
                 self.make_way(id, now);
             }
@@ -181,7 +171,7 @@ impl Proxy {
         wire: &mut W,
     ) -> Result<(), Loss> {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
-        let request = backend.line.first().ok_or(Loss::Surplus)?;
+        let request = backend.in_flight().first().ok_or(Loss::Surplus)?;
         let len = u64::from(self.in_flight.requests[request].bytes());
         if !backend.was_sent(len) {
             // The answer to a question that was not asked yet.
@@ -189,22 +179,19 @@ impl Proxy {
         }
         let unknown_script = match kind {
             b'-' if self.router.has_several() && reply.starts_with(NO_SCRIPT) => {
-                backend.queue.copy_range(&self.in_flight.arena, backend.answered, backend.answered + len)
+                backend.queue().copy_range(&self.in_flight.arena, backend.answered(), backend.answered() + len)
             }
             _ => None,
         };
-        backend.line.pop(&self.in_flight.requests);
-        backend.answered += len;
-        backend.queue.release_to(&mut self.in_flight.arena, backend.answered);
-        let server = backend.server;
-        if backend.line.is_empty() {
-            backend.since = now;
-        }
+        backend.in_flight_mut().pop(&self.in_flight.requests);
+        backend.on_answered(len);
+        backend.release_answered(&mut self.in_flight.arena, now);
+        let server = backend.server();
         let entry = &mut self.in_flight.requests[request];
         let (client, role) = (entry.client(), entry.role());
         if client == Id::NONE {
             if entry.is_expired() {
-                backend.expired -= 1;
+                backend.remove_tombstone();
             }
             self.in_flight.requests.remove(request);
             if role == Role::Guard && !self.is_guard_word(reply) {
@@ -317,7 +304,7 @@ impl Proxy {
         let was_patient = entry.renew(deadline) > deadline;
         if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|_| was_patient) {
             // Nobody would have looked before the end of its wait for data, if that has one.
-            backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
+            backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
         }
         if client == Id::NONE {
             return;
@@ -467,13 +454,13 @@ fn no_guard_word(reply: &[u8]) -> Loss {
 /// Part of a push has come, or of what stands before a push or a reply. Returns how many of its `len` bytes were taken.
 #[cold]
 fn take_unasked(backend: &mut Backend, framer: &mut ReplyFramer, len: usize, is_large: bool) -> Result<usize, Loss> {
-    if !is_large && !backend.is_in_large_reply {
+    if !is_large && !backend.is_in_large_reply() {
         return Ok(0);
     }
     if framer.kind() == b'|' {
         return Err(Loss::Garbage(ProtocolError::AttributeTooBig(LARGE)));
     }
-    backend.is_in_large_reply = true;
+    backend.on_piece();
     let taken = framer.passable(len);
     framer.rebase(taken);
     Ok(taken)

@@ -273,7 +273,7 @@ impl Proxy {
 
     pub(super) fn queue(&mut self, backend: Id, bytes: &[u8]) {
         if let Some(backend) = self.upstreams.backends.get_mut(backend) {
-            backend.queue.push(&mut self.in_flight.arena, bytes);
+            backend.push(&mut self.in_flight.arena, bytes);
         }
     }
 

@@ -298,7 +298,7 @@ impl Proxy {
         let transaction = self.take_transaction(id);
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
         if let Some((transaction, backend)) = leased {
-            self.take_back(backend, id, Some(cleanup(transaction)), now);
+            self.take_back(backend, Some(id), Some(cleanup(transaction)), now);
         }
     }
 
@@ -337,7 +337,9 @@ impl Proxy {
         let Leased { server, backend } = leased;
         let entry = self.upstreams.backends.get(backend);
         let is_serving = entry.is_some_and(Backend::is_serving);
-        if is_serving && entry.is_some_and(|entry| entry.is_bulk && !entry.has_room_for_owner(&self.settings.limits)) {
+        if is_serving
+            && entry.is_some_and(|entry| entry.is_in_bulk() && !entry.has_room_for_owner(&self.settings.limits))
+        {
             return Some(self.put_off(id, server, Pick::Throttle(backend), Need::Lease, now));
         }
         if entry.is_some_and(|entry| entry.has_room_for_owner(&self.settings.limits)) {

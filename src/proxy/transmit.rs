@@ -15,7 +15,6 @@
 use std::io::{self, IoSlice};
 
 use super::{Conn, Departure, Goodbye, Proxy, SLICES_MAX, TURN_WORK_MAX, Timer, Wire};
-use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
 use crate::client::Flow;
 use crate::slots::Id;
@@ -114,59 +113,54 @@ impl Proxy {
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        backend.is_dirty = false;
-        if backend.is_blocked {
+        if !backend.begin_flush() {
             return;
         }
         let write_ms = self.settings.timeouts.remote_write_ms;
-        let had_much = backend.queue.unsent() > self.settings.limits.send_queue_bytes_max / 2;
-        let result = match &mut backend.phase {
-            Phase::Connecting | Phase::Closed => return,
-            Phase::Handshake(handshake) => {
-                let rest = &handshake.bytes[handshake.sent..];
-                let len = rest.len();
-                if len == 0 {
-                    return;
-                }
-                wire.write(Conn::Backend(id), &[IoSlice::new(rest)]).map(|n| {
-                    handshake.sent += n;
-                    n < len
-                })
+        let had_much = backend.queue().unsent() > self.settings.limits.send_queue_bytes_max / 2;
+        let result = if backend.is_answering() {
+            send(backend.queue(), &self.in_flight.arena, Conn::Backend(id), wire).map(|sent| {
+                backend.on_sent(&self.in_flight.arena, sent.bytes);
+                sent.is_blocked
+            })
+        } else {
+            let Some(handshake) = backend.handshake_mut() else { return };
+            let rest = handshake.unsent();
+            let len = rest.len();
+            if len == 0 {
+                return;
             }
-            Phase::Ready | Phase::Draining => {
-                send(&backend.queue, &self.in_flight.arena, Conn::Backend(id), wire).map(|sent| {
-                    backend.queue.mark_sent(&self.in_flight.arena, sent.bytes);
-                    sent.is_blocked
-                })
-            }
+            wire.write(Conn::Backend(id), &[IoSlice::new(rest)]).map(|n| {
+                handshake.on_sent(n);
+                n < len
+            })
         };
         match result {
             Ok(is_blocked) => {
-                backend.is_blocked = is_blocked;
-                backend.took_at = now;
-                let unsent = backend.queue.unsent();
+                backend.on_written(is_blocked, now);
+                let unsent = backend.queue().unsent();
                 if is_blocked {
-                    backend.alarm.set(&mut self.wheel, Timer::Backend(id), now + write_ms);
-                } else if unsent > 0 && !matches!(backend.phase, Phase::Handshake(_)) {
+                    backend.wake_at(&mut self.wheel, Timer::Backend(id), now + write_ms);
+                } else if unsent > 0 && backend.handshake().is_none() {
                     self.mark_backend_dirty(id);
                 }
                 let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
                 if had_much {
                     // Its uploader, if there is one, may not have been listened to until now.
-                    backend.uploaded_at = now;
+                    backend.on_uploader_unread(now);
                 }
-                if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
-                    let uploader = backend.uploader;
+                let has_room = unsent <= self.settings.limits.send_queue_bytes_max / 2;
+                if let Some(uploader) = backend.uploader().filter(|_| has_room) {
                     self.turn.resume(Conn::Client(uploader));
                 }
-                if backend.is_bulk {
+                if backend.is_in_bulk() {
                     self.on_sent_in_bulk(id);
                 }
             }
-            Err(error) => match &mut backend.phase {
+            Err(error) => match backend.handshake_mut() {
                 // A server that speaks before it is asked, and closes: what it said is read next, and then the end.
-                Phase::Handshake(handshake) => handshake.broken = Some(error.to_string()),
-                _ => self.handle_backend_broken(id, &error.to_string(), now),
+                Some(handshake) => handshake.on_broken(error.to_string()),
+                None => self.handle_backend_broken(id, &error.to_string(), now),
             },
         }
     }

@@ -3,7 +3,8 @@
 //! Owns their health, figures and pace. Knows no keys and no clients, but for the ids of those who hold a connection.
 
 use super::{Settings, guard};
-use crate::backend::{Backend, Introduction};
+use crate::backend::Backend;
+use crate::backend::handshake::Introduction;
 use crate::pool::Pool;
 use crate::server::Server;
 use crate::slots::Slots;
