@@ -302,6 +302,8 @@ pub struct Backend {
     pub uploader: Id,
     /// When the last of that came, as far as it came fast enough.
     pub uploaded_at: Millis,
+    /// How many bytes came then that are not worth a millisecond.
+    uploaded_rest: usize,
     /// True while a large reply is passed on as it arrives.
     pub is_in_large_reply: bool,
     /// Its entry in the timer wheel.
@@ -346,6 +348,7 @@ impl Backend {
             is_rerouted: false,
             uploader: Id::NONE,
             uploaded_at: now,
+            uploaded_rest: 0,
             is_in_large_reply: false,
             alarm: Alarm::default(),
             since: now,
@@ -425,11 +428,25 @@ impl Backend {
         self.answered + len <= self.queue.sent() && (self.uploader == Id::NONE || self.line.len() > 1)
     }
 
+    /// So many bytes came of the large request that is on its way: who sends one now and then has stopped.
+    ///
+    /// Had it been further behind than `limit_ms`, somebody would have looked. So if it is, nobody was there to read
+    /// it, and it may have sent more than what its socket could hold.
+    pub fn on_uploaded(&mut self, bytes: usize, limit_ms: u64, now: Millis) {
+        let at = self.uploaded_at.max(Millis(now.0.saturating_sub(limit_ms)));
+        let bytes = self.uploaded_rest + bytes;
+        self.uploaded_at = now.min(at + (bytes / UPLOAD_BYTES_PER_MS_MIN) as u64);
+        self.uploaded_rest = bytes % UPLOAD_BYTES_PER_MS_MIN;
+    }
+
     /// How many of its outstanding requests somebody still waits for, as far as time is concerned.
     pub fn unexpired(&self) -> usize {
         self.line.len() - self.expired
     }
 }
+
+/// So fast a large request has to come while it holds a connection, or its client is taken for one that has stopped.
+const UPLOAD_BYTES_PER_MS_MIN: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -8,9 +8,9 @@
 //!   too much unread, or outstanding     │ less again, or room in the pool, or the upload is whole
 //!          ├──► Paused, Throttled ──────┤
 //!   no backend can take the request     │
-//!          ├──► Parked ─────────────────┤      any ──► Leaving: answers what is outstanding, then closes
+//!          ├──► AwaitingBackend ────────┤      any ──► Leaving: answers what is outstanding, then closes
 //!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
-//!          ├──► Behind ─────────────────┤
+//!          ├──► AwaitingOwnReplies ─────┤
 //!   its subscription is not confirmed   │
 //!          ├──► Subscribing ────────────┤
 //!   its question is with other proxies  │
@@ -18,15 +18,15 @@
 //!   it gave a wrong password            │
 //!          ├──► Denied ─────────────────┤
 //!   a command that waits for data       │
-//!          ├──► Blocked ────────────────┤
+//!          ├──► BlockedOnCommand ───────┤
 //!   a large request, on its way         │
 //!          └──► Uploading ──────────────┘
 //! ```
 //!
-//! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in
-//! `line`; `lanes` counts, for each server, those of them that stand in a backend's line, and all of a lane stand in
-//! the line of the same backend; while `Parked`, `Behind`, `Subscribing`, `Asking`, `Denied`, `Deferred`, `Blocked`,
-//! `Throttled` or `Paused`, what it sent behind lies in `kept`.
+//! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in its
+//! reply order; its affinities count, for each server, those of them that stand in a backend's line, and all of one
+//! server stand in the line of the same backend; while `AwaitingBackend`, `AwaitingOwnReplies`, `Subscribing`,
+//! `Asking`, `Denied`, `Deferred`, `BlockedOnCommand`, `Throttled` or `Paused`, what it sent behind lies in `kept`.
 
 use crate::buffer::{Arena, Queue};
 use crate::command::{Channels, Command};
@@ -80,7 +80,7 @@ pub enum Flow {
         backend: Id,
     },
     /// Its next request waits until a backend of this server can take it, or until this point in time.
-    Parked {
+    AwaitingBackend {
         /// Index of the server.
         server: u16,
         /// What it needs there.
@@ -90,7 +90,7 @@ pub enum Flow {
     },
     /// Its next request waits until those that it has outstanding at this server are answered: they stand in the line
     /// of a backend that can not take it.
-    Behind {
+    AwaitingOwnReplies {
         /// Index of the server.
         server: u16,
     },
@@ -109,7 +109,7 @@ pub enum Flow {
     /// Its next request is about all clients, and more work than this turn still does: it waits for the next one.
     Deferred,
     /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
-    Blocked {
+    BlockedOnCommand {
         /// The backend.
         backend: Id,
     },
@@ -126,9 +126,9 @@ pub enum Flow {
     Closed,
 }
 
-/// The outstanding requests of a client at one server.
+/// Why the next request of a client goes to the same backend of a server as the one before: what is outstanding there.
 #[derive(Debug, Clone, Copy)]
-pub struct Lane {
+pub struct Affinity {
     /// The backend in whose line all of them stand.
     pub backend: Id,
     /// How many they are; never 0.
@@ -252,9 +252,9 @@ pub struct Client {
     /// Replies on their way to it.
     pub replies: Queue,
     /// Its outstanding requests, in the order in which it sent them.
-    pub line: ClientLine,
+    pub reply_order: ClientLine,
     /// The same, counted by server.
-    pub lanes: Vec<Lane>,
+    pub affinities: Vec<Affinity>,
     /// The proxy's routing epoch in which they were routed: a change of it waits until they are answered.
     pub routing_epoch: u32,
     /// The transaction that it is in; a `WATCH` begins one, too.
@@ -283,7 +283,7 @@ pub struct Client {
     pub early_bytes: usize,
     /// How many of its unread bytes may be replies that rmux put together: those are limited by the memory of all.
     pub merged_bytes: usize,
-    /// True while a backend in one of its lanes may not be read until it has taken some replies.
+    /// True while a backend that it has an affinity to may not be read until it has taken some replies.
     pub holds_back: bool,
     /// True while it stands in the list of those who are paused, or were.
     pub is_in_paused: bool,
@@ -292,7 +292,7 @@ pub struct Client {
     /// True while it stands in the list of subscribers that have messages to be sent.
     pub is_listed: bool,
     /// True while its socket takes nothing.
-    pub is_blocked: bool,
+    pub is_write_blocked: bool,
     /// True once it said that nothing more will come.
     pub is_ended: bool,
     /// True once its socket said so, perhaps with something unread before that: it will not wait for data any more.
@@ -307,8 +307,8 @@ impl Client {
             mode: Mode::default(),
             peer: None,
             replies: Queue::new(),
-            line: ClientLine::default(),
-            lanes: Vec::new(),
+            reply_order: ClientLine::default(),
+            affinities: Vec::new(),
             routing_epoch: 0,
             transaction: None,
             bulk: None,
@@ -327,7 +327,7 @@ impl Client {
             is_in_paused: false,
             is_dirty: false,
             is_listed: false,
-            is_blocked: false,
+            is_write_blocked: false,
             is_ended: false,
             has_hung_up: false,
         }
@@ -345,7 +345,7 @@ impl Client {
 
     /// True exactly when nothing is owed to it: no reply outstanding, none on its way.
     pub fn is_quiet(&self) -> bool {
-        self.line.is_empty() && self.replies.unsent() == 0
+        self.reply_order.is_empty() && self.replies.unsent() == 0
     }
 
     /// Bytes of replies that it has not taken.
@@ -373,12 +373,12 @@ impl Client {
     pub fn awaits_replies(&self) -> bool {
         matches!(
             self.flow,
-            Flow::Parked { .. }
-                | Flow::Behind { .. }
+            Flow::AwaitingBackend { .. }
+                | Flow::AwaitingOwnReplies { .. }
                 | Flow::Subscribing
                 | Flow::Asking
                 | Flow::Denied { .. }
-                | Flow::Blocked { .. }
+                | Flow::BlockedOnCommand { .. }
         )
     }
 
@@ -398,8 +398,8 @@ impl Client {
     #[inline]
     pub fn is_bare(&self) -> bool {
         let has_state = self.transaction.is_some() || self.subscriber.is_some() || self.bulk.is_some();
-        debug_assert!(self.lanes.is_empty() || !self.line.is_empty());
-        self.line.is_empty() && self.kept.is_none() && !has_state && !self.holds_back
+        debug_assert!(self.affinities.is_empty() || !self.reply_order.is_empty());
+        self.reply_order.is_empty() && self.kept.is_none() && !has_state && !self.holds_back
     }
 
     /// The backend that it has for itself, for a transaction or for watched keys.
@@ -418,7 +418,7 @@ impl Client {
     /// True exactly when a message can go out next: no reply is half sent, nothing is subscribed to and not confirmed,
     /// and, in RESP2, where a message can not be told from a reply, no reply is outstanding at all.
     pub fn is_open_to_messages(&self, requests: &Requests) -> bool {
-        let Some(first) = self.line.first() else { return true };
+        let Some(first) = self.reply_order.first() else { return true };
         self.session.profile.protocol == Protocol::Resp3
             && requests[first].place() != Place::Arriving
             && self.subscriber.as_ref().is_none_or(|subscriber| subscriber.awaited.is_empty())
@@ -440,32 +440,32 @@ impl Client {
 
     /// Its outstanding requests at `server`.
     #[inline]
-    pub fn lane(&self, server: u16) -> Option<Lane> {
-        self.lanes.iter().find(|lane| lane.server == server).copied()
+    pub fn affinity(&self, server: u16) -> Option<Affinity> {
+        self.affinities.iter().find(|affinity| affinity.server == server).copied()
     }
 
-    /// So many more requests stand in the line of `backend`, which is one of `server`.
+    /// So many more requests stand in the line of `backend`, which is one of `server`: those that follow go there, too.
     #[inline]
-    pub fn enter_lane(&mut self, server: u16, backend: Id, count: u32) {
-        match self.lanes.iter_mut().find(|lane| lane.server == server) {
-            Some(lane) => {
-                debug_assert!(lane.backend == backend, "all of a lane stand in one line");
-                lane.count += count;
+    pub fn pin(&mut self, server: u16, backend: Id, count: u32) {
+        match self.affinities.iter_mut().find(|affinity| affinity.server == server) {
+            Some(affinity) => {
+                debug_assert!(affinity.backend == backend, "all of one server stand in one line");
+                affinity.count += count;
             }
-            None => self.lanes.push(Lane { backend, count, server }),
+            None => self.affinities.push(Affinity { backend, count, server }),
         }
     }
 
     /// So many requests have left the line of a backend of `server`.
     #[inline]
-    pub fn leave_lane(&mut self, server: u16, count: u32) {
-        let Some(index) = self.lanes.iter().position(|lane| lane.server == server) else {
-            debug_assert!(false, "a request that stood in a backend's line had a lane");
+    pub fn unpin(&mut self, server: u16, count: u32) {
+        let Some(index) = self.affinities.iter().position(|affinity| affinity.server == server) else {
+            debug_assert!(false, "a request that stood in a backend's line had an affinity");
             return;
         };
-        self.lanes[index].count -= count;
-        if self.lanes[index].count == 0 {
-            self.lanes.swap_remove(index);
+        self.affinities[index].count -= count;
+        if self.affinities[index].count == 0 {
+            self.affinities.swap_remove(index);
         }
     }
 }
@@ -482,13 +482,13 @@ mod tests {
     #[test]
     fn lanes_end_with_their_last_request() {
         let mut client = Client::new(Millis(0));
-        client.enter_lane(3, Id::NONE, 1);
-        client.enter_lane(1, Id::NONE, 1);
-        client.enter_lane(3, Id::NONE, 1);
-        client.leave_lane(3, 1);
-        assert_eq!(client.lane(3).map(|lane| lane.count), Some(1));
-        client.leave_lane(3, 1);
-        assert!(client.lane(3).is_none());
-        assert_eq!(client.lane(1).map(|lane| lane.count), Some(1));
+        client.pin(3, Id::NONE, 1);
+        client.pin(1, Id::NONE, 1);
+        client.pin(3, Id::NONE, 1);
+        client.unpin(3, 1);
+        assert_eq!(client.affinity(3).map(|affinity| affinity.count), Some(1));
+        client.unpin(3, 1);
+        assert!(client.affinity(3).is_none());
+        assert_eq!(client.affinity(1).map(|affinity| affinity.count), Some(1));
     }
 }

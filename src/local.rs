@@ -38,7 +38,7 @@ pub use context::{Context, Outcome};
 use crate::command::{self, integer};
 use crate::reply::{self, error};
 use crate::resp::Arg;
-use crate::session::{Mute, Profile, Session};
+use crate::session::{Profile, ReplyMode, Session};
 use words::Words;
 
 /// Answers a session command: changes the client's session and appends the reply to `out`.
@@ -144,7 +144,7 @@ fn select(words: Words<'_>, session: &mut Session, out: &mut Vec<u8>) {
 fn reset(session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) {
     session.profile = Profile::default();
     session.user = context.users.on_connect();
-    session.mute = Mute::Off;
+    session.reply_mode = ReplyMode::On;
     session.name = Box::default();
     out.extend_from_slice(b"+RESET\r\n");
 }

@@ -245,6 +245,12 @@ impl Proxy {
         self.settings.limits.clients_max.min(CLIENTS_EXPECTED_MAX)
     }
 
+    /// For tests that compare: from here on everything takes the long way, and no peer may see a difference.
+    #[cfg(debug_assertions)]
+    pub fn turn_fast_path_off(&mut self) {
+        self.reading.is_fast_path_off = true;
+    }
+
     /// Opens one connection to each server.
     pub fn start(&mut self, now: Millis) {
         let clients = self.clients_expected();
@@ -295,8 +301,8 @@ impl Proxy {
     pub fn handle_writable(&mut self, conn: Conn) {
         match conn {
             Conn::Client(id) => {
-                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_blocked) {
-                    client.is_blocked = false;
+                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_write_blocked) {
+                    client.is_write_blocked = false;
                     self.mark_client_unsent(id);
                 }
             }
@@ -345,7 +351,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() || self.turn.is_rationed {
+        if !self.is_settled() || self.turn.is_rationed() {
             return Some(Millis(0));
         }
         self.wheel.next_deadline().into_iter().chain(self.journal.notices.next_deadline()).min()
@@ -353,7 +359,7 @@ impl Proxy {
 
     /// The next thing that the shell must do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        let action = self.turn.actions.pop_front()?;
+        let action = self.turn.next_action()?;
         match action {
             Action::Close(Conn::Client(id)) => {
                 self.clients.remove(id);
@@ -389,7 +395,7 @@ impl Proxy {
     fn mark_client_dirty(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
             client.is_dirty = true;
-            self.turn.dirty_clients.push(id);
+            self.turn.flush_client(id);
         }
     }
 
@@ -406,7 +412,7 @@ impl Proxy {
     fn mark_backend_dirty(&mut self, id: Id) {
         if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| !backend.is_dirty) {
             backend.is_dirty = true;
-            self.turn.dirty_backends.push(id);
+            self.turn.flush_backend(id);
         }
     }
 

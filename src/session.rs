@@ -35,7 +35,7 @@ pub struct Session {
     /// Who it is.
     pub user: UserId,
     /// Which of its requests are answered.
-    pub mute: Mute,
+    pub reply_mode: ReplyMode,
     /// The name that it gave itself with `CLIENT SETNAME` or `HELLO … SETNAME`; empty for none.
     pub name: Box<str>,
     /// Its library and that one's version, a blank between them; empty for neither. One text, since every client has
@@ -58,27 +58,27 @@ impl Session {
 
 /// Which requests are answered, as `CLIENT REPLY` has it. The others are run all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mute {
+pub enum ReplyMode {
     /// All of them.
     #[default]
-    Off,
-    /// All but the next one.
-    Next,
-    /// None.
     On,
+    /// All but the next one.
+    SkipNext,
+    /// None.
+    Off,
 }
 
-impl Mute {
+impl ReplyMode {
     /// Whether the reply to the request that is dealt with now is dropped. To be asked once for each request.
     #[inline]
     pub fn take(&mut self) -> bool {
         match *self {
-            Mute::Off => false,
-            Mute::Next => {
-                *self = Mute::Off;
+            ReplyMode::On => false,
+            ReplyMode::SkipNext => {
+                *self = ReplyMode::On;
                 true
             }
-            Mute::On => true,
+            ReplyMode::Off => true,
         }
     }
 }

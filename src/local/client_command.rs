@@ -13,7 +13,7 @@ use super::roster::{self, ClientFacts};
 use super::words::{Words, is_one_of};
 use crate::command::Name;
 use crate::reply::{self, error};
-use crate::session::{Mute, Protocol, Session};
+use crate::session::{Protocol, ReplyMode, Session};
 
 /// The longest name, library or version that is kept, in bytes. Redis has no limit but that of a request, which would
 /// let each client hold half a gigabyte for as long as it is connected.
@@ -197,17 +197,17 @@ fn switch(word: &[u8]) -> Option<bool> {
 // To leave out replies is the business of whoever delivers them.
 fn set_reply(mode: &[u8], session: &mut Session, out: &mut Vec<u8>) -> Outcome {
     if mode.eq_ignore_ascii_case(b"on") {
-        session.mute = Mute::Off;
+        session.reply_mode = ReplyMode::On;
         reply::ok(out);
         return Outcome::Reply;
     }
     if mode.eq_ignore_ascii_case(b"off") {
-        session.mute = Mute::On;
+        session.reply_mode = ReplyMode::Off;
     } else if !mode.eq_ignore_ascii_case(b"skip") {
         error::write_error(out, error::SYNTAX);
         return Outcome::Reply;
-    } else if session.mute != Mute::On {
-        session.mute = Mute::Next;
+    } else if session.reply_mode != ReplyMode::Off {
+        session.reply_mode = ReplyMode::SkipNext;
     }
     Outcome::Silence
 }

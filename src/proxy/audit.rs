@@ -5,7 +5,7 @@
 //! ```text
 //!   requests ◄─► the lines of clients, the lines of backends     early replies ◄─► requests
 //!   the account of memory ◄─► all that is held
-//!   lanes ◄─► who stands where     pools ◄─► backends     waiting ◄─► parked     queues: answered <= sent <= end
+//!   affinities ◄─► who stands where     pools ◄─► backends     waiting ◄─► parked     queues: answered <= sent <= end
 //! ```
 
 use std::collections::{HashMap, HashSet};
@@ -94,7 +94,7 @@ impl Proxy {
         ensure!(listed == known, "{listed} subscribers have messages to be sent, and {known} are known");
         let pending = self.pubsub.listeners.iter().filter(|listener| listener.delivery.is_pending).count();
         let is_left = self.has_left_work();
-        ensure!(is_left == self.turn.is_rationed, "something waits for the next turn, or not: {is_left}");
+        ensure!(is_left == self.turn.is_rationed(), "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
         ensure!(parked == self.clients.parked, "{} clients are parked, and {parked} wait", self.clients.parked);
         Ok(())
@@ -142,7 +142,7 @@ impl Proxy {
         let is_whole = backend.answered + len == end || matches!(backend.phase, Phase::Draining);
         ensure!(is_whole && backend.answered + len <= end, "backend {id}: {} + {len} is not {end}", backend.answered);
         ensure!(expired == backend.expired, "backend {id}: {expired} have expired, not {}", backend.expired);
-        ensure!(!backend.is_dirty || self.turn.dirty_backends.contains(&id), "backend {id} is dirty, and nobody knows");
+        ensure!(!backend.is_dirty || self.turn.is_backend_listed(id), "backend {id} is dirty, and nobody knows");
         if backend.is_held_back {
             let mut waiting =
                 backend.line.iter(&self.in_flight.requests).map(|request| self.in_flight.requests[request].client());
@@ -167,7 +167,7 @@ impl Proxy {
         if backend.owner != Id::NONE {
             let owner = self.clients.get(backend.owner);
             let is_held = owner.is_some_and(|owner| {
-                owner.flow == (Flow::Blocked { backend: id })
+                owner.flow == (Flow::BlockedOnCommand { backend: id })
                     || owner.leased().is_some_and(|leased| leased.backend == id)
                     || owner.bulk.as_ref().is_some_and(|bulk| bulk.held.iter().any(|held| held.backend == id))
             });
@@ -190,7 +190,7 @@ impl Proxy {
         ensure!(client.flow != Flow::Closed, "client {id} is closed, and nobody was told");
         let mut standing: HashMap<Id, u32> = HashMap::new();
         let (mut early, mut early_bytes) = (0, 0);
-        for request in client.line.iter(&self.in_flight.requests) {
+        for request in client.reply_order.iter(&self.in_flight.requests) {
             let entry = &self.in_flight.requests[request];
             ensure!(entry.client() == id, "request {request} stands in the line of client {id}, and is not its own");
             ensure!(owned.insert(request), "request {request} stands in the lines of two clients");
@@ -208,7 +208,10 @@ impl Proxy {
                 early_bytes += queue.unsent();
             }
         }
-        ensure!(client.line.iter(&self.in_flight.requests).count() == client.line.len(), "client {id}: its line");
+        ensure!(
+            client.reply_order.iter(&self.in_flight.requests).count() == client.reply_order.len(),
+            "client {id}: its line"
+        );
         // A reply of rmux's own is not refused for its size; the client is not listened to behind it. And what one read
         // of each backend brought is there when they are held back.
         let own = LARGE + client.merged_bytes;
@@ -218,19 +221,27 @@ impl Proxy {
         // Messages that wait for their turn are counted there, too.
         let is_counted = early_bytes == client.early_bytes || client.subscriber.is_some();
         ensure!(is_counted, "client {id}: {early_bytes} early bytes");
-        for lane in &client.lanes {
-            let counted = standing.remove(&lane.backend);
-            ensure!(counted == Some(lane.count), "client {id}: {} in a lane, {counted:?} in line", lane.count);
-            let server = self.upstreams.backends.get(lane.backend).map(|backend| backend.server);
-            ensure!(server == Some(lane.server), "client {id}: a lane to server {server:?}");
+        for affinity in &client.affinities {
+            let counted = standing.remove(&affinity.backend);
+            ensure!(
+                counted == Some(affinity.count),
+                "client {id}: {} by its affinity, {counted:?} in line",
+                affinity.count
+            );
+            let server = self.upstreams.backends.get(affinity.backend).map(|backend| backend.server);
+            ensure!(server == Some(affinity.server), "client {id}: an affinity to server {server:?}");
         }
-        ensure!(standing.is_empty(), "client {id}: it has no lane for {standing:?}");
-        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow, Flow::Blocked { .. })) {
-            let lane = client.lane(leased.server).map_or(leased.backend, |lane| lane.backend);
-            ensure!(lane == leased.backend, "client {id} holds {}, and its requests stand at {lane}", leased.backend);
+        ensure!(standing.is_empty(), "client {id}: it has no affinity for {standing:?}");
+        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow, Flow::BlockedOnCommand { .. })) {
+            let affinity = client.affinity(leased.server).map_or(leased.backend, |affinity| affinity.backend);
+            ensure!(
+                affinity == leased.backend,
+                "client {id} holds {}, and its requests stand at {affinity}",
+                leased.backend
+            );
         }
-        ensure!(!client.is_dirty || self.turn.dirty_clients.contains(&id), "client {id} is dirty, and nobody knows");
-        let is_to_be_sent = client.is_blocked || client.is_dirty || client.is_listed;
+        ensure!(!client.is_dirty || self.turn.is_client_listed(id), "client {id} is dirty, and nobody knows");
+        let is_to_be_sent = client.is_write_blocked || client.is_dirty || client.is_listed;
         ensure!(client.replies.unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
         for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
             let backend =
@@ -239,13 +250,16 @@ impl Proxy {
         }
         let is_asking = usize::from(client.flow == Flow::Asking);
         ensure!(self.workers.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
-        let is_coming = self.turn.woken.contains(&id) || client.is_dirty;
+        let is_coming = self.turn.is_woken(id) || client.is_dirty;
         match client.flow {
             Flow::Paused { .. } => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
-            Flow::Behind { server } => {
-                ensure!(client.lane(server).is_some() || is_coming, "client {id} waits for itself at server {server}");
+            Flow::AwaitingOwnReplies { server } => {
+                ensure!(
+                    client.affinity(server).is_some() || is_coming,
+                    "client {id} waits for itself at server {server}"
+                );
             }
-            Flow::Parked { server, need, deadline } => {
+            Flow::AwaitingBackend { server, need, deadline } => {
                 let pool = &self.upstreams.endpoints[usize::from(server)].pool;
                 let waiting = match need {
                     Need::Room => &pool.waiting,
@@ -256,12 +270,15 @@ impl Proxy {
                 ensure!(is_watched, "client {id} is parked, and nobody ends its wait");
             }
             Flow::Denied { until, .. } => {
-                ensure!(!client.line.is_empty(), "client {id} is denied, and nothing keeps the place of the reply");
+                ensure!(
+                    !client.reply_order.is_empty(),
+                    "client {id} is denied, and nothing keeps the place of the reply"
+                );
                 let is_watched = client.alarm.deadline().is_some_and(|at| at <= until);
                 ensure!(is_watched, "client {id} is denied, and nobody ends its wait");
             }
             Flow::Asking => {
-                ensure!(!client.line.is_empty(), "client {id} asks, and nothing keeps the place of the reply")
+                ensure!(!client.reply_order.is_empty(), "client {id} asks, and nothing keeps the place of the reply")
             }
             Flow::Deferred => ensure!(self.clients.deferred.contains(&id), "client {id} is deferred, and nobody knows"),
             Flow::Subscribing => {
@@ -310,8 +327,10 @@ impl Proxy {
             ensure!(usize::from(backend.server) == server, "backend {id} is in the pool of server {server}");
         }
         for &id in pool.waiting.iter().chain(&pool.waiting_for_lease) {
-            let is_here =
-                |client: &Client| matches!(client.flow, Flow::Parked { server: at, .. } if usize::from(at) == server);
+            let is_here = |client: &Client| match client.flow {
+                Flow::AwaitingBackend { server: at, .. } => usize::from(at) == server,
+                _ => false,
+            };
             ensure!(
                 self.clients.get(id).is_some_and(is_here),
                 "client {id} waits at server {server}, and is not parked"

@@ -35,7 +35,7 @@
 use std::mem;
 
 use super::dispatch::Pick;
-use super::{Action, Conn, Goodbye, LARGE, Proxy, Timer};
+use super::{Conn, Goodbye, LARGE, Proxy, Timer};
 use crate::backend::{Backend, Phase};
 use crate::client::{Bulk, Client, Flow, Leased};
 use crate::limits::Timeouts;
@@ -60,7 +60,8 @@ impl Proxy {
             return false;
         }
         let leased = client.leased();
-        let used = client.lanes.iter().map(|lane| Leased { server: lane.server, backend: lane.backend });
+        let used =
+            client.affinities.iter().map(|affinity| Leased { server: affinity.server, backend: affinity.backend });
         let held: Vec<Leased> =
             used.clone().chain(leased.filter(|leased| used.clone().all(|one| one != *leased))).collect();
         if !held.iter().all(|held| self.may_have(id, held.backend, now)) {
@@ -128,7 +129,11 @@ impl Proxy {
         let is_held_back = backend.is_held_back;
         let client_of = |request: RequestId| self.clients.get(self.in_flight.requests[request].client());
         let is_awaited = match backend.is_bulk {
-            true => self.clients.get(owner).and_then(|owner| owner.lane(server)).is_some_and(|lane| lane.backend == id),
+            true => self
+                .clients
+                .get(owner)
+                .and_then(|owner| owner.affinity(server))
+                .is_some_and(|affinity| affinity.backend == id),
             false => backend.line.iter(&self.in_flight.requests).filter_map(client_of).any(|client| client.holds_back),
         };
         if is_awaited {
@@ -140,7 +145,7 @@ impl Proxy {
         let held = Leased { server, backend: id };
         let Some(client) = self.clients.get_mut(owner) else { return };
         match client.flow {
-            Flow::Blocked { backend } | Flow::Uploading { backend, .. } if backend == id => return,
+            Flow::BlockedOnCommand { backend } | Flow::Uploading { backend, .. } if backend == id => return,
             // Its departure will, when the session there is clean.
             Flow::Closed => return,
             _ => {}
@@ -150,7 +155,7 @@ impl Proxy {
             bulk.held.retain(|one| *one != held);
         }
         if client.flow == (Flow::Throttled { backend: id }) {
-            self.turn.woken.push(owner);
+            self.turn.wake(owner);
         }
         self.release_held(held, is_leased, now);
     }
@@ -159,18 +164,18 @@ impl Proxy {
     /// `None` if it is like any other there: it can have none, and has not so much that it needs one.
     pub(super) fn pick_in_bulk(&mut self, id: Id, server: u16, profile: Profile, now: Millis) -> Option<Pick> {
         let client = self.clients.get(id)?;
-        let lane = client.lane(server);
+        let affinity = client.affinity(server);
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
-            match self.pick_own(own, lane.is_some(), profile, now) {
+            match self.pick_own(own, affinity.is_some(), profile, now) {
                 // Nothing of its own will wake it: that one is of no use to it.
-                Pick::Behind if lane.is_none() => self.release_unused(id, now),
+                Pick::Behind if affinity.is_none() => self.release_unused(id, now),
                 pick => return Some(pick),
             }
         }
-        if let Some(lane) = lane {
-            if self.may_have(id, lane.backend, now) {
-                self.hold_in_bulk(id, Leased { server, backend: lane.backend }, now);
-                return Some(self.pick_own(lane.backend, true, profile, now));
+        if let Some(affinity) = affinity {
+            if self.may_have(id, affinity.backend, now) {
+                self.hold_in_bulk(id, Leased { server, backend: affinity.backend }, now);
+                return Some(self.pick_own(affinity.backend, true, profile, now));
             }
             return self.is_for_bulk(id).then_some(Pick::Behind);
         }
@@ -207,7 +212,7 @@ impl Proxy {
         let held = mem::take(&mut bulk.held);
         for held in held {
             let Some(client) = self.clients.get_mut(id) else { return };
-            let is_used = client.lane(held.server).is_some();
+            let is_used = client.affinity(held.server).is_some();
             match &mut client.bulk {
                 Some(bulk) if is_used => bulk.held.push(held),
                 _ => self.release_held(held, leased == Some(held), now),
@@ -231,7 +236,7 @@ impl Proxy {
     /// keeps nobody else waiting. False if its connections may not be held for it.
     pub(super) fn hold_back(&mut self, id: Id, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
-        let count = client.lanes.len();
+        let count = client.affinities.len();
         let is_far_over = client.excess() > self.client_unread_max();
         let is_over = client.unread() >= self.settings.limits.client_unread_pause_bytes;
         // Who waits for its own replies is not listened to before it has them.
@@ -242,25 +247,25 @@ impl Proxy {
         let mut is_restrained = true;
         for index in 0..count {
             let Some(client) = self.clients.get(id) else { break };
-            let (Some(&lane), is_bulk) = (client.lanes.get(index), client.bulk.is_some()) else { break };
+            let (Some(&affinity), is_bulk) = (client.affinities.get(index), client.bulk.is_some()) else { break };
             let is_read = |backend: &&Backend| !backend.is_held_back && backend.is_answering();
-            let Some(backend) = self.upstreams.backends.get(lane.backend).filter(is_read) else { continue };
+            let Some(backend) = self.upstreams.backends.get(affinity.backend).filter(is_read) else { continue };
             let mut is_own = backend.is_bulk && backend.owner == id;
-            if is_bulk && !is_own && self.may_have(id, lane.backend, now) {
-                self.hold_in_bulk(id, Leased { server: lane.server, backend: lane.backend }, now);
+            if is_bulk && !is_own && self.may_have(id, affinity.backend, now) {
+                self.hold_in_bulk(id, Leased { server: affinity.server, backend: affinity.backend }, now);
                 is_own = true;
             }
-            let Some(backend) = self.upstreams.backends.get(lane.backend) else { continue };
-            if is_over && is_own && backend.unexpired() > lane.count as usize && !backend.is_rerouted {
-                self.reroute(lane.backend, id, now);
+            let Some(backend) = self.upstreams.backends.get(affinity.backend) else { continue };
+            if is_over && is_own && backend.unexpired() > affinity.count as usize && !backend.is_rerouted {
+                self.reroute(affinity.backend, id, now);
             }
-            let (unread, unread_max) = self.unread_before(id, lane.backend);
-            let Some(backend) = self.upstreams.backends.get_mut(lane.backend) else { continue };
-            let is_alone = backend.unexpired() <= lane.count as usize;
+            let (unread, unread_max) = self.unread_before(id, affinity.backend);
+            let Some(backend) = self.upstreams.backends.get_mut(affinity.backend) else { continue };
+            let is_alone = backend.unexpired() <= affinity.count as usize;
             // Without a right to it, it is kept from nobody who waits for one.
             let may_wait = match is_own {
                 true => is_alone || is_far_over,
-                false => is_alone && !self.upstreams.endpoints[usize::from(lane.server)].pool.is_waited_for(),
+                false => is_alone && !self.upstreams.endpoints[usize::from(affinity.server)].pool.is_waited_for(),
             };
             is_restrained &= is_own;
             if may_wait && (unread >= unread_max || unread > 0 && backend.is_in_large_reply) {
@@ -286,7 +291,9 @@ impl Proxy {
             _ => first,
         };
         let unread_max = self.settings.limits.client_unread_pause_bytes;
-        match client.line.first() == next || client.line.first().is_some_and(|first| self.was_moved(first)) {
+        match client.reply_order.first() == next
+            || client.reply_order.first().is_some_and(|first| self.was_moved(first))
+        {
             true => (client.replies.unsent(), unread_max),
             false if client.replies.unsent() >= unread_max => (client.unread(), unread_max),
             false => (client.early_bytes, early_max(unread_max)),
@@ -325,16 +332,19 @@ impl Proxy {
         let (awaits_replies, unread) = (client.awaits_replies(), client.excess());
         let may_come = awaits_replies && unread <= self.client_unread_max();
         for index in 0.. {
-            let Some(lane) = self.clients.get(id).and_then(|client| client.lanes.get(index).copied()) else { return };
-            let Some(backend) = self.upstreams.backends.get(lane.backend).filter(|backend| backend.is_held_back) else {
+            let Some(affinity) = self.clients.get(id).and_then(|client| client.affinities.get(index).copied()) else {
+                return;
+            };
+            let Some(backend) = self.upstreams.backends.get(affinity.backend).filter(|backend| backend.is_held_back)
+            else {
                 continue;
             };
             let is_in_large_reply = backend.is_in_large_reply;
-            let (unread, much) = self.unread_before(id, lane.backend);
+            let (unread, much) = self.unread_before(id, affinity.backend);
             // What its socket did not take of a large reply need not be copied here.
             let unread_max = if is_in_large_reply { 0 } else { much / 2 };
             if may_come || unread <= unread_max {
-                self.read_on(lane.backend, now);
+                self.read_on(affinity.backend, now);
             } else if let Some(client) = self.clients.get_mut(id) {
                 client.holds_back = true;
             }
@@ -344,13 +354,14 @@ impl Proxy {
     /// The same when the client is gone.
     pub(super) fn forget_held_back(&mut self, id: Id) {
         let Some(client) = self.clients.get(id) else { return };
-        for lane in &client.lanes {
-            if let Some(backend) = self.upstreams.backends.get_mut(lane.backend).filter(|backend| backend.is_held_back)
+        for affinity in &client.affinities {
+            if let Some(backend) =
+                self.upstreams.backends.get_mut(affinity.backend).filter(|backend| backend.is_held_back)
             {
                 backend.is_held_back = false;
                 let now = self.wheel.now();
-                backend.alarm.set(&mut self.wheel, Timer::Backend(lane.backend), now);
-                self.turn.actions.push_back(Action::Resume(Conn::Backend(lane.backend)));
+                backend.alarm.set(&mut self.wheel, Timer::Backend(affinity.backend), now);
+                self.turn.resume(Conn::Backend(affinity.backend));
             }
         }
     }
@@ -361,14 +372,14 @@ impl Proxy {
         entry.is_held_back = false;
         entry.heard_at = now;
         entry.alarm.set(&mut self.wheel, Timer::Backend(backend), now + self.settings.timeouts.remote_read_ms);
-        self.turn.actions.push_back(Action::Resume(Conn::Backend(backend)));
+        self.turn.resume(Conn::Backend(backend));
     }
 
     /// True exactly when a client has more in flight, or more unread, than a part of what others may wait behind.
     fn has_much(&self, id: Id, divisor: usize) -> bool {
         let limits = &self.settings.limits;
         self.clients.get(id).is_some_and(|client| {
-            client.line.len() >= limits.client_outstanding_max.div_ceil(divisor)
+            client.reply_order.len() >= limits.client_outstanding_max.div_ceil(divisor)
                 || client.unread() >= limits.client_unread_pause_bytes.div_ceil(divisor)
         })
     }
@@ -389,14 +400,14 @@ impl Proxy {
         let is_throttled = |client: &Client| client.flow == (Flow::Throttled { backend: id });
         let has_room = backend.queue.unsent() <= self.settings.limits.send_queue_bytes_max / 2;
         if has_room && self.clients.get(backend.owner).is_some_and(is_throttled) {
-            self.turn.woken.push(backend.owner);
+            self.turn.wake(backend.owner);
         }
     }
 
-    /// A client has sent plain requests, and has many in flight or much unread, or memory is short.
+    /// A client has one request more in flight, or a run of them.
     #[cold]
-    pub(super) fn on_much(&mut self, id: Id, now: Millis) {
-        if self.clients.get(id).is_some_and(|client| client.line.len() >= DEEP) {
+    pub(super) fn on_forwarded(&mut self, id: Id, now: Millis) {
+        if self.clients.get(id).is_some_and(|client| client.reply_order.len() >= DEEP) {
             self.enter_bulk(id, now);
         }
         self.maybe_pause(id);
@@ -430,7 +441,7 @@ impl Proxy {
         if let Some(kept) = &mut client.kept {
             kept.since = None;
         }
-        self.turn.woken.push(id);
+        self.turn.wake(id);
         self.mark_client_dirty(id);
     }
 
@@ -490,8 +501,8 @@ impl Proxy {
     pub(super) fn unpause(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id) {
             client.flow = Flow::Open;
-            self.turn.woken.push(id);
-            self.turn.actions.push_back(Action::Resume(Conn::Client(id)));
+            self.turn.wake(id);
+            self.turn.resume(Conn::Client(id));
         }
     }
 
@@ -499,7 +510,7 @@ impl Proxy {
     /// and has more to say, it is told that it waits in vain, and leaves.
     pub(super) fn on_paused_for_long(&mut self, id: Id, since: Millis, is_full: bool, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        if !client.is_blocked || client.took_at > since || client.kept.is_none() {
+        if !client.is_write_blocked || client.took_at > since || client.kept.is_none() {
             return self.wait_paused(id, now);
         }
         client.flow = Flow::Open;
@@ -538,10 +549,10 @@ impl Proxy {
         let stall_ms = self.settings.timeouts.remote_read_ms / 4;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.excess() > unread_max) else { return };
         let stalled_at = client.took_at + stall_ms;
-        if !is_restrained || client.is_blocked && stalled_at <= now {
+        if !is_restrained || client.is_write_blocked && stalled_at <= now {
             return self.close_client(id, Goodbye::Unread);
         }
-        if client.is_blocked {
+        if client.is_write_blocked {
             client.alarm.set(&mut self.wheel, Timer::Client(id), stalled_at);
         }
     }

@@ -44,12 +44,12 @@ impl Proxy {
         client.alarm.on_fired();
         let flow = client.flow;
         match flow {
-            Flow::Parked { server, need, deadline } if deadline <= now => {
+            Flow::AwaitingBackend { server, need, deadline } if deadline <= now => {
                 return self.on_wait_over(id, server, need, now, wire);
             }
             Flow::Denied { request, until } if until <= now => self.on_denial_over(id, request, now),
             // It publishes now, whoever hears it.
-            Flow::Subscribing => self.turn.woken.push(id),
+            Flow::Subscribing => self.turn.wake(id),
             Flow::Paused { since, is_full }
                 if pause_deadline(&self.settings.timeouts, since, is_full).is_some_and(|deadline| deadline <= now) =>
             {
@@ -66,13 +66,13 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
         // What was queued in this turn was not offered yet: only a full socket makes no progress.
         let write_deadline =
-            (client.is_blocked && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
+            (client.is_write_blocked && timeouts.local_write_ms > 0).then(|| client.took_at + timeouts.local_write_ms);
         let is_to_speak = match client.flow {
             // As in Redis, who hears messages need not say anything.
             Flow::Open => client.is_quiet() && !client.is_hearing(),
             // The request that it is sending stands in its line already.
             Flow::Uploading { request, .. } => {
-                client.replies.unsent() == 0 && client.line.first().is_none_or(|first| first == request)
+                client.replies.unsent() == 0 && client.reply_order.first().is_none_or(|first| first == request)
             }
             _ => false,
         };
@@ -80,7 +80,7 @@ impl Proxy {
         let heard_at = if is_to_speak { client.heard_at } else { now };
         let read_deadline = (timeouts.local_read_ms > 0).then(|| heard_at + timeouts.local_read_ms);
         let wait_deadline = match client.flow {
-            Flow::Parked { deadline, .. } | Flow::Denied { until: deadline, .. } => Some(deadline),
+            Flow::AwaitingBackend { deadline, .. } | Flow::Denied { until: deadline, .. } => Some(deadline),
             Flow::Subscribing => publish_deadline,
             Flow::Paused { since, is_full } => pause_deadline(timeouts, since, is_full),
             _ => None,
@@ -104,7 +104,7 @@ impl Proxy {
     /// How long the rest of the request that a client is sending is waited for while nothing of it comes, and which key
     /// says so. Who waits for the backend that it holds shall not wait in vain. Of one that holds a backend, what comes
     /// too slowly does not count (`Backend::uploaded_at`): it has as long as its bytes are worth, and this limit once.
-    fn request_limit(&self, client: &Client) -> Option<(u64, &'static str)> {
+    pub(super) fn request_limit(&self, client: &Client) -> Option<(u64, &'static str)> {
         let timeouts = &self.settings.timeouts;
         let limits = match client.flow {
             Flow::Open => [None, Some((timeouts.local_request_ms, "localRequestTimeout"))],
@@ -147,7 +147,7 @@ impl Proxy {
     fn on_request_stopped(&mut self, id: Id, now: Millis) {
         let Some(client) = self.clients.get(id) else { return };
         let Some((ms, key)) = self.request_limit(client) else { return };
-        if client.is_blocked && client.took_at + ms <= now {
+        if client.is_write_blocked && client.took_at + ms <= now {
             return self.close_client(id, Goodbye::RequestTimeout);
         }
         let text = format_args!("The rest of a request did not come within {key} ({ms} ms)");
@@ -316,8 +316,8 @@ impl Proxy {
 
     /// How many requests of its owner stand in the line of this backend.
     fn own_count(&self, backend: &Backend) -> usize {
-        let lane = self.clients.get(backend.owner).and_then(|owner| owner.lane(backend.server));
-        lane.map_or(0, |lane| lane.count as usize)
+        let affinity = self.clients.get(backend.owner).and_then(|owner| owner.affinity(backend.server));
+        affinity.map_or(0, |affinity| affinity.count as usize)
     }
 
     fn first_deadline(&self, backend: &Backend) -> Option<Millis> {
@@ -368,7 +368,7 @@ impl Proxy {
                     let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.bytes(), 0, false);
                     stand_in.expire();
                     standing = self.in_flight.requests.insert(stand_in);
-                    self.leave_lane(client, server);
+                    self.unpin(client, server);
                 }
                 if let Some(backend) = self.upstreams.backends.get_mut(id) {
                     backend.expired += 1;

@@ -21,7 +21,7 @@
 use std::mem;
 
 use super::listener::State;
-use super::{Action, Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
+use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::buffer::SharedId;
 use crate::client::{Client, Flow};
 use crate::command::Channels;
@@ -93,7 +93,7 @@ impl Proxy {
         let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
         let delivery = &mut self.pubsub.listeners[usize::from(server)].delivery;
         debug_assert!(!delivery.is_pending, "one message after the other");
-        self.turn.is_rationed = true;
+        self.turn.ration();
         self.pubsub.pending += 1;
         delivery.is_pending = true;
         (delivery.topic, delivery.len, delivery.at) = (topic, message.len(), 0);
@@ -120,7 +120,7 @@ impl Proxy {
             self.deliver_message(id, &mut delivery, now);
             // So that what one read brings is not held once for each subscriber.
             let is_much = |unsent: usize| unsent >= DIRECT_MIN && !delivery.small.is_empty();
-            if self.clients.get(id).is_some_and(|client| is_much(client.replies.unsent()) && !client.is_blocked) {
+            if self.clients.get(id).is_some_and(|client| is_much(client.replies.unsent()) && !client.is_write_blocked) {
                 self.transmit_messages(id, now, wire);
             }
         }
@@ -187,10 +187,10 @@ impl Proxy {
 
     /// A subscriber has messages to be sent. It has its turn among the others.
     pub(super) fn list_subscriber(&mut self, id: Id) {
-        let is_new = |client: &&mut Client| !client.is_blocked && !client.is_listed;
+        let is_new = |client: &&mut Client| !client.is_write_blocked && !client.is_listed;
         if let Some(client) = self.clients.get_mut(id).filter(is_new) {
             client.is_listed = true;
-            self.turn.is_rationed = true;
+            self.turn.ration();
             self.pubsub.unsent.push_back(id);
         }
     }
@@ -230,7 +230,7 @@ impl Proxy {
             for listener in &mut self.pubsub.listeners {
                 listener.heard_at = now;
                 if let State::Listening(id) = listener.state {
-                    self.turn.actions.push_back(Action::Resume(Conn::Backend(id)));
+                    self.turn.resume(Conn::Backend(id));
                 }
             }
         }
@@ -251,7 +251,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         let unread = client.unread();
         let Some(subscriber) = &mut client.subscriber else { return };
-        if unread > unread_max || is_memory_short && client.is_blocked {
+        if unread > unread_max || is_memory_short && client.is_write_blocked {
             return self.close_client(id, Goodbye::Unread);
         }
         if unread <= limits.subscriber_unread_soft_bytes || limits.subscriber_unread_soft_ms == 0 {

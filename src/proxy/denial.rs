@@ -47,9 +47,9 @@ impl Proxy {
         let until = now + self.clients.denials.delay(now);
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Open) else { return };
         let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
-        request.mute(client.session.mute.take());
+        request.mute(client.session.reply_mode.take());
         let request = self.in_flight.requests.insert(request);
-        client.line.push(&mut self.in_flight.requests, request);
+        client.reply_order.push(&mut self.in_flight.requests, request);
         client.flow = Flow::Denied { request, until };
         client.alarm.set(&mut self.wheel, Timer::Client(id), until);
     }
@@ -58,7 +58,7 @@ impl Proxy {
     pub(super) fn on_denial_over(&mut self, id: Id, request: RequestId, now: Millis) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
-        self.turn.woken.push(id);
+        self.turn.wake(id);
         let mut reply = std::mem::take(&mut self.reading.reply);
         local::write_denial(&mut reply);
         self.deliver(id, request, &reply, now);

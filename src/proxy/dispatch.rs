@@ -1,14 +1,14 @@
 //! Request → backend, once its server is known; and its bytes on their way.
 //!
 //! All of a client's outstanding requests at one server go down the same backend, or their order would be lost: if that
-//! one can not take the next, the client waits until they are answered (`Flow::Behind`). Otherwise it waits until any
-//! backend can take it (`Flow::Parked`), in line, and is told when it has waited long enough.
+//! one can not take the next, the client waits until they are answered (`Flow::AwaitingOwnReplies`). Otherwise it
+//! waits until any backend can take it (`Flow::AwaitingBackend`), in line, and is told when it has waited long enough.
 //!
 //! Invariant: a request that is given to a backend stands in both lines, and its bytes follow at once (`forward`).
 
 use super::routing::Verdict;
 use super::transmit::{Sent, gather};
-use super::{Action, Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
+use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Handshake, Phase};
 use crate::client::{Flow, Need};
 use crate::command::Access;
@@ -72,7 +72,7 @@ impl Proxy {
         let text = match pick {
             Pick::Take(backend) => return Verdict::Forward(backend),
             Pick::Behind => {
-                self.await_replies(id, Flow::Behind { server });
+                self.await_replies(id, Flow::AwaitingOwnReplies { server });
                 return Verdict::Wait;
             }
             Pick::Throttle(backend) => {
@@ -110,8 +110,8 @@ impl Proxy {
     pub(super) fn line_up(&mut self, id: Id, backend: Id, server: u16, request: Request) -> RequestId {
         let request = self.in_flight.requests.insert(request);
         if let Some(client) = self.clients.get_mut(id) {
-            self.in_flight.requests[request].mute(client.session.mute.take());
-            client.line.push(&mut self.in_flight.requests, request);
+            self.in_flight.requests[request].mute(client.session.reply_mode.take());
+            client.reply_order.push(&mut self.in_flight.requests, request);
         }
         self.stand_at(request, backend, server);
         request
@@ -123,7 +123,7 @@ impl Proxy {
         let entry = &mut self.in_flight.requests[request];
         let deadline = entry.deadline();
         if let Some(client) = self.clients.get_mut(entry.client()) {
-            client.enter_lane(server, backend_id, 1);
+            client.pin(server, backend_id, 1);
         }
         if let Some(backend) = self.upstreams.backends.get_mut(backend_id) {
             backend.line.push(&mut self.in_flight.requests, request);
@@ -145,7 +145,9 @@ impl Proxy {
                 Some(backend) if backend.profile != profile => Pick::Watching,
                 Some(backend) if backend.has_room_for_owner(limits) => Pick::Take(leased.backend),
                 // With nothing of its own in line, what is in the way is short, or a push: neither would wake it.
-                Some(backend) if backend.is_serving() && client.lane(server).is_none() => Pick::Take(leased.backend),
+                Some(backend) if backend.is_serving() && client.affinity(server).is_none() => {
+                    Pick::Take(leased.backend)
+                }
                 _ => Pick::Behind,
             };
         }
@@ -158,11 +160,11 @@ impl Proxy {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         let pool = &self.upstreams.endpoints[usize::from(server)].pool;
         let has_precedence = pool.waiting.is_empty() || self.turn.served == id;
-        if let Some(lane) = client.lane(server) {
-            return match self.upstreams.backends.get(lane.backend) {
+        if let Some(affinity) = client.affinity(server) {
+            return match self.upstreams.backends.get(affinity.backend) {
                 // Who never runs out of requests would keep the backend from those who need it for another profile.
                 Some(backend) if has_precedence && backend.profile == profile && backend.has_room(limits) => {
-                    Pick::Take(lane.backend)
+                    Pick::Take(affinity.backend)
                 }
                 _ => Pick::Behind,
             };
@@ -208,15 +210,15 @@ impl Proxy {
         let transaction = client.transaction.as_ref();
         let leased = transaction.and_then(|transaction| transaction.leased).filter(|leased| leased.server == server);
         let held = client.bulk.as_ref().and_then(|bulk| bulk.at(server));
-        let (backend_id, is_own) = match (leased, client.lane(server)) {
+        let (backend_id, is_own) = match (leased, client.affinity(server)) {
             // Behind MULTI it would be queued, and not run.
             (Some(_), _) if transaction.is_some_and(|transaction| transaction.is_begun) => return None,
             (Some(leased), _) => (leased.backend, true),
             (None, _) if held.is_some() => (held?, true),
-            (None, Some(lane)) => (lane.backend, false),
+            (None, Some(affinity)) => (affinity.backend, false),
             (None, None) => return self.offer_now(server, profile, now),
         };
-        if client.flow == (Flow::Blocked { backend: backend_id }) {
+        if client.flow == (Flow::BlockedOnCommand { backend: backend_id }) {
             // Behind what waits for data there is no end to wait for.
             return None;
         }
@@ -237,7 +239,7 @@ impl Proxy {
     fn park(&mut self, id: Id, server: u16, need: Need, now: Millis) {
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.flow = Flow::Parked { server, need, deadline };
+        client.flow = Flow::AwaitingBackend { server, need, deadline };
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
         self.upstreams.endpoints[usize::from(server)].pool.line_of(need).push_back(id);
         self.clients.parked += 1;
@@ -249,7 +251,7 @@ impl Proxy {
                 entry.heard_at = now;
                 let deadline = now + self.settings.timeouts.remote_read_ms;
                 entry.alarm.set(&mut self.wheel, Timer::Backend(backend), deadline);
-                self.turn.actions.push_back(Action::Resume(Conn::Backend(backend)));
+                self.turn.resume(Conn::Backend(backend));
             }
             // Whether a large request that holds one still comes is looked at sooner.
             if let Some(client) = self.clients.get_mut(entry.uploader) {

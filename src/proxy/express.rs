@@ -28,7 +28,7 @@ use crate::client::{Client, Flow};
 use crate::command::{self, Access, Class, Command};
 use crate::request::{Place, Request, RequestId, Requests, Role};
 use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
-use crate::session::Mute;
+use crate::session::ReplyMode;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -96,11 +96,16 @@ impl Proxy {
         framer: &mut RequestFramer,
         now: Millis,
     ) -> usize {
+        if self.reading.is_fast_path_off() {
+            return 0;
+        }
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
-        let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.mute == Mute::Off;
+        let is_plain = client.is_plain() && client.flow == Flow::Open && client.session.reply_mode == ReplyMode::On;
         let is_routed_by_keys_alone = client.routing_epoch == self.router.epoch() && !self.settings.policy.is_denying();
-        if !is_plain || !is_routed_by_keys_alone || self.router.is_single_down() {
+        // Behind each request of one with much unread is looked whether it is paused.
+        let has_much_unread = client.unread() >= limits.client_unread_pause_bytes;
+        if !is_plain || !is_routed_by_keys_alone || self.router.is_single_down() || has_much_unread {
             return 0;
         }
         let sorter = Sorter {
@@ -119,10 +124,10 @@ impl Proxy {
             if !endpoint.pool.waiting.is_empty() {
                 break;
             }
-            let lane = client.lane(first.server).map(|lane| lane.backend);
+            let affinity = client.affinity(first.server).map(|affinity| affinity.backend);
             let open = || endpoint.pool.first_open(&self.upstreams.backends, profile, has_room);
             let found = match &client.bulk {
-                None => lane.or_else(open),
+                None => affinity.or_else(open),
                 Some(bulk) => bulk.at(first.server),
             };
             let Some(backend_id) = found else { break };
@@ -131,7 +136,10 @@ impl Proxy {
             if backend.profile != profile || !(has_room(backend) || is_bulk && backend.has_room_for_owner(limits)) {
                 break;
             }
-            let outstanding_max = limits.client_outstanding_max.saturating_sub(client.line.len());
+            // Where more is decided than where the next one goes, a run ends.
+            let outstanding = client.reply_order.len();
+            let mark = if outstanding < DEEP { DEEP } else { usize::MAX }.min(limits.client_outstanding_max);
+            let outstanding_max = mark.saturating_sub(outstanding);
             let requests_max = match is_bulk {
                 false => outstanding_max.min(limits.pipeline_max - backend.line.len()),
                 true => usize::MAX,
@@ -148,7 +156,7 @@ impl Proxy {
                 let is_read = plain.command.access == Access::Read;
                 let request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
                 let request = self.in_flight.requests.insert(request);
-                client.line.push(&mut self.in_flight.requests, request);
+                client.reply_order.push(&mut self.in_flight.requests, request);
                 backend.line.push(&mut self.in_flight.requests, request);
                 if plain.command.access == Access::Write {
                     client.wrote_to = backend_id;
@@ -163,21 +171,21 @@ impl Proxy {
                 break;
             }
             client.command = Some(last);
-            client.enter_lane(first.server, backend_id, count as u32);
+            client.pin(first.server, backend_id, count as u32);
             endpoint.stats.requests += count as u64;
             backend.queue.push(&mut self.in_flight.arena, &bytes[start..at]);
             backend.alarm.set(&mut self.wheel, Timer::Backend(backend_id), deadline);
             if !backend.is_dirty {
                 backend.is_dirty = true;
-                self.turn.dirty_backends.push(backend_id);
+                self.turn.flush_backend(backend_id);
             }
         }
         if at > 0 {
             // It was for the request that had waited; those behind it have not.
             self.turn.is_wait_over = false;
-            let is_deep = client.line.len() >= DEEP.min(limits.client_outstanding_max);
+            let is_deep = client.reply_order.len() >= DEEP.min(limits.client_outstanding_max);
             if is_deep || client.unread() >= limits.client_unread_pause_bytes || self.is_memory_short() {
-                self.on_much(id, now);
+                self.on_forwarded(id, now);
             }
         }
         at
@@ -196,7 +204,8 @@ impl Proxy {
     ) -> usize {
         let is_one_server = self.router.is_single();
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return 0 };
-        if !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
+        let is_off = self.reading.is_fast_path_off();
+        if is_off || !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply {
             return 0;
         }
         let server = backend.server;
@@ -219,7 +228,7 @@ impl Proxy {
                     break;
                 }
                 backend.line.pop(&self.in_flight.requests);
-                client.line.pop(&self.in_flight.requests);
+                client.reply_order.pop(&self.in_flight.requests);
                 self.in_flight.requests.remove(request);
                 backend.answered += len;
                 count += 1;
@@ -228,21 +237,21 @@ impl Proxy {
             if count == 0 {
                 break;
             }
-            client.leave_lane(server, count);
-            if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
-                self.turn.woken.push(to);
+            client.unpin(server, count);
+            if client.flow == (Flow::AwaitingOwnReplies { server }) && client.affinity(server).is_none() {
+                self.turn.wake(to);
             }
             client.heard_at = now;
             let run = &bytes[start..at];
             let is_done =
-                client.line.is_empty() && client.flow == Flow::Open && !client.is_ended && client.bulk.is_none();
-            if is_done && client.replies.unsent() == 0 && !client.is_blocked {
+                client.reply_order.is_empty() && client.flow == Flow::Open && !client.is_ended && client.bulk.is_none();
+            if is_done && client.replies.unsent() == 0 && !client.is_write_blocked {
                 client.took_at = now;
                 match wire.write(Conn::Client(to), &[IoSlice::new(run)]) {
                     Ok(taken) if taken == run.len() => continue,
                     Ok(taken) => {
                         client.replies.push(&mut self.in_flight.arena, &run[taken..]);
-                        client.is_blocked = true;
+                        client.is_write_blocked = true;
                         after = After::Watch(to);
                     }
                     Err(_) => after = After::Close(to),
@@ -252,9 +261,9 @@ impl Proxy {
             client.replies.push(&mut self.in_flight.arena, run);
             if !client.is_dirty {
                 client.is_dirty = true;
-                self.turn.dirty_clients.push(to);
+                self.turn.flush_client(to);
             }
-            let has_more = client.line.first().is_some_and(|next| has_come(&self.in_flight.requests, next));
+            let has_more = client.reply_order.first().is_some_and(|next| has_come(&self.in_flight.requests, next));
             if has_more || client.replies.unsent() >= self.settings.limits.client_unread_pause_bytes {
                 after = After::Advance(to);
                 break;
@@ -282,7 +291,7 @@ fn is_plain_and_next(entry: &Request, request: RequestId, client: &Client) -> bo
     entry.role() == Role::Plain
         && entry.place() == Place::Waiting
         && !entry.is_muted()
-        && client.line.first() == Some(request)
+        && client.reply_order.first() == Some(request)
 }
 
 /// Whether the reply to this request, or a part of it, came before its turn.

@@ -16,7 +16,7 @@ use std::fmt;
 use log::debug;
 
 use super::transaction::cleanup;
-use super::{Action, Conn, Proxy};
+use super::{Conn, Proxy};
 use crate::client::{Bulk, Flow};
 use crate::notice::Kind;
 use crate::request::Place;
@@ -94,7 +94,7 @@ impl Proxy {
     pub fn handle_client_end(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.is_ended = true;
-        if let Flow::Uploading { .. } | Flow::Blocked { .. } = client.flow {
+        if let Flow::Uploading { .. } | Flow::BlockedOnCommand { .. } = client.flow {
             // The rest of its request will never come; or it waits for data, and is no longer there to have it.
             self.close_client(id, Goodbye::Done);
             return;
@@ -113,7 +113,7 @@ impl Proxy {
     pub fn handle_client_hangup(&mut self, id: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.has_hung_up = true;
-        if matches!(client.flow, Flow::Blocked { .. }) {
+        if matches!(client.flow, Flow::BlockedOnCommand { .. }) {
             self.handle_client_end(id);
         }
     }
@@ -132,7 +132,7 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) {
             client.flow = Flow::Leaving;
             // What it still says is read, and dropped, so that it comes to reading what it is owed.
-            self.turn.actions.push_back(Action::Resume(Conn::Client(id)));
+            self.turn.resume(Conn::Client(id));
             self.mark_client_dirty(id);
         }
     }
@@ -165,7 +165,7 @@ impl Proxy {
         if flow != Flow::Open || !client.is_bare() || why.notice().is_some() {
             self.clear_up_behind(id, flow, why);
         }
-        self.turn.actions.push_back(Action::Close(Conn::Client(id)));
+        self.turn.close(Conn::Client(id));
     }
 
     /// Deals with what a client leaves behind that is closed, but for its alarm and its replies; `flow` is what it did.
@@ -181,10 +181,10 @@ impl Proxy {
         self.forget_held_back(id);
         self.forget_subscriber(id);
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.lanes.clear();
+        client.affinities.clear();
         let bulk = client.bulk.take();
         let mut merges = Vec::new();
-        while let Some(request) = client.line.pop(&self.in_flight.requests) {
+        while let Some(request) = client.reply_order.pop(&self.in_flight.requests) {
             let entry = &mut self.in_flight.requests[request];
             entry.forget_client();
             let place = entry.place();
@@ -201,8 +201,8 @@ impl Proxy {
         }
         merges.into_iter().for_each(|merging| self.abandon_merging(merging));
         match flow {
-            Flow::Uploading { backend, .. } => self.turn.departures.push(Departure::Upload(backend, id)),
-            Flow::Parked { server, need, .. } => {
+            Flow::Uploading { backend, .. } => self.turn.depart(Departure::Upload(backend, id)),
+            Flow::AwaitingBackend { server, need, .. } => {
                 let line = self.upstreams.endpoints[usize::from(server)].pool.line_of(need);
                 if let Some(place) = line.iter().position(|&waiting| waiting == id) {
                     line.remove(place);
@@ -210,7 +210,7 @@ impl Proxy {
                 self.clients.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.
-            Flow::Blocked { backend } => self.turn.departures.push(Departure::Lease(backend, id, None)),
+            Flow::BlockedOnCommand { backend } => self.turn.depart(Departure::Lease(backend, id, None)),
             Flow::Asking => {
                 self.workers.withdraw(id);
                 self.charge_inquiries();
@@ -219,10 +219,12 @@ impl Proxy {
             _ => {}
         }
         let leased = transaction.as_ref().and_then(|transaction| Some((transaction, transaction.leased?.backend)));
-        self.turn
-            .departures
-            .extend(leased.map(|(transaction, backend)| Departure::Lease(backend, id, Some(cleanup(transaction)))));
+        if let Some((transaction, backend)) = leased {
+            self.turn.depart(Departure::Lease(backend, id, Some(cleanup(transaction))));
+        }
         // Behind the lease: the same backend may be both, and is clean before it is anybody's.
-        self.turn.departures.extend(bulk.map(|bulk| Departure::Bulk(*bulk)));
+        if let Some(bulk) = bulk {
+            self.turn.depart(Departure::Bulk(*bulk));
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::fmt;
 use log::Level;
 
 use super::loss::Loss;
-use super::{Action, Endpoint, NO_DEADLINE, Proxy, Timer};
+use super::{Endpoint, NO_DEADLINE, Proxy, Timer};
 use crate::backend::{Backend, Handshake, Introduction, Phase, Refusal, Step};
 use crate::notice::{About, Kind, printable};
 use crate::request::RequestId;
@@ -49,7 +49,7 @@ impl Proxy {
         if let Some(backend) = self.upstreams.backends.get_mut(id) {
             backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
         }
-        self.turn.actions.push_back(Action::Connect { backend: id, server });
+        self.turn.connect(id, server);
         id
     }
 
@@ -177,9 +177,9 @@ impl Proxy {
             if client == Id::NONE {
                 self.in_flight.requests.remove(request);
             } else {
-                self.leave_lane(client, server);
+                self.unpin(client, server);
                 if client == uploader {
-                    self.discard_upload(client, request);
+                    self.discard_upload(client, request, now);
                 }
                 self.deliver(client, request, refusal, now);
             }
@@ -236,7 +236,7 @@ impl Proxy {
         }
         if after == Health::Up {
             // Who had to wait for the next connection need not wait any more.
-            self.turn.is_room_new = true;
+            self.turn.room_is_new();
         }
     }
 
@@ -333,7 +333,7 @@ impl Proxy {
         endpoint.probe.on_fired();
         if !endpoint.health.on_probe_due(now) {
             self.review(server, now);
-            self.turn.is_room_new = true;
+            self.turn.room_is_new();
             self.maybe_look(server, now);
             return self.keep_pace(server, now);
         }

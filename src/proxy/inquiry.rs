@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use super::merging::Part;
 use super::own_steps::held_by;
-use super::{Action, NO_DEADLINE, Proxy};
+use super::{NO_DEADLINE, Proxy};
 use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::local::roster::{Ask, Lines};
 use crate::request::{Request, RequestId};
@@ -263,7 +263,7 @@ impl Proxy {
             Letter::Questions(questions) => {
                 let answers = questions.iter().map(|question| self.own_part(question, Id::NONE, now)).collect();
                 self.workers.letters.push_back((from, Letter::Answers(answers)));
-                self.turn.actions.push_back(Action::Post);
+                self.turn.post();
             }
             Letter::Answers(answers) => self.on_answers(from, answers, now),
         }
@@ -284,7 +284,7 @@ impl Proxy {
             let parts: Vec<(&Question, Answer)> = questions.by_ref().zip(answers.by_ref()).take(count).collect();
             self.end_inquiry(inquiry, parts, now);
         }
-        self.turn.actions.push_back(Action::Post);
+        self.turn.post();
     }
 
     /// A client asks about the whole pool.
@@ -297,9 +297,9 @@ impl Proxy {
     pub(super) fn keep_place(&mut self, id: Id) -> Option<RequestId> {
         let client = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed)?;
         let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
-        request.mute(client.session.mute.take());
+        request.mute(client.session.reply_mode.take());
         let request = self.in_flight.requests.insert(request);
-        client.line.push(&mut self.in_flight.requests, request);
+        client.reply_order.push(&mut self.in_flight.requests, request);
         Some(request)
     }
 
@@ -334,7 +334,7 @@ impl Proxy {
         let held = self.workers.charged + inquiry.held();
         self.in_flight.arena.recharge(&mut self.workers.charged, held);
         self.workers.waiting.push_back(inquiry);
-        self.turn.actions.push_back(Action::Post);
+        self.turn.post();
     }
 
     /// What is asked and answered has become more or less.
@@ -348,7 +348,7 @@ impl Proxy {
         let Inquiry { client: id, request, exec, .. } = inquiry;
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Asking) else { return };
         client.flow = Flow::Open;
-        self.turn.woken.push(id);
+        self.turn.wake(id);
         let mut reply = mem::take(&mut self.reading.reply);
         let mut is_suicide = false;
         match exec {

@@ -32,9 +32,6 @@ use crate::resp::{self, Frame, ProtocolError, RequestFramer};
 use crate::slots::Id;
 use crate::timer::Millis;
 
-/// So fast a large request has to come while it holds a connection, or its client is taken for one that has stopped.
-const UPLOAD_BYTES_PER_MS_MIN: usize = 16;
-
 /// Bytes of one client, in order; if they are in a buffer of their own, that can be given away whole.
 enum Input<'a> {
     Borrowed(&'a [u8]),
@@ -116,8 +113,8 @@ impl Proxy {
                     at += taken;
                     if is_whole { continue } else { break }
                 }
-                Flow::Parked { .. } | Flow::Behind { .. } | Flow::Subscribing => break,
-                Flow::Asking | Flow::Denied { .. } | Flow::Deferred | Flow::Blocked { .. } => break,
+                Flow::AwaitingBackend { .. } | Flow::AwaitingOwnReplies { .. } | Flow::Subscribing => break,
+                Flow::Asking | Flow::Denied { .. } | Flow::Deferred | Flow::BlockedOnCommand { .. } => break,
                 Flow::Paused { .. } | Flow::Throttled { .. } => break,
                 Flow::Leaving | Flow::Closed => {
                     at = input.bytes().len();
@@ -164,7 +161,7 @@ impl Proxy {
                     if is_guarded {
                         self.send_guard(backend);
                     }
-                    self.maybe_pause(id);
+                    self.on_forwarded(id, now);
                 }
             }
         }
@@ -258,8 +255,8 @@ impl Proxy {
     fn may_route(&mut self, id: Id) -> bool {
         let epoch = self.router.epoch();
         let Some(client) = self.clients.get_mut(id).filter(|client| client.routing_epoch != epoch) else { return true };
-        if let Some(&lane) = client.lanes.first() {
-            self.await_replies(id, Flow::Behind { server: lane.server });
+        if let Some(&affinity) = client.affinities.first() {
+            self.await_replies(id, Flow::AwaitingOwnReplies { server: affinity.server });
             return false;
         }
         client.routing_epoch = epoch;
@@ -322,7 +319,7 @@ impl Proxy {
                 if is_guarded {
                     self.send_guard(backend);
                 }
-                self.maybe_pause(id);
+                self.on_forwarded(id, now);
                 Verdict::Done
             }
             verdict => verdict,
@@ -399,9 +396,10 @@ impl Proxy {
                 return (bytes.len(), false);
             }
         };
+        let limit_ms =
+            self.clients.get(id).and_then(|client| self.request_limit(client)).map_or(u64::MAX, |limit| limit.0);
         if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.uploader == id) {
-            // Who sends a byte now and then has stopped.
-            entry.uploaded_at = now.min(entry.uploaded_at + (taken / UPLOAD_BYTES_PER_MS_MIN) as u64);
+            entry.on_uploaded(taken, limit_ms, now);
             self.in_flight.requests[request].grow(taken);
             self.forward(backend, &bytes[..taken], now, wire);
         }
@@ -444,7 +442,7 @@ impl Proxy {
                 self.in_flight.requests.remove(request);
             } else {
                 // Its client is told why it is closed, in the place of this request.
-                self.leave_lane(client, server);
+                self.unpin(client, server);
                 self.drop_place(client, request);
             }
         }
@@ -459,10 +457,10 @@ impl Proxy {
         if !self.clients.paused.is_empty() {
             self.serve_paused(now);
         }
-        while let Some(id) = self.turn.woken.pop() {
+        while let Some(id) = self.turn.next_woken() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             match client.flow {
-                Flow::Behind { server } if client.lane(server).is_none() => client.flow = Flow::Open,
+                Flow::AwaitingOwnReplies { server } if client.affinity(server).is_none() => client.flow = Flow::Open,
                 Flow::Throttled { .. } => client.flow = Flow::Open,
                 Flow::Paused { .. } => {
                     self.on_paused(id, now);
@@ -474,7 +472,7 @@ impl Proxy {
             }
             self.resume_client(id, now, wire);
         }
-        self.turn.is_room_new = false;
+        self.turn.room_was_looked_at();
         if self.clients.parked == 0 {
             return;
         }
@@ -491,7 +489,7 @@ impl Proxy {
         for _ in 0..self.upstreams.endpoints[usize::from(server)].pool.line_of(need).len() {
             let Some(&id) = self.upstreams.endpoints[usize::from(server)].pool.line_of(need).get(at) else { return };
             let need = match self.clients.get(id).map(|client| client.flow) {
-                Some(Flow::Parked { need, .. }) => need,
+                Some(Flow::AwaitingBackend { need, .. }) => need,
                 _ => need,
             };
             if !self.can_serve(id, server, need, now) {
@@ -520,7 +518,7 @@ impl Proxy {
             self.spare(kept);
             self.intake(id, Input::Owned(bytes), framer, now, wire);
         }
-        self.turn.actions.push_back(super::Action::Resume(Conn::Client(id)));
+        self.turn.resume(Conn::Client(id));
         self.maybe_say_goodbye(id);
     }
 }

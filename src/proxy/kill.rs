@@ -32,7 +32,7 @@ impl Proxy {
             // It has one for itself already.
             return self.pick(id, server, profile, now);
         }
-        if client.lane(server).is_some() {
+        if client.affinity(server).is_some() {
             return Pick::Behind;
         }
         let is_closed = |backend: &Backend| matches!(backend.phase, Phase::Closed);

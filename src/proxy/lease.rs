@@ -90,8 +90,12 @@ impl Proxy {
     /// Whether others wait for replies before the last one of this client on its own `backend`.
     fn has_others(&self, id: Id, server: u16, backend: Id) -> bool {
         let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request].client());
-        let lane = self.clients.get(id).and_then(|client| client.lane(server));
-        let backend = self.upstreams.backends.get(backend).filter(|_| lane.is_some_and(|lane| lane.backend == backend));
+        let affinity = self.clients.get(id).and_then(|client| client.affinity(server));
+        let backend = self
+            .upstreams
+            .backends
+            .get(backend)
+            .filter(|_| affinity.is_some_and(|affinity| affinity.backend == backend));
         backend.is_some_and(|backend| backend.line.iter(&self.in_flight.requests).any(is_others))
     }
 
@@ -104,7 +108,7 @@ impl Proxy {
         self.upstreams.endpoints[usize::from(server)].pool.blocking = blocking;
         self.on_ready_to_block(backend);
         match self.clients.get(id).map(|client| client.flow) {
-            Some(Flow::Blocked { backend }) => backend,
+            Some(Flow::BlockedOnCommand { backend }) => backend,
             _ => backend,
         }
     }
@@ -119,7 +123,7 @@ impl Proxy {
     /// The backend on which a client blocks, and on which it has nothing else.
     fn blocking_backend(&self, id: Id) -> Option<(Id, &Backend)> {
         match self.clients.get(id)?.flow {
-            Flow::Blocked { backend } => {
+            Flow::BlockedOnCommand { backend } => {
                 Some((backend, self.upstreams.backends.get(backend).filter(|entry| is_alone(entry))?))
             }
             _ => None,
@@ -175,8 +179,12 @@ impl Proxy {
                 backend.alarm.set(&mut self.wheel, Timer::Backend(id), deadline);
             }
             if let Some(client) = self.clients.get_mut(owner) {
-                client.flow = Flow::Blocked { backend: id };
-                client.lanes.iter_mut().filter(|lane| lane.server == backend.server).for_each(|lane| lane.backend = id);
+                client.flow = Flow::BlockedOnCommand { backend: id };
+                client
+                    .affinities
+                    .iter_mut()
+                    .filter(|affinity| affinity.server == backend.server)
+                    .for_each(|affinity| affinity.backend = id);
             }
         }
         self.mark_backend_dirty(ready);
@@ -204,10 +212,10 @@ impl Proxy {
         let server = backend.server;
         let pool = &self.upstreams.endpoints[usize::from(server)].pool;
         let is_free = self.may_have(id, wrote_to, now);
-        let pick = match client.lane(server) {
+        let pick = match client.affinity(server) {
             _ if pool.never_leases() => Pick::Never,
             // Its turn comes with the end of its own requests.
-            Some(lane) if lane.backend != wrote_to || !is_free => Pick::Behind,
+            Some(affinity) if affinity.backend != wrote_to || !is_free => Pick::Behind,
             None if !is_free || !pool.waiting_for_lease.is_empty() && self.turn.served != id => {
                 self.park_or_give_up(id)
             }
@@ -223,7 +231,7 @@ impl Proxy {
     /// Whether this client can have this very backend for itself now.
     pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
         self.upstreams.backends.get(backend).is_some_and(|entry| {
-            // One that is just being closed may still be in somebody's lane.
+            // One that is just being closed may still be somebody's affinity.
             let is_others = matches!(entry.phase, Phase::Closed)
                 || entry.owner != Id::NONE && entry.owner != id
                 || entry.uploader != Id::NONE;
@@ -260,7 +268,7 @@ impl Proxy {
         }
         request.set_role(Role::Blocking);
         self.line_up(id, backend, server, request);
-        self.await_replies(id, Flow::Blocked { backend });
+        self.await_replies(id, Flow::BlockedOnCommand { backend });
         Verdict::Forward(backend)
     }
 
@@ -284,12 +292,12 @@ impl Proxy {
             if self.upstreams.backends.get(own).is_some_and(is_usable) {
                 return Pick::Take(own);
             }
-            if client.lane(server).is_none() {
+            if client.affinity(server).is_none() {
                 self.release_unused(id, now);
             }
         }
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if client.lane(server).is_some() {
+        if client.affinity(server).is_some() {
             return Pick::Behind;
         }
         let profile = client.session.profile;
@@ -310,10 +318,10 @@ impl Proxy {
 
     /// The reply of a request with a role has come: its kind is `kind`.
     pub(super) fn on_role(&mut self, backend: Id, client: Id, role: Role, (kind, reply): (u8, &[u8])) {
-        let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::Blocked { backend }));
+        let blocked = self.clients.get_mut(client).filter(|entry| entry.flow == (Flow::BlockedOnCommand { backend }));
         if let Some(entry) = blocked.filter(|_| role == Role::Blocking) {
             entry.flow = Flow::Open;
-            self.turn.woken.push(client);
+            self.turn.wake(client);
         }
         let is_gone = self.clients.get(client).is_none_or(|client| client.flow == Flow::Closed);
         let has_refused = kind == b'-' && !reply.starts_with(b"-EXECABORT");
@@ -323,7 +331,7 @@ impl Proxy {
             // Nobody has looked which database it is left with, or the server did not end the transaction, as without
             // the right to `DISCARD`; nobody else shall have it.
             let owner = self.upstreams.backends.get(backend).map_or(Id::NONE, |entry| entry.owner);
-            return self.turn.departures.push(Departure::Lease(backend, owner, None));
+            return self.turn.depart(Departure::Lease(backend, owner, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
@@ -340,7 +348,7 @@ impl Proxy {
     pub(super) fn end_lease(&mut self, id: Id) {
         match self.upstreams.backends.get_mut(id) {
             Some(backend) if backend.is_number_told => {
-                self.turn.departures.push(Departure::Lease(id, backend.owner, None));
+                self.turn.depart(Departure::Lease(id, backend.owner, None));
             }
             Some(backend) if backend.is_bulk => {}
             Some(backend) => backend.owner = Id::NONE,
@@ -355,7 +363,7 @@ impl Proxy {
     pub(super) fn find_blocked(&mut self, number: i64) -> Option<Blocked> {
         let is_meant = |id: Id| self.settings.siblings.client_number(id) == number as u64;
         let (_, client) = self.clients.iter().find(|(id, _)| is_meant(*id))?;
-        let Flow::Blocked { backend } = client.flow else { return None };
+        let Flow::BlockedOnCommand { backend } = client.flow else { return None };
         let backend = self.upstreams.backends.get_mut(backend)?;
         let request = &self.in_flight.requests[backend.line.first()?];
         if request.role() != Role::Blocking || !backend.was_sent(u64::from(request.bytes())) || backend.number == 0 {
@@ -404,9 +412,9 @@ impl Proxy {
     /// A leased backend is lost: its client is told with the replies that it waits for, and with `EXEC`.
     pub(super) fn on_lease_lost(&mut self, backend: Id, owner: Id) {
         let Some(client) = self.clients.get_mut(owner) else { return };
-        if client.flow == (Flow::Blocked { backend }) || client.flow == (Flow::Throttled { backend }) {
+        if client.flow == (Flow::BlockedOnCommand { backend }) || client.flow == (Flow::Throttled { backend }) {
             client.flow = Flow::Open;
-            self.turn.woken.push(owner);
+            self.turn.wake(owner);
         }
         if let Some(bulk) = &mut client.bulk {
             bulk.held.retain(|held| held.backend != backend);

@@ -285,7 +285,7 @@ impl Proxy {
             let Some(topic) = self.pubsub.listeners[usize::from(server)].to_ask.pop_front() else { return };
             self.ask_one(server, topic, now);
         }
-        self.turn.is_rationed = true;
+        self.turn.ration();
     }
 
     /// The same for all that are not done.

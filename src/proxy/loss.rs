@@ -20,7 +20,7 @@ use log::debug;
 
 use super::router::Route;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
-use super::{Action, Conn, Goodbye, Proxy};
+use super::{Conn, Goodbye, Proxy};
 use crate::backend::Phase;
 use crate::buffer::Queue;
 use crate::client::{Client, Flow};
@@ -158,8 +158,8 @@ impl Proxy {
         backend.phase = Phase::Closed;
         backend.alarm.clear(&mut self.wheel);
         self.upstreams.endpoints[usize::from(server)].pool.remove(id);
-        self.turn.is_room_new = true;
-        self.turn.actions.push_back(Action::Close(Conn::Backend(id)));
+        self.turn.room_is_new();
+        self.turn.close(Conn::Backend(id));
         // Of a new one the state of the server tells.
         if let Some(kind) = loss.notice(outstanding).filter(|_| !was_new) {
             let count = if kind == Kind::Lost { outstanding } else { 1 };
@@ -249,7 +249,7 @@ impl Proxy {
             return None;
         }
         let place = entry.place();
-        self.leave_lane(client, lost.server);
+        self.unpin(client, lost.server);
         match place {
             Place::Arriving => {
                 // Its client has half of the reply; there is no honest way to end it.
@@ -259,7 +259,7 @@ impl Proxy {
             Place::ArrivingEarly(early) => self.forget_early(client, request, early),
             _ => {}
         }
-        if client == lost.uploader && self.discard_upload(client, request) {
+        if client == lost.uploader && self.discard_upload(client, request, now) {
             self.lose_request(client, request, lost.server, now);
             return None;
         }
@@ -289,13 +289,16 @@ impl Proxy {
     }
 
     /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
-    pub(super) fn discard_upload(&mut self, client: Id, request: RequestId) -> bool {
+    pub(super) fn discard_upload(&mut self, client: Id, request: RequestId, now: Millis) -> bool {
         let Some(entry) = self.clients.get_mut(client) else { return false };
         match &mut entry.flow {
             Flow::Uploading { backend, request: uploading } if *uploading == request => {
                 *backend = Id::NONE;
                 // It may not have been listened to, for the sake of a queue that is gone.
-                self.turn.actions.push_back(Action::Resume(Conn::Client(client)));
+                if let Some(kept) = &mut entry.kept {
+                    kept.since = Some(now);
+                }
+                self.turn.resume(Conn::Client(client));
                 true
             }
             _ => false,

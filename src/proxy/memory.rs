@@ -227,7 +227,7 @@ impl Proxy {
                 holders.push((kept, Holder::Kept(id)));
             } else if !is_collecting {
                 // What is not offered yet may be on its way in this turn.
-                let unread = client.early_bytes + if client.is_blocked { client.replies.unsent() } else { 0 };
+                let unread = client.early_bytes + if client.is_write_blocked { client.replies.unsent() } else { 0 };
                 if unread > unread_min.max(COLLECTED_MIN) {
                     holders.push((unread, Holder::Unread(id)));
                 }

@@ -246,7 +246,7 @@ impl Proxy {
         let Some(transaction) = self.take_transaction(id) else { return Verdict::Done };
         let Some(client) = self.clients.get_mut(id) else { return Verdict::Done };
         client.wrote_to = backend;
-        self.await_replies(id, Flow::Behind { server });
+        self.await_replies(id, Flow::AwaitingOwnReplies { server });
         let has_selected = transaction.own_steps.iter().any(|step| matches!(step.what, OwnWhat::Select(_)));
         let mut merging = self.new_merging();
         merging.own_steps = transaction.own_steps;
@@ -376,7 +376,7 @@ impl Proxy {
         let database = database(call)?;
         let verdict = self.send_step(id, leased, call, Role::Select { database }, now);
         if let Verdict::Forward(_) = verdict {
-            self.await_replies(id, Flow::Behind { server: leased.server });
+            self.await_replies(id, Flow::AwaitingOwnReplies { server: leased.server });
         }
         Some(verdict)
     }

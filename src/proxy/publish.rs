@@ -51,7 +51,7 @@ impl Proxy {
         }
         let verdict = self.follow(id, call, route, now);
         if let Verdict::Forward(_) = verdict {
-            if let Some(request) = self.clients.get(id).and_then(|client| client.line.last()) {
+            if let Some(request) = self.clients.get(id).and_then(|client| client.reply_order.last()) {
                 self.mark_published(request, family, call.arg(1));
             }
         }
@@ -105,7 +105,7 @@ impl Proxy {
         let is_done = |publisher: &&Publisher| !self.is_waiting_for_confirmation(publisher);
         let done = self.pubsub.publishers.iter().filter(is_done).map(|publisher| publisher.client);
         let done: Vec<Id> = done.collect();
-        self.turn.woken.extend(done);
+        done.into_iter().for_each(|id| self.turn.wake(id));
     }
 
     /// Until when this client waits to publish, if it does.

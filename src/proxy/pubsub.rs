@@ -187,7 +187,7 @@ impl Proxy {
         let progress = client.subscriber.as_mut().and_then(|subscriber| subscriber.progress.take());
         // As in Redis, what is pushed comes whatever CLIENT REPLY says; but it counts as the next request.
         if progress.is_none() {
-            client.session.mute.take();
+            client.session.reply_mode.take();
         }
         let progress = match lease {
             Lease::Subscribe(family) => self.subscribe(id, call, family, progress, now),
@@ -278,7 +278,7 @@ impl Proxy {
         }
         let request = self.in_flight.requests.insert(Request::new(id, NO_DEADLINE, 0, 0, false));
         let client = self.clients.get_mut(id)?;
-        client.line.push(&mut self.in_flight.requests, request);
+        client.reply_order.push(&mut self.in_flight.requests, request);
         client.subscriber.get_or_insert_default().awaited.push_back(request);
         let (frames, joined, topics) = (Vec::new(), Vec::new(), Vec::new());
         let confirmation = Confirmation { client: id, request, frames, joined, topics, missing: 1 };
@@ -460,7 +460,7 @@ impl Proxy {
         }
         if subscriber.topics() > FEW || !self.leave_topics(id) {
             self.pubsub.leaving.push_back(id);
-            self.turn.is_rationed = true;
+            self.turn.ration();
         }
     }
 
@@ -514,7 +514,7 @@ impl Proxy {
             self.confirm_part(number, now);
         }
         if self.pubsub.is_awaited(topic) {
-            self.turn.is_rationed = true;
+            self.turn.ration();
             self.pubsub.confirmed.push_back(topic);
         }
     }

@@ -20,6 +20,9 @@ pub(super) struct Reading {
     pub spare_kept: Vec<Box<Kept>>,
     /// Where replies of our own are written, and what is sent in the place of a request; taken out for that time.
     pub reply: Vec<u8>,
+    /// For tests that compare: everything takes the long way.
+    #[cfg(debug_assertions)]
+    pub is_fast_path_off: bool,
 }
 
 impl Reading {
@@ -40,6 +43,17 @@ impl Reading {
             step_lens: Vec::new(),
             spare_kept: Vec::new(),
             reply: Vec::new(),
+            #[cfg(debug_assertions)]
+            is_fast_path_off: false,
         }
+    }
+
+    /// Whether everything takes the long way; never in a release.
+    #[inline]
+    pub fn is_fast_path_off(&self) -> bool {
+        #[cfg(debug_assertions)]
+        return self.is_fast_path_off;
+        #[cfg(not(debug_assertions))]
+        false
     }
 }

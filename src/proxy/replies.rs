@@ -155,7 +155,8 @@ impl Proxy {
         let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
         backend.large_since = now;
         let taker = backend.line.first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
-        let is_pipeline = |client: &Client| client.lanes.iter().any(|lane| lane.backend == id && lane.count > 1);
+        let is_pipeline =
+            |client: &Client| client.affinities.iter().any(|affinity| affinity.backend == id && affinity.count > 1);
         if self.clients.get(taker).is_some_and(is_pipeline) {
             self.enter_bulk(taker, now);
         }
@@ -216,7 +217,7 @@ impl Proxy {
             }
             return Ok(());
         }
-        self.leave_lane(client, server);
+        self.unpin(client, server);
         if let Some(bytes) = unknown_script {
             if self.send_with_script(client, request, id, &bytes, now) {
                 return Ok(());
@@ -245,11 +246,11 @@ impl Proxy {
 
     /// A client has one request less outstanding at `server`.
     #[inline]
-    pub(super) fn leave_lane(&mut self, id: Id, server: u16) {
+    pub(super) fn unpin(&mut self, id: Id, server: u16) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.leave_lane(server, 1);
-        if client.flow == (Flow::Behind { server }) && client.lane(server).is_none() {
-            self.turn.woken.push(id);
+        client.unpin(server, 1);
+        if client.flow == (Flow::AwaitingOwnReplies { server }) && client.affinity(server).is_none() {
+            self.turn.wake(id);
         }
     }
 
@@ -261,20 +262,20 @@ impl Proxy {
             return self.answer_part(merging, request, reply, now);
         }
         let Some(client) = self.clients.get_mut(id) else { return };
-        if client.line.first() == Some(request) {
-            client.line.pop(&self.in_flight.requests);
+        if client.reply_order.first() == Some(request) {
+            client.reply_order.pop(&self.in_flight.requests);
             let entry = self.in_flight.requests.remove(request);
             if !entry.is_muted() {
                 client.replies.push(&mut self.in_flight.arena, reply);
             }
             // Nearly always nobody behind has an answer yet, and little is unread: nothing to look at.
             let is_early = |next: RequestId| self.in_flight.requests[next].place().early().is_some();
-            let is_plain = client.subscriber.is_none() && !client.line.first().is_some_and(is_early);
+            let is_plain = client.subscriber.is_none() && !client.reply_order.first().is_some_and(is_early);
             if is_plain && client.replies.unsent() < self.settings.limits.client_unread_pause_bytes {
                 client.heard_at = now;
                 if !client.is_dirty {
                     client.is_dirty = true;
-                    self.turn.dirty_clients.push(id);
+                    self.turn.flush_client(id);
                 }
             } else {
                 self.advance_line(id, now);
@@ -301,7 +302,7 @@ impl Proxy {
         client.merged_bytes += reply.unsent();
         let place = Place::Early(self.in_flight.early.insert(reply) as u32);
         self.in_flight.requests[request].move_to(place);
-        if client.line.first() == Some(request) {
+        if client.reply_order.first() == Some(request) {
             self.advance_line(id, now);
         }
     }
@@ -337,7 +338,7 @@ impl Proxy {
         }
         let Some(client) = self.clients.get_mut(id) else { return };
         if place == Place::Waiting {
-            place = match client.line.first() == Some(request) {
+            place = match client.reply_order.first() == Some(request) {
                 true => Place::Arriving,
                 false => Place::ArrivingEarly(self.in_flight.early.insert(Queue::new()) as u32),
             };
@@ -372,8 +373,8 @@ impl Proxy {
             return;
         }
         if let Some(client) = self.clients.get_mut(id) {
-            debug_assert_eq!(client.line.first(), Some(request));
-            client.line.pop(&self.in_flight.requests);
+            debug_assert_eq!(client.reply_order.first(), Some(request));
+            client.reply_order.pop(&self.in_flight.requests);
         }
         self.in_flight.requests.remove(request);
         self.advance_line(id, now);
@@ -387,7 +388,7 @@ impl Proxy {
             if client.subscriber.is_some() {
                 client.release_messages(&mut self.in_flight.arena, &self.in_flight.requests);
             }
-            let Some(next) = client.line.first() else { break };
+            let Some(next) = client.reply_order.first() else { break };
             let entry = &mut self.in_flight.requests[next];
             let Some(early) = entry.place().early() else { break };
             let queue = self.in_flight.early.remove(early as usize);
@@ -397,18 +398,18 @@ impl Proxy {
                 entry.move_to(Place::Arriving);
                 break;
             }
-            client.line.pop(&self.in_flight.requests);
+            client.reply_order.pop(&self.in_flight.requests);
             self.in_flight.requests.remove(next);
             let awaits = |subscriber: &&mut Box<Subscriber>| subscriber.awaited.front() == Some(&next);
             if let Some(subscriber) = client.subscriber.as_mut().filter(awaits) {
                 subscriber.awaited.pop_front();
                 if client.flow == Flow::Subscribing && subscriber.awaited.is_empty() {
-                    self.turn.woken.push(id);
+                    self.turn.wake(id);
                 }
             }
         }
         // Many may wait for one confirmation: who subscribes has its turn as for messages.
-        match client.subscriber.is_some() && !client.is_blocked {
+        match client.subscriber.is_some() && !client.is_write_blocked {
             true => self.list_subscriber(id),
             false => self.mark_client_dirty(id),
         }
@@ -418,7 +419,7 @@ impl Proxy {
     /// Appends to what a client is to be sent; a large piece goes straight to the socket, as far as it takes it.
     pub(super) fn send_reply<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
-        if bytes.len() < DIRECT_MIN || client.is_blocked {
+        if bytes.len() < DIRECT_MIN || client.is_write_blocked {
             client.replies.push(&mut self.in_flight.arena, bytes);
             return self.mark_client_dirty(id);
         }
@@ -431,7 +432,7 @@ impl Proxy {
                     client.replies.skip(past);
                 }
                 client.replies.push(&mut self.in_flight.arena, &bytes[past..]);
-                client.is_blocked = is_blocked;
+                client.is_write_blocked = is_blocked;
                 client.took_at = now;
                 if is_blocked {
                     self.watch_client_writes(id);
@@ -445,8 +446,8 @@ impl Proxy {
     /// Takes the last request, which will get no reply, out of a client's line.
     pub(super) fn drop_place(&mut self, id: Id, request: RequestId) {
         if let Some(client) = self.clients.get_mut(id) {
-            debug_assert_eq!(client.line.last(), Some(request));
-            client.line.pop_last(&mut self.in_flight.requests);
+            debug_assert_eq!(client.reply_order.last(), Some(request));
+            client.reply_order.pop_last(&mut self.in_flight.requests);
         }
         self.in_flight.requests.remove(request);
     }

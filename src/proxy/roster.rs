@@ -39,7 +39,7 @@ impl Proxy {
     /// Whether a request about the whole pool waits for the next turn, because this one has done its share of such work
     /// or others wait.
     pub(super) fn defers(&mut self, id: Id) -> bool {
-        if self.turn.work_left > 0 && self.clients.deferred.front().is_none_or(|&first| first == id) {
+        if self.turn.has_work_left() && self.clients.deferred.front().is_none_or(|&first| first == id) {
             return false;
         }
         if let Some(client) = self.clients.get_mut(id) {
@@ -52,7 +52,7 @@ impl Proxy {
     /// Gives those their turn who were deferred, in order; the one that is served stands at the front.
     #[cold]
     pub(super) fn serve_deferred<W: Wire>(&mut self, now: Millis, wire: &mut W) {
-        while self.turn.work_left > 0 {
+        while self.turn.has_work_left() {
             let Some(&id) = self.clients.deferred.front() else { return };
             if let Some(client) = self.clients.get_mut(id).filter(|client| client.flow == Flow::Deferred) {
                 client.flow = Flow::Open;
@@ -63,8 +63,7 @@ impl Proxy {
     }
 
     pub(super) fn count_work(&mut self, work: usize) {
-        self.turn.is_rationed = true;
-        self.turn.work_left = self.turn.work_left.saturating_sub(work);
+        self.turn.use_up(work);
     }
 
     /// Answers a request that is about the whole pool, at once or when the others of it have answered.
@@ -226,10 +225,10 @@ impl Proxy {
             session: &client.session,
             user: self.settings.users.name(client.session.user),
             heard: client.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts()),
-            is_blocked: matches!(client.flow, Flow::Blocked { .. }),
+            is_blocked: matches!(client.flow, Flow::BlockedOnCommand { .. }),
             queued: client.transaction.as_ref().filter(|transaction| transaction.is_multi).map(|own| own.queued()),
             memory: memory_of(client),
-            is_unwritable: client.is_blocked,
+            is_unwritable: client.is_write_blocked,
             command,
         }
     }

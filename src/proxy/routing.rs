@@ -337,7 +337,7 @@ impl Proxy {
     /// Gives the client a reply of our own, in its place behind what is outstanding.
     pub(super) fn reply_here(&mut self, id: Id, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
-        if client.session.mute.take() {
+        if client.session.reply_mode.take() {
             return self.mark_client_dirty(id);
         }
         self.reply_in_place(id, reply);
@@ -346,7 +346,7 @@ impl Proxy {
     /// The same, whether the client wants to be answered or not.
     pub(super) fn reply_in_place(&mut self, id: Id, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(id).filter(|client| client.flow != Flow::Closed) else { return };
-        if client.line.is_empty() {
+        if client.reply_order.is_empty() {
             client.replies.push(&mut self.in_flight.arena, reply);
         } else {
             let queue = Queue::of(&mut self.in_flight.arena, reply);
@@ -354,7 +354,7 @@ impl Proxy {
             let mut request = Request::new(id, NO_DEADLINE, 0, 0, false);
             request.move_to(Place::Early(self.in_flight.early.insert(queue) as u32));
             let request = self.in_flight.requests.insert(request);
-            client.line.push(&mut self.in_flight.requests, request);
+            client.reply_order.push(&mut self.in_flight.requests, request);
         }
         self.mark_client_dirty(id);
         self.maybe_pause(id);

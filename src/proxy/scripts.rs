@@ -140,7 +140,7 @@ impl Proxy {
         let Some(backend) = self.upstreams.backends.get(from) else { return false };
         let (server, profile) = (backend.server, backend.profile);
         let entry = &self.in_flight.requests[request];
-        let is_overtaken = self.clients.get(client).is_some_and(|client| client.lane(server).is_some());
+        let is_overtaken = self.clients.get(client).is_some_and(|client| client.affinity(server).is_some());
         if entry.place() != Place::Waiting || entry.role() != Role::Plain || is_overtaken {
             return false;
         }

@@ -249,8 +249,8 @@ impl Proxy {
         merging.client = id;
         let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
         if let Some(client) = self.clients.get_mut(id) {
-            client.line.push(&mut self.in_flight.requests, merging.parent);
-            self.in_flight.requests[merging.parent].mute(client.session.mute.take());
+            client.reply_order.push(&mut self.in_flight.requests, merging.parent);
+            self.in_flight.requests[merging.parent].mute(client.session.reply_mode.take());
             client.wrote_to = wrote_to.unwrap_or(client.wrote_to);
         }
         let deadline = now + self.settings.timeouts.remote_read_ms;
@@ -267,7 +267,7 @@ impl Proxy {
         self.charge_merging(&mut merging);
         let key = self.in_flight.merges.insert(merging);
         debug_assert_eq!(key as MergingId, id_of_merging);
-        self.maybe_pause(id);
+        self.on_forwarded(id, now);
     }
 
     pub(super) fn queue(&mut self, backend: Id, bytes: &[u8]) {

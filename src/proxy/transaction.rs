@@ -342,12 +342,12 @@ impl Proxy {
         if entry.is_some_and(|entry| entry.has_room_for_owner(&self.settings.limits)) {
             return None;
         }
-        if self.clients.get(id).is_some_and(|client| client.lane(server).is_none()) {
+        if self.clients.get(id).is_some_and(|client| client.affinity(server).is_none()) {
             if is_serving {
                 return None;
             }
             self.lose_backend(backend, Loss::Drained, now);
-            self.turn.woken.push(id);
+            self.turn.wake(id);
         }
         Some(self.put_off(id, server, Pick::Behind, Need::Lease, now))
     }

@@ -14,7 +14,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::{Action, Conn, Departure, Goodbye, Proxy, SLICES_MAX, TURN_WORK_MAX, Timer, Wire};
+use super::{Conn, Departure, Goodbye, Proxy, SLICES_MAX, TURN_WORK_MAX, Timer, Wire};
 use crate::backend::Phase;
 use crate::buffer::{Arena, Queue};
 use crate::client::Flow;
@@ -27,7 +27,7 @@ impl Proxy {
         if self.is_much_taken() {
             self.maybe_relieve();
         }
-        if self.turn.is_rationed {
+        if self.turn.is_rationed() {
             self.go_on_with_topics(now);
         }
         loop {
@@ -35,10 +35,10 @@ impl Proxy {
                 self.serve(now, wire);
             }
             self.transmit_requests(now, wire);
-            while let Some(id) = self.turn.dirty_clients.pop() {
+            while let Some(id) = self.turn.next_dirty_client() {
                 self.transmit_client(id, now, wire);
             }
-            if self.turn.is_rationed {
+            if self.turn.is_rationed() {
                 self.serve_deferred(now, wire);
                 self.go_on_publishing(now, wire);
             }
@@ -50,21 +50,18 @@ impl Proxy {
         if self.in_flight.memory.is_watched {
             self.end_relief();
         }
-        if self.turn.is_rationed {
-            self.turn.work_left = TURN_WORK_MAX;
+        if self.turn.is_rationed() {
+            let has_left_work = self.has_left_work();
+            self.turn.end_ration(has_left_work);
             self.pubsub.work_left = TURN_WORK_MAX;
-            self.turn.is_rationed = self.has_left_work();
         }
     }
 
     /// True exactly when [`Proxy::serve`] may find something to do. Nearly always it does not: one test for all of it.
     #[inline]
     fn is_anything_waiting(&self) -> bool {
-        let is_waiting = usize::from(self.turn.is_room_new)
-            | self.clients.parked
-            | self.clients.paused.len()
-            | self.turn.woken.len();
-        is_waiting | self.turn.departures.len() | self.pubsub.registry.orphans() != 0
+        let is_waiting = self.clients.parked | self.clients.paused.len() | self.turn.to_serve();
+        is_waiting | self.pubsub.registry.orphans() != 0
     }
 
     /// What those have left who are gone, and the turns of those who wait.
@@ -80,11 +77,11 @@ impl Proxy {
     pub fn transmit_requests<W: Wire>(&mut self, now: Millis, wire: &mut W) {
         // The first one first: of two clients that block in one turn, the server shall see the first one before.
         let mut at = 0;
-        while let Some(&id) = self.turn.dirty_backends.get(at) {
+        while let Some(id) = self.turn.dirty_backend(at) {
             at += 1;
             self.transmit_backend(id, now, wire);
         }
-        self.turn.dirty_backends.clear();
+        self.turn.clear_dirty_backends();
     }
 
     /// Deals with what those have left who are gone: halves of requests, and backends that they had for themselves.
@@ -92,15 +89,15 @@ impl Proxy {
     /// The shell calls it, and closes what is to be closed, before it reads: an element that somebody pushes in this
     /// turn must not go to a backend that still waits for a client that has left.
     pub fn handle_departures(&mut self, now: Millis) {
-        if !self.turn.departures.is_empty() {
+        if self.turn.has_departures() {
             self.handle_each_departure(now);
         }
     }
 
     #[cold]
     fn handle_each_departure(&mut self, now: Millis) {
-        while !self.turn.departures.is_empty() {
-            for departure in std::mem::take(&mut self.turn.departures) {
+        while self.turn.has_departures() {
+            for departure in self.turn.take_departures() {
                 match departure {
                     Departure::Upload(backend, client) => self.abandon_upload(backend, client, now),
                     Departure::Bulk(bulk) => self.release_bulk(bulk, None, now),
@@ -112,9 +109,7 @@ impl Proxy {
 
     /// True exactly when [`Proxy::transmit`] would do nothing.
     pub(super) fn is_settled(&self) -> bool {
-        let unsent = self.turn.dirty_backends.len() | self.turn.dirty_clients.len();
-        let left = self.turn.departures.len() | self.pubsub.registry.orphans();
-        unsent | left | self.turn.woken.len() == 0 && !(self.turn.is_room_new && self.clients.parked > 0)
+        self.turn.to_do(self.clients.parked > 0) | self.pubsub.registry.orphans() == 0
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
@@ -162,7 +157,7 @@ impl Proxy {
                 }
                 if backend.uploader != Id::NONE && unsent <= self.settings.limits.send_queue_bytes_max / 2 {
                     let uploader = backend.uploader;
-                    self.turn.actions.push_back(Action::Resume(Conn::Client(uploader)));
+                    self.turn.resume(Conn::Client(uploader));
                 }
                 if backend.is_bulk {
                     self.on_sent_in_bulk(id);
@@ -183,11 +178,11 @@ impl Proxy {
             return;
         }
         let is_held_up = matches!(client.flow, Flow::Paused { .. }) || client.holds_back || client.bulk.is_some();
-        if !client.is_blocked && client.replies.unsent() > 0 {
+        if !client.is_write_blocked && client.replies.unsent() > 0 {
             match send(&client.replies, &self.in_flight.arena, Conn::Client(id), wire) {
                 Ok(sent) => {
                     client.replies.consume(&mut self.in_flight.arena, sent.bytes);
-                    client.is_blocked = sent.is_blocked;
+                    client.is_write_blocked = sent.is_blocked;
                     // If nothing was taken, then because its socket is full since just now.
                     client.took_at = now;
                     client.heard_at = now;
@@ -226,7 +221,7 @@ impl Proxy {
         let is_resumed = match client.flow {
             Flow::Paused { is_full, .. } => {
                 client.unread() <= limits.client_unread_pause_bytes / 2
-                    && (is_full || client.line.len() <= limits.client_outstanding_max / 2)
+                    && (is_full || client.reply_order.len() <= limits.client_outstanding_max / 2)
             }
             _ => false,
         };

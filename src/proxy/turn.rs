@@ -10,29 +10,30 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::mem;
 
-use super::Action;
 use super::goodbye::Departure;
+use super::{Action, Conn};
 use crate::slots::Id;
 
 /// What is to be done in this turn.
 #[derive(Debug)]
 pub(super) struct Turn {
     /// What the shell must do.
-    pub actions: VecDeque<Action>,
+    actions: VecDeque<Action>,
     /// Connections with something to send.
-    pub dirty_clients: Vec<Id>,
-    pub dirty_backends: Vec<Id>,
+    dirty_clients: Vec<Id>,
+    dirty_backends: Vec<Id>,
     /// Clients that may go on: what they waited for has come.
-    pub woken: Vec<Id>,
+    woken: Vec<Id>,
     /// What those have left who are gone.
-    pub departures: Vec<Departure>,
+    departures: Vec<Departure>,
     /// True when a backend was closed since the parked ones were looked at.
-    pub is_room_new: bool,
+    is_room_new: bool,
     /// True while a part of what one turn may do is used, or something waits for the next turn.
-    pub is_rationed: bool,
+    is_rationed: bool,
     /// What may still be done in this turn for requests about all clients.
-    pub work_left: usize,
+    work_left: usize,
     /// The client that was parked and is served just now: it is at the front, and nobody who waits goes before it.
     pub served: Id,
     /// True while that one has waited too long, and is served only to be told so.
@@ -54,5 +55,171 @@ impl Turn {
             served: Id::NONE,
             is_wait_over: false,
         }
+    }
+
+    // What the shell must do.
+
+    /// The shell is to connect this backend.
+    pub fn connect(&mut self, backend: Id, server: u16) {
+        self.actions.push_back(Action::Connect { backend, server });
+    }
+
+    /// The shell is to close this connection.
+    pub fn close(&mut self, conn: Conn) {
+        self.actions.push_back(Action::Close(conn));
+    }
+
+    /// The shell is to read this connection again.
+    #[inline]
+    pub fn resume(&mut self, conn: Conn) {
+        self.actions.push_back(Action::Resume(conn));
+    }
+
+    /// The shell is to deliver what there is for other workers.
+    pub fn post(&mut self) {
+        self.actions.push_back(Action::Post);
+    }
+
+    /// The next thing that the shell must do.
+    #[inline]
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    // Who has something to send. Each stands here once, since it knows that it does (`is_dirty`).
+
+    /// This client has something to send.
+    #[inline]
+    pub fn flush_client(&mut self, id: Id) {
+        self.dirty_clients.push(id);
+    }
+
+    /// The next client that has something to send.
+    #[inline]
+    pub fn next_dirty_client(&mut self) -> Option<Id> {
+        self.dirty_clients.pop()
+    }
+
+    /// This backend has something to send.
+    #[inline]
+    pub fn flush_backend(&mut self, id: Id) {
+        self.dirty_backends.push(id);
+    }
+
+    /// The backend that has had something to send so many others ago.
+    #[inline]
+    pub fn dirty_backend(&self, at: usize) -> Option<Id> {
+        self.dirty_backends.get(at).copied()
+    }
+
+    /// All of them have sent it.
+    #[inline]
+    pub fn clear_dirty_backends(&mut self) {
+        self.dirty_backends.clear();
+    }
+
+    // Who may go on.
+
+    /// What this client waited for has come.
+    #[inline]
+    pub fn wake(&mut self, id: Id) {
+        self.woken.push(id);
+    }
+
+    /// The next client that may go on.
+    #[inline]
+    pub fn next_woken(&mut self) -> Option<Id> {
+        self.woken.pop()
+    }
+
+    /// A backend was closed: who waits for one is looked at.
+    pub fn room_is_new(&mut self) {
+        self.is_room_new = true;
+    }
+
+    /// They were looked at.
+    #[inline]
+    pub fn room_was_looked_at(&mut self) {
+        self.is_room_new = false;
+    }
+
+    // What those have left who are gone.
+
+    /// A client that is gone has left this.
+    pub fn depart(&mut self, departure: Departure) {
+        self.departures.push(departure);
+    }
+
+    /// Whether there is any of that.
+    #[inline]
+    pub fn has_departures(&self) -> bool {
+        !self.departures.is_empty()
+    }
+
+    /// All of it.
+    pub fn take_departures(&mut self) -> Vec<Departure> {
+        mem::take(&mut self.departures)
+    }
+
+    // Work that grows with the number of clients, and is spread over turns.
+
+    /// Some of what this turn may do is used, or something waits for the next one.
+    pub fn ration(&mut self) {
+        self.is_rationed = true;
+    }
+
+    /// So much work about all clients was done.
+    pub fn use_up(&mut self, work: usize) {
+        self.is_rationed = true;
+        self.work_left = self.work_left.saturating_sub(work);
+    }
+
+    /// Whether more of it may be done in this turn.
+    pub fn has_work_left(&self) -> bool {
+        self.work_left > 0
+    }
+
+    /// Whether some of it was done, or waits.
+    #[inline]
+    pub fn is_rationed(&self) -> bool {
+        self.is_rationed
+    }
+
+    /// The next turn may do as much again; `has_left_work` if something waits for it.
+    pub fn end_ration(&mut self, has_left_work: bool) {
+        self.work_left = super::TURN_WORK_MAX;
+        self.is_rationed = has_left_work;
+    }
+
+    // All lists at once: nearly always there is nothing, and one test finds that out.
+
+    /// Not 0 exactly when somebody may go on, or has left something.
+    #[inline]
+    pub fn to_serve(&self) -> usize {
+        usize::from(self.is_room_new) | self.woken.len() | self.departures.len()
+    }
+
+    /// Not 0 exactly when the turn is not over; `is_waited_for` if somebody waits for a backend.
+    #[inline]
+    pub fn to_do(&self, is_waited_for: bool) -> usize {
+        let unsent = self.dirty_backends.len() | self.dirty_clients.len();
+        unsent | self.departures.len() | self.woken.len() | usize::from(self.is_room_new && is_waited_for)
+    }
+
+    // For the audit.
+
+    /// Whether this client is to be served.
+    pub fn is_woken(&self, id: Id) -> bool {
+        self.woken.contains(&id)
+    }
+
+    /// Whether this client is listed as one that has something to send.
+    pub fn is_client_listed(&self, id: Id) -> bool {
+        self.dirty_clients.contains(&id)
+    }
+
+    /// Whether this backend is.
+    pub fn is_backend_listed(&self, id: Id) -> bool {
+        self.dirty_backends.contains(&id)
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::expect::Expect;
 use crate::fault::Fault;
 use crate::history::{Fate, History};
-use crate::network::{Link, LinkId, Network};
+use crate::network::{Link, LinkId, Network, Stall};
 use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, parse_reply};
 use crate::random::Random;
@@ -170,7 +170,7 @@ impl Client {
         } else if !is_writing {
             self.heard_at = scene.paced;
         }
-        self.check_patience(scene);
+        self.check_patience(link, scene);
         self.maybe_leave(link, scene);
     }
 
@@ -283,12 +283,12 @@ impl Client {
         self.answered += 1;
         self.replies += 1;
         self.is_dismissed |= pending.is_last;
-        let fault = match value {
-            Value::Error(text) => Fault::of(&String::from_utf8_lossy(text)),
-            _ => None,
+        let (fault, error_len) = match value {
+            Value::Error(text) => (Fault::of(&String::from_utf8_lossy(text)), text.len()),
+            _ => (None, 0),
         };
         self.is_crowded = false;
-        let fault = fault.filter(|fault| !pending.is_local || matches!(fault, Fault::Crowded | Fault::Stopped(_)));
+        let fault = fault.filter(|fault| !pending.is_local || fault.is_the_end());
         if let Some(fault) = fault {
             let is_excused = match fault {
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
@@ -312,12 +312,22 @@ impl Client {
                 }
                 // What is small goes on; steps that rmux keeps have a bound of their own.
                 Fault::NoRoom => (pending.len > SMALL || pending.part.is_some()) && scene.plan.faults == Faults::All,
-                Fault::Stopped(ms) => {
+                Fault::Stopped { ms, is_wanted } => {
                     let timeouts = &scene.plan.settings.timeouts;
+                    let is_limit = match is_wanted {
+                        true => ms == timeouts.remote_connect_ms && pending.is_large(),
+                        false => ms == timeouts.local_request_ms,
+                    };
                     let link = self.link.map(|link| scene.network.link(link));
-                    let is_limit = ms == timeouts.local_request_ms || ms == timeouts.remote_connect_ms;
-                    let pause = |link: &Link| link.longest_pause(scene.network.now, |at| pending.is_inside(at));
-                    is_limit && link.is_some_and(|link| pause(link) >= ms)
+                    is_limit && link.is_some_and(|link| pending.longest_wait(link, link.wrote_at, scene.plan) >= ms)
+                }
+                Fault::Unread(ms) => {
+                    // All that was unread then has been read by now, and this error.
+                    let unread_min = scene.plan.settings.limits.client_unread_pause_bytes + error_len;
+                    let link = self.link.map(|link| scene.network.link(link));
+                    let is_unread = |link: &Link, stall: &Stall| link.written_bytes - stall.written > unread_min as u64;
+                    ms == scene.plan.settings.timeouts.local_request_ms
+                        && link.is_some_and(|link| link.stalls(ms).any(|stall| is_unread(link, stall)))
                 }
             };
             assert!(is_excused, "client {} gets {} for no reason: {pending:?}", self.number, value.show());
@@ -334,7 +344,7 @@ impl Client {
             }
             // One that had much in flight is not told so once for each request. How much it was nobody here can tell.
             self.is_crowded = matches!(fault, Fault::Waited);
-            self.is_dismissed |= matches!(fault, Fault::Crowded | Fault::Stopped(_));
+            self.is_dismissed |= fault.is_the_end();
             return;
         }
         // What the server says to a database is said before the rest of a large request has come.
@@ -379,9 +389,12 @@ impl Client {
         let silence = link.closed_at.saturating_sub(link.read_at.max(link.wrote_at));
         let is_owed = owed.first().is_some_and(|pending| pending.end <= link.read_bytes);
         let is_silent = timeouts.local_read_ms > 0 && silence >= timeouts.local_read_ms && !is_owed;
-        let request_ms = [timeouts.local_request_ms, timeouts.remote_connect_ms].into_iter().filter(|&ms| ms > 0).min();
-        let is_inside = |at: u64| self.pending.iter().any(|pending| pending.is_inside(at));
-        let has_stopped = request_ms.is_some_and(|ms| link.longest_pause(link.closed_at, is_inside) >= ms);
+        let has_stopped = |pending: &Pending| {
+            let wanted_ms = if pending.is_large() { timeouts.remote_connect_ms } else { 0 };
+            let limit_ms = [timeouts.local_request_ms, wanted_ms].into_iter().filter(|&ms| ms > 0).min();
+            limit_ms.is_some_and(|ms| pending.longest_wait(link, link.closed_at, scene.plan) >= ms)
+        };
+        let has_stopped = self.pending.iter().any(has_stopped);
         let pause = link.closed_at.saturating_sub(link.wrote_at);
         let is_slow = timeouts.local_write_ms > 0 && pause >= timeouts.local_write_ms;
         let has_half = owed.iter().any(|pending| pending.reply_len > 16_000 && scene.is_excused(pending.sent_at));
@@ -414,7 +427,7 @@ impl Client {
     }
 
     /// Nobody who listens waits for ever.
-    fn check_patience(&self, scene: &Scene<'_>) {
+    fn check_patience(&mut self, link: LinkId, scene: &Scene<'_>) {
         let Some(pending) = self.pending.get(self.answered) else { return };
         let Some(sent_at) = pending.sent_at else { return };
         let waited = scene.paced - sent_at.max(self.heard_at);
@@ -422,11 +435,23 @@ impl Client {
         if pending.wait.is_some() && timeout_ms == 0 {
             return;
         }
-        assert!(
-            waited <= scene.plan.patience_ms() + timeout_ms || self.is_done || self.is_dismissed,
-            "client {} has waited {waited} ms, and has got nothing: {pending:?}",
-            self.number
-        );
+        let is_over = waited > scene.plan.patience_ms() + timeout_ms && !self.is_done && !self.is_dismissed;
+        if is_over && self.has_stuffed_itself(scene.network.link(link), scene.plan) {
+            trace!("client {} sees that it has to read", self.number);
+            self.reads_last = false;
+            self.heard_at = scene.paced;
+            return;
+        }
+        assert!(!is_over, "client {} has waited {waited} ms, and has got nothing: {pending:?}", self.number);
+    }
+
+    /// Whether it writes all before it reads, and is owed more than it may have unread, and there is no limit to that.
+    fn has_stuffed_itself(&self, link: &Link, plan: &Plan) -> bool {
+        let taken = self.pending[self.answered..].iter().take_while(|pending| pending.end <= link.read_bytes);
+        let unread: usize = taken.map(|pending| pending.reply_len).sum();
+        let is_writing = self.reads_last && !self.outbox.is_empty();
+        let is_over_limit = unread > plan.settings.limits.client_unread_pause_bytes;
+        is_writing && is_over_limit && link.is_stalled() && plan.settings.timeouts.local_request_ms == 0
     }
 
     fn maybe_leave(&mut self, link: LinkId, scene: &mut Scene<'_>) {

@@ -25,13 +25,20 @@ pub enum Fault {
     NoRoom,
     /// It may have been run: there is no memory for the replies of several servers.
     NoRoomForReply,
-    /// Its rest did not come for so many milliseconds.
-    Stopped(u64),
+    /// Its rest did not come for so many milliseconds; `is_wanted`: and others waited for its connection.
+    Stopped { ms: u64, is_wanted: bool },
+    /// It was not sent: too much is unread, and nothing was read for so many milliseconds.
+    Unread(u64),
     /// The server does not know the script.
     NoScript,
 }
 
 impl Fault {
+    /// Whether nothing more is answered behind it.
+    pub fn is_the_end(self) -> bool {
+        matches!(self, Fault::Crowded | Fault::Stopped { .. } | Fault::Unread(_))
+    }
+
     /// The fault that an error names.
     pub fn of(text: &str) -> Option<Fault> {
         let may_have_run = text.ends_with("; the command may have been run");
@@ -56,10 +63,19 @@ impl Fault {
                 Some(if is_reply { Fault::NoRoomForReply } else { Fault::NoRoom })
             }
             _ if text.starts_with("ERR The rest of a request did not come within ") => {
-                let (_, ms) = text.strip_suffix(" ms)")?.split_once('(')?;
-                Some(Fault::Stopped(ms.parse().ok()?))
+                let is_wanted = text.contains(" remoteConnectTimeout ");
+                Some(Fault::Stopped { ms: milliseconds(text)?, is_wanted })
+            }
+            _ if text.starts_with("ERR Too much is unread, and nothing was read within localRequestTimeout ") => {
+                Some(Fault::Unread(milliseconds(text)?))
             }
             _ => None,
         }
     }
+}
+
+/// The limit that a text names at its end.
+fn milliseconds(text: &str) -> Option<u64> {
+    let (_, ms) = text.strip_suffix(" ms)")?.split_once('(')?;
+    ms.parse().ok()
 }

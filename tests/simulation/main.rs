@@ -136,3 +136,21 @@ fn every_promise_holds_for_every_seed() {
     }
     println!("{seeds} seeds, {} replies", replies.into_inner());
 }
+
+/// The fast path decides nothing: without it every peer sees the same bytes, and the same is counted.
+#[cfg(debug_assertions)]
+#[test]
+fn without_the_fast_path_no_peer_sees_a_difference() {
+    let first = number_from("RMUX_FIRST_SEED").unwrap_or(1);
+    let seeds = number_from("RMUX_SEEDS").unwrap_or(SEEDS) / 4;
+    let differing: Vec<u64> = (first..first + seeds)
+        .filter(|&seed| {
+            let outcomes = [true, false].map(|has_fast_path| {
+                let mut world = World::to_compare(seed, has_fast_path);
+                (world.run(), world.outcome())
+            });
+            outcomes[0] != outcomes[1]
+        })
+        .collect();
+    assert!(differing.is_empty(), "{} of {seeds} seeds differ: {differing:?}", differing.len());
+}

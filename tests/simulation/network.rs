@@ -84,16 +84,78 @@ pub struct Link {
     /// How many bytes it has sent, and how many of them are replies to handshakes.
     sent_bytes: u64,
     control_bytes: u64,
-    /// After each read of the proxy, when that was, and how many bytes it had read then.
-    reads: Vec<(u64, u64)>,
+    /// How many bytes the proxy has written.
+    pub written_bytes: u64,
+    /// When the proxy did not wait for the peer, in order.
+    reads: Vec<Read>,
+    /// Since when a write waits for the peer to take what is there.
+    stalled: Option<Stall>,
+    stalls: Vec<Stall>,
+    /// Of all that the proxy has written.
+    digest: u64,
+}
+
+/// The proxy has read something; or it does not want to, and so is to blame for what does not come.
+struct Read {
+    begin: u64,
+    end: u64,
+    /// How many bytes it had read then.
+    place: u64,
+    is_refused: bool,
+}
+
+/// The peer took nothing, though the proxy had more for it than there was room for.
+#[derive(Clone, Copy)]
+pub struct Stall {
+    begin: u64,
+    /// In milliseconds.
+    pub len: u64,
+    /// How many bytes had been written by then.
+    pub written: u64,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy)]
+pub enum Rest {
+    /// The next byte.
+    Small,
+    /// As many bytes as could have come; each millisecond is worth this many, and no more are missed than in so many
+    /// milliseconds.
+    Large { bytes_per_ms: u64, missed_ms_max: u64 },
 }
 
 impl Link {
-    /// The longest time up to `now` in which the proxy read nothing, and was at a place for which `is_meant` holds.
-    pub fn longest_pause(&self, now: u64, is_meant: impl Fn(u64) -> bool) -> u64 {
-        let ends = self.reads.iter().skip(1).map(|read| read.0).chain([now]);
-        let pauses = self.reads.iter().zip(ends).filter(|((_, place), _)| is_meant(*place));
-        pauses.map(|((begin, _), end)| end.saturating_sub(*begin)).max().unwrap_or(0)
+    /// The longest time up to `until` for which the proxy waited for the rest of something: at places for which
+    /// `is_meant` holds.
+    pub fn longest_wait(&self, until: u64, rest: Rest, is_meant: impl Fn(u64) -> bool) -> u64 {
+        let (bytes_per_ms, missed_max) = match rest {
+            Rest::Small => (1, 0),
+            Rest::Large { bytes_per_ms, missed_ms_max } => (bytes_per_ms, bytes_per_ms.saturating_mul(missed_ms_max)),
+        };
+        let (mut missed, mut longest) = (0, 0);
+        let after = self.reads.iter().skip(1).map(Some).chain([None]);
+        for (read, next) in self.reads.iter().zip(after) {
+            if !is_meant(read.place) {
+                missed = 0;
+                continue;
+            }
+            let end = next.map_or(until, |next| next.begin.min(until));
+            missed += bytes_per_ms * end.saturating_sub(read.end);
+            longest = longest.max(missed);
+            let Some(next) = next else { break };
+            missed = if next.is_refused { 0 } else { missed.min(missed_max).saturating_sub(next.place - read.place) };
+        }
+        longest.div_ceil(bytes_per_ms)
+    }
+
+    /// Whether the proxy has more for the peer than there is room for.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// When the peer took nothing for at least so many milliseconds.
+    pub fn stalls(&self, len: u64) -> impl Iterator<Item = &Stall> {
+        self.stalls.iter().filter(move |stall| stall.len >= len)
     }
 }
 
@@ -150,7 +212,11 @@ impl Network {
             server: None,
             sent_bytes: 0,
             control_bytes: 0,
+            written_bytes: 0,
             reads: Vec::new(),
+            stalled: None,
+            stalls: Vec::new(),
+            digest: 0xcbf2_9ce4_8422_2325,
         });
         self.links.len() - 1
     }
@@ -177,6 +243,14 @@ impl Network {
     pub fn note_control(&mut self, link: LinkId, more: usize) {
         let link = &mut self.links[link];
         link.control_bytes = link.sent_bytes + more as u64;
+    }
+
+    /// One number for each link, in their order: of all bytes that the proxy has written there. What was on its way to
+    /// a client that leaves in the same turn makes no difference.
+    #[cfg(debug_assertions)]
+    pub fn digests(&self) -> Vec<u64> {
+        let has_left = |link: &Link| link.server.is_none() && (link.is_ended || link.is_reset || link.has_left);
+        self.links.iter().map(|link| if has_left(link) { 0 } else { link.digest }).collect()
     }
 
     /// The proxy asks a server something.
@@ -212,6 +286,9 @@ impl Network {
         if n > 0 && link.is_full {
             link.is_full = false;
             link.writable_edge = true;
+        }
+        if let Some(stall) = link.stalled.take_if(|_| n > 0) {
+            link.stalls.push(Stall { len: self.now - stall.begin, ..stall });
         }
         n
     }
@@ -256,8 +333,10 @@ impl Network {
 
     /// Reads into `area`.
     pub fn read(&mut self, link: LinkId, area: &mut [u8]) -> usize {
-        let link = &mut self.links[link];
+        let number = link;
+        let link = &mut self.links[number];
         let bytes = link.up.pop(area.len());
+        trace!("{} bytes of link {number} are read", bytes.len());
         if !bytes.is_empty() {
             link.read_at = self.now;
         }
@@ -273,10 +352,23 @@ impl Network {
             }
         }
         if !bytes.is_empty() {
-            link.reads.push((self.now, link.read_bytes));
+            let place = link.read_bytes;
+            link.reads.push(Read { begin: self.now, end: self.now, place, is_refused: false });
         }
         area[..bytes.len()].copy_from_slice(bytes);
         bytes.len()
+    }
+
+    /// The proxy does not want to read what this client sends.
+    pub fn refuse(&mut self, link: LinkId) {
+        let link = &mut self.links[link];
+        match link.reads.last_mut() {
+            Some(last) if last.is_refused => last.end = self.now,
+            _ => {
+                let place = link.read_bytes;
+                link.reads.push(Read { begin: self.now, end: self.now, place, is_refused: true });
+            }
+        }
     }
 
     /// The proxy closes its end. What it has sent still arrives.
@@ -322,10 +414,17 @@ impl Wire for Network {
         for slice in slices {
             let n = slice.len().min(left);
             link.down.push(&slice[..n]);
+            // FNV-1a.
+            let mix = |digest: u64, &byte: &u8| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            link.digest = slice[..n].iter().fold(link.digest, mix);
             left -= n;
         }
+        link.written_bytes += room as u64;
         if room < total {
             link.is_full = is_full && link.down.room() == 0;
+            if link.is_full && link.stalled.is_none() {
+                link.stalled = Some(Stall { begin: self.now, len: 0, written: link.written_bytes });
+            }
             // Room that is there already is announced, too.
             link.writable_edge |= !link.is_full;
         }

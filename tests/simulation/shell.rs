@@ -107,9 +107,20 @@ impl Shell {
         self.proxy.handle_timeouts(now, &mut self.network);
         self.proxy.transmit(now, &mut self.network);
         self.carry_out(now, plan, servers, random);
+        self.note_refused();
         self.log(now, servers.len());
         if let Some((link, _)) = surplus {
             assert!(self.network.link(link).is_closed, "a surplus byte came, and the connection is still used");
+        }
+    }
+
+    /// Notes which clients the proxy does not want to read.
+    fn note_refused(&mut self) {
+        for (link, socket) in self.sockets.iter().enumerate() {
+            let Some(Socket { conn: conn @ Conn::Client(_), .. }) = socket else { continue };
+            if !self.proxy.is_listening_to(*conn) {
+                self.network.refuse(link);
+            }
         }
     }
 

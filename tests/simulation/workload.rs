@@ -7,11 +7,16 @@ use crate::client::Client;
 use crate::expect::Expect;
 use crate::history::{History, Token, mirror_key};
 use crate::lists::{Wait, list_key};
+use crate::network::{Link, Rest};
 use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, request};
 use crate::random::Random;
 use crate::redis::{DATABASES, digest};
 use crate::transactions::Part;
+
+/// What is longer is passed on while it comes, and then has to come so fast.
+const LARGE: usize = 64 * 1024;
+const UPLOAD_BYTES_PER_MS_MIN: u64 = 16;
 
 /// A request that is not answered yet.
 #[derive(Debug)]
@@ -49,6 +54,21 @@ impl Pending {
     /// Whether who has read so many bytes of its client has its start, and not all of it.
     pub fn is_inside(&self, read_bytes: u64) -> bool {
         self.end - (self.len as u64) < read_bytes && read_bytes < self.end
+    }
+
+    /// Whether it is passed on while it comes.
+    pub fn is_large(&self) -> bool {
+        self.len > LARGE
+    }
+
+    /// The longest time up to `until` for which the rest of it was waited for, in milliseconds.
+    pub fn longest_wait(&self, link: &Link, until: u64, plan: &Plan) -> u64 {
+        let rest = match (self.is_large(), plan.settings.timeouts.local_request_ms) {
+            (false, _) => Rest::Small,
+            (true, 0) => Rest::Large { bytes_per_ms: UPLOAD_BYTES_PER_MS_MIN, missed_ms_max: u64::MAX },
+            (true, ms) => Rest::Large { bytes_per_ms: UPLOAD_BYTES_PER_MS_MIN, missed_ms_max: ms },
+        };
+        link.longest_wait(until, rest, |at| self.is_inside(at))
     }
 
     /// Whether it needs a connection of its own.

@@ -53,6 +53,35 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random);
+        World::of(seed, plan, random)
+    }
+
+    /// A world in which each write takes what there is room for, so that it makes no difference in how many pieces
+    /// something is written.
+    #[cfg(debug_assertions)]
+    pub fn to_compare(seed: u64, has_fast_path: bool) -> World {
+        let mut random = Random::new(seed);
+        let mut plan = Plan::draw(&mut random);
+        plan.short_write_in = 0;
+        // Who is looked at behind each request, and not behind each run of them, is paused sooner.
+        let limits = &mut plan.settings.limits;
+        limits.client_unread_pause_bytes = limits.client_unread_pause_bytes.max(1_000_000);
+        limits.client_unread_bytes_max = limits.client_unread_bytes_max.max(64_000_000);
+        limits.buffered_bytes_max = limits.buffered_bytes_max.max(64_000_000);
+        let mut world = World::of(seed, plan, random);
+        if !has_fast_path {
+            world.shell.proxy.turn_fast_path_off();
+        }
+        world
+    }
+
+    /// What all peers have seen, and what was counted.
+    #[cfg(debug_assertions)]
+    pub fn outcome(&self) -> (Vec<u64>, String) {
+        (self.shell.network.digests(), format!("{:?}", self.shell.proxy.stats()))
+    }
+
+    fn of(seed: u64, plan: Plan, mut random: Random) -> World {
         trace!("seed {seed}: {:?}, {:#?}", plan.faults, plan.settings);
         let now = random.below(100_000) as u64;
         let proxy = Proxy::new(plan.settings.clone(), Millis(now));

@@ -8,18 +8,18 @@ fn replies_are_left_out_when_a_client_asks_for_that() {
     let mut talk = Talk::new();
     let silence = |talk: &mut Talk, word: &str| {
         assert_eq!(talk.outcome(&[b"CLIENT", b"REPLY", word.as_bytes()]), (Outcome::Silence, vec![]));
-        talk.session.mute
+        talk.session.reply_mode
     };
-    assert_eq!(silence(&mut talk, "SKIP"), Mute::Next);
-    assert!(talk.session.mute.take() && !talk.session.mute.take());
-    assert_eq!(silence(&mut talk, "off"), Mute::On);
-    assert_eq!(silence(&mut talk, "skip"), Mute::On, "it is off already");
-    assert!(talk.session.mute.take() && talk.session.mute.take());
+    assert_eq!(silence(&mut talk, "SKIP"), ReplyMode::SkipNext);
+    assert!(talk.session.reply_mode.take() && !talk.session.reply_mode.take());
+    assert_eq!(silence(&mut talk, "off"), ReplyMode::Off);
+    assert_eq!(silence(&mut talk, "skip"), ReplyMode::Off, "it is off already");
+    assert!(talk.session.reply_mode.take() && talk.session.reply_mode.take());
     talk.hears("CLIENT REPLY ON", "+OK\r\n");
-    assert_eq!(talk.session.mute, Mute::Off);
+    assert_eq!(talk.session.reply_mode, ReplyMode::On);
     silence(&mut talk, "OFF");
     talk.hears("RESET", "+RESET\r\n");
-    assert_eq!(talk.session.mute, Mute::Off);
+    assert_eq!(talk.session.reply_mode, ReplyMode::On);
 }
 
 #[test]

@@ -567,3 +567,14 @@ fn what_is_held_back_for_one_who_may_not_have_it_takes_nothing_of_others() {
     let second = bench.connect(0);
     assert_eq!(bench.asked(second), get("b"));
 }
+
+#[test]
+fn a_deep_pipeline_is_in_bulk_whatever_way_its_requests_take() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (deep, late) = (bench.client(), bench.client());
+    bench.say(deep, "GET a\r\n".repeat(300));
+    bench.say(late, set("b", "1"));
+    assert_eq!(bench.asked(backends[0]), get("a").repeat(300));
+    let second = bench.connect(0);
+    assert_eq!(bench.asked(second), set("b", "1"));
+}

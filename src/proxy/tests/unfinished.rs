@@ -91,6 +91,29 @@ fn a_client_that_is_not_read_has_not_stopped() {
 }
 
 #[test]
+fn a_client_that_was_not_read_when_its_connection_was_lost_has_its_time_for_the_rest() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.send_queue_bytes_max = 50_000;
+        settings.timeouts.local_request_ms = 300;
+        settings.timeouts.remote_write_ms = 5_000;
+    });
+    let (large, start) = large();
+    let client = bench.client();
+    bench.set_room(Conn::Backend(backends[0]), 0);
+    bench.say(client, &large[..start]);
+    bench.pass(4_000);
+    bench.pass(200);
+    bench.proxy.handle_backend_broken(backends[0], "reset", bench.now);
+    bench.turn();
+    assert!(bench.told(client).starts_with("-ERR Connection to server-0 lost"));
+    bench.pass(299);
+    assert!(!bench.is_closed(Conn::Client(client)), "nobody listened to it");
+    bench.say(client, &large[start..]);
+    bench.pass(1_000);
+    assert!(!bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
 fn who_takes_nothing_either_is_closed_at_once() {
     let (mut bench, backends) = Bench::ready(1, |_| {});
     let client = bench.client();
@@ -193,4 +216,39 @@ fn a_large_request_that_trickles_does_not_hold_its_connection_for_long() {
         assert!(bench.told(slow).starts_with("-ERR The rest of a request did not come within"));
         assert!(bench.is_closed(Conn::Backend(backends[0])), "half a request lies in it");
     }
+}
+
+#[test]
+fn bytes_of_a_large_request_count_however_few_come_at_a_time() {
+    let large = set("large", &"x".repeat(2_000_000));
+    let (mut bench, _) = Bench::ready(1, |settings| settings.timeouts.local_request_ms = 1_000);
+    let client = bench.client();
+    bench.say(client, &large[..100_000]);
+    for piece in large.as_bytes()[100_000..200_000].chunks(30) {
+        // Each of them is worth less than a millisecond.
+        piece.chunks(10).for_each(|piece| bench.hear(client, piece));
+        bench.pass(1);
+    }
+    assert!(!bench.is_closed(Conn::Client(client)));
+}
+
+#[test]
+fn time_in_which_nobody_looked_is_not_held_against_a_large_request() {
+    let large = set("large", &"x".repeat(20_000_000));
+    let (mut bench, _) = Bench::ready(1, |settings| settings.pool_size = 2);
+    let (client, worker) = (bench.client(), bench.client());
+    bench.say(client, &large[..100_000]);
+    bench.say(worker, get("a"));
+    let shared = bench.connect(0);
+    bench.answer(shared, bulk("1"));
+    for pause_ms in [499, 500, 5_000, 1_000_000] {
+        bench.say(worker, request(&["BLPOP", "list", "0"]));
+        bench.now = bench.now + pause_ms;
+        // So much its socket could hold meanwhile.
+        bench.say(client, &large[100_000..116_000]);
+        assert!(!bench.is_closed(Conn::Client(client)), "after {pause_ms} ms");
+    }
+    bench.say(worker, request(&["BLPOP", "list", "0"]));
+    bench.pass(500);
+    assert!(bench.is_closed(Conn::Client(client)));
 }
