@@ -52,7 +52,10 @@ impl Profile {
 const PARTS: &[(&str, &[&str])] = &[
     ("finding the end of a request and of a reply", &["/src/resp"]),
     ("finding the command", &["/src/command"]),
-    ("what a client, a backend and a server may do next", &["/src/client", "/src/backend", "/src/pool", "/src/server"]),
+    (
+        "what a client, a backend and a server may do next",
+        &["/src/client", "/src/session", "/src/backend", "/src/pool", "/src/server"],
+    ),
     ("key to server", &["/src/ring"]),
     ("lines of requests, ids to connections", &["/src/request.rs", "/src/slots.rs", "/slab-"]),
     ("queues, and copying into them", &["/src/buffer.rs", "mem"]),

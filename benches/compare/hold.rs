@@ -9,18 +9,36 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use crate::redis::{Socket, Target};
+use crate::support::{Address, Stream};
 
 /// The flag that turns the comparison's binary into this program.
 pub const FLAG: &str = "--hold";
 /// What it prints.
 pub const READY: &str = "all are connected";
 
+/// The arguments that turn the comparison's binary into this program, with so many clients of a target.
+pub fn arguments(target: &Address, clients: u32) -> [String; 3] {
+    let target = match target {
+        Address::Tcp(port) => format!("tcp:{port}"),
+        Address::Unix(path) => format!("unix:{}", path.display()),
+    };
+    [FLAG.to_owned(), target, clients.to_string()]
+}
+
+/// The target of these arguments.
+pub fn target_of(word: &str) -> Option<Address> {
+    match word.split_once(':')? {
+        ("tcp", port) => Some(Address::Tcp(port.parse().ok()?)),
+        ("unix", path) => Some(Address::Unix(path.into())),
+        _ => None,
+    }
+}
+
 /// Connects so many clients and holds them until it is killed.
-pub fn serve(target: &Target, clients: usize) -> io::Result<()> {
-    let mut sockets: Vec<Socket> = Vec::with_capacity(clients);
+pub fn serve(target: &Address, clients: usize) -> io::Result<()> {
+    let mut sockets: Vec<Stream> = Vec::with_capacity(clients);
     for _ in 0..clients {
-        let mut socket = Socket::connect(target)?;
+        let mut socket = target.connect()?;
         ask(&mut socket)?;
         sockets.push(socket);
     }
@@ -33,7 +51,7 @@ pub fn serve(target: &Target, clients: usize) -> io::Result<()> {
     }
 }
 
-fn ask(socket: &mut Socket) -> io::Result<()> {
+fn ask(socket: &mut Stream) -> io::Result<()> {
     socket.write_all(b"*2\r\n$3\r\nGET\r\n$4\r\nnone\r\n")?;
     let mut reply = [0; 5];
     socket.read_exact(&mut reply)?;

@@ -10,8 +10,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::process::{Folder, Process};
-use crate::redis::{BENCHMARK_KEY, Target};
+use crate::program;
+use crate::redis::BENCHMARK_KEY;
+use crate::support::{Address, Scratch};
 use crate::work::{Doing, Work};
 
 /// What redis-benchmark saw.
@@ -35,14 +36,14 @@ pub struct Outcome {
 
 /// Runs the work load to its end and calls `sample` some ten times a second meanwhile.
 pub fn run(
-    folder: &Folder,
-    target: &Target,
+    folder: &Scratch,
+    target: &Address,
     work: &Work,
     interrupted: &AtomicBool,
     mut sample: impl FnMut(),
 ) -> Result<Outcome, String> {
     let mut process =
-        Process::start(folder, "redis-benchmark", Path::new("redis-benchmark"), &arguments(target, work))?;
+        program::start(folder, "redis-benchmark", Path::new("redis-benchmark"), &arguments(target, work))?;
     let deadline = Instant::now() + RUN_TIMEOUT;
     let mut next_sample = Instant::now() + SAMPLE_FIRST;
     let code = loop {
@@ -74,10 +75,10 @@ pub fn run(
     parse(&output, work)
 }
 
-fn arguments(target: &Target, work: &Work) -> Vec<String> {
+fn arguments(target: &Address, work: &Work) -> Vec<String> {
     let mut arguments = match target {
-        Target::Tcp(port) => vec!["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.to_string()],
-        Target::Unix(path) => vec!["-s".to_owned(), path.display().to_string()],
+        Address::Tcp(port) => vec!["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.to_string()],
+        Address::Unix(path) => vec!["-s".to_owned(), path.display().to_string()],
     };
     for (flag, value) in [
         ("-c", work.clients.to_string()),

@@ -8,7 +8,7 @@
 //! arguments ─► scenes × rounds × works × subjects ─► Sample ─► report, targets, plot ─► book, results
 //!                                       │
 //!                                       ├─ subject   how each one is started ─► proxy, floor
-//!                                       ├─ process   a child: its CPU time, its memory, its end
+//!                                       ├─ program   how each of the children is started
 //!                                       ├─ redis     the servers behind all of them; relay, a network before them
 //!                                       └─ load, probe, php   the clients; hold, the idle ones
 //! ```
@@ -31,7 +31,7 @@ mod name;
 mod php;
 mod plot;
 mod probe;
-mod process;
+mod program;
 mod proxy;
 mod redis;
 mod relay;
@@ -40,6 +40,8 @@ mod results;
 mod sample;
 mod scene;
 mod subject;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod targets;
 mod work;
 
@@ -53,11 +55,12 @@ use std::time::Instant;
 
 use arguments::{Arguments, Request};
 use php::Programs;
-use process::{Folder, Process};
-use redis::{Fleet, Target};
+use redis::Fleet;
 use sample::{Behind, Own, Sample, Samples};
 use scene::{Scene, View};
 use subject::Subject;
+use support::process::Process;
+use support::{Address, Scratch, free_port};
 use work::{Doing, Work};
 
 fn main() -> ExitCode {
@@ -98,7 +101,7 @@ fn own_program(words: &[String]) -> Option<io::Result<()>> {
     match words[..] {
         [floor::FLAG, socket] => Some(floor::serve(Path::new(socket))),
         [relay::FLAG, listen, target] => Some(relay::serve(listen.parse().ok()?, target.parse().ok()?)),
-        [hold::FLAG, target, clients] => Some(hold::serve(&Target::from_word(target)?, clients.parse().ok()?)),
+        [hold::FLAG, target, clients] => Some(hold::serve(&hold::target_of(target)?, clients.parse().ok()?)),
         _ => None,
     }
 }
@@ -113,12 +116,12 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
     let mut stage = Stage {
         fleet: None,
         php: None,
-        folder: Folder::create()?,
+        folder: Scratch::new(),
         interrupted,
         samples: Vec::new(),
         failures: Vec::new(),
     };
-    stage.fleet = Some(Fleet::start(&stage.folder)?);
+    stage.fleet = Some(Fleet::start()?);
     if arguments.scenes.iter().any(|scene| matches!(scene.view, View::Php)) {
         stage.find_php();
     }
@@ -185,7 +188,7 @@ struct Stage {
     // Dropped first: what lives in the folder goes before it.
     fleet: Option<Fleet>,
     php: Option<Programs>,
-    folder: Folder,
+    folder: Scratch,
     interrupted: Arc<AtomicBool>,
     samples: Vec<Sample>,
     failures: Vec<String>,
@@ -215,7 +218,7 @@ impl Stage {
         for round in 1..=rounds {
             for work in &scene.works {
                 let count = if matches!(work.doing, Doing::Php(_)) { 1 } else { work.servers };
-                self.fleet.as_mut().expect("started before anything is played").resize(&self.folder, count)?;
+                self.fleet.as_mut().expect("started before anything is played").resize(count)?;
                 for subject in subjects.iter().filter(|subject| subject.can_do(work)) {
                     if failed.contains(&(subject.name, &work.variant)) {
                         continue;
@@ -237,7 +240,7 @@ impl Stage {
                 }
             }
         }
-        self.fleet.as_mut().expect("started before anything is played").resize(&self.folder, 1)
+        self.fleet.as_mut().expect("started before anything is played").resize(1)
     }
 
     /// One run: start the subject, load it, read the counters before and after, stop it.
@@ -307,22 +310,22 @@ impl Stage {
         eprintln!("{}: {requests} connections over TCP, not counted", work.scene);
         let fleet = self.fleet.as_ref().expect("started before anything is played");
         let unmeasured = Work { doing: Doing::Tests(&["get"]), requests, ..work.clone() };
-        load::run(&self.folder, &Target::Tcp(fleet.first().port), &unmeasured, &self.interrupted, || ()).map(drop)
+        load::run(&self.folder, &Address::Tcp(fleet.first().port()), &unmeasured, &self.interrupted, || ()).map(drop)
     }
 }
 
 /// The ports that a subject is to go to: the servers' own, or those of a relay before each of them.
-fn ports(folder: &Folder, fleet: &Fleet, work: &Work) -> Result<(Vec<u16>, Vec<Process>), String> {
+fn ports(folder: &Scratch, fleet: &Fleet, work: &Work) -> Result<(Vec<u16>, Vec<Process>), String> {
     if !work.is_far {
         return Ok((fleet.ports(), Vec::new()));
     }
     let mut relays = Vec::new();
     let mut ports = Vec::new();
     for (number, target) in fleet.ports().into_iter().enumerate() {
-        let port = redis::free_port()?;
+        let port = free_port();
         let arguments = [relay::FLAG.to_owned(), port.to_string(), target.to_string()];
-        let mut relay = Process::start(folder, &format!("relay-{number}"), &own_path()?, &arguments)?;
-        relay.await_ready(|| redis::Link::connect(&Target::Tcp(port))?.command(&[b"PING"]))?;
+        let mut relay = program::start(folder, &format!("relay-{number}"), &own_path()?, &arguments)?;
+        relay.await_ready(|| redis::Link::connect(&Address::Tcp(port))?.command(&[b"PING"]))?;
         relays.push(relay);
         ports.push(port);
     }
@@ -330,13 +333,13 @@ fn ports(folder: &Folder, fleet: &Fleet, work: &Work) -> Result<(Vec<u16>, Vec<P
 }
 
 /// The idle clients of a work load, connected.
-fn hold(folder: &Folder, target: &Target, work: &Work) -> Result<Option<Process>, String> {
+fn hold(folder: &Scratch, target: &Address, work: &Work) -> Result<Option<Process>, String> {
     if work.idle == 0 {
         return Ok(None);
     }
-    let arguments = [hold::FLAG.to_owned(), target.to_word(), work.idle.to_string()];
-    let mut process = Process::start(folder, "idle clients", &own_path()?, &arguments)?;
-    let log = folder.file("idle clients.log");
+    let arguments = hold::arguments(target, work.idle);
+    let mut process = program::start(folder, "idle clients", &own_path()?, &arguments)?;
+    let log = folder.join("idle clients.log");
     process.await_ready(|| {
         let said = std::fs::read_to_string(&log).unwrap_or_default();
         if said.contains(hold::READY) { Ok(()) } else { Err("not all idle clients are connected".to_owned()) }

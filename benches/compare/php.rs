@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::load::Outcome;
-use crate::process::{Folder, Process};
-use crate::redis::{Target, free_port};
+use crate::program;
+use crate::support::{Address, Scratch, free_port};
 use crate::work::{PHP_CALLS, Work};
 
 /// The programs that are needed: web server, workers, load.
@@ -68,16 +68,16 @@ impl Programs {
     /// Serves pages for a while. `is_persistent`: PHP keeps its connections from page to page.
     pub fn run(
         &self,
-        folder: &Folder,
-        target: &Target,
+        folder: &Scratch,
+        target: &Address,
         work: &Work,
         is_persistent: bool,
         interrupted: &AtomicBool,
         mut sample: impl FnMut(),
     ) -> Result<Outcome, String> {
-        let port = free_port()?;
+        let port = free_port();
         let write = |name: &str, text: String| {
-            let path = folder.file(name);
+            let path = folder.join(name);
             fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
             Ok::<PathBuf, String>(path)
         };
@@ -86,13 +86,13 @@ impl Programs {
         let nginx_config = write("nginx.conf", nginx_config(folder, port))?;
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
 
-        let _ = fs::remove_file(folder.file("fpm.sock"));
+        let _ = fs::remove_file(folder.join("fpm.sock"));
         let mut fpm =
-            Process::start(folder, "php-fpm", &self.php_fpm, &words(&["-F", "-y", &fpm_config.display().to_string()]))?;
+            program::start(folder, "php-fpm", &self.php_fpm, &words(&["-F", "-y", &fpm_config.display().to_string()]))?;
         fpm.end_gently();
         let folder_path = folder.path().display().to_string();
         let arguments = words(&["-p", &folder_path, "-e", "stderr", "-c", &nginx_config.display().to_string()]);
-        let mut nginx = Process::start(folder, "nginx", &self.nginx, &arguments)?;
+        let mut nginx = program::start(folder, "nginx", &self.nginx, &arguments)?;
         nginx.await_ready(|| fetch(port))?;
 
         let seconds = (work.requests / PAGES_PER_SECOND).max(1);
@@ -103,7 +103,7 @@ impl Programs {
             "--latency",
             &format!("http://127.0.0.1:{port}/"),
         ]);
-        let mut wrk = Process::start(folder, "wrk", &self.wrk, &arguments)?;
+        let mut wrk = program::start(folder, "wrk", &self.wrk, &arguments)?;
         let deadline = Instant::now() + Duration::from_secs(u64::from(seconds) + 10);
         while wrk.exit_code()?.is_none() {
             if interrupted.load(Ordering::Relaxed) {
@@ -120,11 +120,11 @@ impl Programs {
 }
 
 /// The page. Of the ten calls, eight read, one writes and one counts.
-fn page(target: &Target, is_persistent: bool) -> String {
+fn page(target: &Address, is_persistent: bool) -> String {
     let connect = if is_persistent { "pconnect" } else { "connect" };
     let address = match target {
-        Target::Tcp(port) => format!("'127.0.0.1', {port}, 2.0"),
-        Target::Unix(path) => format!("'{}', 0, 2.0", path.display()),
+        Address::Tcp(port) => format!("'127.0.0.1', {port}, 2.0"),
+        Address::Unix(path) => format!("'{}', 0, 2.0", path.display()),
     };
     // Closing a persistent connection would be the end of it.
     let close = if is_persistent { "" } else { "$redis->close();\n" };
@@ -136,7 +136,7 @@ fn page(target: &Target, is_persistent: bool) -> String {
     )
 }
 
-fn fpm_config(folder: &Folder, workers: u32) -> String {
+fn fpm_config(folder: &Scratch, workers: u32) -> String {
     let folder = folder.path().display();
     let user = if is_root() { "user = www-data\ngroup = www-data\n" } else { "" };
     format!(
@@ -145,7 +145,7 @@ fn fpm_config(folder: &Folder, workers: u32) -> String {
     )
 }
 
-fn nginx_config(folder: &Folder, port: u16) -> String {
+fn nginx_config(folder: &Scratch, port: u16) -> String {
     let folder = folder.path().display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::load::Outcome;
-use crate::redis::{BENCHMARK_KEY, SMALL_BYTES, SMALL_KEY, Socket, Target};
+use crate::redis::{BENCHMARK_KEY, SMALL_BYTES, SMALL_KEY};
+use crate::support::{Address, Stream};
 use crate::work::Work;
 
 /// One client, one GET after another.
-pub fn alone(target: &Target, work: &Work) -> Result<Outcome, String> {
+pub fn alone(target: &Address, work: &Work) -> Result<Outcome, String> {
     let ask = || -> io::Result<Vec<Duration>> {
         let mut asker = Asker::new(target, BENCHMARK_KEY, work.bytes as usize)?;
         for _ in 0..work.requests / 20 {
@@ -28,7 +29,7 @@ pub fn alone(target: &Target, work: &Work) -> Result<Outcome, String> {
 }
 
 /// A client that takes the large value `work.requests` times, and another one that asks for a small one as fast as it can.
-pub fn huge(target: &Target, work: &Work) -> Result<Outcome, String> {
+pub fn huge(target: &Address, work: &Work) -> Result<Outcome, String> {
     let is_done = AtomicBool::new(false);
     let start = Instant::now();
     let (taken, delays) = std::thread::scope(|scope| {
@@ -52,8 +53,8 @@ pub fn huge(target: &Target, work: &Work) -> Result<Outcome, String> {
 }
 
 /// Takes the large value, as it comes.
-fn take(target: &Target, bytes: usize) -> io::Result<()> {
-    let mut socket = Socket::connect(target)?;
+fn take(target: &Address, bytes: usize) -> io::Result<()> {
+    let mut socket = target.connect()?;
     socket.write_all(&get(BENCHMARK_KEY))?;
     let mut buffer = vec![0; 256 * 1024];
     let mut missing = bulk_bytes(bytes);
@@ -71,14 +72,14 @@ fn take(target: &Target, bytes: usize) -> io::Result<()> {
 
 /// A client that asks for one key and knows how long the answer is.
 struct Asker {
-    socket: Socket,
+    socket: Stream,
     request: Vec<u8>,
     reply: Vec<u8>,
 }
 
 impl Asker {
-    fn new(target: &Target, key: &[u8], bytes: usize) -> io::Result<Asker> {
-        Ok(Asker { socket: Socket::connect(target)?, request: get(key), reply: vec![0; bulk_bytes(bytes)] })
+    fn new(target: &Address, key: &[u8], bytes: usize) -> io::Result<Asker> {
+        Ok(Asker { socket: target.connect()?, request: get(key), reply: vec![0; bulk_bytes(bytes)] })
     }
 
     fn ask(&mut self) -> io::Result<Duration> {

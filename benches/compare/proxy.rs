@@ -11,7 +11,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::name::{RMUX_TWO, TWEMPROXY};
-use crate::redis::Target;
+use crate::support::Address;
 
 /// A proxy that can be compared.
 pub struct Proxy {
@@ -44,7 +44,7 @@ pub enum Listens {
 /// What a proxy is told.
 pub struct Place {
     /// Where to listen.
-    pub listen: Target,
+    pub listen: Address,
     /// How many clients will come.
     pub clients: u32,
     /// The servers' ports on 127.0.0.1.
@@ -60,10 +60,7 @@ pub struct Place {
 impl Place {
     /// The socket's path, or address and port.
     fn listen(&self) -> String {
-        match &self.listen {
-            Target::Unix(path) => path.display().to_string(),
-            Target::Tcp(port) => format!("127.0.0.1:{port}"),
-        }
+        self.listen.flag_value()
     }
 
     fn config(&self) -> String {

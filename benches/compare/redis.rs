@@ -1,75 +1,52 @@
-//! The redis-servers behind all subjects, and the few words of their protocol that a comparison needs.
+//! The redis-servers behind all subjects, and what a comparison asks of them.
 //!
-//! Owns each server's process and one control connection that stays open from the beginning to the end, so that the
-//! counters of the server move by what the subject does, and by nothing else that is not known: the control connection
-//! is one of `connected_clients`, and its INFOs are few among the commands. The first server serves the whole run; the
-//! others of a [`Fleet`] are started for the work loads that spread keys over them, and stopped after them.
+//! Owns a control connection to each server that stays open from the beginning to the end, so that the counters of the
+//! server move by what the subject does, and by nothing else that is not known: the control connection is one of
+//! `connected_clients`, and its INFOs are few among the commands. The first server serves the whole run; the others of a
+//! [`Fleet`] are started for the work loads that spread keys over them, and stopped after them.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::process::{Folder, Process};
-
-/// Where something listens.
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// A port of 127.0.0.1.
-    Tcp(u16),
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-}
-
-impl Target {
-    /// As one word, for a command line.
-    pub fn to_word(&self) -> String {
-        match self {
-            Target::Tcp(port) => format!("tcp:{port}"),
-            Target::Unix(path) => format!("unix:{}", path.display()),
-        }
-    }
-
-    /// The target that [`Target::to_word`] wrote.
-    pub fn from_word(word: &str) -> Option<Target> {
-        match word.split_once(':')? {
-            ("tcp", port) => Some(Target::Tcp(port.parse().ok()?)),
-            ("unix", path) => Some(Target::Unix(PathBuf::from(path))),
-            _ => None,
-        }
-    }
-}
+use crate::support::client::{Client, body, show};
+use crate::support::server::RedisServer;
+use crate::support::{Address, Kind};
 
 /// The servers of the work load that is running.
 pub struct Fleet {
-    servers: Vec<RedisServer>,
+    servers: Vec<Controlled>,
+}
+
+/// A server, and the connection that asks it.
+struct Controlled {
+    server: RedisServer,
+    control: Link,
 }
 
 impl Fleet {
     /// Starts the first one.
-    pub fn start(folder: &Folder) -> Result<Fleet, String> {
-        Ok(Fleet { servers: vec![RedisServer::start(folder, 0)?] })
+    pub fn start() -> Result<Fleet, String> {
+        Ok(Fleet { servers: vec![Controlled::start()?] })
     }
 
     /// Makes it this many.
-    pub fn resize(&mut self, folder: &Folder, count: u32) -> Result<(), String> {
+    pub fn resize(&mut self, count: u32) -> Result<(), String> {
         let count = (count as usize).max(1);
         self.servers.truncate(count);
         while self.servers.len() < count {
-            self.servers.push(RedisServer::start(folder, self.servers.len())?);
+            self.servers.push(Controlled::start()?);
         }
         Ok(())
     }
 
     /// The first one.
     pub fn first(&self) -> &RedisServer {
-        &self.servers[0]
+        &self.servers[0].server
     }
 
     /// Their TCP ports.
     pub fn ports(&self) -> Vec<u16> {
-        self.servers.iter().map(|server| server.port).collect()
+        self.servers.iter().map(|controlled| controlled.server.port()).collect()
     }
 
     /// Empties all of them, and gives the first one the values that are asked for.
@@ -85,7 +62,7 @@ impl Fleet {
 
     /// Connections at this moment, without the control connections.
     pub fn clients(&mut self) -> Result<u64, String> {
-        self.servers.iter_mut().map(RedisServer::clients).sum()
+        self.servers.iter_mut().map(Controlled::clients).sum()
     }
 
     /// Their counters, added up.
@@ -101,22 +78,11 @@ impl Fleet {
 
     /// The CPU time that they have used.
     pub fn cpu(&self) -> Result<Duration, String> {
-        self.servers.iter().map(|server| server.process.usage().map(|usage| usage.cpu)).sum()
+        self.servers.iter().map(|controlled| controlled.server.usage().map(|usage| usage.cpu)).sum()
     }
 }
 
-/// A redis-server without persistence, on TCP and on a Unix socket.
-pub struct RedisServer {
-    /// Its process, for its CPU time and its memory.
-    pub process: Process,
-    /// Its TCP port on 127.0.0.1.
-    pub port: u16,
-    /// Its Unix socket.
-    pub socket: PathBuf,
-    control: Link,
-}
-
-/// Counters of the server since it started.
+/// Counters of the servers since they started.
 #[derive(Debug, Clone, Copy)]
 pub struct Counters {
     /// Connections accepted.
@@ -125,41 +91,11 @@ pub struct Counters {
     pub commands: u64,
 }
 
-impl RedisServer {
-    /// Starts it and waits until it answers.
-    pub fn start(folder: &Folder, number: usize) -> Result<RedisServer, String> {
-        let port = free_port()?;
-        let socket = folder.file(&format!("redis-{number}.sock"));
-        let arguments: Vec<String> = [
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &port.to_string(),
-            "--unixsocket",
-            &socket.display().to_string(),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--tcp-backlog",
-            "65535",
-            "--maxclients",
-            "15000",
-            "--loglevel",
-            "warning",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        let mut process =
-            Process::start(folder, &format!("redis-server-{number}"), Path::new("redis-server"), &arguments)?;
-        let control = process
-            .await_ready(|| {
-                let mut link = Link::connect(&Target::Unix(socket.clone()))?;
-                link.command(&[b"PING"])?;
-                Ok(link)
-            })
-            .map_err(|reason| format!("redis-server (apt-get install redis-server): {reason}"))?;
-        Ok(RedisServer { process, port, socket, control })
+impl Controlled {
+    fn start() -> Result<Controlled, String> {
+        let server = start_server()?;
+        let control = Link::connect(&server.address(Kind::Unix))?;
+        Ok(Controlled { server, control })
     }
 
     fn clients(&mut self) -> Result<u64, String> {
@@ -176,104 +112,41 @@ impl RedisServer {
     }
 }
 
-/// A connection that asks and waits.
+/// A server with room for all clients, that keeps nothing; it answers by now.
+pub fn start_server() -> Result<RedisServer, String> {
+    RedisServer::try_start_with(&["--tcp-backlog", "65535", "--maxclients", "15000", "--loglevel", "warning"])
+}
+
+/// The path of a server's Unix socket.
+pub fn socket_of(server: &RedisServer) -> PathBuf {
+    match server.address(Kind::Unix) {
+        Address::Unix(path) => path,
+        Address::Tcp(port) => unreachable!("asked for a path, got port {port}"),
+    }
+}
+
+/// A connection that asks and waits, and to which an error is an error.
 pub struct Link {
-    stream: BufReader<Socket>,
-}
-
-/// A blocking connection; reads and writes give up after a while.
-pub enum Socket {
-    /// Without delay: a small piece is sent at once.
-    Tcp(TcpStream),
-    /// The other kind.
-    Unix(UnixStream),
-}
-
-impl Socket {
-    /// Connects.
-    pub fn connect(target: &Target) -> io::Result<Socket> {
-        Ok(match target {
-            Target::Tcp(port) => {
-                let stream = TcpStream::connect(("127.0.0.1", *port))?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-                stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-                Socket::Tcp(stream)
-            }
-            Target::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-                stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-                Socket::Unix(stream)
-            }
-        })
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.read(buffer),
-            Socket::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.write(bytes),
-            Socket::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    client: Client,
 }
 
 impl Link {
     /// Connects.
-    pub fn connect(target: &Target) -> Result<Link, String> {
-        let stream = Socket::connect(target).map_err(|error| format!("{target:?}: {error}"))?;
-        Ok(Link { stream: BufReader::new(stream) })
+    pub fn connect(address: &Address) -> Result<Link, String> {
+        let stream = address.connect().map_err(|error| format!("{address:?}: {error}"))?;
+        Ok(Link { client: Client::over(stream) })
     }
 
     /// Sends one command and returns its reply: a line's text or a bulk's bytes. An error reply is an error here.
     pub fn command(&mut self, words: &[&[u8]]) -> Result<Vec<u8>, String> {
-        self.exchange(words).map_err(|error| format!("{}: {error}", String::from_utf8_lossy(words[0])))
-    }
-
-    fn exchange(&mut self, words: &[&[u8]]) -> io::Result<Vec<u8>> {
-        let mut request = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            request.extend_from_slice(word);
-            request.extend_from_slice(b"\r\n");
-        }
-        self.stream.get_mut().write_all(&request)?;
-        let mut line = String::new();
-        self.stream.read_line(&mut line)?;
-        let line = line.trim_end();
-        let (kind, rest) = line.split_at_checked(1).ok_or(io::ErrorKind::UnexpectedEof)?;
-        match kind {
-            "+" | ":" => Ok(rest.as_bytes().to_vec()),
-            "$" => {
-                let length: usize = rest.parse().map_err(|_| io::Error::other(format!("no value: {line}")))?;
-                let mut body = vec![0; length + 2];
-                self.stream.read_exact(&mut body)?;
-                body.truncate(length);
-                Ok(body)
-            }
-            _ => Err(io::Error::other(line.to_owned())),
+        let failed = |why: String| format!("{}: {why}", String::from_utf8_lossy(words[0]));
+        let reply = self.client.try_cmd(words).map_err(|why| failed(why.to_string()))?;
+        match reply[0] {
+            b'+' | b':' => Ok(reply[1..reply.len() - 2].to_vec()),
+            b'$' if reply != b"$-1\r\n" => Ok(body(&reply).to_vec()),
+            _ => Err(failed(show(&reply).trim_end().to_owned())),
         }
     }
-}
-
-/// A TCP port of 127.0.0.1 that nobody listens on right now.
-pub fn free_port() -> Result<u16, String> {
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    address.map(|address| address.port()).map_err(|error| format!("no free port: {error}"))
 }
 
 fn info_number(info: &[u8], field: &str) -> Result<u64, String> {
@@ -290,4 +163,3 @@ pub const BENCHMARK_KEY: &[u8] = b"key:__rand_int__";
 pub const SMALL_KEY: &[u8] = b"small";
 /// The size of its value.
 pub const SMALL_BYTES: usize = 32;
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

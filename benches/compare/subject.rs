@@ -17,9 +17,11 @@ use std::path::PathBuf;
 
 use crate::floor;
 use crate::name::{DIRECT_TCP, DIRECT_UNIX, FLOOR, RMUX_TWO};
-use crate::process::{Folder, Process, Usage};
+use crate::program;
 use crate::proxy::{Listens, PROXIES, Place, Proxy};
-use crate::redis::{self, Fleet, Link, Target};
+use crate::redis::{Fleet, Link, socket_of};
+use crate::support::process::{Process, Usage};
+use crate::support::{Address, Scratch, free_port};
 use crate::work::Work;
 
 /// One way to reach the server, found on this machine.
@@ -39,7 +41,7 @@ enum Kind {
 /// A subject that is ready to take clients; dropped, it ends.
 pub struct Running {
     /// Where clients go.
-    pub target: Target,
+    pub target: Address,
     process: Option<Process>,
 }
 
@@ -85,36 +87,36 @@ impl Subject {
     }
 
     /// Starts it in front of these ports, and returns when a request has come back through it.
-    pub fn start(&self, folder: &Folder, fleet: &Fleet, ports: &[u16], work: &Work) -> Result<Running, String> {
-        let socket = folder.file(&format!("{}.sock", self.name));
+    pub fn start(&self, folder: &Scratch, fleet: &Fleet, ports: &[u16], work: &Work) -> Result<Running, String> {
+        let socket = folder.join(&format!("{}.sock", self.name));
         // The last run's process was killed and may have left it behind.
         let _ = fs::remove_file(&socket);
         let (target, mut process) = match &self.kind {
-            Kind::DirectTcp => (Target::Tcp(ports[0]), None),
-            Kind::DirectUnix => (Target::Unix(fleet.first().socket.clone()), None),
+            Kind::DirectTcp => (Address::Tcp(ports[0]), None),
+            Kind::DirectUnix => (Address::Unix(socket_of(fleet.first())), None),
             Kind::Floor => {
                 let own = env::current_exe().map_err(|error| format!("own path: {error}"))?;
                 let arguments = [floor::FLAG.to_owned(), socket.display().to_string()];
-                let process = Process::start(folder, self.name, &own, &arguments)?;
-                (Target::Unix(socket), Some(process))
+                let process = program::start(folder, self.name, &own, &arguments)?;
+                (Address::Unix(socket), Some(process))
             }
             Kind::Proxy { proxy, program } => {
                 let listen = match proxy.listens {
-                    Listens::Unix => Target::Unix(socket),
-                    Listens::Tcp => Target::Tcp(redis::free_port()?),
+                    Listens::Unix => Address::Unix(socket),
+                    Listens::Tcp => Address::Tcp(free_port()),
                 };
                 let place = Place {
                     listen,
                     clients: work.clients + work.idle,
                     server_ports: ports.to_vec(),
-                    config: folder.file(&format!("{}.{}", self.name, proxy.config_extension)),
-                    pid_file: folder.file(&format!("{}.pid", self.name)),
-                    spare_port: redis::free_port()?,
+                    config: folder.join(&format!("{}.{}", self.name, proxy.config_extension)),
+                    pid_file: folder.join(&format!("{}.pid", self.name)),
+                    spare_port: free_port(),
                 };
                 if let Some(config) = (proxy.config)(&place) {
                     fs::write(&place.config, config).map_err(|error| format!("{}: {error}", place.config.display()))?;
                 }
-                let process = Process::start(folder, self.name, program, &(proxy.arguments)(&place))?;
+                let process = program::start(folder, self.name, program, &(proxy.arguments)(&place))?;
                 (place.listen, Some(process))
             }
         };
@@ -127,7 +129,7 @@ impl Subject {
 }
 
 /// Sets a key and reads it back through the target.
-fn try_once(target: &Target, compare_value: bool) -> Result<(), String> {
+fn try_once(target: &Address, compare_value: bool) -> Result<(), String> {
     let mut link = Link::connect(target)?;
     link.command(&[b"SET", b"warm-up", b"a value"])?;
     let value = link.command(&[b"GET", b"warm-up"])?;

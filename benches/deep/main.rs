@@ -19,12 +19,13 @@
 #[path = "../book/mod.rs"]
 mod book;
 mod neighbour;
-#[path = "../compare/process.rs"]
-#[allow(dead_code)] // a comparison asks more of it, and of the servers
-mod process;
+#[path = "../compare/program.rs"]
+mod program;
 #[path = "../compare/redis.rs"]
-#[allow(dead_code)]
+#[allow(dead_code)] // a comparison asks more of the servers
 mod redis;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 use std::env;
 use std::fs;
@@ -40,8 +41,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use neighbour::{Delay, Neighbours};
-use process::{Folder, Process};
-use redis::{Link, RedisServer, Target};
+use redis::{Link, socket_of, start_server};
+use support::process::Process;
+use support::proxy::connections_flag;
+use support::server::RedisServer;
+use support::{Address, Kind, Scratch};
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -179,17 +183,17 @@ struct Row {
 /// One row: starts everything afresh, sends the pipeline beside the neighbours, and ends everything.
 fn measure(way: Way, pipeline: &Pipeline, interrupted: &AtomicBool) -> Result<Row, String> {
     // Dropped last: what lives in it goes before.
-    let folder = Folder::create()?;
+    let folder = Scratch::new();
     let servers = match way {
         Way::Direct => 1,
         Way::Rmux(servers) => servers,
     };
-    let mut servers =
-        (0..servers).map(|number| RedisServer::start(&folder, number)).collect::<Result<Vec<RedisServer>, String>>()?;
+    let servers = (0..servers).map(|_| start_server()).collect::<Result<Vec<RedisServer>, String>>()?;
     let (socket, rmux) = match way {
         Way::Direct => {
-            fill(&servers[0].socket)?;
-            (servers[0].socket.clone(), None)
+            let socket = socket_of(&servers[0]);
+            fill(&socket)?;
+            (socket, None)
         }
         Way::Rmux(_) => start_rmux(&folder, &servers).map(|(socket, rmux)| (socket, Some(rmux)))?,
     };
@@ -225,10 +229,8 @@ fn measure(way: Way, pipeline: &Pipeline, interrupted: &AtomicBool) -> Result<Ro
         eprint!("{}", rmux.as_ref().map(Process::output).unwrap_or_default());
     }
     let rmux_bytes = rmux.as_ref().map(Process::usage).transpose()?.map(|usage| usage.bytes_peak);
-    let redis_bytes: u64 = servers
-        .iter_mut()
-        .map(|server| server.process.usage().map(|usage| usage.bytes_peak))
-        .sum::<Result<u64, String>>()?;
+    let redis_bytes: u64 =
+        servers.iter().map(|server| server.usage().map(|usage| usage.bytes_peak)).sum::<Result<u64, String>>()?;
     times.sort_unstable();
     let delays = delays_between(&delays, start, end);
     let time = match failure {
@@ -266,20 +268,19 @@ fn pass(socket: &Path, pipeline: &Pipeline) -> io::Result<Option<Duration>> {
 }
 
 /// rmux in front of these servers, when all keys have been written through it: its socket and its process.
-fn start_rmux(folder: &Folder, servers: &[RedisServer]) -> Result<(PathBuf, Process), String> {
-    let socket = folder.file("rmux.sock");
+fn start_rmux(folder: &Scratch, servers: &[RedisServer]) -> Result<(PathBuf, Process), String> {
+    let socket = folder.join("rmux.sock");
     let program = env::var_os("RMUX").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_rmux")), PathBuf::from);
-    let servers: Vec<String> = servers.iter().map(|server| server.socket.display().to_string()).collect();
-    let arguments =
-        [format!("-socket={}", socket.display()), format!("-unixConnections={}", servers.join(" "))].to_vec();
-    let mut rmux = Process::start(folder, "rmux", &program, &arguments)?;
+    let servers: Vec<Address> = servers.iter().map(|server| server.address(Kind::Unix)).collect();
+    let arguments = [format!("-socket={}", socket.display()), connections_flag(&servers)];
+    let mut rmux = program::start(folder, "rmux", &program, &arguments)?;
     rmux.await_ready(|| fill(&socket)).map_err(|reason| format!("{}: {reason}", program.display()))?;
     Ok((socket, rmux))
 }
 
 /// Gives every key a value.
 fn fill(socket: &Path) -> Result<(), String> {
-    let mut link = Link::connect(&Target::Unix(socket.to_owned()))?;
+    let mut link = Link::connect(&Address::Unix(socket.to_owned()))?;
     let value = [b'x'; GET_BYTES];
     (0..KEYS).try_for_each(|number| link.command(&[b"SET", key(number).as_bytes(), &value]).map(drop))
 }

@@ -4,7 +4,7 @@ use crate::support::client::{Client, bulk, encode, show};
 use crate::support::fake::{FakeServer, answer, value_of};
 use crate::support::proxy::{PATIENT, Rmux, connections_flag};
 use crate::support::server::RedisServer;
-use crate::support::{Address, Kind, PATIENCE, Stream, cpu_time, memory_kb, sockets_affordable, wait_until};
+use crate::support::{Address, Kind, PATIENCE, Stream, sockets_affordable, wait_until};
 use crate::{expect_own_values, in_front_of};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -27,7 +27,7 @@ fn a_client_that_does_not_read_is_bounded_and_closed() {
     // On a fast machine it may have sent everything before it is closed.
     wait_until("it to be closed", PATIENCE, || {
         assert!(neighbour.cmd(&["GET", "k"]) == bulk(&value));
-        most = most.max(memory_kb(rmux.process_id(), "VmRSS"));
+        most = most.max(rmux.usage().bytes / 1024);
         sender.is_finished() && rmux.log().contains("closed: it took no reply for localWriteTimeout")
     });
     let _ = sender.join().expect("the sender does not panic");
@@ -341,10 +341,10 @@ fn more_clients_than_descriptors_are_told_so_and_cost_no_cpu() {
     assert!((10..64).contains(&inside.len()), "{} got in", inside.len());
     expect_own_values(&mut first, "in the crowd", 20);
     // Nothing is to be done now, and nothing is done.
-    let cpu_before = cpu_time(rmux.process_id());
+    let cpu_before = rmux.usage().cpu;
     first.set_patience(Duration::from_millis(500));
     assert!(first.try_reply().is_err());
-    let busy = cpu_time(rmux.process_id()) - cpu_before;
+    let busy = rmux.usage().cpu - cpu_before;
     assert!(busy < Duration::from_millis(100), "rmux was busy for {busy:?}, doing nothing");
     // Room for others, when these leave.
     drop(inside);

@@ -5,7 +5,7 @@
 use crate::support::client::{Client, bulk, encode, show};
 use crate::support::proxy::Front;
 use crate::support::server::RedisServer;
-use crate::support::{KINDS, Kind, is_direct, memory_kb, sockets_affordable};
+use crate::support::{KINDS, Kind, is_direct, sockets_affordable};
 use std::io::Write;
 use std::thread;
 
@@ -151,7 +151,7 @@ fn a_hundred_megabytes_do_not_need_their_size_twice() {
     assert_eq!(neighbour.line("ECHO here"), "$4\r\nhere\r\n");
     assert!(client.cmd(&["GET", "k"]) == bulk(&value), "a hundred megabytes come back changed");
     if let Some(rmux) = front.rmux() {
-        let most = memory_kb(rmux.process_id(), "VmHWM") as usize * 1024;
+        let most = rmux.usage().bytes_peak as usize;
         assert!(most < 2 * SIZE, "rmux needed {most} bytes for a value of {SIZE}");
     }
 }

@@ -1,7 +1,7 @@
-//! What the whole-system tests stand on: real redis-servers, a real rmux, plain blocking clients, and bad peers.
+//! What the whole-system tests and the end-to-end benchmarks stand on: real redis-servers, a real rmux, plain blocking
+//! clients, and bad peers.
 //!
-//! Everything that a test starts belongs to a value whose `Drop` ends it and removes its files, also when the test
-//! panics. Every wait has a deadline, and every deadline that passes says what was waited for.
+//! Everything that is started belongs to a value whose `Drop` ends it and removes its files, also in a panic. Every wait has a deadline, and every deadline that passes says what was waited for.
 //!
 //! ```text
 //! server  RedisServer   a redis-server of its own, on a TCP port and on a Unix socket at once
@@ -9,6 +9,7 @@
 //! client  Client        raw bytes out, exactly one reply in (RESP2 and RESP3)
 //! fake    FakeServer    a Redis that behaves as badly as a script tells it to
 //! golden  keys_of       which key lives on which server
+//! process Process       a child: its output, its end, its CPU time and memory
 //! ```
 //!
 //! Knows nothing of rmux's insides: it is driven as a user drives it, by flags, sockets and signals.
@@ -16,12 +17,13 @@
 //! With `RMUX_TEST_DIRECT=1` in the environment a `Front` is the redis-server itself, without rmux: whatever must be
 //! the same through rmux as without it then runs against Redis alone, which proves the test and not rmux.
 
-// Each test binary compiles this module for itself and uses its own part of it.
+// Each of them compiles this module for itself and uses its own part of it.
 #![allow(dead_code)]
 
 pub mod client;
 pub mod fake;
 pub mod golden;
+pub mod process;
 pub mod proxy;
 pub mod server;
 
@@ -29,10 +31,10 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, process, thread};
+use std::{env, fs, thread};
 
 /// How long a test waits for what should come at once. Long, because a loaded machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -173,7 +175,7 @@ impl Scratch {
     pub fn new() -> Scratch {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("rmux-{}-{number}", process::id()));
+        let path = env::temp_dir().join(format!("rmux-{}-{number}", std::process::id()));
         // Left over from a killed run whose process id came round again.
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("the folder for temporary files can be written");
@@ -205,7 +207,7 @@ pub fn free_port() -> u16 {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(process::id() * 61 % u32::from(COUNT)).expect("less than COUNT");
+    let start = u16::try_from(std::process::id() * 61 % u32::from(COUNT)).expect("less than COUNT");
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
         let port = FIRST + (start + step) % COUNT;
@@ -240,8 +242,8 @@ pub fn wait_for_exit(child: &mut Child, patience: Duration) -> Option<ExitStatus
 pub fn raise_descriptor_limit() -> usize {
     let hard = descriptor_limit(4);
     let _ = Command::new("prlimit")
-        .args([format!("--pid={}", process::id()), format!("--nofile={hard}:{hard}")])
-        .stderr(process::Stdio::null())
+        .args([format!("--pid={}", std::process::id()), format!("--nofile={hard}:{hard}")])
+        .stderr(Stdio::null())
         .status();
     descriptor_limit(3)
 }
@@ -260,24 +262,4 @@ fn descriptor_limit(column: usize) -> usize {
 /// As many of `wanted` sockets as this process and a child with its limits can hold open at once, beside other tests.
 pub fn sockets_affordable(wanted: usize) -> usize {
     wanted.min(descriptor_limit(3) / 2)
-}
-
-/// A line of `/proc/<process>/status` in kB: `VmRSS` (memory now) or `VmHWM` (the most it ever was).
-pub fn memory_kb(process_id: u32, line: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process_id}/status")).expect("the process runs");
-    status
-        .lines()
-        .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))
-        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .expect("the kernel reports memory in kB")
-}
-
-/// The processor time that a process has used so far, in user and system mode.
-pub fn cpu_time(process_id: u32) -> Duration {
-    // Clock ticks are 10 ms on every Linux that Debian and Ubuntu ship.
-    const TICK_MS: u64 = 10;
-    let text = fs::read_to_string(format!("/proc/{process_id}/stat")).expect("the process runs");
-    let (_, fields) = text.rsplit_once(')').expect("the name is in brackets");
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * TICK_MS)
 }

@@ -7,17 +7,17 @@
 //! that redis-server itself.
 
 use super::client::{Client, show};
+use super::process::{Process, Usage, limited};
 use super::server::{RedisServer, answers};
-use super::{Address, Kind, PATIENCE, Scratch, free_port, is_direct, signal, wait_for_exit, wait_until};
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use super::{Address, Kind, PATIENCE, Scratch, free_port, is_direct, signal};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 /// A running rmux.
 #[derive(Debug)]
 pub struct Rmux {
-    child: Child,
+    process: Process,
     address: Address,
     scratch: Scratch,
 }
@@ -56,14 +56,14 @@ impl Rmux {
         };
         let mut all: Vec<&str> = listen.iter().map(String::as_str).collect();
         all.extend_from_slice(flags);
-        let child = spawn(descriptors_max, &all, &scratch.join("rmux.log"));
-        Rmux::wait_for_start(child, address, scratch)
+        let process = spawn(descriptors_max, &all, &scratch.join("rmux.log"));
+        Rmux::wait_for_start(process, address, scratch)
     }
 
     /// Starts it with exactly these flags, and waits until `address` answers.
     pub fn start_at(address: Address, scratch: Scratch, flags: &[&str]) -> Rmux {
-        let child = spawn(None, flags, &scratch.join("rmux.log"));
-        Rmux::wait_for_start(child, address, scratch)
+        let process = spawn(None, flags, &scratch.join("rmux.log"));
+        Rmux::wait_for_start(process, address, scratch)
     }
 
     /// The same, with its output to a file, or a pipe, of the test's own.
@@ -71,14 +71,11 @@ impl Rmux {
         Rmux::wait_for_start(spawn(None, flags, log), address, scratch)
     }
 
-    fn wait_for_start(child: Child, address: Address, scratch: Scratch) -> Rmux {
-        let mut rmux = Rmux { child, address, scratch };
-        wait_until("rmux to answer PING", PATIENCE, || {
-            if let Some(status) = rmux.child.try_wait().expect("a child can be waited for") {
-                panic!("rmux ended ({status}):\n{}", rmux.log());
-            }
-            answers(&rmux.address)
-        });
+    fn wait_for_start(process: Process, address: Address, scratch: Scratch) -> Rmux {
+        let mut rmux = Rmux { process, address, scratch };
+        let Rmux { process, address, .. } = &mut rmux;
+        let is_ready = process.await_ready(|| answers(address).then_some(()).ok_or("no answer to PING".to_owned()));
+        is_ready.unwrap_or_else(|why| panic!("rmux: {why}\n{}", rmux.log()));
         rmux
     }
 
@@ -103,12 +100,12 @@ impl Rmux {
 
     /// The process, to send signals to or to read `/proc` of.
     pub fn process_id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Sends a signal: `TERM`, `INT`, `PIPE` …
     pub fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
+        signal(self.process.id(), name);
     }
 
     /// Waits for its end.
@@ -117,18 +114,23 @@ impl Rmux {
     ///
     /// When it still runs after `patience`.
     pub fn wait_for_end(&mut self, patience: Duration) -> ExitStatus {
-        wait_for_exit(&mut self.child, patience)
-            .unwrap_or_else(|| panic!("rmux still runs after {patience:?}:\n{}", self.log()))
+        let status = self.process.wait_for_end(patience);
+        status.unwrap_or_else(|| panic!("rmux still runs after {patience:?}:\n{}", self.log()))
     }
 
     /// True while the process runs.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be waited for").is_none()
+        self.process.exit_code().expect("a child can be waited for").is_none()
+    }
+
+    /// The CPU time and the memory that it has used so far.
+    pub fn usage(&self) -> Usage {
+        self.process.usage().expect("it runs")
     }
 
     /// Everything that it has written so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.scratch.join("rmux.log")).unwrap_or_default()
+        self.process.output()
     }
 
     /// One field of its own INFO (several servers): `connected_clients`, `active_endpoints` …
@@ -145,8 +147,7 @@ impl Rmux {
 
 impl Drop for Rmux {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
@@ -180,38 +181,22 @@ pub fn connections_flag(addresses: &[Address]) -> String {
 pub fn run_to_end(flags: &[&str]) -> Ended {
     let scratch = Scratch::new();
     let log = scratch.join("rmux.log");
-    let mut child = spawn(None, flags, &log);
-    let status = wait_for_exit(&mut child, PATIENCE);
-    let _ = child.kill();
-    let _ = child.wait();
-    let output = fs::read_to_string(&log).unwrap_or_default();
+    let mut process = spawn(None, flags, &log);
+    let status = process.wait_for_end(PATIENCE);
+    process.kill();
+    let output = process.output();
     let status = status.unwrap_or_else(|| panic!("rmux {flags:?} still runs:\n{output}"));
     Ended { code: status.code(), output }
 }
 
-/// A process of its own, writing to this file.
-fn spawn(descriptors_max: Option<usize>, flags: &[&str], log: &Path) -> Child {
-    let log = File::create(log).expect("the folder can be written");
+/// A process of its own, writing to this file: the binary that cargo built.
+fn spawn(descriptors_max: Option<usize>, flags: &[&str], log: &Path) -> Process {
+    let binary = Path::new(env!("CARGO_BIN_EXE_rmux"));
     let mut command = match descriptors_max {
-        None => Command::new(binary()),
-        Some(descriptors) => {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")]).arg(binary());
-            shell
-        }
+        None => Command::new(binary),
+        Some(descriptors) => limited(&format!("-n {descriptors}"), binary),
     };
-    command
-        .args(flags)
-        .stdin(Stdio::null())
-        .stderr(log.try_clone().expect("a descriptor is free"))
-        .stdout(log)
-        .spawn()
-        .expect("cargo has built rmux")
-}
-
-/// The binary that cargo built for this test.
-fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_rmux"))
+    Process::start("rmux", command.args(flags), log).expect("cargo has built rmux")
 }
 
 /// One server's front: rmux, or the server itself.

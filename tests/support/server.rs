@@ -13,15 +13,16 @@
 //! ```
 
 use super::client::{Client, body};
-use super::{Address, KINDS, Kind, PATIENCE, Scratch, free_port, signal, wait_until};
-use std::fs::{self, File};
-use std::process::{Child, Command, Stdio};
+use super::process::{Process, Usage};
+use super::{Address, KINDS, Kind, Scratch, free_port, signal};
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 /// A redis-server process and its folder.
 #[derive(Debug)]
 pub struct RedisServer {
-    child: Option<Child>,
+    process: Option<Process>,
     port: u16,
     settings: Vec<String>,
     scratch: Scratch,
@@ -44,10 +45,17 @@ impl RedisServer {
         server
     }
 
+    /// The same, or why it does not run.
+    pub fn try_start_with(settings: &[&str]) -> Result<RedisServer, String> {
+        let mut server = RedisServer::prepare(settings);
+        server.try_revive()?;
+        Ok(server)
+    }
+
     /// Has addresses, and does not run yet: `revive` starts it.
     pub fn prepare(settings: &[&str]) -> RedisServer {
         RedisServer {
-            child: None,
+            process: None,
             port: free_port(),
             settings: settings.iter().map(|text| (*text).to_owned()).collect(),
             scratch: Scratch::new(),
@@ -80,45 +88,43 @@ impl RedisServer {
 
     /// The process, to send signals to or to read `/proc` of.
     pub fn process_id(&self) -> u32 {
-        self.child.as_ref().expect("the server runs").id()
+        self.process.as_ref().expect("the server runs").id()
+    }
+
+    /// Its TCP port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The CPU time and the memory that it has used since its last start.
+    pub fn usage(&self) -> Result<Usage, String> {
+        self.process.as_ref().ok_or("redis-server does not run")?.usage()
     }
 
     /// Ends it as a crash does, and waits until it is gone.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process = None;
     }
 
     /// Starts it again, at the addresses that it had, and waits until it answers.
     pub fn revive(&mut self) {
-        self.revive_unwatched();
-        wait_until("redis-server to answer PING", PATIENCE, || {
-            let child = self.child.as_mut().expect("it was just started");
-            if let Some(status) = child.try_wait().expect("a child can be waited for") {
-                panic!("redis-server ended ({status}):\n{}", self.log());
-            }
-            KINDS.iter().all(|kind| answers(&self.address(*kind)))
-        });
+        self.try_revive().unwrap_or_else(|why| panic!("{why}\n{}", self.log()));
     }
 
-    /// Starts it again, without waiting for its first answer.
-    pub fn revive_unwatched(&mut self) {
-        assert!(self.child.is_none(), "the server runs already");
-        let log = File::create(self.scratch.join("redis.log")).expect("the folder can be written");
-        let child = Command::new("redis-server")
+    fn try_revive(&mut self) -> Result<(), String> {
+        assert!(self.process.is_none(), "the server runs already");
+        let addresses = KINDS.map(|kind| self.address(kind));
+        let mut command = Command::new("redis-server");
+        command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--unixsocket", &self.address(Kind::Unix).flag_value()])
             .args(["--dir", &self.scratch.path().display().to_string()])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-            .args(&self.settings)
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().expect("a descriptor is free"))
-            .stdout(log)
-            .spawn()
-            .expect("redis-server is installed: apt-get install redis-server");
-        self.child = Some(child);
+            .args(&self.settings);
+        let process = Process::start("redis-server", &mut command, &self.scratch.join("redis.log"));
+        let process = self.process.insert(process.map_err(|why| format!("{why} ({INSTALL})"))?);
+        let answer = || addresses.iter().all(answers).then_some(()).ok_or("no answer to PING".to_owned());
+        process.await_ready(answer).map_err(|why| format!("redis-server: {why}"))
     }
 
     /// Stops it in its tracks: its sockets stay open, and nothing is answered.
@@ -154,11 +160,8 @@ impl RedisServer {
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
+/// What to do where there is none.
+const INSTALL: &str = "apt-get install redis-server";
 
 /// True when somebody there answers PING with PONG, or wants a password first, within a second.
 pub fn answers(address: &Address) -> bool {

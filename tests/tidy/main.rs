@@ -436,6 +436,10 @@ fn circles_are_reported_whether_of_imports_or_of_calls() {
         let listen = ("net/listen", format!("use super::file::Fault;\n{code}"));
         assert_eq!(circle(&[(listen.0, &listen.1), ("net/file", "fn f(a: A) { a.admit(); a.len() }")]), None, "{code}");
     }
+    let other = ("slots", "impl Slots { pub fn admit(&self) {} }");
+    assert_eq!(circle(&[listen, other, ("net/file", "fn f(a: A) { a.admit() }")]), None, "it may be the other one");
+    let other = ("slots", "impl Slots { fn admit(&self) {} }");
+    assert!(circle(&[listen, other, ("net/file", "fn f(a: A) { a.admit() }")]).is_some(), "the other one is private");
     let asks_for_it = "use super::file::Fault;\ntrait Admits { fn admit<F: Fn() -> u8>(&self, f: F); }";
     assert!(circle(&[("net/listen", asks_for_it), ("net/file", "fn f(a: A) { a.admit() }")]).is_some());
     let whole = ("net", "mod listen;\nuse listen::open;\nimpl Net { const fn admit(&self) {} }");

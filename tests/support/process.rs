@@ -1,51 +1,22 @@
-//! The children of a comparison, and the temporary folder they live in.
+//! A child process: its output in a file, its end with its value, and what the kernel says that it has used.
 //!
-//! Owns: a child's start (its output into a log, its end when it is dropped), and what the kernel says about it: CPU time,
-//! voluntary waits, resident memory, summed over its threads. Knows not what the child is.
+//! Knows not what the child is; what can go wrong with it is an error here, and whoever starts it says what that means.
 //!
-//! CPU time is read from each thread's `schedstat`, in nanoseconds: it is what `utime + stime` in `stat` is made of, before
-//! it is cut down to clock ticks of 10 ms. A kernel without schedstat gives the ticks.
+//! CPU time is read from each thread's `schedstat`, in nanoseconds: it is what `utime + stime` in `stat` is made of,
+//! before it is cut down to clock ticks of 10 ms. A kernel without schedstat gives the ticks.
 //!
-//! Invariant: no child and no folder outlives its value here, failures included.
+//! Invariant: no child outlives its value here, failures included.
 
+use super::{PATIENCE, signal, wait_for_exit};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// A temporary folder for sockets, configurations and logs; dropped, it is gone.
-pub struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    /// A new folder in the system's place for temporary files. Short, since a Unix socket's path has at most 107 bytes.
-    pub fn create() -> Result<Folder, String> {
-        let path = std::env::temp_dir().join(format!("rmux-bench-{}", std::process::id()));
-        fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Folder { path })
-    }
-
-    /// The path of a file in it.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    /// The folder itself.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Nobody is left to tell, and an old temporary folder harms nobody.
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
 /// A running child; dropped, it is killed and waited for.
+#[derive(Debug)]
 pub struct Process {
     name: String,
     child: Child,
@@ -68,28 +39,22 @@ pub struct Usage {
     pub bytes_peak: u64,
 }
 
+/// A program, to be started with what these words make the shell's `ulimit` do. The shell is replaced by the program,
+/// so the child's id is the program's.
+pub fn limited(limit: &str, program: &Path) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(program);
+    shell
+}
+
 impl Process {
-    /// Starts a program with its output in a log file of the folder.
-    pub fn start(folder: &Folder, name: &str, program: &Path, arguments: &[String]) -> Result<Process, String> {
-        let log = folder.file(&format!("{name}.log"));
-        let failed = |error: io::Error| format!("{name}: {}: {error}", program.display());
-        let output = File::create(&log).map_err(failed)?;
+    /// Starts it with nothing as its input, and its output in a file; `name` is for messages.
+    pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Process, String> {
+        let failed = |error: io::Error| format!("{name}: {error}");
+        let output = File::create(log).map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
-        // Thousands of clients need as many descriptors, and a soft limit of 1,024 is common. The shell is replaced by
-        // the program, so the child's id is the program's.
-        let child = Command::new("/bin/sh")
-            .arg("-c")
-            .arg(format!("ulimit -S -n {DESCRIPTORS} 2>/dev/null; exec \"$@\""))
-            .arg("sh")
-            .arg(program)
-            .args(arguments)
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .map_err(failed)?;
-        Ok(Process { name: name.to_owned(), child, log, is_parent: false })
+        let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().map_err(failed)?;
+        Ok(Process { name: name.to_owned(), child, log: log.to_owned(), is_parent: false })
     }
 
     /// It has children, and ends them when it is told to end: it is told, and not killed.
@@ -97,19 +62,24 @@ impl Process {
         self.is_parent = true;
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Calls `attempt` until it succeeds; an error when the process ends before, or at the deadline.
     pub fn await_ready<T>(&mut self, mut attempt: impl FnMut() -> Result<T, String>) -> Result<T, String> {
-        let deadline = Instant::now() + START_TIMEOUT;
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.exit_code()? {
-                return Err(format!("ended at once (code {status}){}", self.last_words()));
+            if let Some(code) = self.exit_code()? {
+                return Err(format!("ended at once (code {code}){}", self.last_words()));
             }
             match attempt() {
                 Ok(value) => return Ok(value),
                 Err(reason) if Instant::now() > deadline => {
-                    return Err(format!("not ready after {START_TIMEOUT:?}: {reason}{}", self.last_words()));
+                    return Err(format!("not ready after {PATIENCE:?}: {reason}{}", self.last_words()));
                 }
-                Err(_) => std::thread::sleep(START_POLL),
+                Err(_) => thread::park_timeout(READY_POLL),
             }
         }
     }
@@ -120,9 +90,23 @@ impl Process {
         Ok(status.map(|status| status.code().unwrap_or(-1)))
     }
 
-    /// What it has printed so far.
+    /// Waits for its end; `None` when it still runs after `patience`.
+    pub fn wait_for_end(&mut self, patience: Duration) -> Option<ExitStatus> {
+        wait_for_exit(&mut self.child, patience)
+    }
+
+    /// Ends it as a crash does, and waits until it is gone.
+    pub fn kill(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// What it has printed so far; nothing where that went into a pipe.
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        let is_file = fs::metadata(&self.log).is_ok_and(|log| log.is_file());
+        let output = if is_file { fs::read(&self.log).unwrap_or_default() } else { Vec::new() };
+        String::from_utf8_lossy(&output).into_owned()
     }
 
     /// What it has used so far.
@@ -155,16 +139,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.is_parent {
-            let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
-            let deadline = Instant::now() + END_TIMEOUT;
-            while matches!(self.exit_code(), Ok(None)) && Instant::now() < deadline {
-                std::thread::sleep(START_POLL);
-            }
+        if self.is_parent && matches!(self.exit_code(), Ok(None)) {
+            signal(self.id(), "TERM");
+            self.wait_for_end(END_PATIENCE);
         }
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -195,10 +174,8 @@ fn status_number(status: &str, field: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Enough for 10,000 clients, and for as many connections to the server.
-const DESCRIPTORS: u32 = 20_000;
-const START_TIMEOUT: Duration = Duration::from_secs(10);
-const END_TIMEOUT: Duration = Duration::from_secs(2);
-const START_POLL: Duration = Duration::from_millis(5);
+const READY_POLL: Duration = Duration::from_millis(1);
+/// For one that is told to end, and has to end its children.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Linux shows user space 100 ticks per second everywhere.
 const TICK_MS: u64 = 10;
