@@ -153,6 +153,12 @@ impl Router {
         Some(ServerId::of_index(server.index()))
     }
 
+    /// The server that has this key now, in the same way.
+    #[inline]
+    pub fn server_of_key(&self, key: &[u8]) -> Option<ServerId> {
+        self.server_of(self.hash_of(key))
+    }
+
     /// The server that has this hash now.
     #[inline]
     pub fn route_hash(&self, hash: u32) -> Route {

@@ -113,7 +113,7 @@ impl Proxy {
         let KeyRow { first, tail, step } = row;
         let mut start = call.args[first - 1].end();
         for index in (first..tail).step_by(step) {
-            let Route::To(server, _) = self.router.route_key(call.arg(index)) else { return false };
+            let Some(server) = self.router.server_of_key(call.arg(index)) else { return false };
             let part = self.router.part_for(server, || merging.add_part(server));
             let end = call.args[index + step - 1].end();
             let entry = &mut merging.parts_mut()[usize::from(part)];
