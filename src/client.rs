@@ -32,7 +32,7 @@ use crate::buffer::{Arena, Queue};
 use crate::command::{Channels, Command};
 use crate::request::{ClientLine, Place, RequestId, Requests};
 use crate::resp::RequestFramer;
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::{Protocol, Session};
 use crate::slots::Id;
 use crate::subscription::Subscriber;

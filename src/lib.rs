@@ -23,7 +23,7 @@
 //! ```text
 //!   a client's socket ─► reactor ─► Proxy::handle_client_data
 //!     1  proxy/intake     finds the end of the request in the read buffer (resp::RequestFramer)
-//!     2  proxy/routing    looks up what it is (command::find), and which server has its first key (ring::Ring)
+//!     2  proxy/routing    looks up what it is (command::find), and which server has its first key (proxy/router)
 //!     3  proxy/dispatch   picks a backend (pool::Pool) and puts the request (request::Request) into two lines: its
 //!                         client's, in which replies go out, and its backend's, in which they come in; its bytes go
 //!                         to the end of the backend's queue (buffer::Queue)
@@ -66,6 +66,7 @@ pub mod resp;
 pub mod ring;
 pub mod serve;
 pub mod server;
+pub mod server_id;
 pub mod service;
 pub mod session;
 pub mod sha1;

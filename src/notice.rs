@@ -19,7 +19,7 @@ use std::mem;
 
 use log::Level;
 
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::timer::Millis;
 
 /// What happened.

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::backend::Purpose;
     use crate::limits::Limits;
-    use crate::server::ServerId;
+    use crate::server_id::ServerId;
 
     const DB0: Profile = Profile { database: 0, protocol: crate::session::Protocol::Resp2 };
     const DB1: Profile = Profile { database: 1, ..DB0 };

@@ -127,7 +127,7 @@ use self::upstreams::{Endpoint, Upstreams};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Kept};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::stats::ProxyStats;

@@ -32,8 +32,6 @@
 //! Knows no backends, no sockets and no clock; randomness is an input, so that the probes of many hosts do not fall
 //! together.
 
-use std::fmt;
-
 use crate::timer::Millis;
 
 /// The delay before the first probe, in milliseconds.
@@ -48,34 +46,6 @@ const TRIAL_DELAY_FIRST_MS: u64 = 1000;
 const TRIAL_DELAY_MAX_MS: u64 = 60_000;
 /// Requests that fail at least so often belong together, however short `failover_after_ms` is, in milliseconds.
 const EPISODE_GAP_MIN_MS: u64 = 1000;
-
-/// The name of one server of a pool.
-///
-/// What is inside is the business of those who own the servers; others compare it, and may keep a table by
-/// [`ServerId::index`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServerId(u16);
-
-impl ServerId {
-    /// The server with this place in the configuration: TCP first, then Unix, each in the order given. A ring takes
-    /// fewer servers than would not fit ([`crate::ring::Ring::SERVERS_MAX`]).
-    #[inline]
-    pub const fn of_index(index: usize) -> ServerId {
-        ServerId(index as u16)
-    }
-
-    /// Its place; dense, so that it can index a table of one's own.
-    #[inline]
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl fmt::Display for ServerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// How a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

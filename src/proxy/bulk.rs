@@ -40,7 +40,7 @@ use crate::backend::Backend;
 use crate::client::{Bulk, Client, Flow, Leased};
 use crate::limits::Timeouts;
 use crate::request::{Place, Request, RequestId, Role};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;

@@ -19,7 +19,7 @@ use crate::client::{Client, Flow, Need};
 use crate::notice::Kind;
 use crate::pool::Pool;
 use crate::request::{Place, Request, RequestId};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 

@@ -25,7 +25,7 @@ use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::buffer::SharedId;
 use crate::client::{Client, Flow};
 use crate::command::Channels;
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::Protocol;
 use crate::slots::Id;
 use crate::subscription::{TopicId, push};

@@ -14,7 +14,7 @@ use crate::client::{Flow, Need};
 use crate::command::Access;
 use crate::pool::Offer;
 use crate::request::{Request, RequestId};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;

@@ -28,7 +28,7 @@ use crate::client::{Client, Flow};
 use crate::command::{self, Access, Class, Command};
 use crate::request::{Place, Request, RequestId, Requests, Role};
 use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::ReplyMode;
 use crate::slots::Id;
 use crate::timer::Millis;

@@ -33,7 +33,7 @@ use crate::client::{Flow, OwnStep, OwnWhat};
 use crate::local::roster::{Ask, Lines};
 use crate::request::{Request, RequestId};
 use crate::resp::elements::Elements;
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::stats::Figures;
 use crate::timer::Millis;

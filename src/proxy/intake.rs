@@ -28,7 +28,7 @@ use crate::notice::{Kind, printable};
 use crate::reply::error;
 use crate::request::RequestId;
 use crate::resp::{self, Frame, ProtocolError, RequestFramer};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 

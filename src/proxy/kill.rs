@@ -19,7 +19,7 @@
 use super::Proxy;
 use super::dispatch::Pick;
 use crate::backend::{Backend, Purpose};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;

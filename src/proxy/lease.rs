@@ -28,7 +28,7 @@ use crate::command::{Lease, Timeout};
 use crate::local::roster::Ask;
 use crate::reply::{self, error};
 use crate::request::{Request, RequestId, Role};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 

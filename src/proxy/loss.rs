@@ -27,7 +27,7 @@ use crate::client::Flow;
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
 use crate::resp::ProtocolError;
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;

@@ -32,7 +32,7 @@ use super::{Goodbye, LARGE, Proxy};
 use crate::buffer::Queue;
 use crate::client::OwnStep;
 use crate::request::{MergingId, Place, RequestId, Role};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 

@@ -24,7 +24,7 @@ use crate::command::{Channels, Class, Gather};
 use crate::reply;
 use crate::request::{RequestId, Role};
 use crate::resp::elements::{self, Elements};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::subscription::TopicId;
 use crate::timer::Millis;

@@ -30,7 +30,7 @@ use crate::client::{Client, Flow};
 use crate::notice::printable;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::subscription::Subscriber;
 use crate::timer::Millis;

@@ -9,7 +9,7 @@ use log::Level;
 
 use super::Proxy;
 use crate::notice::{About, Kind, Notice};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 

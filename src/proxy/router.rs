@@ -16,7 +16,7 @@ use super::Settings;
 use crate::command::Command;
 use crate::resp::Arg;
 use crate::ring::{HashTag, Ring, ServerIndex, UpSet};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 
 /// Where a request goes.
 pub(super) enum Route {

@@ -34,7 +34,7 @@ use crate::client::Need;
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::reply::{self, error};
 use crate::request::{MergingId, Place, Request, RequestId, Role};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;

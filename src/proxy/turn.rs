@@ -14,7 +14,7 @@ use std::mem;
 
 use super::goodbye::Departure;
 use super::{Action, Conn};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 
 /// What is to be done in this turn.

@@ -21,7 +21,7 @@ use super::sockets::Sockets;
 use crate::net::{Address, ResolvedAddress, Stream};
 use crate::proxy::{Conn, Proxy};
 use crate::resolve::{Resolver, literal};
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 

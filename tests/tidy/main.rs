@@ -23,7 +23,7 @@ type Modules = &'static [&'static str];
 
 /// What has nothing of the crate below it: the leaves.
 const LEAVES: Modules =
-    &["buffer", "command", "glob", "limits", "resp", "ring", "sha1", "slots", "stats", "timer", "users"];
+    &["buffer", "command", "glob", "limits", "resp", "ring", "server_id", "sha1", "slots", "stats", "timer", "users"];
 /// Redis's language beyond its frames.
 const PROTOCOL: Modules = &["reply", "session"];
 /// What the conductor, `proxy`, is made of.

@@ -1,7 +1,7 @@
 //! What becomes of requests whose server, or whose connection to it, fails.
 
 use super::*;
-use crate::server::ServerId;
+use crate::server_id::ServerId;
 
 const MAY_HAVE_RUN: &str = "-ERR Connection to server-0 lost before its reply; the command may have been run\r\n";
 
