@@ -27,7 +27,8 @@ impl Handle {
         Handle { order: Arc::new(AtomicU8::new(RUN)), is_asked: Arc::default(), mailbox, waker }
     }
 
-    /// No new clients; the reactor ends when those that are here are answered, or after [`GRACE`].
+    /// No new clients; the reactor ends when those that are here are answered, or after
+    /// [`GRACE`](super::GRACE).
     pub fn drain(&self) {
         self.order.store(DRAIN, Ordering::Release);
         self.wake();
