@@ -246,7 +246,7 @@ impl Inquiries {
 }
 
 impl Proxy {
-    /// The next letter, and the number of the proxy that it is for. To be asked after [`Action::Post`], until it is
+    /// The next letter, and the number of the proxy that it is for. To be asked after [`Action::Post`](super::Action::Post), until it is
     /// `None`.
     pub fn poll_letter(&mut self) -> Option<(usize, Letter)> {
         let siblings = &self.settings.siblings;
