@@ -246,8 +246,8 @@ impl Inquiries {
 }
 
 impl Proxy {
-    /// The next letter, and the number of the proxy that it is for. To be asked after [`Action::Post`](super::Action::Post), until it is
-    /// `None`.
+    /// The next letter, and the number of the proxy that it is for. To be asked after
+    /// [`Action::Post`](super::Action::Post), until it is `None`.
     pub fn poll_letter(&mut self) -> Option<(usize, Letter)> {
         let siblings = &self.settings.siblings;
         if let Some(round) = self.workers.next_round(siblings.others()) {
