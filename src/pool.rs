@@ -46,12 +46,12 @@ pub struct Pool {
     /// The most backends that are held at one time; at least one is always left to shared traffic.
     lease_max: usize,
     /// Clients that wait for room on a shared backend, the longest first.
-    pub waiting: VecDeque<Id>,
+    waiting: VecDeque<Id>,
     /// Clients that wait for a backend of their own, the longest first.
-    pub waiting_for_lease: VecDeque<Id>,
+    waiting_for_lease: VecDeque<Id>,
     /// Clients that block on a backend which is not ready, and their own, the first one first. Some may have gone on
     /// meanwhile.
-    pub blocking: Vec<Id>,
+    blocking: Vec<Id>,
 }
 
 impl Pool {
@@ -69,12 +69,64 @@ impl Pool {
         }
     }
 
-    /// Those who wait for this.
-    pub fn line_of(&mut self, need: Need) -> &mut VecDeque<Id> {
+    /// Those who wait for this, the longest first.
+    pub fn waiting(&self, need: Need) -> &VecDeque<Id> {
+        match need {
+            Need::Room => &self.waiting,
+            Need::Lease | Need::Bulk | Need::LastWriter => &self.waiting_for_lease,
+        }
+    }
+
+    /// This client waits for this from here on, behind those who do already.
+    pub fn park(&mut self, need: Need, client: Id) {
+        self.line_of(need).push_back(client);
+    }
+
+    /// It waits no longer.
+    pub fn unpark(&mut self, need: Need, client: Id) {
+        let line = self.line_of(need);
+        if let Some(place) = line.iter().position(|&waiting| waiting == client) {
+            line.remove(place);
+        }
+    }
+
+    fn line_of(&mut self, need: Need) -> &mut VecDeque<Id> {
         match need {
             Need::Room => &mut self.waiting,
             Need::Lease | Need::Bulk | Need::LastWriter => &mut self.waiting_for_lease,
         }
+    }
+
+    /// True exactly when somebody waits for room on a shared backend.
+    #[inline]
+    pub fn is_waited_for_room(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// True exactly when somebody waits for a backend of his own.
+    pub fn is_waited_for_lease(&self) -> bool {
+        !self.waiting_for_lease.is_empty()
+    }
+
+    /// Clients that block on a backend which is not ready, and their own, the first one first. Some may have gone on
+    /// meanwhile.
+    pub fn blocking(&self) -> &[Id] {
+        &self.blocking
+    }
+
+    /// The same, to be looked through; they come back with `put_blocking`.
+    pub fn take_blocking(&mut self) -> Vec<Id> {
+        std::mem::take(&mut self.blocking)
+    }
+
+    /// Those who still block are these, the first one first.
+    pub fn put_blocking(&mut self, clients: Vec<Id>) {
+        self.blocking = clients;
+    }
+
+    /// The one in this place blocks no longer on what is not ready.
+    pub fn unblock(&mut self, place: usize) -> Id {
+        self.blocking.remove(place)
     }
 
     /// True exactly when somebody waits for a backend.

@@ -123,7 +123,7 @@ use self::reading::Reading;
 use self::router::Router;
 use self::scripts::Scripts;
 use self::turn::Turn;
-use self::upstreams::{Endpoint, Upstreams};
+use self::upstreams::Upstreams;
 use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Kept};
@@ -308,7 +308,7 @@ impl Proxy {
                 }
             }
             Conn::Backend(id) => {
-                if self.upstreams.backends.get_mut(id).is_some_and(Backend::on_writable) {
+                if self.upstreams.backend_mut(id).is_some_and(Backend::on_writable) {
                     self.mark_backend_dirty(id);
                 }
             }
@@ -321,17 +321,14 @@ impl Proxy {
             Conn::Client(id) => self.clients.get(id).is_some_and(|client| match client.flow {
                 Flow::Uploading { backend, .. } if !client.is_ended => self
                     .upstreams
-                    .backends
-                    .get(backend)
+                    .backend(backend)
                     .is_none_or(|backend| backend.queue().unsent() < self.settings.limits.send_queue_bytes_max),
                 _ => client.is_listened_to(),
             }),
-            Conn::Backend(id) => {
-                self.upstreams.backends.get(id).is_some_and(|backend| match backend.is_subscription() {
-                    true => !self.is_publishing(),
-                    false => !backend.is_read_paused(),
-                })
-            }
+            Conn::Backend(id) => self.upstreams.backend(id).is_some_and(|backend| match backend.is_subscription() {
+                true => !self.is_publishing(),
+                false => !backend.is_read_paused(),
+            }),
         }
     }
 
@@ -342,7 +339,7 @@ impl Proxy {
             return if self.is_memory_short() { memory::READ_WHEN_SHORT } else { Scratch::READ };
         };
         let is_long = |backend: &Backend| backend.is_in_large_reply() && backend.framed() > LONG;
-        if self.upstreams.backends.get(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
+        if self.upstreams.backend(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
     }
 
     /// True exactly when no client is left.
@@ -367,7 +364,7 @@ impl Proxy {
                 self.clients.remove(id);
                 self.settings.siblings.on_reaped();
             }
-            Action::Close(Conn::Backend(id)) => drop(self.upstreams.backends.remove(id)),
+            Action::Close(Conn::Backend(id)) => self.upstreams.reap(id),
             _ => {}
         }
         Some(action)
@@ -380,13 +377,7 @@ impl Proxy {
 
     /// How many connections to servers there are, in any state.
     pub fn backends(&self) -> usize {
-        self.upstreams.backends.len()
-    }
-
-    /// The backends in the pool of a server, the oldest first.
-    fn backends_of(&self, server: ServerId) -> impl Iterator<Item = (Id, &Backend)> {
-        let pool = &self.upstreams.endpoints[server.index()].pool;
-        pool.backends().iter().filter_map(|&id| Some((id, self.upstreams.backends.get(id)?)))
+        self.upstreams.backends_len()
     }
 
     /// What this proxy did so far.
@@ -412,7 +403,7 @@ impl Proxy {
     }
 
     fn mark_backend_dirty(&mut self, id: Id) {
-        if self.upstreams.backends.get_mut(id).is_some_and(Backend::mark_dirty) {
+        if self.upstreams.backend_mut(id).is_some_and(Backend::mark_dirty) {
             self.turn.flush_backend(id);
         }
     }

@@ -12,11 +12,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::merging::Merging;
 use super::own_steps::held_steps;
-use super::{Endpoint, LARGE, NO_DEADLINE, Proxy};
+use super::{LARGE, NO_DEADLINE, Proxy};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Need};
 use crate::request::{Place, RequestId, Role};
+use crate::server_id::ServerId;
 use crate::slots::Id;
 
 /// An error with this text, unless the condition holds.
@@ -46,7 +47,7 @@ impl Proxy {
 
     /// True exactly when every server can be given requests.
     pub fn is_all_up(&self) -> bool {
-        self.upstreams.endpoints.iter().all(|endpoint| endpoint.health.is_up()) && self.router.is_all_up()
+        self.upstreams.is_all_up() && self.router.is_all_up()
     }
 
     /// Checks all invariants.
@@ -57,7 +58,7 @@ impl Proxy {
     pub fn check(&self) -> Result<(), String> {
         // Where each request stands.
         let mut at: HashMap<RequestId, Id> = HashMap::new();
-        for (id, backend) in self.upstreams.backends.iter() {
+        for (id, backend) in self.upstreams.backends() {
             self.check_backend(id, backend)?;
             for request in backend.in_flight().iter(&self.in_flight.requests) {
                 ensure!(at.insert(request, id).is_none(), "request {request} stands in two lines");
@@ -83,11 +84,11 @@ impl Proxy {
         }
         self.check_account()?;
         let mut parked = 0;
-        for (server, endpoint) in self.upstreams.endpoints.iter().enumerate() {
-            parked += self.check_endpoint(server, endpoint)?;
+        for server in self.router.servers() {
+            parked += self.check_pool(server)?;
         }
         // A server has two: for its next probe, and for the connection that hears its messages.
-        let timers_max = self.clients.len() + self.upstreams.backends.len() + 2 * self.upstreams.endpoints.len();
+        let timers_max = self.clients.len() + self.upstreams.backends_len() + 2 * self.router.servers().len();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         let listed = self.clients.iter().filter(|(_, client)| client.is_listed).count();
         let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some()).count();
@@ -109,7 +110,7 @@ impl Proxy {
         let kinds = [
             ("in queues", self.in_flight.arena.count_queued()),
             ("kept by clients", clients.sum()),
-            ("kept by backends", self.upstreams.backends.iter().map(|(_, backend)| backend.kept_capacity()).sum()),
+            ("kept by backends", self.upstreams.backends().map(|(_, backend)| backend.kept_capacity()).sum()),
             ("in merges", self.in_flight.merges.iter().map(|(_, merging)| merging.held()).sum()),
             ("of subscriptions", self.pubsub.count()),
             ("of scripts", self.scripts.held()),
@@ -122,7 +123,7 @@ impl Proxy {
     }
 
     fn check_backend(&self, id: Id, backend: &Backend) -> Result<(), String> {
-        let pool = self.upstreams.endpoints[backend.server().index()].pool.backends();
+        let pool = self.upstreams.pool(backend.server()).backends();
         ensure!(!backend.is_closed(), "backend {id} is closed, and nobody was told");
         ensure!(pool.contains(&id) == backend.is_pooled(), "backend {id} is in its pool, or not, and should not be");
         if backend.is_subscription() {
@@ -231,7 +232,7 @@ impl Proxy {
         // of each backend brought is there when they are held back.
         let own = LARGE + client.merged_bytes;
         let unread_max =
-            self.settings.limits.client_unread_bytes_max + own + self.upstreams.endpoints.len() * Scratch::READ;
+            self.settings.limits.client_unread_bytes_max + own + self.router.servers().len() * Scratch::READ;
         ensure!(client.unread() <= unread_max, "client {id} has {} bytes unread", client.unread());
         // Messages that wait for their turn are counted there, too.
         let is_counted = early_bytes == client.early_bytes || client.subscriber.is_some();
@@ -243,7 +244,7 @@ impl Proxy {
                 "client {id}: {} by its affinity, {counted:?} in line",
                 affinity.count
             );
-            let server = self.upstreams.backends.get(affinity.backend).map(|backend| backend.server());
+            let server = self.upstreams.backend(affinity.backend).map(|backend| backend.server());
             ensure!(server == Some(affinity.server), "client {id}: an affinity to server {server:?}");
         }
         ensure!(standing.is_empty(), "client {id}: it has no affinity for {standing:?}");
@@ -259,8 +260,7 @@ impl Proxy {
         let is_to_be_sent = client.is_write_blocked || client.is_dirty || client.is_listed;
         ensure!(client.replies.unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
         for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
-            let backend =
-                self.upstreams.backends.get(held.backend).ok_or("a client in bulk has a backend that is gone")?;
+            let backend = self.upstreams.backend(held.backend).ok_or("a client in bulk has a backend that is gone")?;
             ensure!(backend.is_in_bulk_for(id), "client {id} is in bulk with the backend of another");
         }
         let is_asking = usize::from(client.flow == Flow::Asking);
@@ -275,12 +275,8 @@ impl Proxy {
                 );
             }
             Flow::AwaitingBackend { server, need, deadline } => {
-                let pool = &self.upstreams.endpoints[server.index()].pool;
-                let waiting = match need {
-                    Need::Room => &pool.waiting,
-                    Need::Lease | Need::Bulk | Need::LastWriter => &pool.waiting_for_lease,
-                };
-                ensure!(waiting.contains(&id), "client {id} is parked, and waits nowhere");
+                let pool = self.upstreams.pool(server);
+                ensure!(pool.waiting(need).contains(&id), "client {id} is parked, and waits nowhere");
                 let is_watched = client.alarm.deadline().is_some_and(|at| at <= deadline);
                 ensure!(is_watched, "client {id} is parked, and nobody ends its wait");
             }
@@ -334,16 +330,16 @@ impl Proxy {
     }
 
     /// Returns how many clients wait there.
-    fn check_endpoint(&self, server: usize, endpoint: &Endpoint) -> Result<usize, String> {
-        let pool = &endpoint.pool;
+    fn check_pool(&self, server: ServerId) -> Result<usize, String> {
+        let pool = self.upstreams.pool(server);
         ensure!(pool.backends().len() <= self.settings.pool_size, "server {server}: too many backends");
         for &id in pool.backends() {
-            let backend = self.upstreams.backends.get(id).ok_or("a pool knows a backend that is gone")?;
-            ensure!(backend.server().index() == server, "backend {id} is in the pool of server {server}");
+            let backend = self.upstreams.backend(id).ok_or("a pool knows a backend that is gone")?;
+            ensure!(backend.server() == server, "backend {id} is in the pool of server {server}");
         }
-        for &id in pool.waiting.iter().chain(&pool.waiting_for_lease) {
+        for &id in pool.waiting(Need::Room).iter().chain(pool.waiting(Need::Lease)) {
             let is_here = |client: &Client| match client.flow {
-                Flow::AwaitingBackend { server: at, .. } => at.index() == server,
+                Flow::AwaitingBackend { server: at, .. } => at == server,
                 _ => false,
             };
             ensure!(
@@ -351,6 +347,6 @@ impl Proxy {
                 "client {id} waits at server {server}, and is not parked"
             );
         }
-        Ok(pool.waiting.len() + pool.waiting_for_lease.len())
+        Ok(pool.waiting(Need::Room).len() + pool.waiting(Need::Lease).len())
     }
 }

@@ -57,7 +57,7 @@ impl Proxy {
         if client.bulk.is_some() {
             return true;
         }
-        if self.upstreams.endpoints.iter().any(|endpoint| endpoint.pool.never_leases()) {
+        if self.upstreams.never_leases_anywhere() {
             return false;
         }
         let leased = client.leased();
@@ -96,7 +96,7 @@ impl Proxy {
     }
 
     fn release_held(&mut self, held: Leased, is_leased: bool, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(held.backend) else { return };
+        let Some(backend) = self.upstreams.backend_mut(held.backend) else { return };
         if !backend.end_bulk() {
             return;
         }
@@ -124,7 +124,7 @@ impl Proxy {
     /// A backend in bulk, or held back, has said something. When its client is owed nothing more on it, it is
     /// everybody's again, and read.
     pub(super) fn maybe_release(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get(id) else { return };
+        let Some(backend) = self.upstreams.backend(id) else { return };
         let (server, owner) = (backend.server(), backend.owner());
         let is_held_back = backend.is_read_paused();
         let client_of = |request: RequestId| self.clients.get(self.in_flight.requests[request].client());
@@ -190,7 +190,7 @@ impl Proxy {
     }
 
     fn pick_own(&mut self, own: Id, has_lane: bool, profile: Profile, now: Millis) -> Pick {
-        match self.upstreams.backends.get(own) {
+        match self.upstreams.backend(own) {
             Some(backend) if backend.profile() == profile && backend.has_room_for_owner(&self.settings.limits) => {
                 Pick::Take(own)
             }
@@ -224,7 +224,7 @@ impl Proxy {
     fn hold_in_bulk(&mut self, id: Id, held: Leased, now: Millis) {
         // While the requests of one that is lost get their replies, some of them still stand there.
         let is_open = |backend: &&mut Backend| !backend.is_closed();
-        let Some(backend) = self.upstreams.backends.get_mut(held.backend).filter(is_open) else { return };
+        let Some(backend) = self.upstreams.backend_mut(held.backend).filter(is_open) else { return };
         backend.lease_in_bulk(id, now);
         if let Some(bulk) = self.clients.get_mut(id).and_then(|client| client.bulk.as_mut()) {
             bulk.held.push(held);
@@ -248,27 +248,29 @@ impl Proxy {
             let Some(client) = self.clients.get(id) else { break };
             let (Some(&affinity), is_bulk) = (client.affinities.get(index), client.bulk.is_some()) else { break };
             let is_read = |backend: &&Backend| !backend.is_read_paused() && backend.is_answering();
-            let Some(backend) = self.upstreams.backends.get(affinity.backend).filter(is_read) else { continue };
+            let Some(backend) = self.upstreams.backend(affinity.backend).filter(is_read) else { continue };
             let mut is_own = backend.is_in_bulk_for(id);
             if is_bulk && !is_own && self.may_have(id, affinity.backend, now) {
                 self.hold_in_bulk(id, Leased { server: affinity.server, backend: affinity.backend }, now);
                 is_own = true;
             }
-            let Some(backend) = self.upstreams.backends.get(affinity.backend) else { continue };
+            let Some(backend) = self.upstreams.backend(affinity.backend) else { continue };
             if is_over && is_own && backend.awaited() > affinity.count as usize && !backend.is_rerouted() {
                 self.reroute(affinity.backend, id, now);
             }
             let (unread, unread_max) = self.unread_before(id, affinity.backend);
-            let Some(backend) = self.upstreams.backends.get_mut(affinity.backend) else { continue };
+            let Some(backend) = self.upstreams.backend(affinity.backend) else { continue };
             let is_alone = backend.awaited() <= affinity.count as usize;
             // Without a right to it, it is kept from nobody who waits for one.
             let may_wait = match is_own {
                 true => is_alone || is_far_over,
-                false => is_alone && !self.upstreams.endpoints[affinity.server.index()].pool.is_waited_for(),
+                false => is_alone && !self.upstreams.pool(affinity.server).is_waited_for(),
             };
             is_restrained &= is_own;
             if may_wait && (unread >= unread_max || unread > 0 && backend.is_in_large_reply()) {
-                backend.pause_reads();
+                if let Some(backend) = self.upstreams.backend_mut(affinity.backend) {
+                    backend.pause_reads();
+                }
                 if let Some(client) = self.clients.get_mut(id) {
                     client.holds_back = true;
                 }
@@ -280,7 +282,7 @@ impl Proxy {
     /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if
     /// it is its turn, those on their way to the client; if not, those that came early.
     fn unread_before(&self, id: Id, backend: Id) -> (usize, usize) {
-        let (Some(client), Some(backend)) = (self.clients.get(id), self.upstreams.backends.get(backend)) else {
+        let (Some(client), Some(backend)) = (self.clients.get(id), self.upstreams.backend(backend)) else {
             return (0, 1);
         };
         let is_own = |request: &RequestId| self.in_flight.requests[*request].client() == id;
@@ -334,8 +336,7 @@ impl Proxy {
             let Some(affinity) = self.clients.get(id).and_then(|client| client.affinities.get(index).copied()) else {
                 return;
             };
-            let Some(backend) =
-                self.upstreams.backends.get(affinity.backend).filter(|backend| backend.is_read_paused())
+            let Some(backend) = self.upstreams.backend(affinity.backend).filter(|backend| backend.is_read_paused())
             else {
                 continue;
             };
@@ -356,7 +357,7 @@ impl Proxy {
         let Some(client) = self.clients.get(id) else { return };
         for affinity in &client.affinities {
             if let Some(backend) =
-                self.upstreams.backends.get_mut(affinity.backend).filter(|backend| backend.is_read_paused())
+                self.upstreams.backend_mut(affinity.backend).filter(|backend| backend.is_read_paused())
             {
                 backend.resume_reads(None);
                 let now = self.wheel.now();
@@ -368,7 +369,7 @@ impl Proxy {
 
     /// A backend that was held back is read again, and its server has its time from now on.
     fn read_on(&mut self, backend: Id, now: Millis) {
-        let Some(entry) = self.upstreams.backends.get_mut(backend) else { return };
+        let Some(entry) = self.upstreams.backend_mut(backend) else { return };
         entry.resume_reads(Some(now));
         entry.wake_at(&mut self.wheel, Timer::Backend(backend), now + self.settings.timeouts.remote_read_ms);
         self.turn.resume(Conn::Backend(backend));
@@ -391,7 +392,7 @@ impl Proxy {
     /// A backend in bulk has sent some of what it was given.
     #[cold]
     pub(super) fn on_sent_in_bulk(&mut self, id: Id) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         // Of a long pipeline nothing is sent again, and nothing kept for that.
         if backend.queue().sent() - backend.answered() > LARGE as u64 {
             backend.release_sent(&mut self.in_flight.arena);

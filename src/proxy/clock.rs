@@ -110,11 +110,7 @@ impl Proxy {
         let limits = match client.flow {
             Flow::Open => [None, Some((timeouts.local_request_ms, "localRequestTimeout"))],
             Flow::Uploading { backend, .. } => {
-                let pool = self
-                    .upstreams
-                    .backends
-                    .get(backend)
-                    .map(|entry| &self.upstreams.endpoints[entry.server().index()].pool);
+                let pool = self.upstreams.backend(backend).map(|entry| self.upstreams.pool(entry.server()));
                 let is_wanted = pool.is_some_and(Pool::is_waited_for);
                 let wanted = is_wanted.then_some((timeouts.remote_connect_ms, "remoteConnectTimeout"));
                 [wanted, Some((timeouts.local_request_ms, "localRequestTimeout"))]
@@ -129,7 +125,7 @@ impl Proxy {
         let client = self.clients.get(id)?;
         let mut since = client.kept.as_ref()?.since?;
         if let Flow::Uploading { backend, .. } = client.flow {
-            since = self.upstreams.backends.get(backend).map_or(since, |backend| backend.uploaded_at());
+            since = self.upstreams.backend(backend).map_or(since, |backend| backend.uploaded_at());
         }
         let (ms, _) = self.request_limit(client)?;
         // It is not to blame for what is not read.
@@ -160,7 +156,7 @@ impl Proxy {
 
     /// A client has waited for a backend as long as it may: its next request is answered with an error.
     fn on_wait_over<W: Wire>(&mut self, id: Id, server: ServerId, need: Need, now: Millis, wire: &mut W) {
-        self.upstreams.endpoints[server.index()].pool.line_of(need).retain(|&waiting| waiting != id);
+        self.upstreams.pool_mut(server).unpark(need, id);
         self.clients.parked -= 1;
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::Open;
@@ -176,7 +172,7 @@ impl Proxy {
     }
 
     fn on_backend_alarm(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         backend.on_woken();
         let next = match *backend.phase() {
             Phase::Closed => return,
@@ -206,7 +202,7 @@ impl Proxy {
                 self.next_backend_deadline(id, write_deadline, now)
             }
         };
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         if let Some(next) = next {
             backend.wake_at(&mut self.wheel, Timer::Backend(id), next);
         }
@@ -214,7 +210,7 @@ impl Proxy {
 
     /// When to look at a backend again that has nothing due now; closes it if it is no longer needed.
     fn next_backend_deadline(&mut self, id: Id, write_deadline: Millis, now: Millis) -> Option<Millis> {
-        let backend = self.upstreams.backends.get(id)?;
+        let backend = self.upstreams.backend(id)?;
         let mut read_deadline = NO_DEADLINE;
         for request in
             backend.in_flight().iter(&self.in_flight.requests).map(|request| &self.in_flight.requests[request])
@@ -280,14 +276,14 @@ impl Proxy {
 
     /// Ends the wait of every request of this backend whose time is over. False if the backend is gone over it.
     fn expire(&mut self, id: Id, now: Millis) -> bool {
-        let Some(backend) = self.upstreams.backends.get(id) else { return false };
+        let Some(backend) = self.upstreams.backend(id) else { return false };
         if self.reroute_at(backend).is_some_and(|at| at <= now) {
             self.make_way(id, now);
-            if let Some(backend) = self.upstreams.backends.get_mut(id) {
+            if let Some(backend) = self.upstreams.backend_mut(id) {
                 backend.on_rerouted();
             }
         }
-        let Some(backend) = self.upstreams.backends.get(id) else { return false };
+        let Some(backend) = self.upstreams.backend(id) else { return false };
         let server = backend.server();
         let due: Vec<RequestId> = match backend.is_in_bulk() && backend.awaited() == self.own_count(backend) {
             // Nobody else waits, and of its own requests the first is due before all others.
@@ -315,7 +311,7 @@ impl Proxy {
             self.suspect(server, asked_at, true, now);
         }
         self.drain_backend(id, now);
-        self.upstreams.backends.get(id).is_some_and(|backend| !backend.is_closed())
+        self.upstreams.backend(id).is_some_and(|backend| !backend.is_closed())
     }
 
     /// How many requests of its owner stand in the line of this backend.
@@ -341,7 +337,7 @@ impl Proxy {
             self.address(server),
             self.settings.timeouts.remote_read_ms
         );
-        self.upstreams.endpoints[server.index()].stats.errors += due.len() as u64;
+        self.upstreams.count_errors(server, due.len());
         let clients: Vec<Id> = due.iter().map(|&request| self.in_flight.requests[request].client()).collect();
         self.leave_stand_ins(id, due);
         let missed = clients.iter().filter(|client| **client != Id::NONE).count();
@@ -359,7 +355,7 @@ impl Proxy {
     /// Takes requests out of the line of this backend, and leaves a stand-in for each reply that will come. They are in
     /// the order of the line.
     pub(super) fn leave_stand_ins(&mut self, id: Id, leaving: &[RequestId]) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         let server = backend.server();
         let line = std::mem::take(backend.in_flight_mut());
         let all: Vec<RequestId> = line.iter(&self.in_flight.requests).collect();
@@ -378,11 +374,11 @@ impl Proxy {
                     standing = self.in_flight.requests.insert(stand_in);
                     self.unpin(client, server);
                 }
-                if let Some(backend) = self.upstreams.backends.get_mut(id) {
+                if let Some(backend) = self.upstreams.backend_mut(id) {
                     backend.add_tombstone();
                 }
             }
-            if let Some(backend) = self.upstreams.backends.get_mut(id) {
+            if let Some(backend) = self.upstreams.backend_mut(id) {
                 backend.in_flight_mut().push(&mut self.in_flight.requests, standing);
             }
         }
@@ -391,15 +387,15 @@ impl Proxy {
 
     /// Closes a backend that was of no use for a while, unless it is the only one. False if it did.
     fn maybe_close_idle(&mut self, id: Id, now: Millis) -> bool {
-        let Some(backend) = self.upstreams.backends.get(id) else { return false };
+        let Some(backend) = self.upstreams.backend(id) else { return false };
         if !backend.is_idle() || backend.since() + IDLE_MS > now {
             return true;
         }
         let is_another = |(other, backend): (Id, &Backend)| other != id && backend.is_serving();
-        let is_only_one = !self.backends_of(backend.server()).any(is_another);
+        let is_only_one = !self.upstreams.backends_of(backend.server()).any(is_another);
         if is_only_one {
             // Nothing to look at until it is used again.
-            if let Some(backend) = self.upstreams.backends.get_mut(id) {
+            if let Some(backend) = self.upstreams.backend_mut(id) {
                 backend.on_of_use(now);
             }
             return true;

@@ -9,7 +9,6 @@
 use super::routing::Verdict;
 use super::transmit::{Sent, gather};
 use super::{Conn, DIRECT_MIN, NO_DEADLINE, Proxy, Timer, Wire};
-use crate::backend::Backend;
 use crate::client::{Flow, Need};
 use crate::command::Access;
 use crate::pool::Offer;
@@ -126,13 +125,13 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(entry.client()) {
             client.pin(server, backend_id, 1);
         }
-        if let Some(backend) = self.upstreams.backends.get_mut(backend_id) {
+        if let Some(backend) = self.upstreams.backend_mut(backend_id) {
             backend.in_flight_mut().push(&mut self.in_flight.requests, request);
             if deadline != NO_DEADLINE {
                 backend.wake_at(&mut self.wheel, Timer::Backend(backend_id), deadline);
             }
         }
-        self.upstreams.endpoints[server.index()].stats.requests += 1;
+        self.upstreams.count_requests(server, 1);
     }
 
     /// Which backend takes the next request of this client.
@@ -142,7 +141,7 @@ impl Proxy {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             // Keys are watched: what is read and written meanwhile must come behind that.
-            return match self.upstreams.backends.get(leased.backend) {
+            return match self.upstreams.backend(leased.backend) {
                 Some(backend) if backend.profile() != profile => Pick::Watching,
                 Some(backend) if backend.has_room_for_owner(limits) => Pick::Take(leased.backend),
                 // With nothing of its own in line, what is in the way is short, or a push: neither would wake it.
@@ -159,10 +158,10 @@ impl Proxy {
         }
         let limits = &self.settings.limits;
         let Some(client) = self.clients.get(id) else { return Pick::Never };
-        let pool = &self.upstreams.endpoints[server.index()].pool;
-        let has_precedence = pool.waiting.is_empty() || self.turn.served == id;
+        let pool = self.upstreams.pool(server);
+        let has_precedence = !pool.is_waited_for_room() || self.turn.served == id;
         if let Some(affinity) = client.affinity(server) {
-            return match self.upstreams.backends.get(affinity.backend) {
+            return match self.upstreams.backend(affinity.backend) {
                 // Who never runs out of requests would keep the backend from those who need it for another profile.
                 Some(backend) if has_precedence && backend.profile() == profile && backend.has_room(limits) => {
                     Pick::Take(affinity.backend)
@@ -173,7 +172,7 @@ impl Proxy {
         if !has_precedence {
             return Pick::Park;
         }
-        let offer = pool.offer(&self.upstreams.backends, profile, now, |backend| backend.has_room(limits));
+        let offer = self.upstreams.offer(server, profile, limits, now);
         match self.take_offer(offer, server, profile, now) {
             Some(backend) => Pick::Take(backend),
             None => self.park_or_give_up(id),
@@ -223,16 +222,14 @@ impl Proxy {
             // Behind what waits for data there is no end to wait for.
             return None;
         }
-        let backend = self.upstreams.backends.get(backend_id)?;
+        let backend = self.upstreams.backend(backend_id)?;
         let has_room = if is_own { backend.has_room_for_owner(limits) } else { backend.has_room(limits) };
         (has_room && backend.profile() == profile).then_some(backend_id)
     }
 
     /// The backend that the pool offers to a request that cannot wait.
     pub(super) fn offer_now(&mut self, server: ServerId, profile: Profile, now: Millis) -> Option<Id> {
-        let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
-        let offer =
-            self.upstreams.endpoints[server.index()].pool.offer(&self.upstreams.backends, profile, now, has_room);
+        let offer = self.upstreams.offer(server, profile, &self.settings.limits, now);
         self.take_offer(offer, server, profile, now)
     }
 
@@ -242,10 +239,9 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.flow = Flow::AwaitingBackend { server, need, deadline };
         client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
-        self.upstreams.endpoints[server.index()].pool.line_of(need).push_back(id);
+        self.upstreams.pool_mut(server).park(need, id);
         self.clients.parked += 1;
-        for &backend in self.upstreams.endpoints[server.index()].pool.backends() {
-            let Some(entry) = self.upstreams.backends.get_mut(backend) else { continue };
+        self.upstreams.for_each_of(server, |backend, entry| {
             // What is held back for clients that read slowly, and is not theirs, goes on; they may be closed over it.
             if entry.is_read_paused() && !entry.is_in_bulk() {
                 entry.resume_reads(Some(now));
@@ -254,12 +250,12 @@ impl Proxy {
                 self.turn.resume(Conn::Backend(backend));
             }
             // Whether a large request that holds one still comes is looked at sooner.
-            let Some(uploader) = entry.uploader() else { continue };
+            let Some(uploader) = entry.uploader() else { return };
             if let Some(client) = self.clients.get_mut(uploader) {
                 let deadline = entry.uploaded_at() + self.settings.timeouts.remote_connect_ms;
                 client.alarm.set(&mut self.wheel, Timer::Client(uploader), deadline);
             }
-        }
+        });
         if self.clients.get(id).is_some_and(|client| client.holds_back) {
             self.mark_client_dirty(id);
         }
@@ -268,16 +264,14 @@ impl Proxy {
     /// True if it is of use to give the first one in line its turn: it will be served, or told why not.
     pub(super) fn can_serve(&self, id: Id, server: ServerId, need: Need, now: Millis) -> bool {
         let Some(client) = self.clients.get(id) else { return true };
-        let has_room = |backend: &Backend| backend.has_room(&self.settings.limits);
-        let pool = &self.upstreams.endpoints[server.index()].pool;
         let profile = client.session.profile;
         let offer = match need {
             // Meanwhile it may have taken so much that it can do without one of its own.
-            Need::Bulk if self.is_for_bulk(id) => pool.offer_lease(&self.upstreams.backends, profile, now),
-            Need::Room | Need::Bulk => pool.offer(&self.upstreams.backends, profile, now, has_room),
-            Need::Lease => pool.offer_lease(&self.upstreams.backends, profile, now),
+            Need::Bulk if self.is_for_bulk(id) => self.upstreams.offer_lease(server, profile, now),
+            Need::Room | Need::Bulk => self.upstreams.offer(server, profile, &self.settings.limits, now),
+            Need::Lease => self.upstreams.offer_lease(server, profile, now),
             Need::LastWriter => {
-                let is_lost = self.upstreams.backends.get(client.wrote_to).is_none_or(|backend| !backend.is_serving());
+                let is_lost = self.upstreams.backend(client.wrote_to).is_none_or(|backend| !backend.is_serving());
                 return is_lost || self.may_have(id, client.wrote_to, now);
             }
         };
@@ -286,7 +280,7 @@ impl Proxy {
 
     /// Sets an idle backend to another profile.
     pub(super) fn change_profile(&mut self, id: Id, goal: Profile, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         backend.change_profile(goal, now);
         let deadline = now + self.settings.timeouts.remote_connect_ms;
         backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
@@ -296,7 +290,7 @@ impl Proxy {
     /// Appends bytes to what a backend is to be sent; a large piece goes straight to the socket, as far as it takes it.
     #[inline]
     pub(super) fn forward<W: Wire>(&mut self, id: Id, bytes: &[u8], now: Millis, wire: &mut W) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         let is_direct = bytes.len() >= DIRECT_MIN && !backend.is_write_blocked() && backend.is_ready();
         if !is_direct {
             backend.push(&mut self.in_flight.arena, bytes);
@@ -329,7 +323,7 @@ impl Proxy {
 
     /// As `forward`, for a large request that has its memory to itself: nothing is copied.
     pub(super) fn forward_owned(&mut self, id: Id, bytes: Vec<u8>) {
-        if let Some(backend) = self.upstreams.backends.get_mut(id) {
+        if let Some(backend) = self.upstreams.backend_mut(id) {
             backend.push_vec(&mut self.in_flight.arena, bytes);
             self.mark_backend_dirty(id);
         }

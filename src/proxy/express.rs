@@ -120,19 +120,18 @@ impl Proxy {
         let mut at = 0;
         let mut next = sorter.sort(bytes, framer);
         while let Some(first) = next {
-            let endpoint = &mut self.upstreams.endpoints[first.server.index()];
             // Who waits is not overtaken.
-            if !endpoint.pool.waiting.is_empty() {
+            if self.upstreams.pool(first.server).is_waited_for_room() {
                 break;
             }
             let affinity = client.affinity(first.server).map(|affinity| affinity.backend);
-            let open = || endpoint.pool.first_open(&self.upstreams.backends, profile, has_room);
+            let open = || self.upstreams.first_open(first.server, profile, has_room);
             let found = match &client.bulk {
                 None => affinity.or_else(open),
                 Some(bulk) => bulk.at(first.server),
             };
             let Some(backend_id) = found else { break };
-            let Some(backend) = self.upstreams.backends.get_mut(backend_id) else { break };
+            let Some(backend) = self.upstreams.backend_mut(backend_id) else { break };
             let is_bulk = backend.is_in_bulk_for(id);
             if backend.profile() != profile || !(has_room(backend) || is_bulk && backend.has_room_for_owner(limits)) {
                 break;
@@ -173,12 +172,12 @@ impl Proxy {
             }
             client.command = Some(last);
             client.pin(first.server, backend_id, count as u32);
-            endpoint.stats.requests += count as u64;
             backend.push(&mut self.in_flight.arena, &bytes[start..at]);
             backend.wake_at(&mut self.wheel, Timer::Backend(backend_id), deadline);
             if backend.mark_dirty() {
                 self.turn.flush_backend(backend_id);
             }
+            self.upstreams.count_requests(first.server, count);
         }
         if at > 0 {
             // It was for the request that had waited; those behind it have not.
@@ -203,7 +202,7 @@ impl Proxy {
         wire: &mut W,
     ) -> usize {
         let is_one_server = self.router.is_single();
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return 0 };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return 0 };
         let is_off = self.reading.is_fast_path_off();
         if is_off || !framer.is_at_start() || !backend.is_answering() || backend.is_in_large_reply() {
             return 0;

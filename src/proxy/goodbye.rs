@@ -203,10 +203,7 @@ impl Proxy {
         match flow {
             Flow::Uploading { backend, .. } => self.turn.depart(Departure::Upload(backend, id)),
             Flow::AwaitingBackend { server, need, .. } => {
-                let line = self.upstreams.endpoints[server.index()].pool.line_of(need);
-                if let Some(place) = line.iter().position(|&waiting| waiting == id) {
-                    line.remove(place);
-                }
+                self.upstreams.pool_mut(server).unpark(need, id);
                 self.clients.parked -= 1;
             }
             // Left alive, it would take the next element for nobody.

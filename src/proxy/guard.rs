@@ -63,23 +63,21 @@ impl Proxy {
 
     /// Asks for the word behind what this backend was just given.
     pub(super) fn send_guard(&mut self, id: Id) {
-        let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| !backend.is_closed()) else {
-            return;
-        };
-        let mut request = Request::new(Id::NONE, NO_DEADLINE, self.upstreams.guard.len() as u32, 0, false);
+        let mut request = Request::new(Id::NONE, NO_DEADLINE, self.upstreams.guard().len() as u32, 0, false);
+        let Some(backend) = self.upstreams.backend_mut(id).filter(|backend| !backend.is_closed()) else { return };
         request.set_role(Role::Guard);
         // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
         request.expire();
         backend.add_tombstone();
         let request = self.in_flight.requests.insert(request);
         backend.in_flight_mut().push(&mut self.in_flight.requests, request);
-        backend.push(&mut self.in_flight.arena, &self.upstreams.guard);
+        self.upstreams.push_guard(id, &mut self.in_flight.arena);
         self.mark_backend_dirty(id);
     }
 
     /// Whether this reply is the word, and perhaps an attribute before it.
     pub(super) fn is_guard_word(&self, reply: &[u8]) -> bool {
-        reply.ends_with(&self.upstreams.guard[ECHO.len()..])
+        reply.ends_with(&self.upstreams.guard()[ECHO.len()..])
     }
 
     /// Whether a request with this name must be whole before it goes to a server.

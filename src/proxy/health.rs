@@ -19,7 +19,7 @@ use std::fmt;
 use log::Level;
 
 use super::loss::Loss;
-use super::{Endpoint, NO_DEADLINE, Proxy, Timer};
+use super::{NO_DEADLINE, Proxy, Timer};
 use crate::backend::handshake::{Handshake, Introduction, Refusal, Step};
 use crate::backend::{Backend, Phase, Purpose};
 use crate::notice::{About, Kind, printable};
@@ -27,17 +27,13 @@ use crate::request::RequestId;
 use crate::server::{Health, Seen};
 use crate::server_id::ServerId;
 use crate::session::Profile;
-use crate::slots::{Id, Slots};
-use crate::stats::{ServerFigures, ServerState};
+use crate::slots::Id;
 use crate::timer::Millis;
 
 impl Proxy {
     /// Makes a backend of a server's pool.
     pub(super) fn open_backend(&mut self, server: ServerId, profile: Profile, now: Millis) -> Id {
         let id = self.begin_connect(Backend::new(server, profile, Purpose::Pooled, now), now);
-        let endpoint = &mut self.upstreams.endpoints[server.index()];
-        endpoint.pool.add(id);
-        endpoint.health.on_connect(self.settings.timeouts.remote_connect_ms, now);
         self.keep_pace(server, now);
         id
     }
@@ -45,10 +41,10 @@ impl Proxy {
     /// Takes a new backend in, and asks the shell to connect it.
     pub(super) fn begin_connect(&mut self, backend: Backend, now: Millis) -> Id {
         let server = backend.server();
-        let id = self.upstreams.backends.insert(backend);
-        self.upstreams.endpoints[server.index()].stats.connects += 1;
-        let deadline = now + self.settings.timeouts.remote_connect_ms;
-        if let Some(backend) = self.upstreams.backends.get_mut(id) {
+        let connect_ms = self.settings.timeouts.remote_connect_ms;
+        let id = self.upstreams.open(backend, connect_ms, now);
+        let deadline = now + connect_ms;
+        if let Some(backend) = self.upstreams.backend_mut(id) {
             backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
         }
         self.turn.connect(id, server);
@@ -57,7 +53,7 @@ impl Proxy {
 
     /// A backend's socket is connected.
     pub fn handle_connected(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         if backend.on_connected(self.settings.credentials.as_ref(), now) {
             self.mark_backend_dirty(id);
         }
@@ -80,7 +76,7 @@ impl Proxy {
 
     /// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
     fn in_own_words(&self, id: Id, loss: Loss) -> Loss {
-        let Some(handshake) = self.upstreams.backends.get(id).and_then(Backend::handshake) else { return loss };
+        let Some(handshake) = self.upstreams.backend(id).and_then(Backend::handshake) else { return loss };
         match (handshake.last_words(), handshake.broken()) {
             (Some(words), _) => Loss::Refused(words.to_string()),
             (None, Some(reason)) => Loss::Broken(reason.to_string()),
@@ -91,7 +87,7 @@ impl Proxy {
     /// The reply to the next step of a handshake.
     pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
         let words = reply.starts_with(b"-").then(|| self.refusal_text(reply));
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(()) };
         let Some(handshake) = backend.handshake_mut() else { return Ok(()) };
         if !handshake.has_begun() {
             // Before it was asked, a server may say that it has no place for us, and nothing else.
@@ -106,17 +102,17 @@ impl Proxy {
         handshake.on_answered(words);
         if let Step::Hello(_) = step {
             if let Some((told, number)) = Introduction::read(reply) {
-                self.upstreams.introduction = told;
-                backend.on_number(number);
+                self.upstreams.on_introduced(id, told, number);
             }
         }
+        let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(()) };
         if !backend.handshake().is_some_and(Handshake::is_done) {
             return Ok(());
         }
         let (is_first, refusal) = backend.on_greeted(now);
         let server = backend.server();
         self.on_ready_to_block(id);
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(()) };
         // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
         let first = backend.in_flight().first().map(|request| self.in_flight.requests[request].deadline());
         if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
@@ -124,7 +120,7 @@ impl Proxy {
         }
         self.mark_backend_dirty(id);
         let before = self.note(server, now);
-        let health = &mut self.upstreams.endpoints[server.index()].health;
+        let health = self.upstreams.health_mut(server);
         if is_first {
             health.on_greeted(now);
         } else {
@@ -149,7 +145,7 @@ impl Proxy {
     /// The server does not do what the clients of this backend want: each of its requests, none of them sent, gets the
     /// server's own words.
     fn refuse_queued(&mut self, id: Id, refusal: &[u8], now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         let server = backend.server();
         let unanswered = backend.refuse_unsent(&mut self.in_flight.arena);
         self.on_lease_lost(id, unanswered.owner);
@@ -173,24 +169,14 @@ impl Proxy {
     /// Takes in what the connections to a server have shown so far. Returns how it was thought to be.
     fn note(&mut self, server: ServerId, now: Millis) -> Health {
         let heard_at = self.listener_heard_at(server);
-        let endpoint = &mut self.upstreams.endpoints[server.index()];
-        endpoint.health.on_heard(heard_at);
-        for backend in endpoint.pool.backends().iter().filter_map(|&id| self.upstreams.backends.get(id)) {
-            endpoint.health.note(backend.seen(), now);
-        }
-        endpoint.health.health()
+        self.upstreams.note(server, heard_at, now)
     }
 
     /// Something was told about a server, which was like `before`: `why` says what.
     fn conclude(&mut self, server: ServerId, before: Health, why: &dyn fmt::Display, now: Millis) {
         self.keep_pace(server, now);
-        let endpoint = &mut self.upstreams.endpoints[server.index()];
-        let after = endpoint.health.health();
-        if std::mem::discriminant(&before) == std::mem::discriminant(&after) {
-            return;
-        }
+        let Some(after) = self.upstreams.conclude(server, before) else { return };
         if before.is_up() && !after.is_up() {
-            endpoint.stats.downs += 1;
             self.router.set_up(server, false);
         }
         let ms = now - before.since().unwrap_or(now);
@@ -226,18 +212,14 @@ impl Proxy {
 
     /// Makes no connection earlier than the server's health says, and looks at it in time.
     fn keep_pace(&mut self, server: ServerId, now: Millis) {
-        let endpoint = &mut self.upstreams.endpoints[server.index()];
-        endpoint.pool.pause(endpoint.health.retry_at());
-        if let Some(at) = endpoint.health.next_look(now) {
-            endpoint.probe.set(&mut self.wheel, Timer::Probe(server), at);
-        }
+        self.upstreams.keep_pace(server, &mut self.wheel, Timer::Probe(server), now);
     }
 
     /// Looks whether a server that is not well has become so: when time passes, since replies do not come by here.
     pub(super) fn review(&mut self, server: ServerId, now: Millis) {
-        if self.upstreams.endpoints[server.index()].health.health() != Health::Up {
+        if self.upstreams.health(server) != Health::Up {
             let before = self.note(server, now);
-            self.upstreams.endpoints[server.index()].health.review();
+            self.upstreams.health_mut(server).review();
             self.conclude(server, before, &"", now);
         }
     }
@@ -247,9 +229,9 @@ impl Proxy {
     pub(super) fn judge_loss(&mut self, server: ServerId, lost: (Seen, Millis, bool), loss: &Loss, now: Millis) {
         let (seen, began_at, has_asked) = lost;
         let random = self.upstreams.random();
-        let is_serving_others = self.backends_of(server).any(|(_, other)| other.is_ready());
+        let is_serving_others = self.upstreams.backends_of(server).any(|(_, other)| other.is_ready());
         let before = self.note(server, now);
-        let health = &mut self.upstreams.endpoints[server.index()].health;
+        let health = self.upstreams.health_mut(server);
         health.note(seen, now);
         let is_new = seen.ready_at.is_none();
         match loss {
@@ -277,7 +259,7 @@ impl Proxy {
     pub(super) fn suspect(&mut self, server: ServerId, asked_at: Millis, is_request: bool, now: Millis) {
         let random = self.upstreams.random();
         let before = self.note(server, now);
-        let health = &mut self.upstreams.endpoints[server.index()].health;
+        let health = self.upstreams.health_mut(server);
         health.on_silence(asked_at, false, now, random);
         if is_request {
             health.on_unanswered(asked_at, now, random);
@@ -292,48 +274,45 @@ impl Proxy {
     /// Opens a connection to a server, if that may be done now, and if it has none; or if it is silent, and nobody
     /// listens whether it still is.
     pub(super) fn maybe_look(&mut self, server: ServerId, now: Millis) {
-        let is_silent = matches!(self.upstreams.endpoints[server.index()].health.health(), Health::Silent { .. });
-        let has_any = self.backends_of(server).any(|(_, backend)| backend.is_serving());
+        let is_silent = matches!(self.upstreams.health(server), Health::Silent { .. });
+        let has_any = self.upstreams.backends_of(server).any(|(_, backend)| backend.is_serving());
         if !has_any || is_silent && !self.is_being_looked_at(server) {
             self.maybe_open(server, now);
         }
     }
 
     fn maybe_open(&mut self, server: ServerId, now: Millis) {
-        let endpoint = &self.upstreams.endpoints[server.index()];
-        if endpoint.health.is_up() && endpoint.pool.has_room(now) {
+        if self.upstreams.may_open(server, now) {
             self.open_backend(server, Profile::default(), now);
         }
     }
 
     fn is_being_looked_at(&self, server: ServerId) -> bool {
-        self.backends_of(server).any(|(_, other)| other.is_setting_up())
+        self.upstreams.backends_of(server).any(|(_, other)| other.is_setting_up())
     }
 
     /// The time has come to look at a server: to see whether it can be reached again, if it is down; else to make the
     /// connection that had to wait.
     pub(super) fn on_probe_due(&mut self, server: ServerId, now: Millis) {
-        let endpoint = &mut self.upstreams.endpoints[server.index()];
-        endpoint.probe.on_fired();
-        if !endpoint.health.on_probe_due(now) {
+        if !self.upstreams.on_probe_due(server, now) {
             self.review(server, now);
             self.turn.room_is_new();
             self.maybe_look(server, now);
             return self.keep_pace(server, now);
         }
-        if endpoint.pool.has_room(now) {
+        if self.upstreams.pool(server).has_room(now) {
             self.open_backend(server, Profile::default(), now);
         } else {
             // Every place is taken by a connection that still owes something: look again later.
             let random = self.upstreams.random();
-            self.upstreams.endpoints[server.index()].health.on_failed(now, random);
+            self.upstreams.health_mut(server).on_failed(now, random);
             self.keep_pace(server, now);
         }
     }
 
     /// No new requests for this backend; it is closed when those that can still be answered are.
     pub(super) fn drain_backend(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         match *backend.phase() {
             Phase::Ready => {
                 backend.drain();
@@ -348,30 +327,9 @@ impl Proxy {
 
     /// Closes a draining backend that owes nothing more that anybody waits for.
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
-        let is_drained = self.upstreams.backends.get(id).is_some_and(Backend::is_drained);
+        let is_drained = self.upstreams.backend(id).is_some_and(Backend::is_drained);
         if is_drained {
             self.lose_backend(id, Loss::Drained, now);
         }
     }
-}
-
-/// What `INFO` tells about each server.
-pub(super) fn server_figures(endpoints: &[Endpoint], backends: &Slots<Backend>) -> Vec<ServerFigures> {
-    let figures = |endpoint: &Endpoint| {
-        let backends = || endpoint.pool.backends().iter().filter_map(|&id| backends.get(id));
-        ServerFigures {
-            state: match endpoint.health.health() {
-                Health::Up => ServerState::Up,
-                Health::Unsteady { .. } => ServerState::Unsteady,
-                Health::Mute { .. } => ServerState::Mute,
-                Health::Silent { .. } => ServerState::Silent,
-                Health::Down { .. } => ServerState::Down,
-                Health::Probing { .. } => ServerState::Probing,
-            },
-            connections: backends().count(),
-            outstanding: backends().map(|backend| backend.in_flight().len()).sum(),
-            stats: endpoint.stats,
-        }
-    };
-    endpoints.iter().map(figures).collect()
 }

@@ -299,7 +299,7 @@ impl Proxy {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut request = Vec::new();
-        match resp::split_inline(line, self.upstreams.introduction.mixes_quotes(), &mut request) {
+        match resp::split_inline(line, self.upstreams.introduction().mixes_quotes(), &mut request) {
             Ok(0) => return Verdict::Done,
             Ok(_) => {}
             Err(error) => {
@@ -369,7 +369,7 @@ impl Proxy {
         let taken = framer.passable(bytes.len());
         let (backend, request) = self.route_upload(id, &bytes[..taken], framer.args(), framer.args_total(), now)?;
         framer.rebase(taken);
-        let entry = self.upstreams.backends.get_mut(backend)?;
+        let entry = self.upstreams.backend_mut(backend)?;
         entry.begin_upload(id, now);
         self.clients.get_mut(id)?.flow = Flow::Uploading { backend, request };
         self.forward(backend, &bytes[..taken], now, wire);
@@ -398,7 +398,7 @@ impl Proxy {
         };
         let limit_ms =
             self.clients.get(id).and_then(|client| self.request_limit(client)).map_or(u64::MAX, |limit| limit.0);
-        if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.is_uploaded_by(id)) {
+        if let Some(entry) = self.upstreams.backend_mut(backend).filter(|backend| backend.is_uploaded_by(id)) {
             entry.on_uploaded(taken, limit_ms, now);
             self.in_flight.requests[request].grow(taken);
             self.forward(backend, &bytes[..taken], now, wire);
@@ -412,7 +412,7 @@ impl Proxy {
         if let Some(client) = self.clients.get_mut(id).filter(|client| matches!(client.flow, Flow::Uploading { .. })) {
             client.flow = Flow::Open;
         }
-        if let Some(entry) = self.upstreams.backends.get_mut(backend).filter(|backend| backend.is_uploaded_by(id)) {
+        if let Some(entry) = self.upstreams.backend_mut(backend).filter(|backend| backend.is_uploaded_by(id)) {
             entry.end_upload();
             let deadline = now + self.settings.timeouts.remote_read_ms;
             self.in_flight.requests[request].renew(deadline);
@@ -424,7 +424,7 @@ impl Proxy {
     /// Half of a request was given to this backend, and the rest will never come: if it was sent, nothing can be sent
     /// behind it.
     pub(super) fn abandon_upload(&mut self, id: Id, client: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id).filter(|backend| backend.is_uploaded_by(client)) else {
+        let Some(backend) = self.upstreams.backend_mut(id).filter(|backend| backend.is_uploaded_by(client)) else {
             return;
         };
         backend.end_upload();
@@ -486,8 +486,8 @@ impl Proxy {
     fn serve_line<W: Wire>(&mut self, server: ServerId, need: Need, now: Millis, wire: &mut W) {
         // Who has to wait again goes to the end, and is not looked at twice.
         let mut at = 0;
-        for _ in 0..self.upstreams.endpoints[server.index()].pool.line_of(need).len() {
-            let Some(&id) = self.upstreams.endpoints[server.index()].pool.line_of(need).get(at) else { return };
+        for _ in 0..self.upstreams.pool(server).waiting(need).len() {
+            let Some(&id) = self.upstreams.pool(server).waiting(need).get(at) else { return };
             let need = match self.clients.get(id).map(|client| client.flow) {
                 Some(Flow::AwaitingBackend { need, .. }) => need,
                 _ => need,
@@ -500,7 +500,7 @@ impl Proxy {
                 at += 1;
                 continue;
             }
-            self.upstreams.endpoints[server.index()].pool.line_of(need).remove(at);
+            self.upstreams.pool_mut(server).unpark(need, id);
             self.clients.parked -= 1;
             let Some(client) = self.clients.get_mut(id) else { continue };
             client.flow = Flow::Open;

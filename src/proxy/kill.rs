@@ -37,7 +37,7 @@ impl Proxy {
             return Pick::Behind;
         }
         let is_reserve = |backend: &Backend| backend.is_open_reserve() && backend.server() == server;
-        let reserve = self.upstreams.backends.iter().find(|(_, backend)| is_reserve(backend));
+        let reserve = self.upstreams.backends().find(|(_, backend)| is_reserve(backend));
         if let Some((id, backend)) = reserve {
             let has_room = backend.in_flight().len() < self.settings.limits.pipeline_max;
             return if has_room { Pick::Take(id) } else { Pick::GiveUp };

@@ -13,8 +13,6 @@
 //! A client that waits for data is not read, but for the end of its connection: then its backend is closed at once, or
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
-use std::mem;
-
 use super::dispatch::Pick;
 use super::goodbye::Departure;
 use super::inquiry::{Answer, Blocked, Question};
@@ -92,21 +90,18 @@ impl Proxy {
     fn has_others(&self, id: Id, server: ServerId, backend: Id) -> bool {
         let is_others = |request: RequestId| ![id, Id::NONE].contains(&self.in_flight.requests[request].client());
         let affinity = self.clients.get(id).and_then(|client| client.affinity(server));
-        let backend = self
-            .upstreams
-            .backends
-            .get(backend)
-            .filter(|_| affinity.is_some_and(|affinity| affinity.backend == backend));
+        let backend =
+            self.upstreams.backend(backend).filter(|_| affinity.is_some_and(|affinity| affinity.backend == backend));
         backend.is_some_and(|backend| backend.in_flight().iter(&self.in_flight.requests).any(is_others))
     }
 
     /// A client blocks on `backend`, and its command goes there next. Who has blocked before it, and still waits until
     /// its own backend is ready, is not overtaken. Returns where the command goes.
     fn keep_order_of_blocking(&mut self, id: Id, server: ServerId, backend: Id) -> Id {
-        let mut blocking = mem::take(&mut self.upstreams.endpoints[server.index()].pool.blocking);
+        let mut blocking = self.upstreams.pool_mut(server).take_blocking();
         blocking.retain(|&other| other != id && self.is_blocking_at(other, server));
         blocking.push(id);
-        self.upstreams.endpoints[server.index()].pool.blocking = blocking;
+        self.upstreams.pool_mut(server).put_blocking(blocking);
         self.on_ready_to_block(backend);
         match self.clients.get(id).map(|client| client.flow) {
             Some(Flow::BlockedOnCommand { backend }) => backend,
@@ -123,7 +118,7 @@ impl Proxy {
     fn blocking_backend(&self, id: Id) -> Option<(Id, &Backend)> {
         match self.clients.get(id)?.flow {
             Flow::BlockedOnCommand { backend } => {
-                Some((backend, self.upstreams.backends.get(backend).filter(|entry| is_alone(entry))?))
+                Some((backend, self.upstreams.backend(backend).filter(|entry| is_alone(entry))?))
             }
             _ => None,
         }
@@ -134,7 +129,7 @@ impl Proxy {
     ///
     /// Only among clients of one database and one version of the protocol: another one cannot use this backend.
     pub(super) fn on_ready_to_block(&mut self, id: Id) {
-        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_ready()) else {
+        let Some(backend) = self.upstreams.backend(id).filter(|backend| backend.is_ready()) else {
             return;
         };
         if !is_alone(backend) {
@@ -142,7 +137,7 @@ impl Proxy {
         }
         let (server, profile) = (backend.server(), backend.profile());
         let Some(owner) = backend.owner() else { return };
-        let blocking = &self.upstreams.endpoints[server.index()].pool.blocking;
+        let blocking = self.upstreams.pool(server).blocking();
         if !blocking.contains(&owner) {
             return;
         }
@@ -152,7 +147,7 @@ impl Proxy {
                     && self.blocking_backend(*other).is_some_and(|(_, backend)| backend.profile() == profile)
         };
         let Some(place) = blocking.iter().position(is_like) else { return };
-        let first = self.upstreams.endpoints[server.index()].pool.blocking.remove(place);
+        let first = self.upstreams.pool_mut(server).unblock(place);
         if let Some((other, _)) = self.blocking_backend(first).filter(|_| first != owner) {
             self.swap_blocked(id, other);
         }
@@ -161,10 +156,10 @@ impl Proxy {
     /// Has two clients change their backends, of which each blocks on one, and has nothing else there. No byte of their
     /// commands was sent.
     fn swap_blocked(&mut self, ready: Id, other: Id) {
-        let mut parts = [ready, other].map(|id| Some(self.upstreams.backends.get_mut(id)?.take_unsent()));
+        let mut parts = [ready, other].map(|id| Some(self.upstreams.backend_mut(id)?.take_unsent()));
         parts.reverse();
         for (id, parts) in [ready, other].into_iter().zip(parts) {
-            let (Some(backend), Some(unsent)) = (self.upstreams.backends.get_mut(id), parts) else { continue };
+            let (Some(backend), Some(unsent)) = (self.upstreams.backend_mut(id), parts) else { continue };
             let owner = backend.put_unsent(unsent);
             let first = backend.in_flight().first().map(|request| self.in_flight.requests[request].deadline());
             if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
@@ -197,24 +192,22 @@ impl Proxy {
                 pick => self.put_off(id, server, pick, Need::Lease, now),
             };
         }
-        let Some(backend) = self.upstreams.backends.get(wrote_to).filter(|backend| backend.is_serving()) else {
+        let Some(backend) = self.upstreams.backend(wrote_to).filter(|backend| backend.is_serving()) else {
             self.reply_here(id, b"-ERR The connection that carried the last write of this client is lost\r\n");
             return Verdict::Done;
         };
         let server = backend.server();
-        let pool = &self.upstreams.endpoints[server.index()].pool;
+        let pool = self.upstreams.pool(server);
         let is_free = self.may_have(id, wrote_to, now);
         let pick = match client.affinity(server) {
             _ if pool.never_leases() => Pick::Never,
             // Its turn comes with the end of its own requests.
             Some(affinity) if affinity.backend != wrote_to || !is_free => Pick::Behind,
-            None if !is_free || !pool.waiting_for_lease.is_empty() && self.turn.served != id => {
-                self.park_or_give_up(id)
-            }
+            None if !is_free || pool.is_waited_for_lease() && self.turn.served != id => self.park_or_give_up(id),
             _ => Pick::Take(wrote_to),
         };
         let Pick::Take(_) = pick else { return self.put_off(id, server, pick, Need::LastWriter, now) };
-        if let Some(backend) = self.upstreams.backends.get_mut(wrote_to) {
+        if let Some(backend) = self.upstreams.backend_mut(wrote_to) {
             backend.lease_to(id);
         }
         self.block(id, server, wrote_to, request, timeout, now)
@@ -222,14 +215,9 @@ impl Proxy {
 
     /// Whether this client can have this very backend for itself now.
     pub(super) fn may_have(&self, id: Id, backend: Id, now: Millis) -> bool {
-        self.upstreams.backends.get(backend).is_some_and(|entry| {
+        self.upstreams.backend(backend).is_some_and(|entry| {
             // One that is just being closed may still be somebody's affinity.
-            entry.is_free_for(id)
-                && self.upstreams.endpoints[entry.server().index()].pool.may_hold(
-                    &self.upstreams.backends,
-                    backend,
-                    now,
-                )
+            entry.is_free_for(id) && self.upstreams.may_hold(backend, now)
         })
     }
 
@@ -266,7 +254,7 @@ impl Proxy {
         let Some(client) = self.clients.get(id) else { return Pick::Never };
         if let Some(leased) = client.leased().filter(|leased| leased.server == server) {
             let is_same = |backend: &Backend| backend.profile() == client.session.profile;
-            let is_same = self.upstreams.backends.get(leased.backend).is_some_and(is_same);
+            let is_same = self.upstreams.backend(leased.backend).is_some_and(is_same);
             return if is_same { Pick::Take(leased.backend) } else { Pick::Watching };
         }
         if let Some(own) = client.bulk.as_ref().and_then(|bulk| bulk.at(server)) {
@@ -278,7 +266,7 @@ impl Proxy {
                     && backend.is_serving()
                     && !backend.in_flight().iter(&self.in_flight.requests).any(is_others)
             };
-            if self.upstreams.backends.get(own).is_some_and(is_usable) {
+            if self.upstreams.backend(own).is_some_and(is_usable) {
                 return Pick::Take(own);
             }
             if client.affinity(server).is_none() {
@@ -290,16 +278,16 @@ impl Proxy {
             return Pick::Behind;
         }
         let profile = client.session.profile;
-        let pool = &self.upstreams.endpoints[server.index()].pool;
+        let pool = self.upstreams.pool(server);
         if pool.never_leases() {
             return Pick::Never;
         }
-        if !pool.waiting_for_lease.is_empty() && self.turn.served != id {
+        if pool.is_waited_for_lease() && self.turn.served != id {
             return Pick::Park;
         }
-        let offer = pool.offer_lease(&self.upstreams.backends, profile, now);
+        let offer = self.upstreams.offer_lease(server, profile, now);
         let Some(backend) = self.take_offer(offer, server, profile, now) else { return self.park_or_give_up(id) };
-        if let Some(entry) = self.upstreams.backends.get_mut(backend) {
+        if let Some(entry) = self.upstreams.backend_mut(backend) {
             entry.lease_to(id);
         }
         Pick::Take(backend)
@@ -319,14 +307,14 @@ impl Proxy {
         {
             // Nobody has looked which database it is left with, or the server did not end the transaction, as without
             // the right to `DISCARD`; nobody else shall have it.
-            let owner = self.upstreams.backends.get(backend).and_then(Backend::owner);
+            let owner = self.upstreams.backend(backend).and_then(Backend::owner);
             return self.turn.depart(Departure::Lease(backend, owner, None));
         }
         if let Role::Select { database } = role {
             return self.on_selected(backend, client, database, kind);
         }
         // What cleans a session is nobody's; behind it, whose backend it still is may have watched keys again.
-        let owner = self.upstreams.backends.get(backend).and_then(|entry| self.clients.get(entry.owner()?));
+        let owner = self.upstreams.backend(backend).and_then(|entry| self.clients.get(entry.owner()?));
         let is_watching = owner.and_then(Client::leased).is_some_and(|leased| leased.backend == backend);
         if matches!(role, Role::Blocking | Role::Ending { .. } | Role::Cleanup) && !is_watching {
             self.end_lease(backend);
@@ -335,7 +323,7 @@ impl Proxy {
 
     /// The session of a leased backend is clean again: anybody may have it, unless its client is in bulk.
     pub(super) fn end_lease(&mut self, id: Id) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         if !backend.end_lease() {
             self.turn.depart(Departure::Lease(id, backend.owner(), None));
         }
@@ -349,7 +337,7 @@ impl Proxy {
         let is_meant = |id: Id| self.settings.siblings.client_number(id) == number as u64;
         let (_, client) = self.clients.iter().find(|(id, _)| is_meant(*id))?;
         let Flow::BlockedOnCommand { backend } = client.flow else { return None };
-        let backend = self.upstreams.backends.get_mut(backend)?;
+        let backend = self.upstreams.backend_mut(backend)?;
         let request = &self.in_flight.requests[backend.in_flight().first()?];
         if request.role() != Role::Blocking || !backend.was_sent(u64::from(request.bytes())) {
             return None;
@@ -419,7 +407,7 @@ impl Proxy {
     /// it is anybody's again with the reply. Otherwise it is closed, as soon as nobody else waits for a reply there.
     pub(super) fn take_back(&mut self, id: Id, owner: Option<Id>, cleanup: Option<&[u8]>, now: Millis) {
         // It may have been refused what it leased it for, and nothing was sent.
-        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.owner() == owner) else { return };
+        let Some(backend) = self.upstreams.backend(id).filter(|backend| backend.owner() == owner) else { return };
         // What still waits for data would take an element for nobody.
         let is_blocking = |request: &RequestId| self.in_flight.requests[*request].role() == Role::Blocking;
         let blocking = backend.in_flight().iter(&self.in_flight.requests).find(is_blocking);
@@ -434,7 +422,7 @@ impl Proxy {
             Some(blocking) if backend.is_answering() => {
                 // Their requests were there before it began to wait, and are answered first.
                 self.in_flight.requests[blocking].expire();
-                if let Some(backend) = self.upstreams.backends.get_mut(id) {
+                if let Some(backend) = self.upstreams.backend_mut(id) {
                     backend.add_tombstone();
                     backend.unlease();
                 }
@@ -449,7 +437,7 @@ impl Proxy {
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let mut request = Request::new(Id::NONE, deadline, bytes.len() as u32, 0, false);
         request.set_role(role);
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         let request = self.in_flight.requests.insert(request);
         backend.in_flight_mut().push(&mut self.in_flight.requests, request);
         backend.push(&mut self.in_flight.arena, bytes);

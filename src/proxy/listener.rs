@@ -222,7 +222,7 @@ impl Proxy {
     }
 
     fn send_command(&mut self, id: Id, bytes: &[u8], now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         backend.push(&mut self.in_flight.arena, bytes);
         backend.wake_at(&mut self.wheel, Timer::Backend(id), now + self.settings.timeouts.remote_read_ms);
         self.mark_backend_dirty(id);
@@ -264,7 +264,7 @@ impl Proxy {
     /// A handshake is done. If it is a listener's, it asks for everything that anybody hears, one by one: what is
     /// refused then takes nothing else with it.
     pub(super) fn maybe_hear(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_subscription()) else { return };
+        let Some(backend) = self.upstreams.backend(id).filter(|backend| backend.is_subscription()) else { return };
         let server = backend.server();
         let listener = &mut self.pubsub.listeners[server.index()];
         listener.state = State::Listening(id);
@@ -272,7 +272,7 @@ impl Proxy {
         listener.heard_at = now;
         listener.to_ask = self.pubsub.registry.topics().collect();
         self.ask_some(server, now);
-        if let Some(backend) = self.upstreams.backends.get_mut(id) {
+        if let Some(backend) = self.upstreams.backend_mut(id) {
             backend.wake_at(&mut self.wheel, Timer::Backend(id), now + PING_MS);
         }
     }
@@ -304,7 +304,7 @@ impl Proxy {
 
     /// A backend is lost. If it was a listener, it is made anew where that is of use. False if it was none.
     pub(super) fn maybe_lose_listener(&mut self, id: Id, was_new: bool, loss: &Loss, now: Millis) -> bool {
-        let Some(backend) = self.upstreams.backends.get(id).filter(|backend| backend.is_subscription()) else {
+        let Some(backend) = self.upstreams.backend(id).filter(|backend| backend.is_subscription()) else {
             return false;
         };
         let server = backend.server();
@@ -350,7 +350,7 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         let server = backend.server();
         let listener = &mut self.pubsub.listeners[server.index()];
         listener.heard_at = now;
@@ -368,7 +368,7 @@ impl Proxy {
 
     /// Deals with what a server's connection has kept, until a message waits for the next turn.
     pub(super) fn take_kept_pushes<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         let (mut framer, mut kept) = backend.take_kept(&mut self.in_flight.arena);
         let taken = self.take_pushes(id, &kept, &mut framer, now, wire);
         kept.drain(..*taken.as_ref().unwrap_or(&0));
@@ -382,7 +382,7 @@ impl Proxy {
         if kept.len() < kept.capacity() / 4 {
             kept.shrink_to_fit();
         }
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         backend.put_kept(framer, kept, &mut self.in_flight.arena);
         backend.answer_all_sent(&mut self.in_flight.arena);
     }
@@ -397,7 +397,7 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<usize, Loss> {
-        let Some(server) = self.upstreams.backends.get(id).map(|backend| backend.server().index()) else {
+        let Some(server) = self.upstreams.backend(id).map(|backend| backend.server().index()) else {
             return Ok(0);
         };
         let mut at = 0;
@@ -420,7 +420,7 @@ impl Proxy {
         wire: &mut W,
     ) -> Result<usize, Loss> {
         let message_max = self.subscriber_unread_max();
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(bytes.len()) };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(bytes.len()) };
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
                 let is_rest = backend.on_whole();
@@ -449,7 +449,7 @@ impl Proxy {
 
     /// A listener was told something.
     fn on_said<W: Wire>(&mut self, id: Id, frame: &[u8], now: Millis, wire: &mut W) -> Result<(), Loss> {
-        let Some(backend) = self.upstreams.backends.get(id) else { return Ok(()) };
+        let Some(backend) = self.upstreams.backend(id) else { return Ok(()) };
         let server = backend.server();
         let listener = &mut self.pubsub.listeners[server.index()];
         let push = push::read(frame).ok_or(Loss::Surplus)?;
@@ -530,7 +530,7 @@ impl Proxy {
 
     /// What a listener waits for, and until when; `None` when it is gone over it.
     pub(super) fn on_listener_alarm(&mut self, id: Id, now: Millis) -> Option<Millis> {
-        let backend = self.upstreams.backends.get(id)?;
+        let backend = self.upstreams.backend(id)?;
         let server = backend.server();
         let write_deadline =
             backend.is_write_blocked().then(|| backend.took_at() + self.settings.timeouts.remote_write_ms);

@@ -20,6 +20,7 @@ use log::debug;
 
 use super::router::Route;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
+use super::upstreams::Lost;
 use super::{Conn, Goodbye, Proxy};
 use crate::backend::Unanswered;
 use crate::buffer::Queue;
@@ -122,8 +123,8 @@ struct Owed {
     is_harmless: bool,
 }
 
-/// What a backend that is lost had.
-struct Lost<'a> {
+/// What is to be known of a lost backend to decide about a request of its.
+struct Debts<'a> {
     loss: &'a Loss,
     server: ServerId,
     queue: Queue,
@@ -140,30 +141,20 @@ impl Proxy {
     /// The one way to close a backend: what it owed is sent again where that is safe, and answered with an error where
     /// it is not; its server is looked at again where that is called for.
     pub(super) fn lose_backend(&mut self, id: Id, loss: Loss, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
-        if backend.is_closed() {
-            return;
-        }
-        let server = backend.server();
-        let profile = backend.profile();
-        let seen = backend.seen();
+        let Some(lost) = self.upstreams.close(id, &mut self.wheel, &mut self.in_flight.arena) else { return };
+        let Lost { server, profile, is_subscription, seen, began_at, has_asked, awaited, unanswered } = lost;
         let was_new = seen.ready_at.is_none();
-        let is_listener = backend.is_subscription();
-        let (began_at, has_asked) = (backend.began_at(), backend.has_asked());
-        debug!("connection {id} to server {} closed: {loss}", self.settings.servers[server.index()]);
-        let outstanding = backend.awaited();
-        let unanswered = backend.close(&mut self.wheel, &mut self.in_flight.arena);
-        self.upstreams.endpoints[server.index()].pool.remove(id);
+        debug!("connection {id} to server {} closed: {loss}", self.address(server));
         self.turn.room_is_new();
         self.turn.close(Conn::Backend(id));
         // Of a new one the state of the server tells.
-        if let Some(kind) = loss.notice(outstanding).filter(|_| !was_new) {
-            let count = if kind == Kind::Lost { outstanding } else { 1 };
+        if let Some(kind) = loss.notice(awaited).filter(|_| !was_new) {
+            let count = if kind == Kind::Lost { awaited } else { 1 };
             self.warn_of(kind, server, count, format_args!("{loss}"));
         }
         let saved = self.save_unanswered(id, server, unanswered, &loss, now);
         // A listener has a pace of its own.
-        if was_new || !is_listener {
+        if was_new || !is_subscription {
             self.judge_loss(server, (seen, began_at, has_asked), &loss, now);
         }
         for (request, bytes) in saved {
@@ -192,14 +183,14 @@ impl Proxy {
         let leased = owner.and_then(|owner| self.clients.get(owner)?.leased());
         let is_leased = leased.is_some_and(|leased| leased.backend == id);
         let is_shared = owner.is_none() || was_in_bulk && !is_leased;
-        let mut lost = Lost { loss, server, queue, uploader, is_shared };
+        let mut debts = Debts { loss, server, queue, uploader, is_shared };
         let mut saved = Vec::new();
-        for owed in self.owed(&in_flight, answered, lost.queue.sent()) {
-            if let Some(bytes) = self.save(&owed, &lost, now) {
+        for owed in self.owed(&in_flight, answered, debts.queue.sent()) {
+            if let Some(bytes) = self.save(&owed, &debts, now) {
                 saved.push((owed.request, bytes));
             }
         }
-        lost.queue.clear(&mut self.in_flight.arena);
+        debts.queue.clear(&mut self.in_flight.arena);
         self.on_lease_lost(id, owner);
         saved
     }
@@ -230,19 +221,19 @@ impl Proxy {
 
     /// Decides about a request of a lost backend. Returns its bytes if it is to be sent again; if not, its client was
     /// told.
-    fn save(&mut self, owed: &Owed, lost: &Lost<'_>, now: Millis) -> Option<Vec<u8>> {
+    fn save(&mut self, owed: &Owed, debts: &Debts<'_>, now: Millis) -> Option<Vec<u8>> {
         let request = owed.request;
         let entry = &mut self.in_flight.requests[request];
         entry.leave_backend();
         let (client, end) = (entry.client(), owed.start + u64::from(entry.bytes()));
         let is_alone = matches!(entry.role(), Role::Plain | Role::Published { .. });
-        let can_move = is_alone && lost.is_shared && entry.losses() + 1 < LOSSES_MAX;
+        let can_move = is_alone && debts.is_shared && entry.losses() + 1 < LOSSES_MAX;
         if client == Id::NONE {
             self.in_flight.requests.remove(request);
             return None;
         }
         let place = entry.place();
-        self.unpin(client, lost.server);
+        self.unpin(client, debts.server);
         match place {
             Place::Arriving => {
                 // Its client has half of the reply; there is no honest way to end it.
@@ -252,21 +243,21 @@ impl Proxy {
             Place::ArrivingEarly(early) => self.forget_early(client, request, early),
             _ => {}
         }
-        if lost.uploader == Some(client) && self.discard_upload(client, request, now) {
-            self.lose_request(client, request, lost.server, now);
+        if debts.uploader == Some(client) && self.discard_upload(client, request, now) {
+            self.lose_request(client, request, debts.server, now);
             return None;
         }
         if owed.is_harmless && can_move {
             // Large ones that went straight to the socket were not kept.
-            if let Some(bytes) = lost.queue.copy_range(&self.in_flight.arena, owed.start, end) {
+            if let Some(bytes) = debts.queue.copy_range(&self.in_flight.arena, owed.start, end) {
                 self.journal.stats.resends += u64::from(owed.is_begun);
                 return Some(bytes);
             }
         }
-        if owed.is_harmless && lost.loss.is_connection_down() {
+        if owed.is_harmless && debts.loss.is_connection_down() {
             self.deliver(client, request, CONNECTION_DOWN, now);
         } else {
-            self.lose_request(client, request, lost.server, now);
+            self.lose_request(client, request, debts.server, now);
         }
         None
     }
@@ -300,7 +291,7 @@ impl Proxy {
 
     /// A request was sent and can not be repeated: its client is told that nobody knows what became of it.
     fn lose_request(&mut self, client: Id, request: RequestId, server: ServerId, now: Millis) {
-        self.upstreams.endpoints[server.index()].stats.errors += 1;
+        self.upstreams.count_errors(server, 1);
         let text = format!(
             "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
             self.address(server)

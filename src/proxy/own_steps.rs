@@ -386,7 +386,7 @@ impl Proxy {
         if kind != b'+' {
             return;
         }
-        if let Some(entry) = self.upstreams.backends.get_mut(backend) {
+        if let Some(entry) = self.upstreams.backend_mut(backend) {
             entry.on_selected(database);
         }
         if let Some(entry) = self.clients.get_mut(client) {

@@ -32,7 +32,7 @@ struct Behind {
 impl Proxy {
     /// Gives who stands behind the first in line of this backend to others, as far as there are any with room.
     pub(super) fn make_way(&mut self, id: Id, now: Millis) {
-        let Some(backend) = self.upstreams.backends.get(id) else { return };
+        let Some(backend) = self.upstreams.backend(id) else { return };
         let taker = backend.in_flight().first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
         if backend.awaited() <= 1 || !backend.is_shared() {
             return;
@@ -45,10 +45,10 @@ impl Proxy {
 
     /// Gives those of this backend's requests to others that are not `taker`'s. True if any has moved.
     pub(super) fn reroute(&mut self, id: Id, taker: Id, now: Millis) -> bool {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return false };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return false };
         backend.on_rerouted();
         let (server, profile) = (backend.server(), backend.profile());
-        let Some(backend) = self.upstreams.backends.get(id) else { return false };
+        let Some(backend) = self.upstreams.backend(id) else { return false };
         let mut staying = Triples::new();
         let place = |client: Id| (client, 0, Id::NONE);
         staying.extend([place(Id::NONE), place(taker)]);
@@ -79,7 +79,7 @@ impl Proxy {
             for one in requests {
                 self.in_flight.requests[one.request].mark_moved();
                 self.stand_at(one.request, target, server);
-                if let Some(backend) = self.upstreams.backends.get_mut(target) {
+                if let Some(backend) = self.upstreams.backend_mut(target) {
                     backend.push(&mut self.in_flight.arena, &one.bytes);
                 }
                 if self.is_guarded(&one.bytes) {

@@ -41,7 +41,7 @@ impl Proxy {
         if self.in_flight.memory.is_watched {
             self.maybe_relieve();
         }
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         if backend.is_subscription() {
             return self.handle_listener_data(id, scratch, n, now, wire);
         }
@@ -68,7 +68,7 @@ impl Proxy {
         if let Some(loss) = loss {
             return self.lose_backend(id, loss, now);
         }
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         backend.keep(framer, &data[at..], &mut self.in_flight.arena);
         if backend.is_in_bulk() || backend.is_read_paused() {
             self.maybe_release(id, now);
@@ -87,7 +87,7 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<usize, Loss> {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(bytes.len()) };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(bytes.len()) };
         match framer.frame(bytes).map_err(Loss::Garbage)? {
             Frame::Complete(len) => {
                 let is_last_piece = backend.on_whole();
@@ -143,7 +143,7 @@ impl Proxy {
     /// A large reply begins, of so many bytes at the least. Who stands behind it does not wait for long.
     fn on_large_reply(&mut self, id: Id, len: usize, now: Millis) {
         let reroute_at = now + self.reroute_ms();
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         backend.on_large_reply(now);
         let taker = backend.in_flight().first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
         let is_pipeline =
@@ -151,7 +151,7 @@ impl Proxy {
         if self.clients.get(taker).is_some_and(is_pipeline) {
             self.enter_bulk(taker, now);
         }
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         if backend.awaited() > 1 {
             backend.wake_at(&mut self.wheel, Timer::Backend(id), reroute_at);
             if len > HUGE {
@@ -170,7 +170,7 @@ impl Proxy {
         now: Millis,
         wire: &mut W,
     ) -> Result<(), Loss> {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return Ok(()) };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(()) };
         let request = backend.in_flight().first().ok_or(Loss::Surplus)?;
         let len = u64::from(self.in_flight.requests[request].bytes());
         if !backend.was_sent(len) {
@@ -302,7 +302,7 @@ impl Proxy {
         // Its time is over when nothing more comes, not when it is long.
         let deadline = now + self.settings.timeouts.remote_read_ms;
         let was_patient = entry.renew(deadline) > deadline;
-        if let Some(backend) = self.upstreams.backends.get_mut(id).filter(|_| was_patient) {
+        if let Some(backend) = self.upstreams.backend_mut(id).filter(|_| was_patient) {
             // Nobody would have looked before the end of its wait for data, if that has one.
             backend.wake_at(&mut self.wheel, Timer::Backend(id), deadline);
         }

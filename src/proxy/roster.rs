@@ -14,7 +14,6 @@
 
 use std::collections::BinaryHeap;
 
-use super::health::server_figures;
 use super::inquiry::{Answer, Question};
 use super::routing::UNSUPPORTED;
 use super::{Goodbye, Proxy, Wire};
@@ -117,12 +116,9 @@ impl Proxy {
         match question {
             Question::Figures => {
                 self.count_work(
-                    WORK_OF_LINE * (1 + self.upstreams.endpoints.len()) + WORK_OF_LOOK * self.upstreams.backends.len(),
+                    WORK_OF_LINE * (1 + self.router.servers().len()) + WORK_OF_LOOK * self.upstreams.backends_len(),
                 );
-                Answer::Figures(Figures {
-                    stats: self.journal.stats,
-                    servers: server_figures(&self.upstreams.endpoints, &self.upstreams.backends),
-                })
+                Answer::Figures(Figures { stats: self.journal.stats, servers: self.upstreams.figures() })
             }
             Question::Clients(Ask::List(filter)) => {
                 let selected = self.selected(filter, asker, now);
@@ -172,7 +168,7 @@ impl Proxy {
                     run: self.settings.run(),
                     listen: &self.settings.listen,
                     uptime_ms: now - self.journal.started,
-                    introduction: &self.upstreams.introduction,
+                    introduction: self.upstreams.introduction(),
                     connected_clients: self.settings.siblings.clients(),
                     addresses: &self.settings.servers,
                     figures: &figures,

@@ -90,7 +90,7 @@ impl Router {
     }
 
     /// All servers, in the order of the ring.
-    pub fn servers(&self) -> impl Iterator<Item = ServerId> + use<> {
+    pub fn servers(&self) -> impl ExactSizeIterator<Item = ServerId> + use<> {
         (0..self.ring.servers()).map(ServerId::of_index)
     }
 

@@ -312,7 +312,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(id) else { return Outcome::Silence };
         let context = Context {
             client_id: self.settings.siblings.client_number(id),
-            introduction: &self.upstreams.introduction,
+            introduction: self.upstreams.introduction(),
             listen: &self.settings.listen,
             peer: client.peer.as_deref(),
             users: &self.settings.users,
@@ -411,7 +411,7 @@ impl Proxy {
         client.command = Some(command);
         let profile = client.session.profile;
         let Pick::Take(backend) = self.pick(id, server, profile, now) else { return None };
-        if !self.upstreams.endpoints[server.index()].pool.may_hold(&self.upstreams.backends, backend, now) {
+        if !self.upstreams.may_hold(backend, now) {
             return None;
         }
         // Its time begins when it is whole.

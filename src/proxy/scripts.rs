@@ -137,7 +137,7 @@ impl Proxy {
         bytes: &[u8],
         now: Millis,
     ) -> bool {
-        let Some(backend) = self.upstreams.backends.get(from) else { return false };
+        let Some(backend) = self.upstreams.backend(from) else { return false };
         let (server, profile) = (backend.server(), backend.profile());
         let entry = &self.in_flight.requests[request];
         let is_overtaken = self.clients.get(client).is_some_and(|client| client.affinity(server).is_some());
@@ -158,7 +158,7 @@ impl Proxy {
         reply::bulk(&mut call, script);
         call.extend_from_slice(&bytes[digest.end()..]);
         // Where it was asked first, `WAIT` will ask about all that its client has written.
-        let has_room = self.upstreams.backends.get(from).is_some_and(|backend| backend.has_room(&self.settings.limits));
+        let has_room = self.upstreams.backend(from).is_some_and(|backend| backend.has_room(&self.settings.limits));
         let again = || self.pick_again(client, server, profile, now);
         let Some(backend_id) = has_room.then_some(from).or_else(again) else { return false };
         let entry = &mut self.in_flight.requests[request];

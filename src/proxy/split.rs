@@ -272,7 +272,7 @@ impl Proxy {
     }
 
     pub(super) fn queue(&mut self, backend: Id, bytes: &[u8]) {
-        if let Some(backend) = self.upstreams.backends.get_mut(backend) {
+        if let Some(backend) = self.upstreams.backend_mut(backend) {
             backend.push(&mut self.in_flight.arena, bytes);
         }
     }

@@ -335,7 +335,7 @@ impl Proxy {
     /// it kept, wakes nobody. So a step may follow that at once; and a backend that takes nothing more is of no use.
     pub(super) fn hold_step(&mut self, id: Id, leased: Leased, now: Millis) -> Option<Verdict> {
         let Leased { server, backend } = leased;
-        let entry = self.upstreams.backends.get(backend);
+        let entry = self.upstreams.backend(backend);
         let is_serving = entry.is_some_and(Backend::is_serving);
         if is_serving
             && entry.is_some_and(|entry| entry.is_in_bulk() && !entry.has_room_for_owner(&self.settings.limits))

@@ -112,7 +112,7 @@ impl Proxy {
     }
 
     fn transmit_backend<W: Wire>(&mut self, id: Id, now: Millis, wire: &mut W) {
-        let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+        let Some(backend) = self.upstreams.backend_mut(id) else { return };
         if !backend.begin_flush() {
             return;
         }
@@ -144,7 +144,7 @@ impl Proxy {
                 } else if unsent > 0 && backend.handshake().is_none() {
                     self.mark_backend_dirty(id);
                 }
-                let Some(backend) = self.upstreams.backends.get_mut(id) else { return };
+                let Some(backend) = self.upstreams.backend_mut(id) else { return };
                 if had_much {
                     // Its uploader, if there is one, may not have been listened to until now.
                     backend.on_uploader_unread(now);

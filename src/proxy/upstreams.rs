@@ -1,37 +1,70 @@
 //! The upstreams: the servers, their pools, and the connections to them.
 //!
-//! Owns their health, figures and pace. Knows no keys and no clients, but for the ids of those who hold a connection.
+//! Owns their health, figures and pace, and every backend from `open` to `reap`. It is the only one that opens, leases
+//! (by its pools), closes and reaps a backend, and that says whether a server is up. Knows no keys, no requests and no
+//! clients, but for the ids of those who hold a connection or wait for one.
+//!
+//! ```text
+//!   open ─► Connecting … Ready ─► close: what was in flight is answered by Lost ─► reap: the id is dead
+//! ```
+//!
+//! Invariants: a backend that is pooled and not closed is in the pool of its server, and no other is; what is closed
+//! has nothing in flight.
+
+use std::mem;
 
 use super::{Settings, guard};
-use crate::backend::Backend;
 use crate::backend::handshake::Introduction;
-use crate::pool::Pool;
-use crate::server::Server;
-use crate::slots::Slots;
-use crate::stats::ServerStats;
-use crate::timer::Alarm;
+use crate::backend::{Backend, Unanswered};
+use crate::buffer::Arena;
+use crate::limits::Limits;
+use crate::pool::{Offer, Pool};
+use crate::server::{Health, Seen, Server};
+use crate::server_id::ServerId;
+use crate::session::Profile;
+use crate::slots::{Id, Slots};
+use crate::stats::{ServerFigures, ServerState, ServerStats};
+use crate::timer::{Alarm, Millis, Wheel};
 
 /// A server, with all that belongs to it.
 #[derive(Debug)]
-pub(super) struct Endpoint {
-    pub health: Server,
-    pub pool: Pool,
-    pub stats: ServerStats,
+struct Endpoint {
+    health: Server,
+    pool: Pool,
+    stats: ServerStats,
     /// When to look at it again, while it is down.
-    pub probe: Alarm,
+    probe: Alarm,
 }
 
 /// All servers, and all connections to them.
 #[derive(Debug)]
 pub(super) struct Upstreams {
-    pub endpoints: Vec<Endpoint>,
-    pub backends: Slots<Backend>,
+    endpoints: Vec<Endpoint>,
+    backends: Slots<Backend>,
     /// What the server that shook hands last tells about itself.
-    pub introduction: Introduction,
+    introduction: Introduction,
     /// What is asked behind scripts, where their replies are not trusted.
-    pub guard: Box<[u8]>,
+    guard: Box<[u8]>,
     /// The state of a xorshift generator, which spreads what would come at once; never 0.
     random: u64,
+}
+
+/// A backend that is closed: what it was, and what is to be done about what it owed.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Lost {
+    pub server: ServerId,
+    pub profile: Profile,
+    pub is_subscription: bool,
+    /// What it has shown of its server.
+    pub seen: Seen,
+    /// When it began to connect, or became ready.
+    pub began_at: Millis,
+    /// True if it was asked anything that it has not answered.
+    pub has_asked: bool,
+    /// How many of its requests in flight somebody waited for.
+    pub awaited: usize,
+    pub unanswered: Unanswered,
 }
 
 impl Upstreams {
@@ -60,5 +93,237 @@ impl Upstreams {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         self.random
+    }
+
+    /// What the server that shook hands last tells about itself.
+    pub fn introduction(&self) -> &Introduction {
+        &self.introduction
+    }
+
+    /// A server has introduced itself on this connection, which has this number there.
+    pub fn on_introduced(&mut self, id: Id, introduction: Introduction, number: i64) {
+        self.introduction = introduction;
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.on_number(number);
+        }
+    }
+
+    /// What is asked behind scripts, where their replies are not trusted.
+    pub fn guard(&self) -> &[u8] {
+        &self.guard
+    }
+
+    // The connections.
+
+    /// A new connection, which is to be connected.
+    pub fn open(&mut self, backend: Backend, connect_ms: u64, now: Millis) -> Id {
+        let (server, is_pooled) = (backend.server(), backend.is_pooled());
+        let id = self.backends.insert(backend);
+        let endpoint = &mut self.endpoints[server.index()];
+        endpoint.stats.connects += 1;
+        if is_pooled {
+            endpoint.pool.add(id);
+            endpoint.health.on_connect(connect_ms, now);
+        }
+        id
+    }
+
+    /// The backend with this id, if it is still there; it may be closed.
+    #[inline]
+    pub fn backend(&self, id: Id) -> Option<&Backend> {
+        self.backends.get(id)
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn backend_mut(&mut self, id: Id) -> Option<&mut Backend> {
+        self.backends.get_mut(id)
+    }
+
+    /// All of them, in no order that means anything.
+    pub fn backends(&self) -> impl Iterator<Item = (Id, &Backend)> {
+        self.backends.iter()
+    }
+
+    /// How many there are, in any state.
+    pub fn backends_len(&self) -> usize {
+        self.backends.len()
+    }
+
+    /// Closes a backend. `None` if it is closed.
+    pub fn close<K: Copy>(&mut self, id: Id, wheel: &mut Wheel<K>, arena: &mut Arena) -> Option<Lost> {
+        let backend = self.backends.get_mut(id).filter(|backend| !backend.is_closed())?;
+        let server = backend.server();
+        self.endpoints[server.index()].pool.remove(id);
+        Some(Lost {
+            server,
+            profile: backend.profile(),
+            is_subscription: backend.is_subscription(),
+            seen: backend.seen(),
+            began_at: backend.began_at(),
+            has_asked: backend.has_asked(),
+            awaited: backend.awaited(),
+            unanswered: backend.close(wheel, arena),
+        })
+    }
+
+    /// The socket of a closed backend is closed: its id is dead.
+    pub fn reap(&mut self, id: Id) {
+        self.backends.remove(id);
+    }
+
+    /// A question that needs no answer but the word that it asks for is queued behind what this one was just given.
+    pub fn push_guard(&mut self, id: Id, arena: &mut Arena) {
+        if let Some(backend) = self.backends.get_mut(id) {
+            backend.push(arena, &self.guard);
+        }
+    }
+
+    // Their pools.
+
+    /// The backends of a server, and who waits for one.
+    #[inline]
+    pub fn pool(&self, server: ServerId) -> &Pool {
+        &self.endpoints[server.index()].pool
+    }
+
+    /// The same, for who comes to wait, or waits no longer.
+    #[inline]
+    pub fn pool_mut(&mut self, server: ServerId) -> &mut Pool {
+        &mut self.endpoints[server.index()].pool
+    }
+
+    /// The backends in the pool of a server, the oldest first.
+    pub fn backends_of(&self, server: ServerId) -> impl Iterator<Item = (Id, &Backend)> {
+        self.pool(server).backends().iter().filter_map(|&id| Some((id, self.backends.get(id)?)))
+    }
+
+    /// Does this with each of them.
+    pub fn for_each_of(&mut self, server: ServerId, mut act: impl FnMut(Id, &mut Backend)) {
+        for &id in self.endpoints[server.index()].pool.backends() {
+            if let Some(backend) = self.backends.get_mut(id) {
+                act(id, backend);
+            }
+        }
+    }
+
+    /// The backend of a server that takes a request at once, if there is one: the oldest of this profile with room.
+    #[inline]
+    pub fn first_open(&self, server: ServerId, profile: Profile, has_room: impl Fn(&Backend) -> bool) -> Option<Id> {
+        self.pool(server).first_open(&self.backends, profile, has_room)
+    }
+
+    /// Which backend of a server takes a request of anybody.
+    #[inline]
+    pub fn offer(&self, server: ServerId, profile: Profile, limits: &Limits, now: Millis) -> Offer {
+        self.pool(server).offer(&self.backends, profile, now, |backend| backend.has_room(limits))
+    }
+
+    /// Which backend of a server a client can have for itself.
+    pub fn offer_lease(&self, server: ServerId, profile: Profile, now: Millis) -> Offer {
+        self.pool(server).offer_lease(&self.backends, profile, now)
+    }
+
+    /// Whether one client may hold this backend, besides those that are held already.
+    pub fn may_hold(&self, id: Id, now: Millis) -> bool {
+        let backend = self.backends.get(id);
+        backend.is_some_and(|backend| self.pool(backend.server()).may_hold(&self.backends, id, now))
+    }
+
+    /// True exactly when there is a server no backend of which can ever be held.
+    pub fn never_leases_anywhere(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.pool.never_leases())
+    }
+
+    // The servers.
+
+    /// So many requests were given to a server.
+    #[inline]
+    pub fn count_requests(&mut self, server: ServerId, count: usize) {
+        self.endpoints[server.index()].stats.requests += count as u64;
+    }
+
+    /// So many requests to a server were answered with an error of our own.
+    pub fn count_errors(&mut self, server: ServerId, count: usize) {
+        self.endpoints[server.index()].stats.errors += count as u64;
+    }
+
+    /// How a server is.
+    pub fn health(&self, server: ServerId) -> Health {
+        self.endpoints[server.index()].health.health()
+    }
+
+    /// What is known about that, for who has something to tell; between `note` and `conclude`.
+    pub fn health_mut(&mut self, server: ServerId) -> &mut Server {
+        &mut self.endpoints[server.index()].health
+    }
+
+    /// True exactly when requests may go to every server.
+    pub fn is_all_up(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.health.is_up())
+    }
+
+    /// Takes in what the connections to a server have shown so far, and when it was last heard otherwise. Returns how
+    /// it was thought to be.
+    pub fn note(&mut self, server: ServerId, heard_at: Millis, now: Millis) -> Health {
+        let endpoint = &mut self.endpoints[server.index()];
+        endpoint.health.on_heard(heard_at);
+        for backend in endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id)) {
+            endpoint.health.note(backend.seen(), now);
+        }
+        endpoint.health.health()
+    }
+
+    /// Something was told about a server, which was like `before`. Returns how it is, if that is something else.
+    pub fn conclude(&mut self, server: ServerId, before: Health) -> Option<Health> {
+        let endpoint = &mut self.endpoints[server.index()];
+        let after = endpoint.health.health();
+        if before.is_up() && !after.is_up() {
+            endpoint.stats.downs += 1;
+        }
+        (mem::discriminant(&before) != mem::discriminant(&after)).then_some(after)
+    }
+
+    /// Makes no connection earlier than the server's health says, and has it looked at in time; `key` is that look's.
+    pub fn keep_pace<K: Copy>(&mut self, server: ServerId, wheel: &mut Wheel<K>, key: K, now: Millis) {
+        let endpoint = &mut self.endpoints[server.index()];
+        endpoint.pool.pause(endpoint.health.retry_at());
+        if let Some(at) = endpoint.health.next_look(now) {
+            endpoint.probe.set(wheel, key, at);
+        }
+    }
+
+    /// The time has come to look at a server. True exactly when it is down, and a probe is to be sent.
+    pub fn on_probe_due(&mut self, server: ServerId, now: Millis) -> bool {
+        let endpoint = &mut self.endpoints[server.index()];
+        endpoint.probe.on_fired();
+        endpoint.health.on_probe_due(now)
+    }
+
+    /// True exactly when a connection to a server may be made now that is no probe.
+    pub fn may_open(&self, server: ServerId, now: Millis) -> bool {
+        let endpoint = &self.endpoints[server.index()];
+        endpoint.health.is_up() && endpoint.pool.has_room(now)
+    }
+
+    /// What `INFO` tells about each server, in the order of the configuration.
+    pub fn figures(&self) -> Vec<ServerFigures> {
+        let figures = |endpoint: &Endpoint| {
+            let backends = || endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id));
+            ServerFigures {
+                state: match endpoint.health.health() {
+                    Health::Up => ServerState::Up,
+                    Health::Unsteady { .. } => ServerState::Unsteady,
+                    Health::Mute { .. } => ServerState::Mute,
+                    Health::Silent { .. } => ServerState::Silent,
+                    Health::Down { .. } => ServerState::Down,
+                    Health::Probing { .. } => ServerState::Probing,
+                },
+                connections: backends().count(),
+                outstanding: backends().map(|backend| backend.in_flight().len()).sum(),
+                stats: endpoint.stats,
+            }
+        };
+        self.endpoints.iter().map(figures).collect()
     }
 }

@@ -8,7 +8,7 @@ fn strict(servers: usize) -> (Bench, Vec<Id>) {
 
 /// The question that stands behind what is doubtful, and its answer.
 fn question(bench: &Bench) -> (String, String) {
-    let question = String::from_utf8(bench.proxy.upstreams.guard.to_vec()).expect("it is ASCII");
+    let question = String::from_utf8(bench.proxy.upstreams.guard().to_vec()).expect("it is ASCII");
     let answer = question.strip_prefix("*2\r\n$4\r\nECHO\r\n").expect("an ECHO").to_owned();
     assert!(answer.starts_with("$40\r\n"));
     (question, answer)

@@ -6,8 +6,7 @@ use crate::stats::ServerState;
 impl Bench {
     /// How a server is, as INFO tells it.
     fn state(&self, server: usize) -> ServerState {
-        crate::proxy::health::server_figures(&self.proxy.upstreams.endpoints, &self.proxy.upstreams.backends)[server]
-            .state
+        self.proxy.upstreams.figures()[server].state
     }
 
     /// Lets time pass, while a server accepts whatever it is asked for, and says nothing. Returns how often it was.
@@ -117,7 +116,7 @@ fn what_is_asked_of_a_server_that_closes_waits_for_the_next_connection_and_is_tr
     let (mut bench, _) = Bench::ready(1, |_| {});
     bench.shake_hands_alone(0, 5_000, 0);
     bench.proxy.handle_backend_end(
-        bench.proxy.upstreams.endpoints[0].pool.backends().first().copied().unwrap_or(Id::NONE),
+        bench.proxy.upstreams.pool(ServerId::of_index(0)).backends().first().copied().unwrap_or(Id::NONE),
         bench.now,
     );
     let (writer, reader) = (bench.client(), bench.client());
@@ -274,7 +273,7 @@ fn a_server_that_answers_on_old_connections_alone_is_up() {
     }
     assert!(bench.proxy.router.is_all_up());
     assert_eq!(bench.state(0), ServerState::Up);
-    let connects = bench.proxy.upstreams.endpoints[0].stats.connects;
+    let connects = bench.proxy.upstreams.figures()[0].stats.connects;
     assert!(connects <= 20, "{connects} connections in 8 s");
 }
 
@@ -330,7 +329,7 @@ fn a_server_that_answers_ping_and_no_request_is_down_after_failover_after_and_co
     assert_eq!(bench.state(0), ServerState::Mute);
     bench.told(client);
     bench.say(client, get(&key));
-    let backend = *bench.proxy.upstreams.endpoints[0].pool.backends().last().expect("it is connected");
+    let backend = *bench.proxy.upstreams.pool(ServerId::of_index(0)).backends().last().expect("it is connected");
     bench.answer(backend, bulk("x"));
     bench.pass(500);
     assert_eq!(bench.state(0), ServerState::Up);
@@ -361,6 +360,6 @@ fn what_a_server_is_too_old_for_is_no_answer_to_a_request() {
     bench.turn();
     bench.answer(second, "-ERR unknown command 'HELLO'\r\n+PONG\r\n");
     assert!(bench.told(client).ends_with("-NOPROTO unsupported protocol version\r\n"));
-    let has_answered = |id| bench.proxy.upstreams.backends.get(id).map(|backend| backend.seen().has_answered);
+    let has_answered = |id| bench.proxy.upstreams.backend(id).map(|backend| backend.seen().has_answered);
     assert_eq!((has_answered(first), has_answered(second)), (Some(false), Some(false)));
 }

@@ -49,12 +49,11 @@ fn a_backend_is_anybodys_again_when_what_it_was_leased_for_is_over() {
     assert_eq!(bench.asked(leased), blpop);
     bench.answer(leased, "*-1\r\n");
     assert_eq!(bench.told(first), "*-1\r\n");
-    assert_eq!(bench.proxy.upstreams.backends.get(leased).map(|backend| backend.is_shared()), Some(true));
+    assert_eq!(bench.proxy.upstreams.backend(leased).map(|backend| backend.is_shared()), Some(true));
     // One is always left to the others: were it not free, nobody else could wait.
     bench.say(second, &blpop);
-    let waits_at = |bench: &Bench| {
-        bench.proxy.upstreams.backends.iter().filter(|(_, backend)| backend.is_owned_by(second)).count()
-    };
+    let waits_at =
+        |bench: &Bench| bench.proxy.upstreams.backends().filter(|(_, backend)| backend.is_owned_by(second)).count();
     assert_eq!(waits_at(&bench), 1);
 }
 
@@ -262,7 +261,7 @@ fn who_leaves_with_watched_keys_or_within_a_transaction_costs_no_connection() {
             if is_early {
                 bench.answer(leased, replies);
             }
-            assert_eq!(bench.proxy.upstreams.backends.get(leased).and_then(Backend::owner), Some(client));
+            assert_eq!(bench.proxy.upstreams.backend(leased).and_then(Backend::owner), Some(client));
             bench.say(other, request(&["WATCH", "b"]));
             assert_eq!(bench.asked(leased), "", "its session is not known to be clean yet");
             bench.answer(leased, "+OK\r\n");
@@ -290,7 +289,7 @@ fn a_session_that_its_own_client_may_not_clean_is_nobody_elses() {
         bench.say(client, get("x"));
         let is_open = !bench.is_closed(Conn::Backend(leased));
         assert!(!is_open || !bench.asked(leased).contains("GET"), "{end}");
-        let is_shared = bench.proxy.upstreams.backends.get(leased).map(Backend::is_shared);
+        let is_shared = bench.proxy.upstreams.backend(leased).map(Backend::is_shared);
         assert!(is_shared != Some(true), "{end}: anybody may have it");
     }
 }
@@ -340,7 +339,7 @@ fn a_database_that_was_selected_on_a_lease_stays_with_its_backend() {
     bench.turn();
     assert_eq!(bench.asked(leased), request(&["WATCH", "a"]) + &request(&["SELECT", "3"]) + &request(&["UNWATCH"]));
     bench.answer(leased, "+OK\r\n+OK\r\n");
-    let backend = bench.proxy.upstreams.backends.get(leased).expect("it is as good as before");
+    let backend = bench.proxy.upstreams.backend(leased).expect("it is as good as before");
     assert_eq!((backend.owner(), backend.profile().database), (None, 3));
 }
 

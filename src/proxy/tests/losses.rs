@@ -305,7 +305,7 @@ fn keys_that_lost_their_server_are_not_written_to_one_that_does_not_stand_in_for
         keys.iter().find(|key| stands_in(bench, key) == Some(server)).expect("server 0 has two neighbours").clone()
     };
     let (a, b) = (of(&mut bench, ServerId::of_index(1)), of(&mut bench, ServerId::of_index(2)));
-    let backend = bench.proxy.upstreams.endpoints[0].pool.backends()[0];
+    let backend = bench.proxy.upstreams.pool(ServerId::of_index(0)).backends()[0];
     let client = bench.client();
     bench.set_room(Conn::Backend(backend), 0);
     bench.say(client, request(&["MSETNX", &a, "1", &b, "2"]));

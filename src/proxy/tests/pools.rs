@@ -365,7 +365,13 @@ fn steps_of_a_transaction_ask_all_proxies_too() {
         let bench = &mut pool.benches[0];
         let leased = match bench.connects.is_empty() {
             false => bench.connect(0),
-            true => *bench.proxy.upstreams.endpoints[0].pool.backends().last().expect("the one of the first round"),
+            true => *bench
+                .proxy
+                .upstreams
+                .pool(ServerId::of_index(0))
+                .backends()
+                .last()
+                .expect("the one of the first round"),
         };
         pool.benches[0].answer(leased, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
         let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";

@@ -443,7 +443,7 @@ fn a_message_too_large_for_anybody_is_not_collected() {
     for piece in (large + &message("d", "y")).as_bytes().chunks(30_000) {
         bench.answer(listener, piece);
         assert!(bench.proxy.buffered_bytes() < 150_000);
-        assert!(bench.proxy.upstreams.backends.get(listener).is_some_and(|backend| backend.kept().len() <= 100_000));
+        assert!(bench.proxy.upstreams.backend(listener).is_some_and(|backend| backend.kept().len() <= 100_000));
     }
     assert!(bench.is_closed(Conn::Client(client)));
     assert_eq!(bench.told(client), "");

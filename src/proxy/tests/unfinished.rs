@@ -39,7 +39,7 @@ fn every_byte_of_the_rest_is_a_sign_of_life_and_nothing_else_is() {
         bench.answer(listener, "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
         bench.say(client, unfinished);
         let is_held = |(_, backend): &(Id, &Backend)| backend.is_uploaded_by(client);
-        let held = bench.proxy.upstreams.backends.iter().find(is_held).map(|(id, _)| id);
+        let held = bench.proxy.upstreams.backends().find(is_held).map(|(id, _)| id);
         assert_eq!(held.is_some(), unfinished.len() == 100_000);
         held.map(|_| bench.connect(0));
         for _ in 0..3 {
