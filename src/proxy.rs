@@ -32,11 +32,11 @@
 //!                     routing      request → command → server
 //!                     dispatch     server → backend, and the bytes on their way
 //!   to a client       replies      bytes of backends → replies → their clients
-//!                     relief       who stands behind a huge reply
+//!                     reroute      who stands behind a huge reply
 //!                     bulk         deep pipelines, and replies that are taken slowly
 //!                     transmit     what goes out at the end of a turn
 //!   backends          health       connects, handshakes, probes
-//!                     loss         what becomes of a lost backend, and of what it owed
+//!                     recover      what becomes of a lost backend, and of what it owed
 //!                     clock        what becomes of a deadline that has passed
 //!   clients           goodbye      how a client's connection ends
 //!   one's own backend lease        commands that wait for data
@@ -48,7 +48,7 @@
 //!                     kill         how a script is reached that holds up everybody else
 //!   subscriptions     pubsub       clients that subscribe
 //!                     delivery     messages, and who gets them
-//!                     listener     who hears a server's messages for them
+//!                     subscription_connection   who hears a server's messages for them
 //!                     publish      who publishes, and who asks how many hear it
 //!   and               roster       clients that ask about the whole pool
 //!                     inquiry      proxies that ask each other, for those
@@ -65,6 +65,7 @@
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
 mod audit;
+mod backend_close_reason;
 mod bulk;
 mod clients;
 mod clock;
@@ -82,8 +83,6 @@ mod intake;
 mod journal;
 mod kill;
 mod lease;
-mod listener;
-mod loss;
 mod memory;
 mod merging;
 mod own_steps;
@@ -92,15 +91,17 @@ mod pieces;
 mod publish;
 mod pubsub;
 mod reading;
-mod relief;
+mod recover;
 mod replies;
 mod report;
+mod reroute;
 mod roster;
 mod router;
 mod routing;
 mod scripts;
 mod settings;
 mod split;
+mod subscription_connection;
 mod transaction;
 mod transmit;
 mod turn;
@@ -177,7 +178,7 @@ enum Timer {
     Client(Id),
     Backend(Id),
     Probe(ServerId),
-    Listener(ServerId),
+    Subscription(ServerId),
 }
 
 /// One pool of the configuration at work: its clients, its servers, and what is under way between them.

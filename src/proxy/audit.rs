@@ -93,7 +93,7 @@ impl Proxy {
         let listed = self.clients.iter().filter(|(_, client)| client.is_listed).count();
         let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some()).count();
         ensure!(listed == known, "{listed} subscribers have messages to be sent, and {known} are known");
-        let pending = self.pubsub.listeners.iter().filter(|listener| listener.delivery.is_pending).count();
+        let pending = self.pubsub.connections.iter().filter(|connection| connection.delivery.is_pending).count();
         let is_left = self.has_left_work();
         ensure!(is_left == self.turn.is_rationed(), "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);

@@ -14,7 +14,7 @@
 //!
 //! The connection that carries its requests just now becomes its own in place: what others have in flight there is
 //! answered as before, new requests of theirs go elsewhere, and, if it has to be held back, their reads are asked
-//! elsewhere too (`relief`). The rule for whoever holds a connection decides whether it may have one
+//! elsewhere too (`reroute`). The rule for whoever holds a connection decides whether it may have one
 //! (`Pool::may_hold`). If not, it is not read (`Flow::Paused`) until it has taken what it is owed, or may; if it takes
 //! nothing meanwhile and has more to say, it is told so after `remoteConnectTimeout`, and leaves.
 //!

@@ -11,8 +11,8 @@
 //!   server   down: time for a probe
 //! ```
 
+use super::backend_close_reason::BackendCloseReason;
 use super::bulk::pause_deadline;
-use super::loss::Loss;
 use super::{Conn, Goodbye, NO_DEADLINE, Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase};
 use crate::client::{Client, Flow, Need};
@@ -35,7 +35,7 @@ impl Proxy {
                 Timer::Client(id) => self.on_client_alarm(id, now, wire),
                 Timer::Backend(id) => self.on_backend_alarm(id, now),
                 Timer::Probe(server) => self.on_probe_due(server, now),
-                Timer::Listener(server) => self.on_listener_due(server, now),
+                Timer::Subscription(server) => self.on_subscription_due(server, now),
             }
         }
     }
@@ -179,11 +179,11 @@ impl Proxy {
             Phase::Connecting | Phase::Handshake(_) => {
                 let deadline = backend.since() + self.settings.timeouts.remote_connect_ms;
                 if deadline <= now {
-                    return self.lose_backend(id, Loss::ConnectTimeout, now);
+                    return self.lose_backend(id, BackendCloseReason::ConnectTimeout, now);
                 }
                 Some(deadline)
             }
-            Phase::Ready if backend.is_subscription() => match self.on_listener_alarm(id, now) {
+            Phase::Ready if backend.is_subscription() => match self.on_subscription_alarm(id, now) {
                 Some(next) => Some(next),
                 None => return,
             },
@@ -192,7 +192,7 @@ impl Proxy {
                 if backend.is_write_blocked() && write_deadline <= now {
                     let (server, asked_at) = (backend.server(), backend.took_at());
                     self.suspect(server, asked_at, true, now);
-                    return self.lose_backend(id, Loss::WriteTimeout, now);
+                    return self.lose_backend(id, BackendCloseReason::WriteTimeout, now);
                 }
                 let server = backend.server();
                 self.review(server, now);
@@ -278,7 +278,7 @@ impl Proxy {
     fn expire(&mut self, id: Id, now: Millis) -> bool {
         let Some(backend) = self.upstreams.backend(id) else { return false };
         if self.reroute_at(backend).is_some_and(|at| at <= now) {
-            self.make_way(id, now);
+            self.reroute_and_drain(id, now);
             if let Some(backend) = self.upstreams.backend_mut(id) {
                 backend.on_rerouted();
             }
@@ -299,7 +299,7 @@ impl Proxy {
         if matches!(self.in_flight.requests[first].place(), Place::Arriving | Place::ArrivingEarly(_)) {
             // The rest of a reply that its client has the start of does not come.
             self.suspect(server, asked_at, true, now);
-            self.lose_backend(id, Loss::Stalled, now);
+            self.lose_backend(id, BackendCloseReason::Stalled, now);
             return false;
         }
         let is_speaking = backend.is_in_large_reply();
@@ -339,7 +339,7 @@ impl Proxy {
         );
         self.upstreams.count_errors(server, due.len());
         let clients: Vec<Id> = due.iter().map(|&request| self.in_flight.requests[request].client()).collect();
-        self.leave_stand_ins(id, due);
+        self.leave_tombstones(id, due);
         let missed = clients.iter().filter(|client| **client != Id::NONE).count();
         if missed > 0 {
             self.warn_of(Kind::Timeout, server, missed, format_args!(""));
@@ -352,9 +352,9 @@ impl Proxy {
         }
     }
 
-    /// Takes requests out of the line of this backend, and leaves a stand-in for each reply that will come. They are in
-    /// the order of the line.
-    pub(super) fn leave_stand_ins(&mut self, id: Id, leaving: &[RequestId]) {
+    /// Takes requests out of the line of this backend, and leaves a tombstone for each reply that will come. They are
+    /// in the order of the line.
+    pub(super) fn leave_tombstones(&mut self, id: Id, leaving: &[RequestId]) {
         let Some(backend) = self.upstreams.backend_mut(id) else { return };
         let server = backend.server();
         let line = std::mem::take(backend.in_flight_mut());
@@ -369,9 +369,9 @@ impl Proxy {
                     entry.expire();
                 } else {
                     entry.leave_backend();
-                    let mut stand_in = Request::new(Id::NONE, NO_DEADLINE, entry.bytes(), 0, false);
-                    stand_in.expire();
-                    standing = self.in_flight.requests.insert(stand_in);
+                    let mut tombstone = Request::new(Id::NONE, NO_DEADLINE, entry.bytes(), 0, false);
+                    tombstone.expire();
+                    standing = self.in_flight.requests.insert(tombstone);
                     self.unpin(client, server);
                 }
                 if let Some(backend) = self.upstreams.backend_mut(id) {
@@ -400,7 +400,7 @@ impl Proxy {
             }
             return true;
         }
-        self.lose_backend(id, Loss::Idle, now);
+        self.lose_backend(id, BackendCloseReason::Idle, now);
         false
     }
 }

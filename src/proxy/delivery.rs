@@ -20,7 +20,7 @@
 
 use std::mem;
 
-use super::listener::State;
+use super::subscription_connection::State;
 use super::{Conn, DIRECT_MIN, Goodbye, Proxy, Timer, Wire};
 use crate::buffer::SharedId;
 use crate::client::{Client, Flow};
@@ -92,7 +92,7 @@ impl Proxy {
         wire: &mut W,
     ) {
         let Some(topic) = self.pubsub.registry.find(family, topic) else { return };
-        let delivery = &mut self.pubsub.listeners[server.index()].delivery;
+        let delivery = &mut self.pubsub.connections[server.index()].delivery;
         debug_assert!(!delivery.is_pending, "one message after the other");
         self.turn.ration();
         self.pubsub.pending += 1;
@@ -111,7 +111,7 @@ impl Proxy {
 
     /// Puts a server's message into the queues of those who have not got it, as far as this turn's work goes.
     fn go_on_with<W: Wire>(&mut self, server: ServerId, now: Millis, wire: &mut W) {
-        let mut delivery = mem::take(&mut self.pubsub.listeners[server.index()].delivery);
+        let mut delivery = mem::take(&mut self.pubsub.connections[server.index()].delivery);
         while self.pubsub.work_left > 0 {
             let Some(&id) = delivery.subscribers.get(delivery.at) else { break };
             delivery.at += 1;
@@ -130,7 +130,7 @@ impl Proxy {
             delivery.is_pending = false;
             delivery.shared.iter_mut().filter_map(Option::take).for_each(|shared| self.in_flight.arena.release(shared));
         }
-        self.pubsub.listeners[server.index()].delivery = delivery;
+        self.pubsub.connections[server.index()].delivery = delivery;
     }
 
     /// Puts a message into the queue of one of its subscribers.
@@ -172,8 +172,8 @@ impl Proxy {
         if self.pubsub.pending == 0 {
             return;
         }
-        for server in 0..self.pubsub.listeners.len() {
-            let delivery = &mut self.pubsub.listeners[server].delivery;
+        for server in 0..self.pubsub.connections.len() {
+            let delivery = &mut self.pubsub.connections[server].delivery;
             if delivery.topic != topic || !delivery.is_pending {
                 continue;
             }
@@ -181,7 +181,7 @@ impl Proxy {
                 let mut delivery = mem::take(delivery);
                 delivery.subscribers.remove(delivery.at + place);
                 self.deliver_message(id, &mut delivery, self.wheel.now());
-                self.pubsub.listeners[server].delivery = delivery;
+                self.pubsub.connections[server].delivery = delivery;
             }
         }
     }
@@ -213,9 +213,9 @@ impl Proxy {
             return;
         }
         for server in self.router.servers() {
-            while self.pubsub.work_left > 0 && self.pubsub.listeners[server.index()].delivery.is_pending {
+            while self.pubsub.work_left > 0 && self.pubsub.connections[server.index()].delivery.is_pending {
                 self.go_on_with(server, now, wire);
-                if let State::Listening(id) = self.pubsub.listeners[server.index()].state {
+                if let State::Listening(id) = self.pubsub.connections[server.index()].state {
                     self.take_kept_pushes(id, now, wire);
                 }
             }
@@ -228,9 +228,9 @@ impl Proxy {
             self.transmit_messages(id, now, wire);
         }
         if !self.is_publishing() {
-            for listener in &mut self.pubsub.listeners {
-                listener.heard_at = now;
-                if let State::Listening(id) = listener.state {
+            for connection in &mut self.pubsub.connections {
+                connection.heard_at = now;
+                if let State::Listening(id) = connection.state {
                     self.turn.resume(Conn::Backend(id));
                 }
             }

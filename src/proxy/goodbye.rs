@@ -9,7 +9,7 @@
 //! lines of their backends with nobody waiting, and their replies are dropped; what else it had at a backend (the start
 //! of a request, a lease) is noted, and cleaned up by `transmit` when the call that closed it is over.
 //!
-//! What becomes of a backend is `loss`'s business.
+//! What becomes of a backend is `recover`'s business.
 
 use std::fmt;
 

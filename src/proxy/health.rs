@@ -1,5 +1,5 @@
 //! Connects, handshakes, draining and probes: a backend from its first byte to its last reply, and whether its server
-//! is up. What becomes of a backend that is lost is in `loss`.
+//! is up. What becomes of a backend that is lost is in `recover`.
 //!
 //! What is known of a server is judged in `server`; here it is told what has happened, and what follows from its
 //! verdict is done. Each of these begins with `note`, which takes in what the connections have shown, and ends with
@@ -18,7 +18,7 @@ use std::fmt;
 
 use log::Level;
 
-use super::loss::Loss;
+use super::backend_close_reason::BackendCloseReason;
 use super::{NO_DEADLINE, Proxy, Timer};
 use crate::backend::handshake::{Handshake, Introduction, Refusal, Step};
 use crate::backend::{Backend, Phase, Purpose};
@@ -61,42 +61,42 @@ impl Proxy {
 
     /// A backend could not be connected.
     pub fn handle_connect_failed(&mut self, id: Id, reason: &str, now: Millis) {
-        self.lose_backend(id, Loss::Connect(reason.to_string()), now);
+        self.lose_backend(id, BackendCloseReason::Connect(reason.to_string()), now);
     }
 
     /// The server of this backend will send nothing more.
     pub fn handle_backend_end(&mut self, id: Id, now: Millis) {
-        self.lose_backend(id, self.in_own_words(id, Loss::End), now);
+        self.lose_backend(id, self.in_own_words(id, BackendCloseReason::End), now);
     }
 
     /// A backend's socket broke.
     pub fn handle_backend_broken(&mut self, id: Id, reason: &str, now: Millis) {
-        self.lose_backend(id, self.in_own_words(id, Loss::Broken(reason.to_string())), now);
+        self.lose_backend(id, self.in_own_words(id, BackendCloseReason::Broken(reason.to_string())), now);
     }
 
     /// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
-    fn in_own_words(&self, id: Id, loss: Loss) -> Loss {
-        let Some(handshake) = self.upstreams.backend(id).and_then(Backend::handshake) else { return loss };
+    fn in_own_words(&self, id: Id, reason: BackendCloseReason) -> BackendCloseReason {
+        let Some(handshake) = self.upstreams.backend(id).and_then(Backend::handshake) else { return reason };
         match (handshake.last_words(), handshake.broken()) {
-            (Some(words), _) => Loss::Refused(words.to_string()),
-            (None, Some(reason)) => Loss::Broken(reason.to_string()),
-            _ => loss,
+            (Some(words), _) => BackendCloseReason::Refused(words.to_string()),
+            (None, Some(reason)) => BackendCloseReason::Broken(reason.to_string()),
+            _ => reason,
         }
     }
 
     /// The reply to the next step of a handshake.
-    pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), Loss> {
+    pub(super) fn on_handshake_reply(&mut self, id: Id, reply: &[u8], now: Millis) -> Result<(), BackendCloseReason> {
         let words = reply.starts_with(b"-").then(|| self.refusal_text(reply));
         let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(()) };
         let Some(handshake) = backend.handshake_mut() else { return Ok(()) };
         if !handshake.has_begun() {
             // Before it was asked, a server may say that it has no place for us, and nothing else.
-            return Err(words.map_or(Loss::Surplus, Loss::Refused));
+            return Err(words.map_or(BackendCloseReason::UnsolicitedReply, BackendCloseReason::Refused));
         }
-        let step = handshake.next_step().ok_or(Loss::Surplus)?;
+        let step = handshake.next_step().ok_or(BackendCloseReason::UnsolicitedReply)?;
         match step.check(reply) {
             Ok(()) => handshake.on_done(step),
-            Err(Refusal::Server) => return Err(Loss::Refused(words.unwrap_or_else(|| printable(reply)))),
+            Err(Refusal::Server) => return Err(BackendCloseReason::Refused(words.unwrap_or_else(|| printable(reply)))),
             Err(Refusal::Profile) => handshake.on_refused(step, reply),
         }
         handshake.on_answered(words);
@@ -168,7 +168,7 @@ impl Proxy {
 
     /// Takes in what the connections to a server have shown so far. Returns how it was thought to be.
     fn note(&mut self, server: ServerId, now: Millis) -> Health {
-        let heard_at = self.listener_heard_at(server);
+        let heard_at = self.subscription_heard_at(server);
         self.upstreams.note(server, heard_at, now)
     }
 
@@ -226,7 +226,13 @@ impl Proxy {
 
     /// A connection is lost, which was begun, or ready, at `began_at`. `has_asked` says whether it leaves requests
     /// without a reply.
-    pub(super) fn judge_loss(&mut self, server: ServerId, lost: (Seen, Millis, bool), loss: &Loss, now: Millis) {
+    pub(super) fn judge_loss(
+        &mut self,
+        server: ServerId,
+        lost: (Seen, Millis, bool),
+        reason: &BackendCloseReason,
+        now: Millis,
+    ) {
         let (seen, began_at, has_asked) = lost;
         let random = self.upstreams.random();
         let is_serving_others = self.upstreams.backends_of(server).any(|(_, other)| other.is_ready());
@@ -234,15 +240,15 @@ impl Proxy {
         let health = self.upstreams.health_mut(server);
         health.note(seen, now);
         let is_new = seen.ready_at.is_none();
-        match loss {
-            Loss::ConnectTimeout => health.on_silence(began_at, true, now, random),
-            Loss::Refused(_) if is_new && is_serving_others && health.is_up() => {
+        match reason {
+            BackendCloseReason::ConnectTimeout => health.on_silence(began_at, true, now, random),
+            BackendCloseReason::Refused(_) if is_new && is_serving_others && health.is_up() => {
                 health.on_full(began_at, now, random);
-                self.warn_of(Kind::Refused, server, 1, format_args!("{loss}"));
+                self.warn_of(Kind::Refused, server, 1, format_args!("{reason}"));
             }
-            _ if !loss.blames_server() => {}
+            _ if !reason.blames_server() => {}
             _ if is_new => health.on_failed(now, random),
-            Loss::WriteTimeout | Loss::Stalled | Loss::Deaf => {}
+            BackendCloseReason::WriteTimeout | BackendCloseReason::Stalled | BackendCloseReason::SubscribeTimeout => {}
             _ if seen.was_of_use(now) => {}
             _ => {
                 health.on_useless(began_at, now, random);
@@ -251,7 +257,7 @@ impl Proxy {
                 }
             }
         }
-        self.conclude(server, before, loss, now);
+        self.conclude(server, before, reason, now);
     }
 
     /// A server did not answer what it was asked at `asked_at`; `is_request` if that was a request of a client. A fresh
@@ -319,7 +325,7 @@ impl Proxy {
                 self.maybe_drained(id, now);
             }
             // Nothing was sent yet: all of it can go elsewhere.
-            Phase::Connecting | Phase::Handshake(_) => self.lose_backend(id, Loss::Drained, now),
+            Phase::Connecting | Phase::Handshake(_) => self.lose_backend(id, BackendCloseReason::Drained, now),
             Phase::Draining => self.maybe_drained(id, now),
             Phase::Closed => {}
         }
@@ -329,7 +335,7 @@ impl Proxy {
     pub(super) fn maybe_drained(&mut self, id: Id, now: Millis) {
         let is_drained = self.upstreams.backend(id).is_some_and(Backend::is_drained);
         if is_drained {
-            self.lose_backend(id, Loss::Drained, now);
+            self.lose_backend(id, BackendCloseReason::Drained, now);
         }
     }
 }

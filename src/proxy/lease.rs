@@ -13,10 +13,10 @@
 //! A client that waits for data is not read, but for the end of its connection: then its backend is closed at once, or
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
+use super::backend_close_reason::BackendCloseReason;
 use super::dispatch::Pick;
 use super::goodbye::Departure;
 use super::inquiry::{Answer, Blocked, Question};
-use super::loss::Loss;
 use super::router::Route;
 use super::routing::{Call, UNSUPPORTED, Verdict};
 use super::{Goodbye, NO_DEADLINE, Proxy, Timer};
@@ -428,7 +428,7 @@ impl Proxy {
                 }
                 self.drain_backend(id, now);
             }
-            _ => self.lose_backend(id, Loss::Orphaned, now),
+            _ => self.lose_backend(id, BackendCloseReason::OwnerGone, now),
         }
     }
 

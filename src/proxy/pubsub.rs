@@ -1,9 +1,9 @@
 //! Clients that subscribe: their requests, and the confirmations that they wait for. Their messages are `delivery`'s
 //! business.
 //!
-//! All servers are listened to (`listener`), since a script publishes on the server that it runs on; PUBLISH goes to
-//! one, so that a message arrives once. A subscription is confirmed, in its place among the client's replies, when
-//! every server that is up has confirmed it: what is published after that arrives.
+//! All servers are listened to (`subscription_connection`), since a script publishes on the server that it runs on;
+//! PUBLISH goes to one, so that a message arrives once. A subscription is confirmed, in its place among the client's
+//! replies, when every server that is up has confirmed it: what is published after that arrives.
 //!
 //! ```text
 //!   SUBSCRIBE a b ─► registry ─► are both heard everywhere? ─► yes: the reply
@@ -26,9 +26,9 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::listener::Listener;
 use super::publish::Publisher;
 use super::routing::{CONNECTION_DOWN, Call, Verdict};
+use super::subscription_connection::SubscriptionConnection;
 use super::{NO_DEADLINE, Proxy, TURN_WORK_MAX};
 use crate::buffer::Queue;
 use crate::client::Flow;
@@ -46,7 +46,7 @@ use crate::timer::Millis;
 pub(super) struct Pubsub {
     pub registry: Registry,
     /// One for each server.
-    pub listeners: Vec<Listener>,
+    pub connections: Vec<SubscriptionConnection>,
     confirmations: Slab<Confirmation>,
     /// The same by what they wait for: the topic and their number, and nobody.
     awaited: Triples,
@@ -99,7 +99,7 @@ impl Pubsub {
     pub fn new(servers: usize, hidden: Arc<HiddenSubscribers>) -> Pubsub {
         Pubsub {
             registry: Registry::new(hidden),
-            listeners: (0..servers).map(|_| Listener::default()).collect(),
+            connections: (0..servers).map(|_| SubscriptionConnection::default()).collect(),
             confirmations: Slab::new(),
             awaited: Triples::new(),
             confirming: 0,
@@ -142,7 +142,7 @@ impl Pubsub {
     pub fn is_slicing(&self) -> bool {
         !self.leaving.is_empty()
             || !self.confirmed.is_empty()
-            || self.listeners.iter().any(|listener| !listener.to_ask.is_empty())
+            || self.connections.iter().any(|connection| !connection.to_ask.is_empty())
     }
 
     /// The numbers of those who wait for the confirmation of this topic.
@@ -358,7 +358,7 @@ impl Proxy {
         left > 0
     }
 
-    /// Lets go of topics of those who are gone, and asks listeners that are new for more of what is heard.
+    /// Lets go of topics of those who are gone, and asks connections that are new for more of what is heard.
     #[cold]
     pub(super) fn go_on_with_topics(&mut self, now: Millis) {
         if let Some(&id) = self.pubsub.leaving.front() {

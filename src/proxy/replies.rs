@@ -11,16 +11,16 @@
 //! Plain replies, which most are, are handed out by `express` before they come here, in runs, to the same effect.
 //! A small reply that is not whole is kept with its backend. A large one is passed on as it arrives (`Arriving`); when
 //! its client takes less than comes, the backend is not read until it has, unless others wait behind: those who can
-//! are asked elsewhere first (`relief`).
+//! are asked elsewhere first (`reroute`).
 //!
 //! A push, whole or in pieces, is nobody's: it answers nothing, and is dropped. What stands before a value (an
 //! attribute) is the start of the reply or of the push behind it, and is kept until that is known.
 //!
 //! A byte that belongs to nobody closes the backend: a stream that is off by one reply must never be trusted again.
 
-use super::loss::Loss;
+use super::backend_close_reason::BackendCloseReason;
 use super::publish::correct;
-use super::relief::HUGE;
+use super::reroute::HUGE;
 use super::scripts::NO_SCRIPT;
 use super::transmit::{Sent, gather};
 use super::{Conn, DIRECT_MIN, Goodbye, LARGE, Proxy, Timer, Wire};
@@ -43,14 +43,14 @@ impl Proxy {
         }
         let Some(backend) = self.upstreams.backend_mut(id) else { return };
         if backend.is_subscription() {
-            return self.handle_listener_data(id, scratch, n, now, wire);
+            return self.handle_subscription_data(id, scratch, n, now, wire);
         }
         backend.on_heard(now);
         let mut framer = backend.take_framer();
         let data = scratch.joined(backend.kept(), n);
         backend.drop_kept(&mut self.in_flight.arena);
         let mut at = 0;
-        let loss = loop {
+        let reason = loop {
             if at == data.len() {
                 break None;
             }
@@ -62,11 +62,11 @@ impl Proxy {
             match self.take_reply(id, &data[at..], &mut framer, now, wire) {
                 Ok(0) => break None,
                 Ok(taken) => at += taken,
-                Err(loss) => break Some(loss),
+                Err(reason) => break Some(reason),
             }
         };
-        if let Some(loss) = loss {
-            return self.lose_backend(id, loss, now);
+        if let Some(reason) = reason {
+            return self.lose_backend(id, reason, now);
         }
         let Some(backend) = self.upstreams.backend_mut(id) else { return };
         backend.keep(framer, &data[at..], &mut self.in_flight.arena);
@@ -86,9 +86,9 @@ impl Proxy {
         framer: &mut ReplyFramer,
         now: Millis,
         wire: &mut W,
-    ) -> Result<usize, Loss> {
+    ) -> Result<usize, BackendCloseReason> {
         let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(bytes.len()) };
-        match framer.frame(bytes).map_err(Loss::Garbage)? {
+        match framer.frame(bytes).map_err(BackendCloseReason::ProtocolError)? {
             Frame::Complete(len) => {
                 let is_last_piece = backend.on_whole();
                 let is_push = framer.kind() == b'>';
@@ -99,7 +99,7 @@ impl Proxy {
                     Phase::Ready | Phase::Draining => {
                         self.on_reply(id, (framer.kind(), &bytes[..len]), is_last_piece, now, wire)?
                     }
-                    Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
+                    Phase::Connecting | Phase::Closed => return Err(BackendCloseReason::UnsolicitedReply),
                 }
                 Ok(len)
             }
@@ -112,15 +112,15 @@ impl Proxy {
                     Phase::Ready | Phase::Draining => {}
                     // Before it was asked, it may say that it has no place for us, and nothing else.
                     Phase::Handshake(handshake) if !handshake.has_begun() && bytes[0] != b'-' => {
-                        return Err(Loss::Surplus);
+                        return Err(BackendCloseReason::UnsolicitedReply);
                     }
                     Phase::Handshake(_) if !is_large => return Ok(0),
-                    Phase::Handshake(_) => return Err(Loss::Garbage(ProtocolError::ReplyLength)),
-                    Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
+                    Phase::Handshake(_) => return Err(BackendCloseReason::ProtocolError(ProtocolError::ReplyLength)),
+                    Phase::Connecting | Phase::Closed => return Err(BackendCloseReason::UnsolicitedReply),
                 }
-                let request = backend.in_flight().first().ok_or(Loss::Surplus)?;
+                let request = backend.in_flight().first().ok_or(BackendCloseReason::UnsolicitedReply)?;
                 if !backend.was_sent(u64::from(self.in_flight.requests[request].bytes())) {
-                    return Err(Loss::Surplus);
+                    return Err(BackendCloseReason::UnsolicitedReply);
                 }
                 if !backend.is_in_large_reply() && !is_large {
                     return Ok(0);
@@ -155,7 +155,7 @@ impl Proxy {
         if backend.awaited() > 1 {
             backend.wake_at(&mut self.wheel, Timer::Backend(id), reroute_at);
             if len > HUGE {
-                self.make_way(id, now);
+                self.reroute_and_drain(id, now);
             }
         }
     }
@@ -169,13 +169,13 @@ impl Proxy {
         is_last_piece: bool,
         now: Millis,
         wire: &mut W,
-    ) -> Result<(), Loss> {
+    ) -> Result<(), BackendCloseReason> {
         let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(()) };
-        let request = backend.in_flight().first().ok_or(Loss::Surplus)?;
+        let request = backend.in_flight().first().ok_or(BackendCloseReason::UnsolicitedReply)?;
         let len = u64::from(self.in_flight.requests[request].bytes());
         if !backend.was_sent(len) {
             // The answer to a question that was not asked yet.
-            return Err(Loss::Surplus);
+            return Err(BackendCloseReason::UnsolicitedReply);
         }
         let unknown_script = match kind {
             b'-' if self.router.has_several() && reply.starts_with(NO_SCRIPT) => {
@@ -198,7 +198,7 @@ impl Proxy {
                 return Err(no_guard_word(reply));
             }
             if matches!(role, Role::Internal | Role::Cleanup) && kind != b'+' {
-                return Err(Loss::Refused(printable(reply)));
+                return Err(BackendCloseReason::Refused(printable(reply)));
             }
             if role != Role::Plain {
                 self.on_role(id, client, role, (kind, reply));
@@ -443,22 +443,27 @@ impl Proxy {
 
 /// What it means that a server has said this in the place of the word that it was asked for.
 #[cold]
-fn no_guard_word(reply: &[u8]) -> Loss {
+fn no_guard_word(reply: &[u8]) -> BackendCloseReason {
     let refusals = [&b"-BUSY"[..], b"-LOADING", b"-MASTERDOWN", b"-NOPERM"];
     match refusals.iter().any(|words| reply.starts_with(words)) {
-        true => Loss::Refused(printable(reply)),
-        false => Loss::Surplus,
+        true => BackendCloseReason::Refused(printable(reply)),
+        false => BackendCloseReason::UnsolicitedReply,
     }
 }
 
 /// Part of a push has come, or of what stands before a push or a reply. Returns how many of its `len` bytes were taken.
 #[cold]
-fn take_unasked(backend: &mut Backend, framer: &mut ReplyFramer, len: usize, is_large: bool) -> Result<usize, Loss> {
+fn take_unasked(
+    backend: &mut Backend,
+    framer: &mut ReplyFramer,
+    len: usize,
+    is_large: bool,
+) -> Result<usize, BackendCloseReason> {
     if !is_large && !backend.is_in_large_reply() {
         return Ok(0);
     }
     if framer.kind() == b'|' {
-        return Err(Loss::Garbage(ProtocolError::AttributeTooBig(LARGE)));
+        return Err(BackendCloseReason::ProtocolError(ProtocolError::AttributeTooBig(LARGE)));
     }
     backend.on_piece();
     let taken = framer.passable(len);

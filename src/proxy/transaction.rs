@@ -16,8 +16,8 @@
 //! of its `MULTI` would be a write that nobody asked for.
 
 use super::Proxy;
+use super::backend_close_reason::BackendCloseReason;
 use super::dispatch::Pick;
-use super::loss::Loss;
 use super::own_steps::held_steps;
 use super::router::Route;
 use super::routing::{Call, Verdict};
@@ -349,7 +349,7 @@ impl Proxy {
             if is_serving {
                 return None;
             }
-            self.lose_backend(backend, Loss::Drained, now);
+            self.lose_backend(backend, BackendCloseReason::Drained, now);
             self.turn.wake(id);
         }
         Some(self.put_off(id, server, Pick::Behind, Need::Lease, now))

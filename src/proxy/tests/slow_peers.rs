@@ -1,7 +1,7 @@
 //! Clients and servers that take or give less than they could, and what rmux holds for them meanwhile.
 
 use super::*;
-use crate::proxy::relief::HUGE;
+use crate::proxy::reroute::HUGE;
 
 #[test]
 fn a_backend_is_not_read_while_its_only_client_takes_nothing_and_again_when_it_does() {

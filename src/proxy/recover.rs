@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   no byte of it was sent                      ─► another backend, perhaps of the server that stands in
-//!   a read, sent, and no write sent behind it   ─► the same, once (`relief` may ask it again, too: not both)
+//!   a read, sent, and no write sent behind it   ─► the same, once (`reroute` may ask it again, too: not both)
 //!   anything else                               ─► an error: it may have been run, and is not run twice
 //! ```
 //!
@@ -12,12 +12,12 @@
 //! which the client has the start can not be mended: that client is closed. What came of one before its turn is thrown
 //! away, and the request meets its fate as if nothing had come.
 //!
-//! Whether the server is down because of it is `health`'s business; what the loss of a listener means, `listener`'s.
-
-use std::fmt;
+//! Whether the server is down because of it is `health`'s business; what the loss of a subscription connection means,
+//! `subscription_connection`'s.
 
 use log::debug;
 
+use super::backend_close_reason::BackendCloseReason;
 use super::router::Route;
 use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
 use super::upstreams::Lost;
@@ -27,90 +27,10 @@ use crate::buffer::Queue;
 use crate::client::Flow;
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
-use crate::resp::ProtocolError;
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
-
-/// Why a backend is closed.
-#[derive(Debug)]
-pub(super) enum Loss {
-    /// It could not be connected: the reason is the system's.
-    Connect(String),
-    /// It was not connected and ready within `remoteConnectTimeout`.
-    ConnectTimeout,
-    /// The server answered a handshake with this.
-    Refused(String),
-    /// The server closed the connection.
-    End,
-    /// The socket broke: the reason is the system's.
-    Broken(String),
-    /// Bytes came that nobody had asked for.
-    Surplus,
-    /// What came is not the Redis protocol.
-    Garbage(ProtocolError),
-    /// The server took nothing for `remoteWriteTimeout`.
-    WriteTimeout,
-    /// The rest of a large reply did not come within `remoteReadTimeout`.
-    Stalled,
-    /// It hears messages, and does not answer within `remoteReadTimeout`.
-    Deaf,
-    /// It was to take no new requests, after one that timed out, was sent by half, or could not wait for a huge reply;
-    /// all that could still be answered is.
-    Drained,
-    /// It was of no use for a while.
-    Idle,
-    /// The client that had it for itself is gone.
-    Orphaned,
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Loss::Connect(reason) => write!(f, "cannot connect: {reason}"),
-            Loss::ConnectTimeout => f.write_str("no handshake within remoteConnectTimeout"),
-            Loss::Refused(reply) => write!(f, "it refuses us: {reply}"),
-            Loss::End => f.write_str("it closed the connection"),
-            Loss::Broken(reason) => write!(f, "connection lost: {reason}"),
-            Loss::Surplus => {
-                f.write_str("it sent a reply that nobody had asked for; those before it may have reached others")
-            }
-            Loss::Garbage(error) => write!(f, "it does not speak the Redis protocol: {error}"),
-            Loss::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
-            Loss::Stalled => f.write_str("half of a reply came, and no more within remoteReadTimeout"),
-            Loss::Deaf => f.write_str("it does not confirm subscriptions within remoteReadTimeout"),
-            Loss::Drained => f.write_str("it took no new requests, and all that could be answered is"),
-            Loss::Idle => f.write_str("no longer needed"),
-            Loss::Orphaned => f.write_str("the client that held it is gone"),
-        }
-    }
-}
-
-impl Loss {
-    /// True exactly when the server is out of reach, or refuses us: who wanted to reach it is told that and no more.
-    fn is_connection_down(&self) -> bool {
-        matches!(self, Loss::Connect(_) | Loss::ConnectTimeout | Loss::Refused(_))
-    }
-
-    /// What the log is told about a connection that was of use until then, and had so many requests outstanding.
-    fn notice(&self, outstanding: usize) -> Option<Kind> {
-        match self {
-            Loss::End | Loss::Broken(_) => (outstanding > 0).then_some(Kind::Lost),
-            Loss::Surplus => Some(Kind::Surplus),
-            Loss::Garbage(_) => Some(Kind::Garbage),
-            Loss::WriteTimeout | Loss::Stalled => Some(Kind::Stalled),
-            Loss::Deaf => Some(Kind::Subscription),
-            Loss::Refused(_) | Loss::Connect(_) | Loss::ConnectTimeout => Some(Kind::Refused),
-            Loss::Drained | Loss::Idle | Loss::Orphaned => None,
-        }
-    }
-
-    /// True exactly when it says something about the server, and not only about what rmux wants of it.
-    pub(super) fn blames_server(&self) -> bool {
-        !matches!(self, Loss::Drained | Loss::Idle | Loss::Orphaned)
-    }
-}
 
 /// One request of a backend that is lost.
 struct Owed {
@@ -125,7 +45,7 @@ struct Owed {
 
 /// What is to be known of a lost backend to decide about a request of its.
 struct Debts<'a> {
-    loss: &'a Loss,
+    reason: &'a BackendCloseReason,
     server: ServerId,
     queue: Queue,
     /// The client whose large request was on its way.
@@ -140,30 +60,30 @@ const LOSSES_MAX: u8 = 3;
 impl Proxy {
     /// The one way to close a backend: what it owed is sent again where that is safe, and answered with an error where
     /// it is not; its server is looked at again where that is called for.
-    pub(super) fn lose_backend(&mut self, id: Id, loss: Loss, now: Millis) {
+    pub(super) fn lose_backend(&mut self, id: Id, reason: BackendCloseReason, now: Millis) {
         let Some(lost) = self.upstreams.close(id, &mut self.wheel, &mut self.in_flight.arena) else { return };
         let Lost { server, profile, is_subscription, seen, began_at, has_asked, awaited, unanswered } = lost;
         let was_new = seen.ready_at.is_none();
-        debug!("connection {id} to server {} closed: {loss}", self.address(server));
+        debug!("connection {id} to server {} closed: {reason}", self.address(server));
         self.turn.room_is_new();
         self.turn.close(Conn::Backend(id));
         // Of a new one the state of the server tells.
-        if let Some(kind) = loss.notice(awaited).filter(|_| !was_new) {
+        if let Some(kind) = reason.notice(awaited).filter(|_| !was_new) {
             let count = if kind == Kind::Lost { awaited } else { 1 };
-            self.warn_of(kind, server, count, format_args!("{loss}"));
+            self.warn_of(kind, server, count, format_args!("{reason}"));
         }
-        let saved = self.save_unanswered(id, server, unanswered, &loss, now);
-        // A listener has a pace of its own.
+        let saved = self.save_unanswered(id, server, unanswered, &reason, now);
+        // A subscription connection has a pace of its own.
         if was_new || !is_subscription {
-            self.judge_loss(server, (seen, began_at, has_asked), &loss, now);
+            self.judge_loss(server, (seen, began_at, has_asked), &reason, now);
         }
         for (request, bytes) in saved {
-            self.send_again(request, server, &loss, profile, bytes, now);
+            self.send_again(request, server, &reason, profile, bytes, now);
         }
-        if self.maybe_lose_listener(id, was_new, &loss, now) {
+        if self.maybe_lose_subscription(id, was_new, &reason, now) {
             return;
         }
-        if !matches!(loss, Loss::Idle) {
+        if !matches!(reason, BackendCloseReason::Idle) {
             // Whether the server is still there is found out at once, not by the next request.
             self.maybe_look(server, now);
         }
@@ -176,14 +96,14 @@ impl Proxy {
         id: Id,
         server: ServerId,
         unanswered: Unanswered,
-        loss: &Loss,
+        reason: &BackendCloseReason,
         now: Millis,
     ) -> Vec<(RequestId, Vec<u8>)> {
         let Unanswered { in_flight, queue, answered, uploader, owner, was_in_bulk } = unanswered;
         let leased = owner.and_then(|owner| self.clients.get(owner)?.leased());
         let is_leased = leased.is_some_and(|leased| leased.backend == id);
         let is_shared = owner.is_none() || was_in_bulk && !is_leased;
-        let mut debts = Debts { loss, server, queue, uploader, is_shared };
+        let mut debts = Debts { reason, server, queue, uploader, is_shared };
         let mut saved = Vec::new();
         for owed in self.owed(&in_flight, answered, debts.queue.sent()) {
             if let Some(bytes) = self.save(&owed, &debts, now) {
@@ -254,7 +174,7 @@ impl Proxy {
                 return Some(bytes);
             }
         }
-        if owed.is_harmless && debts.loss.is_connection_down() {
+        if owed.is_harmless && debts.reason.is_connection_down() {
             self.deliver(client, request, CONNECTION_DOWN, now);
         } else {
             self.lose_request(client, request, debts.server, now);
@@ -304,7 +224,7 @@ impl Proxy {
         &mut self,
         request: RequestId,
         lost: ServerId,
-        loss: &Loss,
+        reason: &BackendCloseReason,
         profile: Profile,
         bytes: Vec<u8>,
         now: Millis,
@@ -327,7 +247,7 @@ impl Proxy {
             Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
             _ => return self.deliver(client, request, CONNECTION_DOWN, now),
         };
-        if server == lost && matches!(loss, Loss::ConnectTimeout) {
+        if server == lost && matches!(reason, BackendCloseReason::ConnectTimeout) {
             // It has waited long enough.
             let ms = self.settings.timeouts.remote_connect_ms;
             let text = format!("-ERR No connection to {} within {ms} ms\r\n", self.address(lost));

@@ -9,7 +9,7 @@
 //!   backend 2   ─►                       [GET a] ─►        [GET b]
 //! ```
 //!
-//! What was asked before stays there as a stand-in, whose reply nobody waits for. A client moves with all its
+//! What was asked before stays there as a tombstone, whose reply nobody waits for. A client moves with all its
 //! requests at that backend or not at all, or they would be answered out of order; writes are never asked twice. Nobody
 //! moves twice, nor when a lost connection has cost it a second try: a request is asked twice at the most.
 
@@ -31,14 +31,14 @@ struct Behind {
 
 impl Proxy {
     /// Gives who stands behind the first in line of this backend to others, as far as there are any with room.
-    pub(super) fn make_way(&mut self, id: Id, now: Millis) {
+    pub(super) fn reroute_and_drain(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backend(id) else { return };
         let taker = backend.in_flight().first().map_or(Id::NONE, |first| self.in_flight.requests[first].client());
         if backend.awaited() <= 1 || !backend.is_shared() {
             return;
         }
         if self.reroute(id, taker, now) {
-            // What else it is asked for would have to wait for the replies to the stand-ins.
+            // What else it is asked for would have to wait for the replies to the tombstones.
             self.drain_backend(id, now);
         }
     }
@@ -75,7 +75,7 @@ impl Proxy {
             let Some(target) = self.offer_now(server, profile, now) else { break };
             // It leaves with all of them before it enters with any.
             let ids: Vec<RequestId> = requests.iter().map(|one| one.request).collect();
-            self.leave_stand_ins(id, &ids);
+            self.leave_tombstones(id, &ids);
             for one in requests {
                 self.in_flight.requests[one.request].mark_moved();
                 self.stand_at(one.request, target, server);

@@ -1,8 +1,8 @@
-//! The listeners: for each server the one connection that hears, for all clients, what is published there.
+//! Subscription connections: for each server the one that hears, for all clients, what is published there.
 //!
-//! A listener is a backend that is in no pool and gets no client's request. It is opened with the first subscription,
-//! asked for every topic that any client hears, and closed when there has been none for a while. It speaks RESP2,
-//! since there is nothing in RESP3 that it needs: one way that is always taken, and no fallback.
+//! It is a backend that is in no pool and gets no client's request. It is opened with the first subscription, asked for
+//! every topic that any client hears, and closed when there has been none for a while. It speaks RESP2, since there is
+//! nothing in RESP3 that it needs: one way that is always taken, and no fallback.
 //!
 //! ```text
 //!              somebody subscribes           handshake done: all topics are asked for
@@ -22,8 +22,8 @@
 use log::Level;
 use std::collections::VecDeque;
 
+use super::backend_close_reason::BackendCloseReason;
 use super::delivery::Delivery;
-use super::loss::Loss;
 use super::pubsub::SLICE;
 use super::{Proxy, Timer, Wire};
 use crate::backend::{Backend, Phase, Purpose, handshake};
@@ -41,7 +41,7 @@ use crate::timer::Millis;
 
 /// Who hears one server's messages, and what was asked.
 #[derive(Debug, Default)]
-pub(super) struct Listener {
+pub(super) struct SubscriptionConnection {
     pub state: State,
     /// The message that is put into the queues of its subscribers.
     pub delivery: Delivery,
@@ -102,7 +102,7 @@ enum Question {
 /// After so long without a word the server is asked whether it is there, in milliseconds.
 const PING_MS: u64 = 30_000;
 
-impl Listener {
+impl SubscriptionConnection {
     /// True exactly when a message for this topic, published there from now on, will arrive.
     fn is_hearing(&self, topic: TopicId) -> bool {
         self.asked_for(topic).is_some_and(|asked| asked.is_heard)
@@ -139,7 +139,7 @@ impl Listener {
 impl Proxy {
     /// True exactly when what is published on this server should be heard before a subscription is confirmed.
     fn is_to_be_heard(&self, server: ServerId) -> bool {
-        let is_refused = self.pubsub.listeners[server.index()].state == State::Pausing { is_refused: true };
+        let is_refused = self.pubsub.connections[server.index()].state == State::Pausing { is_refused: true };
         self.router.is_up(server) && !is_refused
     }
 
@@ -155,22 +155,22 @@ impl Proxy {
 
     /// True exactly when a message for this topic that is published on this server now should arrive, and will not.
     pub(super) fn is_missed(&self, server: ServerId, topic: TopicId) -> bool {
-        self.is_to_be_heard(server) && !self.pubsub.listeners[server.index()].is_hearing(topic)
+        self.is_to_be_heard(server) && !self.pubsub.connections[server.index()].is_hearing(topic)
     }
 
     /// Asks every server for those of these topics, all of one family, that it was not asked for.
     pub(super) fn ask_all(&mut self, family: Channels, topics: &[TopicId], now: Millis) {
         for server in self.router.servers() {
-            self.maybe_listen(server, now);
+            self.maybe_open_subscription(server, now);
             self.ask(server, family, topics, now);
         }
     }
 
     fn ask(&mut self, server: ServerId, family: Channels, topics: &[TopicId], now: Millis) {
-        let listener = &mut self.pubsub.listeners[server.index()];
-        let State::Listening(id) = listener.state else { return };
+        let connection = &mut self.pubsub.connections[server.index()];
+        let State::Listening(id) = connection.state else { return };
         let registry = &self.pubsub.registry;
-        let is_new = |topic: &TopicId| listener.asked_for(*topic).is_none();
+        let is_new = |topic: &TopicId| connection.asked_for(*topic).is_none();
         let names: Vec<(TopicId, &Topic)> =
             topics.iter().copied().filter(is_new).filter_map(|id| Some((id, registry.topic(id)?))).collect();
         if names.is_empty() {
@@ -180,8 +180,8 @@ impl Proxy {
         push::request(&mut bytes, family, true, names.iter().map(|(_, topic)| &*topic.name));
         let topics: Vec<TopicId> = names.into_iter().map(|(topic, _)| topic).collect();
         let command = self.begin_command(server, now);
-        let listener = &mut self.pubsub.listeners[server.index()];
-        topics.into_iter().for_each(|topic| listener.on_asked(topic, command));
+        let connection = &mut self.pubsub.connections[server.index()];
+        topics.into_iter().for_each(|topic| connection.on_asked(topic, command));
         self.send_command(id, &bytes, now);
     }
 
@@ -189,23 +189,23 @@ impl Proxy {
     pub(super) fn ask_less(&mut self, orphans: &[(TopicId, Topic)], now: Millis) {
         for server in self.router.servers() {
             if self.pubsub.registry.is_empty() {
-                self.pubsub.listeners[server.index()].lost_at = None;
+                self.pubsub.connections[server.index()].lost_at = None;
             }
             for family in FAMILIES {
-                let listener = &mut self.pubsub.listeners[server.index()];
+                let connection = &mut self.pubsub.connections[server.index()];
                 let registry = &self.pubsub.registry;
                 let of_family = orphans.iter().filter(|(_, topic)| topic.family == family);
-                let asked = of_family.filter(|(id, _)| listener.forget(*id));
+                let asked = of_family.filter(|(id, _)| connection.forget(*id));
                 let gone = asked.filter(|(_, topic)| registry.find(family, &topic.name).is_none());
                 let names: Vec<&[u8]> = gone.map(|(_, topic)| &*topic.name).collect();
-                let State::Listening(id) = listener.state else { continue };
+                let State::Listening(id) = connection.state else { continue };
                 if names.is_empty() {
                     continue;
                 }
                 let mut bytes = Vec::new();
                 push::request(&mut bytes, family, false, names.iter().copied());
                 let command = self.begin_command(server, now);
-                let owed = &mut self.pubsub.listeners[server.index()].owed;
+                let owed = &mut self.pubsub.connections[server.index()].owed;
                 owed.extend(names.iter().map(|_| Owed { command, what: Question::Less }));
                 self.send_command(id, &bytes, now);
             }
@@ -213,12 +213,12 @@ impl Proxy {
     }
 
     fn begin_command(&mut self, server: ServerId, now: Millis) -> u64 {
-        let listener = &mut self.pubsub.listeners[server.index()];
-        if listener.owed.is_empty() {
-            listener.answer_by = now + self.settings.timeouts.remote_read_ms;
+        let connection = &mut self.pubsub.connections[server.index()];
+        if connection.owed.is_empty() {
+            connection.answer_by = now + self.settings.timeouts.remote_read_ms;
         }
-        listener.commands += 1;
-        listener.commands
+        connection.commands += 1;
+        connection.commands
     }
 
     fn send_command(&mut self, id: Id, bytes: &[u8], now: Millis) {
@@ -228,59 +228,59 @@ impl Proxy {
         self.mark_backend_dirty(id);
     }
 
-    /// Opens a server's listener, if it is up, and if there is anything to listen for.
-    fn maybe_listen(&mut self, server: ServerId, now: Millis) {
-        let is_closed = self.pubsub.listeners[server.index()].state == State::Closed;
+    /// Opens a server's subscription connection, if it is up, and if there is anything to listen for.
+    fn maybe_open_subscription(&mut self, server: ServerId, now: Millis) {
+        let is_closed = self.pubsub.connections[server.index()].state == State::Closed;
         if !is_closed || self.pubsub.registry.is_empty() || !self.router.is_up(server) {
             return;
         }
         let backend = Backend::new(server, Profile::default(), Purpose::Subscription, now);
         let id = self.begin_connect(backend, now);
-        self.pubsub.listeners[server.index()].state = State::Opening(id);
+        self.pubsub.connections[server.index()].state = State::Opening(id);
     }
 
-    /// When the listener of this server last heard anything.
-    pub(super) fn listener_heard_at(&self, server: ServerId) -> Millis {
-        self.pubsub.listeners[server.index()].heard_at
+    /// When the subscription connection of this server last heard anything.
+    pub(super) fn subscription_heard_at(&self, server: ServerId) -> Millis {
+        self.pubsub.connections[server.index()].heard_at
     }
 
     /// A pause is over.
-    pub(super) fn on_listener_due(&mut self, server: ServerId, now: Millis) {
-        let state = &mut self.pubsub.listeners[server.index()].state;
+    pub(super) fn on_subscription_due(&mut self, server: ServerId, now: Millis) {
+        let state = &mut self.pubsub.connections[server.index()].state;
         if let State::Pausing { .. } = state {
             *state = State::Closed;
-            self.maybe_listen(server, now);
+            self.maybe_open_subscription(server, now);
         }
     }
 
     /// A server is up again. A connection that has outlasted that may be one to nowhere.
     pub(super) fn on_server_back(&mut self, server: ServerId, now: Millis) {
-        match self.pubsub.listeners[server.index()].state {
+        match self.pubsub.connections[server.index()].state {
             State::Listening(id) => self.ping(id, server, now),
-            _ => self.maybe_listen(server, now),
+            _ => self.maybe_open_subscription(server, now),
         }
     }
 
-    /// A handshake is done. If it is a listener's, it asks for everything that anybody hears, one by one: what is
+    /// A handshake is done. If it is a connection's, it asks for everything that anybody hears, one by one: what is
     /// refused then takes nothing else with it.
     pub(super) fn maybe_hear(&mut self, id: Id, now: Millis) {
         let Some(backend) = self.upstreams.backend(id).filter(|backend| backend.is_subscription()) else { return };
         let server = backend.server();
-        let listener = &mut self.pubsub.listeners[server.index()];
-        listener.state = State::Listening(id);
-        listener.ready_at = now;
-        listener.heard_at = now;
-        listener.to_ask = self.pubsub.registry.topics().collect();
+        let connection = &mut self.pubsub.connections[server.index()];
+        connection.state = State::Listening(id);
+        connection.ready_at = now;
+        connection.heard_at = now;
+        connection.to_ask = self.pubsub.registry.topics().collect();
         self.ask_some(server, now);
         if let Some(backend) = self.upstreams.backend_mut(id) {
             backend.wake_at(&mut self.wheel, Timer::Backend(id), now + PING_MS);
         }
     }
 
-    /// Asks a new listener for the next of what is heard; there may be more, for the next turns.
+    /// Asks a new connection for the next of what is heard; there may be more, for the next turns.
     fn ask_some(&mut self, server: ServerId, now: Millis) {
         for _ in 0..SLICE {
-            let Some(topic) = self.pubsub.listeners[server.index()].to_ask.pop_front() else { return };
+            let Some(topic) = self.pubsub.connections[server.index()].to_ask.pop_front() else { return };
             self.ask_one(server, topic, now);
         }
         self.turn.ration();
@@ -289,7 +289,7 @@ impl Proxy {
     /// The same for all that are not done.
     pub(super) fn go_on_asking(&mut self, now: Millis) {
         for server in self.router.servers() {
-            if !self.pubsub.listeners[server.index()].to_ask.is_empty() {
+            if !self.pubsub.connections[server.index()].to_ask.is_empty() {
                 self.ask_some(server, now);
                 self.maybe_restored(server, now);
             }
@@ -302,8 +302,14 @@ impl Proxy {
         }
     }
 
-    /// A backend is lost. If it was a listener, it is made anew where that is of use. False if it was none.
-    pub(super) fn maybe_lose_listener(&mut self, id: Id, was_new: bool, loss: &Loss, now: Millis) -> bool {
+    /// A backend is lost. If it was a connection, it is made anew where that is of use. False if it was none.
+    pub(super) fn maybe_lose_subscription(
+        &mut self,
+        id: Id,
+        was_new: bool,
+        reason: &BackendCloseReason,
+        now: Millis,
+    ) -> bool {
         let Some(backend) = self.upstreams.backend(id).filter(|backend| backend.is_subscription()) else {
             return false;
         };
@@ -311,38 +317,40 @@ impl Proxy {
         let is_up = self.router.is_up(server);
         let is_needed = !self.pubsub.registry.is_empty();
         let random = self.upstreams.random();
-        let listener = &mut self.pubsub.listeners[server.index()];
-        if is_needed && matches!(listener.state, State::Listening(_)) {
-            listener.lost_at.get_or_insert(now);
+        let connection = &mut self.pubsub.connections[server.index()];
+        if is_needed && matches!(connection.state, State::Listening(_)) {
+            connection.lost_at.get_or_insert(now);
         }
-        let lost_ms = listener.lost_at.map_or(0, |lost_at| now - lost_at);
-        listener.asked.clear();
-        listener.owed.clear();
-        listener.to_ask.clear();
+        let lost_ms = connection.lost_at.map_or(0, |lost_at| now - lost_at);
+        connection.asked.clear();
+        connection.owed.clear();
+        connection.to_ask.clear();
         // A server that closes whatever wants to hear has refused it too, without a word.
-        let is_refused = was_new || matches!(loss, Loss::Deaf) || lost_ms >= self.settings.timeouts.remote_read_ms;
-        let is_hasty = now - listener.ready_at < USEFUL_MS;
+        let is_refused = was_new
+            || matches!(reason, BackendCloseReason::SubscribeTimeout)
+            || lost_ms >= self.settings.timeouts.remote_read_ms;
+        let is_hasty = now - connection.ready_at < USEFUL_MS;
         if !is_refused && !is_hasty {
-            listener.pause_ms = 0;
+            connection.pause_ms = 0;
         }
-        listener.state = if is_needed && is_up && (is_refused || is_hasty) {
+        connection.state = if is_needed && is_up && (is_refused || is_hasty) {
             // One that does not last is made anew ever more seldom, as those for requests are.
-            let pause_ms = listener.pause_ms.max(PROBE_DELAY_FIRST_MS);
-            listener.pause_ms = (pause_ms * 2).min(PROBE_DELAY_MAX_MS);
+            let pause_ms = connection.pause_ms.max(PROBE_DELAY_FIRST_MS);
+            connection.pause_ms = (pause_ms * 2).min(PROBE_DELAY_MAX_MS);
             let pause_ms = spread(pause_ms, random);
-            self.wheel.arm(Timer::Listener(server), now + pause_ms);
+            self.wheel.arm(Timer::Subscription(server), now + pause_ms);
             State::Pausing { is_refused }
         } else {
             State::Closed
         };
-        self.maybe_listen(server, now);
+        self.maybe_open_subscription(server, now);
         self.review_confirmations(now);
         true
     }
 
-    /// The `n` bytes in the read area of `scratch` came from a listener.
+    /// The `n` bytes in the read area of `scratch` came from a connection.
     #[cold]
-    pub(super) fn handle_listener_data<W: Wire>(
+    pub(super) fn handle_subscription_data<W: Wire>(
         &mut self,
         id: Id,
         scratch: &mut Scratch,
@@ -352,9 +360,9 @@ impl Proxy {
     ) {
         let Some(backend) = self.upstreams.backend_mut(id) else { return };
         let server = backend.server();
-        let listener = &mut self.pubsub.listeners[server.index()];
-        listener.heard_at = now;
-        if backend.kept().len() > Scratch::HEADROOM || listener.is_delivering(id) {
+        let connection = &mut self.pubsub.connections[server.index()];
+        connection.heard_at = now;
+        if backend.kept().len() > Scratch::HEADROOM || connection.is_delivering(id) {
             backend.extend_kept(scratch.joined(&[], n), &mut self.in_flight.arena);
             return self.take_kept_pushes(id, now, wire);
         }
@@ -375,9 +383,16 @@ impl Proxy {
         self.keep_pushes(id, kept, framer, taken, now);
     }
 
-    fn keep_pushes(&mut self, id: Id, mut kept: Vec<u8>, framer: ReplyFramer, taken: Result<usize, Loss>, now: Millis) {
-        if let Err(loss) = taken {
-            return self.lose_backend(id, loss, now);
+    fn keep_pushes(
+        &mut self,
+        id: Id,
+        mut kept: Vec<u8>,
+        framer: ReplyFramer,
+        taken: Result<usize, BackendCloseReason>,
+        now: Millis,
+    ) {
+        if let Err(reason) = taken {
+            return self.lose_backend(id, reason, now);
         }
         if kept.len() < kept.capacity() / 4 {
             kept.shrink_to_fit();
@@ -396,12 +411,12 @@ impl Proxy {
         framer: &mut ReplyFramer,
         now: Millis,
         wire: &mut W,
-    ) -> Result<usize, Loss> {
+    ) -> Result<usize, BackendCloseReason> {
         let Some(server) = self.upstreams.backend(id).map(|backend| backend.server().index()) else {
             return Ok(0);
         };
         let mut at = 0;
-        while at < data.len() && !self.pubsub.listeners[server].is_delivering(id) {
+        while at < data.len() && !self.pubsub.connections[server].is_delivering(id) {
             match self.take_push(id, &data[at..], framer, now, wire)? {
                 0 => break,
                 taken => at += taken,
@@ -418,10 +433,10 @@ impl Proxy {
         framer: &mut ReplyFramer,
         now: Millis,
         wire: &mut W,
-    ) -> Result<usize, Loss> {
+    ) -> Result<usize, BackendCloseReason> {
         let message_max = self.subscriber_unread_max();
         let Some(backend) = self.upstreams.backend_mut(id) else { return Ok(bytes.len()) };
-        match framer.frame(bytes).map_err(Loss::Garbage)? {
+        match framer.frame(bytes).map_err(BackendCloseReason::ProtocolError)? {
             Frame::Complete(len) => {
                 let is_rest = backend.on_whole();
                 framer.reset();
@@ -429,7 +444,7 @@ impl Proxy {
                     _ if is_rest => {}
                     Phase::Handshake(_) => self.on_handshake_reply(id, &bytes[..len], now)?,
                     Phase::Ready | Phase::Draining => self.on_said(id, &bytes[..len], now, wire)?,
-                    Phase::Connecting | Phase::Closed => return Err(Loss::Surplus),
+                    Phase::Connecting | Phase::Closed => return Err(BackendCloseReason::UnsolicitedReply),
                 }
                 Ok(len)
             }
@@ -447,26 +462,26 @@ impl Proxy {
         }
     }
 
-    /// A listener was told something.
-    fn on_said<W: Wire>(&mut self, id: Id, frame: &[u8], now: Millis, wire: &mut W) -> Result<(), Loss> {
+    /// A server has said something to those that hear its messages.
+    fn on_said<W: Wire>(&mut self, id: Id, frame: &[u8], now: Millis, wire: &mut W) -> Result<(), BackendCloseReason> {
         let Some(backend) = self.upstreams.backend(id) else { return Ok(()) };
         let server = backend.server();
-        let listener = &mut self.pubsub.listeners[server.index()];
-        let push = push::read(frame).ok_or(Loss::Surplus)?;
+        let connection = &mut self.pubsub.connections[server.index()];
+        let push = push::read(frame).ok_or(BackendCloseReason::UnsolicitedReply)?;
         if let Push::Message { family, topic } = push {
             self.publish(server, (family, topic), frame, now, wire);
             return Ok(());
         }
-        let owed = listener.owed.pop_front().ok_or(Loss::Surplus)?;
-        listener.answer_by = now + self.settings.timeouts.remote_read_ms;
+        let owed = connection.owed.pop_front().ok_or(BackendCloseReason::UnsolicitedReply)?;
+        connection.answer_by = now + self.settings.timeouts.remote_read_ms;
         match (push, owed.what) {
             // Who was heard before shall be heard again, as soon as the script has ended that is in the way.
-            (Push::Refused, _) if listener.lost_at.is_some() && handshake::is_busy(frame) => {
-                return Err(Loss::Refused(printable(frame)));
+            (Push::Refused, _) if connection.lost_at.is_some() && handshake::is_busy(frame) => {
+                return Err(BackendCloseReason::Refused(printable(frame)));
             }
             (Push::Refused, _) => self.on_question_refused(server, owed, frame, now),
             (Push::Confirmed { is_more: true, .. }, Question::More(topic)) => {
-                let asked = listener.asked.get_mut(topic.slot()).and_then(Option::as_mut);
+                let asked = connection.asked.get_mut(topic.slot()).and_then(Option::as_mut);
                 let is_this = |asked: &&mut Asked| (asked.topic, asked.command) == (topic, owed.command);
                 if let Some(asked) = asked.filter(is_this) {
                     asked.is_heard = true;
@@ -474,7 +489,7 @@ impl Proxy {
                 }
             }
             (Push::Confirmed { is_more: false, .. }, Question::Less) | (Push::Pong, Question::Ping) => {}
-            _ => return Err(Loss::Surplus),
+            _ => return Err(BackendCloseReason::UnsolicitedReply),
         }
         self.maybe_restored(server, now);
         Ok(())
@@ -482,11 +497,11 @@ impl Proxy {
 
     /// If that was the last of what had to be made anew, somebody may want to know.
     fn maybe_restored(&mut self, server: ServerId, now: Millis) {
-        let listener = &mut self.pubsub.listeners[server.index()];
-        if !listener.owed.is_empty() || !listener.to_ask.is_empty() {
+        let connection = &mut self.pubsub.connections[server.index()];
+        if !connection.owed.is_empty() || !connection.to_ask.is_empty() {
             return;
         }
-        if let Some(lost_at) = listener.lost_at.take() {
+        if let Some(lost_at) = connection.lost_at.take() {
             self.journal.stats.resubscriptions += 1;
             let topics = self.pubsub.registry.len();
             let lost_ms = now - lost_at;
@@ -497,17 +512,17 @@ impl Proxy {
 
     /// A server does not do what it was asked: one answer for the whole command.
     fn on_question_refused(&mut self, server: ServerId, first: Owed, reply: &[u8], now: Millis) {
-        let listener = &mut self.pubsub.listeners[server.index()];
+        let connection = &mut self.pubsub.connections[server.index()];
         let mut topics = Vec::new();
         let mut next = Some(first);
         while let Some(owed) = next {
             match owed.what {
-                Question::More(topic) if listener.forget(topic) => topics.push(topic),
+                Question::More(topic) if connection.forget(topic) => topics.push(topic),
                 _ => {}
             }
-            next = listener.owed.front().copied().filter(|owed| owed.command == first.command);
+            next = connection.owed.front().copied().filter(|owed| owed.command == first.command);
             if next.is_some() {
-                listener.owed.pop_front();
+                connection.owed.pop_front();
             }
         }
         match topics[..] {
@@ -524,41 +539,41 @@ impl Proxy {
 
     fn ping(&mut self, id: Id, server: ServerId, now: Millis) {
         let command = self.begin_command(server, now);
-        self.pubsub.listeners[server.index()].owed.push_back(Owed { command, what: Question::Ping });
+        self.pubsub.connections[server.index()].owed.push_back(Owed { command, what: Question::Ping });
         self.send_command(id, b"*1\r\n$4\r\nPING\r\n", now);
     }
 
-    /// What a listener waits for, and until when; `None` when it is gone over it.
-    pub(super) fn on_listener_alarm(&mut self, id: Id, now: Millis) -> Option<Millis> {
+    /// What a connection waits for, and until when; `None` when it is gone over it.
+    pub(super) fn on_subscription_alarm(&mut self, id: Id, now: Millis) -> Option<Millis> {
         let backend = self.upstreams.backend(id)?;
         let server = backend.server();
         let write_deadline =
             backend.is_write_blocked().then(|| backend.took_at() + self.settings.timeouts.remote_write_ms);
         if self.is_publishing() {
             // It is not read meanwhile.
-            self.pubsub.listeners[server.index()].heard_at = now;
+            self.pubsub.connections[server.index()].heard_at = now;
         }
-        let listener = &self.pubsub.listeners[server.index()];
+        let connection = &self.pubsub.connections[server.index()];
         // Messages that were on their way come before the answer.
-        let answer_by = listener.answer_by.max(listener.heard_at + self.settings.timeouts.remote_read_ms);
-        let read_deadline = (!listener.owed.is_empty()).then_some(answer_by);
+        let answer_by = connection.answer_by.max(connection.heard_at + self.settings.timeouts.remote_read_ms);
+        let read_deadline = (!connection.owed.is_empty()).then_some(answer_by);
         let asked_at = Millis(now.0.saturating_sub(self.settings.timeouts.remote_read_ms));
-        let loss = if write_deadline.is_some_and(|deadline| deadline <= now) {
-            Some(Loss::WriteTimeout)
+        let reason = if write_deadline.is_some_and(|deadline| deadline <= now) {
+            Some(BackendCloseReason::WriteTimeout)
         } else if read_deadline.is_some_and(|deadline| deadline <= now) {
-            Some(Loss::Deaf)
+            Some(BackendCloseReason::SubscribeTimeout)
         } else {
             None
         };
-        if let Some(loss) = loss {
+        if let Some(reason) = reason {
             self.suspect(server, asked_at, false, now);
-            self.lose_backend(id, loss, now);
+            self.lose_backend(id, reason, now);
             return None;
         }
-        let mut ping_at = listener.heard_at + PING_MS;
+        let mut ping_at = connection.heard_at + PING_MS;
         if read_deadline.is_none() && ping_at <= now {
             if self.pubsub.registry.is_empty() {
-                self.lose_backend(id, Loss::Idle, now);
+                self.lose_backend(id, BackendCloseReason::Idle, now);
                 return None;
             }
             self.ping(id, server, now);
