@@ -86,12 +86,12 @@ impl Backend {
         self.heard_at = now;
     }
 
-    /// Its owner is in bulk no longer, and keeps it for another reason, or until `unlease`. False if it was not.
-    pub fn end_bulk(&mut self) -> bool {
-        let Lease::Bulk(owner) = self.lease else { return false };
-        self.lease = Lease::Leased(owner);
-        self.is_rerouted = false;
-        true
+    /// Its owner is in bulk no longer, and keeps it for another reason, or until `unlease`. Nothing if it was not.
+    pub fn end_bulk(&mut self) {
+        if let Lease::Bulk(owner) = self.lease {
+            self.lease = Lease::Leased(owner);
+            self.is_rerouted = false;
+        }
     }
 
     /// Nobody has it for himself any more.

@@ -83,23 +83,23 @@ impl Proxy {
         if matches!(client.flow, Flow::Open | Flow::Leaving) {
             let leased = client.leased();
             if let Some(bulk) = client.bulk.take() {
-                self.release_bulk(*bulk, leased, now);
+                self.release_bulk(id, *bulk, leased, now);
             }
         }
     }
 
     /// Gives back the connections of a client that is in bulk no longer; `leased` is what it has for another reason.
-    pub(super) fn release_bulk(&mut self, bulk: Bulk, leased: Option<Leased>, now: Millis) {
+    pub(super) fn release_bulk(&mut self, owner: Id, bulk: Bulk, leased: Option<Leased>, now: Millis) {
         for held in bulk.held {
-            self.release_held(held, leased == Some(held), now);
+            self.release_held(owner, held, leased == Some(held), now);
         }
     }
 
-    fn release_held(&mut self, held: Leased, is_leased: bool, now: Millis) {
-        let Some(backend) = self.upstreams.backend_mut(held.backend) else { return };
-        if !backend.end_bulk() {
-            return;
-        }
+    fn release_held(&mut self, owner: Id, held: Leased, is_leased: bool, now: Millis) {
+        // What one has had who is gone may be somebody else's by now.
+        let is_owned = |backend: &&mut Backend| backend.is_in_bulk_for(owner);
+        let Some(backend) = self.upstreams.backend_mut(held.backend).filter(is_owned) else { return };
+        backend.end_bulk();
         if is_leased {
             // What is rmux's own in its line (`MULTI`) is short, and others stand behind nothing here.
             return;
@@ -158,7 +158,7 @@ impl Proxy {
         if client.flow == (Flow::Throttled { backend: id }) {
             self.turn.wake(owner);
         }
-        self.release_held(held, is_leased, now);
+        self.release_held(owner, held, is_leased, now);
     }
 
     /// Which backend takes the next request of a client in bulk: its own at that server, or one that it can have.
@@ -216,7 +216,7 @@ impl Proxy {
             let is_used = client.affinity(held.server).is_some();
             match &mut client.bulk {
                 Some(bulk) if is_used => bulk.held.push(held),
-                _ => self.release_held(held, leased == Some(held), now),
+                _ => self.release_held(id, held, leased == Some(held), now),
             }
         }
     }

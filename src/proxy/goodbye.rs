@@ -27,8 +27,8 @@ use crate::slots::Id;
 pub(super) enum Departure {
     /// The start of a large request on this one, of this client, that will not send the rest.
     Upload(Id, Id),
-    /// What it had for itself in bulk.
-    Bulk(Bulk),
+    /// What this client had for itself in bulk.
+    Bulk(Id, Bulk),
     /// One that this client had for itself, and what cleans the session there, if anything does.
     Lease(Id, Option<Id>, Option<&'static [u8]>),
 }
@@ -221,7 +221,7 @@ impl Proxy {
         }
         // Behind the lease: the same backend may be both, and is clean before it is anybody's.
         if let Some(bulk) = bulk {
-            self.turn.depart(Departure::Bulk(*bulk));
+            self.turn.depart(Departure::Bulk(id, *bulk));
         }
     }
 }

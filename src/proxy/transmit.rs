@@ -99,7 +99,7 @@ impl Proxy {
             for departure in self.turn.take_departures() {
                 match departure {
                     Departure::Upload(backend, client) => self.abandon_upload(backend, client, now),
-                    Departure::Bulk(bulk) => self.release_bulk(bulk, None, now),
+                    Departure::Bulk(client, bulk) => self.release_bulk(client, bulk, None, now),
                     Departure::Lease(backend, owner, cleanup) => self.take_back(backend, owner, cleanup, now),
                 }
             }

@@ -578,3 +578,25 @@ fn a_deep_pipeline_is_in_bulk_whatever_way_its_requests_take() {
     let second = bench.connect(0);
     assert_eq!(bench.asked(second), set("b", "1"));
 }
+
+#[test]
+fn one_who_has_left_gives_back_no_connection_that_is_somebody_elses_by_now() {
+    let (mut bench, backends) = Bench::ready(1, |_| {});
+    let (large, old, new) = (bench.client(), bench.client(), bench.client());
+    // The first connection has no room while this comes.
+    bench.say(large, get("large"));
+    bench.answer(backends[0], &bulk(&"v".repeat(200_000))[..70_000]);
+    bench.say(old, request(&["HELLO", "3"]) + &get("a").repeat(300));
+    let second = bench.next_connect(0);
+    bench.proxy.handle_connected(second, bench.now);
+    bench.turn();
+    bench.asked(second);
+    // All in one turn: it leaves, the server refuses what it wanted, and another one takes the connection in bulk.
+    bench.proxy.handle_client_broken(old);
+    bench.hear_server(second, "-ERR unknown command 'HELLO'\r\n+PONG\r\n");
+    bench.say(new, get("b").repeat(300));
+    assert_eq!(bench.asked(second), get("b").repeat(300));
+    let late = bench.client();
+    bench.say(late, get("c"));
+    assert_eq!(bench.asked(second), "", "nobody stands behind a pipeline that is deep");
+}
