@@ -16,6 +16,7 @@ mod log_lines;
 mod losses;
 mod many_channels;
 mod memory;
+mod own_replies;
 mod own_steps;
 mod pools;
 mod promises;
