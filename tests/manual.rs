@@ -1,11 +1,13 @@
 //! The manual says what the program does: every flag and every key stands in it, with its range and its default.
 //!
-//! The pages are written by hand, for people, and so is the README; this holds them to the table that drives the
-//! program. A key is an entry `.BR name " (range unit, default value)"`; a flag is `\-name`. The examples in them and
-//! beside them are tried, and the container's files are held together.
+//! The pages are written by hand, for people; this holds them to the table that drives the program. In the pages for
+//! `man`, a key is an entry `.BR name " (range unit, default value)"`, and a flag is `\-name`. In `doc/manual.md`, each is
+//! a row `| -name | range unit | default | meaning |`, with its name as code, and without the dash if it is no flag. The
+//! examples in them and beside them are tried, links lead somewhere, and the container's files are held together.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rmux::config::{Group, KEYS, Key, Scope};
@@ -28,11 +30,37 @@ fn every_flag_stands_in_rmux_1() {
 }
 
 #[test]
-fn every_flag_and_key_stands_in_the_readme() {
-    let page = read("README.md");
+fn every_flag_and_key_stands_in_the_manual_with_range_and_default() {
+    let page = read("doc/manual.md");
     for key in KEYS.iter().filter(|key| key.group != Group::Retired) {
-        let entry = format!("`{}{}`", if key.is_flag() { "-" } else { "" }, key.name);
-        assert!(page.contains(&entry), "README.md does not mention {entry}");
+        let name = format!("`{}{}`", if key.is_flag() { "-" } else { "" }, key.name);
+        let begins_row = |line: &&str| [" |", ", `-"].iter().any(|next| line.starts_with(&format!("| {name}{next}")));
+        let mut rows = page.lines().filter(begins_row);
+        let row = rows.next().unwrap_or_else(|| panic!("doc/manual.md has no row for {name}"));
+        assert_eq!(rows.next(), None, "{name}");
+        let cells = cells_of(row);
+        // Flags of the program alone have no column for their default.
+        assert_eq!(cells.len(), if key.scope == Scope::Program { 3 } else { 4 }, "{name}: {row}");
+        if !key.alias.is_empty() {
+            assert!(cells[0].contains(&format!("`-{}`", key.alias)), "{name}: {row}");
+        }
+        let range = key.range();
+        if !range.is_empty() {
+            let is_plain = matches!(key.hint(), "port" | "octal");
+            let said = if is_plain { range } else { format!("{range} {}", key.hint()) };
+            assert!(cells[1].contains(&said), "{name}: {said:?} is missing in: {row}");
+        }
+        assert_eq!(key.is_switch(), cells[1] == "switch", "{name}: {row}");
+        let default = key.default_text();
+        if key.scope != Scope::Program {
+            let said = if default.is_empty() { String::new() } else { format!("`{default}`") };
+            let is_told = if said.is_empty() { cells[2].is_empty() } else { cells[2].starts_with(&said) };
+            assert!(is_told, "{name}: the default is not {said:?} in: {row}");
+        }
+    }
+    for key in KEYS.iter().filter(|key| key.group == Group::Retired) {
+        let dash = if key.scope == Scope::Program { "-" } else { "" };
+        assert!(page.contains(&format!("`{dash}{}`", key.name)), "doc/manual.md does not mention {}", key.name);
     }
 }
 
@@ -69,15 +97,103 @@ fn the_examples_are_accepted() {
     let page = read("debian/rmux.json.5");
     let (_, example) = page.split_once(".SH EXAMPLES\n.EX\n").expect("the page has an example");
     let (example, _) = example.split_once(".EE").expect("the example ends");
-    let path = std::env::temp_dir().join(format!("rmux-manual-{}.json", std::process::id()));
-    fs::write(&path, example.replace("\\-", "-")).expect("the folder can be written");
+    let mut examples = vec![example.replace("\\-", "-")];
+    for file in ["README.md", "doc/manual.md"] {
+        let page = read(file);
+        let before = examples.len();
+        for block in page.split("\n```json\n").skip(1) {
+            let (example, _) = block.split_once("\n```\n").expect("the example ends");
+            examples.push(example.to_owned());
+        }
+        assert!(examples.len() > before, "{file} has no example");
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for file in [&path, &root.join("debian/rmux.json"), &root.join("examples/compose/rmux.json")] {
+    let mut files = vec![root.join("debian/rmux.json"), root.join("examples/compose/rmux.json")];
+    for (number, example) in examples.iter().enumerate() {
+        let path = std::env::temp_dir().join(format!("rmux-manual-{}-{number}.json", std::process::id()));
+        fs::write(&path, example).expect("the folder can be written");
+        files.push(path);
+    }
+    for file in &files {
         let mut rmux = Command::new(env!("CARGO_BIN_EXE_rmux"));
         let output = rmux.args(["-test", "-config"]).arg(file).output().expect("cargo has built it");
         assert!(output.status.success() && output.stderr.is_empty(), "{}: {output:?}", file.display());
     }
-    fs::remove_file(&path).expect("it was just written");
+    for path in &files[2..] {
+        fs::remove_file(path).expect("it was just written");
+    }
+}
+
+#[test]
+fn links_of_the_pages_lead_somewhere() {
+    let pages = pages();
+    assert!(pages.contains(&"doc/manual.md".to_owned()), "{pages:?}");
+    for page in &pages {
+        let folder = Path::new(page).parent().expect("it is in a folder");
+        for rest in read(page).split("](").skip(1) {
+            let target = rest.split(')').next().expect("split gives at least one");
+            if target.contains("://") {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { PathBuf::from(page) } else { plain(&folder.join(file)) };
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+            assert!(path.exists(), "{page}: {target} is not there");
+            if !heading.is_empty() {
+                let known = headings(&fs::read_to_string(path).expect("a text"));
+                assert!(known.contains(heading), "{page}: {} has no heading for #{heading}", file.display());
+            }
+        }
+    }
+}
+
+/// The cells of a row of a table.
+fn cells_of(row: &str) -> Vec<String> {
+    // A stroke that belongs to a cell is written with a backslash.
+    let row = row.replace("\\|", "/");
+    row.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+}
+
+/// The Markdown files of the repository's own folder, and of `doc`.
+fn pages() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = Vec::new();
+    for folder in ["", "doc/"] {
+        for entry in fs::read_dir(root.join(folder)).expect("a folder of this repository") {
+            let name = entry.expect("readable").file_name().into_string().expect("a name in UTF-8");
+            if name.ends_with(".md") {
+                pages.push(format!("{folder}{name}"));
+            }
+        }
+    }
+    pages
+}
+
+/// The path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+/// What links to the headings of a page are called, by the rule of GitHub.
+fn headings(page: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let mut headings = BTreeSet::new();
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        if !is_code && line.starts_with('#') {
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            let is_kept = |char: &char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_');
+            headings.insert(heading.chars().filter(is_kept).map(|char| if char == ' ' { '-' } else { char }).collect());
+        }
+    }
+    headings
 }
 
 #[test]
