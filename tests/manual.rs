@@ -197,6 +197,32 @@ fn headings(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_tests_of_each_promise_are_there() {
+    let page = read("doc/architecture.md");
+    let (_, table) = page.split_once("\n## Promises, and the tests that try them\n").expect("a section about them");
+    let (table, _) = table.split_once("\n## ").expect("it is not the last one");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut promises = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cells = cells_of(row);
+        assert_eq!(cells.len(), 4, "{row}");
+        promises += 1;
+        for (cell, folder) in cells[1..].iter().zip(["src/proxy/tests", "tests/simulation", ""]) {
+            for name in cell.split('`').skip(1).step_by(2) {
+                // Which a published crate does not have.
+                if name.starts_with(".ci/") {
+                    continue;
+                }
+                let path = root.join(folder).join(name);
+                let is_there = path.exists() || path.with_extension("rs").exists();
+                assert!(is_there, "doc/architecture.md: {} is not there", path.display());
+            }
+        }
+    }
+    assert!(promises >= 6, "{table}");
+}
+
+#[test]
 fn the_container_is_made_of_what_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (dockerfile, allowed) = (read("Dockerfile"), read(".dockerignore"));
