@@ -57,10 +57,10 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
 
 /// Where no circle is allowed: not of imports, not of calls of methods, nor of both together.
 ///
-/// Not here yet: `src/proxy`, and `src/command`, `src/config` and `src/resp`, whose parts use the types of the file above
-/// them.
+/// Not here yet: `src/proxy`, and `src/config` and `src/resp`, whose parts use the types of the file above them.
 const AREAS: &[Area] = &[
     Area { root: "src", nodes: Nodes::Modules },
+    Area { root: "src/command", nodes: Nodes::Files },
     Area { root: "src/local", nodes: Nodes::Files },
     Area { root: "src/logger", nodes: Nodes::Files },
     Area { root: "src/net", nodes: Nodes::Files },
