@@ -4,7 +4,9 @@
 //! `left` counts the values whose headers are still to come; the frame is whole exactly when it is 0, `at` is not
 //! behind the slice, and what was framed is no attribute: that one is the start of the value behind it.
 
-use super::{Frame, Line, ProtocolError, line_number, passable, short_header, short_number};
+use super::error::ProtocolError;
+use super::frame::{Frame, passable};
+use super::line::{Line, line_number, short_header, short_number};
 
 /// Finds the end of one reply, RESP2 or RESP3.
 ///

@@ -57,7 +57,7 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
 
 /// Where no circle is allowed: not of imports, not of calls of methods, nor of both together.
 ///
-/// Not here yet: `src/proxy`, and `src/config` and `src/resp`, whose parts use the types of the file above them.
+/// Not here yet: `src/proxy`, and `src/config`, whose parts use the types of the file above them.
 const AREAS: &[Area] = &[
     Area { root: "src", nodes: Nodes::Modules },
     Area { root: "src/command", nodes: Nodes::Files },
@@ -66,6 +66,7 @@ const AREAS: &[Area] = &[
     Area { root: "src/net", nodes: Nodes::Files },
     Area { root: "src/reactor", nodes: Nodes::Files },
     Area { root: "src/reply", nodes: Nodes::Files },
+    Area { root: "src/resp", nodes: Nodes::Files },
     Area { root: "src/serve", nodes: Nodes::Files },
     Area { root: "src/service", nodes: Nodes::Files },
     Area { root: "src/subscription", nodes: Nodes::Files },
