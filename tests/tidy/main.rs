@@ -55,8 +55,7 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["lib"], Layer::Top, &[]),
 ];
 
-/// Where no circle is allowed: not of imports, not of calls of methods, nor of both together. Not here
-/// yet: `src/proxy`.
+/// Where no circle is allowed: not of imports, not of calls, nor of both together. Not here yet: `src/proxy`.
 const AREAS: &[Area] = &[
     Area { root: "src", nodes: Nodes::Modules },
     Area { root: "src/command", nodes: Nodes::Files },
@@ -445,6 +444,39 @@ fn circles_are_reported_whether_of_imports_or_of_calls() {
     assert!(circle(&[("net/listen", asks_for_it), ("net/file", "fn f(a: A) { a.admit() }")]).is_some());
     let whole = ("net", "mod listen;\nuse listen::open;\nimpl Net { const fn admit(&self) {} }");
     assert!(circle(&[whole, ("net/listen", "fn f(a: A) { a.admit() }")]).is_some(), "private, but to the parts below");
+}
+
+#[test]
+fn calls_of_free_functions_are_seen_by_the_paths_that_lead_to_them() {
+    let area = Area { root: "src/net", nodes: Nodes::Files };
+    let circle = |file: &str| {
+        let files = [
+            ("src/net.rs", "mod listen;\npub use listen::open;"),
+            ("src/net/listen.rs", "use super::file::Fault;\npub fn open<T>() {}"),
+            ("src/net/file.rs", file),
+        ];
+        let files: Vec<_> = files.iter().map(|(path, code)| ((*path).to_owned(), (*code).to_owned())).collect();
+        circle_in(&area, &files)
+    };
+    for (file, why) in [
+        ("use super::listen;\nfn f() { listen::open() }", "super::listen"),
+        ("use super::listen::open;\nfn f() { open() }", "super::listen::open"),
+        ("use super::listen::{Listener, open as start};\nfn f() { start() }", "super::listen::Listener"),
+        ("use super::listen::*;\nfn f() { open() }", "super::listen::*"),
+        ("fn f() { super::listen::open() }", "super::listen::open"),
+        ("fn f() { crate::net::listen::open::<u8>() }", "crate::net::listen::open"),
+        ("fn f(a: A) { a.map(super::listen::open) }", "super::listen::open"),
+        ("fn f() { use super::listen::open; open() }", "super::listen::open"),
+        ("use super::open;\nfn f() { open() }", "super::open"),
+        ("use super::*;\nfn f() { open() }", "super::*"),
+        ("fn f() { super::open() }", "super::open"),
+    ] {
+        let found = circle(file).unwrap_or_else(|| panic!("{file}"));
+        assert!(found.contains(&format!("{why})")), "{file}: {found}");
+    }
+    for file in ["fn open() {}\nfn f() { open() }", "fn f() { other::open() }", "fn f() { Self::open() }"] {
+        assert_eq!(circle(file), None, "{file}");
+    }
 }
 
 #[test]
