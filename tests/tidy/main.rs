@@ -4,19 +4,22 @@
 //!   the table fails the test, so that its place is decided and not found. Parts (`src/proxy/…`) belong to their file.
 //! - Within an area, files call and import downwards only, whatever the order is ([`AREAS`]).
 //! - The core knows no sockets, clock, threads or files ([`OUTSIDE`]).
-//! - Some words are not left behind ([`WORDS`]); lines and files have a length; each file says what it owns.
+//! - Some words are not left behind ([`WORDS`]); lines, functions and files have a length; each file says what it
+//!   owns.
 //! - No let chains: Rust 1.88 brought them, the oldest that must compile this is 1.85, and a newer one does not warn.
 //!
 //! Code is looked at without its comments and literals. What stands under `#[cfg(test)]`, and in files named `tests.rs`,
 //! is test code, and free to import what it likes.
 
 mod circles;
+mod length;
 mod source;
 
 use std::fs;
 use std::path::Path;
 
 use circles::{Area, Nodes, circle_in};
+use length::complaints_about_lengths;
 use source::{is_word, line_of, lines_with, paths_in, without_literals, without_tests};
 
 type Modules = &'static [&'static str];
@@ -108,12 +111,6 @@ const WORDS: &[(&str, &[&str], bool, &str)] = &[
 ];
 const FOLDERS: &[&str] = &["src", "tests", "benches", "examples"];
 
-const LINE_CHARS_MAX: usize = 120;
-/// Before its tests.
-const FILE_LINES_MAX: usize = 600;
-/// Files that are one long flat table, with their own bound.
-const TABLES: &[(&str, usize)] = &[("src/command/table.rs", 900)];
-
 #[test]
 fn the_repository_is_tidy() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -191,31 +188,13 @@ fn complaints_about(path: &str, text: &str) -> Vec<String> {
     }
     found.extend(let_chains(&all_code).map(|line| (line, "a let chain, which needs Rust 1.88".to_owned())));
     if is_source {
-        found.extend(complaints_about_shape(path, text));
+        if !text.starts_with("//!") {
+            found.push((1, "no head comment (`//!`) that says what this file owns".to_owned()));
+        }
+        found.extend(complaints_about_lengths(path, text));
         found.extend(complaints_about_imports(path, &code));
     }
     found.into_iter().map(|(line, what)| format!("{path}:{line}: {what}")).collect()
-}
-
-fn complaints_about_shape(path: &str, text: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    if !text.starts_with("//!") {
-        found.push((1, "no head comment (`//!`) that says what this file owns".to_owned()));
-    }
-    for (line, chars) in (1..).zip(text.lines().map(|line| line.chars().count())) {
-        if chars > LINE_CHARS_MAX {
-            found.push((line, format!("{chars} characters in a line (at most {LINE_CHARS_MAX})")));
-        }
-    }
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let starts_tests =
-        |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && !pair[1].ends_with(';');
-    let length = lines.windows(2).position(starts_tests).unwrap_or(lines.len());
-    let bound = TABLES.iter().find(|table| table.0 == path).map_or(FILE_LINES_MAX, |table| table.1);
-    if length > bound && !path.ends_with("/tests.rs") {
-        found.push((length, format!("{length} lines before the tests (at most {bound}): move a noun out")));
-    }
-    found
 }
 
 fn complaints_about_imports(path: &str, code: &str) -> Vec<(usize, String)> {
@@ -379,18 +358,10 @@ fn words_left_behind_are_reported() {
 }
 
 #[test]
-fn lengths_and_head_comments_are_reported() {
+fn files_without_a_head_comment_are_reported() {
     assert!(complaints_about("src/ring.rs", "fn f() {}\n")[0].starts_with("src/ring.rs:1: no head comment"));
-    let line = "é".repeat(LINE_CHARS_MAX);
-    assert!(complaints_in("src/ring.rs", &format!("// {}", &line[6..])).is_empty());
-    assert_eq!(complaints_in("src/ring.rs", &format!("// {line}"))[0], ":2: 123 characters in a line (at most 120)");
-    let lines = "fn f() {}\n".repeat(FILE_LINES_MAX);
-    let tests = "#[cfg(test)]\nmod tests {}\n";
-    assert!(complaints_in("src/ring.rs", &lines[10..]).is_empty());
-    assert!(complaints_in("src/ring.rs", &format!("{}{tests}{lines}", &lines[10..])).is_empty());
-    assert!(complaints_in("src/ring.rs", &format!("{lines}{tests}"))[0].contains("601 lines before the tests"));
-    assert!(complaints_in("src/ring.rs", &format!("#[cfg(test)]\nmod tests;\n{lines}"))[0].contains("603 lines"));
-    assert!(complaints_in("src/resp/tests.rs", &lines).is_empty());
+    assert!(complaints_about("src/ring.rs", "//! Head.\nfn f() {}\n").is_empty());
+    assert!(complaints_about("tests/ring.rs", "fn f() {}\n").is_empty());
 }
 
 #[test]
