@@ -28,22 +28,22 @@ mod error;
 mod json;
 mod key;
 mod password;
+mod pool;
 mod spelling;
 
 use std::path::PathBuf;
 
-use crate::command::Policy;
 use crate::net::Address;
-use crate::ring::HashTag;
-use crate::users::{Credentials, Users};
 
 use draft::{Draft, Fault, Missing};
 use error::{Place, Problem};
 use json::Json;
 
 pub use crate::limits::{Limits, Timeouts};
+pub use draft::Process;
 pub use error::Error;
 pub use key::{Group, KEYS, Key, Scope};
+pub use pool::PoolConfig;
 pub(crate) use spelling::nearest;
 
 /// Everything that one process does.
@@ -61,67 +61,6 @@ pub struct Config {
     pub user: Option<String>,
     /// With which group, by name or number; `None` is the user's own. Only with a user.
     pub group: Option<String>,
-}
-
-/// A listener, the servers behind it, and its bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolConfig {
-    /// Where clients connect.
-    pub listen: Address,
-    /// Permission bits of the Unix socket, 0 to 0o777; without meaning for TCP.
-    pub socket_mode: u32,
-    /// TCP first, then Unix, each in the order given: this order is the ring's. At least one; a server may stand there
-    /// more than once, and then has more of the keys.
-    pub servers: Vec<Address>,
-    /// Threads that share the listener, 1 to 64.
-    pub reactors: usize,
-    /// Most connections to each server, shared out among the reactors; 1 to 10,000. Each reactor has one at the least.
-    pub pool_size: usize,
-    /// The most of them that clients hold for themselves at one time, shared out alike; 0: all but one.
-    pub lease_max: usize,
-    /// Whether another server takes the keys of one that is down.
-    pub failover: bool,
-    /// Whether a command whose keys live on several servers, or which is about all of them, is sent to each.
-    pub multi_key: bool,
-    /// Whether the replies to scripts are made sure of, each by a question behind it.
-    pub strict_replies: bool,
-    /// What of a key chooses its server; `None`: all of it.
-    pub hash_tag: Option<HashTag>,
-    /// How long to wait.
-    pub timeouts: Timeouts,
-    /// How much to hold; what is about all clients together is shared out among the reactors.
-    pub limits: Limits,
-    /// Who may be a client.
-    pub users: Users,
-    /// Who rmux is to the servers; `None` where they ask for no password.
-    pub credentials: Option<Credentials>,
-    /// Which commands are allowed, denied or declared.
-    pub policy: Policy,
-}
-
-/// What the flags say about the program as a whole.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Process {
-    /// The file with the pools.
-    pub config: Option<String>,
-    /// Only check the configuration.
-    pub test: bool,
-    /// Log at debug level.
-    pub debug: bool,
-    /// Log to the local syslog socket.
-    pub use_syslog: bool,
-    /// Only ask a running rmux whether it answers.
-    pub healthcheck: bool,
-    /// The file to write the process id to.
-    pub pid_file: Option<String>,
-    /// Whom to become when started as root.
-    pub user: Option<String>,
-    /// With which group.
-    pub group: Option<String>,
-    /// Print the version.
-    pub version: bool,
-    /// Print the help.
-    pub help: bool,
 }
 
 /// A configuration, and what its author should know about it.

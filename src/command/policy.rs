@@ -18,7 +18,12 @@
 
 use std::fmt;
 
-use super::{Access, COUNT, Class, Command, Keys, ROWS, Subs, Text, find};
+use super::class::{Access, Class};
+use super::index::{COUNT, find};
+use super::keys::Keys;
+use super::name::Text;
+use super::row::{Command, Subs};
+use super::table::ROWS;
 
 /// One bit for each row of the table.
 type Bits = [u64; COUNT.div_ceil(64)];

@@ -8,7 +8,11 @@
 //! `CF.COMPACT` are flagged as reading, but change what the next call finds; `TS.READ` may block without being flagged;
 //! the channels of `SPUBLISH` and its kin are not keys.
 
-use super::{Access, Channels, Class, Command, Gather, Keys, Lease, Merge, Session, Text, TimeoutAt};
+use super::class::{Access, Channels, Class, Gather, Lease, Merge, Session};
+use super::keys::Keys;
+use super::name::Text;
+use super::row::{Command, Subs};
+use super::timeout::TimeoutAt;
 
 /// All commands. A new one is a new row: nothing else depends on the order or the number.
 pub(super) static ROWS: &[Command] = &[
@@ -629,29 +633,6 @@ const XGROUP: &[Command] = &[
 
 const XINFO: &[Command] =
     &[read("consumers", 4, SECOND), read("groups", 3, SECOND), any("help", 2), read("stream", -3, SECOND)];
-
-/// Which subcommands a row has: one byte in each row, where a reference would be sixteen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // each but the first is named for its container
-pub enum Subs {
-    None,
-    Acl,
-    Cluster,
-    Config,
-    FtConfig,
-    FtCursor,
-    Function,
-    JsonDebug,
-    Latency,
-    Log,
-    Memory,
-    Module,
-    Object,
-    Pubsub,
-    Script,
-    Xgroup,
-    Xinfo,
-}
 
 impl Subs {
     /// The rows themselves.

@@ -21,7 +21,33 @@ use super::address::{is_reached_at, listen_host, socket_path, tcp_server};
 use super::entry::User;
 use super::error::{Problem, Quoted};
 use super::password::Source;
-use super::{PoolConfig, Process, nearest};
+use super::pool::PoolConfig;
+use super::spelling::nearest;
+
+/// What the flags say about the program as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The file with the pools.
+    pub config: Option<String>,
+    /// Only check the configuration.
+    pub test: bool,
+    /// Log at debug level.
+    pub debug: bool,
+    /// Log to the local syslog socket.
+    pub use_syslog: bool,
+    /// Only ask a running rmux whether it answers.
+    pub healthcheck: bool,
+    /// The file to write the process id to.
+    pub pid_file: Option<String>,
+    /// Whom to become when started as root.
+    pub user: Option<String>,
+    /// With which group.
+    pub group: Option<String>,
+    /// Print the version.
+    pub version: bool,
+    /// Print the help.
+    pub help: bool,
+}
 
 /// What has been said about one pool so far, and about the program (by flags alone).
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use crate::users::Secret;
 
 use super::error::Problem;
 use super::json::Json;
-use super::nearest;
 use super::password::Source;
+use super::spelling::nearest;
 
 /// One of `users`, as it was written.
 #[derive(Debug, Clone, PartialEq)]

@@ -166,17 +166,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::Unreadable(error) => write!(f, "cannot be read: {error}"),
-            Problem::FileTooLarge(max) => {
-                write!(f, "is larger than {max} bytes: not a configuration")
-            }
+            Problem::FileTooLarge(max) => write!(f, "is larger than {max} bytes: not a configuration"),
             Problem::Syntax(error) => write!(f, "is not valid JSON: {error}"),
-            Problem::NotPools { found } => {
-                write!(f, "must be a list of pools, [{{...}}, ...], not {found}")
-            }
+            Problem::NotPools { found } => write!(f, "must be a list of pools, [{{...}}, ...], not {found}"),
             Problem::NoPools => f.write_str("the list of pools is empty: at least one is needed"),
-            Problem::PoolNotObject { found } => {
-                write!(f, "must be an object, {{...}}, not {found}")
-            }
+            Problem::PoolNotObject { found } => write!(f, "must be an object, {{...}}, not {found}"),
             Problem::UnknownKey { value, likely: Some(key) } => {
                 write!(f, "unknown key, with the value {value}: did you mean {key}?")
             }
@@ -184,19 +178,13 @@ impl fmt::Display for Problem {
                 write!(f, "unknown key, with the value {value}: rmux -help lists the keys")
             }
             Problem::FlagOnly => f.write_str("is a flag of the program, not a key of a pool"),
-            Problem::GivenTwice { value } => {
-                write!(f, "stands there a second time, with the value {value}")
-            }
+            Problem::GivenTwice { value } => write!(f, "stands there a second time, with the value {value}"),
             Problem::WrongKind { value, wanted } => write!(f, "{value} is not {wanted}"),
-            Problem::OutOfRange { value, allowed } => {
-                write!(f, "{value} is out of range: allowed is {allowed}")
-            }
+            Problem::OutOfRange { value, allowed } => write!(f, "{value} is out of range: allowed is {allowed}"),
             Problem::BadAddress { value, reason } => write!(f, "{value} {reason}"),
             Problem::NoListener => f.write_str("says not where to listen: give socket, host or port"),
             Problem::NoServer => f.write_str("no server: give tcpConnections or unixConnections"),
-            Problem::TooManyServers { count, max } => {
-                write!(f, "{count} servers are too many: at most {max}")
-            }
+            Problem::TooManyServers { count, max } => write!(f, "{count} servers are too many: at most {max}"),
             Problem::Needs { key } => write!(f, "has no meaning without {key}: give both"),
             Problem::OwnAddress { address } => {
                 write!(f, "{} is a server of this pool as well: it would connect to itself", Plain(address))

@@ -1,6 +1,9 @@
 //! What a right configuration becomes. What a wrong one is told stands in `tests/cli.rs`, as the user sees it.
 
 use super::*;
+use crate::command::Policy;
+use crate::ring::HashTag;
+use crate::users::Users;
 
 fn flags(texts: &[(&str, &str)]) -> Vec<(&'static Key, String)> {
     texts.iter().map(|(name, text)| (key::find(name).expect("a key of the table"), (*text).to_owned())).collect()

@@ -11,7 +11,9 @@
 //!
 //! The reply was framed before, so it is whole; should it not be, the elements end early, with `left() > 0`.
 
-use super::{Frame, Line, ReplyFramer, line_number};
+use super::frame::Frame;
+use super::line::{Line, line_number};
+use super::reply_framer::ReplyFramer;
 
 /// What is left of an aggregate's elements. A map has two for each pair.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,9 @@
 //! `left` counts the values whose headers are still to come; the frame is whole exactly when it is 0, `at` is not
 //! behind the slice, and what was framed is no attribute: that one is the start of the value behind it.
 
-use super::{Frame, Line, ProtocolError, line_number, passable, short_header, short_number};
+use super::error::ProtocolError;
+use super::frame::{Frame, passable};
+use super::line::{Line, line_number, short_header, short_number};
 
 /// Finds the end of one reply, RESP2 or RESP3.
 ///
@@ -110,65 +112,12 @@ impl ReplyFramer {
                 None => return Ok(false),
             };
             let next = match kind {
-                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
-                    let from = if self.is_in_line { self.at } else { self.at + 1 };
-                    let end = line_end(buf, from);
-                    self.is_in_line = end.is_none();
-                    let Some(next) = end else {
-                        // A line may be as long as a script makes it; its last byte so far may be half of its end.
-                        self.at = from.max(buf.len().saturating_sub(1));
-                        return Ok(false);
-                    };
-                    next
-                }
-                b'$' | b'=' | b'!' if !self.is_streamed_string => match bulk_length(buf, self.at + 1) {
-                    Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => next + len as usize + 2,
-                    Line::Number(-1, next) => next,
-                    Line::Partial => return Ok(false),
-                    _ => match self.open_unknown_length(buf) {
-                        Some(next) => next,
-                        None => return Err(ProtocolError::ReplyLength),
-                    },
-                },
-                b'*' | b'~' | b'>' | b'%' | b'|' => match line_number(buf, self.at + 1) {
-                    Line::Number(count, next) if count >= 0 && (count as u64) < REPLY_VALUES_MAX => {
-                        let pairs = matches!(kind, b'%' | b'|');
-                        self.left += if pairs { 2 * count as u64 } else { count as u64 };
-                        self.left += self.value_behind(kind);
-                        if self.left > REPLY_VALUES_MAX {
-                            return Err(ProtocolError::ReplyLength);
-                        }
-                        self.take_short_strings(buf, next)
-                    }
-                    Line::Number(-1, next) if kind != b'|' => next,
-                    Line::Partial => return Ok(false),
-                    _ => match self.open_unknown_length(buf) {
-                        Some(next) => next,
-                        None => return Err(ProtocolError::ReplyLength),
-                    },
-                },
-                b';' if self.is_streamed_string => match line_number(buf, self.at + 1) {
-                    Line::Number(0, next) => {
-                        self.is_streamed_string = false;
-                        next
-                    }
-                    Line::Number(len, next) if len > 0 && len < REPLY_VALUES_MAX as i64 => {
-                        self.left += 1;
-                        next + len as usize + 2
-                    }
-                    Line::Partial => return Ok(false),
-                    _ => return Err(ProtocolError::ReplyLength),
-                },
-                b'.' if !self.outer.is_empty() => match line_end(buf, self.at + 1) {
-                    Some(next) => {
-                        self.left = self.outer.pop().expect("checked by the guard: an aggregate is open");
-                        self.left += 1;
-                        next
-                    }
-                    None => return Ok(false),
-                },
-                other => return Err(ProtocolError::ReplyType(other)),
+                b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => self.end_of_line(buf),
+                b'$' | b'=' | b'!' if !self.is_streamed_string => self.end_of_string(buf)?,
+                b'*' | b'~' | b'>' | b'%' | b'|' => self.open_aggregate(buf, kind)?,
+                _ => self.end_of_part(buf, kind)?,
             };
+            let Some(next) = next else { return Ok(false) };
             self.at = next;
             self.left -= 1;
             if self.left == 0 && !self.outer.is_empty() {
@@ -180,6 +129,79 @@ impl ReplyFramer {
             return Err(ProtocolError::ReplyTerminator);
         }
         Ok(self.at <= buf.len())
+    }
+
+    /// The offset behind the line that goes on at `at`, or begins there with its type; `None` if its end is to come.
+    #[inline(always)]
+    fn end_of_line(&mut self, buf: &[u8]) -> Option<usize> {
+        let from = if self.is_in_line { self.at } else { self.at + 1 };
+        let end = line_end(buf, from);
+        self.is_in_line = end.is_none();
+        if end.is_none() {
+            // A line may be as long as a script makes it; its last byte so far may be half of its end.
+            self.at = from.max(buf.len().saturating_sub(1));
+        }
+        end
+    }
+
+    /// The offset behind the string at `at`; `None` if its length is not whole.
+    #[inline(always)]
+    fn end_of_string(&mut self, buf: &[u8]) -> Result<Option<usize>, ProtocolError> {
+        match bulk_length(buf, self.at + 1) {
+            Line::Number(len, next) if len >= 0 && len < REPLY_VALUES_MAX as i64 => Ok(Some(next + len as usize + 2)),
+            Line::Number(-1, next) => Ok(Some(next)),
+            Line::Partial => Ok(None),
+            _ => self.open_unknown_length(buf).map(Some).ok_or(ProtocolError::ReplyLength),
+        }
+    }
+
+    /// Counts the values of the aggregate at `at` among those to come. The offset behind its header, and behind those
+    /// of its values that are taken at once; `None` if its count is not whole.
+    #[inline(always)]
+    fn open_aggregate(&mut self, buf: &[u8], kind: u8) -> Result<Option<usize>, ProtocolError> {
+        match line_number(buf, self.at + 1) {
+            Line::Number(count, next) if count >= 0 && (count as u64) < REPLY_VALUES_MAX => {
+                let pairs = matches!(kind, b'%' | b'|');
+                self.left += if pairs { 2 * count as u64 } else { count as u64 };
+                self.left += self.value_behind(kind);
+                if self.left > REPLY_VALUES_MAX {
+                    return Err(ProtocolError::ReplyLength);
+                }
+                Ok(Some(self.take_short_strings(buf, next)))
+            }
+            Line::Number(-1, next) if kind != b'|' => Ok(Some(next)),
+            Line::Partial => Ok(None),
+            _ => self.open_unknown_length(buf).map(Some).ok_or(ProtocolError::ReplyLength),
+        }
+    }
+
+    /// What stands only within a value of unknown length: the offset behind the part of a string, or behind the end of
+    /// an aggregate; `None` if its line is not whole.
+    #[cold]
+    fn end_of_part(&mut self, buf: &[u8], kind: u8) -> Result<Option<usize>, ProtocolError> {
+        match kind {
+            b';' if self.is_streamed_string => match line_number(buf, self.at + 1) {
+                Line::Number(0, next) => {
+                    self.is_streamed_string = false;
+                    Ok(Some(next))
+                }
+                Line::Number(len, next) if len > 0 && len < REPLY_VALUES_MAX as i64 => {
+                    self.left += 1;
+                    Ok(Some(next + len as usize + 2))
+                }
+                Line::Partial => Ok(None),
+                _ => Err(ProtocolError::ReplyLength),
+            },
+            b'.' if !self.outer.is_empty() => {
+                let next = line_end(buf, self.at + 1);
+                if next.is_some() {
+                    self.left = self.outer.pop().expect("checked by the guard: an aggregate is open");
+                    self.left += 1;
+                }
+                Ok(next)
+            }
+            other => Err(ProtocolError::ReplyType(other)),
+        }
     }
 
     /// True unless a line or a string ends at `at`, and not with CR LF.

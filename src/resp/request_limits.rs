@@ -5,7 +5,8 @@
 //!
 //! Invariant: `unauthenticated()` is nowhere more than what it was made of.
 
-use super::{INLINE_BYTES_MAX, ProtocolError};
+use super::error::ProtocolError;
+use super::line::INLINE_BYTES_MAX;
 
 /// The protocol's limits for requests; Redis's names in brackets.
 #[derive(Debug, Clone, Copy)]

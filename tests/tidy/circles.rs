@@ -4,11 +4,14 @@
 //!   listen.rs ──imports Fault──► socket_file.rs ──calls .accept()──► listen.rs
 //! ```
 //!
-//! An import is any path that leads to another file of the area, also in the middle of code. A call is an edge when its
-//! method, `.name(`, is an inherent one, or a trait's own, that one file of the area defines, and no other file anywhere.
-//! That is text and no knowledge of types: a name that several have says nothing, nor does one that the standard library
-//! has, too ([`COMMON`]), and a trait's method is called through whatever implements it. What is not found is no proof;
-//! but each circle that is reported can be broken by moving a noun to where it belongs.
+//! An import is any path that leads to another file of the area, also in the middle of code. So the call of a free
+//! function is seen by its path, `listen::open(`, or by the import of its name; what a file re-exports counts as that
+//! file's, which needs the other one in turn. A call of a method is an edge when the method, `.name(`, is an inherent
+//! one, or a trait's own, that one file of the area defines, and no other file anywhere. That is text and no knowledge of
+//! types: a name that several have says nothing, nor does one that the standard library has, too ([`COMMON`]), and a
+//! trait's method is called through whatever implements it; `Type::name(` leads to the file of the type, wherever its
+//! `impl` is. What is not found is no proof; but each circle that is reported can be broken by moving a noun to where it
+//! belongs.
 //!
 //! A `mod` line is no edge: a file has its parts below it, and they must not need it in turn.
 

@@ -100,7 +100,7 @@ pub fn without_tests(code: &str) -> String {
 
 /// Where an item that begins here ends: after its closing brace, or its semicolon; for an attribute that begins with its
 /// bracket, after the closing one.
-fn end_of_item(code: &str) -> usize {
+pub fn end_of_item(code: &str) -> usize {
     let is_attribute = code.starts_with('[');
     let mut depth = 0_usize;
     for (at, char) in code.char_indices() {

@@ -1,2 +1,0 @@
-//! Where the keys of a request are: every kind of row, and every trick that arguments can play.
-

@@ -1,0 +1,45 @@
+//! What one pool is asked to do, checked and typed.
+//!
+//! Data only: what makes one valid stands with the draft that it is made of.
+
+use crate::command::Policy;
+use crate::limits::{Limits, Timeouts};
+use crate::net::Address;
+use crate::ring::HashTag;
+use crate::users::{Credentials, Users};
+
+/// A listener, the servers behind it, and its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Where clients connect.
+    pub listen: Address,
+    /// Permission bits of the Unix socket, 0 to 0o777; without meaning for TCP.
+    pub socket_mode: u32,
+    /// TCP first, then Unix, each in the order given: this order is the ring's. At least one; a server may stand there
+    /// more than once, and then has more of the keys.
+    pub servers: Vec<Address>,
+    /// Threads that share the listener, 1 to 64.
+    pub reactors: usize,
+    /// Most connections to each server, shared out among the reactors; 1 to 10,000. Each reactor has one at the least.
+    pub pool_size: usize,
+    /// The most of them that clients hold for themselves at one time, shared out alike; 0: all but one.
+    pub lease_max: usize,
+    /// Whether another server takes the keys of one that is down.
+    pub failover: bool,
+    /// Whether a command whose keys live on several servers, or which is about all of them, is sent to each.
+    pub multi_key: bool,
+    /// Whether the replies to scripts are made sure of, each by a question behind it.
+    pub strict_replies: bool,
+    /// What of a key chooses its server; `None`: all of it.
+    pub hash_tag: Option<HashTag>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// How much to hold; what is about all clients together is shared out among the reactors.
+    pub limits: Limits,
+    /// Who may be a client.
+    pub users: Users,
+    /// Who rmux is to the servers; `None` where they ask for no password.
+    pub credentials: Option<Credentials>,
+    /// Which commands are allowed, denied or declared.
+    pub policy: Policy,
+}
