@@ -1,8 +1,8 @@
 //! The loop: one epoll instance, the sockets of one proxy, and the carrying out of what the proxy decides.
 //!
-//! Knows sockets and the clock, and no requests, no replies, no servers' health. Each socket is registered once, for
-//! both directions, edge-triggered; nothing is ever re-armed. What was announced and not read yet is remembered here
-//! (`is_readable`), and a read that returns less than it asked for has drained its socket.
+//! Knows sockets and the clock, and no requests, no replies, no servers' health. Sockets are watched edge-triggered:
+//! for reading always, for writing while that tells something (see `sockets`). What was announced and not read yet is
+//! remembered here (`is_readable`), and a read that returns less than it asked for has drained its socket.
 //!
 //! The order of a turn:
 //!
@@ -81,7 +81,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// When the system gives no epoll instance, or does not take the listener.
+    /// When the system gives no epoll instance, or no second descriptor of it, or does not take the listener.
     pub fn new(settings: Settings, mut listener: Listener, servers: &[Address]) -> io::Result<Reactor> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -89,8 +89,7 @@ impl Reactor {
         let now = Millis(0);
         let (mailbox, sender) = Mailbox::new();
         let proxy = Proxy::new(settings, now);
-        let mut sockets = Sockets::default();
-        sockets.reserve(proxy.clients_expected());
+        let sockets = Sockets::new(poll.registry().try_clone()?, proxy.clients_expected());
         Ok(Reactor {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
@@ -198,7 +197,7 @@ impl Reactor {
                         match conn {
                             Conn::Backend(_) if self.dialer.is_dialing(conn) => {
                                 let (sockets, proxy) = (&mut self.sockets, &mut self.proxy);
-                                if !self.dialer.on_writable(conn, sockets, proxy, &self.poll, self.now) {
+                                if !self.dialer.on_writable(conn, sockets, proxy, self.now) {
                                     // The rest of this event is about a socket that is gone.
                                     continue;
                                 }
@@ -237,7 +236,7 @@ impl Reactor {
                 Post::Farewell(from) => self.proxy.handle_sibling_gone(from, self.now),
             }
         }
-        self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, &self.poll, self.now);
+        self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);
     }
 
     fn accept(&mut self) {
@@ -271,7 +270,7 @@ impl Reactor {
                 self.proxy.handle_peer(id, address);
             }
             let conn = Conn::Client(id);
-            match self.sockets.add(conn, stream, self.poll.registry()) {
+            match self.sockets.add(conn, stream) {
                 // Who connects has often asked already; if not, the kernel will tell.
                 Ok(()) => {
                     if let Some(socket) = self.sockets.get_mut(conn) {
@@ -383,12 +382,12 @@ impl Reactor {
 
     /// Does what the proxy asks for.
     fn carry_out(&mut self) {
-        self.dialer.retry(&mut self.sockets, &mut self.proxy, &self.poll, self.now);
+        self.dialer.retry(&mut self.sockets, &mut self.proxy, self.now);
         while let Some(action) = self.proxy.poll_action() {
             match action {
                 Action::Connect { backend, server } => {
                     let proxy = &mut self.proxy;
-                    self.dialer.dial(backend, server, &mut self.sockets, proxy, &self.poll, self.now);
+                    self.dialer.dial(backend, server, &mut self.sockets, proxy, self.now);
                 }
                 Action::Close(conn) => {
                     self.dialer.forget(conn);

@@ -10,5 +10,7 @@ pub const DIRECT_UNIX: &str = "direct-unix";
 pub const FLOOR: &str = "floor";
 /// The name of the peer that CPU time is put in relation to.
 pub const TWEMPROXY: &str = "twemproxy";
+/// The other peer that throughput and CPU time are put in relation to, where counts of clients are compared.
+pub const ENVOY: &str = "envoy";
 /// `rmux` with two reactors.
 pub const RMUX_TWO: &str = "rmux-2";

@@ -10,7 +10,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::name::{RMUX_TWO, TWEMPROXY};
+use crate::name::{ENVOY, RMUX_TWO, TWEMPROXY};
 use crate::support::Address;
 
 /// A proxy that can be compared.
@@ -187,7 +187,7 @@ pub const PROXIES: &[Proxy] = &[
         arguments: |place| words(&["-db", "-f", &place.config()]),
     },
     Proxy {
-        name: "envoy",
+        name: ENVOY,
         variable: "ENVOY",
         programs: &["envoy"],
         listens: Listens::Unix,

@@ -3,11 +3,12 @@
 //! Knows what each column and each plot is made of, and no process. BENCHMARKS.md says what each column means.
 
 use crate::book::align;
-use crate::name::{DIRECT_TCP, DIRECT_UNIX, FLOOR, TWEMPROXY};
+use crate::name::{DIRECT_TCP, DIRECT_UNIX, ENVOY, FLOOR, TWEMPROXY};
 use crate::plot::{Bars, Curves, Key};
 use crate::sample::{Figure, Sample, Samples};
 use crate::scene::{Axes, Scene, Shown, View};
 use crate::subject::Subject;
+use crate::work::Work;
 
 /// What stands in a column.
 enum Column {
@@ -15,6 +16,8 @@ enum Column {
     Median(&'static str, usize, Figure),
     /// How far to trust it.
     Spread(Figure),
+    /// Of 100 runs, the slow ones.
+    Slow,
     /// Divided by that of another subject.
     Over(&'static str, &'static str, Figure),
     /// Divided by that of the same subject's first variant.
@@ -34,21 +37,29 @@ pub fn table(scene: &Scene, subjects: &[Subject], samples: &Samples) -> String {
     head.extend(has_variants.then(|| "variant".to_owned()));
     head.extend(columns.iter().map(|column| column.head().to_owned()));
     let mut rows = vec![head];
-    for subject in subjects {
-        for work in &scene.works {
-            let of_variant = of_scene.of_variant(&work.variant);
-            let own = of_variant.of(subject.name);
-            if own.is_empty() {
-                continue;
-            }
-            let first = of_scene.of_variant(&scene.works[0].variant).of(subject.name);
-            let mut row = vec![subject.name.to_owned()];
-            row.extend(has_variants.then(|| work.variant.clone()));
-            row.extend(columns.iter().map(|column| column.cell(&own, &of_variant, &first)));
-            rows.push(row);
+    for (subject, work) in in_order(scene, subjects) {
+        let of_variant = of_scene.of_variant(&work.variant);
+        let own = of_variant.of(subject.name);
+        if own.is_empty() {
+            continue;
         }
+        let first = of_scene.of_variant(&scene.works[0].variant).of(subject.name);
+        let mut row = vec![subject.name.to_owned()];
+        row.extend(has_variants.then(|| work.variant.clone()));
+        row.extend(columns.iter().map(|column| column.cell(&own, &of_variant, &first)));
+        rows.push(row);
     }
     align(&rows, 1 + usize::from(has_variants))
+}
+
+/// What there may be a row for: what is to be compared stands side by side.
+fn in_order<'a>(scene: &'a Scene, subjects: &'a [Subject]) -> Vec<(&'a Subject, &'a Work)> {
+    let of_subject = |subject: &'a Subject| scene.works.iter().map(move |work| (subject, work));
+    let of_work = |work: &'a Work| subjects.iter().map(move |subject| (subject, work));
+    match scene.view {
+        View::Peers => scene.works.iter().flat_map(of_work).collect(),
+        _ => subjects.iter().flat_map(of_subject).collect(),
+    }
 }
 
 impl Column {
@@ -60,6 +71,7 @@ impl Column {
             | Column::Added(head, ..)
             | Column::AddedOverPeer(head, ..) => head,
             Column::Spread(_) => "± %",
+            Column::Slow => "slow %",
         }
     }
 
@@ -69,6 +81,7 @@ impl Column {
         match self {
             Column::Median(_, decimals, figure) => cell(own.median(figure), *decimals),
             Column::Spread(figure) => cell(own.spread(figure), 0),
+            Column::Slow => cell(own.slow_percent(), 0),
             Column::Over(_, other, figure) => cell(own.ratio(&of_variant.of(other), *figure), 2),
             Column::OverFirst(_, figure) => cell(own.ratio(first, *figure), 2),
             Column::Added(_, other, figure) => cell(added(own, other, *figure).map(|added| added * 1e3), 1),
@@ -105,6 +118,7 @@ fn columns(view: View) -> Vec<Column> {
             at_rest,
             after,
         ],
+        View::Peers => columns_beside_peers(),
         View::Variants | View::Idle | View::Plot(_) => {
             let mut columns = vec![
                 Median("req/s", 0, Sample::per_second),
@@ -159,6 +173,27 @@ fn columns(view: View) -> Vec<Column> {
             Median("CPU us", 0, Sample::own_us),
         ],
     }
+}
+
+fn columns_beside_peers() -> Vec<Column> {
+    use Column::{Median, Over, Slow, Spread};
+    vec![
+        Median("both us", 2, Sample::together_us),
+        Spread(Sample::together_us),
+        Over("/ twem", TWEMPROXY, Sample::together_us),
+        Over("/ envoy", ENVOY, Sample::together_us),
+        Median("CPU us", 2, Sample::own_us),
+        Over("/ floor", FLOOR, Sample::own_us),
+        Median("redis us", 2, Sample::behind_us),
+        Median("req/wait", 1, Sample::requests_per_wait),
+        Median("req/s", 0, Sample::per_second),
+        Spread(Sample::per_second),
+        Slow,
+        Over("/ twem", TWEMPROXY, Sample::per_second),
+        Over("/ envoy", ENVOY, Sample::per_second),
+        Median("p50 ms", 3, Sample::p50_ms),
+        Median("p99 ms", 3, Sample::p99_ms),
+    ]
 }
 
 /// The curves of a scene that is shown as a plot.
@@ -227,7 +262,7 @@ fn key(subject: &'static str) -> Key {
         TWEMPROXY => "#0072b2",
         "predixy" => "#009e73",
         "haproxy" => "#cc79a7",
-        "envoy" => "#56b4e9",
+        ENVOY => "#56b4e9",
         "go-rmux" => "#e69f00",
         _ => "#f0e442",
     };

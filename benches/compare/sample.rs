@@ -89,6 +89,12 @@ impl Sample {
         self.behind.map(|behind| self.us_per_request(behind.cpu))
     }
 
+    /// CPU time of the proxy and of the servers per request, in microseconds: what the requests cost this side of the
+    /// clients. A proxy can save its own time by giving the server more to do.
+    pub fn together_us(&self) -> Option<f64> {
+        Some(self.own_us()? + self.behind_us()?)
+    }
+
     /// Connections that the servers accepted.
     pub fn accepted(&self) -> Option<f64> {
         self.behind.map(|behind| behind.accepted as f64)
@@ -210,6 +216,15 @@ impl<'a> Samples<'a> {
         Some(50.0 * (greatest - least) / median(values)?)
     }
 
+    /// Of 100 runs, those whose throughput is less than four fifths of the best run's. Three processes on a few cores
+    /// settle into one of several modes, and a median shows one of them. None where there is but one run.
+    pub fn slow_percent(&self) -> Option<f64> {
+        let values: Vec<f64> = self.0.iter().filter_map(|sample| sample.per_second()).collect();
+        let best = values.iter().copied().reduce(f64::max).filter(|_| values.len() > 1)?;
+        let slow = values.iter().filter(|value| **value < SLOW * best).count();
+        Some(100.0 * slow as f64 / values.len() as f64)
+    }
+
     /// This figure beside that of others in the same round, as `join` puts the two together.
     pub fn beside(&self, others: &Samples, figure: Figure, join: fn(f64, f64) -> f64) -> Option<f64> {
         let joined = self.0.iter().filter_map(|sample| {
@@ -228,6 +243,9 @@ impl<'a> Samples<'a> {
         Samples(self.0.iter().filter(|sample| is_wanted(sample)).copied().collect())
     }
 }
+
+/// A run is slow that has less than this part of the best run's throughput.
+const SLOW: f64 = 0.8;
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.retain(|value| value.is_finite());

@@ -3,7 +3,7 @@
 //! Knows no process. A new work load is a new entry of [`all`]. The numbers of requests are chosen so that a run takes
 //! about a second through a fast proxy, and less in a sweep, where neighbouring points vouch for each other.
 
-use crate::name::{DIRECT_TCP, DIRECT_UNIX, RMUX_TWO, TWEMPROXY};
+use crate::name::{DIRECT_TCP, DIRECT_UNIX, ENVOY, FLOOR, RMUX_TWO, TWEMPROXY};
 use crate::work::{Doing, Work};
 
 /// Work loads that belong together.
@@ -24,6 +24,8 @@ pub struct Scene {
 pub enum View {
     /// All there is to say about each subject; there is one work load.
     Full,
+    /// For each work load a row for each subject: the CPU time of proxy and server together, beside that of two peers.
+    Peers,
     /// A row for each subject and work load, each beside the subject's first one.
     Variants,
     /// The same, with what idle clients take.
@@ -89,6 +91,7 @@ pub fn all() -> Vec<Scene> {
         ),
     ]);
     scenes.extend([
+        scene("clients", "Keep-alive: 1 to 1,000 clients, GET of 32 bytes", View::Peers, clients()),
         scene("one", "One client, no load, GET of 32 bytes: the added delay", View::Delay, vec![one()]),
         scene(
             "relay",
@@ -139,6 +142,21 @@ fn keep_alive() -> Work {
 
 fn large() -> Work {
     Work { bytes: 100_000, requests: 10_000, ..keep_alive() }
+}
+
+/// Short runs, since many of them say more than a long one: see `Samples::slow_percent`.
+fn clients() -> Vec<Work> {
+    let of = |clients: u32| Work {
+        variant: clients.to_string(),
+        doing: Doing::Tests(&["get"]),
+        clients,
+        requests: (4_000 * clients).clamp(8_000, 40_000),
+        subjects: PEERS,
+        ..keep_alive()
+    };
+    let mut works = CLIENTS.map(of).to_vec();
+    works.push(Work { variant: SEVERAL.to_owned(), keys: KEYS, servers: 4, subjects: SPREADING, ..of(50) });
+    works
 }
 
 fn one() -> Work {
@@ -259,15 +277,20 @@ fn by_idle() -> Vec<Work> {
         clients: 1,
         requests: 200,
         idle,
-        subjects: &["rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", "envoy"],
+        subjects: &["rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", ENVOY],
         ..keep_alive()
     };
     [0, 1_000, 2_500, 5_000, 7_500, 10_000].map(point).to_vec()
 }
 
+/// The counts of clients at which peers are compared.
+pub const CLIENTS: [u32; 7] = [1, 5, 10, 20, 50, 200, 1_000];
+/// The variant with several servers beside them.
+pub const SEVERAL: &str = "50, 4 servers";
 const KEYS: u32 = 1_000;
-const CURVES: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", TWEMPROXY, "predixy", "envoy"];
-const SPREADING: &[&str] = &["rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", "envoy"];
+const PEERS: &[&str] = &[FLOOR, "rmux", "rmux-base", TWEMPROXY, "predixy", ENVOY];
+const CURVES: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", TWEMPROXY, "predixy", ENVOY];
+const SPREADING: &[&str] = &["rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", ENVOY];
 const PHP: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", "go-rmux", TWEMPROXY];
-const NOT_UNIX: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", "haproxy", "envoy"];
-const NOT_FLOOR: &[&str] = &[DIRECT_TCP, DIRECT_UNIX, "rmux", "rmux-base", TWEMPROXY, "predixy", "haproxy", "envoy"];
+const NOT_UNIX: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", "haproxy", ENVOY];
+const NOT_FLOOR: &[&str] = &[DIRECT_TCP, DIRECT_UNIX, "rmux", "rmux-base", TWEMPROXY, "predixy", "haproxy", ENVOY];

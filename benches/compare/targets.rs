@@ -4,9 +4,13 @@
 //! the run fail: a benchmark is never a timed test.
 
 use crate::book::align;
-use crate::name::{DIRECT_TCP, DIRECT_UNIX, FLOOR, RMUX_TWO, TWEMPROXY};
+use crate::name::{DIRECT_TCP, DIRECT_UNIX, ENVOY, FLOOR, RMUX_TWO, TWEMPROXY};
 use crate::report::cell;
 use crate::sample::{Figure, Sample, Samples};
+use crate::scene::{CLIENTS, SEVERAL};
+
+/// What is aimed at: its name, its bound, and what was measured.
+type Target = (String, Bound, Option<f64>);
 
 enum Bound {
     AtMost(f64),
@@ -16,7 +20,8 @@ enum Bound {
 /// The Markdown table of all targets.
 pub fn table(samples: &Samples) -> String {
     let mut rows = vec![["figure", "aimed at", "measured", ""].map(str::to_owned).to_vec()];
-    for (title, bound, measured) in targets(samples) {
+    let of_scenes = targets(samples).into_iter().map(|(title, bound, measured)| (title.to_owned(), bound, measured));
+    for (title, bound, measured) in of_scenes.chain(beside_peers(samples)) {
         let (sign, value, is_met) = match bound {
             Bound::AtMost(value) => ("≤", value, measured.map(|measured| measured <= value)),
             Bound::AtLeast(value) => ("≥", value, measured.map(|measured| measured >= value)),
@@ -26,7 +31,7 @@ pub fn table(samples: &Samples) -> String {
             Some(false) => "**missed**",
             None => NOT_MEASURED,
         };
-        rows.push(vec![title.to_owned(), format!("{sign} {value}"), cell(measured, 3), verdict.to_owned()]);
+        rows.push(vec![title, format!("{sign} {value}"), cell(measured, 3), verdict.to_owned()]);
     }
     align(&rows, 1)
 }
@@ -111,4 +116,35 @@ fn targets(samples: &Samples) -> Vec<(&'static str, Bound, Option<f64>)> {
             rmux("keepalive").median(|sample| sample.own.map(|own| own.bytes_at_rest as f64 / 1e6)),
         ),
     ]
+}
+
+/// The targets of each count of clients: throughput beside the better one of the peers that were measured, CPU time of
+/// proxy and server together, and the proxy's own beside the floor's.
+fn beside_peers(samples: &Samples) -> Vec<Target> {
+    let of_scene = samples.of_scene("clients");
+    let ratio = |variant: &str, other: &str, figure: Figure| {
+        let of_variant = of_scene.of_variant(variant);
+        of_variant.of("rmux").ratio(&of_variant.of(other), figure)
+    };
+    let counts = CLIENTS.map(|count| (count, count.to_string()));
+    let several = counts.iter().skip(1).map(|(_, count)| count.as_str()).chain([SEVERAL]);
+    let title = |variant: &str, what: &str| match variant.split_once(',') {
+        Some((count, rest)) => format!("{count} clients,{rest}: {what}"),
+        None => format!("{variant} clients: {what}"),
+    };
+    let mut all = Vec::new();
+    for variant in several.clone() {
+        let peers = [TWEMPROXY, ENVOY].map(|peer| ratio(variant, peer, Sample::per_second));
+        let least = peers.into_iter().flatten().reduce(f64::min);
+        all.push((title(variant, "throughput / the better peer's"), Bound::AtLeast(1.0), least));
+    }
+    for variant in several {
+        let measured = ratio(variant, TWEMPROXY, Sample::together_us);
+        all.push((title(variant, "CPU with Redis / twemproxy's"), Bound::AtMost(0.95), measured));
+    }
+    for (_, variant) in counts.iter().filter(|(count, _)| (20..1_000).contains(count)) {
+        let measured = ratio(variant, FLOOR, Sample::own_us);
+        all.push((title(variant, "CPU / floor's"), Bound::AtMost(1.5), measured));
+    }
+    all
 }

@@ -88,6 +88,13 @@ impl Stream {
         }
     }
 
+    /// True exactly when the kernel reports this socket as writable each time that the peer has read (a Unix socket),
+    /// and not only after it was full (TCP).
+    #[inline]
+    pub fn is_reported_whenever_read(&self) -> bool {
+        matches!(self, Stream::Unix(_))
+    }
+
     /// Tells the peer that nothing more will come, while its own words can still be read.
     ///
     /// # Errors

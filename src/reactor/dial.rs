@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use log::debug;
-use mio::{Poll, Waker};
+use mio::Waker;
 
 use super::sockets::Sockets;
 use crate::net::{Address, ResolvedAddress, Stream};
@@ -101,15 +101,7 @@ impl Dialer {
     }
 
     /// Begins to connect a backend.
-    pub fn dial(
-        &mut self,
-        backend: Id,
-        server: ServerId,
-        sockets: &mut Sockets,
-        proxy: &mut Proxy,
-        poll: &Poll,
-        now: Millis,
-    ) {
+    pub fn dial(&mut self, backend: Id, server: ServerId, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
         let mut dial = Dial { backend, server, rest: Vec::new(), state: State::LookingUp, reason: String::new() };
         match &self.targets[server.index()] {
             Target::Fixed(address) => dial.rest.push(address.clone()),
@@ -121,18 +113,18 @@ impl Dialer {
             }
         }
         self.dials.push(dial);
-        self.try_next(self.dials.len() - 1, sockets, proxy, poll, now);
+        self.try_next(self.dials.len() - 1, sockets, proxy, now);
     }
 
     /// Names may have been looked up.
-    pub fn on_resolved(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
+    pub fn on_resolved(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
         while let Some((server, result)) = self.resolver.poll() {
             let waits = |dial: &Dial| dial.server.index() as u32 == server && dial.state == State::LookingUp;
             let reason = match result {
                 Ok(addresses) => {
                     while let Some(index) = self.dials.iter().position(waits) {
                         self.dials[index].rest = in_reverse(&addresses);
-                        self.try_next(index, sockets, proxy, poll, now);
+                        self.try_next(index, sockets, proxy, now);
                     }
                     if let Target::Name { known, known_until, .. } = &mut self.targets[server as usize] {
                         *known = addresses;
@@ -151,14 +143,7 @@ impl Dialer {
 
     /// A socket that was connecting is connected, or has failed. Returns whether it still is the connection's socket:
     /// it is not when the next address is being tried, or none is left.
-    pub fn on_writable(
-        &mut self,
-        conn: Conn,
-        sockets: &mut Sockets,
-        proxy: &mut Proxy,
-        poll: &Poll,
-        now: Millis,
-    ) -> bool {
+    pub fn on_writable(&mut self, conn: Conn, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) -> bool {
         let Some(index) = self.dials.iter().position(|dial| Conn::Backend(dial.backend) == conn) else { return true };
         let Some(socket) = sockets.get_mut(conn) else { return false };
         match socket.stream.is_connected() {
@@ -171,26 +156,26 @@ impl Dialer {
             Err(error) => {
                 sockets.remove(conn);
                 self.dials[index].reason = error.to_string();
-                self.try_next(index, sockets, proxy, poll, now);
+                self.try_next(index, sockets, proxy, now);
                 false
             }
         }
     }
 
     /// Tries again what was put off.
-    pub fn retry(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
+    pub fn retry(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
         let is_due = |dial: &Dial| matches!(dial.state, State::Retrying(at) if at <= now);
         while let Some(index) = self.dials.iter().position(is_due) {
-            self.try_next(index, sockets, proxy, poll, now);
+            self.try_next(index, sockets, proxy, now);
         }
     }
 
     /// Connects to the next address, or gives up when there is none.
-    fn try_next(&mut self, index: usize, sockets: &mut Sockets, proxy: &mut Proxy, poll: &Poll, now: Millis) {
+    fn try_next(&mut self, index: usize, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
         let dial = &mut self.dials[index];
         let conn = Conn::Backend(dial.backend);
         while let Some(address) = dial.rest.pop() {
-            let begun = Stream::connect(&address).and_then(|stream| sockets.add(conn, stream, poll.registry()));
+            let begun = Stream::connect(&address).and_then(|stream| sockets.add(conn, stream));
             match begun {
                 Ok(()) => {
                     dial.state = State::Connecting;

@@ -3,6 +3,20 @@
 //! The tables are indexed by the slots of the proxy's ids; the generation is compared, so that an event that comes late
 //! finds nothing. Invariant: a socket is in its table from `add` until the proxy's `Action::Close` for the same id, and
 //! the proxy gives a slot to somebody else only after that.
+//!
+//! Every socket is watched for reading (which includes hang-ups), edge-triggered, for good. It is watched for writing,
+//! too, only where that tells something:
+//!
+//! ```text
+//!                  ┌────── a write was not taken whole ───────┐
+//!   client ─► reading alone                            reading and writing ◄─ backend, which is being connected
+//!                  └◄── a write was taken whole (Unix) ───────┘
+//! ```
+//!
+//! Invariant: a socket whose last write was short is watched for writing. No edge is lost: what is registered anew is
+//! reported at once if it has become writable before. The kernel reports a Unix socket as writable whenever its peer
+//! has read, so that each reply would wake this loop for nothing; a TCP socket only after it was full, so that it is
+//! left as it is, and not registered again for each large value. A write that goes through whole costs nothing more.
 
 use std::io::{self, IoSlice, Write};
 
@@ -16,6 +30,8 @@ use crate::slots::Id;
 pub(super) struct Socket {
     id: Id,
     pub stream: Stream,
+    /// True exactly while it is watched for writing.
+    is_watched_for_writing: bool,
     /// True until a read has found the end of what there is.
     pub is_readable: bool,
     /// True once the peer has said that no more will come.
@@ -25,12 +41,15 @@ pub(super) struct Socket {
 }
 
 /// All sockets of a reactor.
-#[derive(Default)]
 pub(super) struct Sockets {
+    registry: Registry,
     clients: Vec<Option<Socket>>,
     backends: Vec<Option<Socket>>,
     /// Those of clients that are to be closed. It takes the kernel some time, and there may be thousands of them.
     closing: Vec<Socket>,
+    /// How often one was registered again.
+    #[cfg(test)]
+    registered_again: usize,
 }
 
 /// Accepted connections in one turn; with several reactors, what one leaves the others take.
@@ -53,22 +72,33 @@ fn token(conn: Conn) -> Token {
 }
 
 impl Sockets {
-    /// Makes room for so many clients, so that the table does not have to grow among other things.
-    pub fn reserve(&mut self, clients: usize) {
-        self.clients.reserve_exact(clients);
+    /// A table without sockets, that has room for so many clients, so that it does not have to grow among other things.
+    pub fn new(registry: Registry, clients: usize) -> Sockets {
+        Sockets {
+            registry,
+            clients: Vec::with_capacity(clients),
+            backends: Vec::new(),
+            closing: Vec::new(),
+            #[cfg(test)]
+            registered_again: 0,
+        }
     }
 
-    /// Takes in the socket of a connection and watches it, in both directions, for good.
-    pub fn add(&mut self, conn: Conn, mut stream: Stream, registry: &Registry) -> io::Result<()> {
-        let (table, id) = self.table(conn);
+    /// Takes in the socket of a connection and watches it: a backend's for writing as well, since it has still to be
+    /// connected.
+    pub fn add(&mut self, conn: Conn, mut stream: Stream) -> io::Result<()> {
+        let is_watched_for_writing = matches!(conn, Conn::Backend(_));
+        let (_, id) = self.table(conn);
         if id.slot() >> SLOT_BITS != 0 {
             return Err(io::Error::other("more than 16,777,216 connections"));
         }
-        registry.register(&mut stream, token(conn), Interest::READABLE | Interest::WRITABLE)?;
+        self.registry.register(&mut stream, token(conn), interest(is_watched_for_writing))?;
+        let (table, _) = self.table(conn);
         if table.len() <= id.slot() {
             table.resize_with(id.slot() + 1, || None);
         }
-        table[id.slot()] = Some(Socket { id, stream, is_readable: false, is_ending: false, is_queued: false });
+        table[id.slot()] =
+            Some(Socket { id, stream, is_watched_for_writing, is_readable: false, is_ending: false, is_queued: false });
         Ok(())
     }
 
@@ -120,6 +150,42 @@ impl Sockets {
             Conn::Backend(id) => (&mut self.backends, id),
         }
     }
+
+    /// Watches a socket for writing as well, or no longer.
+    #[cold]
+    fn watch_for_writing(&mut self, conn: Conn, is_wanted: bool) -> io::Result<()> {
+        let (table, id) = match conn {
+            Conn::Client(id) => (&mut self.clients, id),
+            Conn::Backend(id) => (&mut self.backends, id),
+        };
+        let Some(socket) = table.get_mut(id.slot()).and_then(Option::as_mut) else { return Ok(()) };
+        socket.is_watched_for_writing = is_wanted;
+        #[cfg(test)]
+        {
+            self.registered_again += 1;
+        }
+        self.registry.reregister(&mut socket.stream, token(conn), interest(is_wanted))
+    }
+}
+
+impl Socket {
+    /// Whether it is to be watched for writing from now on, or no longer, where that has to change: after a write that
+    /// was taken whole, or not.
+    #[inline]
+    fn change_after(&self, is_whole: bool) -> Option<bool> {
+        match (is_whole, self.is_watched_for_writing) {
+            (false, false) => Some(true),
+            (true, true) if self.stream.is_reported_whenever_read() => Some(false),
+            _ => None,
+        }
+    }
+}
+
+fn interest(is_watched_for_writing: bool) -> Interest {
+    match is_watched_for_writing {
+        true => Interest::READABLE | Interest::WRITABLE,
+        false => Interest::READABLE,
+    }
 }
 
 impl Wire for Sockets {
@@ -129,16 +195,212 @@ impl Wire for Sockets {
             // It is being closed; nobody will miss these bytes.
             return Err(io::ErrorKind::NotConnected.into());
         };
-        loop {
+        let taken = loop {
             let result = match slices {
                 [slice] => socket.stream.write(slice),
                 slices => socket.stream.write_vectored(slices),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-                result => return result,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                result => break result?,
+            }
+        };
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        if let Some(is_wanted) = socket.change_after(taken == total) {
+            self.watch_for_writing(conn, is_wanted)?;
+        }
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slots::Slots;
+    use mio::net::{TcpStream, UnixStream};
+    use mio::{Events, Poll};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixStream as StdUnixStream;
+    use std::time::{Duration, Instant};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    /// More than any socket takes at once.
+    const MUCH: usize = 64 << 20;
+
+    /// One connection of the table, the other end of it, and what the kernel tells.
+    struct Stage<P> {
+        poll: Poll,
+        sockets: Sockets,
+        conn: Conn,
+        peer: P,
+    }
+
+    impl<P: io::Read> Stage<P> {
+        fn new(kind: fn(Id) -> Conn, stream: Stream, peer: P) -> Stage<P> {
+            let poll = Poll::new().expect("descriptors are free");
+            let mut sockets = Sockets::new(poll.registry().try_clone().expect("descriptors are free"), 1);
+            let conn = kind(Slots::new().insert(()));
+            sockets.add(conn, stream).expect("it can be watched");
+            Stage { poll, sockets, conn, peer }
+        }
+
+        /// Writes so many bytes, in two parts, and returns how many were taken.
+        fn write(&mut self, length: usize) -> usize {
+            let bytes = vec![b'x'; length];
+            let (first, second) = bytes.split_at(length / 2);
+            let slices = [IoSlice::new(first), IoSlice::new(second)];
+            self.sockets.write(self.conn, &slices).expect("the peer is there")
+        }
+
+        /// The peer reads so many bytes.
+        fn read(&mut self, length: usize) {
+            let mut bytes = vec![0; length];
+            self.peer.read_exact(&mut bytes).expect("as much was written");
+            assert!(bytes == vec![b'x'; length]);
+        }
+
+        /// Whether the kernel has something to tell now, as (readable, writable, closed by the peer).
+        fn told(&mut self) -> Option<(bool, bool, bool)> {
+            self.told_within(Duration::ZERO)
+        }
+
+        fn told_within(&mut self, patience: Duration) -> Option<(bool, bool, bool)> {
+            let mut events = Events::with_capacity(4);
+            self.poll.poll(&mut events, Some(patience)).expect("poll");
+            let mut told = events.iter().map(|event| {
+                assert_eq!(self.sockets.find(event.token()), Some(self.conn));
+                (event.is_readable(), event.is_writable(), event.is_read_closed())
+            });
+            let first = told.next();
+            assert_eq!(told.next(), None, "one socket, one event");
+            first
+        }
+
+        /// The kernel tells that it is writable, sooner or later.
+        fn wait_for_writable(&mut self) {
+            let deadline = Instant::now() + PATIENCE;
+            while !matches!(self.told_within(Duration::from_millis(20)), Some((_, true, _))) {
+                assert!(Instant::now() < deadline, "nobody tells that it takes bytes again");
             }
         }
+    }
+
+    fn client() -> Stage<StdUnixStream> {
+        unix(Conn::Client)
+    }
+
+    fn unix(kind: fn(Id) -> Conn) -> Stage<StdUnixStream> {
+        let (ours, theirs) = StdUnixStream::pair().expect("descriptors are free");
+        ours.set_nonblocking(true).expect("a socket can be");
+        Stage::new(kind, Stream::Unix(UnixStream::from_std(ours)), theirs)
+    }
+
+    fn tcp(kind: fn(Id) -> Conn) -> Stage<std::net::TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let ours = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        ours.set_nonblocking(true).expect("a socket can be");
+        Stage::new(kind, Stream::Tcp(TcpStream::from_std(ours)), listener.accept().expect("one has come").0)
+    }
+
+    #[test]
+    fn a_client_that_takes_everything_wakes_nobody_and_costs_nothing() {
+        let mut client = client();
+        assert_eq!(client.told(), None, "it has said nothing yet");
+        for _ in 0..100 {
+            assert_eq!(client.write(1_000), 1_000);
+            client.read(1_000);
+            assert_eq!(client.told(), None, "that a reply was read is no news");
+        }
+        assert_eq!(client.sockets.registered_again, 0);
+    }
+
+    #[test]
+    fn a_short_write_is_followed_by_a_writable_event_and_a_whole_one_ends_the_watching() {
+        let mut client = client();
+        for times in 1..=3 {
+            let mut taken = client.write(MUCH);
+            assert!(taken < MUCH && client.told().is_none(), "it took {taken}");
+            // Whoever writes once more, and in vain, asks for no more than before.
+            assert_eq!(client.write(MUCH), 0);
+            assert_eq!(client.sockets.registered_again, 2 * times - 1);
+            for _ in 0..3 {
+                client.read(taken);
+                client.wait_for_writable();
+                taken = client.write(MUCH);
+                assert!(taken > 0);
+            }
+            assert_eq!(client.sockets.registered_again, 2 * times - 1, "short each time: it stays as it is");
+            client.read(taken);
+            client.wait_for_writable();
+            assert_eq!(client.write(1_000), 1_000);
+            assert_eq!(client.sockets.registered_again, 2 * times);
+            client.read(1_000);
+            assert_eq!(client.told(), None, "nothing is waited for");
+        }
+    }
+
+    #[test]
+    fn what_the_peer_reads_between_the_write_and_the_watching_is_not_missed() {
+        let mut client = client();
+        let taken = client.write(MUCH);
+        // As if the peer had been faster than the registering: what there was to tell is told anew.
+        client.read(taken);
+        client.wait_for_writable();
+        client.sockets.watch_for_writing(client.conn, false).expect("it is watched");
+        client.sockets.watch_for_writing(client.conn, true).expect("it is watched");
+        assert_eq!(client.told(), Some((false, true, false)));
+    }
+
+    #[test]
+    fn a_hang_up_is_told_whatever_is_watched() {
+        let mut quiet = client();
+        let mut full = client();
+        full.write(MUCH);
+        for client in [&mut quiet, &mut full] {
+            client.peer.shutdown(std::net::Shutdown::Write).expect("it is connected");
+            assert!(matches!(client.told(), Some((true, _, true))), "half");
+        }
+        for mut client in [quiet, full] {
+            client.peer = StdUnixStream::pair().expect("descriptors are free").0;
+            assert!(matches!(client.told(), Some((true, _, true))), "whole");
+        }
+    }
+
+    #[test]
+    fn a_backend_is_watched_for_being_connected_and_then_as_a_client_is() {
+        let mut backend = unix(Conn::Backend);
+        assert_eq!(backend.told(), Some((false, true, false)));
+        assert_eq!(backend.write(1_000), 1_000);
+        assert_eq!(backend.sockets.registered_again, 1);
+        for _ in 0..100 {
+            backend.read(1_000);
+            assert_eq!(backend.told(), None, "that a request was read is no news");
+            assert_eq!(backend.write(1_000), 1_000);
+        }
+        assert_eq!(backend.sockets.registered_again, 1);
+    }
+
+    #[test]
+    fn tcp_tells_only_after_a_short_write_and_is_not_registered_for_each() {
+        let mut backend = tcp(Conn::Backend);
+        backend.wait_for_writable();
+        let mut client = tcp(Conn::Client);
+        assert_eq!(client.told(), None);
+        for stage in [&mut backend, &mut client] {
+            for _ in 0..3 {
+                for _ in 0..100 {
+                    assert_eq!(stage.write(1_000), 1_000);
+                    stage.read(1_000);
+                    assert_eq!(stage.told(), None, "that something was read is no news");
+                }
+                let taken = stage.write(MUCH);
+                assert!(taken < MUCH);
+                stage.read(taken);
+                stage.wait_for_writable();
+            }
+        }
+        assert_eq!(backend.sockets.registered_again, 0);
+        assert_eq!(client.sockets.registered_again, 1);
     }
 }

@@ -103,6 +103,37 @@ fn a_client_that_reads_slowly_gets_everything() {
 }
 
 #[test]
+fn who_reads_late_gets_everything_on_either_side() {
+    const REQUESTS: usize = 100;
+    let server = RedisServer::start();
+    let value = vec![b'x'; 100_000];
+    for kind in [Kind::Unix, Kind::Tcp] {
+        let rmux = Rmux::in_front_of(kind, &[&server], &[PATIENT]);
+        let mut late = rmux.client();
+        let mut neighbour = rmux.client();
+        for (request, reply) in
+            [(encode(&[b"SET".as_slice(), b"k", &value]), b"+OK\r\n".to_vec()), (encode(&["GET", "k"]), bulk(&value))]
+        {
+            // What is asked fills the server's socket, or what it answers the client's.
+            server.freeze();
+            let mut writer = late.writer();
+            let sender = thread::spawn(move || writer.write_all(&request.repeat(REQUESTS)));
+            for _ in 0..100 {
+                assert_eq!(show(&neighbour.cmd(&["ECHO", "hello"])), "$5\r\nhello\r\n");
+            }
+            server.thaw();
+            for _ in 0..5 {
+                assert!(neighbour.cmd(&["GET", "none"]) == b"$-1\r\n");
+            }
+            for number in 0..REQUESTS {
+                assert!(late.reply() == reply, "reply {number}, {kind:?}");
+            }
+            sender.join().expect("the sender does not panic").expect("everything is taken");
+        }
+    }
+}
+
+#[test]
 fn an_idle_client_is_closed_after_the_local_read_timeout() {
     let fake = FakeServer::polite();
     let rmux = in_front_of(&fake, &["-localReadTimeout=200"]);
