@@ -3,13 +3,15 @@
 //! A client's session is virtual. It lives here, for as long as the connection, and never on a backend: whichever
 //! backend serves a request is one whose profile is the client's.
 //!
+//! Nobody but [`Client::enter`] moves it from state to state, and only along these lines ([`Flow::may_become`]):
+//!
 //! ```text
 //!          ┌────────── Open ◄───────────┐
 //!   too much unread, or outstanding     │ less again, or room in the pool, or the upload is whole
 //!          ├──► Paused, Throttled ──────┤
 //!   no backend can take the request     │
-//!          ├──► AwaitingBackend ────────┤      any ──► Leaving: answers what is outstanding, then closes
-//!   its own requests are in the way     │      any ──► Closed: to be reaped at the end of the turn
+//!          ├──► AwaitingBackend ────────┤      any ──► Closed: to be reaped at the end of the turn
+//!   its own requests are in the way     │
 //!          ├──► AwaitingOwnReplies ─────┤
 //!   its subscription is not confirmed   │
 //!          ├──► Subscribing ────────────┤
@@ -17,299 +19,92 @@
 //!          ├──► Asking ─────────────────┤
 //!   it gave a wrong password            │
 //!          ├──► Denied ─────────────────┤
+//!   more work than this turn still does │
+//!          ├──► Deferred ───────────────┤
 //!   a command that waits for data       │
 //!          ├──► BlockedOnCommand ───────┤
 //!   a large request, on its way         │
 //!          └──► Uploading ──────────────┘
 //! ```
 //!
-//! Knows no sockets and no servers. Invariants: a request of this client is outstanding exactly when it stands in its
-//! reply order; its affinities count, for each server, those of them that stand in a backend's line, and all of one
-//! server stand in the line of the same backend; while `AwaitingBackend`, `AwaitingOwnReplies`, `Subscribing`,
-//! `Asking`, `Denied`, `Deferred`, `BlockedOnCommand`, `Throttled` or `Paused`, what it sent behind lies in `kept`.
+//! Owns all of that and its parts, each in a file of its own. Knows no sockets and no servers. Invariants: a request of
+//! this client is outstanding exactly when it stands in its reply order; its affinities count, for each server, those
+//! of them that stand in a backend's line, and all of one server stand in the line of the same backend; while
+//! `AwaitingBackend`, `AwaitingOwnReplies`, `Subscribing`, `Asking`, `Denied`, `Deferred`, `BlockedOnCommand`,
+//! `Throttled` or `Paused`, what it sent behind lies in `kept`.
+
+mod affinity;
+mod bulk;
+mod connection;
+mod departed;
+mod flow;
+mod kept;
+mod replies;
+mod standing;
+mod transaction;
+
+use self::affinity::Affinities;
+pub use self::affinity::{Affinity, Leased};
+pub use self::bulk::Bulk;
+pub use self::connection::Connection;
+pub use self::departed::{Departed, Left};
+pub use self::flow::{Flow, Mode, Need};
+pub use self::kept::Kept;
+pub use self::replies::Replies;
+pub use self::transaction::{EarlyStep, LocalEffect, LocalStep, Transaction};
 
 use crate::buffer::{Arena, Queue};
-use crate::command::{Channels, Command};
-use crate::request::{ClientLine, Place, RequestId, Requests};
-use crate::resp::RequestFramer;
+use crate::command::Command;
+use crate::request::{ClientLine, RequestId, Requests};
 use crate::server_id::ServerId;
-use crate::session::{Protocol, Session};
+use crate::session::{Profile, Protocol, Session};
 use crate::slots::Id;
 use crate::subscription::Subscriber;
-use crate::timer::{Alarm, Millis};
+use crate::timer::{Alarm, Millis, Wheel};
 use crate::users::UserId;
-
-/// What a client may ask for. Anything but `Plain` takes its requests another way; the others pay one comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Everything.
-    #[default]
-    Plain,
-    /// Only to be let in: it has not said who it is, and there are passwords.
-    Unauthenticated,
-}
-
-/// What a parked client waits for at a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// Room for one more request on a shared backend.
-    Room,
-    /// A backend for itself.
-    Lease,
-    /// The same, for no other reason than that it has much in flight or unread: with less it can do without.
-    Bulk,
-    /// The backend that carried its last write, for itself.
-    LastWriter,
-}
-
-/// Whether a client is listened to, and why not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// It may send the next request.
-    Open,
-    /// It must take some replies first, or it waits for connections of its own (see the proxy's `bulk`).
-    Paused {
-        /// Since when, or since it last took something.
-        since: Millis,
-        /// True if it waits for nothing but that: its next request is one that rmux answers, and no server could keep
-        /// the reply.
-        is_full: bool,
-    },
-    /// Its next request waits until this backend, which it has for itself, has sent some of what it was given.
-    Throttled {
-        /// The backend.
-        backend: Id,
-    },
-    /// Its next request waits until a backend of this server can take it, or until this point in time.
-    AwaitingBackend {
-        /// Index of the server.
-        server: ServerId,
-        /// What it needs there.
-        need: Need,
-        /// When the wait is given up.
-        deadline: Millis,
-    },
-    /// Its next request waits until those that it has outstanding at this server are answered: they stand in the line
-    /// of a backend that can not take it.
-    AwaitingOwnReplies {
-        /// Index of the server.
-        server: ServerId,
-    },
-    /// Its next request waits until the servers have confirmed what it has subscribed to, or, if it publishes, what
-    /// others have.
-    Subscribing,
-    /// It has asked about the whole pool, and its next request waits until the other proxies have answered.
-    Asking,
-    /// It gave a wrong password, and is told so at this point in time.
-    Denied {
-        /// Keeps the place of the reply.
-        request: RequestId,
-        /// When it has its reply.
-        until: Millis,
-    },
-    /// Its next request is about all clients, and more work than this turn still does: it waits for the next one.
-    Deferred,
-    /// It waits for data (`BLPOP` …) on this backend, which it has for itself.
-    BlockedOnCommand {
-        /// The backend.
-        backend: Id,
-    },
-    /// A large request is passed on as it arrives: to this backend, or to nobody when that one is lost.
-    Uploading {
-        /// The backend that takes it; [`Id::NONE`] when the rest is thrown away.
-        backend: Id,
-        /// The request.
-        request: RequestId,
-    },
-    /// Nothing more is read; what is outstanding is answered, then the connection is closed.
-    Leaving,
-    /// Closed; the slot is reaped at the end of the turn.
-    Closed,
-}
-
-/// Why the next request of a client goes to the same backend of a server as the one before: what is outstanding there.
-#[derive(Debug, Clone, Copy)]
-pub struct Affinity {
-    /// The backend in whose line all of them stand.
-    pub backend: Id,
-    /// How many they are; never 0.
-    pub count: u32,
-    /// Index of the server.
-    pub server: ServerId,
-}
-
-/// A backend that a client has for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leased {
-    /// Index of its server.
-    pub server: ServerId,
-    /// The backend, whose owner is the client.
-    pub backend: Id,
-}
-
-/// What a client in bulk has: more of its requests are in flight, or more of its replies unread, than others may wait
-/// behind.
-#[derive(Debug, Default)]
-pub struct Bulk {
-    /// Backends that it has for itself, at most one at each server.
-    pub held: Vec<Leased>,
-}
-
-impl Bulk {
-    /// The backend that it has at this server.
-    pub fn at(&self, server: ServerId) -> Option<Id> {
-        self.held.iter().find(|held| held.server == server).map(|held| held.backend)
-    }
-}
-
-/// A transaction that arrives step by step, or the keys that are watched for one.
-#[derive(Debug, Default)]
-pub struct Transaction {
-    /// Where all of it goes, once a key has said which server that is.
-    pub leased: Option<Leased>,
-    /// The proxy's routing epoch in which a key said so.
-    pub routing_epoch: u32,
-    /// True once the client has said `MULTI`.
-    pub is_multi: bool,
-    /// True once the server was told `MULTI`.
-    pub is_begun: bool,
-    /// True once something was refused, or lost: `EXEC` will not be run.
-    pub is_broken: bool,
-    /// How many steps the server was given to queue.
-    pub steps: usize,
-    /// How many steps ask about the whole pool.
-    pub pool_steps: usize,
-    /// Those of them that are about the client's session, in their order.
-    pub own_steps: Vec<OwnStep>,
-    /// Steps that any server could queue, before a key has said which one will: what it is sent, and what becomes of
-    /// that with `EXEC`.
-    pub early_steps: Vec<(Vec<u8>, Option<OwnWhat>)>,
-}
-
-impl Transaction {
-    /// How many steps are queued, here or at the server.
-    pub fn queued(&self) -> usize {
-        self.steps + self.early_steps.len()
-    }
-
-    /// Bytes of steps that are kept here.
-    pub fn held_bytes(&self) -> usize {
-        let held_by = |what: &OwnWhat| if let OwnWhat::Answer(request) = what { request.len() } else { 0 };
-        let held: usize = self.own_steps.iter().map(|step| held_by(&step.what)).sum();
-        let early = self.early_steps.iter();
-        held + early.map(|(bytes, what)| bytes.len() + what.as_ref().map_or(0, held_by)).sum::<usize>()
-    }
-}
-
-/// A step of a transaction that rmux has a part in, though it stands in the server's queue.
-#[derive(Debug)]
-pub struct OwnStep {
-    /// Its place in the transaction, and so in the reply to `EXEC`.
-    pub index: usize,
-    /// What becomes of it with `EXEC`.
-    pub what: OwnWhat,
-}
-
-/// What becomes of such a step when its transaction is run.
-#[derive(Debug)]
-pub enum OwnWhat {
-    /// The server selects a database; if it does, the session has that one.
-    Select(u32),
-    /// It is a `PUBLISH`: so many more receive it than the server counts.
-    Published(u32),
-    /// It asks how many subscribe to channels of this family, and the server does not see all of them.
-    Subscribers(Channels),
-    /// rmux answers this request, and the server has a `PING` in its place.
-    Answer(Box<[u8]>),
-}
-
-/// What a client has sent and rmux has not dealt with: the start of a request, or requests that must wait.
-#[derive(Debug, Default)]
-pub struct Kept {
-    /// The bytes, from the start of a request on.
-    pub bytes: Vec<u8>,
-    /// How far they are understood.
-    pub framer: RequestFramer,
-    /// When the last of them came, if they are the start of a request whose rest is waited for.
-    pub since: Option<Millis>,
-}
-
-impl Kept {
-    /// The memory that it has, in bytes.
-    pub fn held(&self) -> usize {
-        size_of::<Kept>() + self.bytes.capacity() + self.framer.held()
-    }
-}
 
 /// A connection that talks to us.
 #[derive(Debug)]
 pub struct Client {
+    /// Where from, since when, and what its socket did last.
+    connection: Connection,
     /// What it has told about itself.
-    pub session: Session,
-    /// What it may ask for.
-    pub mode: Mode,
-    /// Where it comes from, as `host:port`; `None` where nothing tells, as behind a Unix socket.
-    pub peer: Option<Box<str>>,
+    session: Session,
     /// Replies on their way to it.
-    pub replies: Queue,
+    replies: Replies,
     /// Its outstanding requests, in the order in which it sent them.
-    pub reply_order: ClientLine,
+    reply_order: ClientLine,
     /// The same, counted by server.
-    pub affinities: Vec<Affinity>,
+    affinities: Affinities,
     /// The proxy's routing epoch in which they were routed: a change of it waits until they are answered.
-    pub routing_epoch: u32,
+    routing_epoch: u32,
     /// The transaction that it is in; a `WATCH` begins one, too.
-    pub transaction: Option<Box<Transaction>>,
+    transaction: Option<Box<Transaction>>,
     /// What it has while it is in bulk.
-    pub bulk: Option<Box<Bulk>>,
+    bulk: Option<Box<Bulk>>,
     /// The backend that carried its last write; [`Id::NONE`] before the first. `WAIT` is about that one.
-    pub wrote_to: Id,
+    wrote_to: Id,
     /// What it sent that is not dealt with.
-    pub kept: Option<Box<Kept>>,
+    kept: Option<Box<Kept>>,
     /// What it asked for last.
-    pub command: Option<&'static Command>,
+    command: Option<&'static Command>,
     /// What it has because it subscribes.
-    pub subscriber: Option<Box<Subscriber>>,
+    subscriber: Option<Box<Subscriber>>,
     /// Whether it is listened to.
-    pub flow: Flow,
+    flow: Flow,
     /// Its entry in the timer wheel.
-    pub alarm: Alarm,
-    /// When it last sent something, or got a reply.
-    pub heard_at: Millis,
-    /// When it was last offered some of its replies: since then, while it is blocked, it took none.
-    pub took_at: Millis,
-    /// When it connected.
-    pub since: Millis,
-    /// Bytes of replies that came before their turn.
-    pub early_bytes: usize,
-    /// How many of its unread bytes may be replies that rmux put together: those are limited by the memory of all.
-    pub merged_bytes: usize,
-    /// True while a backend that it has an affinity to may not be read until it has taken some replies.
-    pub holds_back: bool,
-    /// True while it stands in the list of those who are paused, or were.
-    pub is_in_paused: bool,
-    /// True while it stands in the list of those who have something to send.
-    pub is_dirty: bool,
-    /// True while it stands in the list of subscribers that have messages to be sent.
-    pub is_listed: bool,
-    /// True while its socket takes nothing.
-    pub is_write_blocked: bool,
-    /// True once it said that nothing more will come.
-    pub is_ended: bool,
-    /// True once its socket said so, perhaps with something unread before that: it will not wait for data any more.
-    pub has_hung_up: bool,
+    alarm: Alarm,
 }
 
 impl Client {
     /// A client that has just connected.
     pub fn new(now: Millis) -> Client {
         Client {
+            connection: Connection::new(now),
             session: Session::default(),
-            mode: Mode::default(),
-            peer: None,
-            replies: Queue::new(),
+            replies: Replies::new(),
             reply_order: ClientLine::default(),
-            affinities: Vec::new(),
+            affinities: Affinities::default(),
             routing_epoch: 0,
             transaction: None,
             bulk: None,
@@ -319,110 +114,338 @@ impl Client {
             subscriber: None,
             flow: Flow::Open,
             alarm: Alarm::default(),
-            heard_at: now,
-            took_at: now,
-            since: now,
-            early_bytes: 0,
-            merged_bytes: 0,
-            holds_back: false,
-            is_in_paused: false,
-            is_dirty: false,
-            is_listed: false,
-            is_write_blocked: false,
-            is_ended: false,
-            has_hung_up: false,
         }
+    }
+
+    /// Its connection: where from, since when, and what its socket did last.
+    #[inline]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The same; it is told what happens there.
+    #[inline]
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Makes sure that somebody looks after it at `deadline` or before.
+    #[inline]
+    pub fn wake_at<K: Copy>(&mut self, wheel: &mut Wheel<K>, timer: K, deadline: Millis) {
+        self.alarm.set(wheel, timer, deadline);
+    }
+
+    /// Somebody does.
+    pub fn on_woken(&mut self) {
+        self.alarm.on_fired();
+    }
+
+    /// When somebody will.
+    pub fn wakes_at(&self) -> Option<Millis> {
+        self.alarm.deadline()
+    }
+
+    // Its state.
+
+    /// Whether it is listened to.
+    #[inline]
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// It is in this state from here on. The only way from one to another.
+    #[inline]
+    pub fn enter(&mut self, flow: Flow) {
+        debug_assert!(self.flow.may_become(flow), "no client goes from {:?} to {flow:?}", self.flow);
+        self.flow = flow;
+    }
+
+    /// True exactly when it is closed, and not reaped yet.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.flow == Flow::Closed
+    }
+
+    /// True exactly when it may send the next request.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.flow == Flow::Open
+    }
+
+    /// It has too much outstanding or unread, and is not listened to; how long it waits is counted from the end of the
+    /// turn on. That the rest of its request does not come is no longer its fault.
+    pub fn pause(&mut self, is_full: bool) {
+        self.enter(Flow::Paused { since: Millis(0), is_full });
+        if let Some(kept) = &mut self.kept {
+            kept.wait_since(None);
+        }
+    }
+
+    /// If it is paused, its wait begins now, or anew. Returns whether it is full then.
+    pub fn wait_paused(&mut self, now: Millis) -> Option<bool> {
+        let Flow::Paused { is_full, .. } = self.flow else { return None };
+        self.enter(Flow::Paused { since: now, is_full });
+        Some(is_full)
+    }
+
+    /// If this is the request that it is uploading, the rest of it is thrown away as it comes. True if it is.
+    pub fn discard_upload(&mut self, request: RequestId, now: Millis) -> bool {
+        match self.flow {
+            Flow::Uploading { request: uploading, .. } if uploading == request => {
+                self.enter(Flow::Uploading { backend: Id::NONE, request });
+                // It may not have been listened to, for the sake of a queue that is gone.
+                if let Some(kept) = &mut self.kept {
+                    kept.wait_since(Some(now));
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Closes it. What can be sent will not be; it leaves the rest.
+    #[inline]
+    pub fn close<K: Copy>(&mut self, wheel: &mut Wheel<K>, arena: &mut Arena) -> Departed {
+        let flow = self.flow;
+        if flow == Flow::Closed {
+            return Departed::Before;
+        }
+        self.enter(Flow::Closed);
+        self.alarm.clear(wheel);
+        self.replies.clear(arena);
+        // Nearly always it leaves nothing else behind.
+        if flow == Flow::Open && self.is_bare() {
+            return Departed::Clean;
+        }
+        Departed::Leaves(Left::of(self, flow))
+    }
+
+    // Its session.
+
+    /// What it has told about itself.
+    #[inline]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What a backend must be set to that serves it.
+    #[inline]
+    pub fn profile(&self) -> Profile {
+        self.session.profile
+    }
+
+    /// The version of the protocol that it speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.session.profile.protocol
+    }
+
+    /// What it may ask for.
+    #[inline]
+    pub fn mode(&self) -> Mode {
+        if self.session.user == UserId::NOBODY { Mode::Unauthenticated } else { Mode::Plain }
     }
 
     /// It is this user from here on.
     pub fn set_user(&mut self, user: UserId) {
         self.session.user = user;
-        self.mode = match self.mode {
-            _ if user == UserId::NOBODY => Mode::Unauthenticated,
-            Mode::Unauthenticated => Mode::Plain,
-            mode => mode,
-        };
     }
 
-    /// True exactly when nothing is owed to it: no reply outstanding, none on its way.
-    pub fn is_quiet(&self) -> bool {
-        self.reply_order.is_empty() && self.replies.unsent() == 0
+    /// A server has selected this database for it.
+    pub fn on_selected(&mut self, database: u32) {
+        self.session.profile.database = database;
     }
 
-    /// Bytes of replies that it has not taken.
-    pub fn unread(&self) -> usize {
-        self.replies.unsent() + self.early_bytes
-    }
-
-    /// The same without replies that rmux put together, which are limited by the memory of all.
-    pub fn excess(&self) -> usize {
-        self.unread().saturating_sub(self.merged_bytes)
-    }
-
-    /// True exactly when bytes that it sends can be dealt with.
-    pub fn is_listened_to(&self) -> bool {
-        match self.flow {
-            // What is sent by one that is to leave is read and dropped, so that it comes to reading its replies.
-            Flow::Open | Flow::Uploading { .. } | Flow::Leaving => !self.is_ended,
-            // Whether it has more to say decides whether it waits for anything.
-            Flow::Paused { .. } => self.kept.is_none() && !self.is_ended,
-            _ => false,
-        }
-    }
-
-    /// True exactly when it is not listened to until some of its requests are answered.
-    pub fn awaits_replies(&self) -> bool {
-        matches!(
-            self.flow,
-            Flow::AwaitingBackend { .. }
-                | Flow::AwaitingOwnReplies { .. }
-                | Flow::Subscribing
-                | Flow::Asking
-                | Flow::Denied { .. }
-                | Flow::BlockedOnCommand { .. }
-        )
-    }
-
-    /// True exactly when it hears messages.
-    pub fn is_hearing(&self) -> bool {
-        self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_hearing())
-    }
-
-    /// True exactly when each of its requests means what it always means.
+    /// Whether the reply to the request that is dealt with now is dropped. To be asked once for each request.
     #[inline]
-    pub fn is_plain(&self) -> bool {
-        self.mode == Mode::Plain && self.transaction.is_none() && self.subscriber.is_none()
+    pub fn takes_no_reply(&mut self) -> bool {
+        self.session.reply_mode.take()
     }
 
-    /// True exactly when it has nothing but replies on their way to it: no request outstanding or kept, no transaction,
-    /// no subscription, and no backend that waits for it or is its own.
+    /// It says something about itself: `answer` changes the session, and is told the address.
+    pub fn tell<R>(&mut self, answer: impl FnOnce(&mut Session, Option<&str>) -> R) -> R {
+        answer(&mut self.session, self.connection.peer())
+    }
+
+    // Its requests.
+
+    /// It asks for this.
     #[inline]
-    pub fn is_bare(&self) -> bool {
-        let has_state = self.transaction.is_some() || self.subscriber.is_some() || self.bulk.is_some();
-        debug_assert!(self.affinities.is_empty() || !self.reply_order.is_empty());
-        self.reply_order.is_empty() && self.kept.is_none() && !has_state && !self.holds_back
+    pub fn on_command(&mut self, command: &'static Command) {
+        self.command = Some(command);
+    }
+
+    /// What it asked for last.
+    pub fn command(&self) -> Option<&'static Command> {
+        self.command
+    }
+
+    /// Its outstanding requests, in the order in which it sent them.
+    #[inline]
+    pub(crate) fn reply_order(&self) -> &ClientLine {
+        &self.reply_order
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(crate) fn reply_order_mut(&mut self) -> &mut ClientLine {
+        &mut self.reply_order
+    }
+
+    /// True exactly when its outstanding requests were routed in this epoch.
+    #[inline]
+    pub fn is_routed_in(&self, epoch: u32) -> bool {
+        self.routing_epoch == epoch
+    }
+
+    /// None are outstanding; the next ones are routed in this epoch.
+    pub fn route_in(&mut self, epoch: u32) {
+        debug_assert!(self.affinities.is_empty(), "what is outstanding was routed in another epoch");
+        self.routing_epoch = epoch;
+    }
+
+    /// A write of its own goes to this backend.
+    #[inline]
+    pub fn on_write(&mut self, backend: Id) {
+        self.wrote_to = backend;
+    }
+
+    /// The backend that carried its last write; [`Id::NONE`] before the first.
+    pub fn wrote_to(&self) -> Id {
+        self.wrote_to
+    }
+
+    /// What it sent that is not dealt with.
+    pub fn kept(&self) -> Option<&Kept> {
+        self.kept.as_deref()
+    }
+
+    /// What it sent is dealt with later. If it is listened to, the rest of that is waited for from now on.
+    pub fn keep(&mut self, mut kept: Box<Kept>, now: Millis) {
+        kept.wait_since(matches!(self.flow, Flow::Open | Flow::Uploading { .. }).then_some(now));
+        self.kept = Some(kept);
+    }
+
+    /// Takes what it sent that is not dealt with.
+    #[inline]
+    pub fn take_kept(&mut self) -> Option<Box<Kept>> {
+        self.kept.take()
+    }
+
+    // What it has while it is in a transaction, subscribes, or is in bulk.
+
+    /// The transaction that it is in; a `WATCH` begins one, too.
+    pub fn transaction(&self) -> Option<&Transaction> {
+        self.transaction.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn transaction_mut(&mut self) -> Option<&mut Transaction> {
+        self.transaction.as_deref_mut()
+    }
+
+    /// It is in a transaction from here on, if it was not.
+    pub fn begin_transaction(&mut self) -> &mut Transaction {
+        self.transaction.get_or_insert_default()
+    }
+
+    /// It is in a transaction no longer. Returns the one that it was in.
+    pub fn end_transaction(&mut self) -> Option<Box<Transaction>> {
+        self.transaction.take()
     }
 
     /// The backend that it has for itself, for a transaction or for watched keys.
+    #[inline]
     pub fn leased(&self) -> Option<Leased> {
-        self.transaction.as_ref()?.leased
+        self.transaction.as_ref()?.leased()
     }
 
-    /// True exactly when its subscriptions stand between it and the servers: in RESP2 a client that hears messages may
-    /// do little else, in RESP3 it can until they are confirmed.
-    pub fn is_restrained(&self) -> bool {
-        let Some(subscriber) = &self.subscriber else { return false };
-        let is_resp2 = self.session.profile.protocol == Protocol::Resp2;
-        subscriber.is_hearing() && (is_resp2 || !subscriber.awaited.is_empty())
+    /// What it has because it subscribes.
+    #[inline]
+    pub fn subscriber(&self) -> Option<&Subscriber> {
+        self.subscriber.as_deref()
     }
 
-    /// True exactly when a message can go out next: no reply is half sent, nothing is subscribed to and not confirmed,
-    /// and, in RESP2, where a message can not be told from a reply, no reply is outstanding at all.
-    pub fn is_open_to_messages(&self, requests: &Requests) -> bool {
-        let Some(first) = self.reply_order.first() else { return true };
-        self.session.profile.protocol == Protocol::Resp3
-            && requests[first].place() != Place::Arriving
-            && self.subscriber.as_ref().is_none_or(|subscriber| subscriber.awaited.is_empty())
+    /// The same, to be changed.
+    pub fn subscriber_mut(&mut self) -> Option<&mut Subscriber> {
+        self.subscriber.as_deref_mut()
+    }
+
+    /// It subscribes.
+    pub fn subscribe(&mut self) -> &mut Subscriber {
+        self.subscriber.get_or_insert_default()
+    }
+
+    /// Channels, patterns and shard channels that it hears.
+    pub fn heard(&self) -> [u32; 3] {
+        self.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts())
+    }
+
+    /// True exactly when it is in bulk.
+    #[inline]
+    pub fn is_in_bulk(&self) -> bool {
+        self.bulk.is_some()
+    }
+
+    /// What it has while it is in bulk.
+    #[inline]
+    pub fn bulk(&self) -> Option<&Bulk> {
+        self.bulk.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn bulk_mut(&mut self) -> Option<&mut Bulk> {
+        self.bulk.as_deref_mut()
+    }
+
+    /// It is in bulk from here on.
+    pub fn enter_bulk(&mut self) {
+        debug_assert!(self.bulk.is_none(), "it would lose what it holds");
+        self.bulk = Some(Box::default());
+    }
+
+    /// It is in bulk no longer. Returns what it had.
+    pub fn leave_bulk(&mut self) -> Option<Bulk> {
+        self.bulk.take().map(|bulk| *bulk)
+    }
+
+    /// If it is in bulk, it has those no longer on which it has no requests. Returns them.
+    pub fn release_unused(&mut self) -> Vec<Leased> {
+        let Some(bulk) = &mut self.bulk else { return Vec::new() };
+        bulk.take_unused(|held| self.affinities.at(held.server).is_some())
+    }
+
+    // Its replies.
+
+    /// Replies on their way to it.
+    #[inline]
+    pub fn replies(&self) -> &Replies {
+        &self.replies
+    }
+
+    /// The same, to be added to.
+    #[inline]
+    pub fn replies_mut(&mut self) -> &mut Replies {
+        &mut self.replies
+    }
+
+    /// Its socket, which was offered what can be sent, took so many bytes.
+    #[inline]
+    pub fn on_sent(&mut self, arena: &mut Arena, bytes: usize, is_blocked: bool, now: Millis) {
+        self.replies.consume(arena, bytes);
+        self.connection.on_offered(is_blocked, now);
+        self.connection.on_heard(now);
+    }
+
+    /// Its socket, which was offered what can be sent and `reply` behind it, took so many bytes. The rest is next.
+    pub fn on_sent_past(&mut self, arena: &mut Arena, reply: &[u8], bytes: usize, is_blocked: bool, now: Millis) {
+        let waiting = self.replies.unsent();
+        self.replies.consume(arena, bytes.min(waiting));
+        let past = bytes.saturating_sub(waiting);
+        if past > 0 {
+            self.replies.skip(past);
+        }
+        self.replies.push(arena, &reply[past..]);
+        self.connection.on_offered(is_blocked, now);
     }
 
     /// Between two replies: sends the messages that had to wait, if they may go out now.
@@ -431,43 +454,58 @@ impl Client {
         let Some(subscriber) = &mut self.subscriber else { return };
         if is_open && subscriber.held.unsent() > 0 {
             let held = std::mem::take(&mut subscriber.held);
-            self.early_bytes -= held.unsent();
-            self.replies.append(arena, held);
+            self.replies.append_early(arena, held);
         }
         if subscriber.is_spent() {
             self.subscriber = None;
         }
     }
 
+    /// Where a message of so many bytes goes: out next, or, unless `is_open`, to those that wait for that.
+    pub fn queue_for_message(&mut self, is_open: bool, len: usize) -> &mut Queue {
+        let subscriber = self.subscriber.get_or_insert_default();
+        self.replies.for_message(&mut subscriber.held, is_open, len)
+    }
+
+    /// The whole reply to this request is among what can be sent. True exactly when that was the last confirmation that
+    /// the client waited for.
+    pub fn on_answered(&mut self, request: RequestId) -> bool {
+        let Some(subscriber) = &mut self.subscriber else { return false };
+        if subscriber.awaited.front() != Some(&request) {
+            return false;
+        }
+        subscriber.awaited.pop_front();
+        self.flow == Flow::Subscribing && subscriber.awaited.is_empty()
+    }
+
+    /// Its outstanding requests, counted by server.
+    #[inline]
+    pub fn affinities(&self) -> &[Affinity] {
+        self.affinities.all()
+    }
+
     /// Its outstanding requests at `server`.
     #[inline]
     pub fn affinity(&self, server: ServerId) -> Option<Affinity> {
-        self.affinities.iter().find(|affinity| affinity.server == server).copied()
+        self.affinities.at(server)
     }
 
     /// So many more requests stand in the line of `backend`, which is one of `server`: those that follow go there, too.
     #[inline]
     pub fn pin(&mut self, server: ServerId, backend: Id, count: u32) {
-        match self.affinities.iter_mut().find(|affinity| affinity.server == server) {
-            Some(affinity) => {
-                debug_assert!(affinity.backend == backend, "all of one server stand in one line");
-                affinity.count += count;
-            }
-            None => self.affinities.push(Affinity { backend, count, server }),
-        }
+        self.affinities.pin(server, backend, count);
     }
 
     /// So many requests have left the line of a backend of `server`.
     #[inline]
     pub fn unpin(&mut self, server: ServerId, count: u32) {
-        let Some(index) = self.affinities.iter().position(|affinity| affinity.server == server) else {
-            debug_assert!(false, "a request that stood in a backend's line had an affinity");
-            return;
-        };
-        self.affinities[index].count -= count;
-        if self.affinities[index].count == 0 {
-            self.affinities.swap_remove(index);
-        }
+        self.affinities.unpin(server, count);
+    }
+
+    /// Its requests at `server` stand in the line of this backend from here on; it blocks on that one.
+    pub fn block_on_other(&mut self, server: ServerId, backend: Id) {
+        self.enter(Flow::BlockedOnCommand { backend });
+        self.affinities.change(server, backend);
     }
 }
 
@@ -478,18 +516,5 @@ mod tests {
     #[test]
     fn an_idle_client_is_small() {
         assert!(size_of::<Client>() <= 264, "{} bytes", size_of::<Client>());
-    }
-
-    #[test]
-    fn lanes_end_with_their_last_request() {
-        let mut client = Client::new(Millis(0));
-        client.pin(ServerId::of_index(3), Id::NONE, 1);
-        client.pin(ServerId::of_index(1), Id::NONE, 1);
-        client.pin(ServerId::of_index(3), Id::NONE, 1);
-        client.unpin(ServerId::of_index(3), 1);
-        assert_eq!(client.affinity(ServerId::of_index(3)).map(|affinity| affinity.count), Some(1));
-        client.unpin(ServerId::of_index(3), 1);
-        assert!(client.affinity(ServerId::of_index(3)).is_none());
-        assert_eq!(client.affinity(ServerId::of_index(1)).map(|affinity| affinity.count), Some(1));
     }
 }

@@ -22,23 +22,25 @@
 //!
 //! ```text
 //!   a client's socket ─► reactor ─► Proxy::handle_client_data
-//!     1  proxy/intake     finds the end of the request in the read buffer (resp::RequestFramer)
-//!     2  proxy/routing    looks up what it is (command::find), and which server has its first key (proxy/router)
-//!     3  proxy/dispatch   picks a backend (pool::Pool) and puts the request (request::Request) into two lines: its
-//!                         client's, in which replies go out, and its backend's, in which they come in; its bytes go
-//!                         to the end of the backend's queue (buffer::Queue)
+//!     1  proxy/client_read    finds the end of the request in the read buffer (resp::RequestFramer)
+//!     2  proxy/routing        looks up what it is (command::find), and which server has its first key (proxy/router)
+//!     3  proxy/dispatch       picks a backend (proxy/pick, pool::Pool); puts the request (request::Request) into two
+//!        proxy/enqueue        queues: its client's reply order, in which replies go out, and its backend's in-flight
+//!                             queue, in which they come in (proxy/in_flight). For that there is a ticket
+//!        proxy/forward        and the ticket is given for its bytes, at the end of the backend's queue (buffer::Queue)
 //!   when all ready clients have been read ─► Proxy::transmit_requests
-//!     4  proxy/transmit   one write for each backend
+//!     4  proxy/flush          one write for each backend
 //!   a backend's socket ─► reactor ─► Proxy::handle_backend_data
-//!     5  proxy/replies    finds the end of the reply (resp::ReplyFramer); it belongs to the first in the backend's
-//!                         line, and goes to the end of its client's queue, or waits there for its place
+//!     5  proxy/backend_read   finds the end of the reply (resp::ReplyFramer); it belongs to the first in the backend's
+//!        proxy/answer         in-flight queue, and goes to the end of its client's queue, or waits there for its place
 //!   the end of the turn ─► Proxy::transmit, then Proxy::poll_action
-//!     6  proxy/transmit   one write for each client; then the shell connects and closes what it is told to
+//!     6  proxy/flush          one write for each client; then the shell connects and closes what it is told to
 //! ```
 //!
-//! Plain requests and replies, which most are, take steps 1 to 3 and 5 in runs, through `proxy/express`. What rmux
-//! answers by itself (`local`) leaves the way behind step 2; what needs several servers (`proxy/split`) or a backend of
-//! its own (`proxy/lease`, `proxy/transaction`) makes a detour in step 3.
+//! Plain requests and replies, which most are, take steps 1 to 3 and 5 in runs, through `proxy/fast_path`, by the same
+//! owners: one piece of bytes for a run of tickets; and a reply behind which its client is owed nothing is written to
+//! its socket in step 5. What rmux answers by itself (`local`) leaves the way behind step 2; what needs several servers
+//! (`proxy/scatter`) or a backend of its own (`proxy/blocking`, `proxy/transaction`) makes a detour in step 3.
 
 #![forbid(unsafe_code)]
 

@@ -13,215 +13,150 @@
 //!   poll_notice              until it is None: a line for the log
 //! ```
 //!
-//! Its state has owners, each in a file of its own:
+//! Its state has owners (`state`), each in a file of its own. Each knows ids of what the others own, and calls none of
+//! them:
 //!
 //! ```text
 //!   router      which server has a key now             clients    who is connected, and who waits
 //!   upstreams   servers, their pools, connections      reading    what reading clients needs
 //!   in_flight   requests and replies, their bytes      turn       what is still to be done in this turn
-//!   pubsub      who hears what                         workers    what is asked of the other proxies of the pool
-//!   journal     what it did, and what the log is told
+//!   pubsub      who hears what                         worker_queries   what is asked of the other workers of the pool
+//!   scripts     what EVALSHA may mean                  journal    what it did, and what the log is told
 //! ```
 //!
-//! And what is done with it:
+//! What is done with them are policies, functions whose signatures say which owners they touch. They call downwards
+//! only, in this order; what a lower one finds that is a higher one's business it leaves on the turn's lists:
 //!
 //! ```text
-//!   from a client     intake       bytes → requests → a verdict on each
-//!                     express      plain requests and plain replies, in runs: around all the others
-//!                     permission   who may send what; denial: who gave a wrong password
-//!                     routing      request → command → server
-//!                     dispatch     server → backend, and the bytes on their way
-//!   to a client       replies      bytes of backends → replies → their clients
-//!                     reroute      who stands behind a huge reply
-//!                     bulk         deep pipelines, and replies that are taken slowly
-//!                     transmit     what goes out at the end of a turn
-//!   backends          health       connects, handshakes, probes
-//!                     recover      what becomes of a lost backend, and of what it owed
-//!                     clock        what becomes of a deadline that has passed
-//!   clients           goodbye      how a client's connection ends
-//!   one's own backend lease        commands that wait for data
-//!                     transaction  MULTI … EXEC, and in own_steps its steps that no server has
-//!   several servers   split        request → parts; merging: replies to parts → the reply; compose: its bytes
-//!                     pieces       the same where the replies are large
-//!                     scripts      what EVALSHA means at a server that does not know it
-//!                     guard        whether a reply was one and no more
-//!                     kill         how a script is reached that holds up everybody else
-//!   subscriptions     pubsub       clients that subscribe
-//!                     delivery     messages, and who gets them
-//!                     subscription_connection   who hears a server's messages for them
-//!                     publish      who publishes, and who asks how many hear it
-//!   and               roster       clients that ask about the whole pool
-//!                     inquiry      proxies that ask each other, for those
-//!                     memory       what all of it takes, and who gives way when that is too much
-//!                     settings     what a proxy is told at its start
-//!                     report       what the log is told
-//!                     audit        for tests: whether everything is in order
+//!   what happened      timeouts        a deadline has passed            flush          the end of a turn
+//!                      client_read     bytes of clients                 backend_read   bytes of backends
+//!                      subscription_read   bytes of subscription connections   handshake_read   of new backends
+//!                      worker_mail     messages of other workers        follow_up      what the lists of the turn say
+//!                      relief          memory is short                  fast_path      runs of plain ones
+//!   a lost backend     recover         what becomes of what it owed     health         and of its server
+//!   a request          routing ─► mode (who may send what) ─► by its class:
+//!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list),
+//!                      scatter (collect, merged, compose, pieces), evalsha, kill ─► dispatch
+//!   a connection       pick            which backend is taken           connect        or made
+//!                      leases          one that a client has alone      drain          one that takes nothing more
+//!                      enqueue         into its queue                   forward, write   and the bytes on their way
+//!                      reroute         out of the queue of one that is held up
+//!   a reply            answer          in its place                     guard          whether it was one, and no more
+//!                      delivery        messages, and who gets them      denial         one that comes late
+//!   a client           bulk            deep pipelines, slow readers     close          the end
+//!   notes              mark, memory, report
 //! ```
 //!
-//! In their methods `id` is the connection that the call is about. Where an id has the plain name (`client`, `backend`,
+//! Everywhere `id` is the connection that the call is about. Where an id has the plain name (`client`, `backend`,
 //! `request`), the thing itself is called `entry`.
 //!
 //! Invariants: a request stands in the line of one client, or of one backend, or of both, and is removed with the last
 //! of them; a connection in `Closed` is reaped by the `poll_action` that announces it, and by nothing else.
 
+mod answer;
 mod audit;
 mod backend_close_reason;
+mod backend_read;
+mod blocking;
 mod bulk;
+mod call;
+mod client_close_reason;
+mod client_list;
+mod client_read;
 mod clients;
-mod clock;
+mod close;
+mod collect;
 mod compose;
+mod connect;
 mod delivery;
 mod denial;
 mod dispatch;
-mod express;
-mod goodbye;
+mod drain;
+mod enqueue;
+mod evalsha;
+mod fast_path;
+mod flush;
+mod flush_client;
+mod follow_up;
+mod forward;
 mod guard;
+mod handshake_read;
 mod health;
+mod hidden_count;
 mod in_flight;
-mod inquiry;
-mod intake;
+mod interface;
+mod introspect;
 mod journal;
+mod kept;
 mod kill;
-mod lease;
+mod leases;
+mod listening;
+mod local_steps;
+mod mark;
 mod memory;
+mod merged;
 mod merging;
-mod own_steps;
-mod permission;
+mod mode;
+mod pick;
 mod pieces;
 mod publish;
 mod pubsub;
 mod reading;
 mod recover;
-mod replies;
+mod refusals;
+mod relief;
+mod reparse;
 mod report;
 mod reroute;
-mod roster;
 mod router;
 mod routing;
+mod scatter;
 mod scripts;
+mod session_reply;
 mod settings;
-mod split;
+mod state;
+mod step;
+mod subscribe;
 mod subscription_connection;
+mod subscription_read;
+mod timeouts;
+mod topics;
 mod transaction;
-mod transmit;
+mod transaction_marks;
 mod turn;
 mod upstreams;
+mod worker_mail;
+mod worker_queries;
+mod worker_query;
+mod write;
 
-use std::io::{self, IoSlice};
+use std::fmt;
 
-use log::debug;
-
-pub use self::inquiry::{Answer, Letter, Question};
-pub use self::settings::{Settings, Siblings};
+use log::{Level, debug};
 
 use self::clients::Clients;
-use self::goodbye::{Departure, Goodbye};
 use self::in_flight::InFlight;
-use self::inquiry::Inquiries;
+use self::interface::CLIENTS_EXPECTED_MAX;
+use self::interface::Timer;
+pub use self::interface::{Action, Conn, Wire};
 use self::journal::Journal;
 use self::pubsub::Pubsub;
 use self::reading::Reading;
 use self::router::Router;
 use self::scripts::Scripts;
+pub use self::settings::{Settings, Workers};
+pub use self::state::Proxy;
 use self::turn::Turn;
 use self::upstreams::Upstreams;
+use self::worker_queries::WorkerQueries;
+pub use self::worker_queries::{Answer, Question, WorkerMessage};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
-use crate::client::{Client, Flow, Kept};
-use crate::server_id::ServerId;
+use crate::client::Client;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::stats::ProxyStats;
 use crate::timer::{Millis, Wheel};
-
-/// A connection, of either kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Conn {
-    /// One that talks to us.
-    Client(Id),
-    /// One of ours to a server.
-    Backend(Id),
-}
-
-/// What the shell must do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Connect this backend to its server, and say how it went.
-    Connect {
-        /// The new connection.
-        backend: Id,
-        /// The server.
-        server: ServerId,
-    },
-    /// Close the socket. The id is dead from here on.
-    Close(Conn),
-    /// Read this connection again, if its socket had more when reading stopped.
-    Resume(Conn),
-    /// Deliver the letters that [`Proxy::poll_letter`] has for other proxies of the same pool.
-    Post,
-}
-
-/// Sends bytes at once, as far as a socket takes them.
-pub trait Wire {
-    /// Writes the slices in order and returns how many bytes were taken. Fewer than all means that the socket is full,
-    /// and that `handle_writable` will follow.
-    ///
-    /// # Errors
-    ///
-    /// The connection is broken. (A full socket is not an error: it took 0 bytes.)
-    fn write(&mut self, conn: Conn, slices: &[IoSlice<'_>]) -> io::Result<usize>;
-}
-
-/// Whom an entry of the timer wheel wakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Timer {
-    Client(Id),
-    Backend(Id),
-    Probe(ServerId),
-    Subscription(ServerId),
-}
-
-/// One pool of the configuration at work: its clients, its servers, and what is under way between them.
-#[derive(Debug)]
-pub struct Proxy {
-    /// What it is told.
-    settings: Settings,
-    router: Router,
-    upstreams: Upstreams,
-    clients: Clients,
-    reading: Reading,
-    in_flight: InFlight,
-    turn: Turn,
-    /// Who hears what.
-    pubsub: Pubsub,
-    /// What is asked of the other proxies of the pool.
-    workers: Inquiries,
-    /// What `EVALSHA` may mean at a server that does not know it.
-    scripts: Scripts,
-    wheel: Wheel<Timer>,
-    journal: Journal,
-}
-
-/// What one turn may do of a kind of work that grows with the number of clients, in bytes that are moved; the rest is
-/// put in proportion to that. About a millisecond.
-const TURN_WORK_MAX: usize = 1024 * 1024;
-/// The deadline of what has none.
-const NO_DEADLINE: Millis = Millis(u64::MAX);
-/// For more clients than this, no room is made in advance.
-const CLIENTS_EXPECTED_MAX: usize = 16 * 1024;
-/// Boxes for kept bytes that wait for the next use.
-const SPARE_KEPT_MAX: usize = 64;
-/// Slices in one gathered write.
-const SLICES_MAX: usize = 64;
-/// A piece of this size or more is written straight from the read buffer, when the socket has room.
-const DIRECT_MIN: usize = 16 * 1024;
-/// A reply of which more bytes than this are still to come is long.
-const LONG: usize = 1024 * 1024;
-/// The most bytes that one read of a long reply brings.
-const READ_OF_LONG: usize = 64 * 1024;
-/// A request or reply of more than this is passed on as it arrives.
-const LARGE: usize = 64 * 1024;
-
 impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
@@ -232,8 +167,8 @@ impl Proxy {
             reading: Reading::new(&settings.limits),
             in_flight: InFlight::new(&settings.limits),
             turn: Turn::new(),
-            pubsub: Pubsub::new(settings.servers.len(), settings.siblings.hidden_subscribers()),
-            workers: Inquiries::default(),
+            pubsub: Pubsub::new(settings.servers.len(), settings.workers.hidden_subscribers()),
+            worker_queries: WorkerQueries::default(),
             scripts: Scripts::default(),
             wheel: Wheel::new(now),
             journal: Journal::new(now),
@@ -259,17 +194,20 @@ impl Proxy {
         self.clients.reserve(clients);
         self.wheel.reserve(clients);
         for server in self.router.servers() {
-            self.open_backend(server, Profile::default(), now);
+            connect::open_backend(self, server, Profile::default(), now);
         }
     }
 
     /// Somebody connected. `None` when there are too many already: tell it [`Proxy::TOO_MANY_CLIENTS`] and close.
     pub fn handle_accept(&mut self, now: Millis) -> Option<Id> {
-        if self.clients.len() >= self.settings.limits.clients_max || self.clients.is_shutting_down {
+        if self.clients.len() >= self.settings.limits.clients_max || self.clients.is_shutting_down() {
             self.journal.stats.clients_refused += 1;
-            if !self.clients.is_shutting_down {
+            if !self.clients.is_shutting_down() {
                 let max = self.settings.limits.clients_max;
-                self.handle_accept_failed(format_args!("clients are refused: {max} are connected, and no more may be"));
+                report::handle_accept_failed(
+                    &mut self.journal,
+                    format_args!("clients are refused: {max} are connected, and no more may be"),
+                );
             }
             return None;
         }
@@ -277,11 +215,11 @@ impl Proxy {
         let mut client = Client::new(now);
         client.set_user(self.settings.users.on_connect());
         let id = self.clients.insert(client);
-        self.settings.siblings.on_accepted();
+        self.settings.workers.on_accepted();
         if self.settings.timeouts.local_read_ms > 0 {
             let deadline = now + self.settings.timeouts.local_read_ms;
             if let Some(client) = self.clients.get_mut(id) {
-                client.alarm.set(&mut self.wheel, Timer::Client(id), deadline);
+                client.wake_at(&mut self.wheel, Timer::Client(id), deadline);
             }
         }
         debug!("client {id} connected");
@@ -292,7 +230,7 @@ impl Proxy {
     /// tell.
     pub fn handle_peer(&mut self, id: Id, address: Box<str>) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.peer = Some(address);
+            client.connection_mut().on_peer(address);
         }
     }
 
@@ -303,44 +241,16 @@ impl Proxy {
     pub fn handle_writable(&mut self, conn: Conn) {
         match conn {
             Conn::Client(id) => {
-                if let Some(client) = self.clients.get_mut(id).filter(|client| client.is_write_blocked) {
-                    client.is_write_blocked = false;
-                    self.mark_client_unsent(id);
+                if self.clients.get_mut(id).is_some_and(|client| client.connection_mut().on_writable()) {
+                    mark::mark_client_unsent(&mut self.clients, &mut self.turn, &mut self.pubsub, id);
                 }
             }
             Conn::Backend(id) => {
                 if self.upstreams.backend_mut(id).is_some_and(Backend::on_writable) {
-                    self.mark_backend_dirty(id);
+                    mark::mark_backend_dirty(&mut self.upstreams, &mut self.turn, id);
                 }
             }
         }
-    }
-
-    /// Whether bytes that arrive on this connection can be dealt with now. If not, an [`Action::Resume`] will follow.
-    pub fn is_listening_to(&self, conn: Conn) -> bool {
-        match conn {
-            Conn::Client(id) => self.clients.get(id).is_some_and(|client| match client.flow {
-                Flow::Uploading { backend, .. } if !client.is_ended => self
-                    .upstreams
-                    .backend(backend)
-                    .is_none_or(|backend| backend.queue().unsent() < self.settings.limits.send_queue_bytes_max),
-                _ => client.is_listened_to(),
-            }),
-            Conn::Backend(id) => self.upstreams.backend(id).is_some_and(|backend| match backend.is_subscription() {
-                true => !self.is_publishing(),
-                false => !backend.is_read_paused(),
-            }),
-        }
-    }
-
-    /// The most bytes that one read of this connection may bring: less while a long reply comes, so that others have
-    /// their turn sooner, and less of a client while memory is short.
-    pub fn read_max(&self, conn: Conn) -> usize {
-        let Conn::Backend(id) = conn else {
-            return if self.is_memory_short() { memory::READ_WHEN_SHORT } else { Scratch::READ };
-        };
-        let is_long = |backend: &Backend| backend.is_in_large_reply() && backend.framed() > LONG;
-        if self.upstreams.backend(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
     }
 
     /// True exactly when no client is left.
@@ -351,7 +261,7 @@ impl Proxy {
     /// When the next turn must begin at the latest: a point in the past if there is something to do at once, as after a
     /// connect that failed while the actions were carried out.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.is_settled() || self.turn.is_rationed() {
+        if !flush::is_settled(self) || self.turn.is_rationed() {
             return Some(Millis(0));
         }
         self.wheel.next_deadline().into_iter().chain(self.journal.notices.next_deadline()).min()
@@ -363,7 +273,7 @@ impl Proxy {
         match action {
             Action::Close(Conn::Client(id)) => {
                 self.clients.remove(id);
-                self.settings.siblings.on_reaped();
+                self.settings.workers.on_reaped();
             }
             Action::Close(Conn::Backend(id)) => self.upstreams.reap(id),
             _ => {}
@@ -386,36 +296,123 @@ impl Proxy {
         self.journal.stats
     }
 
-    fn mark_client_dirty(&mut self, id: Id) {
-        if let Some(client) = self.clients.get_mut(id).filter(|client| !client.is_dirty) {
-            client.is_dirty = true;
-            self.turn.flush_client(id);
-        }
+    /// A backend's socket is connected.
+    pub fn handle_connected(&mut self, id: Id, now: Millis) {
+        health::handle_connected(self, id, now);
     }
 
-    /// A client's socket takes more than it was sent. What it has unsent may be much, if it subscribes: as its messages
-    /// it has its turn.
-    #[cold]
-    fn mark_client_unsent(&mut self, id: Id) {
-        match self.clients.get(id).is_some_and(|client| client.subscriber.is_some()) {
-            true => self.list_subscriber(id),
-            false => self.mark_client_dirty(id),
-        }
+    /// Gives waiting clients their turn, then sends everything that is to be sent.
+    pub fn transmit<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        flush::transmit(self, now, wire);
     }
 
-    fn mark_backend_dirty(&mut self, id: Id) {
-        if self.upstreams.backend_mut(id).is_some_and(Backend::mark_dirty) {
-            self.turn.flush_backend(id);
-        }
+    /// Sends the requests that are to be sent. The shell calls it between reading its clients and reading its backends:
+    /// the servers shall be at work while replies are handed out.
+    pub fn transmit_requests<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        flush::transmit_requests(self, now, wire);
     }
 
-    /// Takes back a box that a client no longer needs.
-    fn spare(&mut self, mut kept: Box<Kept>) {
-        if self.reading.spare_kept.len() < SPARE_KEPT_MAX && kept.bytes.capacity() <= DIRECT_MIN {
-            kept.bytes.clear();
-            kept.framer.clear();
-            self.reading.spare_kept.push(kept);
-        }
+    /// Deals with what those have left who are gone: halves of requests, and backends that they had for themselves.
+    ///
+    /// The shell calls it, and closes what is to be closed, before it reads: an element that somebody pushes in this
+    /// turn must not go to a backend that still waits for a client that has left.
+    pub fn handle_follow_ups(&mut self, now: Millis) {
+        follow_up::handle_follow_ups(self, now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeouts<W: Wire>(&mut self, now: Millis, wire: &mut W) {
+        timeouts::handle_timeouts(self, now, wire);
+    }
+
+    /// A client will send nothing more. What it is owed it still gets.
+    pub fn handle_client_end(&mut self, id: Id) {
+        close::handle_client_end(self, id);
+    }
+
+    /// A client's socket broke.
+    pub fn handle_client_broken(&mut self, id: Id) {
+        close::handle_client_broken(self, id);
+    }
+
+    /// A client has closed its connection, or its half of it, though it may have said something before.
+    ///
+    /// If it waits for data, or is about to, nobody is there to have it: as with Redis, that is the end of the client.
+    pub fn handle_client_hangup(&mut self, id: Id) {
+        close::handle_client_hangup(self, id);
+    }
+
+    /// No new clients; those that are here are answered and then closed.
+    pub fn handle_shutdown(&mut self) {
+        close::handle_shutdown(self);
+    }
+
+    /// Memory that requests and replies take at this moment, in bytes.
+    #[inline]
+    pub fn buffered_bytes(&self) -> usize {
+        memory::buffered_bytes(&self.in_flight)
+    }
+
+    /// Whether bytes that arrive on this connection can be dealt with now. If not, an [`Action::Resume`] will follow.
+    pub fn is_listening_to(&self, conn: Conn) -> bool {
+        listening::is_listening_to(self, conn)
+    }
+
+    /// The most bytes that one read of this connection may bring: less while a long reply comes, so that others have
+    /// their turn sooner, and less of a client while memory is short.
+    pub fn read_max(&self, conn: Conn) -> usize {
+        listening::read_max(&self.settings, &self.upstreams, &self.in_flight, conn)
+    }
+
+    /// The `n` bytes in the read area of `scratch` came from a client.
+    pub fn handle_client_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
+        client_read::handle_client_data(self, id, scratch, n, now, wire);
+    }
+
+    /// The next line for the log. To be asked at the end of a turn, until it is `None`.
+    pub fn poll_notice(&mut self, now: Millis) -> Option<(Level, String)> {
+        report::poll_notice(&self.settings, &mut self.journal, now)
+    }
+
+    /// The system does not let a client in.
+    pub fn handle_accept_failed(&mut self, reason: fmt::Arguments<'_>) {
+        report::handle_accept_failed(&mut self.journal, reason);
+    }
+
+    /// A backend could not be connected.
+    pub fn handle_connect_failed(&mut self, id: Id, reason: &str, now: Millis) {
+        recover::handle_connect_failed(self, id, reason, now);
+    }
+
+    /// The server of this backend will send nothing more.
+    pub fn handle_backend_end(&mut self, id: Id, now: Millis) {
+        recover::handle_backend_end(self, id, now);
+    }
+
+    /// A backend's socket broke.
+    pub fn handle_backend_broken(&mut self, id: Id, reason: &str, now: Millis) {
+        recover::handle_backend_broken(self, id, reason, now);
+    }
+
+    /// The `n` bytes in the read area of `scratch` came from a backend.
+    pub fn handle_backend_data<W: Wire>(&mut self, id: Id, scratch: &mut Scratch, n: usize, now: Millis, wire: &mut W) {
+        backend_read::handle_backend_data(self, id, scratch, n, now, wire);
+    }
+
+    /// The next message, and the number of the proxy that it is for. To be asked after
+    /// [`Action::Post`], until it is `None`.
+    pub fn poll_worker_message(&mut self) -> Option<(usize, WorkerMessage)> {
+        worker_mail::poll_worker_message(&self.settings, &mut self.worker_queries)
+    }
+
+    /// A message has come from the proxy of the same pool that has this number.
+    pub fn handle_worker_message(&mut self, from: usize, message: WorkerMessage, now: Millis) {
+        worker_mail::handle_worker_message(self, from, message, now);
+    }
+
+    /// The proxy of the same pool that has this number has ended, or a message did not reach it for that reason.
+    pub fn handle_worker_gone(&mut self, number: usize, now: Millis) {
+        worker_mail::handle_worker_gone(self, number, now);
     }
 }
 

@@ -15,7 +15,7 @@
 //! list of the ready, and the next poll does not sleep.
 //!
 //! Several reactors of one pool share nothing but the listener. When the proxy of one has a question to the others, the
-//! letters go through `mailbox`: who gets one is woken, and never waited for.
+//! messages go through `mailbox`: who gets one is woken, and never waited for.
 
 mod dial;
 mod handle;
@@ -165,7 +165,7 @@ impl Reactor {
 
     fn turn(&mut self) {
         self.on_events();
-        self.proxy.handle_departures(self.now);
+        self.proxy.handle_follow_ups(self.now);
         self.carry_out();
         if self.is_accepting {
             self.accept();
@@ -232,8 +232,8 @@ impl Reactor {
         }
         while let Some(post) = self.mailbox.next() {
             match post {
-                Post::Letter(from, letter) => self.proxy.handle_letter(from, letter, self.now),
-                Post::Farewell(from) => self.proxy.handle_sibling_gone(from, self.now),
+                Post::WorkerMessage(from, message) => self.proxy.handle_worker_message(from, message, self.now),
+                Post::WorkerGone(from) => self.proxy.handle_worker_gone(from, self.now),
             }
         }
         self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);
@@ -395,9 +395,9 @@ impl Reactor {
                 }
                 Action::Resume(conn) => self.queue(conn),
                 Action::Post => {
-                    while let Some((to, letter)) = self.proxy.poll_letter() {
-                        if !self.mailbox.send(to, letter) {
-                            self.proxy.handle_sibling_gone(to, self.now);
+                    while let Some((to, message)) = self.proxy.poll_worker_message() {
+                        if !self.mailbox.send(to, message) {
+                            self.proxy.handle_worker_gone(to, self.now);
                         }
                     }
                 }

@@ -26,13 +26,13 @@ use log::{info, warn};
 use crate::config::{Config, PoolConfig};
 use crate::limits::Limits;
 use crate::net::{self, Listener, SocketFile};
-use crate::proxy::{Settings, Siblings};
+use crate::proxy::{Settings, Workers};
 use crate::reactor::{Handle, Reactor};
 use crate::service::activation::Activation;
 use crate::service::{Manager, PidFile, successor};
-use bell::{Bell, Ringer};
+use wakeup::{Notifier, Wakeup};
 
-mod bell;
+mod wakeup;
 
 /// Serves every pool until a signal ends it.
 ///
@@ -42,7 +42,7 @@ mod bell;
 /// names the address or file. And when a second signal came.
 pub fn serve(config: &Config) -> io::Result<()> {
     // Before anything listens, so that no signal finds the process unprepared.
-    let bell = Bell::new()?;
+    let wakeup = Wakeup::new()?;
     let (listeners, socket_files) = listen(config)?;
     let _pid_file = config.pid_file.as_deref().map(PidFile::of_process).transpose()?;
     for (pool, _) in &listeners {
@@ -52,12 +52,12 @@ pub fn serve(config: &Config) -> io::Result<()> {
     let mut threads = Vec::new();
     for (pool, listener) in &listeners {
         for reactor in reactors(pool, listener)? {
-            threads.push(Thread::start(threads.len(), reactor, bell.ringer()?)?);
+            threads.push(Thread::start(threads.len(), reactor, wakeup.notifier()?)?);
         }
     }
     // The reactors have descriptors of their own, and nobody is to come in when the last of them is closed.
     drop(listeners);
-    look_after(&threads, &bell, &Manager::of_environment(), socket_files, &summary(config))?;
+    look_after(&threads, &wakeup, &Manager::of_environment(), socket_files, &summary(config))?;
     threads.into_iter().try_for_each(Thread::result)?;
     info!("{NAME} has stopped");
     Ok(())
@@ -66,7 +66,7 @@ pub fn serve(config: &Config) -> io::Result<()> {
 /// Until the last thread has ended, one has failed, or a second signal has come.
 fn look_after(
     threads: &[Thread],
-    bell: &Bell,
+    wakeup: &Wakeup,
     manager: &Manager,
     mut socket_files: Vec<SocketFile>,
     status: &str,
@@ -79,8 +79,8 @@ fn look_after(
     let mut is_ready = false;
     let mut is_ending = false;
     while threads.iter().any(|thread| thread.stage() < ENDED) {
-        bell.wait(look_at.map(|at| at.saturating_duration_since(Instant::now())))?;
-        while let Some(signal) = bell.next_signal() {
+        wakeup.wait(look_at.map(|at| at.saturating_duration_since(Instant::now())))?;
+        while let Some(signal) = wakeup.next_signal() {
             if is_ending {
                 return Err(io::Error::other(format!("{NAME} ends at once: a second signal, {signal}")));
             }
@@ -140,8 +140,8 @@ fn reactors(pool: &PoolConfig, listener: &Listener) -> io::Result<Vec<Reactor>> 
     let mut reactors = Vec::new();
     for number in 0..pool.reactors {
         let listener = listener.try_clone().map_err(cannot)?;
-        let siblings = settings.siblings.nth(number);
-        let settings = Settings { seed: settings.seed.wrapping_add(number as u64), siblings, ..settings.clone() };
+        let workers = settings.workers.nth(number);
+        let settings = Settings { seed: settings.seed.wrapping_add(number as u64), workers, ..settings.clone() };
         reactors.push(Reactor::new(settings, listener, &pool.servers).map_err(cannot)?);
     }
     Reactor::introduce(&mut reactors);
@@ -186,7 +186,7 @@ fn settings(pool: &PoolConfig) -> Settings {
         process_id: std::process::id(),
         // The hasher knows what the system calls random.
         seed: nanos ^ u64::from(std::process::id()) << 32 ^ RandomState::new().build_hasher().finish(),
-        siblings: Siblings::first_of(pool.reactors),
+        workers: Workers::first_of(pool.reactors),
     }
 }
 
@@ -206,14 +206,14 @@ const ENDED: u8 = 2;
 const FAILED: u8 = 3;
 
 impl Thread {
-    fn start(number: usize, reactor: Reactor, ringer: Ringer) -> io::Result<Thread> {
+    fn start(number: usize, reactor: Reactor, notifier: Notifier) -> io::Result<Thread> {
         let handle = reactor.handle();
         let stage = Arc::new(AtomicU8::new(STARTING));
         let own_stage = Arc::clone(&stage);
         let run = move || {
             let enter = |stage| {
                 own_stage.store(stage, Ordering::Release);
-                ringer.ring();
+                notifier.ring();
             };
             let result = reactor.run(|| enter(SETTLED));
             enter(if result.is_ok() { ENDED } else { FAILED });
@@ -249,7 +249,7 @@ mod tests {
     use std::time::Duration;
 
     /// A reactor, and a thread that lets it turn when it is told to; until then it is as good as stuck.
-    fn stuck_reactor(name: &str, bell: &Bell) -> (Thread, std::sync::mpsc::Sender<()>, Option<SocketFile>) {
+    fn stuck_reactor(name: &str, wakeup: &Wakeup) -> (Thread, std::sync::mpsc::Sender<()>, Option<SocketFile>) {
         let path = std::env::temp_dir().join(format!("rmux-serve-{}-{name}.sock", std::process::id()));
         let flags = [format!("-socket={}", path.display()), "-unixConnections=/nonexistent".to_owned()];
         let Ok(Action::Serve(loaded)) = cli::parse(flags.map(Into::into)) else { panic!("good flags") };
@@ -258,12 +258,12 @@ mod tests {
         let reactor = reactors(pool, &listener).expect("a reactor").remove(0);
         let (go, gone) = std::sync::mpsc::channel();
         let (handle, stage) = (reactor.handle(), Arc::new(AtomicU8::new(SETTLED)));
-        let (own_stage, ringer) = (Arc::clone(&stage), bell.ringer().expect("a descriptor"));
+        let (own_stage, notifier) = (Arc::clone(&stage), wakeup.notifier().expect("a descriptor"));
         let thread = thread::spawn(move || {
             let _ = gone.recv();
             let result = reactor.run(|| {});
             own_stage.store(ENDED, Ordering::Release);
-            ringer.ring();
+            notifier.ring();
             result
         });
         (Thread { handle, stage, thread }, go, file)
@@ -271,12 +271,12 @@ mod tests {
 
     #[test]
     fn a_reactor_that_is_stuck_ends_the_signs_of_life() {
-        let bell = Bell::new().expect("descriptors are free");
-        let (stuck, go, _file) = stuck_reactor("stuck", &bell);
+        let wakeup = Wakeup::new().expect("descriptors are free");
+        let (stuck, go, _file) = stuck_reactor("stuck", &wakeup);
         let handle = stuck.handle.clone();
         let (heard, said) = UnixDatagram::pair().expect("descriptors are free");
         let manager = Manager::new(Some(said), Some(Duration::from_millis(30)));
-        let watch = thread::spawn(move || look_after(&[stuck], &bell, &manager, Vec::new(), "fine"));
+        let watch = thread::spawn(move || look_after(&[stuck], &wakeup, &manager, Vec::new(), "fine"));
 
         let mut word = [0; 64];
         let mut next = |patience| {

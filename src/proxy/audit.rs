@@ -10,12 +10,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::interface::{LARGE, NO_DEADLINE};
 use super::merging::Merging;
-use super::own_steps::held_steps;
-use super::{LARGE, NO_DEADLINE, Proxy};
+use super::state::Proxy;
+use super::{delivery, publish};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
-use crate::client::{Client, Flow, Need};
+use crate::client::{Client, Flow, Need, Transaction};
 use crate::request::{Place, RequestId, Role};
 use crate::server_id::ServerId;
 use crate::slots::Id;
@@ -90,22 +91,22 @@ impl Proxy {
         // A server has two: for its next probe, and for the connection that hears its messages.
         let timers_max = self.clients.len() + self.upstreams.backends_len() + 2 * self.router.servers().len();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
-        let listed = self.clients.iter().filter(|(_, client)| client.is_listed).count();
+        let listed = self.clients.iter().filter(|(_, client)| client.connection().is_listed()).count();
         let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some()).count();
         ensure!(listed == known, "{listed} subscribers have messages to be sent, and {known} are known");
         let pending = self.pubsub.connections.iter().filter(|connection| connection.delivery.is_pending).count();
-        let is_left = self.has_left_work();
+        let is_left = delivery::has_left_work(&self.clients, &self.pubsub);
         ensure!(is_left == self.turn.is_rationed(), "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
-        ensure!(parked == self.clients.parked, "{} clients are parked, and {parked} wait", self.clients.parked);
+        ensure!(parked == self.clients.parked(), "{} clients are parked, and {parked} wait", self.clients.parked());
         Ok(())
     }
 
     /// Counts all memory anew that requests and replies take.
     fn check_account(&self) -> Result<(), String> {
         let clients = self.clients.iter().map(|(_, client)| {
-            let kept = client.kept.as_ref().map_or(0, |kept| kept.held());
-            kept + client.transaction.as_deref().map_or(0, held_steps)
+            let kept = client.kept().map_or(0, |kept| kept.held());
+            kept + client.transaction().map_or(0, Transaction::held_steps)
         });
         let kinds = [
             ("in queues", self.in_flight.arena.count_queued()),
@@ -114,7 +115,7 @@ impl Proxy {
             ("in merges", self.in_flight.merges.iter().map(|(_, merging)| merging.held()).sum()),
             ("of subscriptions", self.pubsub.count()),
             ("of scripts", self.scripts.held()),
-            ("of questions", self.workers.held()),
+            ("of questions", self.worker_queries.held()),
         ];
         let held: usize = kinds.iter().map(|(_, held)| held).sum();
         let account = self.in_flight.arena.bytes();
@@ -159,11 +160,16 @@ impl Proxy {
                 .in_flight()
                 .iter(&self.in_flight.requests)
                 .map(|request| self.in_flight.requests[request].client());
-            let holds_back = |id| self.clients.get(id).is_some_and(|client| client.holds_back);
+            let holds_back = |id| self.clients.get(id).is_some_and(|client| client.connection().holds_back());
             ensure!(waiting.any(holds_back), "backend {id} is held back by nobody");
         }
+        self.check_holders(id, backend)
+    }
+
+    /// Who has this backend for itself, and who looks at it in time.
+    fn check_holders(&self, id: Id, backend: &Backend) -> Result<(), String> {
         if let Some(uploader) = backend.uploader() {
-            let flow = self.clients.get(uploader).map(|client| client.flow);
+            let flow = self.clients.get(uploader).map(|client| client.flow());
             let is_uploading = matches!(flow, Some(Flow::Uploading { backend, .. }) if backend == id);
             ensure!(is_uploading, "backend {id} waits for the rest of a request that never comes: {flow:?}");
         }
@@ -181,9 +187,9 @@ impl Proxy {
         if let Some(owner) = backend.owner() {
             let owner = self.clients.get(owner);
             let is_held = owner.is_some_and(|owner| {
-                owner.flow == (Flow::BlockedOnCommand { backend: id })
+                owner.flow() == (Flow::BlockedOnCommand { backend: id })
                     || owner.leased().is_some_and(|leased| leased.backend == id)
-                    || owner.bulk.as_ref().is_some_and(|bulk| bulk.held.iter().any(|held| held.backend == id))
+                    || owner.bulk().is_some_and(|bulk| bulk.held().iter().any(|held| held.backend == id))
             });
             let mut roles = backend
                 .in_flight()
@@ -203,10 +209,10 @@ impl Proxy {
         at: &HashMap<RequestId, Id>,
         owned: &mut HashSet<RequestId>,
     ) -> Result<usize, String> {
-        ensure!(client.flow != Flow::Closed, "client {id} is closed, and nobody was told");
+        ensure!(!client.is_closed(), "client {id} is closed, and nobody was told");
         let mut standing: HashMap<Id, u32> = HashMap::new();
         let (mut early, mut early_bytes) = (0, 0);
-        for request in client.reply_order.iter(&self.in_flight.requests) {
+        for request in client.reply_order().iter(&self.in_flight.requests) {
             let entry = &self.in_flight.requests[request];
             ensure!(entry.client() == id, "request {request} stands in the line of client {id}, and is not its own");
             ensure!(owned.insert(request), "request {request} stands in the lines of two clients");
@@ -225,19 +231,27 @@ impl Proxy {
             }
         }
         ensure!(
-            client.reply_order.iter(&self.in_flight.requests).count() == client.reply_order.len(),
+            client.reply_order().iter(&self.in_flight.requests).count() == client.reply_order().len(),
             "client {id}: its line"
         );
         // A reply of rmux's own is not refused for its size; the client is not listened to behind it. And what one read
         // of each backend brought is there when they are held back.
-        let own = LARGE + client.merged_bytes;
+        let own = LARGE + client.replies().merged_bytes();
         let unread_max =
             self.settings.limits.client_unread_bytes_max + own + self.router.servers().len() * Scratch::READ;
         ensure!(client.unread() <= unread_max, "client {id} has {} bytes unread", client.unread());
         // Messages that wait for their turn are counted there, too.
-        let is_counted = early_bytes == client.early_bytes || client.subscriber.is_some();
+        let is_counted = early_bytes == client.replies().early_bytes() || client.subscriber().is_some();
         ensure!(is_counted, "client {id}: {early_bytes} early bytes");
-        for affinity in &client.affinities {
+        self.check_affinities(id, client, standing)?;
+        self.check_lists(id, client)?;
+        self.check_flow(id, client)?;
+        Ok(early)
+    }
+
+    /// `standing` is how many of its requests stand at each backend.
+    fn check_affinities(&self, id: Id, client: &Client, mut standing: HashMap<Id, u32>) -> Result<(), String> {
+        for affinity in client.affinities() {
             let counted = standing.remove(&affinity.backend);
             ensure!(
                 counted == Some(affinity.count),
@@ -248,7 +262,7 @@ impl Proxy {
             ensure!(server == Some(affinity.server), "client {id}: an affinity to server {server:?}");
         }
         ensure!(standing.is_empty(), "client {id}: it has no affinity for {standing:?}");
-        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow, Flow::BlockedOnCommand { .. })) {
+        if let Some(leased) = client.leased().filter(|_| !matches!(client.flow(), Flow::BlockedOnCommand { .. })) {
             let affinity = client.affinity(leased.server).map_or(leased.backend, |affinity| affinity.backend);
             ensure!(
                 affinity == leased.backend,
@@ -256,17 +270,35 @@ impl Proxy {
                 leased.backend
             );
         }
-        ensure!(!client.is_dirty || self.turn.is_client_listed(id), "client {id} is dirty, and nobody knows");
-        let is_to_be_sent = client.is_write_blocked || client.is_dirty || client.is_listed;
-        ensure!(client.replies.unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
-        for held in client.bulk.iter().flat_map(|bulk| &bulk.held) {
+        Ok(())
+    }
+
+    /// Whether it stands in the lists in which it should.
+    fn check_lists(&self, id: Id, client: &Client) -> Result<(), String> {
+        ensure!(
+            !client.connection().is_dirty() || self.turn.is_client_listed(id),
+            "client {id} is dirty, and nobody knows"
+        );
+        let is_to_be_sent =
+            client.connection().is_write_blocked() || client.connection().is_dirty() || client.connection().is_listed();
+        ensure!(client.replies().unsent() == 0 || is_to_be_sent, "client {id} has unsent bytes, and nobody sends them");
+        for held in client.bulk().iter().flat_map(|bulk| bulk.held()) {
             let backend = self.upstreams.backend(held.backend).ok_or("a client in bulk has a backend that is gone")?;
             ensure!(backend.is_in_bulk_for(id), "client {id} is in bulk with the backend of another");
         }
-        let is_asking = usize::from(client.flow == Flow::Asking);
-        ensure!(self.workers.count_of(id) == is_asking, "client {id}: {:?}, but it asks otherwise", client.flow);
-        let is_coming = self.turn.is_woken(id) || client.is_dirty;
-        match client.flow {
+        Ok(())
+    }
+
+    /// Whether what it waits for will come.
+    fn check_flow(&self, id: Id, client: &Client) -> Result<(), String> {
+        let is_asking = usize::from(client.flow() == Flow::Asking);
+        ensure!(
+            self.worker_queries.count_of(id) == is_asking,
+            "client {id}: {:?}, but it asks otherwise",
+            client.flow()
+        );
+        let is_coming = self.turn.is_woken(id) || client.connection().is_dirty();
+        match client.flow() {
             Flow::Paused { .. } => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
             Flow::AwaitingOwnReplies { server } => {
                 ensure!(
@@ -277,31 +309,33 @@ impl Proxy {
             Flow::AwaitingBackend { server, need, deadline } => {
                 let pool = self.upstreams.pool(server);
                 ensure!(pool.waiting(need).contains(&id), "client {id} is parked, and waits nowhere");
-                let is_watched = client.alarm.deadline().is_some_and(|at| at <= deadline);
+                let is_watched = client.wakes_at().is_some_and(|at| at <= deadline);
                 ensure!(is_watched, "client {id} is parked, and nobody ends its wait");
             }
             Flow::Denied { until, .. } => {
                 ensure!(
-                    !client.reply_order.is_empty(),
+                    !client.reply_order().is_empty(),
                     "client {id} is denied, and nothing keeps the place of the reply"
                 );
-                let is_watched = client.alarm.deadline().is_some_and(|at| at <= until);
+                let is_watched = client.wakes_at().is_some_and(|at| at <= until);
                 ensure!(is_watched, "client {id} is denied, and nobody ends its wait");
             }
             Flow::Asking => {
-                ensure!(!client.reply_order.is_empty(), "client {id} asks, and nothing keeps the place of the reply")
+                ensure!(!client.reply_order().is_empty(), "client {id} asks, and nothing keeps the place of the reply")
             }
-            Flow::Deferred => ensure!(self.clients.deferred.contains(&id), "client {id} is deferred, and nobody knows"),
+            Flow::Deferred => ensure!(self.clients.is_among_deferred(id), "client {id} is deferred, and nobody knows"),
             Flow::Subscribing => {
-                let is_awaiting = client.subscriber.as_ref().is_some_and(|own| !own.awaited.is_empty());
-                let is_publishing = self.publisher_deadline(id).is_some();
+                let is_awaiting = client.subscriber().is_some_and(|own| !own.awaited.is_empty());
+                let is_publishing = publish::publisher_deadline(&self.pubsub, id).is_some();
                 ensure!(is_awaiting || is_publishing || is_coming, "client {id} waits for subscriptions of nobody");
             }
-            Flow::Uploading { .. } => ensure!(!client.is_ended, "client {id} has left in the middle of a request"),
+            Flow::Uploading { .. } => {
+                ensure!(!client.connection().is_ended(), "client {id} has left in the middle of a request")
+            }
             Flow::Leaving => ensure!(!client.is_quiet() || is_coming, "client {id} has left, and is still here"),
             _ => {}
         }
-        Ok(early)
+        Ok(())
     }
 
     /// Returns how many bytes are collected of the replies to the parts of this request.
@@ -338,7 +372,7 @@ impl Proxy {
             ensure!(backend.server() == server, "backend {id} is in the pool of server {server}");
         }
         for &id in pool.waiting(Need::Room).iter().chain(pool.waiting(Need::Lease)) {
-            let is_here = |client: &Client| match client.flow {
+            let is_here = |client: &Client| match client.flow() {
                 Flow::AwaitingBackend { server: at, .. } => at == server,
                 _ => false,
             };

@@ -24,7 +24,7 @@
 
 use std::collections::HashSet;
 
-use super::routing::CONNECTION_DOWN;
+use super::refusals::CONNECTION_DOWN;
 use crate::command::Channels;
 use crate::reply;
 use crate::resp::elements::{self, Elements};

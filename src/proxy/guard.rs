@@ -12,25 +12,18 @@
 //!
 //! What a script within a transaction says comes with the reply to `EXEC`, so the question stands behind that.
 
-use super::{NO_DEADLINE, Proxy};
+use super::clients::Clients;
+use super::in_flight::InFlight;
+use super::interface::NO_DEADLINE;
+use super::reading::Reading;
+use super::settings::Settings;
+use super::turn::Turn;
+use super::upstreams::{ECHO, Upstreams};
+use super::{mark, transaction_marks};
 use crate::command;
-use crate::reply;
 use crate::request::{Request, Role};
 use crate::resp::{Frame, RequestFramer};
-use crate::sha1;
 use crate::slots::Id;
-
-/// What a request for the word begins with; the rest is the word, as the reply has it.
-const ECHO: &[u8] = b"*2\r\n$4\r\nECHO\r\n";
-
-/// The request for a word that nobody knows who does not know `seed`, the number of this run.
-pub(super) fn question(seed: u64) -> Box<[u8]> {
-    let mut question = ECHO.to_vec();
-    let digest = sha1::sha1(format!("strictReplies {seed}").as_bytes());
-    let word: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    reply::bulk(&mut question, word.as_bytes());
-    question.into()
-}
 
 /// Whether the reply to a command of this name may be made to have another one behind it. `MULTI`: nothing but a whole
 /// transaction goes to a server under that name.
@@ -40,48 +33,46 @@ fn is_doubtful(name: &str) -> bool {
     names.contains(&name)
 }
 
-impl Proxy {
-    /// Whether the word is to be asked for behind this request; `bytes` begin with it.
-    #[inline]
-    pub(super) fn is_guarded(&self, bytes: &[u8]) -> bool {
-        self.settings.strict_replies && self.is_doubtful_request(bytes)
-    }
+/// Whether the word is to be asked for behind this request; `bytes` begin with it.
+#[inline]
+pub(super) fn is_guarded(settings: &Settings, reading: &Reading, bytes: &[u8]) -> bool {
+    settings.strict_replies && is_doubtful_request(reading, bytes)
+}
 
-    #[cold]
-    fn is_doubtful_request(&self, bytes: &[u8]) -> bool {
-        let mut framer = RequestFramer::new();
-        let is_whole = matches!(framer.frame(bytes, &self.reading.request_limits), Ok(Frame::Complete(_)));
-        let name = framer.args().first().filter(|_| is_whole).map(|name| name.of(bytes));
-        name.and_then(command::find).is_some_and(|command| is_doubtful(command.name()))
-    }
+#[cold]
+fn is_doubtful_request(reading: &Reading, bytes: &[u8]) -> bool {
+    let mut framer = RequestFramer::new();
+    let is_whole = matches!(framer.frame(bytes, &reading.request_limits), Ok(Frame::Complete(_)));
+    let name = framer.args().first().filter(|_| is_whole).map(|name| name.of(bytes));
+    name.and_then(command::find).is_some_and(|command| is_doubtful(command.name()))
+}
 
-    /// The same for a request of this client that was just given to a backend. A step of a transaction is only queued.
-    #[inline]
-    pub(super) fn is_guarded_for(&self, id: Id, bytes: &[u8]) -> bool {
-        self.is_guarded(bytes) && self.transaction(id).is_none_or(|transaction| !transaction.is_multi)
-    }
+/// The same for a request of this client that was just given to a backend. A step of a transaction is only queued.
+#[inline]
+pub(super) fn is_guarded_for(settings: &Settings, clients: &Clients, reading: &Reading, id: Id, bytes: &[u8]) -> bool {
+    is_guarded(settings, reading, bytes)
+        && transaction_marks::transaction(clients, id).is_none_or(|transaction| !transaction.is_multi())
+}
 
-    /// Asks for the word behind what this backend was just given.
-    pub(super) fn send_guard(&mut self, id: Id) {
-        let mut request = Request::new(Id::NONE, NO_DEADLINE, self.upstreams.guard().len() as u32, 0, false);
-        let Some(backend) = self.upstreams.backend_mut(id).filter(|backend| !backend.is_closed()) else { return };
-        request.set_role(Role::Guard);
-        // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
-        request.expire();
-        backend.add_tombstone();
-        let request = self.in_flight.requests.insert(request);
-        backend.in_flight_mut().push(&mut self.in_flight.requests, request);
-        self.upstreams.push_guard(id, &mut self.in_flight.arena);
-        self.mark_backend_dirty(id);
-    }
+/// Asks for the word behind what this backend was just given.
+pub(super) fn send_guard(upstreams: &mut Upstreams, in_flight: &mut InFlight, turn: &mut Turn, id: Id) {
+    let mut request = Request::new(Id::NONE, NO_DEADLINE, upstreams.guard().len() as u32, 0, false);
+    let Some(backend) = upstreams.backend_mut(id).filter(|backend| !backend.is_closed()) else { return };
+    request.set_role(Role::Guard);
+    // Nobody waits for it: no time runs, and a backend that is drained need not stay for it.
+    request.expire();
+    backend.add_tombstone();
+    let ticket = in_flight.enqueue_own(request, id, backend.in_flight_mut());
+    upstreams.push_guard(ticket.redeem(), &mut in_flight.arena);
+    mark::mark_backend_dirty(upstreams, turn, id);
+}
 
-    /// Whether this reply is the word, and perhaps an attribute before it.
-    pub(super) fn is_guard_word(&self, reply: &[u8]) -> bool {
-        reply.ends_with(&self.upstreams.guard()[ECHO.len()..])
-    }
+/// Whether this reply is the word, and perhaps an attribute before it.
+pub(super) fn is_guard_word(upstreams: &Upstreams, reply: &[u8]) -> bool {
+    reply.ends_with(&upstreams.guard()[ECHO.len()..])
+}
 
-    /// Whether a request with this name must be whole before it goes to a server.
-    pub(super) fn is_guarded_command(&self, name: &str) -> bool {
-        self.settings.strict_replies && is_doubtful(name)
-    }
+/// Whether a request with this name must be whole before it goes to a server.
+pub(super) fn is_guarded_command(settings: &Settings, name: &str) -> bool {
+    settings.strict_replies && is_doubtful(name)
 }

@@ -6,11 +6,11 @@
 
 use slab::Slab;
 
-use super::memory::Memory;
 use super::merging::Merging;
 use crate::buffer::{Arena, Queue};
 use crate::limits::Limits;
-use crate::request::Requests;
+use crate::request::{BackendLine, ClientLine, Request, RequestId, Requests};
+use crate::slots::Id;
 
 /// All requests in flight, and their bytes.
 #[derive(Debug)]
@@ -40,4 +40,110 @@ impl InFlight {
             memory: Memory::new(limits),
         }
     }
+
+    /// A request begins: it stands in the reply order of its client from here on.
+    #[inline]
+    pub fn begin(&mut self, request: Request, reply_order: &mut ClientLine) -> RequestId {
+        let request = self.requests.insert(request);
+        reply_order.push(&mut self.requests, request);
+        request
+    }
+
+    /// A request goes to a server: it stands in the in-flight queue of this backend, which is `line`, from here on.
+    #[inline]
+    pub fn enqueue(&mut self, request: RequestId, backend: Id, line: &mut BackendLine) -> Ticket {
+        line.push(&mut self.requests, request);
+        Ticket { request, backend }
+    }
+
+    /// The same for one of rmux's own, which stands in nobody's reply order.
+    pub fn enqueue_own(&mut self, request: Request, backend: Id, line: &mut BackendLine) -> Ticket {
+        let request = self.requests.insert(request);
+        self.enqueue(request, backend, line)
+    }
+
+    /// The reply to the first request of both queues has come whole: it stands in neither any more, and is gone.
+    #[inline]
+    pub fn end(&mut self, reply_order: &mut ClientLine, line: &mut BackendLine) {
+        let answered = line.pop(&self.requests);
+        let owed = reply_order.pop(&self.requests);
+        debug_assert_eq!(answered, owed, "it was the first in both");
+        if let Some(request) = answered {
+            self.requests.remove(request);
+        }
+    }
 }
+
+/// A request stands in the in-flight queue of a backend, and its bytes must follow there before those of any other.
+///
+/// Whoever forwards the bytes takes it (`forward`, `enqueue::queue`, `enqueue::forward_owned`).
+#[derive(Debug)]
+#[must_use = "the bytes of the request must follow at once"]
+pub(super) struct Ticket {
+    request: RequestId,
+    backend: Id,
+}
+
+impl Ticket {
+    /// The request.
+    #[inline]
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// The backend in whose queue it stands.
+    #[inline]
+    pub fn backend(&self) -> Id {
+        self.backend
+    }
+
+    /// The same for a run of requests whose bytes are one piece: this one and, behind it, the next.
+    pub fn and(self, next: Ticket) -> Ticket {
+        debug_assert_eq!(self.backend, next.backend, "a run goes to one backend");
+        next
+    }
+
+    /// Nothing was sent, and the request stands in the queue of another backend now.
+    pub fn moved_to(self, backend: Id) -> Ticket {
+        Ticket { backend, ..self }
+    }
+
+    /// The bytes are in the backend's queue. Returns the backend.
+    #[inline]
+    pub fn redeem(self) -> Id {
+        self.backend
+    }
+}
+
+/// What is known about the account, beside its sum.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// True exactly when, in this turn, those who have most were asked to give way.
+    pub is_relieved: bool,
+    /// True exactly when, since memory was at rest, more than `watch_bytes` were taken.
+    pub is_watched: bool,
+    /// True once memory was short, until those have been looked at who were held back over it.
+    pub was_short: bool,
+    pub watch_bytes: usize,
+    /// The most that was taken since then.
+    pub peak_bytes: usize,
+    /// How many bytes are steps of transactions which rmux keeps.
+    pub steps_bytes: usize,
+}
+
+impl Memory {
+    /// Nothing is taken.
+    pub fn new(limits: &Limits) -> Memory {
+        Memory {
+            is_relieved: false,
+            is_watched: false,
+            was_short: false,
+            watch_bytes: MEMORY_WATCH_BYTES.min(limits.buffered_bytes_max / 2),
+            peak_bytes: 0,
+            steps_bytes: 0,
+        }
+    }
+}
+
+/// So much is not looked after, in bytes, nor more than half of what may be taken.
+pub(super) const MEMORY_WATCH_BYTES: usize = 256 * 1024;

@@ -16,33 +16,32 @@
 //! of the connection makes no difference. A client that has asked this server for something else before waits for that
 //! first, as it would without rmux; what it sends behind waits until it is answered.
 
-use super::Proxy;
-use super::dispatch::Pick;
+use super::call::When;
+use super::connect;
+use super::pick::{self, Pick};
+use super::state::Proxy;
 use crate::backend::{Backend, Purpose};
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
-use crate::timer::Millis;
 
-impl Proxy {
-    /// Which backend takes a request of this client that must not stand behind others.
-    #[cold]
-    pub(super) fn pick_beside(&mut self, id: Id, server: ServerId, profile: Profile, now: Millis) -> Pick {
-        let Some(client) = self.clients.get(id) else { return Pick::Never };
-        if client.leased().is_some_and(|leased| leased.server == server) {
-            // It has one for itself already.
-            return self.pick(id, server, profile, now);
-        }
-        if client.affinity(server).is_some() {
-            return Pick::Behind;
-        }
-        let is_reserve = |backend: &Backend| backend.is_open_reserve() && backend.server() == server;
-        let reserve = self.upstreams.backends().find(|(_, backend)| is_reserve(backend));
-        if let Some((id, backend)) = reserve {
-            let has_room = backend.in_flight().len() < self.settings.limits.pipeline_max;
-            return if has_room { Pick::Take(id) } else { Pick::GiveUp };
-        }
-        let backend = Backend::new(server, Profile::default(), Purpose::Reserve, now);
-        Pick::Take(self.begin_connect(backend, now))
+/// Which backend takes a request of this client that must not stand behind others.
+#[cold]
+pub(super) fn pick_beside(proxy: &mut Proxy, id: Id, server: ServerId, profile: Profile, when: When) -> Pick {
+    let Some(client) = proxy.clients.get(id) else { return Pick::Never };
+    if client.leased().is_some_and(|leased| leased.server == server) {
+        // It has one for itself already.
+        return pick::pick(proxy, id, server, profile, when);
     }
+    if client.affinity(server).is_some() {
+        return Pick::Behind;
+    }
+    let is_reserve = |backend: &Backend| backend.is_open_reserve() && backend.server() == server;
+    let reserve = proxy.upstreams.backends().find(|(_, backend)| is_reserve(backend));
+    if let Some((id, backend)) = reserve {
+        let has_room = backend.in_flight().len() < proxy.settings.limits.pipeline_max;
+        return if has_room { Pick::Take(id) } else { Pick::GiveUp };
+    }
+    let backend = Backend::new(server, Profile::default(), Purpose::Reserve, when.now);
+    Pick::Take(connect::begin_connect(proxy, backend, when.now))
 }

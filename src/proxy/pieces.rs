@@ -12,9 +12,10 @@
 
 use std::mem;
 
-use super::Proxy;
-use super::compose;
+use super::in_flight::InFlight;
 use super::merging::Merging;
+use super::settings::Settings;
+use super::{compose, memory};
 use crate::buffer::{Arena, Queue};
 use crate::reply;
 use crate::resp::elements::Elements;
@@ -69,40 +70,38 @@ impl Source {
     }
 }
 
-impl Proxy {
-    /// The reply by position to a request some of whose parts have large replies.
-    pub(super) fn join_pieces(&mut self, merging: &mut Merging) -> Queue {
-        let arena = &mut self.in_flight.arena;
-        let mut sources: Vec<Source> = Vec::new();
-        for part in merging.parts_mut() {
-            part.pieces.push_vec(arena, mem::take(&mut part.bytes));
-            sources.push(Source::new(arena, mem::take(&mut part.pieces)));
-        }
-        let mut out = Queue::new();
-        let mut head = Vec::new();
-        reply::array(&mut head, merging.order.len());
-        out.push(arena, &head);
-        let mut parts = merging.order.iter();
-        let is_taken = parts.all(|&part| sources[usize::from(part)].take(arena, &mut out).is_some());
-        if !is_taken || !sources.iter().all(Source::is_empty) {
-            out.clear(arena);
-            out.push(arena, compose::UNFIT);
-        }
-        sources.iter_mut().for_each(|source| source.rest.clear(arena));
-        out
+/// The reply by position to a request some of whose parts have large replies.
+pub(super) fn join_pieces(in_flight: &mut InFlight, merging: &mut Merging) -> Queue {
+    let arena = &mut in_flight.arena;
+    let mut sources: Vec<Source> = Vec::new();
+    for part in merging.parts_mut() {
+        part.pieces.push_vec(arena, mem::take(&mut part.bytes));
+        sources.push(Source::new(arena, mem::take(&mut part.pieces)));
     }
+    let mut out = Queue::new();
+    let mut head = Vec::new();
+    reply::array(&mut head, merging.order.len());
+    out.push(arena, &head);
+    let mut parts = merging.order.iter();
+    let is_taken = parts.all(|&part| sources[usize::from(part)].take(arena, &mut out).is_some());
+    if !is_taken || !sources.iter().all(Source::is_empty) {
+        out.clear(arena);
+        out.push(arena, compose::UNFIT);
+    }
+    sources.iter_mut().for_each(|source| source.rest.clear(arena));
+    out
+}
 
-    /// Makes the large replies to the parts of a request whole. False if there is no room for that.
-    pub(super) fn gather_pieces(&mut self, merging: &mut Merging) -> bool {
-        if self.buffered_bytes() + merging.collected() > self.settings.limits.buffered_bytes_max {
-            return false;
-        }
-        for part in merging.parts_mut().iter_mut().filter(|part| part.pieces.unsent() > 0) {
-            part.bytes.reserve_exact(part.pieces.unsent());
-            while let Some(piece) = part.pieces.pop_chunk(&mut self.in_flight.arena) {
-                part.bytes.extend_from_slice(&piece);
-            }
-        }
-        true
+/// Makes the large replies to the parts of a request whole. False if there is no room for that.
+pub(super) fn gather_pieces(settings: &Settings, in_flight: &mut InFlight, merging: &mut Merging) -> bool {
+    if memory::buffered_bytes(in_flight) + merging.collected() > settings.limits.buffered_bytes_max {
+        return false;
     }
+    for part in merging.parts_mut().iter_mut().filter(|part| part.pieces.unsent() > 0) {
+        part.bytes.reserve_exact(part.pieces.unsent());
+        while let Some(piece) = part.pieces.pop_chunk(&mut in_flight.arena) {
+            part.bytes.extend_from_slice(&piece);
+        }
+    }
+    true
 }

@@ -1,5 +1,6 @@
 //! What reading clients needs: limits, framers, and memory that is kept for its next use.
 
+use super::interface::{DIRECT_MIN, LARGE, SPARE_KEPT_MAX};
 use crate::client::Kept;
 use crate::limits::Limits;
 use crate::resp::{RequestFramer, RequestLimits};
@@ -19,7 +20,7 @@ pub(super) struct Reading {
     #[allow(clippy::vec_box)] // the boxes themselves are what is reused
     pub spare_kept: Vec<Box<Kept>>,
     /// Where replies of our own are written, and what is sent in the place of a request; taken out for that time.
-    pub reply: Vec<u8>,
+    reply: Vec<u8>,
     /// For tests that compare: everything takes the long way.
     #[cfg(debug_assertions)]
     pub is_fast_path_off: bool,
@@ -46,6 +47,25 @@ impl Reading {
             #[cfg(debug_assertions)]
             is_fast_path_off: false,
         }
+    }
+
+    /// Takes back a box that a client no longer needs.
+    pub fn spare(&mut self, mut kept: Box<Kept>) {
+        if self.spare_kept.len() < SPARE_KEPT_MAX && kept.capacity() <= DIRECT_MIN {
+            kept.clear();
+            self.spare_kept.push(kept);
+        }
+    }
+
+    /// An empty buffer for a reply of our own, or for what is sent in the place of a request; to be given back.
+    pub fn take_reply(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.reply)
+    }
+
+    /// Takes that buffer back.
+    pub fn spare_reply(&mut self, mut reply: Vec<u8>) {
+        reply.clear();
+        self.reply = if reply.capacity() > LARGE { Vec::new() } else { reply };
     }
 
     /// Whether everything takes the long way; never in a release.

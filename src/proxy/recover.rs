@@ -18,15 +18,25 @@
 use log::debug;
 
 use super::backend_close_reason::BackendCloseReason;
+use super::client_close_reason::ClientCloseReason;
+use super::clients::Clients;
+use super::in_flight::InFlight;
+use super::interface::{Conn, Timer};
+use super::refusals::{CONNECTION_DOWN, CROSS_SLOT};
 use super::router::Route;
-use super::routing::{CONNECTION_DOWN, CROSS_SLOT};
-use super::upstreams::Lost;
-use super::{Conn, Goodbye, Proxy};
-use crate::backend::Unanswered;
+use super::state::Proxy;
+use super::topics::State;
+use super::turn::Turn;
+use super::upstreams::{Lost, Upstreams};
+use super::{
+    answer, close, enqueue, guard, health, leases, mark, merged, pick, reparse, report, scatter, subscribe,
+    subscription_connection,
+};
+use crate::backend::{Backend, Unanswered};
 use crate::buffer::Queue;
-use crate::client::Flow;
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
+use crate::server::{PROBE_DELAY_FIRST_MS, PROBE_DELAY_MAX_MS, USEFUL_MS, spread};
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
@@ -57,217 +67,298 @@ struct Debts<'a> {
 /// A request is given to this many backends at the most.
 const LOSSES_MAX: u8 = 3;
 
-impl Proxy {
-    /// The one way to close a backend: what it owed is sent again where that is safe, and answered with an error where
-    /// it is not; its server is looked at again where that is called for.
-    pub(super) fn lose_backend(&mut self, id: Id, reason: BackendCloseReason, now: Millis) {
-        let Some(lost) = self.upstreams.close(id, &mut self.wheel, &mut self.in_flight.arena) else { return };
-        let Lost { server, profile, is_subscription, seen, began_at, has_asked, awaited, unanswered } = lost;
-        let was_new = seen.ready_at.is_none();
-        debug!("connection {id} to server {} closed: {reason}", self.address(server));
-        self.turn.room_is_new();
-        self.turn.close(Conn::Backend(id));
-        // Of a new one the state of the server tells.
-        if let Some(kind) = reason.notice(awaited).filter(|_| !was_new) {
-            let count = if kind == Kind::Lost { awaited } else { 1 };
-            self.warn_of(kind, server, count, format_args!("{reason}"));
-        }
-        let saved = self.save_unanswered(id, server, unanswered, &reason, now);
-        // A subscription connection has a pace of its own.
-        if was_new || !is_subscription {
-            self.judge_loss(server, (seen, began_at, has_asked), &reason, now);
-        }
-        for (request, bytes) in saved {
-            self.send_again(request, server, &reason, profile, bytes, now);
-        }
-        if self.maybe_lose_subscription(id, was_new, &reason, now) {
-            return;
-        }
-        if !matches!(reason, BackendCloseReason::Idle) {
-            // Whether the server is still there is found out at once, not by the next request.
-            self.maybe_look(server, now);
+/// The one way to close a backend: what it owed is sent again where that is safe, and answered with an error where
+/// it is not; its server is looked at again where that is called for.
+pub(super) fn lose_backend(proxy: &mut Proxy, id: Id, reason: BackendCloseReason, now: Millis) {
+    close_backend(proxy, id, reason, now);
+    merged::finish_merges(proxy, now);
+}
+
+fn close_backend(proxy: &mut Proxy, id: Id, reason: BackendCloseReason, now: Millis) {
+    let Some(lost) = proxy.upstreams.close(id, &mut proxy.wheel, &mut proxy.in_flight.arena) else { return };
+    let Lost { server, profile, is_subscription, seen, began_at, has_asked, awaited, unanswered } = lost;
+    let was_new = seen.ready_at.is_none();
+    debug!("connection {id} to server {} closed: {reason}", enqueue::address(&proxy.settings, server));
+    proxy.turn.room_is_new();
+    proxy.turn.close(Conn::Backend(id));
+    // Of a new one the state of the server tells.
+    if let Some(kind) = reason.notice(awaited).filter(|_| !was_new) {
+        let count = if kind == Kind::Lost { awaited } else { 1 };
+        report::warn_of(&mut proxy.journal, kind, server, count, format_args!("{reason}"));
+    }
+    let saved = save_unanswered(proxy, id, server, unanswered, &reason, now);
+    // A subscription connection has a pace of its own.
+    if was_new || !is_subscription {
+        health::judge_loss(proxy, server, (seen, began_at, has_asked), &reason, now);
+    }
+    for (request, bytes) in saved {
+        send_again(proxy, request, server, &reason, profile, bytes, now);
+    }
+    if maybe_lose_subscription(proxy, id, was_new, &reason, now) {
+        return;
+    }
+    if !matches!(reason, BackendCloseReason::Idle) {
+        // Whether the server is still there is found out at once, not by the next request.
+        health::maybe_look(proxy, server, now);
+    }
+}
+
+/// Decides about everything that was in flight on a lost backend. Returns those requests that are to be sent again,
+/// with their bytes.
+fn save_unanswered(
+    proxy: &mut Proxy,
+    id: Id,
+    server: ServerId,
+    unanswered: Unanswered,
+    reason: &BackendCloseReason,
+    now: Millis,
+) -> Vec<(RequestId, Vec<u8>)> {
+    let Unanswered { in_flight, queue, answered, uploader, owner, was_in_bulk } = unanswered;
+    let leased = owner.and_then(|owner| proxy.clients.get(owner)?.leased());
+    let is_leased = leased.is_some_and(|leased| leased.backend == id);
+    let is_shared = owner.is_none() || was_in_bulk && !is_leased;
+    let mut debts = Debts { reason, server, queue, uploader, is_shared };
+    let mut saved = Vec::new();
+    for owed in owed(proxy, &in_flight, answered, debts.queue.sent()) {
+        if let Some(bytes) = save(proxy, &owed, &debts, now) {
+            saved.push((owed.request, bytes));
         }
     }
+    debts.queue.clear(&mut proxy.in_flight.arena);
+    leases::on_lease_lost(&mut proxy.clients, &mut proxy.turn, id, owner);
+    saved
+}
 
-    /// Decides about everything that was in flight on a lost backend. Returns those requests that are to be sent again,
-    /// with their bytes.
-    fn save_unanswered(
-        &mut self,
-        id: Id,
-        server: ServerId,
-        unanswered: Unanswered,
-        reason: &BackendCloseReason,
-        now: Millis,
-    ) -> Vec<(RequestId, Vec<u8>)> {
-        let Unanswered { in_flight, queue, answered, uploader, owner, was_in_bulk } = unanswered;
-        let leased = owner.and_then(|owner| self.clients.get(owner)?.leased());
-        let is_leased = leased.is_some_and(|leased| leased.backend == id);
-        let is_shared = owner.is_none() || was_in_bulk && !is_leased;
-        let mut debts = Debts { reason, server, queue, uploader, is_shared };
-        let mut saved = Vec::new();
-        for owed in self.owed(&in_flight, answered, debts.queue.sent()) {
-            if let Some(bytes) = self.save(&owed, &debts, now) {
-                saved.push((owed.request, bytes));
-            }
-        }
-        debts.queue.clear(&mut self.in_flight.arena);
-        self.on_lease_lost(id, owner);
-        saved
+/// The requests of a line that is lost, in its order. Their bytes begin at `answered`; up to `sent`, the server may
+/// have seen them.
+fn owed(proxy: &Proxy, line: &BackendLine, answered: u64, sent: u64) -> Vec<Owed> {
+    let mut owed = Vec::new();
+    let mut start = answered;
+    for request in line.iter(&proxy.in_flight.requests) {
+        owed.push(Owed { request, start, is_begun: start < sent, is_harmless: false });
+        start += u64::from(proxy.in_flight.requests[request].bytes());
     }
-
-    /// The requests of a line that is lost, in its order. Their bytes begin at `answered`; up to `sent`, the server may
-    /// have seen them.
-    fn owed(&self, line: &BackendLine, answered: u64, sent: u64) -> Vec<Owed> {
-        let mut owed = Vec::new();
-        let mut start = answered;
-        for request in line.iter(&self.in_flight.requests) {
-            owed.push(Owed { request, start, is_begun: start < sent, is_harmless: false });
-            start += u64::from(self.in_flight.requests[request].bytes());
+    // From the last to the first: which clients have sent a write behind?
+    let mut writers: Vec<Id> = Vec::new();
+    for one in owed.iter_mut().rev() {
+        let entry = &proxy.in_flight.requests[one.request];
+        // What is part of something else happens on one connection, or not at all; and nobody asks three times.
+        let is_first_try = entry.losses() == 0 && !entry.is_moved();
+        let is_repeatable = entry.role() == Role::Plain && entry.is_read() && is_first_try;
+        one.is_harmless = !one.is_begun || is_repeatable && !writers.contains(&entry.client());
+        if one.is_begun && !entry.is_read() && !writers.contains(&entry.client()) {
+            writers.push(entry.client());
         }
-        // From the last to the first: which clients have sent a write behind?
-        let mut writers: Vec<Id> = Vec::new();
-        for one in owed.iter_mut().rev() {
-            let entry = &self.in_flight.requests[one.request];
-            // What is part of something else happens on one connection, or not at all; and nobody asks three times.
-            let is_first_try = entry.losses() == 0 && !entry.is_moved();
-            let is_repeatable = entry.role() == Role::Plain && entry.is_read() && is_first_try;
-            one.is_harmless = !one.is_begun || is_repeatable && !writers.contains(&entry.client());
-            if one.is_begun && !entry.is_read() && !writers.contains(&entry.client()) {
-                writers.push(entry.client());
-            }
-        }
-        owed
     }
+    owed
+}
 
-    /// Decides about a request of a lost backend. Returns its bytes if it is to be sent again; if not, its client was
-    /// told.
-    fn save(&mut self, owed: &Owed, debts: &Debts<'_>, now: Millis) -> Option<Vec<u8>> {
-        let request = owed.request;
-        let entry = &mut self.in_flight.requests[request];
-        entry.leave_backend();
-        let (client, end) = (entry.client(), owed.start + u64::from(entry.bytes()));
-        let is_alone = matches!(entry.role(), Role::Plain | Role::Published { .. });
-        let can_move = is_alone && debts.is_shared && entry.losses() + 1 < LOSSES_MAX;
-        if client == Id::NONE {
-            self.in_flight.requests.remove(request);
+/// Decides about a request of a lost backend. Returns its bytes if it is to be sent again; if not, its client was
+/// told.
+fn save(proxy: &mut Proxy, owed: &Owed, debts: &Debts<'_>, now: Millis) -> Option<Vec<u8>> {
+    let request = owed.request;
+    let entry = &mut proxy.in_flight.requests[request];
+    entry.leave_backend();
+    let (client, end) = (entry.client(), owed.start + u64::from(entry.bytes()));
+    let is_alone = matches!(entry.role(), Role::Plain | Role::Published { .. });
+    let can_move = is_alone && debts.is_shared && entry.losses() + 1 < LOSSES_MAX;
+    if client == Id::NONE {
+        proxy.in_flight.requests.remove(request);
+        return None;
+    }
+    let place = entry.place();
+    enqueue::unpin(&mut proxy.clients, &mut proxy.turn, client, debts.server);
+    match place {
+        Place::Arriving => {
+            // Its client has half of the reply; there is no honest way to end it.
+            close::close_client(proxy, client, ClientCloseReason::Truncated);
             return None;
         }
-        let place = entry.place();
-        self.unpin(client, debts.server);
-        match place {
-            Place::Arriving => {
-                // Its client has half of the reply; there is no honest way to end it.
-                self.close_client(client, Goodbye::Truncated);
-                return None;
-            }
-            Place::ArrivingEarly(early) => self.forget_early(client, request, early),
-            _ => {}
-        }
-        if debts.uploader == Some(client) && self.discard_upload(client, request, now) {
-            self.lose_request(client, request, debts.server, now);
-            return None;
-        }
-        if owed.is_harmless && can_move {
-            // Large ones that went straight to the socket were not kept.
-            if let Some(bytes) = debts.queue.copy_range(&self.in_flight.arena, owed.start, end) {
-                self.journal.stats.resends += u64::from(owed.is_begun);
-                return Some(bytes);
-            }
-        }
-        if owed.is_harmless && debts.reason.is_connection_down() {
-            self.deliver(client, request, CONNECTION_DOWN, now);
-        } else {
-            self.lose_request(client, request, debts.server, now);
-        }
-        None
+        Place::ArrivingEarly(early) => forget_early(&mut proxy.clients, &mut proxy.in_flight, client, request, early),
+        _ => {}
     }
-
-    /// What came of a reply before its turn is worth nothing: the rest is lost, and the client has seen none of it.
-    fn forget_early(&mut self, client: Id, request: RequestId, early: u32) {
-        let mut queue = self.in_flight.early.remove(early as usize);
-        if let Some(client) = self.clients.get_mut(client) {
-            client.early_bytes -= queue.unsent();
-        }
-        queue.clear(&mut self.in_flight.arena);
-        self.in_flight.requests[request].move_to(Place::Waiting);
+    if debts.uploader == Some(client) && discard_upload(&mut proxy.clients, &mut proxy.turn, client, request, now) {
+        lose_request(proxy, client, request, debts.server, now);
+        return None;
     }
-
-    /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
-    pub(super) fn discard_upload(&mut self, client: Id, request: RequestId, now: Millis) -> bool {
-        let Some(entry) = self.clients.get_mut(client) else { return false };
-        match &mut entry.flow {
-            Flow::Uploading { backend, request: uploading } if *uploading == request => {
-                *backend = Id::NONE;
-                // It may not have been listened to, for the sake of a queue that is gone.
-                if let Some(kept) = &mut entry.kept {
-                    kept.since = Some(now);
-                }
-                self.turn.resume(Conn::Client(client));
-                true
-            }
-            _ => false,
+    if owed.is_harmless && can_move {
+        // Large ones that went straight to the socket were not kept.
+        if let Some(bytes) = debts.queue.copy_range(&proxy.in_flight.arena, owed.start, end) {
+            proxy.journal.stats.resends += u64::from(owed.is_begun);
+            return Some(bytes);
         }
     }
-
-    /// A request was sent and can not be repeated: its client is told that nobody knows what became of it.
-    fn lose_request(&mut self, client: Id, request: RequestId, server: ServerId, now: Millis) {
-        self.upstreams.count_errors(server, 1);
-        let text = format!(
-            "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
-            self.address(server)
-        );
-        self.deliver(client, request, text.as_bytes(), now);
+    if owed.is_harmless && debts.reason.is_connection_down() {
+        answer::deliver(proxy, client, request, CONNECTION_DOWN, now);
+    } else {
+        lose_request(proxy, client, request, debts.server, now);
     }
+    None
+}
 
-    /// Gives a request whose backend is lost to another, of the server that has its key now.
-    fn send_again(
-        &mut self,
-        request: RequestId,
-        lost: ServerId,
-        reason: &BackendCloseReason,
-        profile: Profile,
-        bytes: Vec<u8>,
-        now: Millis,
-    ) {
-        let Some(entry) = self.in_flight.requests.get_mut(request) else { return };
-        let (client, hash, place) = (entry.client(), entry.hash(), entry.place());
-        if client == Id::NONE {
-            // Its client was closed over another request of the same backend.
-            self.in_flight.requests.remove(request);
-            return;
-        }
-        entry.lose();
-        let route = match place {
-            Place::Part(merging) => self.route_part_again(merging, request, lost, &bytes),
-            _ => self.route_again(&bytes, hash),
-        };
-        let server = match route {
-            Route::To(server, _) => server,
-            Route::CrossSlot if self.split_again(request, profile, &bytes, now) => return,
-            Route::CrossSlot => return self.deliver(client, request, CROSS_SLOT, now),
-            _ => return self.deliver(client, request, CONNECTION_DOWN, now),
-        };
-        if server == lost && matches!(reason, BackendCloseReason::ConnectTimeout) {
-            // It has waited long enough.
-            let ms = self.settings.timeouts.remote_connect_ms;
-            let text = format!("-ERR No connection to {} within {ms} ms\r\n", self.address(lost));
-            return self.deliver(client, request, text.as_bytes(), now);
-        }
-        let Some(backend_id) = self.pick_again(client, server, profile, now) else {
-            let text = format!("-ERR Connection to {} lost, and no other is free\r\n", self.address(lost));
-            return self.deliver(client, request, text.as_bytes(), now);
-        };
-        let deadline = now + self.settings.timeouts.remote_read_ms;
-        self.in_flight.requests[request].renew(deadline);
-        self.stand_at(request, backend_id, server);
-        let is_guarded = self.is_guarded(&bytes);
-        self.forward_owned(backend_id, bytes);
-        if is_guarded {
-            self.send_guard(backend_id);
-        }
-        // If that one is held back for its client, this may be what the client waits for.
-        if self.clients.get(client).is_some_and(|client| client.holds_back) {
-            self.mark_client_dirty(client);
-        }
+/// What came of a reply before its turn is worth nothing: the rest is lost, and the client has seen none of it.
+fn forget_early(clients: &mut Clients, in_flight: &mut InFlight, client: Id, request: RequestId, early: u32) {
+    let mut queue = in_flight.early.remove(early as usize);
+    if let Some(client) = clients.get_mut(client) {
+        client.replies_mut().drop_early(queue.unsent());
+    }
+    queue.clear(&mut in_flight.arena);
+    in_flight.requests[request].move_to(Place::Waiting);
+}
+
+/// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
+pub(super) fn discard_upload(
+    clients: &mut Clients,
+    turn: &mut Turn,
+    client: Id,
+    request: RequestId,
+    now: Millis,
+) -> bool {
+    let is_uploading = clients.get_mut(client).is_some_and(|entry| entry.discard_upload(request, now));
+    if is_uploading {
+        turn.resume(Conn::Client(client));
+    }
+    is_uploading
+}
+
+/// A request was sent and can not be repeated: its client is told that nobody knows what became of it.
+fn lose_request(proxy: &mut Proxy, client: Id, request: RequestId, server: ServerId, now: Millis) {
+    proxy.upstreams.count_errors(server, 1);
+    let text = format!(
+        "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
+        enqueue::address(&proxy.settings, server)
+    );
+    answer::deliver(proxy, client, request, text.as_bytes(), now);
+}
+
+/// Gives a request whose backend is lost to another, of the server that has its key now.
+fn send_again(
+    proxy: &mut Proxy,
+    request: RequestId,
+    lost: ServerId,
+    reason: &BackendCloseReason,
+    profile: Profile,
+    bytes: Vec<u8>,
+    now: Millis,
+) {
+    let Some(entry) = proxy.in_flight.requests.get_mut(request) else { return };
+    let (client, hash, place) = (entry.client(), entry.hash(), entry.place());
+    if client == Id::NONE {
+        // Its client was closed over another request of the same backend.
+        proxy.in_flight.requests.remove(request);
+        return;
+    }
+    entry.lose();
+    let route = match place {
+        Place::Part(merging) => scatter::route_part_again(proxy, merging, request, lost, &bytes),
+        _ => reparse::route_again(&proxy.settings, &proxy.router, &proxy.reading, &bytes, hash),
+    };
+    let server = match route {
+        Route::To(server, _) => server,
+        Route::CrossSlot if scatter::split_again(proxy, request, profile, &bytes, now) => return,
+        Route::CrossSlot => return answer::deliver(proxy, client, request, CROSS_SLOT, now),
+        _ => return answer::deliver(proxy, client, request, CONNECTION_DOWN, now),
+    };
+    if server == lost && matches!(reason, BackendCloseReason::ConnectTimeout) {
+        // It has waited long enough.
+        let ms = proxy.settings.timeouts.remote_connect_ms;
+        let text = format!("-ERR No connection to {} within {ms} ms\r\n", enqueue::address(&proxy.settings, lost));
+        return answer::deliver(proxy, client, request, text.as_bytes(), now);
+    }
+    let Some(backend_id) = pick::pick_again(proxy, client, server, profile, now) else {
+        let text =
+            format!("-ERR Connection to {} lost, and no other is free\r\n", enqueue::address(&proxy.settings, lost));
+        return answer::deliver(proxy, client, request, text.as_bytes(), now);
+    };
+    let deadline = now + proxy.settings.timeouts.remote_read_ms;
+    proxy.in_flight.requests[request].renew(deadline);
+    let Some(ticket) = enqueue::stand_at(proxy, request, backend_id, server) else { return };
+    let is_guarded = guard::is_guarded(&proxy.settings, &proxy.reading, &bytes);
+    enqueue::forward_owned(&mut proxy.upstreams, &mut proxy.in_flight, &mut proxy.turn, ticket, bytes);
+    if is_guarded {
+        guard::send_guard(&mut proxy.upstreams, &mut proxy.in_flight, &mut proxy.turn, backend_id);
+    }
+    // If that one is held back for its client, this may be what the client waits for.
+    if proxy.clients.get(client).is_some_and(|client| client.connection().holds_back()) {
+        mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, client);
+    }
+}
+
+/// A backend could not be connected.
+pub(super) fn handle_connect_failed(proxy: &mut Proxy, id: Id, reason: &str, now: Millis) {
+    lose_backend(proxy, id, BackendCloseReason::Connect(reason.to_string()), now);
+}
+
+/// The server of this backend will send nothing more.
+pub(super) fn handle_backend_end(proxy: &mut Proxy, id: Id, now: Millis) {
+    lose_backend(proxy, id, in_own_words(&proxy.upstreams, id, BackendCloseReason::End), now);
+}
+
+/// A backend's socket broke.
+pub(super) fn handle_backend_broken(proxy: &mut Proxy, id: Id, reason: &str, now: Millis) {
+    lose_backend(proxy, id, in_own_words(&proxy.upstreams, id, BackendCloseReason::Broken(reason.to_string())), now);
+}
+
+/// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
+pub(super) fn in_own_words(upstreams: &Upstreams, id: Id, reason: BackendCloseReason) -> BackendCloseReason {
+    let Some(handshake) = upstreams.backend(id).and_then(Backend::handshake) else { return reason };
+    match (handshake.last_words(), handshake.broken()) {
+        (Some(words), _) => BackendCloseReason::Refused(words.to_string()),
+        (None, Some(reason)) => BackendCloseReason::Broken(reason.to_string()),
+        _ => reason,
+    }
+}
+
+/// A backend is lost. If it was a connection, it is made anew where that is of use. False if it was none.
+pub(super) fn maybe_lose_subscription(
+    proxy: &mut Proxy,
+    id: Id,
+    was_new: bool,
+    reason: &BackendCloseReason,
+    now: Millis,
+) -> bool {
+    let Some(backend) = proxy.upstreams.backend(id).filter(|backend| backend.is_subscription()) else {
+        return false;
+    };
+    let server = backend.server();
+    let is_up = proxy.router.is_up(server);
+    let is_needed = !proxy.pubsub.registry.is_empty();
+    let random = proxy.upstreams.random();
+    let connection = &mut proxy.pubsub.connections[server.index()];
+    if is_needed && matches!(connection.state, State::Listening(_)) {
+        connection.lost_at.get_or_insert(now);
+    }
+    let lost_ms = connection.lost_at.map_or(0, |lost_at| now - lost_at);
+    connection.asked.clear();
+    connection.owed.clear();
+    connection.to_ask.clear();
+    // A server that closes whatever wants to hear has refused it too, without a word.
+    let is_refused = was_new
+        || matches!(reason, BackendCloseReason::SubscribeTimeout)
+        || lost_ms >= proxy.settings.timeouts.remote_read_ms;
+    let is_hasty = now - connection.ready_at < USEFUL_MS;
+    if !is_refused && !is_hasty {
+        connection.pause_ms = 0;
+    }
+    connection.state = if is_needed && is_up && (is_refused || is_hasty) {
+        // One that does not last is made anew ever more seldom, as those for requests are.
+        let pause_ms = connection.pause_ms.max(PROBE_DELAY_FIRST_MS);
+        connection.pause_ms = (pause_ms * 2).min(PROBE_DELAY_MAX_MS);
+        let pause_ms = spread(pause_ms, random);
+        proxy.wheel.arm(Timer::Subscription(server), now + pause_ms);
+        State::Pausing { is_refused }
+    } else {
+        State::Closed
+    };
+    subscription_connection::maybe_open_subscription(proxy, server, now);
+    subscribe::review_confirmations(proxy, now);
+    true
+}
+
+/// Closes a draining backend that owes nothing more that anybody waits for.
+pub(super) fn maybe_drained(proxy: &mut Proxy, id: Id, now: Millis) {
+    let is_drained = proxy.upstreams.backend(id).is_some_and(Backend::is_drained);
+    if is_drained {
+        lose_backend(proxy, id, BackendCloseReason::Drained, now);
     }
 }

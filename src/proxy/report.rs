@@ -7,50 +7,51 @@ use std::fmt::{self, Write as _};
 
 use log::Level;
 
-use super::Proxy;
+use super::clients::Clients;
+use super::enqueue;
+use super::journal::Journal;
+use super::settings::Settings;
 use crate::notice::{About, Kind, Notice};
 use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
-impl Proxy {
-    /// The next line for the log. To be asked at the end of a turn, until it is `None`.
-    pub fn poll_notice(&mut self, now: Millis) -> Option<(Level, String)> {
-        let Notice { kind, about, level, count, text } = self.journal.notices.poll(now)?;
-        let mut line = match about {
-            About::Server(server) => format!("server {}", self.address(server)),
-            About::Clients => format!("pool {}", self.settings.listen),
-        };
-        let s = if count == 1 { "" } else { "s" };
-        let is_written = match kind {
-            Kind::Timeout => {
-                let ms = self.settings.timeouts.remote_read_ms;
-                write!(line, ": {count} request{s} had no reply within {ms} ms")
-            }
-            Kind::Lost => write!(line, ": {text}, with {count} request{s} outstanding"),
-            Kind::State if count > 1 => write!(line, " {text} ({count} changes)"),
-            Kind::State => write!(line, " {text}"),
-            _ if count > 1 => write!(line, ": {text} ({count} times)"),
-            _ => write!(line, ": {text}"),
-        };
-        is_written.expect("a String takes every write");
-        Some((level, line))
-    }
+/// The next line for the log. To be asked at the end of a turn, until it is `None`.
+pub(super) fn poll_notice(settings: &Settings, journal: &mut Journal, now: Millis) -> Option<(Level, String)> {
+    let Notice { kind, about, level, count, text } = journal.notices.poll(now)?;
+    let mut line = match about {
+        About::Server(server) => format!("server {}", enqueue::address(settings, server)),
+        About::Clients => format!("pool {}", settings.listen),
+    };
+    let s = if count == 1 { "" } else { "s" };
+    let is_written = match kind {
+        Kind::Timeout => {
+            let ms = settings.timeouts.remote_read_ms;
+            write!(line, ": {count} request{s} had no reply within {ms} ms")
+        }
+        Kind::Lost => write!(line, ": {text}, with {count} request{s} outstanding"),
+        Kind::State if count > 1 => write!(line, " {text} ({count} changes)"),
+        Kind::State => write!(line, " {text}"),
+        _ if count > 1 => write!(line, ": {text} ({count} times)"),
+        _ => write!(line, ": {text}"),
+    };
+    is_written.expect("a String takes every write");
+    Some((level, line))
+}
 
-    /// The system does not let a client in.
-    pub fn handle_accept_failed(&mut self, reason: fmt::Arguments<'_>) {
-        self.journal.notices.note(Kind::ClientRefused, About::Clients, Level::Warn, 1, reason);
-    }
+/// The system does not let a client in.
+pub(super) fn handle_accept_failed(journal: &mut Journal, reason: fmt::Arguments<'_>) {
+    journal.notices.note(Kind::ClientRefused, About::Clients, Level::Warn, 1, reason);
+}
 
-    /// Something happened with a server that whoever runs it should know.
-    pub(super) fn warn_of(&mut self, kind: Kind, server: ServerId, count: usize, text: fmt::Arguments<'_>) {
-        self.journal.notices.note(kind, About::Server(server), Level::Warn, count as u64, text);
-    }
+/// Something happened with a server that whoever runs it should know.
+pub(super) fn warn_of(journal: &mut Journal, kind: Kind, server: ServerId, count: usize, text: fmt::Arguments<'_>) {
+    journal.notices.note(kind, About::Server(server), Level::Warn, count as u64, text);
+}
 
-    /// A client did something that whoever runs it should know.
-    pub(super) fn warn_of_client(&mut self, kind: Kind, id: Id, text: fmt::Arguments<'_>) {
-        let peer = self.clients.get(id).and_then(|client| client.peer.as_deref());
-        let (from, peer) = peer.map_or(("", ""), |peer| (" from ", peer));
-        self.journal.notices.note(kind, About::Clients, Level::Warn, 1, format_args!("client {id}{from}{peer} {text}"));
-    }
+/// A client did something that whoever runs it should know.
+pub(super) fn warn_of_client(clients: &Clients, journal: &mut Journal, kind: Kind, id: Id, text: fmt::Arguments<'_>) {
+    let peer = clients.get(id).and_then(|client| client.connection().peer());
+    let (from, peer) = peer.map_or(("", ""), |peer| (" from ", peer));
+    journal.notices.note(kind, About::Clients, Level::Warn, 1, format_args!("client {id}{from}{peer} {text}"));
 }

@@ -12,7 +12,7 @@
 //! such a change can be kept; `part_of_server` holds [`NO_PART`] for every server but between `part_for` and
 //! `forget_parts`.
 
-use super::Settings;
+use super::settings::Settings;
 use crate::command::Command;
 use crate::resp::Arg;
 use crate::ring::{HashTag, Ring, ServerIndex, UpSet};

@@ -23,18 +23,11 @@ use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 
-use super::Proxy;
 use crate::command::Command;
-use crate::reply;
-use crate::request::{Place, RequestId, Role};
 use crate::sha1;
-use crate::slots::Id;
-use crate::timer::Millis;
 
 /// How many scripts are remembered.
 const SCRIPTS_MAX: usize = 1024;
-/// How many bytes they may have together.
-const BYTES_MAX: usize = 1024 * 1024;
 /// What each of them takes beside its text: its places in three tables.
 const ENTRY_BYTES: usize = 128;
 /// How a server says that it does not know a script.
@@ -53,7 +46,7 @@ pub(super) struct Scripts {
     seen: Vec<u64>,
     bytes: usize,
     /// Bytes that the account has for all this.
-    charged: usize,
+    pub charged: usize,
 }
 
 impl Scripts {
@@ -109,73 +102,8 @@ pub(super) fn shows_script(command: &Command) -> bool {
     command.is_named("eval") || command.is_named("eval_ro")
 }
 
-impl Proxy {
-    /// A client has shown a script.
-    pub(super) fn learn_script(&mut self, script: &[u8]) {
-        self.scripts.learn(script, BYTES_MAX.min(self.settings.limits.buffered_bytes_max / 16));
-        self.charge_scripts();
-    }
-
-    /// The servers forget their scripts.
-    pub(super) fn forget_scripts(&mut self) {
-        self.scripts.clear();
-        self.charge_scripts();
-    }
-
-    fn charge_scripts(&mut self) {
-        let held = self.scripts.held();
-        self.in_flight.arena.recharge(&mut self.scripts.charged, held);
-    }
-
-    /// The server of backend `from` does not know the script of this request, whose bytes are `bytes` and which stands
-    /// in no backend's line any more. If rmux does, the request is sent again with it. False if nothing was done.
-    pub(super) fn send_with_script(
-        &mut self,
-        client: Id,
-        request: RequestId,
-        from: Id,
-        bytes: &[u8],
-        now: Millis,
-    ) -> bool {
-        let Some(backend) = self.upstreams.backend(from) else { return false };
-        let (server, profile) = (backend.server(), backend.profile());
-        let entry = &self.in_flight.requests[request];
-        let is_overtaken = self.clients.get(client).is_some_and(|client| client.affinity(server).is_some());
-        if entry.place() != Place::Waiting || entry.role() != Role::Plain || is_overtaken {
-            return false;
-        }
-        let Some(framer) = self.framed(bytes) else { return false };
-        let name = match framer.args() {
-            [name, _, _, ..] if name.of(bytes).eq_ignore_ascii_case(b"evalsha") => "EVAL",
-            [name, _, _, ..] if name.of(bytes).eq_ignore_ascii_case(b"evalsha_ro") => "EVAL_RO",
-            _ => return false,
-        };
-        let digest = framer.args()[1];
-        let Some(script) = self.scripts.find(digest.of(bytes)) else { return false };
-        let mut call = Vec::with_capacity(bytes.len() + script.len());
-        reply::array(&mut call, framer.args().len());
-        reply::bulk(&mut call, name.as_bytes());
-        reply::bulk(&mut call, script);
-        call.extend_from_slice(&bytes[digest.end()..]);
-        // Where it was asked first, `WAIT` will ask about all that its client has written.
-        let has_room = self.upstreams.backend(from).is_some_and(|backend| backend.has_room(&self.settings.limits));
-        let again = || self.pick_again(client, server, profile, now);
-        let Some(backend_id) = has_room.then_some(from).or_else(again) else { return false };
-        let entry = &mut self.in_flight.requests[request];
-        entry.rewrite(call.len(), now + self.settings.timeouts.remote_read_ms);
-        let is_write = !entry.is_read();
-        self.stand_at(request, backend_id, server);
-        if let Some(client) = self.clients.get_mut(client).filter(|_| is_write) {
-            client.wrote_to = backend_id;
-        }
-        let is_guarded = self.is_guarded(&call);
-        self.forward_owned(backend_id, call);
-        if is_guarded {
-            self.send_guard(backend_id);
-        }
-        true
-    }
-}
+/// How many bytes they may have together.
+pub(super) const BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

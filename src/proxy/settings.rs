@@ -45,31 +45,31 @@ pub struct Settings {
     pub policy: Policy,
     /// For `INFO`.
     pub process_id: u32,
-    /// Spreads the probes of many hosts: a number of this run, and the number of this proxy among its siblings added.
+    /// Spreads the probes of many hosts: a number of this run, and the number of this proxy among its workers added.
     pub seed: u64,
     /// The other proxies of the same pool.
-    pub siblings: Siblings,
+    pub workers: Workers,
 }
 
 /// The proxies that share a pool's listener, as far as they know of each other: how many clients all of them have, and
 /// numbers for clients that no two of them give out.
 #[derive(Debug, Clone)]
-pub struct Siblings {
+pub struct Workers {
     number: u64,
     count: u64,
     clients: Arc<AtomicUsize>,
     hidden: Arc<HiddenSubscribers>,
 }
 
-impl Siblings {
+impl Workers {
     /// Of this many proxies, the first. `count` is at least 1.
-    pub fn first_of(count: usize) -> Siblings {
-        Siblings { number: 0, count: count as u64, clients: Arc::default(), hidden: Arc::default() }
+    pub fn first_of(count: usize) -> Workers {
+        Workers { number: 0, count: count as u64, clients: Arc::default(), hidden: Arc::default() }
     }
 
     /// The one with this number, of the same ones. `number` is below their count.
-    pub fn nth(&self, number: usize) -> Siblings {
-        Siblings { number: number as u64, ..self.clone() }
+    pub fn nth(&self, number: usize) -> Workers {
+        Workers { number: number as u64, ..self.clone() }
     }
 
     /// The number of a client of this one, as `CLIENT ID` tells it.
@@ -126,12 +126,12 @@ impl Settings {
             policy: Default::default(),
             process_id: 1,
             seed: 1,
-            siblings: Siblings::first_of(1),
+            workers: Workers::first_of(1),
         }
     }
 
     /// A number that this run of rmux has for itself; all proxies of a pool have the same.
     pub(super) fn run(&self) -> u64 {
-        self.seed.wrapping_sub(self.siblings.number)
+        self.seed.wrapping_sub(self.workers.number)
     }
 }

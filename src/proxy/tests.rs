@@ -12,19 +12,19 @@ mod health;
 mod introspection;
 mod kill;
 mod leases;
+mod local_steps;
 mod log_lines;
-mod losses;
 mod many_channels;
 mod memory;
 mod own_replies;
-mod own_steps;
 mod pools;
 mod promises;
 mod publish;
+mod recover;
 mod robustness;
+mod scatter;
 mod scripts;
 mod slow_peers;
-mod split;
 mod subscriptions;
 mod transactions;
 mod unfinished;
@@ -32,9 +32,11 @@ mod unfinished;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 
+use super::interface::LARGE;
 use super::*;
 use crate::buffer::Scratch;
 use crate::ring::{Ring, ServerIndex, UpSet};
+use crate::server_id::ServerId;
 
 /// Connections that take what they have room for.
 #[derive(Default)]
@@ -77,7 +79,7 @@ struct Bench {
     closed: Vec<Conn>,
     resumed: Vec<Conn>,
     /// To other proxies of the pool, by their numbers.
-    letters: VecDeque<(usize, Letter)>,
+    messages: VecDeque<(usize, WorkerMessage)>,
     /// For the log.
     lines: Vec<String>,
 }
@@ -98,7 +100,7 @@ impl Bench {
             connects: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
-            letters: VecDeque::new(),
+            messages: VecDeque::new(),
             lines: Vec::new(),
         };
         bench.proxy.start(now);
@@ -122,7 +124,7 @@ impl Bench {
                 Action::Connect { backend, server } => self.connects.push((backend, server.index() as u16)),
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Resume(conn) => self.resumed.push(conn),
-                Action::Post => self.letters.extend(std::iter::from_fn(|| self.proxy.poll_letter())),
+                Action::Post => self.messages.extend(std::iter::from_fn(|| self.proxy.poll_worker_message())),
             }
         }
         while let Some((level, line)) = self.proxy.poll_notice(self.now) {
@@ -278,7 +280,7 @@ impl Bench {
         assert!(self.proxy.in_flight.merges.is_empty(), "{} merges are left", self.proxy.in_flight.merges.len());
         let remembered = self.proxy.scripts.held() + self.proxy.pubsub.held();
         assert_eq!(self.proxy.buffered_bytes(), remembered);
-        assert!(self.proxy.workers.is_empty(), "something is asked of others");
+        assert!(self.proxy.worker_queries.is_empty(), "something is asked of others");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The turn: what is still to be done before it ends.
 //!
-//! Knows ids only; what they stand for is others' business. Each list is emptied by `transmit`, which goes round until
+//! Knows ids only; what they stand for is others' business. Each list is emptied by `flush`, which goes round until
 //! all of them are empty; `actions` by the shell.
 //!
 //! ```text
@@ -12,10 +12,27 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use super::goodbye::Departure;
-use super::{Action, Conn};
+use super::backend_close_reason::BackendCloseReason;
+use super::interface::{Action, Conn};
+use crate::client::Bulk;
+use crate::request::MergingId;
 use crate::server_id::ServerId;
 use crate::slots::Id;
+
+/// What a client leaves at a backend.
+#[derive(Debug)]
+pub(super) enum FollowUp {
+    /// The start of a large request on this one, of this client, that will not send the rest.
+    Upload(Id, Id),
+    /// What this client had for itself in bulk.
+    Bulk(Id, Bulk),
+    /// A backend that this client had for itself, and what cleans the session there, if anything does.
+    Lease(Id, Option<Id>, Option<&'static [u8]>),
+    /// A backend that is to be closed.
+    Close(Id, BackendCloseReason),
+    /// A server that went down (`false`) or came back.
+    Turned(ServerId, bool),
+}
 
 /// What is to be done in this turn.
 #[derive(Debug)]
@@ -28,17 +45,15 @@ pub(super) struct Turn {
     /// Clients that may go on: what they waited for has come.
     woken: Vec<Id>,
     /// What those have left who are gone.
-    departures: Vec<Departure>,
+    follow_ups: Vec<FollowUp>,
+    /// Requests of which the last part is answered.
+    finished_merges: Vec<MergingId>,
     /// True when a backend was closed since the parked ones were looked at.
     is_room_new: bool,
     /// True while a part of what one turn may do is used, or something waits for the next turn.
     is_rationed: bool,
     /// What may still be done in this turn for requests about all clients.
     work_left: usize,
-    /// The client that was parked and is served just now: it is at the front, and nobody who waits goes before it.
-    pub served: Id,
-    /// True while that one has waited too long, and is served only to be told so.
-    pub is_wait_over: bool,
 }
 
 impl Turn {
@@ -49,12 +64,11 @@ impl Turn {
             dirty_clients: Vec::new(),
             dirty_backends: Vec::new(),
             woken: Vec::new(),
-            departures: Vec::new(),
+            follow_ups: Vec::new(),
+            finished_merges: Vec::new(),
             is_room_new: false,
             is_rationed: false,
-            work_left: super::TURN_WORK_MAX,
-            served: Id::NONE,
-            is_wait_over: false,
+            work_left: super::interface::TURN_WORK_MAX,
         }
     }
 
@@ -147,19 +161,19 @@ impl Turn {
     // What those have left who are gone.
 
     /// A client that is gone has left this.
-    pub fn depart(&mut self, departure: Departure) {
-        self.departures.push(departure);
+    pub fn follow_up(&mut self, follow_up: FollowUp) {
+        self.follow_ups.push(follow_up);
     }
 
     /// Whether there is any of that.
     #[inline]
-    pub fn has_departures(&self) -> bool {
-        !self.departures.is_empty()
+    pub fn has_follow_ups(&self) -> bool {
+        self.follow_ups.len() | self.finished_merges.len() != 0
     }
 
     /// All of it.
-    pub fn take_departures(&mut self) -> Vec<Departure> {
-        mem::take(&mut self.departures)
+    pub fn take_follow_ups(&mut self) -> Vec<FollowUp> {
+        mem::take(&mut self.follow_ups)
     }
 
     // Work that grows with the number of clients, and is spread over turns.
@@ -188,8 +202,27 @@ impl Turn {
 
     /// The next turn may do as much again; `has_left_work` if something waits for it.
     pub fn end_ration(&mut self, has_left_work: bool) {
-        self.work_left = super::TURN_WORK_MAX;
+        self.work_left = super::interface::TURN_WORK_MAX;
         self.is_rationed = has_left_work;
+    }
+
+    // Requests that several servers answer.
+
+    /// The last part of this one is answered: what is to be said is `merged`'s business.
+    #[inline]
+    pub fn finish_merge(&mut self, merging: MergingId) {
+        self.finished_merges.push(merging);
+    }
+
+    /// This one is gone.
+    pub fn forget_merge(&mut self, merging: MergingId) {
+        self.finished_merges.retain(|&finished| finished != merging);
+    }
+
+    /// The next one that is to be answered.
+    #[inline]
+    pub fn next_finished_merge(&mut self) -> Option<MergingId> {
+        self.finished_merges.pop()
     }
 
     // All lists at once: nearly always there is nothing, and one test finds that out.
@@ -197,14 +230,18 @@ impl Turn {
     /// Not 0 exactly when somebody may go on, or has left something.
     #[inline]
     pub fn to_serve(&self) -> usize {
-        usize::from(self.is_room_new) | self.woken.len() | self.departures.len()
+        usize::from(self.is_room_new) | self.woken.len() | self.follow_ups.len() | self.finished_merges.len()
     }
 
     /// Not 0 exactly when the turn is not over; `is_waited_for` if somebody waits for a backend.
     #[inline]
     pub fn to_do(&self, is_waited_for: bool) -> usize {
         let unsent = self.dirty_backends.len() | self.dirty_clients.len();
-        unsent | self.departures.len() | self.woken.len() | usize::from(self.is_room_new && is_waited_for)
+        unsent
+            | self.follow_ups.len()
+            | self.finished_merges.len()
+            | self.woken.len()
+            | usize::from(self.is_room_new && is_waited_for)
     }
 
     // For the audit.

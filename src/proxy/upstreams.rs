@@ -13,7 +13,7 @@
 
 use std::mem;
 
-use super::{Settings, guard};
+use super::settings::Settings;
 use crate::backend::handshake::Introduction;
 use crate::backend::{Backend, Unanswered};
 use crate::buffer::Arena;
@@ -25,6 +25,7 @@ use crate::session::Profile;
 use crate::slots::{Id, Slots};
 use crate::stats::{ServerFigures, ServerState, ServerStats};
 use crate::timer::{Alarm, Millis, Wheel};
+use crate::{reply, sha1};
 
 /// A server, with all that belongs to it.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Upstreams {
             endpoints: (0..count).map(endpoint).collect(),
             backends: Slots::new(),
             introduction: Introduction::default(),
-            guard: guard::question(settings.seed),
+            guard: question(settings.seed),
             random: settings.seed | 1,
         }
     }
@@ -230,6 +231,14 @@ impl Upstreams {
         backend.is_some_and(|backend| self.pool(backend.server()).may_hold(&self.backends, id, now))
     }
 
+    /// Whether this client can have this very backend for itself now.
+    pub fn may_have(&self, client: Id, backend: Id, now: Millis) -> bool {
+        self.backend(backend).is_some_and(|entry| {
+            // One that is just being closed may still be somebody's affinity.
+            entry.is_free_for(client) && self.may_hold(backend, now)
+        })
+    }
+
     /// True exactly when there is a server no backend of which can ever be held.
     pub fn never_leases_anywhere(&self) -> bool {
         self.endpoints.iter().any(|endpoint| endpoint.pool.never_leases())
@@ -327,3 +336,15 @@ impl Upstreams {
         self.endpoints.iter().map(figures).collect()
     }
 }
+
+/// The request for a word that nobody knows who does not know `seed`, the number of this run.
+pub(super) fn question(seed: u64) -> Box<[u8]> {
+    let mut question = ECHO.to_vec();
+    let digest = sha1::sha1(format!("strictReplies {seed}").as_bytes());
+    let word: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    reply::bulk(&mut question, word.as_bytes());
+    question.into()
+}
+
+/// What a request for the word begins with; the rest is the word, as the reply has it.
+pub(super) const ECHO: &[u8] = b"*2\r\n$4\r\nECHO\r\n";

@@ -1,6 +1,6 @@
 //! What others tell a reactor, from any thread: to end, to show that it turns; and what they leave in its mailbox.
 //!
-//! Whoever tells it something wakes it; nobody waits. Knows nothing of what letters say.
+//! Whoever tells it something wakes it; nobody waits. Knows nothing of what messages say.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -9,7 +9,7 @@ use log::error;
 use mio::Waker;
 
 use crate::channel::Sender;
-use crate::proxy::Letter;
+use crate::proxy::WorkerMessage;
 
 /// What others tell a reactor, from any thread.
 #[derive(Debug, Clone)]
@@ -73,8 +73,8 @@ const DRAIN: u8 = 1;
 /// What may lie in a mailbox.
 #[derive(Debug)]
 pub(super) enum Post {
-    /// A letter from the reactor of this number.
-    Letter(usize, Letter),
+    /// A message from the reactor of this number.
+    WorkerMessage(usize, WorkerMessage),
     /// The reactor of this number has ended: it reads and writes no more.
-    Farewell(usize),
+    WorkerGone(usize),
 }

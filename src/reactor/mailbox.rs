@@ -1,19 +1,19 @@
-//! Letters between the reactors of one pool: what their proxies ask and tell each other.
+//! Messages between the reactors of one pool: what their proxies ask and tell each other.
 //!
 //! A reactor's mailbox is the receiving end of a channel; the sending end, with the waker beside it, is part of its
-//! `Handle`, which all others of the pool have. Nobody waits: a letter is left there, and read in the next turn. The
-//! proxies see to it that there are never more than two letters of one reactor in the mailbox of another.
+//! `Handle`, which all others of the pool have. Nobody waits: a message is left there, and read in the next turn. The
+//! proxies see to it that there are never more than two messages of one reactor in the mailbox of another.
 //!
 //! ```text
 //!   reactor 0 ── Mailbox::send ─► channel of reactor 1, wake ──► its next turn: Mailbox::next
 //! ```
 //!
-//! Knows nothing of what letters say. Invariant: whoever leaves a letter for a reactor that ends is told so, by `send`,
-//! or else by a word of farewell: the mailbox is closed first, and that is sent then.
+//! Knows nothing of what messages say. Invariant: whoever leaves a message for a reactor that ends is told so, by
+//! `send`, or else by a last word (`Post::WorkerGone`): the mailbox is closed first, and that is sent then.
 
 use super::handle::{Handle, Post};
 use crate::channel::{Receiver, Sender, channel};
-use crate::proxy::Letter;
+use crate::proxy::WorkerMessage;
 
 /// The mailbox of one reactor.
 pub(super) struct Mailbox {
@@ -43,9 +43,9 @@ impl Mailbox {
         self.received.as_ref()?.try_recv()
     }
 
-    /// Leaves a letter for another reactor. False if that one has ended.
-    pub fn send(&self, to: usize, letter: Letter) -> bool {
-        self.all.get(to).is_some_and(|other| other.leave(Post::Letter(self.number, letter)))
+    /// Leaves a message for another reactor. False if that one has ended.
+    pub fn send(&self, to: usize, message: WorkerMessage) -> bool {
+        self.all.get(to).is_some_and(|other| other.leave(Post::WorkerMessage(self.number, message)))
     }
 }
 
@@ -54,7 +54,7 @@ impl Drop for Mailbox {
         self.received = None;
         for (number, other) in self.all.iter().enumerate() {
             if number != self.number {
-                other.leave(Post::Farewell(self.number));
+                other.leave(Post::WorkerGone(self.number));
             }
         }
     }
@@ -64,7 +64,7 @@ impl Drop for Mailbox {
 mod tests {
     use super::*;
     use crate::net::{Address, Listener, listen};
-    use crate::proxy::{Settings, Siblings};
+    use crate::proxy::{Settings, Workers};
     use crate::reactor::Reactor;
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
@@ -73,9 +73,9 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    fn reactor(siblings: Siblings, listener: Listener) -> Reactor {
+    fn reactor(workers: Workers, listener: Listener) -> Reactor {
         let server = [Address::Unix("/nonexistent".into())];
-        let settings = Settings { siblings, ..Settings::new(vec!["nowhere".to_owned()]) };
+        let settings = Settings { workers, ..Settings::new(vec!["nowhere".to_owned()]) };
         Reactor::new(settings, listener, &server).expect("descriptors are free")
     }
 
@@ -93,11 +93,11 @@ mod tests {
 
     #[test]
     fn a_reactor_that_ends_with_a_letter_in_its_mailbox_keeps_nobody_waiting() {
-        let siblings = Siblings::first_of(2);
+        let workers = Workers::first_of(2);
         let path = std::env::temp_dir().join(format!("rmux-mailbox-{}.sock", std::process::id()));
         let (listener, _file) = listen(&Address::Unix(path.clone()), 1, 0o600).expect("listen");
         let same = listener.try_clone().expect("descriptors are free");
-        let mut pool = [reactor(siblings.nth(0), listener), reactor(siblings.nth(1), same)];
+        let mut pool = [reactor(workers.nth(0), listener), reactor(workers.nth(1), same)];
         Reactor::introduce(&mut pool);
         let [asking, other] = pool;
         let handle = asking.handle();
@@ -115,11 +115,11 @@ mod tests {
             }
             thread::yield_now();
         };
-        assert!(matches!(post, Post::Letter(0, Letter::Questions(_))), "{post:?}");
+        assert!(matches!(post, Post::WorkerMessage(0, WorkerMessage::Questions(_))), "{post:?}");
         drop(other);
         assert_eq!(listed(&mut client), 1, "the farewell is as good as an answer");
         client.write_all(b"CLIENT LIST\r\n").expect("it reads");
-        assert_eq!(listed(&mut client), 1, "nobody takes the letter");
+        assert_eq!(listed(&mut client), 1, "nobody takes the message");
         handle.drain();
         running.join().expect("no panic").expect("a good end");
     }

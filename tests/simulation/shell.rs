@@ -96,7 +96,7 @@ impl Shell {
             self.read(link, usize::MAX, now);
         }
         self.tell_events(now, plan, servers, random, surplus);
-        self.proxy.handle_departures(now);
+        self.proxy.handle_follow_ups(now);
         self.carry_out(now, plan, servers, random);
         self.accept(now);
         self.read_ready(now, plan, random);

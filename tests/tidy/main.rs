@@ -76,6 +76,7 @@ const AREAS: &[Area] = &[
     Area { root: "benches/deep", nodes: Nodes::Files },
     Area { root: "tests/support", nodes: Nodes::Files },
     Area { root: "tests/tidy", nodes: Nodes::Files },
+    Area { root: "src/proxy", nodes: Nodes::Files },
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,7 +269,7 @@ fn an_import_that_points_up_is_reported_however_it_is_written() {
         ("src/client.rs", "\nuse crate::{\n    resp,\n    proxy::Proxy,\n};", ":5: `client` may not import `proxy`"),
         ("src/client.rs", "fn f() { crate::net::listen() }", ":2: `client` may not import `net`"),
         ("src/client.rs", "use super::reactor;", ":2: `client` may not import `reactor`"),
-        ("src/proxy/intake.rs", "use super::super::net::Stream;", ":2: `proxy` may not import `net`"),
+        ("src/proxy/client_read.rs", "use super::super::net::Stream;", ":2: `proxy` may not import `net`"),
         ("src/net/listen.rs", "use crate::resolve::*;", ":2: `net` may not import `resolve`"),
         ("src/reactor.rs", "use crate::config::Config;", ":2: `reactor` may not import `config`"),
         ("src/main.rs", "use rmux::proxy::Proxy;", ":2: `main` may not import `proxy`"),
@@ -278,7 +279,7 @@ fn an_import_that_points_up_is_reported_however_it_is_written() {
             ":2: `server` is of the core, which does not know `std::net",
         ),
         ("src/pool.rs", "use std::time::{Duration, Instant};", "does not know `std::time::Instant`"),
-        ("src/proxy/intake.rs", "fn f() { ::std::thread::spawn(g) }", "does not know `std::thread::spawn`"),
+        ("src/proxy/client_read.rs", "fn f() { ::std::thread::spawn(g) }", "does not know `std::thread::spawn`"),
         ("src/timer.rs", "fn now() -> time::SystemTime {}", "does not know `time::SystemTime`"),
         ("src/buffer.rs", "use mio::Token;", "does not know `mio::Token`"),
         ("src/kitchen.rs", "", ":1: `kitchen` is not in the table"),
@@ -292,7 +293,7 @@ fn an_import_that_points_up_is_reported_however_it_is_written() {
 fn an_import_that_points_down_is_fine_and_so_are_tests_comments_and_literals() {
     for (path, code) in [
         ("src/client.rs", "use crate::{buffer::{Queue, Arena}, resp, slots::Id};\nuse std::time::Duration;"),
-        ("src/proxy/intake.rs", "use super::Proxy;\nuse crate::proxy::routing;\nuse crate::client::Client;"),
+        ("src/proxy/client_read.rs", "use super::Proxy;\nuse crate::proxy::routing;\nuse crate::client::Client;"),
         ("src/net/listen.rs", "use super::Stream;\nuse std::net::SocketAddr;\nuse mio::net::TcpListener;"),
         (
             "src/ring.rs",

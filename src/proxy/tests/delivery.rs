@@ -211,7 +211,7 @@ fn a_message_that_is_given_out_outlives_its_connection() {
     bench.proxy.handle_backend_end(listener, bench.now);
     bench.turn();
     let listener = bench.connect(0);
-    assert!(bench.proxy.is_publishing());
+    assert!(crate::proxy::delivery::is_publishing(&bench.proxy.pubsub));
     bench.hear_server(listener, confirmed("subscribe", "c", 1) + &message("c", "2"));
     turns(&mut bench, listener);
     for (index, client) in clients.into_iter().enumerate() {

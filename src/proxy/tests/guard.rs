@@ -163,9 +163,9 @@ fn a_question_that_is_not_answered_costs_no_connection_when_bulk_ends() {
     let client = bench.client();
     bench.say(client, get("b").repeat(300));
     bench.say(client, request(&["EVAL", "return 1", "0"]));
-    assert!(bench.proxy.clients.get(client).is_some_and(|client| client.bulk.is_some()));
+    assert!(bench.proxy.clients.get(client).is_some_and(|client| client.is_in_bulk()));
     bench.answer(backends[0], bulk("B").repeat(300) + ":1\r\n");
-    assert!(bench.proxy.clients.get(client).is_some_and(|client| client.bulk.is_none()));
+    assert!(bench.proxy.clients.get(client).is_some_and(|client| !client.is_in_bulk()));
     bench.say(client, get("a"));
     assert!(bench.asked(backends[0]).ends_with(&get("a")));
     bench.answer(backends[0], answer + &bulk("A"));

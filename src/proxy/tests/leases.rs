@@ -29,7 +29,7 @@ fn who_leaves_while_it_waits_takes_its_backend_with_it_before_anything_is_sent()
     assert_eq!(bench.asked(leased), request(&["BLPOP", "list", "0"]));
     // Both events of one turn, in the order in which the shell tells them.
     bench.proxy.handle_client_hangup(waiter);
-    bench.proxy.handle_departures(bench.now);
+    bench.proxy.handle_follow_ups(bench.now);
     assert_eq!(bench.proxy.poll_action(), Some(Action::Close(Conn::Client(waiter))));
     assert_eq!(bench.proxy.poll_action(), Some(Action::Close(Conn::Backend(leased))));
     bench.say(pusher, request(&["RPUSH", "list", "kept"]));

@@ -97,7 +97,7 @@ fn requests_for_servers_go_on_before_one_that_has_to_wait_until_less_is_unread()
     let list = request(&["CLIENT", "LIST"]);
     let gets = get("k").repeat(300);
     assert_eq!(write_all(&mut bench, client, &mut servers, &(gets.clone() + &gets)).len(), 0);
-    assert!(bench.proxy.clients.get(client).is_some_and(|client| client.bulk.is_some() && client.flow == Flow::Open));
+    assert!(bench.proxy.clients.get(client).is_some_and(|client| client.is_in_bulk() && client.is_open()));
     bench.say(client, list + &gets);
     assert!(!bench.proxy.is_listening_to(Conn::Client(client)));
     let mut told = read_all(&mut bench, client, 7_000);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Three proxies, their servers connected; letters lie with their writers until they are carried.
+/// Three proxies, their servers connected; messages lie with their writers until they are carried.
 struct PoolBench {
     benches: Vec<Bench>,
     backends: Vec<Vec<Id>>,
@@ -12,8 +12,8 @@ struct PoolBench {
 
 impl PoolBench {
     fn new(servers: usize) -> PoolBench {
-        let siblings = Siblings::first_of(3);
-        let benches = (0..3).map(|number| Bench::ready(servers, |settings| settings.siblings = siblings.nth(number)));
+        let workers = Workers::first_of(3);
+        let benches = (0..3).map(|number| Bench::ready(servers, |settings| settings.workers = workers.nth(number)));
         let (benches, backends) = benches.unzip();
         PoolBench { benches, backends, gone: Vec::new() }
     }
@@ -23,25 +23,25 @@ impl PoolBench {
         self.benches.iter_mut().map(|bench| (0..count).map(|_| bench.client()).collect()).collect()
     }
 
-    /// Delivers the oldest letter of a proxy; false if it has none.
+    /// Delivers the oldest message of a proxy; false if it has none.
     fn carry_one(&mut self, from: usize) -> bool {
-        let Some((to, letter)) = self.benches[from].letters.pop_front() else { return false };
+        let Some((to, message)) = self.benches[from].messages.pop_front() else { return false };
         let now = self.benches[from].now;
         match self.gone.contains(&to) {
-            true => self.benches[from].proxy.handle_sibling_gone(to, now),
-            false => self.benches[to].proxy.handle_letter(from, letter, now),
+            true => self.benches[from].proxy.handle_worker_gone(to, now),
+            false => self.benches[to].proxy.handle_worker_message(from, message, now),
         }
         self.benches[from].turn();
         self.benches[to].turn();
         true
     }
 
-    /// Until there are no letters any more.
+    /// Until there are no messages any more.
     fn carry(&mut self) {
         while (0..3).any(|from| self.carry_one(from)) {}
     }
 
-    /// What a client of this proxy is told to that, when all letters are carried.
+    /// What a client of this proxy is told to that, when all messages are carried.
     fn ask(&mut self, at: usize, client: Id, words: &[&str]) -> String {
         self.benches[at].say(client, request(words));
         assert_eq!(self.benches[at].told(client), "", "before the others were heard");
@@ -236,7 +236,7 @@ fn one_round_is_under_way_at_a_time_and_everybody_has_a_turn() {
     let list = request(&["CLIENT", "LIST", "ID", "2"]);
     for &client in &clients[0] {
         pool.benches[0].say(client, &list);
-        assert!(pool.benches[0].letters.len() <= 2, "one letter to each of the others");
+        assert!(pool.benches[0].messages.len() <= 2, "one message to each of the others");
     }
     // Others ask at the same time; nobody waits for anybody.
     for at in [1, 2] {
@@ -246,7 +246,7 @@ fn one_round_is_under_way_at_a_time_and_everybody_has_a_turn() {
     while (0..3).any(|from| pool.carry_one(from)) {
         let now_answered = clients[0].iter().filter(|&&client| pool.benches[0].told(client).contains("id=2 "));
         answered += now_answered.count();
-        assert!(pool.benches.iter().all(|bench| bench.letters.len() <= 4), "two to each of the others");
+        assert!(pool.benches.iter().all(|bench| bench.messages.len() <= 4), "two to each of the others");
     }
     assert_eq!(answered, 50);
     for at in [1, 2] {
@@ -266,7 +266,7 @@ fn a_round_has_one_list_of_all_clients_or_many_small_questions() {
     }
     bench.turn();
     let mut rounds = Vec::new();
-    while let Some((1, Letter::Questions(questions))) = pool.benches[0].letters.front() {
+    while let Some((1, WorkerMessage::Questions(questions))) = pool.benches[0].messages.front() {
         rounds.push(questions.len());
         pool.carry_one(0);
         pool.carry_one(0);
@@ -315,15 +315,15 @@ fn a_proxy_that_has_ended_is_not_waited_for() {
     let mut pool = PoolBench::new(1);
     let clients = pool.clients(1);
     pool.gone.push(2);
-    assert_eq!(ids(&pool.ask(0, clients[0][0], &["CLIENT", "LIST"])), [1, 2], "the letter does not arrive");
-    // It takes the letter, and ends without an answer.
+    assert_eq!(ids(&pool.ask(0, clients[0][0], &["CLIENT", "LIST"])), [1, 2], "the message does not arrive");
+    // It takes the message, and ends without an answer.
     pool.benches[1].say(clients[1][0], request(&["CLIENT", "LIST"]));
-    pool.benches[1].letters.retain(|(to, _)| *to != 2);
+    pool.benches[1].messages.retain(|(to, _)| *to != 2);
     pool.carry();
     assert_eq!(pool.benches[1].told(clients[1][0]), "");
     let now = pool.benches[1].now;
     for _ in 0..2 {
-        pool.benches[1].proxy.handle_sibling_gone(2, now);
+        pool.benches[1].proxy.handle_worker_gone(2, now);
         pool.benches[1].turn();
     }
     assert_eq!(ids(&pool.benches[1].told(clients[1][0])), [1, 2]);
@@ -378,7 +378,7 @@ fn steps_of_a_transaction_ask_all_proxies_too() {
         assert_eq!(pool.benches[0].told(asker), queued);
         if !is_run {
             pool.benches[0].answer(leased, "*-1\r\n");
-            assert!(pool.benches[0].letters.is_empty(), "what is not run asks nothing");
+            assert!(pool.benches[0].messages.is_empty(), "what is not run asks nothing");
             assert_eq!(pool.benches[0].told(asker), "*-1\r\n+PONG\r\n");
             continue;
         }

@@ -383,7 +383,7 @@ fn who_waits_has_its_turn_in_the_turn_in_which_a_connection_is_lost() {
     bench.net.broken.push(Conn::Backend(backends[0]));
     bench.make_room(Conn::Backend(backends[0]), 100);
     assert_eq!(bench.told(busy), MAY_HAVE_RUN);
-    assert_eq!(bench.proxy.clients.parked, 0);
+    assert_eq!(bench.proxy.clients.parked(), 0);
     let second = bench.connect(0);
     assert_eq!(bench.asked(second), set("b", "y"));
 }

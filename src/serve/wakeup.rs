@@ -4,7 +4,7 @@
 //! ```text
 //!   INT, TERM ──► the signal's handler ──┐
 //!                                        ├─► one byte ──► wait() ──► the main thread looks around
-//!   a reactor's thread ──► Ringer ───────┘
+//!   a reactor's thread ──► Notifier ───────┘
 //! ```
 //!
 //! The byte says nothing: what there is to see stands elsewhere, for a signal in a flag. So a full pair is no loss.
@@ -20,32 +20,32 @@ use signal_hook::{flag, low_level};
 
 /// The main thread's end.
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(super) struct Wakeup {
     heard: UnixStream,
-    ringer: UnixStream,
+    notifier: UnixStream,
     signals: [(&'static str, Arc<AtomicBool>); 2],
 }
 
 /// What rings it, from any thread.
 #[derive(Debug)]
-pub(super) struct Ringer(UnixStream);
+pub(super) struct Notifier(UnixStream);
 
-impl Bell {
-    /// A bell that signals ring from now on.
+impl Wakeup {
+    /// A wakeup that signals ring from now on.
     ///
     /// # Errors
     ///
     /// When no file descriptor is free.
-    pub fn new() -> io::Result<Bell> {
-        let (heard, ringer) = UnixStream::pair()?;
-        ringer.set_nonblocking(true)?;
+    pub fn new() -> io::Result<Wakeup> {
+        let (heard, notifier) = UnixStream::pair()?;
+        notifier.set_nonblocking(true)?;
         let signals = [("INT", Arc::default()), ("TERM", Arc::default())];
         for ((_, has_come), number) in signals.iter().zip([SIGINT, SIGTERM]) {
             // In this order: who is woken finds the flag.
             flag::register(number, Arc::clone(has_come))?;
-            low_level::pipe::register(number, ringer.try_clone()?)?;
+            low_level::pipe::register(number, notifier.try_clone()?)?;
         }
-        Ok(Bell { heard, ringer, signals })
+        Ok(Wakeup { heard, notifier, signals })
     }
 
     /// One more way to ring it.
@@ -53,8 +53,8 @@ impl Bell {
     /// # Errors
     ///
     /// When no file descriptor is free.
-    pub fn ringer(&self) -> io::Result<Ringer> {
-        self.ringer.try_clone().map(Ringer)
+    pub fn notifier(&self) -> io::Result<Notifier> {
+        self.notifier.try_clone().map(Notifier)
     }
 
     /// Sleeps until it rings, or for so long, or a little less.
@@ -78,7 +78,7 @@ impl Bell {
     }
 }
 
-impl Ringer {
+impl Notifier {
     /// Wakes the main thread.
     pub fn ring(&self) {
         let _ = (&self.0).write(&[0]);
@@ -91,22 +91,22 @@ mod tests {
 
     #[test]
     fn rings_and_signals_wake_and_silence_has_an_end() {
-        let bell = Bell::new().expect("descriptors are free");
-        bell.wait(Some(Duration::from_millis(5))).expect("whole");
-        assert_eq!(bell.next_signal(), None);
-        let ringer = bell.ringer().expect("descriptors are free");
-        ringer.ring();
-        bell.wait(None).expect("rung");
-        assert_eq!(bell.next_signal(), None);
+        let wakeup = Wakeup::new().expect("descriptors are free");
+        wakeup.wait(Some(Duration::from_millis(5))).expect("whole");
+        assert_eq!(wakeup.next_signal(), None);
+        let notifier = wakeup.notifier().expect("descriptors are free");
+        notifier.ring();
+        wakeup.wait(None).expect("rung");
+        assert_eq!(wakeup.next_signal(), None);
         for _ in 0..100_000 {
-            ringer.ring();
+            notifier.ring();
         }
         low_level::raise(SIGTERM).expect("a signal");
-        bell.wait(None).expect("rung");
-        assert_eq!((bell.next_signal(), bell.next_signal()), (Some("TERM"), None), "it is not lost in the crowd");
+        wakeup.wait(None).expect("rung");
+        assert_eq!((wakeup.next_signal(), wakeup.next_signal()), (Some("TERM"), None), "it is not lost in the crowd");
         low_level::raise(SIGTERM).expect("a signal");
         low_level::raise(SIGINT).expect("a signal");
-        bell.wait(None).expect("rung");
-        assert!(bell.next_signal().is_some() && bell.next_signal().is_some() && bell.next_signal().is_none());
+        wakeup.wait(None).expect("rung");
+        assert!(wakeup.next_signal().is_some() && wakeup.next_signal().is_some() && wakeup.next_signal().is_none());
     }
 }

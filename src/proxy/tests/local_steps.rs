@@ -49,7 +49,7 @@ fn a_transaction_that_is_not_run_changes_nothing() {
         let leased = bench.connect(0);
         bench.answer(leased, "+OK\r\n+QUEUED\r\n+QUEUED\r\n".to_owned() + reply);
         assert_eq!(bench.told(client), "+OK\r\n+QUEUED\r\n+QUEUED\r\n".to_owned() + reply + "$-1\r\n");
-        assert_eq!(bench.proxy.clients.get(client).map(|client| client.session.profile.database), Some(0));
+        assert_eq!(bench.proxy.clients.get(client).map(|client| client.profile().database), Some(0));
         bench.assert_nothing_is_left();
     }
 }
@@ -199,7 +199,7 @@ fn steps_without_a_key_wait_for_the_server_of_the_first_one() {
         bench.answer(leased, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
         bench.answer(leased, "*4\r\n+OK\r\n+PONG\r\n+PONG\r\n+OK\r\n");
         assert_eq!(bench.told(client), "+QUEUED\r\n*4\r\n+OK\r\n+PONG\r\n$-1\r\n+OK\r\n");
-        assert_eq!(bench.proxy.clients.get(client).map(|client| client.session.profile.database), Some(2));
+        assert_eq!(bench.proxy.clients.get(client).map(|client| client.profile().database), Some(2));
         bench.assert_nothing_is_left();
     }
 }

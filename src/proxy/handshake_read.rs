@@ -1,0 +1,99 @@
+//! Replies to handshakes: what a server says before it is given a request.
+
+use super::backend_close_reason::BackendCloseReason;
+use super::interface::{NO_DEADLINE, Timer};
+use super::settings::Settings;
+use super::state::Proxy;
+use super::{answer, enqueue, health, leases, mark, recover, subscription_connection};
+use crate::backend::handshake::{Handshake, Introduction, Refusal, Step};
+use crate::notice::printable;
+use crate::request::RequestId;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// The reply to the next step of a handshake.
+pub(super) fn on_handshake_reply(
+    proxy: &mut Proxy,
+    id: Id,
+    reply: &[u8],
+    now: Millis,
+) -> Result<(), BackendCloseReason> {
+    let words = reply.starts_with(b"-").then(|| refusal_text(&proxy.settings, reply));
+    let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
+    let Some(handshake) = backend.handshake_mut() else { return Ok(()) };
+    if !handshake.has_begun() {
+        // Before it was asked, a server may say that it has no place for us, and nothing else.
+        return Err(words.map_or(BackendCloseReason::UnsolicitedReply, BackendCloseReason::Refused));
+    }
+    let step = handshake.next_step().ok_or(BackendCloseReason::UnsolicitedReply)?;
+    match step.check(reply) {
+        Ok(()) => handshake.on_done(step),
+        Err(Refusal::Server) => return Err(BackendCloseReason::Refused(words.unwrap_or_else(|| printable(reply)))),
+        Err(Refusal::Profile) => handshake.on_refused(step, reply),
+    }
+    handshake.on_answered(words);
+    if let Step::Hello(_) = step {
+        if let Some((told, number)) = Introduction::read(reply) {
+            proxy.upstreams.on_introduced(id, told, number);
+        }
+    }
+    let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
+    if !backend.handshake().is_some_and(Handshake::is_done) {
+        return Ok(());
+    }
+    let (is_first, refusal) = backend.on_greeted(now);
+    let server = backend.server();
+    leases::on_ready_to_block(proxy, id);
+    let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
+    // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
+    let first = backend.in_flight().first().map(|request| proxy.in_flight.requests[request].deadline());
+    if let Some(deadline) = first.filter(|&deadline| deadline != NO_DEADLINE) {
+        backend.wake_at(&mut proxy.wheel, Timer::Backend(id), deadline);
+    }
+    mark::mark_backend_dirty(&mut proxy.upstreams, &mut proxy.turn, id);
+    let before = health::note(&mut proxy.upstreams, &proxy.pubsub, server, now);
+    let health = proxy.upstreams.health_mut(server);
+    if is_first {
+        health.on_greeted(now);
+    } else {
+        health.on_heard(now);
+    }
+    health::conclude(proxy, server, before, &"", now);
+    if let Some(refusal) = refusal {
+        refuse_queued(proxy, id, &refusal, now);
+    }
+    subscription_connection::maybe_hear(proxy, id, now);
+    Ok(())
+}
+
+/// What a server said to a step that it refuses, fit for a log line: without the password.
+pub(super) fn refusal_text(settings: &Settings, reply: &[u8]) -> String {
+    match &settings.credentials {
+        Some(credentials) => printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes()),
+        None => printable(reply),
+    }
+}
+
+/// The server does not do what the clients of this backend want: each of its requests, none of them sent, gets the
+/// server's own words.
+pub(super) fn refuse_queued(proxy: &mut Proxy, id: Id, refusal: &[u8], now: Millis) {
+    let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
+    let server = backend.server();
+    let unanswered = backend.refuse_unsent(&mut proxy.in_flight.arena);
+    leases::on_lease_lost(&mut proxy.clients, &mut proxy.turn, id, unanswered.owner);
+    let requests: Vec<RequestId> = unanswered.in_flight.iter(&proxy.in_flight.requests).collect();
+    for request in requests {
+        let entry = &mut proxy.in_flight.requests[request];
+        entry.leave_backend();
+        let client = entry.client();
+        if client == Id::NONE {
+            proxy.in_flight.requests.remove(request);
+        } else {
+            enqueue::unpin(&mut proxy.clients, &mut proxy.turn, client, server);
+            if unanswered.uploader == Some(client) {
+                recover::discard_upload(&mut proxy.clients, &mut proxy.turn, client, request, now);
+            }
+            answer::deliver(proxy, client, request, refusal, now);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What the core is: the owners of its state, side by side, and the words in which it talks to the shell.
+
+use super::clients::Clients;
+use super::in_flight::InFlight;
+use super::interface::Timer;
+use super::journal::Journal;
+use super::pubsub::Pubsub;
+use super::reading::Reading;
+use super::router::Router;
+use super::scripts::Scripts;
+use super::settings::Settings;
+use super::turn::Turn;
+use super::upstreams::Upstreams;
+use super::worker_queries::WorkerQueries;
+use crate::timer::Wheel;
+
+/// One pool of the configuration at work: its clients, its servers, and what is under way between them.
+#[derive(Debug)]
+pub struct Proxy {
+    /// What it is told.
+    pub(super) settings: Settings,
+    pub(super) router: Router,
+    pub(super) upstreams: Upstreams,
+    pub(super) clients: Clients,
+    pub(super) reading: Reading,
+    pub(super) in_flight: InFlight,
+    pub(super) turn: Turn,
+    /// Who hears what.
+    pub(super) pubsub: Pubsub,
+    /// What is asked of the other proxies of the pool.
+    pub(super) worker_queries: WorkerQueries,
+    /// What `EVALSHA` may mean at a server that does not know it.
+    pub(super) scripts: Scripts,
+    pub(super) wheel: Wheel<Timer>,
+    pub(super) journal: Journal,
+}
