@@ -76,6 +76,17 @@ pub struct Reactor {
     end_at: Option<Millis>,
 }
 
+/// A proxy; in a build for tests without its fast path, if the environment says so: what peers see must be the same.
+fn new_proxy(settings: Settings, now: Millis) -> Proxy {
+    #[cfg(debug_assertions)]
+    if std::env::var_os("RMUX_TEST_FAST_PATH").is_some_and(|word| word == "off") {
+        let mut proxy = Proxy::new(settings, now);
+        proxy.turn_fast_path_off();
+        return proxy;
+    }
+    Proxy::new(settings, now)
+}
+
 impl Reactor {
     /// A reactor that will serve `listener`, with `servers` behind it in the order of `settings.servers`.
     ///
@@ -88,7 +99,7 @@ impl Reactor {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let now = Millis(0);
         let (mailbox, sender) = Mailbox::new();
-        let proxy = Proxy::new(settings, now);
+        let proxy = new_proxy(settings, now);
         let sockets = Sockets::new(poll.registry().try_clone()?, proxy.clients_expected());
         Ok(Reactor {
             poll,

@@ -61,7 +61,7 @@ pub(super) fn transmit<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mut W) {
     }
 }
 
-/// True exactly when [`Proxy::serve`] may find something to do. Nearly always it does not: one test for all of it.
+/// True exactly when [`serve`] may find something to do. Nearly always it does not: one test for all of it.
 #[inline]
 fn is_anything_waiting(clients: &Clients, turn: &Turn, pubsub: &Pubsub) -> bool {
     let is_waiting = clients.parked() | clients.paused() | turn.to_serve();

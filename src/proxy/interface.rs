@@ -28,7 +28,7 @@ pub enum Action {
     Close(Conn),
     /// Read this connection again, if its socket had more when reading stopped.
     Resume(Conn),
-    /// Deliver the messages that [`Proxy::poll_worker_message`] has for other proxies of the same pool.
+    /// Deliver the messages that `Proxy::poll_worker_message` has for other proxies of the same pool.
     Post,
 }
 

@@ -10,7 +10,7 @@ use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::Flow;
 
-/// Whether bytes that arrive on this connection can be dealt with now. If not, an [`Action::Resume`] will follow.
+/// Whether bytes that arrive on this connection can be dealt with now. If not, an `Action::Resume` will follow.
 pub(super) fn is_listening_to(proxy: &Proxy, conn: Conn) -> bool {
     match conn {
         Conn::Client(id) => proxy.clients.get(id).is_some_and(|client| match client.flow() {

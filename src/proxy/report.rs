@@ -1,6 +1,6 @@
 //! What the log is told: about whom, in which words. How often is `notice`'s business, when the shell's.
 //!
-//! Lines that a peer can cause pass through here, and no other way: [`Proxy::poll_notice`] hands them out, at most one
+//! Lines that a peer can cause pass through here, and no other way: `Proxy::poll_notice` hands them out, at most one
 //! a second for each kind and server. With `-debug` each connection that ends has a line besides, at once.
 
 use std::fmt::{self, Write as _};
