@@ -4,6 +4,7 @@ use super::in_flight::Ticket;
 use crate::command::{Command, Name};
 use crate::resp::Arg;
 use crate::timer::Millis;
+
 /// One whole request, understood.
 pub(super) struct Call<'a> {
     /// The first word's name; the same as the command's, unless that is a subcommand.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::notice::Kind;
+
 /// Why a client is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientCloseReason {

@@ -15,6 +15,11 @@ use crate::server_id::ServerId;
 use crate::slots::{Id, Slots};
 use crate::timer::{Millis, Wheel};
 
+const DELAY_FIRST_MS: u64 = 100;
+const DELAY_MAX_MS: u64 = 1000;
+/// After so long without one it begins anew.
+const FORGOTTEN_MS: u64 = 10_000;
+
 /// All clients.
 #[derive(Debug)]
 pub(super) struct Clients {
@@ -198,10 +203,3 @@ impl Denials {
         self.delay_ms
     }
 }
-
-const DELAY_FIRST_MS: u64 = 100;
-
-const DELAY_MAX_MS: u64 = 1000;
-
-/// After so long without one it begins anew.
-const FORGOTTEN_MS: u64 = 10_000;

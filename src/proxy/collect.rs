@@ -11,6 +11,9 @@ use super::turn::Turn;
 use crate::request::{MergingId, Place, RequestId};
 use crate::slots::Id;
 
+/// Entries that wait for the next use.
+pub(super) const SPARE_MAX: usize = 64;
+
 /// An empty entry; it is given back with `spare_merging`, or entered into `merges`.
 pub(super) fn new_merging(in_flight: &mut InFlight) -> Merging {
     in_flight.spare_merges.pop().unwrap_or_default()
@@ -144,6 +147,3 @@ pub(super) fn abandon_merging(clients: &mut Clients, in_flight: &mut InFlight, t
     forget_merged(clients, merging.client, merging.collected);
     spare_merging(in_flight, merging);
 }
-
-/// Entries that wait for the next use.
-pub(super) const SPARE_MAX: usize = 64;

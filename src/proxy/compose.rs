@@ -29,6 +29,10 @@ use crate::command::Channels;
 use crate::reply;
 use crate::resp::elements::{self, Elements};
 
+/// The reply when those of the servers are not of the kind that the command has.
+pub(super) const UNFIT: &[u8] = b"-ERR The replies of the servers do not fit together\r\n";
+const HASH_DIGITS: usize = 64;
+
 /// How the replies to the parts of a request become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -99,9 +103,6 @@ pub(super) fn compose<P: AsRef<[u8]>>(shape: Shape, parts: &[P], order: &[u16], 
     }
 }
 
-/// The reply when those of the servers are not of the kind that the command has.
-pub(super) const UNFIT: &[u8] = b"-ERR The replies of the servers do not fit together\r\n";
-
 /// True exactly when a reply is an error, in either version of the protocol.
 pub(super) fn is_error(reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'-' | b'!'))
@@ -154,8 +155,6 @@ fn masked<P: AsRef<[u8]>>(part: Option<&P>, out: &mut Vec<u8>) -> Option<()> {
     }
     Some(())
 }
-
-const HASH_DIGITS: usize = 64;
 
 fn sum<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> Option<()> {
     let sum = parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(elements::integer(part.as_ref())?))?;

@@ -12,6 +12,9 @@ use crate::limits::Limits;
 use crate::request::{BackendLine, ClientLine, Request, RequestId, Requests};
 use crate::slots::Id;
 
+/// So much is not looked after, in bytes, nor more than half of what may be taken.
+pub(super) const MEMORY_WATCH_BYTES: usize = 256 * 1024;
+
 /// All requests in flight, and their bytes.
 #[derive(Debug)]
 pub(super) struct InFlight {
@@ -144,6 +147,3 @@ impl Memory {
         }
     }
 }
-
-/// So much is not looked after, in bytes, nor more than half of what may be taken.
-pub(super) const MEMORY_WATCH_BYTES: usize = 256 * 1024;

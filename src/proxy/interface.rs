@@ -5,6 +5,27 @@ use std::io::{self, IoSlice};
 use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
+
+/// What one turn may do of a kind of work that grows with the number of clients, in bytes that are moved; the rest is
+/// put in proportion to that. About a millisecond.
+pub(super) const TURN_WORK_MAX: usize = 1024 * 1024;
+/// The deadline of what has none.
+pub(super) const NO_DEADLINE: Millis = Millis(u64::MAX);
+/// For more clients than this, no room is made in advance.
+pub(super) const CLIENTS_EXPECTED_MAX: usize = 16 * 1024;
+/// Boxes for kept bytes that wait for the next use.
+pub(super) const SPARE_KEPT_MAX: usize = 64;
+/// Slices in one gathered write.
+pub(super) const SLICES_MAX: usize = 64;
+/// A piece of this size or more is written straight from the read buffer, when the socket has room.
+pub(super) const DIRECT_MIN: usize = 16 * 1024;
+/// A reply of which more bytes than this are still to come is long.
+pub(super) const LONG: usize = 1024 * 1024;
+/// The most bytes that one read of a long reply brings.
+pub(super) const READ_OF_LONG: usize = 64 * 1024;
+/// A request or reply of more than this is passed on as it arrives.
+pub(super) const LARGE: usize = 64 * 1024;
+
 /// A connection, of either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Conn {
@@ -51,31 +72,3 @@ pub(super) enum Timer {
     Probe(ServerId),
     Subscription(ServerId),
 }
-
-/// What one turn may do of a kind of work that grows with the number of clients, in bytes that are moved; the rest is
-/// put in proportion to that. About a millisecond.
-pub(super) const TURN_WORK_MAX: usize = 1024 * 1024;
-
-/// The deadline of what has none.
-pub(super) const NO_DEADLINE: Millis = Millis(u64::MAX);
-
-/// For more clients than this, no room is made in advance.
-pub(super) const CLIENTS_EXPECTED_MAX: usize = 16 * 1024;
-
-/// Boxes for kept bytes that wait for the next use.
-pub(super) const SPARE_KEPT_MAX: usize = 64;
-
-/// Slices in one gathered write.
-pub(super) const SLICES_MAX: usize = 64;
-
-/// A piece of this size or more is written straight from the read buffer, when the socket has room.
-pub(super) const DIRECT_MIN: usize = 16 * 1024;
-
-/// A reply of which more bytes than this are still to come is long.
-pub(super) const LONG: usize = 1024 * 1024;
-
-/// The most bytes that one read of a long reply brings.
-pub(super) const READ_OF_LONG: usize = 64 * 1024;
-
-/// A request or reply of more than this is passed on as it arrives.
-pub(super) const LARGE: usize = 64 * 1024;

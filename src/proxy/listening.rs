@@ -10,6 +10,9 @@ use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::Flow;
 
+/// The most that one read of a client brings while memory is short, in bytes.
+pub(super) const READ_WHEN_SHORT: usize = 16 * 1024;
+
 /// Whether bytes that arrive on this connection can be dealt with now. If not, an `Action::Resume` will follow.
 pub(super) fn is_listening_to(proxy: &Proxy, conn: Conn) -> bool {
     match conn {
@@ -36,6 +39,3 @@ pub(super) fn read_max(settings: &Settings, upstreams: &Upstreams, in_flight: &I
     let is_long = |backend: &Backend| backend.is_in_large_reply() && backend.framed() > LONG;
     if upstreams.backend(id).is_some_and(is_long) { READ_OF_LONG } else { Scratch::READ }
 }
-
-/// The most that one read of a client brings while memory is short, in bytes.
-pub(super) const READ_WHEN_SHORT: usize = 16 * 1024;

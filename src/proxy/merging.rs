@@ -32,6 +32,11 @@ use crate::request::{RequestId, Role};
 use crate::server_id::ServerId;
 use crate::slots::Id;
 
+/// What an entry keeps for its next use: parts, bytes of each part's buffer, keys.
+const PARTS_KEPT_MAX: usize = 16;
+const BYTES_KEPT_MAX: usize = 4 * 1024;
+const ORDER_KEPT_MAX: usize = 1024;
+
 /// A part of a request: what one server is asked.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -175,8 +180,3 @@ impl Merging {
         self.local_steps = Vec::new();
     }
 }
-
-/// What an entry keeps for its next use: parts, bytes of each part's buffer, keys.
-const PARTS_KEPT_MAX: usize = 16;
-const BYTES_KEPT_MAX: usize = 4 * 1024;
-const ORDER_KEPT_MAX: usize = 1024;

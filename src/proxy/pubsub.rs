@@ -18,6 +18,15 @@ use crate::subscription::hidden::HiddenSubscribers;
 use crate::subscription::{FAMILIES, Registry, TopicId, Triples};
 use crate::timer::Millis;
 
+/// So many topics of one request, or of one client that is gone, are dealt with in one turn.
+pub(super) const SLICE: usize = 2048;
+/// So many clients that wait for the same topic are told in one turn that it is heard.
+pub(super) const CONFIRMED_MAX: usize = 512;
+/// For no more than so many nobody waits for a turn.
+pub(super) const FEW: usize = 64;
+/// To deal with one topic.
+pub(super) const WORK_OF_TOPIC: usize = TURN_WORK_MAX / SLICE;
+
 /// Who hears what, who tells it to them, and who waits for being told so.
 #[derive(Debug)]
 pub(super) struct Pubsub {
@@ -59,11 +68,6 @@ pub(super) struct Confirmation {
     /// And one more until all of its request is dealt with.
     pub missing: usize,
 }
-
-/// So many topics of one request, or of one client that is gone, are dealt with in one turn.
-pub(super) const SLICE: usize = 2048;
-/// So many clients that wait for the same topic are told in one turn that it is heard.
-pub(super) const CONFIRMED_MAX: usize = 512;
 
 impl Pubsub {
     pub fn new(servers: usize, hidden: Arc<HiddenSubscribers>) -> Pubsub {
@@ -237,9 +241,3 @@ pub(super) struct Publisher {
     /// When it waits no longer.
     pub(super) deadline: Millis,
 }
-
-/// For no more than so many nobody waits for a turn.
-pub(super) const FEW: usize = 64;
-
-/// To deal with one topic.
-pub(super) const WORK_OF_TOPIC: usize = TURN_WORK_MAX / SLICE;

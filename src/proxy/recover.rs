@@ -42,6 +42,9 @@ use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
+/// A request is given to this many backends at the most.
+const LOSSES_MAX: u8 = 3;
+
 /// One request of a backend that is lost.
 struct Owed {
     request: RequestId,
@@ -63,9 +66,6 @@ struct Debts<'a> {
     /// True exactly when its requests could stand on any other: nobody had it for the state of its session.
     is_shared: bool,
 }
-
-/// A request is given to this many backends at the most.
-const LOSSES_MAX: u8 = 3;
 
 /// The one way to close a backend: what it owed is sent again where that is safe, and answered with an error where
 /// it is not; its server is looked at again where that is called for.

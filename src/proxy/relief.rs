@@ -31,6 +31,11 @@ use crate::slots::Id;
 /// The same for requests that came whole, and wait: more than one read may bring.
 pub(super) const WAITING_MIN: usize = 256 * 1024;
 
+/// After a smaller peak than this what was kept for its next use stays, in bytes.
+pub(super) const PEAK_MIN: usize = 4 * 1024 * 1024;
+/// A peak is over when no more than this is left, in bytes; or a thousandth of it.
+pub(super) const GIVEN_BACK_BELOW: usize = 64 * 1024;
+
 /// Who has much, by what.
 #[derive(Clone, Copy)]
 pub(super) enum Holder {
@@ -41,12 +46,6 @@ pub(super) enum Holder {
     /// Replies that a client does not take.
     Unread(Id),
 }
-
-/// After a smaller peak than this what was kept for its next use stays, in bytes.
-pub(super) const PEAK_MIN: usize = 4 * 1024 * 1024;
-
-/// A peak is over when no more than this is left, in bytes; or a thousandth of it.
-pub(super) const GIVEN_BACK_BELOW: usize = 64 * 1024;
 
 /// If memory is short, those who have most give way. For the start of a turn's parts, when nothing is half done.
 #[cold]

@@ -18,6 +18,9 @@ use crate::resp::Arg;
 use crate::ring::{HashTag, Ring, ServerIndex, UpSet};
 use crate::server_id::ServerId;
 
+/// The part of a server that has none.
+const NO_PART: u16 = u16::MAX;
+
 /// Where a request goes.
 pub(super) enum Route {
     /// To this server; the second is the hash of the key that says so.
@@ -58,9 +61,6 @@ pub(super) struct Router {
     /// For each server, its part of the request that is being split; `NO_PART` when it has none.
     part_of_server: Vec<u16>,
 }
-
-/// The part of a server that has none.
-const NO_PART: u16 = u16::MAX;
 
 impl Router {
     /// A router for the servers of these settings, all of which are up.

@@ -33,6 +33,9 @@ const ENTRY_BYTES: usize = 128;
 /// How a server says that it does not know a script.
 pub(super) const NO_SCRIPT: &[u8] = b"-NOSCRIPT No matching script";
 
+/// How many bytes they may have together.
+pub(super) const BYTES_MAX: usize = 1024 * 1024;
+
 /// Scripts by their digest.
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
@@ -101,9 +104,6 @@ impl Scripts {
 pub(super) fn shows_script(command: &Command) -> bool {
     command.is_named("eval") || command.is_named("eval_ro")
 }
-
-/// How many bytes they may have together.
-pub(super) const BYTES_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

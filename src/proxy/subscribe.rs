@@ -39,6 +39,10 @@ use crate::slots::Id;
 use crate::subscription::{FAMILIES, Progress, Registry, TopicId, push};
 use crate::timer::Millis;
 
+/// The rest of what a RESP2 client is told that hears something and asks for something else; Redis's words.
+pub(super) const ALLOWED_IN_RESP2: &str =
+    "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+
 /// A request to hear from channels, or to hear no more from them.
 pub(super) fn on_subscription(proxy: &mut Proxy, id: Id, call: &Call<'_>, lease: Lease, now: Millis) -> Verdict {
     if !call.command.arity_allows(call.args.len()) {
@@ -381,7 +385,3 @@ fn turn_down(proxy: &mut Proxy, number: usize, reply: &[u8], now: Millis) {
     let reply = Queue::of(&mut proxy.in_flight.arena, reply);
     answer::fill_place(proxy, confirmation.client, confirmation.request, reply, now);
 }
-
-/// The rest of what a RESP2 client is told that hears something and asks for something else; Redis's words.
-pub(super) const ALLOWED_IN_RESP2: &str =
-    "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";

@@ -6,6 +6,7 @@ use crate::buffer::SharedId;
 use crate::slots::Id;
 use crate::subscription::TopicId;
 use crate::timer::Millis;
+
 /// Who hears one server's messages, and what was asked.
 #[derive(Debug, Default)]
 pub(super) struct SubscriptionConnection {

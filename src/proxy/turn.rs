@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   dirty_backends, dirty_clients   something to send          woken        may go on: what they waited for has come
-//!   departures                      what those left who went   actions      for the shell: connect, close, read again
+//!   follow_ups, finished_merges     for policies above         actions      for the shell: connect, close, read again
 //!   is_room_new                     a backend was closed       is_rationed  some work waits for the next turn
 //! ```
 
@@ -19,12 +19,12 @@ use crate::request::MergingId;
 use crate::server_id::ServerId;
 use crate::slots::Id;
 
-/// What a client leaves at a backend.
+/// What has to follow from what was done, and is not the business of who did it.
 #[derive(Debug)]
 pub(super) enum FollowUp {
-    /// The start of a large request on this one, of this client, that will not send the rest.
+    /// On this backend lies the start of a large request of this client, which will not send the rest.
     Upload(Id, Id),
-    /// What this client had for itself in bulk.
+    /// What this client, which is gone, had for itself in bulk.
     Bulk(Id, Bulk),
     /// A backend that this client had for itself, and what cleans the session there, if anything does.
     Lease(Id, Option<Id>, Option<&'static [u8]>),
@@ -44,7 +44,7 @@ pub(super) struct Turn {
     dirty_backends: Vec<Id>,
     /// Clients that may go on: what they waited for has come.
     woken: Vec<Id>,
-    /// What those have left who are gone.
+    /// What follows from what was done.
     follow_ups: Vec<FollowUp>,
     /// Requests of which the last part is answered.
     finished_merges: Vec<MergingId>,

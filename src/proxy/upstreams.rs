@@ -27,6 +27,9 @@ use crate::stats::{ServerFigures, ServerState, ServerStats};
 use crate::timer::{Alarm, Millis, Wheel};
 use crate::{reply, sha1};
 
+/// What a request for the word begins with; the rest is the word, as the reply has it.
+pub(super) const ECHO: &[u8] = b"*2\r\n$4\r\nECHO\r\n";
+
 /// A server, with all that belongs to it.
 #[derive(Debug)]
 struct Endpoint {
@@ -345,6 +348,3 @@ pub(super) fn question(seed: u64) -> Box<[u8]> {
     reply::bulk(&mut question, word.as_bytes());
     question.into()
 }
-
-/// What a request for the word begins with; the rest is the word, as the reply has it.
-pub(super) const ECHO: &[u8] = b"*2\r\n$4\r\nECHO\r\n";

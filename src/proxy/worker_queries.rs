@@ -32,6 +32,9 @@ use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::stats::Figures;
 
+/// The weight of the questions in one round; one that has more, or a transaction, has a round for itself.
+const QUESTIONS_MAX: usize = 16;
+
 /// What one proxy of a pool tells another.
 #[derive(Debug)]
 pub enum WorkerMessage {
@@ -174,9 +177,6 @@ pub(super) struct WorkerQueries {
     /// Bytes that the account has for the answers so far, and for who waits.
     pub(super) charged: usize,
 }
-
-/// The weight of the questions in one round; one that has more, or a transaction, has a round for itself.
-const QUESTIONS_MAX: usize = 16;
 
 impl WorkerQueries {
     /// A client is gone: if its questions are not asked yet, they never are.
