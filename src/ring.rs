@@ -116,6 +116,17 @@ impl Ring {
         ServerIndex(self.cells[self.cell(hash)])
     }
 
+    /// How many keys have another server in `other`: so many cells, of so many, in a table as long as the longer of
+    /// both. `is_same` says whether a server of this ring, and one of the other, are the same.
+    ///
+    /// That is no estimate. A hash's cell is its lowest bits, so over the longer table the shorter one repeats itself,
+    /// and each cell takes as many of all hashes as any other.
+    pub fn moved_cells(&self, other: &Ring, is_same: impl Fn(ServerIndex, ServerIndex) -> bool) -> (usize, usize) {
+        let cells = self.cells.len().max(other.cells.len());
+        let is_moved = |cell: &usize| !is_same(self.primary(*cell as u32), other.primary(*cell as u32));
+        ((0..cells).filter(is_moved).count(), cells)
+    }
+
     /// The server that takes this hash now: its own, or the next in the table that is up. `None` when all are down.
     pub fn server(&self, hash: u32, up: &UpSet) -> Option<ServerIndex> {
         debug_assert_eq!(up.servers, self.servers(), "an up-set of another ring");
@@ -322,6 +333,26 @@ mod tests {
                 assert!(gap <= 3 * prime, "{servers} servers: {gap} cells to server {only}");
             }
         }
+    }
+
+    #[test]
+    fn the_cells_that_move_are_counted_over_the_longer_table() {
+        let moved = |old: usize, new: usize| Ring::new(old).moved_cells(&Ring::new(new), |one, other| one == other);
+        assert_eq!(moved(3, 3), (0, 8));
+        assert_eq!(moved(1, 2), (1, 2), "every other cell");
+        assert_eq!(moved(2, 1), (1, 2), "and back");
+        for (old, new, percent) in [(8, 9, 14), (4, 5, 19), (3, 4, 72), (4, 8, 83)] {
+            let (moved, cells) = moved(old, new);
+            assert_eq!((moved * 100 + cells / 2) / cells, percent, "{old} to {new}: {moved} of {cells}");
+            // The same by the hashes themselves, over a stretch in which each cell is met equally often.
+            let (one, other) = (Ring::new(old), Ring::new(new));
+            let hashes = 0xffff_0000_u32..=u32::MAX;
+            let differing = hashes.filter(|&hash| one.primary(hash) != other.primary(hash)).count();
+            assert_eq!(differing * cells, moved * 0x1_0000, "{old} to {new}");
+        }
+        // Two servers that change places take each other's keys: here, six of the eight cells.
+        let swapped = |one: ServerIndex, other: ServerIndex| [1, 0, 2][one.index()] == other.index();
+        assert_eq!(Ring::new(3).moved_cells(&Ring::new(3), swapped), (6, 8));
     }
 
     #[test]
