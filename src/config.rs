@@ -18,18 +18,23 @@
 //! with a warning. A value of `null` in the file is as if the key were not there. The original's keys that have no
 //! meaning here are accepted, with a warning.
 //!
+//! [`diff`] says what of a running configuration another one changes, [`Placements`] which server has a key.
+//!
 //! [`load`] reads the file, and the files and variables with passwords; it prints nothing and logs nothing, and no
 //! error repeats a password.
 
 mod address;
+mod diff;
 mod draft;
 mod entry;
 mod error;
 mod json;
 mod key;
 mod password;
+mod placement;
 mod pool;
 mod spelling;
+mod written;
 
 use std::path::PathBuf;
 
@@ -40,28 +45,13 @@ use error::{Place, Problem};
 use json::Json;
 
 pub use crate::limits::{Limits, Timeouts};
+pub use diff::{Change, PoolChange, diff};
 pub use draft::Process;
 pub use error::Error;
 pub use key::{Group, KEYS, Key, Scope};
-pub use pool::PoolConfig;
+pub use placement::Placements;
+pub use pool::{Config, PoolConfig};
 pub(crate) use spelling::nearest;
-
-/// Everything that one process does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// At least one; no two listen on the same address.
-    pub pools: Vec<PoolConfig>,
-    /// Log at debug level.
-    pub debug: bool,
-    /// Log to the local syslog socket.
-    pub use_syslog: bool,
-    /// The file to write the process id to.
-    pub pid_file: Option<PathBuf>,
-    /// Whom to become when started as root, by name or number.
-    pub user: Option<String>,
-    /// With which group, by name or number; `None` is the user's own. Only with a user.
-    pub group: Option<String>,
-}
 
 /// A configuration, and what its author should know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +104,8 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     }
     let pid_file = given(process.pid_file).map(PathBuf::from);
     let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog, pid_file, user, group };
-    Ok(Loaded { config, test: process.test, healthcheck: process.healthcheck, warnings: warnings.lines })
+    let (test, healthcheck) = (process.test, process.healthcheck);
+    Ok(Loaded { config, test, healthcheck, warnings: warnings.lines })
 }
 
 fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>, Error> {

@@ -169,6 +169,7 @@ impl Draft {
             users,
             credentials,
             policy,
+            module_commands: self.module_commands.unwrap_or_default(),
         })
     }
 

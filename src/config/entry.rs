@@ -71,6 +71,12 @@ pub(crate) fn module_commands(json: &Json) -> Result<Vec<Declared>, Problem> {
         .collect()
 }
 
+/// A declared command on one line: `x.get firstKey=1 lastKey=-1 step=1 readonly=true`.
+pub(crate) fn text_of(declared: &Declared) -> String {
+    let Declared { name, first_key, last_key, step, is_read } = declared;
+    format!("{name} firstKey={first_key} lastKey={last_key} step={step} readonly={is_read}")
+}
+
 /// The objects of a list that have no other keys than these.
 fn entries<'a>(
     json: &'a Json,

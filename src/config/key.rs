@@ -170,18 +170,38 @@ impl Key {
 
     /// The default as the user would write it; "" where there is none.
     pub fn default_text(&self) -> String {
-        let mut draft = Draft::default();
         match &self.kind {
             Kind::Text(_, default, _) | Kind::List(_, default, _) => (*default).to_owned(),
             Kind::Port(_) => DEFAULT_PORT.to_string(),
-            Kind::Switch(field) => field(&mut draft).to_string(),
-            Kind::Number(_, _, field) => field(&mut draft).to_string(),
+            _ => self.text_in(&mut Draft::default()),
+        }
+    }
+
+    /// Its value in this draft, as the user would write it; "" where there is none, and for passwords and users.
+    pub(crate) fn text_in(&self, draft: &mut Draft) -> String {
+        match &self.kind {
+            Kind::Text(_, _, field) => field(draft).clone().unwrap_or_default(),
+            Kind::List(_, _, field) => field(draft).iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" "),
+            Kind::Port(field) => field(draft).map(|port| port.to_string()).unwrap_or_default(),
+            Kind::Switch(field) => field(draft).to_string(),
+            Kind::Number(_, _, field) => field(draft).to_string(),
             Kind::LocalTimeout(fields) | Kind::RemoteTimeout(fields) => {
-                fields(&mut draft).first().map(|field| field.to_string()).unwrap_or_default()
+                fields(draft).first().map(|field| field.to_string()).unwrap_or_default()
             }
-            Kind::Mode(field) => format!("{:04o}", field(&mut draft)),
-            Kind::Password(_) | Kind::Users(_) | Kind::ModuleCommands(_) => String::new(),
+            Kind::Mode(field) => format!("{:04o}", field(draft)),
+            Kind::ModuleCommands(field) => {
+                field(draft).iter().flatten().map(entry::text_of).collect::<Vec<_>>().join(", ")
+            }
+            Kind::Password(_) | Kind::Users(_) => String::new(),
             Kind::Retired | Kind::RetiredSwitch => String::new(),
+        }
+    }
+
+    /// Whether it sets several values that have keys of their own.
+    pub(crate) fn is_general(&self) -> bool {
+        match &self.kind {
+            Kind::LocalTimeout(fields) | Kind::RemoteTimeout(fields) => fields(&mut Draft::default()).len() > 1,
+            _ => false,
         }
     }
 

@@ -1,12 +1,31 @@
-//! What one pool is asked to do, checked and typed.
+//! What the program and each of its pools are asked to do, checked and typed.
 //!
-//! Data only: what makes one valid stands with the draft that it is made of.
+//! Data only: what makes a pool valid stands with the draft that it is made of.
 
-use crate::command::Policy;
+use std::path::PathBuf;
+
+use crate::command::{Declared, Policy};
 use crate::limits::{Limits, Timeouts};
 use crate::net::Address;
 use crate::ring::HashTag;
 use crate::users::{Credentials, Users};
+
+/// Everything that one process does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// At least one; no two listen on the same address.
+    pub pools: Vec<PoolConfig>,
+    /// Log at debug level.
+    pub debug: bool,
+    /// Log to the local syslog socket.
+    pub use_syslog: bool,
+    /// The file to write the process id to.
+    pub pid_file: Option<PathBuf>,
+    /// Whom to become when started as root, by name or number.
+    pub user: Option<String>,
+    /// With which group, by name or number; `None` is the user's own. Only with a user.
+    pub group: Option<String>,
+}
 
 /// A listener, the servers behind it, and its bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,4 +61,6 @@ pub struct PoolConfig {
     pub credentials: Option<Credentials>,
     /// Which commands are allowed, denied or declared.
     pub policy: Policy,
+    /// The declared ones among them, as they were written.
+    pub module_commands: Vec<Declared>,
 }

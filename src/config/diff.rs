@@ -1,0 +1,262 @@
+//! What changes when one configuration takes the place of another.
+//!
+//! ```text
+//!   old Config ─┐                      one line each:
+//!               ├─ diff ─► [Change] ─► pool localhost:7000: poolSize: 50 -> 80
+//!   new Config ─┘                      pool localhost:7000: server redis3:6379: added
+//! ```
+//!
+//! Pools are told apart by where they listen: one that listens elsewhere is another pool. Values are compared as they
+//! take effect, not as they were written: a general timeout shows as the specific ones, and a list of commands that
+//! says the same in another order does not show. There is no change exactly when nothing would be done otherwise.
+//!
+//! Passwords are said to differ, and never shown. Whatever the user wrote is shown on one line.
+//!
+//! Knows two configurations; no files, no running pool. It does not apply anything: it only says what would be done,
+//! and what of it takes a restart.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::net::Address;
+use crate::ring::{Ring, ServerIndex};
+
+use super::address::identity;
+use super::error::{Plain, Quoted};
+use super::key::{KEYS, Key, Kind, Scope};
+use super::pool::{Config, PoolConfig};
+use super::written::draft_of;
+
+/// One thing that changes. `Display` is one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A pool that there was not.
+    PoolAdded {
+        /// Where it listens.
+        listen: Address,
+        /// How many servers it has.
+        servers: usize,
+    },
+    /// A pool that there is no more.
+    PoolRemoved {
+        /// Where it listened.
+        listen: Address,
+    },
+    /// Something of a pool that there was and is.
+    Pool {
+        /// Where it listens.
+        listen: Address,
+        /// What of it.
+        change: PoolChange,
+    },
+    /// A setting of the program.
+    Program {
+        /// The flag, without its dash.
+        key: &'static str,
+        /// Its value, as shown; "" for none.
+        old: String,
+        /// The same, from now on.
+        new: String,
+    },
+}
+
+/// What changes in a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolChange {
+    /// The value of a key.
+    Setting {
+        /// The key, as in the file.
+        key: &'static str,
+        /// Its value, as shown; "" for none.
+        old: String,
+        /// The same, from now on.
+        new: String,
+    },
+    /// Passwords, or who has one: the keys that say so.
+    Secret(&'static str),
+    /// One more server, or one that is there once more.
+    ServerAdded(Address),
+    /// One server less, or once less.
+    ServerRemoved(Address),
+    /// The same servers, in another order.
+    ServersReordered,
+    /// Keys get another server, since the servers are others: an exact share, by the cells of both rings.
+    KeysMoved {
+        /// Cells whose server is another one.
+        moved: usize,
+        /// Of how many.
+        cells: usize,
+    },
+    /// Keys get another server, since another part of them is hashed. How many depends on the keys.
+    TaggedKeysMoved,
+}
+
+/// Everything that changes from one to the other: pool by pool in the order of the new one, then the pools that are
+/// gone, then the program.
+pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let finds = |pools: &[PoolConfig], pool: &PoolConfig| {
+        let place = identity(&pool.listen);
+        pools.iter().position(|other| identity(&other.listen) == place)
+    };
+    let mut changes = Vec::new();
+    for pool in &new.pools {
+        let listen = &pool.listen;
+        match finds(&old.pools, pool) {
+            Some(place) => changes.extend(
+                pool_changes(&old.pools[place], pool)
+                    .into_iter()
+                    .map(|change| Change::Pool { listen: listen.clone(), change }),
+            ),
+            None => changes.push(Change::PoolAdded { listen: listen.clone(), servers: pool.servers.len() }),
+        }
+    }
+    let gone = old.pools.iter().filter(|pool| finds(&new.pools, pool).is_none());
+    changes.extend(gone.map(|pool| Change::PoolRemoved { listen: pool.listen.clone() }));
+    changes.extend(program_changes(old, new));
+    changes
+}
+
+impl Change {
+    /// True exactly when a running rmux cannot make this change: it takes a restart.
+    pub fn needs_restart(&self) -> bool {
+        match self {
+            Change::Pool { change: PoolChange::Setting { key, .. }, .. } | Change::Program { key, .. } => {
+                RESTART_KEYS.contains(key)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pool = |f: &mut fmt::Formatter<'_>, listen: &Address| write!(f, "pool {}: ", Plain(&listen.to_string()));
+        match self {
+            Change::PoolAdded { listen, servers } => {
+                pool(f, listen)?;
+                write!(f, "added, with {servers} server{}", if *servers == 1 { "" } else { "s" })?;
+            }
+            Change::PoolRemoved { listen } => {
+                pool(f, listen)?;
+                f.write_str("removed")?;
+            }
+            Change::Pool { listen, change } => {
+                pool(f, listen)?;
+                change.fmt(f)?;
+            }
+            Change::Program { key, old, new } => write_setting(f, key, old, new)?,
+        }
+        if self.needs_restart() { f.write_str(" (takes a restart)") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for PoolChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PoolChange::Setting { key, old, new } => write_setting(f, key, old, new),
+            PoolChange::Secret(keys) => write!(f, "{keys}: differs"),
+            PoolChange::ServerAdded(server) => write!(f, "server {}: added", Plain(&server.to_string())),
+            PoolChange::ServerRemoved(server) => write!(f, "server {}: removed", Plain(&server.to_string())),
+            PoolChange::ServersReordered => f.write_str("servers: the same in another order"),
+            PoolChange::KeysMoved { moved, cells } => {
+                // In tenths of a per cent, rounded; in 64 bits, which no two rings come near to.
+                let tenths = (*moved as u64 * 1000 + *cells as u64 / 2) / *cells as u64;
+                let (less, tenths) = if *moved > 0 && tenths == 0 { ("less than ", 1) } else { ("", tenths) };
+                let share = format!("{less}{}.{}", tenths / 10, tenths % 10);
+                write!(f, "{share} % of the keys get another server (exact: {moved} of {cells} cells of the ring)")
+            }
+            PoolChange::TaggedKeysMoved => {
+                f.write_str("keys with such a tag get another server (how many depends on the keys)")
+            }
+        }
+    }
+}
+
+fn write_setting(f: &mut fmt::Formatter<'_>, key: &str, old: &str, new: &str) -> fmt::Result {
+    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    write!(f, "{key}: {} -> {}", or_none(old), or_none(new))
+}
+
+fn pool_changes(old: &PoolConfig, new: &PoolConfig) -> Vec<PoolChange> {
+    let (mut old_draft, mut new_draft) = (draft_of(old), draft_of(new));
+    let mut changes = Vec::new();
+    for key in KEYS.iter().filter(|key| key.scope != Scope::Program && !key.is_general()) {
+        let change = match &key.kind {
+            Kind::Password(field) if field(&mut old_draft) != field(&mut new_draft) => PoolChange::Secret(key.name),
+            Kind::Users(_) if old.users != new.users => PoolChange::Secret("password, users"),
+            _ => match [&mut old_draft, &mut new_draft].map(|draft| shown(key, key.text_in(draft))) {
+                [old, new] if old != new => PoolChange::Setting { key: key.name, old, new },
+                _ => continue,
+            },
+        };
+        changes.push(change);
+    }
+    changes.extend(server_changes(&old.servers, &new.servers));
+    if old.hash_tag != new.hash_tag && old.servers.len().max(new.servers.len()) > 1 {
+        changes.push(PoolChange::TaggedKeysMoved);
+    }
+    changes
+}
+
+/// The value of a key as it is shown: free text in quotes, the rest as it is.
+fn shown(key: &Key, text: String) -> String {
+    match &key.kind {
+        Kind::Text(..) if !text.is_empty() => Quoted(&text).to_string(),
+        _ => text,
+    }
+}
+
+fn server_changes(old: &[Address], new: &[Address]) -> Vec<PoolChange> {
+    let mut known: Vec<Address> = Vec::new();
+    let mut number_of = |server: &Address| {
+        let server = identity(server);
+        known.iter().position(|other| *other == server).unwrap_or_else(|| {
+            known.push(server);
+            known.len() - 1
+        })
+    };
+    let old_numbers: Vec<usize> = old.iter().map(&mut number_of).collect();
+    let new_numbers: Vec<usize> = new.iter().map(&mut number_of).collect();
+    if old_numbers == new_numbers {
+        return Vec::new();
+    }
+    let added = lacking(new, &new_numbers, &old_numbers).into_iter().map(PoolChange::ServerAdded);
+    let removed = lacking(old, &old_numbers, &new_numbers).into_iter().map(PoolChange::ServerRemoved);
+    let mut changes: Vec<PoolChange> = added.chain(removed).collect();
+    if changes.is_empty() {
+        changes.push(PoolChange::ServersReordered);
+    }
+    let is_same = |one: ServerIndex, other: ServerIndex| old_numbers[one.index()] == new_numbers[other.index()];
+    let (moved, cells) = Ring::new(old.len()).moved_cells(&Ring::new(new.len()), is_same);
+    changes.push(PoolChange::KeysMoved { moved, cells });
+    changes
+}
+
+/// Those of the servers, each with its number, that are not among the others, or not as often.
+fn lacking(servers: &[Address], numbers: &[usize], others: &[usize]) -> Vec<Address> {
+    let count = |numbers: &[usize], number: usize| numbers.iter().filter(|other| **other == number).count();
+    let is_lacking = |place: &usize| count(&numbers[..=*place], numbers[*place]) > count(others, numbers[*place]);
+    (0..servers.len()).filter(is_lacking).map(|place| servers[place].clone()).collect()
+}
+
+fn program_changes(old: &Config, new: &Config) -> impl Iterator<Item = Change> {
+    let text = |text: Option<&str>| text.map_or(String::new(), |text| Quoted(text).to_string());
+    let path = |path: Option<&Path>| path.map_or(String::new(), |path| Quoted(&path.to_string_lossy()).to_string());
+    let settings = |config: &Config| {
+        [
+            ("debug", config.debug.to_string()),
+            ("useSyslog", config.use_syslog.to_string()),
+            ("pidFile", path(config.pid_file.as_deref())),
+            ("user", text(config.user.as_deref())),
+            ("group", text(config.group.as_deref())),
+        ]
+    };
+    let pairs = settings(old).into_iter().zip(settings(new));
+    pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| Change::Program { key, old, new })
+}
+
+/// Whom the process is, what it left in the file system when it was root, and how many threads it has.
+const RESTART_KEYS: &[&str] = &["maxProcesses", "pidFile", "user", "group"];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Which server of each pool has a key, and which ones would stand in: a table for people.
+//!
+//! Asks the ring as the proxy does: the part of the key that counts is hashed, all servers are up, then the one found
+//! is down, then the next one too. A server that is given more than once is down each time. It tells what the
+//! configuration says; who is up at this moment, it does not know.
+//!
+//! ```text
+//! key       pool                 server       if it is down  if both are
+//! user:1    /run/rmux/rmux.sock  redis1:6379  redis2:6379    redis3:6379
+//! user:1    localhost:7000       redis4:6379  -              -              no failover, or no other server
+//! "a key"   …                                                               what is not plain stands in quotes
+//! ```
+
+use std::fmt::{self, Write as _};
+
+use crate::net::Address;
+use crate::ring::{Ring, ServerIndex, UpSet};
+
+use super::address::identity;
+use super::error::Plain;
+use super::pool::{Config, PoolConfig};
+
+/// The places of some keys in all pools. `Display` is the table, without the line feed behind its last line.
+#[derive(Debug)]
+pub struct Placements<'a> {
+    config: &'a Config,
+    keys: &'a [Vec<u8>],
+}
+
+impl Placements<'_> {
+    /// Of these keys, in this configuration.
+    pub fn new<'a>(config: &'a Config, keys: &'a [Vec<u8>]) -> Placements<'a> {
+        Placements { config, keys }
+    }
+}
+
+impl fmt::Display for Placements<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pools: Vec<Servers> = self.config.pools.iter().map(Servers::new).collect();
+        let mut rows = vec![HEADINGS.map(str::to_owned)];
+        for key in self.keys {
+            for servers in &pools {
+                let line = servers.line_of(key);
+                let server = |nth: usize| line.get(nth).map_or("-".to_owned(), |server| plain(server));
+                rows.push([shown(key), plain(&servers.pool.listen), server(0), server(1), server(2)]);
+            }
+        }
+        let width = |column: usize| {
+            let widths = rows.iter().map(|row| row[column].chars().count());
+            widths.filter(|&width| width <= COLUMN_WIDTH_MAX).max().unwrap_or(0)
+        };
+        let widths: [usize; COLUMNS] = std::array::from_fn(width);
+        for (number, row) in rows.iter().enumerate() {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(widths) {
+                write!(line, "{cell:<width$}  ")?;
+            }
+            let end = if number + 1 < rows.len() { "\n" } else { "" };
+            write!(f, "{}{end}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// The servers of a pool and their ring.
+struct Servers<'a> {
+    pool: &'a PoolConfig,
+    /// One spelling of each address: two that are the same are one server.
+    identities: Vec<Address>,
+    ring: Ring,
+}
+
+impl Servers<'_> {
+    fn new(pool: &PoolConfig) -> Servers<'_> {
+        let identities = pool.servers.iter().map(identity).collect();
+        Servers { pool, identities, ring: Ring::new(pool.servers.len()) }
+    }
+
+    /// The server of a key, who stands in for it, and who stands in for both.
+    fn line_of(&self, key: &[u8]) -> Vec<&Address> {
+        let key = self.pool.hash_tag.map_or(key, |tag| tag.hashed_part(key));
+        let mut up = UpSet::new(self.ring.servers());
+        let mut line = Vec::new();
+        while line.len() < SERVERS_SHOWN {
+            let Some(found) = self.ring.server_of_key(key, &up) else { break };
+            line.push(&self.pool.servers[found.index()]);
+            if !self.pool.failover {
+                break;
+            }
+            for place in 0..self.identities.len() {
+                if self.identities[place] == self.identities[found.index()] {
+                    up.set(ServerIndex(place as u16), false);
+                }
+            }
+        }
+        line
+    }
+}
+
+fn plain(address: &Address) -> String {
+    Plain(&address.to_string()).to_string()
+}
+
+/// A key as it is, if it is one word that nobody could read wrongly; or else in quotes, with escapes as a shell's
+/// `$'…'` has them.
+fn shown(key: &[u8]) -> String {
+    let is_plain = |letter: char| !letter.is_whitespace() && !letter.is_control() && !"\"\\".contains(letter);
+    match std::str::from_utf8(key) {
+        Ok(text) if !text.is_empty() && text != "-" && text.chars().all(is_plain) => return text.to_owned(),
+        _ => {}
+    }
+    let mut shown = "\"".to_owned();
+    for chunk in key.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '"' | '\\' => shown.extend(['\\', letter]),
+                letter if letter.is_control() => {
+                    let mut bytes = [0; 4];
+                    push_escaped(&mut shown, letter.encode_utf8(&mut bytes).as_bytes());
+                }
+                letter => shown.push(letter),
+            }
+        }
+        push_escaped(&mut shown, chunk.invalid());
+    }
+    shown.push('"');
+    shown
+}
+
+fn push_escaped(text: &mut String, bytes: &[u8]) {
+    bytes.iter().for_each(|byte| text.push_str(&byte.escape_ascii().to_string()));
+}
+
+const COLUMNS: usize = 5;
+const HEADINGS: [&str; COLUMNS] = ["key", "pool", "server", "if it is down", "if both are"];
+
+/// The server of a key, and two who would stand in.
+const SERVERS_SHOWN: usize = 3;
+
+/// What is longer stands out of its column, and does not move the others.
+const COLUMN_WIDTH_MAX: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_shown_so_that_it_cannot_be_read_wrongly() {
+        for (key, text) in [
+            (&b"user:1"[..], "user:1"),
+            ("ключ".as_bytes(), "ключ"),
+            (b"it's", "it's"),
+            (b"", r#""""#),
+            (b"-", r#""-""#),
+            (b"a key", r#""a key""#),
+            (b"a\n\x1b[2J", r#""a\n\x1b[2J""#),
+            (b"\"\\", r#""\"\\""#),
+            (b"ok\xff\x80\xc3", r#""ok\xff\x80\xc3""#),
+            ("\u{9b}2J".as_bytes(), r#""\xc2\x9b2J""#),
+        ] {
+            assert_eq!(shown(key), text);
+        }
+    }
+}
