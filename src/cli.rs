@@ -7,14 +7,20 @@
 //! getopts does the splitting, the key table of the configuration says which flags there are; this file knows neither
 //! their kinds nor their ranges. It also writes the help, from the same table. It prints nothing itself.
 //!
-//! `-help` wins over `-version`, and both win over whatever else is wrong with a known flag's value.
+//! `-help` wins over `-version`, and both win over whatever else is wrong with a known flag's value. Of what asks for
+//! something else than serving, `-key` wins over `-test`, and that over `-healthcheck`.
+//!
+//! All is text but the keys of `-key`, which are any bytes.
+
+mod arguments;
 
 use std::ffi::OsString;
 use std::fmt;
 
 use getopts::{Fail, HasArg, Matches, Occur, Options, ParsingStyle};
 
-use crate::config::{self, Group, KEYS, Key, Loaded, Scope, nearest};
+use crate::config::{self, Group, KEYS, Key, Loaded, Placements, Scope, diff, nearest};
+use arguments::Arguments;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub enum Action {
     Print(String),
     /// The configuration is right, and it was only to be checked: print [`summary`] and exit with 0.
     Check(Loaded),
+    /// Print [`placements`] of these keys and exit with 0.
+    Locate(Loaded, Vec<Vec<u8>>),
     /// Ask the rmux that serves this configuration whether it answers, and exit with 0 if it does, else with 1.
     Healthcheck(Loaded),
     /// Serve this configuration.
@@ -52,13 +60,20 @@ pub enum Error {
 ///
 /// The first thing that is wrong; its `Display` is one line.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> {
-    let args = args.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>();
-    let matches = options().parse(args.map_err(Error::NotUnicode)?).map_err(refuse)?;
+    let arguments = Arguments::new(args);
+    let texts = arguments.texts();
+    let not_unicode = |piece: &str| arguments.not_unicode(piece).cloned().map(Error::NotUnicode);
+    let matches = options().parse(&texts).map_err(|fail| refuse(fail, not_unicode))?;
     if let Some(stray) = matches.free.first() {
-        return Err(Error::StrayArgument(stray.clone()));
+        return Err(not_unicode(stray).unwrap_or_else(|| Error::StrayArgument(stray.clone())));
     }
     let flags: Vec<(&'static Key, String)> =
         KEYS.iter().filter(|key| key.is_flag()).filter_map(|key| Some((key, last_value(&matches, key)?))).collect();
+    for (key, _) in flags.iter().filter(|(key, _)| key.name != KEY_FLAG) {
+        if let Some(error) = matches.opt_strs(key.name).iter().find_map(|text| not_unicode(text)) {
+            return Err(error);
+        }
+    }
 
     let is_on = |name: &str| flags.iter().any(|(key, text)| key.name == name && key.is_on(text));
     if is_on("help") {
@@ -68,19 +83,34 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> 
         return Ok(Action::Print(format!("rmux {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let loaded = config::load(&flags).map_err(Error::Config)?;
+    let redis_keys: Vec<Vec<u8>> = matches.opt_strs(KEY_FLAG).iter().map(|text| arguments.bytes_of(text)).collect();
     Ok(match &loaded {
+        _ if !redis_keys.is_empty() => Action::Locate(loaded, redis_keys),
         Loaded { test: true, .. } => Action::Check(loaded),
         Loaded { healthcheck: true, .. } => Action::Healthcheck(loaded),
         _ => Action::Serve(loaded),
     })
 }
 
-/// What `-test` prints when all is well: one line, without its line feed.
+/// What `-test` prints when all is well: one line, and with `-against` one for each change, without the last line feed.
 pub fn summary(loaded: &Loaded) -> String {
     let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let pools = &loaded.config.pools;
     let servers = pools.iter().map(|pool| pool.servers.len()).sum();
-    format!("configuration ok: {}, {}", count(pools.len(), "pool"), count(servers, "server"))
+    let mut text = format!("configuration ok: {}, {}", count(pools.len(), "pool"), count(servers, "server"));
+    let Some(old) = &loaded.against else { return text };
+    let changes = diff(old, &loaded.config);
+    match changes.len() {
+        0 => text.push_str("\nno changes"),
+        number => text.push_str(&format!("\n{}:", count(number, "change"))),
+    }
+    changes.iter().for_each(|change| text.push_str(&format!("\n{change}")));
+    text
+}
+
+/// What `-key` prints: a table, without its last line feed.
+pub fn placements(loaded: &Loaded, redis_keys: &[Vec<u8>]) -> String {
+    Placements::new(&loaded.config, redis_keys).to_string()
 }
 
 /// The text of `-help`: every flag with its unit and default, no line longer than 100 columns.
@@ -142,7 +172,7 @@ fn last_value(matches: &Matches, key: &Key) -> Option<String> {
     Some(with_value.map_or_else(|| "true".to_owned(), |(_, text)| text))
 }
 
-fn refuse(fail: Fail) -> Error {
+fn refuse(fail: Fail, not_unicode: impl Fn(&str) -> Option<Error>) -> Error {
     match fail {
         Fail::ArgumentMissing(name) => Error::MissingValue(name),
         Fail::UnrecognizedOption(name)
@@ -150,6 +180,9 @@ fn refuse(fail: Fail) -> Error {
         | Fail::OptionMissing(name)
         | Fail::OptionDuplicated(name)
         | Fail::UnexpectedArgument(name) => {
+            if let Some(error) = not_unicode(&name) {
+                return error;
+            }
             if let Some(key) = KEYS.iter().find(|key| key.name == name && !key.is_flag()) {
                 return Error::FileOnly(key.name, key.is_secret());
             }
@@ -220,6 +253,9 @@ fn push_wrapped(text: &mut String, left: &str, right: &str) {
     text.push_str(&line);
     text.push('\n');
 }
+
+/// The flag that may be repeated, and whose values are bytes.
+const KEY_FLAG: &str = "key";
 
 /// Where the right part of an entry begins: behind the longest left part.
 const HELP_COLUMN: usize = 34;

@@ -60,6 +60,8 @@ pub struct Loaded {
     pub config: Config,
     /// Whether that is only to be checked (`-test`).
     pub test: bool,
+    /// What is in use elsewhere, to be compared with that (`-against`).
+    pub against: Option<Config>,
     /// Whether another rmux is to be asked if it answers there (`-healthcheck`).
     pub healthcheck: bool,
     /// One line each: what was accepted and does not do what it seems to.
@@ -104,8 +106,14 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     }
     let pid_file = given(process.pid_file).map(PathBuf::from);
     let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog, pid_file, user, group };
+    let against = match given(process.against) {
+        Some(_) if !process.test => return Err(Error::new(here.at("against"), Problem::Needs { key: "test" })),
+        // What its author should know was said when it was tested itself.
+        Some(file) => Some(Config { pools: pools_of_file(&file, &mut Warnings::default())?, ..config.clone() }),
+        None => None,
+    };
     let (test, healthcheck) = (process.test, process.healthcheck);
-    Ok(Loaded { config, test, healthcheck, warnings: warnings.lines })
+    Ok(Loaded { config, test, against, healthcheck, warnings: warnings.lines })
 }
 
 fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>, Error> {

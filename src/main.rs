@@ -31,13 +31,8 @@ fn run(action: Action) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Action::Check(loaded) => {
-            for warning in &loaded.warnings {
-                eprint_line(&format!("rmux: warning: {warning}"));
-            }
-            let _ = writeln!(io::stdout(), "{}", cli::summary(&loaded));
-            ExitCode::SUCCESS
-        }
+        Action::Check(loaded) => print_with_warnings(&loaded.warnings, &cli::summary(&loaded)),
+        Action::Locate(loaded, keys) => print_with_warnings(&loaded.warnings, &cli::placements(&loaded, &keys)),
         Action::Healthcheck(loaded) => match healthcheck::check(&loaded.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
@@ -62,6 +57,14 @@ fn run(action: Action) -> ExitCode {
             if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }
+}
+
+fn print_with_warnings(warnings: &[String], text: &str) -> ExitCode {
+    for warning in warnings {
+        eprint_line(&format!("rmux: warning: {warning}"));
+    }
+    let _ = writeln!(io::stdout(), "{text}");
+    ExitCode::SUCCESS
 }
 
 /// Standard error may be closed; that is no reason to end otherwise than announced.

@@ -2,7 +2,10 @@
 //!
 //! Nothing here listens or connects: every call ends by itself.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -483,4 +486,130 @@ fn what_has_no_effect_is_accepted_with_a_warning() {
             "-cpuProfile has no effect: a profiler of the system sees all there is",
         ],
     );
+}
+
+/// The lines that `-key` prints, its heading without.
+fn table_of(args: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_rmux")).args(args).output().expect("the binary runs");
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
+    let mut lines = text(&output.stdout).lines().map(str::to_owned);
+    let heading = lines.next().expect("a heading");
+    let words: Vec<&str> = heading.split("  ").filter(|word| !word.is_empty()).map(str::trim).collect();
+    assert_eq!(words, ["key", "pool", "server", "if it is down", "if both are"]);
+    lines.collect()
+}
+
+fn bytes_of_hex(text: &str) -> Vec<u8> {
+    let digits = if text == "-" { "" } else { text };
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect(text)).collect()
+}
+
+/// Each row of the golden table that a command line can ask for: a server is `s0:1`, `s1:1`, …
+#[test]
+fn a_key_is_where_the_original_has_it_and_so_is_it_while_servers_are_down() {
+    let rows: Vec<Vec<&str>> = include_str!("ring_golden.tsv")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split('\t').collect())
+        // No argument can hold a zero byte.
+        .filter(|row: &Vec<&str>| !bytes_of_hex(row[2]).contains(&0))
+        .collect();
+    let (mut checked, mut not_text) = (0, 0);
+    for count in rows.iter().map(|row| row[0]).collect::<BTreeSet<_>>() {
+        let own: Vec<&Vec<&str>> = rows.iter().filter(|row| row[0] == count).collect();
+        let number: usize = count.parse().expect(count);
+        let servers: Vec<String> = (0..number).map(|server| format!("s{server}:1")).collect();
+        let mut args = vec![OsString::from(format!("-tcpConnections={}", servers.join(" ")))];
+        args.extend(own.iter().map(|row| OsString::from_vec([b"-key=".to_vec(), bytes_of_hex(row[2])].concat())));
+        not_text += args.iter().filter(|arg| arg.to_str().is_none()).count();
+
+        let lines = table_of(args);
+        assert_eq!(lines.len(), own.len());
+        for (row, line) in own.iter().zip(lines) {
+            let mut cells: Vec<&str> = line.split_ascii_whitespace().rev().take(3).collect();
+            cells.reverse();
+            assert_eq!(cells.iter().filter(|cell| **cell == "-").count(), 3_usize.saturating_sub(number), "{line}");
+            let is_up = |cell: &&&str| !row[1].split(',').any(|down| **cell == format!("s{down}:1"));
+            // Of more servers than two that are down, the table does not tell who stands in.
+            let Some(found) = cells.iter().find(is_up) else { continue };
+            assert_eq!(*found, format!("s{}:1", row[3]), "{row:?}: {line}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 700 && not_text > 100, "{checked} rows, {not_text} keys that are no text");
+}
+
+#[test]
+fn keys_stand_in_their_order_and_each_in_every_pool() {
+    let file = File::new(
+        r#"[
+        {"socket": "/tmp/a.sock", "tcpConnections": ["a:1", "b:1", "c:1", "d:1"], "hashTag": "{}"},
+        {"port": 7000, "tcpConnections": ["a:1", "b:1", "c:1", "d:1"], "failover": false},
+        {"port": 7001, "tcpConnections": ["a:1", "A:1", "b:1"]}]"#,
+    );
+    let output = rmux(&["-config", file.path(), "-key", "x{user:1}y", "--key=user:1", "-key", "a b", "-key=-key"]);
+    // Worked out by hand from the table of four servers, 0 1 2 3 3 0 2 2 1 3 0 3 1 1 2 0 0 3 2 1, and that of three.
+    let expected = "\
+key         pool            server  if it is down  if both are
+x{user:1}y  /tmp/a.sock     a:1     d:1            b:1
+x{user:1}y  localhost:7000  b:1     -              -
+x{user:1}y  localhost:7001  a:1     b:1            -
+user:1      /tmp/a.sock     a:1     d:1            b:1
+user:1      localhost:7000  a:1     -              -
+user:1      localhost:7001  b:1     a:1            -
+\"a b\"       /tmp/a.sock     d:1     a:1            c:1
+\"a b\"       localhost:7000  d:1     -              -
+\"a b\"       localhost:7001  a:1     b:1            -
+-key        /tmp/a.sock     c:1     d:1            a:1
+-key        localhost:7000  c:1     -              -
+-key        localhost:7001  a:1     b:1            -
+";
+    assert_eq!(text(&output.stdout), expected);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("server A:1 is given more than once"), "{output:?}");
+    assert_refused(&["-key=a", "-poolSize=0"], "-poolSize: 0 is out of range: allowed is 1 to 10000 connections");
+    assert_refused(&["-debug", "-key"], "-key needs a value: -key=VALUE");
+}
+
+#[test]
+fn against_a_file_in_use_the_changes_are_told() {
+    let used = File::new(
+        r#"[
+        {"socket": "/tmp/a.sock", "tcpConnections": ["a:1", "b:1", "c:1"], "password": "hunter2"},
+        {"port": 7000, "tcpConnections": ["a:1"]}]"#,
+    );
+    let next = File::new(
+        r#"[
+        {"socket": "/tmp/a.sock", "tcpConnections": ["a:1", "b:1", "c:1", "d:1"], "password": "hunter3", "poolSize": 9},
+        {"port": 7001, "tcpConnections": ["a:1"], "maxProcesses": 2}]"#,
+    );
+    let against = format!("-against={}", used.path());
+    assert_accepted(
+        &["-config", next.path(), &against],
+        "2 pools, 5 servers\n\
+         6 changes:\n\
+         pool /tmp/a.sock: poolSize: 50 -> 9\n\
+         pool /tmp/a.sock: password, users: differs\n\
+         pool /tmp/a.sock: server d:1: added\n\
+         pool /tmp/a.sock: 71.9 % of the keys get another server (exact: 23 of 32 cells of the ring)\n\
+         pool localhost:7001: added, with 1 server\n\
+         pool localhost:7000: removed",
+        &[],
+    );
+    assert_accepted(&["-config", used.path(), &against], "2 pools, 4 servers\nno changes", &[]);
+    assert_accepted(
+        &["-port=7000", "-tcpConnections=a:1", "-maxProcesses=2", &against],
+        "1 pool, 1 server\n\
+         2 changes:\n\
+         pool localhost:7000: maxProcesses: 1 -> 2 (takes a restart)\n\
+         pool /tmp/a.sock: removed",
+        &[],
+    );
+    assert_refused(&["-config", next.path(), &against], "-against: has no meaning without test: give both");
+    let wrong = File::new(r#"[{"port": 7000, "tcpConnections": ["a:1"], "poolSize": 0}]"#);
+    let line = "pool 1 (localhost:7000): poolSize: 0 is out of range: allowed is 1 to 10000 connections";
+    for (config, against) in [(&next, &wrong), (&wrong, &next)] {
+        let args = ["-test", "-config", config.path(), "-against", against.path()];
+        assert_refused(&args, &format!("{}: {line}", wrong.path()));
+    }
 }

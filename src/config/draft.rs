@@ -31,6 +31,8 @@ pub struct Process {
     pub config: Option<String>,
     /// Only check the configuration.
     pub test: bool,
+    /// Compare it with this file.
+    pub against: Option<String>,
     /// Log at debug level.
     pub debug: bool,
     /// Log to the local syslog socket.

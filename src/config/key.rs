@@ -96,6 +96,9 @@ pub(crate) enum Kind {
     Users(fn(&mut Draft) -> &mut Option<Vec<User>>),
     /// A list of objects: see [`entry::module_commands`].
     ModuleCommands(fn(&mut Draft) -> &mut Option<Vec<Declared>>),
+    /// Any bytes, as often as the flag stands there: the command line keeps them, since they are not about the
+    /// configuration.
+    RedisKeys,
     /// Anything; the original understood it.
     Retired,
     /// The same, for what was true or false there, so that the bare flag does not eat the next one.
@@ -112,7 +115,7 @@ pub(crate) enum Value {
     Password(Secret),
     Users(Vec<User>),
     ModuleCommands(Vec<Declared>),
-    /// Of a retired key.
+    /// Of a retired key, and of one that is not about the configuration.
     Ignored,
 }
 
@@ -153,6 +156,7 @@ impl Key {
             Kind::Mode(_) => "octal",
             Kind::Password(_) => "text",
             Kind::Users(_) | Kind::ModuleCommands(_) => "list",
+            Kind::RedisKeys => "key",
             Kind::Retired => "value",
         }
     }
@@ -193,7 +197,7 @@ impl Key {
                 field(draft).iter().flatten().map(entry::text_of).collect::<Vec<_>>().join(", ")
             }
             Kind::Password(_) | Kind::Users(_) => String::new(),
-            Kind::Retired | Kind::RetiredSwitch => String::new(),
+            Kind::RedisKeys | Kind::Retired | Kind::RetiredSwitch => String::new(),
         }
     }
 
@@ -222,7 +226,7 @@ impl Key {
             Kind::Mode(_) => i128::from_str_radix(text, 8).ok().map(Value::Whole),
             // No flags.
             Kind::Password(_) | Kind::Users(_) | Kind::ModuleCommands(_) => None,
-            Kind::Retired | Kind::RetiredSwitch => Some(Value::Ignored),
+            Kind::RedisKeys | Kind::Retired | Kind::RetiredSwitch => Some(Value::Ignored),
         };
         value.ok_or_else(|| self.wrong_kind(Quoted(text).to_string()))
     }
@@ -470,6 +474,10 @@ pub static KEYS: &[Key] = &[
         "JSON file with a list of pools; every flag above is then ignored"),
     program("test", "t", Switch(|d| &mut d.process.test),
         "check the configuration, say so, and exit"),
+    program("against", "", Text("path", "", |d| &mut d.process.against),
+        "with -test, say what the configuration changes against this file, which is in use"),
+    program("key", "", Kind::RedisKeys,
+        "say which server of each pool has this key, and which ones would stand in, and exit; may be repeated"),
     program("healthcheck", "", Switch(|d| &mut d.process.healthcheck),
         "ask the rmux that runs with this configuration for a PONG: exit code 0 if all pools answer, else 1"),
     program("debug", "", Switch(|d| &mut d.process.debug),
