@@ -18,7 +18,7 @@
 //! with a warning. A value of `null` in the file is as if the key were not there. The original's keys that have no
 //! meaning here are accepted, with a warning.
 //!
-//! [`diff`] says what of a running configuration another one changes, [`Placements`] which server has a key.
+//! [`diff`](fn@diff) says what of a running configuration another one changes, [`Placements`] which server has a key.
 //!
 //! [`load`] reads the file, and the files and variables with passwords; it prints nothing and logs nothing, and no
 //! error repeats a password.
