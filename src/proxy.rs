@@ -105,6 +105,7 @@ mod reading;
 mod recover;
 mod refusals;
 mod relief;
+mod reload;
 mod reparse;
 mod report;
 mod reroute;
@@ -153,6 +154,7 @@ pub use self::worker_queries::{Answer, Question, WorkerMessage};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::Client;
+use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
 use crate::stats::ProxyStats;
@@ -403,6 +405,17 @@ impl Proxy {
     /// [`Action::Post`], until it is `None`.
     pub fn poll_worker_message(&mut self) -> Option<(usize, WorkerMessage)> {
         worker_mail::poll_worker_message(&self.settings, &mut self.worker_queries)
+    }
+
+    /// From here on these settings hold. Servers are told apart by their addresses; who this proxy is (the process, its
+    /// number, the seed) stays as it was at the start. To be called between two turns, or where messages are dealt with.
+    pub fn handle_settings(&mut self, settings: Settings, now: Millis) {
+        reload::handle_settings(self, settings, now);
+    }
+
+    /// The servers, in the order of `Settings::servers`.
+    pub fn servers(&self) -> impl Iterator<Item = ServerId> + use<> {
+        self.router.servers()
     }
 
     /// A message has come from the proxy of the same pool that has this number.

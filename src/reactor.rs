@@ -101,13 +101,15 @@ impl Reactor {
         let (mailbox, sender) = Mailbox::new();
         let proxy = new_proxy(settings, now);
         let sockets = Sockets::new(poll.registry().try_clone()?, proxy.clients_expected());
+        let mut dialer = Dialer::new(Arc::clone(&waker));
+        dialer.set_servers(proxy.servers().zip(servers));
         Ok(Reactor {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             listener: Some(listener),
             proxy,
             sockets,
-            dialer: Dialer::new(servers, Arc::clone(&waker)),
+            dialer,
             mailbox,
             scratch: Scratch::new(),
             ready_clients: Vec::new(),
@@ -245,6 +247,11 @@ impl Reactor {
             match post {
                 Post::WorkerMessage(from, message) => self.proxy.handle_worker_message(from, message, self.now),
                 Post::WorkerGone(from) => self.proxy.handle_worker_gone(from, self.now),
+                Post::Settings(settled) => {
+                    let (settings, servers) = *settled;
+                    self.proxy.handle_settings(settings, self.now);
+                    self.dialer.set_servers(self.proxy.servers().zip(&servers));
+                }
             }
         }
         self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);

@@ -2,30 +2,44 @@
 
 use std::fmt;
 
-/// The name of one server of a pool.
+/// The name of one server of a pool: a slot, and a generation, so that the name of one that is no more is not taken for
+/// that of another one which has its slot now.
 ///
 /// What is inside is the business of those who own the servers; others compare it, and may keep a table by
 /// [`ServerId::index`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServerId(u16);
+pub struct ServerId {
+    slot: u16,
+    generation: u16,
+}
 
 impl ServerId {
-    /// The server with this place in the configuration: TCP first, then Unix, each in the order given. A ring takes
-    /// fewer servers than would not fit ([`crate::ring::Ring::SERVERS_MAX`]).
+    /// The first server in this slot: at the start these are the places in the configuration, TCP first, then Unix, each
+    /// in the order given. A ring takes fewer servers than would not fit ([`crate::ring::Ring::SERVERS_MAX`]).
     #[inline]
     pub const fn of_index(index: usize) -> ServerId {
-        ServerId(index as u16)
+        ServerId { slot: index as u16, generation: 0 }
     }
 
-    /// Its place; dense, so that it can index a table of one's own.
+    /// The one that has the slot of this one after it.
+    pub const fn successor(self) -> ServerId {
+        ServerId { generation: self.generation.wrapping_add(1), ..self }
+    }
+
+    /// Its slot; dense, so that it can index a table of one's own. No two that are there at the same time have the same.
     #[inline]
     pub const fn index(self) -> usize {
-        self.0 as usize
+        self.slot as usize
+    }
+
+    /// All of it in one number.
+    pub const fn number(self) -> u32 {
+        (self.generation as u32) << 16 | self.slot as u32
     }
 }
 
 impl fmt::Display for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.slot.fmt(f)
     }
 }

@@ -57,23 +57,57 @@ enum Target {
     Name { host: String, port: u16, known: Vec<SocketAddr>, known_until: Millis },
 }
 
-/// Connects the backends of one reactor.
-pub(super) struct Dialer {
-    targets: Vec<Target>,
-    resolver: Resolver,
-    dials: Vec<Dial>,
-}
-
-impl Dialer {
-    pub fn new(servers: &[Address], waker: Arc<Waker>) -> Dialer {
-        let target = |address: &Address| match address {
+impl Target {
+    fn new(address: &Address) -> Target {
+        match address {
             Address::Unix(path) => Target::Fixed(ResolvedAddress::Unix(path.clone())),
             Address::Tcp { host, port } => match literal(host, *port) {
                 Some(address) => Target::Fixed(ResolvedAddress::Tcp(address)),
                 None => Target::Name { host: host.clone(), port: *port, known: Vec::new(), known_until: Millis(0) },
             },
+        }
+    }
+}
+
+/// Connects the backends of one reactor.
+pub(super) struct Dialer {
+    /// By the server's slot: who has it, and where that is.
+    targets: Vec<Option<(ServerId, Target)>>,
+    resolver: Resolver,
+    dials: Vec<Dial>,
+}
+
+impl Dialer {
+    pub fn new(waker: Arc<Waker>) -> Dialer {
+        Dialer { targets: Vec::new(), resolver: Resolver::new(waker), dials: Vec::new() }
+    }
+
+    /// These are the servers from here on, each with its address. What is known of those that stay is kept, and so are
+    /// those that are being dialled.
+    pub fn set_servers<'a>(&mut self, servers: impl Iterator<Item = (ServerId, &'a Address)>) {
+        let mut targets: Vec<Option<(ServerId, Target)>> = Vec::new();
+        let mut put = |server: ServerId, target| {
+            if targets.len() <= server.index() {
+                targets.resize_with(server.index() + 1, || None);
+            }
+            targets[server.index()] = Some((server, target));
         };
-        Dialer { targets: servers.iter().map(target).collect(), resolver: Resolver::new(waker), dials: Vec::new() }
+        for (server, address) in servers {
+            let known = self.targets.get_mut(server.index()).and_then(|entry| entry.take_if(|entry| entry.0 == server));
+            put(server, known.map_or_else(|| Target::new(address), |(_, target)| target));
+        }
+        for (server, target) in self.targets.drain(..).flatten() {
+            if self.dials.iter().any(|dial| dial.server == server) {
+                put(server, target);
+            }
+        }
+        self.targets = targets;
+    }
+
+    /// Where a server is.
+    fn target(&mut self, server: ServerId) -> Option<&mut Target> {
+        let (whose, target) = self.targets.get_mut(server.index())?.as_mut()?;
+        (*whose == server).then_some(target)
     }
 
     /// When something is to be tried again.
@@ -103,11 +137,13 @@ impl Dialer {
     /// Begins to connect a backend.
     pub fn dial(&mut self, backend: Id, server: ServerId, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
         let mut dial = Dial { backend, server, rest: Vec::new(), state: State::LookingUp, reason: String::new() };
-        match &self.targets[server.index()] {
-            Target::Fixed(address) => dial.rest.push(address.clone()),
-            Target::Name { known, known_until, .. } if *known_until > now => dial.rest = in_reverse(known),
-            Target::Name { host, port, .. } => {
-                self.resolver.resolve(server.index() as u32, host, *port);
+        // One that is not known has no address: it fails at once.
+        match self.targets.get(server.index()).and_then(Option::as_ref).filter(|entry| entry.0 == server) {
+            None => {}
+            Some((_, Target::Fixed(address))) => dial.rest.push(address.clone()),
+            Some((_, Target::Name { known, known_until, .. })) if *known_until > now => dial.rest = in_reverse(known),
+            Some((_, Target::Name { host, port, .. })) => {
+                self.resolver.resolve(server.number(), host, *port);
                 self.dials.push(dial);
                 return;
             }
@@ -119,14 +155,17 @@ impl Dialer {
     /// Names may have been looked up.
     pub fn on_resolved(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
         while let Some((server, result)) = self.resolver.poll() {
-            let waits = |dial: &Dial| dial.server.index() as u32 == server && dial.state == State::LookingUp;
+            let waits = |dial: &Dial| dial.server.number() == server && dial.state == State::LookingUp;
             let reason = match result {
                 Ok(addresses) => {
                     while let Some(index) = self.dials.iter().position(waits) {
                         self.dials[index].rest = in_reverse(&addresses);
                         self.try_next(index, sockets, proxy, now);
                     }
-                    if let Target::Name { known, known_until, .. } = &mut self.targets[server as usize] {
+                    let is_asked = |entry: &&mut (ServerId, Target)| entry.0.number() == server;
+                    if let Some((_, Target::Name { known, known_until, .. })) =
+                        self.targets.iter_mut().flatten().find(is_asked)
+                    {
                         *known = addresses;
                         *known_until = now + NAME_MS;
                     }
@@ -193,7 +232,7 @@ impl Dialer {
             }
         }
         let dial = self.dials.swap_remove(index);
-        if let Target::Name { known_until, .. } = &mut self.targets[dial.server.index()] {
+        if let Some(Target::Name { known_until, .. }) = self.target(dial.server) {
             // The name may belong to another address by now.
             *known_until = Millis(0);
         }
@@ -232,7 +271,7 @@ mod tests {
         let servers = [Address::Tcp { host: "redis1".to_owned(), port: served.port() }];
         let mut reactor =
             Reactor::new(Settings::new(vec!["redis1".to_owned()]), listener, &servers).expect("descriptors are free");
-        reactor.dialer.targets[0] = Target::Name {
+        *reactor.dialer.target(ServerId::of_index(0)).expect("it is known") = Target::Name {
             host: "redis1".to_owned(),
             port: served.port(),
             known: vec![refused, served],

@@ -9,7 +9,8 @@ use log::error;
 use mio::Waker;
 
 use crate::channel::Sender;
-use crate::proxy::WorkerMessage;
+use crate::net::Address;
+use crate::proxy::{Settings, WorkerMessage};
 
 /// What others tell a reactor, from any thread.
 #[derive(Debug, Clone)]
@@ -45,6 +46,12 @@ impl Handle {
         !self.is_asked.load(Ordering::Acquire)
     }
 
+    /// From its next turn on, these settings hold, with `servers` behind it in the order of `settings.servers`. False if
+    /// it has ended.
+    pub fn settle(&self, settings: Settings, servers: Vec<Address>) -> bool {
+        self.leave(Post::Settings(Box::new((settings, servers))))
+    }
+
     /// The reactor has turned: it answers the question, if there is one. True exactly when it is to end.
     pub(super) fn answer(&self) -> bool {
         self.is_asked.store(false, Ordering::Release);
@@ -77,4 +84,6 @@ pub(super) enum Post {
     WorkerMessage(usize, WorkerMessage),
     /// The reactor of this number has ended: it reads and writes no more.
     WorkerGone(usize),
+    /// Other settings for its proxy, and the servers of these.
+    Settings(Box<(Settings, Vec<Address>)>),
 }
