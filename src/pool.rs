@@ -12,7 +12,7 @@
 //!               └─────── at most lease_max ───────┘   └─ at least one of these ─┘
 //! ```
 //!
-//! Invariants: `backends.len() <= size_max`; a closed backend is not in the list; a client is in `waiting` exactly
+//! Invariants: `backends.len() <= size_max`, once those are closed that were there before it became less; a closed backend is not in the list; a client is in `waiting` exactly
 //! while it is parked at this server.
 
 use std::collections::VecDeque;
@@ -67,6 +67,18 @@ impl Pool {
             waiting_for_lease: VecDeque::new(),
             blocking: Vec::new(),
         }
+    }
+
+    /// From here on it has at most so many backends, of which at most so many are held at one time. More that are there
+    /// stay until they are closed.
+    pub fn set_limits(&mut self, size_max: usize, lease_max: usize) {
+        self.size_max = size_max;
+        self.lease_max = lease_max.min(size_max - 1);
+    }
+
+    /// The most backends that it has.
+    pub fn size_max(&self) -> usize {
+        self.size_max
     }
 
     /// Those who wait for this, the longest first.
@@ -141,7 +153,6 @@ impl Pool {
 
     /// A backend was made.
     pub fn add(&mut self, backend: Id) {
-        debug_assert!(self.backends.len() < self.size_max);
         self.backends.push(backend);
     }
 

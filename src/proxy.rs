@@ -33,6 +33,7 @@
 //!                      subscription_read   bytes of subscription connections   handshake_read   of new backends
 //!                      worker_mail     messages of other workers        follow_up      what the lists of the turn say
 //!                      relief          memory is short                  fast_path      runs of plain ones
+//!   settings           reload          what follows from others
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
 //!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list),
@@ -162,9 +163,10 @@ use crate::timer::{Millis, Wheel};
 impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
+        let upstreams = Upstreams::new(&settings);
         Proxy {
-            router: Router::new(&settings),
-            upstreams: Upstreams::new(&settings),
+            router: Router::new(&settings, upstreams.servers()),
+            upstreams,
             clients: Clients::new(),
             reading: Reading::new(&settings.limits),
             in_flight: InFlight::new(&settings.limits),
@@ -373,7 +375,7 @@ impl Proxy {
 
     /// The next line for the log. To be asked at the end of a turn, until it is `None`.
     pub fn poll_notice(&mut self, now: Millis) -> Option<(Level, String)> {
-        report::poll_notice(&self.settings, &mut self.journal, now)
+        report::poll_notice(&self.settings, &self.upstreams, &mut self.journal, now)
     }
 
     /// The system does not let a client in.
@@ -408,7 +410,7 @@ impl Proxy {
     }
 
     /// From here on these settings hold. Servers are told apart by their addresses; who this proxy is (the process, its
-    /// number, the seed) stays as it was at the start. To be called between two turns, or where messages are dealt with.
+    /// number, the seed) stays as it was at the start. To be called between two turns, or among their input.
     pub fn handle_settings(&mut self, settings: Settings, now: Millis) {
         reload::handle_settings(self, settings, now);
     }

@@ -173,6 +173,11 @@ impl Server {
         }
     }
 
+    /// From here on it may be silent for so long, and others take its keys while it is down, or not.
+    pub fn set_patience(&mut self, failover_after_ms: u64, has_stand_in: bool) {
+        (self.failover_after_ms, self.has_stand_in) = (failover_after_ms, has_stand_in);
+    }
+
     /// How it is.
     pub fn health(&self) -> Health {
         self.health

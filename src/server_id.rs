@@ -14,8 +14,8 @@ pub struct ServerId {
 }
 
 impl ServerId {
-    /// The first server in this slot: at the start these are the places in the configuration, TCP first, then Unix, each
-    /// in the order given. A ring takes fewer servers than would not fit ([`crate::ring::Ring::SERVERS_MAX`]).
+    /// The first server in this slot: at the start that is its place in the configuration, TCP first, then Unix, each in
+    /// the order given. A ring takes fewer servers than would not fit ([`crate::ring::Ring::SERVERS_MAX`]).
     #[inline]
     pub const fn of_index(index: usize) -> ServerId {
         ServerId { slot: index as u16, generation: 0 }
@@ -26,7 +26,7 @@ impl ServerId {
         ServerId { generation: self.generation.wrapping_add(1), ..self }
     }
 
-    /// Its slot; dense, so that it can index a table of one's own. No two that are there at the same time have the same.
+    /// Its slot; dense, so that it can index a table of one's own. No two that are there at one time have the same.
     #[inline]
     pub const fn index(self) -> usize {
         self.slot as usize

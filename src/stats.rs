@@ -72,10 +72,13 @@ pub struct Figures {
     pub stats: ProxyStats,
     /// One for each server, in the order of the configuration.
     pub servers: Vec<ServerFigures>,
+    /// Their addresses.
+    pub addresses: Vec<String>,
 }
 
 impl Figures {
-    /// Adds those of another proxy with the same servers. A server is as the one says who finds it worse.
+    /// Adds those of another proxy. A server is as the one says who finds it worse. Servers that only the other one has,
+    /// because one of them has other settings by now, stand behind.
     pub fn add(&mut self, other: &Figures) {
         let (own, stats) = (&mut self.stats, &other.stats);
         own.clients += stats.clients;
@@ -85,10 +88,19 @@ impl Figures {
         own.moves += stats.moves;
         own.resubscriptions += stats.resubscriptions;
         own.messages += stats.messages;
-        if self.servers.len() < other.servers.len() {
-            self.servers.resize(other.servers.len(), ServerFigures::default());
-        }
-        for (own, server) in self.servers.iter_mut().zip(&other.servers) {
+        let mut taken = vec![false; self.servers.len()];
+        for (index, (server, address)) in other.servers.iter().zip(&other.addresses).enumerate() {
+            let is_same = |&place: &usize| !taken[place] && self.addresses[place] == *address;
+            // Nearly always it has the same place.
+            let place =
+                Some(index).filter(|&place| place < taken.len()).into_iter().chain(0..taken.len()).find(is_same);
+            let Some(place) = place else {
+                self.servers.push(*server);
+                self.addresses.push(address.clone());
+                continue;
+            };
+            taken[place] = true;
+            let own = &mut self.servers[place];
             own.state = own.state.max(server.state);
             own.connections += server.connections;
             own.outstanding += server.outstanding;
@@ -121,12 +133,12 @@ mod tests {
             resubscriptions: 40 * number,
             messages: 50 * number,
         };
+        let addresses = || vec!["a".to_owned(), "b".to_owned()];
         let mut sum = Figures::default();
-        sum.add(&Figures { stats: stats(1), servers: vec![server(ServerState::Up, 1), server(ServerState::Down, 2)] });
-        sum.add(&Figures {
-            stats: stats(2),
-            servers: vec![server(ServerState::Probing, 3), server(ServerState::Up, 4)],
-        });
+        let servers = vec![server(ServerState::Up, 1), server(ServerState::Down, 2)];
+        sum.add(&Figures { stats: stats(1), servers, addresses: addresses() });
+        let servers = vec![server(ServerState::Probing, 3), server(ServerState::Up, 4)];
+        sum.add(&Figures { stats: stats(2), servers, addresses: addresses() });
         let both = |state, number: u64| {
             let mut both = server(state, number);
             both.stats.requests += 100;
@@ -135,6 +147,6 @@ mod tests {
             both
         };
         let servers = vec![both(ServerState::Probing, 4), both(ServerState::Down, 6)];
-        assert_eq!(sum, Figures { stats: stats(3), servers });
+        assert_eq!(sum, Figures { stats: stats(3), servers, addresses: addresses() });
     }
 }

@@ -175,6 +175,20 @@ impl Users {
         }
     }
 
+    /// Who a client is from here on that was `id` when the users were `old`: the same by its name, whatever its password
+    /// is now. `None` if there is none of that name any more.
+    pub fn successor_of(&self, id: UserId, old: &Users) -> Option<UserId> {
+        if id == UserId::NOBODY {
+            return Some(self.on_connect());
+        }
+        let name = old.name(id);
+        if name == DEFAULT {
+            // As in Redis: who was let in as the default user stays so while there is no reason to ask him again.
+            return Some(UserId::DEFAULT);
+        }
+        self.named.iter().position(|(other, _)| **other == *name).map(|place| UserId(place as u16 + 1))
+    }
+
     /// True exactly when there is a user of this name, which may be one that nobody is let in as.
     pub fn has(&self, name: &[u8]) -> bool {
         name == DEFAULT.as_bytes() || self.named.iter().any(|(other, _)| other.as_bytes() == name)

@@ -33,7 +33,7 @@ pub struct Facts<'a> {
     pub connected_clients: usize,
     /// The servers' addresses, as configured.
     pub addresses: &'a [String],
-    /// What it has done; with as many servers as there are addresses.
+    /// What it has done; with at least as many servers as there are addresses, those first.
     pub figures: &'a Figures,
 }
 
@@ -45,7 +45,9 @@ pub fn answer(protocol: Protocol, facts: &Facts<'_>, out: &mut Vec<u8>) {
 }
 
 fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
-    let servers = &facts.figures.servers;
+    // Behind those of the addresses stand some that other workers have still, or already.
+    let (all, own) = (&facts.figures.servers, facts.addresses.len());
+    let servers = &all[..own.min(all.len())];
     let active = servers.iter().filter(|server| server.state == ServerState::Up).count();
 
     write!(text, "rmux_version: {}\r\n", env!("CARGO_PKG_VERSION"))?;
@@ -75,7 +77,7 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     text.push_str("\r\n# Persistence\r\nloading:0\r\n");
     let stats = &facts.figures.stats;
     write!(text, "\r\n# Stats\r\ntotal_connections_received:{}\r\n", stats.clients)?;
-    let requests: u64 = servers.iter().map(|server| server.stats.requests).sum();
+    let requests: u64 = all.iter().map(|server| server.stats.requests).sum();
     write!(text, "total_commands_processed:{requests}\r\n")?;
     write!(text, "rejected_connections:{}\r\n", stats.clients_refused)?;
     // Redis' own name for those who gave a wrong password.

@@ -104,7 +104,8 @@ impl Talk {
             messages: 4,
         };
         let addresses: Vec<String> = self.servers.iter().map(|(address, _)| (*address).to_owned()).collect();
-        let figures = Figures { stats, servers: self.servers.iter().map(|(_, figures)| *figures).collect() };
+        let servers = self.servers.iter().map(|(_, figures)| *figures).collect();
+        let figures = Figures { stats, servers, addresses: Vec::new() };
         let facts = Facts {
             process_id: 77,
             run: 0x0123_4567_89ab_cdef,

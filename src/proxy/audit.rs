@@ -85,11 +85,13 @@ impl Proxy {
         }
         self.check_account()?;
         let mut parked = 0;
-        for server in self.router.servers() {
+        for server in self.upstreams.servers() {
             parked += self.check_pool(server)?;
         }
-        // A server has two: for its next probe, and for the connection that hears its messages.
-        let timers_max = self.clients.len() + self.upstreams.backends_len() + 2 * self.router.servers().len();
+        // A server has two: for its next probe, and for the connection that hears its messages. One that is retired, or
+        // was, has more, until they are over.
+        let timers_max = self.clients.len() + self.upstreams.backends_len() + 2 * self.upstreams.slots();
+        let timers_max = timers_max + 3 * self.router.revision() as usize * self.upstreams.slots();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         let listed = self.clients.iter().filter(|(_, client)| client.connection().is_listed()).count();
         let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some()).count();
@@ -366,7 +368,8 @@ impl Proxy {
     /// Returns how many clients wait there.
     fn check_pool(&self, server: ServerId) -> Result<usize, String> {
         let pool = self.upstreams.pool(server);
-        ensure!(pool.backends().len() <= self.settings.pool_size, "server {server}: too many backends");
+        let is_too_many = pool.backends().len() > self.settings.pool_size && !self.upstreams.is_retired(server);
+        ensure!(!is_too_many || self.upstreams.is_shrinking(), "server {server}: too many backends");
         for &id in pool.backends() {
             let backend = self.upstreams.backend(id).ok_or("a pool knows a backend that is gone")?;
             ensure!(backend.server() == server, "backend {id} is in the pool of server {server}");

@@ -30,13 +30,15 @@ pub(super) enum BackendCloseReason {
     Stalled,
     /// It hears messages, and does not answer within `remoteReadTimeout`.
     SubscribeTimeout,
-    /// It was to take no new requests, after one that timed out, was sent by half, or could not wait for a huge reply;
-    /// all that could still be answered is.
+    /// It was to take no new requests, after one that timed out, was sent by half, or could not wait for a huge reply,
+    /// or since there are too many or its server is removed; all that could still be answered is.
     Drained,
     /// It was of no use for a while.
     Idle,
     /// The client that had it for itself is gone.
     OwnerGone,
+    /// Its server was removed some time ago.
+    Retired,
 }
 
 impl fmt::Display for BackendCloseReason {
@@ -59,6 +61,7 @@ impl fmt::Display for BackendCloseReason {
             BackendCloseReason::Drained => f.write_str("it took no new requests, and all that could be answered is"),
             BackendCloseReason::Idle => f.write_str("no longer needed"),
             BackendCloseReason::OwnerGone => f.write_str("the client that held it is gone"),
+            BackendCloseReason::Retired => f.write_str("its server is removed"),
         }
     }
 }
@@ -83,12 +86,21 @@ impl BackendCloseReason {
             BackendCloseReason::Refused(_) | BackendCloseReason::Connect(_) | BackendCloseReason::ConnectTimeout => {
                 Some(Kind::Refused)
             }
-            BackendCloseReason::Drained | BackendCloseReason::Idle | BackendCloseReason::OwnerGone => None,
+            BackendCloseReason::Drained
+            | BackendCloseReason::Idle
+            | BackendCloseReason::OwnerGone
+            | BackendCloseReason::Retired => None,
         }
     }
 
     /// True exactly when it says something about the server, and not only about what rmux wants of it.
     pub fn blames_server(&self) -> bool {
-        !matches!(self, BackendCloseReason::Drained | BackendCloseReason::Idle | BackendCloseReason::OwnerGone)
+        !matches!(
+            self,
+            BackendCloseReason::Drained
+                | BackendCloseReason::Idle
+                | BackendCloseReason::OwnerGone
+                | BackendCloseReason::Retired
+        )
     }
 }

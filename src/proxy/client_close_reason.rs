@@ -27,6 +27,8 @@ pub(super) enum ClientCloseReason {
     Memory,
     /// Another client said `CLIENT KILL`.
     Killed,
+    /// Its user is none any more.
+    UserGone,
 }
 
 impl fmt::Display for ClientCloseReason {
@@ -43,6 +45,7 @@ impl fmt::Display for ClientCloseReason {
             ClientCloseReason::Unread => "it leaves more replies unread than it may",
             ClientCloseReason::Memory => "bufferedBytesMax is reached, and it has most",
             ClientCloseReason::Killed => "another client killed it",
+            ClientCloseReason::UserGone => "its user is none of the configuration any more",
             ClientCloseReason::Truncated => "a reply that it has half of was lost with its server",
         })
     }
@@ -55,7 +58,8 @@ impl ClientCloseReason {
             ClientCloseReason::Done
             | ClientCloseReason::Broken
             | ClientCloseReason::ReadTimeout
-            | ClientCloseReason::Killed => None,
+            | ClientCloseReason::Killed
+            | ClientCloseReason::UserGone => None,
             ClientCloseReason::Foreign => Some(Kind::Http),
             ClientCloseReason::WriteTimeout | ClientCloseReason::Unread => Some(Kind::ClientUnread),
             ClientCloseReason::Truncated => Some(Kind::ClientTruncated),

@@ -13,6 +13,7 @@
 //! turn does a bounded part of it, and who asks for more waits for the next turn, in order (`Flow::Deferred`).
 
 use std::collections::BinaryHeap;
+use std::mem;
 
 use super::client_close_reason::ClientCloseReason;
 use super::clients::Clients;
@@ -71,7 +72,11 @@ pub(super) fn own_part(proxy: &mut Proxy, question: &Question, asker: Id, now: M
                 &mut proxy.turn,
                 WORK_OF_LINE * (1 + proxy.router.servers().len()) + WORK_OF_LOOK * proxy.upstreams.backends_len(),
             );
-            Answer::Figures(Figures { stats: proxy.journal.stats, servers: proxy.upstreams.figures() })
+            Answer::Figures(Figures {
+                stats: proxy.journal.stats,
+                servers: proxy.upstreams.figures(proxy.router.servers()),
+                addresses: proxy.settings.servers.clone(),
+            })
         }
         Question::Clients(Ask::List(filter)) => {
             let selected = selected(proxy, filter, asker, now);
@@ -112,7 +117,12 @@ pub(super) fn answer_about_pool(
     now: Millis,
     out: &mut Vec<u8>,
 ) -> bool {
-    answer.add(own_part(proxy, question, id, now));
+    let mut own = own_part(proxy, question, id, now);
+    if let Answer::Figures(_) = own {
+        // The order of the servers is this worker's, whatever settings the others are at.
+        mem::swap(&mut own, &mut answer);
+    }
+    answer.add(own);
     let protocol = proxy.clients.get(id).map(|client| client.protocol()).unwrap_or_default();
     match answer {
         Answer::Figures(figures) => {

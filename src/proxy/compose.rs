@@ -69,8 +69,15 @@ pub(super) enum Shape {
         place: u64,
         /// How many there are.
         places: u64,
+        /// How often the servers have become others.
+        revision: u64,
     },
 }
+
+/// The bits of a cursor that say where a server goes on, and which server: more than any server with fewer than 2^40 keys
+/// needs. Those above say which servers they are.
+const CURSOR_BITS: u32 = 52;
+const CURSOR_MAX: u64 = (1 << CURSOR_BITS) - 1;
 
 /// Appends to `out` the reply to a request whose parts were answered with `parts`, of which there is at least one.
 /// `order` says for each element of a reply by position which part it is in.
@@ -95,7 +102,7 @@ pub(super) fn compose<P: AsRef<[u8]>>(shape: Shape, parts: &[P], order: &[u16], 
         Shape::AnyKey(first) => any_key(parts, first, out),
         Shape::Kill { .. } => None,
         Shape::Masked => masked(parts.first(), out),
-        Shape::Cursor { place, places } => cursor(parts, place, places, out),
+        Shape::Cursor { place, places, revision } => cursor(parts, place, places, revision, out),
     };
     if fits.is_none() {
         out.truncate(start);
@@ -108,18 +115,32 @@ pub(super) fn is_error(reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'-' | b'!'))
 }
 
-/// A client's cursor, taken apart: the place of the server, and the cursor there.
-pub(super) fn split_cursor(cursor: u64, places: u64) -> (u64, u64) {
-    (cursor % places, cursor / places)
+/// Of a client's cursor, the place of the server and what that one called it. `None` if it was given when the servers were
+/// others: so many times they have become others until now.
+pub(super) fn split_cursor(cursor: u64, places: u64, revision: u64) -> Option<(u64, u64)> {
+    if cursor == 0 || revision == 0 {
+        return Some((cursor % places, cursor / places));
+    }
+    let (mark, cursor) = (cursor >> CURSOR_BITS, cursor & CURSOR_MAX);
+    (mark == cursor_mark(revision)).then_some((cursor % places, cursor / places))
 }
 
-/// The client's cursor for what the server at `place` said; `None` if it does not fit into 64 bits.
-fn join_cursor(cursor: u64, place: u64, places: u64) -> Option<u64> {
-    match cursor {
-        0 if place + 1 == places => Some(0),
-        0 => Some(place + 1),
-        _ => cursor.checked_mul(places)?.checked_add(place),
+/// The client's cursor for what the server at `place` said; `None` if it is too large for that.
+fn join_cursor(cursor: u64, place: u64, places: u64, revision: u64) -> Option<u64> {
+    let joined = match cursor {
+        0 if place + 1 == places => return Some(0),
+        0 => place + 1,
+        _ => cursor.checked_mul(places)?.checked_add(place)?,
+    };
+    if revision == 0 {
+        return Some(joined);
     }
+    (joined <= CURSOR_MAX).then_some(cursor_mark(revision) << CURSOR_BITS | joined)
+}
+
+/// What stands in a cursor for servers that are not those of the start; never 0.
+fn cursor_mark(revision: u64) -> u64 {
+    (revision - 1) % (u64::MAX >> CURSOR_BITS) + 1
 }
 
 /// Whether a reply is null, in either version of the protocol.
@@ -265,11 +286,11 @@ fn any_key<P: AsRef<[u8]>>(parts: &[P], first: usize, out: &mut Vec<u8>) -> Opti
     copy(found.or(parts.first()), out)
 }
 
-fn cursor<P: AsRef<[u8]>>(parts: &[P], place: u64, places: u64, out: &mut Vec<u8>) -> Option<()> {
+fn cursor<P: AsRef<[u8]>>(parts: &[P], place: u64, places: u64, revision: u64, out: &mut Vec<u8>) -> Option<()> {
     let mut elements = Elements::of(parts.first()?.as_ref()).filter(|elements| elements.left() == 2)?;
     let cursor = std::str::from_utf8(elements::bulk(elements.next()?)?).ok()?.parse().ok()?;
     reply::array(out, 2);
-    reply::bulk(out, join_cursor(cursor, place, places)?.to_string().as_bytes());
+    reply::bulk(out, join_cursor(cursor, place, places, revision)?.to_string().as_bytes());
     out.extend_from_slice(elements.next()?);
     Some(())
 }
@@ -300,7 +321,7 @@ mod tests {
         Shape::First,
         Shape::And,
         Shape::AnyKey(1),
-        Shape::Cursor { place: 0, places: 2 },
+        Shape::Cursor { place: 0, places: 2, revision: 0 },
     ];
 
     #[test]
@@ -392,12 +413,14 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_through_all_servers_and_back_to_zero() {
-        for places in 1..=5 {
+        for (places, revision) in (1..=5).flat_map(|places| [0, 1, 4095, 4096].map(|revision| (places, revision))) {
             let mut cursor = 0_u64;
             let mut seen = Vec::new();
             // Each server takes three calls: 0, 7, 2^40.
             loop {
-                let (place, inner) = split_cursor(cursor, places);
+                let (place, inner) = split_cursor(cursor, places, revision).expect("it is one of now");
+                let later = split_cursor(cursor, places, revision + 1);
+                assert_eq!(later.is_some(), cursor == 0, "{cursor} after other servers have come");
                 seen.push((place, inner));
                 let next = match inner {
                     0 => 7,
@@ -405,7 +428,7 @@ mod tests {
                     _ => 0,
                 };
                 let reply = format!("*2\r\n${}\r\n{next}\r\n*1\r\n+k\r\n", next.to_string().len());
-                let reply = composed(Shape::Cursor { place, places }, &[&reply], &[]);
+                let reply = composed(Shape::Cursor { place, places, revision }, &[&reply], &[]);
                 let mut elements = Elements::of(reply.as_bytes()).expect("an array");
                 let text = elements::bulk(elements.next().expect("a cursor")).expect("a string");
                 cursor = std::str::from_utf8(text).expect("digits").parse().expect("a number");
@@ -422,8 +445,8 @@ mod tests {
     #[test]
     fn a_cursor_that_does_not_fit_is_an_error() {
         let reply = format!("*2\r\n$20\r\n{}\r\n*0\r\n", u64::MAX);
-        assert!(is_unfit(Shape::Cursor { place: 1, places: 2 }, &[&reply], &[]));
-        assert_eq!(composed(Shape::Cursor { place: 0, places: 1 }, &[&reply], &[]), reply);
-        assert!(is_unfit(Shape::Cursor { place: 0, places: 2 }, &["*2\r\n$1\r\nx\r\n*0\r\n"], &[]));
+        assert!(is_unfit(Shape::Cursor { place: 1, places: 2, revision: 0 }, &[&reply], &[]));
+        assert_eq!(composed(Shape::Cursor { place: 0, places: 1, revision: 0 }, &[&reply], &[]), reply);
+        assert!(is_unfit(Shape::Cursor { place: 0, places: 2, revision: 0 }, &["*2\r\n$1\r\nx\r\n*0\r\n"], &[]));
     }
 }

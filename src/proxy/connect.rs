@@ -18,6 +18,17 @@ pub(super) fn open_backend(proxy: &mut Proxy, server: ServerId, profile: Profile
     id
 }
 
+/// Makes one for a server that has come, unless it has one from before.
+pub(super) fn open_if_none(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    let is_serving = proxy.upstreams.backends_of(server).any(|(_, backend)| backend.is_serving());
+    if !is_serving && proxy.upstreams.may_open(server, now) {
+        open_backend(proxy, server, Profile::default(), now);
+    } else {
+        // It may have been down when it went, and nobody has looked since.
+        keep_pace(&mut proxy.upstreams, &mut proxy.wheel, server, now);
+    }
+}
+
 /// Takes a new backend in, and asks the shell to connect it.
 pub(super) fn begin_connect(proxy: &mut Proxy, backend: Backend, now: Millis) -> Id {
     let server = backend.server();

@@ -85,7 +85,7 @@ pub(super) fn wait_or_refuse(
         }
         Pick::GiveUp if is_for_bulk => bulk::no_connection_for_bulk(&proxy.settings),
         Pick::GiveUp => {
-            let (ms, address) = (proxy.settings.timeouts.remote_connect_ms, enqueue::address(&proxy.settings, server));
+            let (ms, address) = (proxy.settings.timeouts.remote_connect_ms, proxy.upstreams.address(server));
             format!("-ERR No connection to {address} became free within {ms} ms\r\n")
         }
         Pick::Watching => "-ERR The protocol cannot change while keys are watched\r\n".to_string(),

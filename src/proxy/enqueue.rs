@@ -13,7 +13,6 @@ use super::clients::Clients;
 use super::in_flight::{InFlight, Ticket};
 use super::interface::{NO_DEADLINE, Timer};
 use super::mark;
-use super::settings::Settings;
 use super::state::Proxy;
 use super::turn::Turn;
 use super::upstreams::Upstreams;
@@ -67,10 +66,6 @@ pub(super) fn forward_owned(
         backend.push_vec(&mut in_flight.arena, bytes);
         mark::mark_backend_dirty(upstreams, turn, id);
     }
-}
-
-pub(super) fn address(settings: &Settings, server: ServerId) -> &str {
-    &settings.servers[server.index()]
 }
 
 /// A client has one request less outstanding at `server`.

@@ -70,7 +70,7 @@ impl Sorter<'_> {
         let args = framer.args();
         let command = command::find(args[0].of(bytes)).filter(|command| command.class == Class::Keyed)?;
         let (server, hash) = if self.is_one_server {
-            (ServerId::of_index(0), 0)
+            (self.router.first_server(), 0)
         } else {
             // A script, which may have to be remembered, has its keys elsewhere.
             if args.len() < 2 || !command.has_one_key() {

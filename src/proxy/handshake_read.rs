@@ -4,6 +4,7 @@ use super::backend_close_reason::BackendCloseReason;
 use super::interface::{NO_DEADLINE, Timer};
 use super::settings::Settings;
 use super::state::Proxy;
+use super::upstreams::Upstreams;
 use super::{answer, enqueue, health, leases, mark, recover, subscription_connection};
 use crate::backend::handshake::{Handshake, Introduction, Refusal, Step};
 use crate::notice::printable;
@@ -18,7 +19,7 @@ pub(super) fn on_handshake_reply(
     reply: &[u8],
     now: Millis,
 ) -> Result<(), BackendCloseReason> {
-    let words = reply.starts_with(b"-").then(|| refusal_text(&proxy.settings, reply));
+    let words = reply.starts_with(b"-").then(|| refusal_text(&proxy.settings, &proxy.upstreams, reply));
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
     let Some(handshake) = backend.handshake_mut() else { return Ok(()) };
     if !handshake.has_begun() {
@@ -67,11 +68,9 @@ pub(super) fn on_handshake_reply(
 }
 
 /// What a server said to a step that it refuses, fit for a log line: without the password.
-pub(super) fn refusal_text(settings: &Settings, reply: &[u8]) -> String {
-    match &settings.credentials {
-        Some(credentials) => printable(credentials.without_secret(&String::from_utf8_lossy(reply)).as_bytes()),
-        None => printable(reply),
-    }
+pub(super) fn refusal_text(settings: &Settings, upstreams: &Upstreams, reply: &[u8]) -> String {
+    let all = settings.credentials.iter().chain(upstreams.former_credentials());
+    all.fold(printable(reply), |text, credentials| credentials.without_secret(&text))
 }
 
 /// The server does not do what the clients of this backend want: each of its requests, none of them sent, gets the

@@ -47,6 +47,10 @@ pub(super) fn note(upstreams: &mut Upstreams, pubsub: &Pubsub, server: ServerId,
 
 /// Something was told about a server, which was like `before`: `why` says what.
 pub(super) fn conclude(proxy: &mut Proxy, server: ServerId, before: Health, why: &dyn fmt::Display, now: Millis) {
+    if proxy.upstreams.is_retired(server) {
+        // How it is makes no difference to anybody.
+        return;
+    }
     connect::keep_pace(&mut proxy.upstreams, &mut proxy.wheel, server, now);
     let Some(after) = proxy.upstreams.conclude(server, before) else { return };
     if before.is_up() && !after.is_up() {
@@ -168,6 +172,9 @@ fn is_being_looked_at(upstreams: &Upstreams, server: ServerId) -> bool {
 /// The time has come to look at a server: to see whether it can be reached again, if it is down; else to make the
 /// connection that had to wait.
 pub(super) fn on_probe_due(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    if proxy.upstreams.is_retired(server) {
+        return;
+    }
     if !proxy.upstreams.on_probe_due(server, now) {
         review(proxy, server, now);
         proxy.turn.room_is_new();

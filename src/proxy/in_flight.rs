@@ -141,9 +141,18 @@ impl Memory {
             is_relieved: false,
             is_watched: false,
             was_short: false,
-            watch_bytes: MEMORY_WATCH_BYTES.min(limits.buffered_bytes_max / 2),
+            watch_bytes: watch_bytes(limits),
             peak_bytes: 0,
             steps_bytes: 0,
         }
     }
+
+    /// From here on these limits hold.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.watch_bytes = watch_bytes(limits);
+    }
+}
+
+fn watch_bytes(limits: &Limits) -> usize {
+    MEMORY_WATCH_BYTES.min(limits.buffered_bytes_max / 2)
 }

@@ -71,4 +71,5 @@ pub(super) enum Timer {
     Backend(Id),
     Probe(ServerId),
     Subscription(ServerId),
+    Retired(ServerId),
 }

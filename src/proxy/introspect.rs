@@ -55,6 +55,9 @@ pub(super) fn unblock(proxy: &mut Proxy, id: Id, request: RequestId, question: &
     else {
         return answer::deliver(proxy, id, request, b":0\r\n", when.now);
     };
+    let Some(server) = proxy.upstreams.find_server(&server) else {
+        return answer::deliver(proxy, id, request, b":0\r\n", when.now);
+    };
     let Some(client) = proxy.clients.get(id) else { return };
     let profile = client.profile();
     let backend = match pick::pick(proxy, id, server, profile, when) {

@@ -137,7 +137,8 @@ pub(super) fn find_blocked(proxy: &mut Proxy, number: i64) -> Option<Blocked> {
     if request.role() != Role::Blocking || !backend.was_sent(u64::from(request.bytes())) {
         return None;
     }
-    Some(Blocked { server: backend.server(), number: backend.tell_number()? })
+    let (server, number) = (backend.server(), backend.tell_number()?);
+    Some(Blocked { server: proxy.upstreams.address(server).to_owned(), number })
 }
 
 /// True exactly when a backend that waits for data has nothing else to answer, and to nobody else.

@@ -62,7 +62,9 @@ fn must_wait_for_confirmation(
 ) -> bool {
     let publisher = match proxy.pubsub.publishers.iter().position(|publisher| publisher.client == id) {
         Some(place) => proxy.pubsub.publishers.swap_remove(place),
-        None if !proxy.pubsub.is_anything_awaited() => return false,
+        None if !proxy.pubsub.is_anything_awaited() && !proxy.pubsub.connections[server.index()].is_new => {
+            return false;
+        }
         None => {
             let registry = &proxy.pubsub.registry;
             let topics = registry
@@ -84,7 +86,8 @@ fn must_wait_for_confirmation(
 }
 
 fn is_unheard(router: &Router, pubsub: &Pubsub, server: ServerId, topic: TopicId) -> bool {
-    pubsub.is_awaited(topic) && subscription_connection::is_missed(router, pubsub, server, topic)
+    let is_awaited = pubsub.is_awaited(topic) || pubsub.connections[server.index()].is_new;
+    is_awaited && subscription_connection::is_missed(router, pubsub, server, topic)
 }
 
 fn is_waiting_for_confirmation(router: &Router, pubsub: &Pubsub, publisher: &Publisher) -> bool {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::interface::TURN_WORK_MAX;
-use super::topics::SubscriptionConnection;
+use super::topics::{State, SubscriptionConnection};
 use crate::request::RequestId;
 use crate::server_id::ServerId;
 use crate::slots::Id;
@@ -31,7 +31,7 @@ pub(super) const WORK_OF_TOPIC: usize = TURN_WORK_MAX / SLICE;
 #[derive(Debug)]
 pub(super) struct Pubsub {
     pub registry: Registry,
-    /// One for each server.
+    /// One for each slot of a server.
     pub connections: Vec<SubscriptionConnection>,
     confirmations: Slab<Confirmation>,
     /// The same by what they wait for: the topic and their number, and nobody.
@@ -85,6 +85,17 @@ impl Pubsub {
             unsent: VecDeque::new(),
             work_left: TURN_WORK_MAX,
         }
+    }
+
+    /// There are so many slots of servers now.
+    pub fn set_slots(&mut self, slots: usize) {
+        self.connections.resize_with(slots.max(self.connections.len()), SubscriptionConnection::default);
+    }
+
+    /// True exactly when nothing of a server that had this slot is left.
+    pub fn is_unused(&self, slot: usize) -> bool {
+        let connection = &self.connections[slot];
+        !connection.delivery.is_pending && matches!(connection.state, State::Closed | State::Pausing { .. })
     }
 
     /// The memory that all this takes, in bytes, and which must be what the account has for it.

@@ -29,13 +29,7 @@ pub(super) struct Reading {
 impl Reading {
     /// Nothing is read yet.
     pub fn new(limits: &Limits) -> Reading {
-        let request_limits = RequestLimits {
-            args_max: limits.args_max,
-            bulk_bytes_max: limits.bulk_bytes_max,
-            inline_bytes_max: limits.inline_bytes_max,
-            request_bytes_max: limits.request_bytes_max,
-            is_unauthenticated: false,
-        };
+        let request_limits = request_limits(limits);
         Reading {
             unauthenticated_limits: request_limits.unauthenticated(),
             request_limits,
@@ -47,6 +41,12 @@ impl Reading {
             #[cfg(debug_assertions)]
             is_fast_path_off: false,
         }
+    }
+
+    /// From here on these limits hold.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.request_limits = request_limits(limits);
+        self.unauthenticated_limits = self.request_limits.unauthenticated();
     }
 
     /// Takes back a box that a client no longer needs.
@@ -75,5 +75,15 @@ impl Reading {
         return self.is_fast_path_off;
         #[cfg(not(debug_assertions))]
         false
+    }
+}
+
+fn request_limits(limits: &Limits) -> RequestLimits {
+    RequestLimits {
+        args_max: limits.args_max,
+        bulk_bytes_max: limits.bulk_bytes_max,
+        inline_bytes_max: limits.inline_bytes_max,
+        request_bytes_max: limits.request_bytes_max,
+        is_unauthenticated: false,
     }
 }

@@ -78,7 +78,7 @@ fn close_backend(proxy: &mut Proxy, id: Id, reason: BackendCloseReason, now: Mil
     let Some(lost) = proxy.upstreams.close(id, &mut proxy.wheel, &mut proxy.in_flight.arena) else { return };
     let Lost { server, profile, is_subscription, seen, began_at, has_asked, awaited, unanswered } = lost;
     let was_new = seen.ready_at.is_none();
-    debug!("connection {id} to server {} closed: {reason}", enqueue::address(&proxy.settings, server));
+    debug!("connection {id} to server {} closed: {reason}", proxy.upstreams.address(server));
     proxy.turn.room_is_new();
     proxy.turn.close(Conn::Backend(id));
     // Of a new one the state of the server tells.
@@ -226,7 +226,7 @@ fn lose_request(proxy: &mut Proxy, client: Id, request: RequestId, server: Serve
     proxy.upstreams.count_errors(server, 1);
     let text = format!(
         "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
-        enqueue::address(&proxy.settings, server)
+        proxy.upstreams.address(server)
     );
     answer::deliver(proxy, client, request, text.as_bytes(), now);
 }
@@ -262,12 +262,11 @@ fn send_again(
     if server == lost && matches!(reason, BackendCloseReason::ConnectTimeout) {
         // It has waited long enough.
         let ms = proxy.settings.timeouts.remote_connect_ms;
-        let text = format!("-ERR No connection to {} within {ms} ms\r\n", enqueue::address(&proxy.settings, lost));
+        let text = format!("-ERR No connection to {} within {ms} ms\r\n", proxy.upstreams.address(lost));
         return answer::deliver(proxy, client, request, text.as_bytes(), now);
     }
     let Some(backend_id) = pick::pick_again(proxy, client, server, profile, now) else {
-        let text =
-            format!("-ERR Connection to {} lost, and no other is free\r\n", enqueue::address(&proxy.settings, lost));
+        let text = format!("-ERR Connection to {} lost, and no other is free\r\n", proxy.upstreams.address(lost));
         return answer::deliver(proxy, client, request, text.as_bytes(), now);
     };
     let deadline = now + proxy.settings.timeouts.remote_read_ms;

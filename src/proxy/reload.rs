@@ -1,11 +1,205 @@
 //! Other settings, between two turns: what follows from each for what is there already.
+//!
+//! ```text
+//!   servers    one that stays (the same address; of one that is there n times, the n-th) keeps all it has
+//!              one that comes is connected to at once, and has its keys from now on: they wait for that, as at the start
+//!              one that goes is retired: no request more; its connections close when they owe nothing, those that a
+//!              client has for itself when that one is done, all others, and what hears messages, after RETIRED_MS
+//!   users      who is logged in stays so, with whatever password; who is no user any more is disconnected, as in Redis
+//!   the rest   holds for what comes; deadlines of clients are looked at anew
+//! ```
+//!
+//! A server is not waited for before the ring has it: all workers of a pool would have to wait for each other, or ask
+//! different servers for the same key meanwhile; and an address that never answers would hold the reload up.
+//!
+//! Nothing of what the settings say twice is touched: the same servers, no connection, no epoch.
 
+use std::mem;
+
+use log::Level;
+
+use super::backend_close_reason::BackendCloseReason;
+use super::client_close_reason::ClientCloseReason;
+use super::interface::Timer;
 use super::settings::Settings;
 use super::state::Proxy;
+use super::{close, connect, drain, publish, recover, subscribe, subscription_connection};
+use crate::client::Need;
+use crate::notice::{About, Kind};
+use crate::request::Role;
+use crate::server_id::ServerId;
+use crate::slots::Id;
 use crate::timer::Millis;
+use crate::users::Users;
+
+/// What a client has for itself at a server that is gone ends by then, and what is published there is heard until then,
+/// in milliseconds.
+pub(super) const RETIRED_MS: u64 = 5_000;
 
 /// From here on these settings hold.
-pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, _now: Millis) {
-    let Settings { workers, process_id, seed, servers, .. } = proxy.settings.clone();
-    proxy.settings = Settings { workers, process_id, seed, servers, ..settings };
+pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis) {
+    let mut settings = settings;
+    // Who this proxy is.
+    settings.workers = proxy.settings.workers.clone();
+    settings.process_id = proxy.settings.process_id;
+    settings.seed = proxy.settings.seed;
+    let old = mem::replace(&mut proxy.settings, settings);
+    let settings = &proxy.settings;
+    if old.credentials != settings.credentials {
+        proxy.upstreams.remember_credentials(old.credentials);
+    }
+    proxy.upstreams.set_limits(settings);
+    proxy.upstreams.set_shrinking(true);
+    proxy.reading.set_limits(&settings.limits);
+    proxy.in_flight.memory.set_limits(&settings.limits);
+    let is_new_user = old.users != settings.users;
+    let is_new_limit = old.limits != settings.limits || old.timeouts != settings.timeouts;
+    if is_new_user {
+        change_users(proxy, &old.users);
+    }
+    change_servers(proxy, now);
+    if is_new_limit {
+        // Each deadline is looked at, and set anew.
+        let clients: Vec<Id> = proxy.clients.iter().map(|(id, _)| id).collect();
+        for id in clients {
+            if let Some(client) = proxy.clients.get_mut(id).filter(|client| !client.is_closed()) {
+                client.wake_at(&mut proxy.wheel, Timer::Client(id), now);
+            }
+        }
+    }
+    // Who waits may find room now, or need not wait.
+    proxy.turn.room_is_new();
+}
+
+/// Clients keep their user, by its name; those whose user is gone are closed.
+fn change_users(proxy: &mut Proxy, old: &Users) {
+    let ids: Vec<Id> = proxy.clients.iter().filter(|(_, client)| !client.is_closed()).map(|(id, _)| id).collect();
+    for id in ids {
+        let Some(client) = proxy.clients.get_mut(id) else { continue };
+        match proxy.settings.users.successor_of(client.session().user, old) {
+            Some(user) => client.set_user(user),
+            None => close::close_client(proxy, id, ClientCloseReason::UserGone),
+        }
+    }
+}
+
+/// The servers of the settings are those that there are from here on.
+fn change_servers(proxy: &mut Proxy, now: Millis) {
+    let (servers, added) = find_servers(proxy);
+    let current: Vec<ServerId> = proxy.router.servers().collect();
+    let removed: Vec<ServerId> = current.iter().copied().filter(|server| !servers.contains(server)).collect();
+    let upstreams = &proxy.upstreams;
+    proxy.router.settle(&proxy.settings, servers, |server| upstreams.health(server).is_up());
+    for &server in &added {
+        proxy.upstreams.revive(server);
+    }
+    proxy.pubsub.set_slots(proxy.upstreams.slots());
+    for &server in &added {
+        connect::open_if_none(proxy, server, now);
+        subscription_connection::on_server_added(proxy, server, now);
+    }
+    for &server in &removed {
+        retire(proxy, server, now);
+    }
+    if !(added.is_empty() && removed.is_empty()) {
+        subscribe::review_confirmations(proxy, now);
+        publish::wake_publishers(&proxy.router, &mut proxy.turn, &proxy.pubsub);
+    }
+}
+
+/// The servers of the settings, in their order, and which of them are none of those that have had requests until now.
+fn find_servers(proxy: &mut Proxy) -> (Vec<ServerId>, Vec<ServerId>) {
+    let current: Vec<ServerId> = proxy.router.servers().collect();
+    // Those of now first, in the order of the ring, and then those that were retired.
+    let retired = proxy.upstreams.servers().filter(|&server| proxy.upstreams.is_retired(server));
+    let mut free: Vec<ServerId> = current.iter().copied().chain(retired).collect();
+    let mut found = Vec::new();
+    for address in &proxy.settings.servers {
+        let place = free.iter().position(|&server| proxy.upstreams.address(server) == address);
+        found.push(place.map(|place| free.remove(place)));
+    }
+    // What is left of the slots of others is used again when nothing of theirs is left.
+    let pubsub = &proxy.pubsub;
+    let upstreams = &proxy.upstreams;
+    free.retain(|&server| {
+        upstreams.is_retired(server) && !upstreams.has_backends(server) && pubsub.is_unused(server.index())
+    });
+    let mut servers = Vec::new();
+    let mut added = Vec::new();
+    for (found, address) in found.into_iter().zip(&proxy.settings.servers) {
+        let server = found.unwrap_or_else(|| {
+            let former = free.pop();
+            if let Some(former) = former {
+                proxy.pubsub.connections[former.index()] = Default::default();
+            }
+            proxy.upstreams.add_server(former, address, &proxy.settings)
+        });
+        servers.push(server);
+        if found.is_none() || !current.contains(&server) {
+            added.push(server);
+        }
+    }
+    (servers, added)
+}
+
+/// This server gets no request any more.
+fn retire(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    let until = now + RETIRED_MS;
+    proxy.upstreams.retire(server, until);
+    proxy.wheel.arm(Timer::Retired(server), until);
+    let count = proxy.upstreams.backends_of(server).count();
+    let text = format_args!("is removed: its {count} connections close when they owe nothing");
+    proxy.journal.notices.note(Kind::State, About::Server(server), Level::Info, 1, text);
+    // Who waits for one of its connections goes where the key is now.
+    for need in [Need::Room, Need::Lease] {
+        while let Some(&id) = proxy.upstreams.pool(server).waiting(need).front() {
+            proxy.upstreams.pool_mut(server).unpark(need, id);
+            if proxy.clients.unpark(id).is_some() {
+                proxy.turn.wake(id);
+            }
+        }
+    }
+    shrink(proxy);
+}
+
+/// Drains those connections that are too many, and that nobody has for himself: those of servers that are retired, and
+/// of one that has more than it may the youngest. To be called in each turn, while there are any.
+pub(super) fn shrink(proxy: &mut Proxy) {
+    let mut is_shrinking = false;
+    for slot in 0..proxy.upstreams.slots() {
+        let server = proxy.upstreams.server_in(slot);
+        let is_retired = proxy.upstreams.is_retired(server);
+        let serving: Vec<Id> =
+            proxy.upstreams.backends_of(server).filter(|(_, backend)| backend.is_serving()).map(|(id, _)| id).collect();
+        let size_max = if is_retired { 0 } else { proxy.upstreams.pool(server).size_max() };
+        let surplus = serving.len().saturating_sub(size_max);
+        is_shrinking |= surplus > 0;
+        let is_free = |id: &Id| proxy.upstreams.backend(*id).is_some_and(|backend| !backend.is_held());
+        let free: Vec<Id> = serving.into_iter().filter(is_free).collect();
+        // One is left to the others, whatever is held.
+        let kept = usize::from(!is_retired);
+        for &id in free.iter().skip(kept).rev().take(surplus) {
+            drain::drain_backend(&mut proxy.upstreams, &mut proxy.turn, id);
+        }
+    }
+    proxy.upstreams.set_shrinking(is_shrinking);
+}
+
+/// Nobody has anything of a retired server for himself any longer, and nobody hears it.
+pub(super) fn on_retired(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    // It may have been there again meanwhile.
+    if proxy.upstreams.retired_until(server).is_none_or(|until| until > now) {
+        return;
+    }
+    let all = proxy.upstreams.backends().filter(|(_, backend)| backend.server() == server && !backend.is_closed());
+    let all: Vec<Id> = all.map(|(id, _)| id).collect();
+    for id in all {
+        let Some(backend) = proxy.upstreams.backend(id) else { continue };
+        let is_blocking = |request| proxy.in_flight.requests[request].role() == Role::Blocking;
+        if backend.is_subscription() || backend.in_flight().iter(&proxy.in_flight.requests).any(is_blocking) {
+            recover::lose_backend(proxy, id, BackendCloseReason::Retired, now);
+        } else {
+            drain::drain_backend(&mut proxy.upstreams, &mut proxy.turn, id);
+        }
+    }
 }

@@ -8,19 +8,24 @@ use std::fmt::{self, Write as _};
 use log::Level;
 
 use super::clients::Clients;
-use super::enqueue;
 use super::journal::Journal;
 use super::settings::Settings;
+use super::upstreams::Upstreams;
 use crate::notice::{About, Kind, Notice};
 use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
 /// The next line for the log. To be asked at the end of a turn, until it is `None`.
-pub(super) fn poll_notice(settings: &Settings, journal: &mut Journal, now: Millis) -> Option<(Level, String)> {
+pub(super) fn poll_notice(
+    settings: &Settings,
+    upstreams: &Upstreams,
+    journal: &mut Journal,
+    now: Millis,
+) -> Option<(Level, String)> {
     let Notice { kind, about, level, count, text } = journal.notices.poll(now)?;
     let mut line = match about {
-        About::Server(server) => format!("server {}", enqueue::address(settings, server)),
+        About::Server(server) => format!("server {}", upstreams.address(server)),
         About::Clients => format!("pool {}", settings.listen),
     };
     let s = if count == 1 { "" } else { "s" };

@@ -8,9 +8,13 @@
 //!          hash_of        ╰──────────────── route_hash ────────────────╯
 //! ```
 //!
+//! A place in the ring is a number of its own: other settings give a server another one, or none.
+//!
 //! Invariants: the epoch changes exactly when the server of some key has become another one, so a client's order over
 //! such a change can be kept; `part_of_server` holds [`NO_PART`] for every server but between `part_for` and
 //! `forget_parts`.
+
+use std::sync::Arc;
 
 use super::settings::Settings;
 use crate::command::Command;
@@ -20,6 +24,8 @@ use crate::server_id::ServerId;
 
 /// The part of a server that has none.
 const NO_PART: u16 = u16::MAX;
+/// The place of a server that is not in the ring.
+const NO_PLACE: u16 = u16::MAX;
 
 /// Where a request goes.
 pub(super) enum Route {
@@ -50,30 +56,72 @@ impl Route {
 pub(super) struct Router {
     ring: Ring,
     up: UpSet,
+    /// By their places.
+    servers: Arc<[ServerId]>,
+    /// By their slots.
+    places: Vec<u16>,
     /// Whether a server that is down is stood in for by the next one of the ring.
     failover: bool,
     /// The part of a key that chooses its server; `None`: all of it.
     hash_tag: Option<HashTag>,
-    /// Counts how often the server of some key has become another one, because a server went down or came back.
+    /// Counts how often the server of some key has become another one, because a server went down or came back, or the
+    /// settings are others.
     epoch: u32,
+    /// Counts how often the servers have become others.
+    revision: u64,
     /// One index for each server that there is, even if its address is given twice.
     distinct_servers: Vec<ServerId>,
-    /// For each server, its part of the request that is being split; `NO_PART` when it has none.
+    /// For each slot, its server's part of the request that is being split; `NO_PART` when it has none.
     part_of_server: Vec<u16>,
 }
 
 impl Router {
     /// A router for the servers of these settings, all of which are up.
-    pub fn new(settings: &Settings) -> Router {
-        let count = settings.servers.len();
-        Router {
-            ring: Ring::new(count),
-            up: UpSet::new(count),
+    pub fn new(settings: &Settings, servers: impl Iterator<Item = ServerId>) -> Router {
+        let mut router = Router {
+            ring: Ring::new(1),
+            up: UpSet::new(1),
+            servers: Arc::new([]),
+            places: Vec::new(),
             failover: settings.failover,
             hash_tag: settings.hash_tag,
             epoch: 0,
-            distinct_servers: distinct_servers(&settings.servers),
-            part_of_server: vec![NO_PART; count],
+            revision: 0,
+            distinct_servers: Vec::new(),
+            part_of_server: Vec::new(),
+        };
+        router.set_servers(settings, servers.collect());
+        router
+    }
+
+    /// The servers of these settings are these, in the order of the ring; all of them are up, until it is told otherwise
+    /// (`set_up`).
+    pub fn set_servers(&mut self, settings: &Settings, servers: Vec<ServerId>) {
+        let slots = servers.iter().map(|server| server.index() + 1).max().unwrap_or(0);
+        self.ring = Ring::new(servers.len());
+        self.up = UpSet::new(servers.len());
+        self.places = vec![NO_PLACE; slots];
+        (0..).zip(&servers).for_each(|(place, server)| self.places[server.index()] = place);
+        self.part_of_server = vec![NO_PART; slots];
+        let is_first = |&place: &usize| !settings.servers[..place].contains(&settings.servers[place]);
+        self.distinct_servers = (0..servers.len()).filter(is_first).map(|place| servers[place]).collect();
+        self.servers = servers.into();
+    }
+
+    /// Other settings hold, and perhaps there are other servers: these, in the order of the ring, of which `is_up` says
+    /// which are up. If a key may have another server now, a new epoch begins.
+    pub fn settle(&mut self, settings: &Settings, servers: Vec<ServerId>, is_up: impl Fn(ServerId) -> bool) {
+        let has_others = *servers != *self.servers;
+        if has_others {
+            self.revision += 1;
+            self.set_servers(settings, servers);
+            for place in (0..self.servers.len()).filter(|&place| !is_up(self.servers[place])) {
+                self.up.set(ServerIndex(place as u16), false);
+            }
+        }
+        if has_others || self.failover != settings.failover || self.hash_tag != settings.hash_tag {
+            (self.failover, self.hash_tag) = (settings.failover, settings.hash_tag);
+            self.epoch = self.epoch.wrapping_add(1);
         }
     }
 
@@ -91,7 +139,26 @@ impl Router {
 
     /// All servers, in the order of the ring.
     pub fn servers(&self) -> impl ExactSizeIterator<Item = ServerId> + use<> {
-        (0..self.ring.servers()).map(ServerId::of_index)
+        let servers = Arc::clone(&self.servers);
+        (0..servers.len()).map(move |place| servers[place])
+    }
+
+    /// The first of them.
+    #[inline]
+    pub fn first_server(&self) -> ServerId {
+        self.servers[0]
+    }
+
+    /// How often the servers have become others.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The place of a server in the ring, if it has one.
+    #[inline]
+    fn place(&self, server: ServerId) -> Option<ServerIndex> {
+        let place = *self.places.get(server.index())?;
+        (self.servers.get(usize::from(place)) == Some(&server)).then_some(ServerIndex(place))
     }
 
     /// One server for each address, in the order of the ring.
@@ -107,7 +174,7 @@ impl Router {
     /// True exactly when requests may go to this server.
     #[inline]
     pub fn is_up(&self, server: ServerId) -> bool {
-        self.up.is_up(place(server))
+        self.place(server).is_some_and(|place| self.up.is_up(place))
     }
 
     /// True exactly when requests may go to every server.
@@ -118,12 +185,13 @@ impl Router {
     /// True exactly when there is one server, and it is down.
     #[inline]
     pub fn is_single_down(&self) -> bool {
-        self.is_single() && !self.is_up(ServerId::of_index(0))
+        self.is_single() && !self.up.is_up(ServerIndex(0))
     }
 
     /// A server went down or came back. Where others stand in for one that is down, a new epoch begins.
     pub fn set_up(&mut self, server: ServerId, is_up: bool) {
-        if self.up.set(place(server), is_up) && self.failover && self.has_several() {
+        let Some(place) = self.place(server) else { return };
+        if self.up.set(place, is_up) && self.failover && self.has_several() {
             self.epoch = self.epoch.wrapping_add(1);
         }
     }
@@ -150,7 +218,7 @@ impl Router {
             true => self.ring.server(hash, &self.up)?,
             false => Some(self.ring.primary(hash)).filter(|&server| self.up.is_up(server))?,
         };
-        Some(ServerId::of_index(server.index()))
+        Some(self.servers[server.index()])
     }
 
     /// The server that has this key now, in the same way.
@@ -176,8 +244,8 @@ impl Router {
 
     /// The server for a request without a key: the first one that is up.
     pub fn route_any(&self) -> Route {
-        match self.servers().find(|&server| self.is_up(server)) {
-            Some(server) => Route::To(server, 0),
+        match (0..).zip(&*self.servers).find(|&(place, _)| self.up.is_up(ServerIndex(place))) {
+            Some((_, &server)) => Route::To(server, 0),
             None => Route::Down,
         }
     }
@@ -242,16 +310,4 @@ impl Router {
     pub fn ring(&self) -> &Ring {
         &self.ring
     }
-}
-
-/// The place of a server in the ring.
-#[inline]
-fn place(server: ServerId) -> ServerIndex {
-    ServerIndex(server.index() as u16)
-}
-
-/// The servers, one for each address.
-fn distinct_servers(addresses: &[String]) -> Vec<ServerId> {
-    let is_first = |&index: &usize| !addresses[..index].contains(&addresses[index]);
-    (0..addresses.len()).filter(is_first).map(ServerId::of_index).collect()
 }

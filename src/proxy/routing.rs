@@ -79,6 +79,10 @@ fn on_class(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
         Class::All(gather) if several || matches!(gather, Gather::Kill | Gather::Masked) => {
             return scatter::on_gather(proxy, id, call, gather, when);
         }
+        // The cursor may be from when there were several.
+        Class::All(gather @ Gather::Cursor) if proxy.router.revision() > 0 => {
+            return scatter::on_gather(proxy, id, call, gather, when);
+        }
         Class::All(gather @ Gather::Subscribers(_)) if !proxy.pubsub.registry.hidden().is_empty() => {
             return scatter::on_gather(proxy, id, call, gather, when);
         }

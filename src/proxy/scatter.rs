@@ -176,8 +176,13 @@ fn on_scan(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
         return Verdict::Done;
     }
     let places = proxy.router.distinct_servers().len() as u64;
-    let Some((place, cursor)) = scan_cursor(call.arg(1)).map(|cursor| compose::split_cursor(cursor, places)) else {
+    let Some(cursor) = scan_cursor(call.arg(1)) else {
         answer::reply_here(proxy, id, b"-ERR invalid cursor\r\n");
+        return Verdict::Done;
+    };
+    let revision = proxy.router.revision();
+    let Some((place, cursor)) = compose::split_cursor(cursor, places, revision) else {
+        answer::reply_here(proxy, id, b"-ERR invalid cursor: the servers are others since; begin the SCAN anew\r\n");
         return Verdict::Done;
     };
     let server = proxy.router.distinct_servers()[place as usize];
@@ -192,7 +197,7 @@ fn on_scan(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
     request.extend_from_slice(call.raw(2, call.args.len()));
     let mut merging = collect::new_merging(&mut proxy.in_flight);
     merging.add_part(server);
-    send_pinned(proxy, id, call, Shape::Cursor { place, places }, merging, &request, when)
+    send_pinned(proxy, id, call, Shape::Cursor { place, places, revision }, merging, &request, when)
 }
 
 /// Sends the same to each part's server; no other may stand in for one.

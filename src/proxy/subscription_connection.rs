@@ -91,7 +91,8 @@ fn ask(proxy: &mut Proxy, server: ServerId, family: Channels, topics: &[TopicId]
 
 /// Tells every server which topics nobody needs any more; those that are there again are not mentioned.
 pub(super) fn ask_less(proxy: &mut Proxy, orphans: &[(TopicId, Topic)], now: Millis) {
-    for server in proxy.router.servers() {
+    for slot in 0..proxy.upstreams.slots() {
+        let server = proxy.upstreams.server_in(slot);
         if proxy.pubsub.registry.is_empty() {
             proxy.pubsub.connections[server.index()].lost_at = None;
         }
@@ -150,6 +151,9 @@ pub(super) fn subscription_heard_at(pubsub: &Pubsub, server: ServerId) -> Millis
 
 /// A pause is over.
 pub(super) fn on_subscription_due(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    if proxy.upstreams.server_in(server.index()) != server {
+        return;
+    }
     let state = &mut proxy.pubsub.connections[server.index()].state;
     if let State::Pausing { .. } = state {
         *state = State::Closed;
@@ -161,6 +165,21 @@ pub(super) fn on_subscription_due(proxy: &mut Proxy, server: ServerId, now: Mill
 pub(super) fn on_server_back(proxy: &mut Proxy, server: ServerId, now: Millis) {
     match proxy.pubsub.connections[server.index()].state {
         State::Listening(id) => ping(proxy, id, server, now),
+        _ => maybe_open_subscription(proxy, server, now),
+    }
+}
+
+/// A server has come. If it was there before, and what is published there is heard still, it may have missed some
+/// topics.
+pub(super) fn on_server_added(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    let is_needed = !proxy.pubsub.registry.is_empty();
+    let connection = &mut proxy.pubsub.connections[server.index()];
+    connection.is_new = is_needed;
+    match connection.state {
+        State::Listening(_) => {
+            connection.to_ask = proxy.pubsub.registry.topics().collect();
+            ask_some(proxy, server, now);
+        }
         _ => maybe_open_subscription(proxy, server, now),
     }
 }
@@ -208,6 +227,7 @@ pub(super) fn maybe_restored(pubsub: &mut Pubsub, journal: &mut Journal, server:
     if !connection.owed.is_empty() || !connection.to_ask.is_empty() {
         return;
     }
+    connection.is_new = false;
     if let Some(lost_at) = connection.lost_at.take() {
         journal.stats.resubscriptions += 1;
         let topics = pubsub.registry.len();
@@ -219,7 +239,8 @@ pub(super) fn maybe_restored(pubsub: &mut Pubsub, journal: &mut Journal, server:
 
 /// The same for all that are not done.
 pub(super) fn go_on_asking(proxy: &mut Proxy, now: Millis) {
-    for server in proxy.router.servers() {
+    for slot in 0..proxy.upstreams.slots() {
+        let server = proxy.upstreams.server_in(slot);
         if !proxy.pubsub.connections[server.index()].to_ask.is_empty() {
             ask_some(proxy, server, now);
             maybe_restored(&mut proxy.pubsub, &mut proxy.journal, server, now);

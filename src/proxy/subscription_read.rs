@@ -247,7 +247,8 @@ pub(super) fn go_on_publishing<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &m
     if !delivery::is_publishing(&proxy.pubsub) {
         return;
     }
-    for server in proxy.router.servers() {
+    for slot in 0..proxy.upstreams.slots() {
+        let server = proxy.upstreams.server_in(slot);
         while proxy.pubsub.work_left > 0 && proxy.pubsub.connections[server.index()].delivery.is_pending {
             delivery::go_on_with(proxy, server, now, wire);
             if let State::Listening(id) = proxy.pubsub.connections[server.index()].state {

@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{
     answer, client_read, close, delivery, denial, drain, enqueue, health, kept, memory, merged, publish, recover,
-    report, reroute, subscription_connection, subscription_read,
+    reload, report, reroute, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -37,6 +37,9 @@ const IDLE_MS: u64 = 30_000;
 
 /// Time has passed.
 pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mut W) {
+    if proxy.upstreams.is_shrinking() {
+        reload::shrink(proxy);
+    }
     proxy.wheel.advance(now);
     while let Some(timer) = proxy.wheel.poll_expired() {
         match timer {
@@ -44,6 +47,7 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Backend(id) => on_backend_alarm(proxy, id, now),
             Timer::Probe(server) => health::on_probe_due(proxy, server, now),
             Timer::Subscription(server) => subscription_connection::on_subscription_due(proxy, server, now),
+            Timer::Retired(server) => reload::on_retired(proxy, server, now),
         }
     }
 }
@@ -310,7 +314,7 @@ fn first_deadline(settings: &Settings, clients: &Clients, in_flight: &InFlight, 
 fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerId, now: Millis) {
     let text = format!(
         "-ERR No reply from {} within {} ms; the command may have been run\r\n",
-        enqueue::address(&proxy.settings, server),
+        proxy.upstreams.address(server),
         proxy.settings.timeouts.remote_read_ms
     );
     proxy.upstreams.count_errors(server, due.len());

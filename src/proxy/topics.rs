@@ -29,6 +29,8 @@ pub(super) struct SubscriptionConnection {
     pub heard_at: Millis,
     /// How long the next pause is, in milliseconds.
     pub(super) pause_ms: u64,
+    /// True from the moment in which its server has come until everything is heard there: who publishes there waits.
+    pub is_new: bool,
     /// Since when what it heard is not heard; `None` if nobody hears anything.
     pub(super) lost_at: Option<Millis>,
 }

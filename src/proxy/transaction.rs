@@ -252,7 +252,7 @@ fn refuse_step(proxy: &mut Proxy, id: Id, call: &Call<'_>, route: Route) -> Verd
             let text = format!(
                 "-ERR These keys are not all at {}, where this transaction began; \
                  a server went down or came back since\r\n",
-                enqueue::address(&proxy.settings, leased.server)
+                proxy.upstreams.address(leased.server)
             );
             answer::reply_here(proxy, id, text.as_bytes());
             Verdict::Done

@@ -25,6 +25,7 @@ use crate::session::Profile;
 use crate::slots::{Id, Slots};
 use crate::stats::{ServerFigures, ServerState, ServerStats};
 use crate::timer::{Alarm, Millis, Wheel};
+use crate::users::Credentials;
 use crate::{reply, sha1};
 
 /// What a request for the word begins with; the rest is the word, as the reply has it.
@@ -33,6 +34,11 @@ pub(super) const ECHO: &[u8] = b"*2\r\n$4\r\nECHO\r\n";
 /// A server, with all that belongs to it.
 #[derive(Debug)]
 struct Endpoint {
+    id: ServerId,
+    /// As shown to people.
+    address: String,
+    /// When its last connections are to be closed; `None` as long as requests are sent there.
+    retired_until: Option<Millis>,
     health: Server,
     pool: Pool,
     stats: ServerStats,
@@ -43,10 +49,16 @@ struct Endpoint {
 /// All servers, and all connections to them.
 #[derive(Debug)]
 pub(super) struct Upstreams {
+    /// By their slots. One that is retired stays until its slot is given to another.
     endpoints: Vec<Endpoint>,
+    /// True while some connection is to be closed as soon as nobody has it for himself: its server is retired, or has
+    /// more of them than it may.
+    is_shrinking: bool,
     backends: Slots<Backend>,
     /// What the server that shook hands last tells about itself.
     introduction: Introduction,
+    /// What rmux said to servers until the settings became others, as long as one may still quote it.
+    former_credentials: Vec<Credentials>,
     /// What is asked behind scripts, where their replies are not trusted.
     guard: Box<[u8]>,
     /// The state of a xorshift generator, which spreads what would come at once; never 0.
@@ -71,21 +83,35 @@ pub(super) struct Lost {
     pub unanswered: Unanswered,
 }
 
-impl Upstreams {
-    /// The servers of these settings, without connections.
-    pub fn new(settings: &Settings) -> Upstreams {
-        let count = settings.servers.len();
-        let has_stand_in = settings.failover && count > 1;
-        let endpoint = |_| Endpoint {
-            health: Server::new(settings.timeouts.failover_after_ms, has_stand_in),
+impl Endpoint {
+    fn new(id: ServerId, address: &str, settings: &Settings) -> Endpoint {
+        Endpoint {
+            id,
+            address: address.to_owned(),
+            retired_until: None,
+            health: Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings)),
             pool: Pool::new(settings.pool_size, settings.lease_max),
             stats: ServerStats::default(),
             probe: Alarm::default(),
-        };
+        }
+    }
+}
+
+/// Whether others take the keys of a server that is down.
+fn has_stand_in(settings: &Settings) -> bool {
+    settings.failover && settings.servers.len() > 1
+}
+
+impl Upstreams {
+    /// The servers of these settings, without connections.
+    pub fn new(settings: &Settings) -> Upstreams {
+        let ids = (0..).map(ServerId::of_index);
         Upstreams {
-            endpoints: (0..count).map(endpoint).collect(),
+            endpoints: ids.zip(&settings.servers).map(|(id, address)| Endpoint::new(id, address, settings)).collect(),
+            is_shrinking: false,
             backends: Slots::new(),
             introduction: Introduction::default(),
+            former_credentials: Vec::new(),
             guard: question(settings.seed),
             random: settings.seed | 1,
         }
@@ -247,7 +273,107 @@ impl Upstreams {
         self.endpoints.iter().any(|endpoint| endpoint.pool.never_leases())
     }
 
-    // The servers.
+    // Which servers there are.
+
+    /// All of them, by their slots; some may be retired.
+    pub fn servers(&self) -> impl Iterator<Item = ServerId> {
+        self.endpoints.iter().map(|endpoint| endpoint.id)
+    }
+
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// The server in this slot, which may be retired.
+    pub fn server_in(&self, slot: usize) -> ServerId {
+        self.endpoints[slot].id
+    }
+
+    /// The address of a server, as shown to people.
+    pub fn address(&self, server: ServerId) -> &str {
+        match self.endpoints.get(server.index()).filter(|endpoint| endpoint.id == server) {
+            Some(endpoint) => &endpoint.address,
+            None => "that is no more",
+        }
+    }
+
+    /// A server with this address; one that is retired only if there is no other.
+    pub fn find_server(&self, address: &str) -> Option<ServerId> {
+        let found = self.endpoints.iter().filter(|endpoint| endpoint.address == address);
+        found.min_by_key(|endpoint| endpoint.retired_until.is_some()).map(|endpoint| endpoint.id)
+    }
+
+    /// True exactly when no request is sent to this server any more: it is retired, or gone.
+    pub fn is_retired(&self, server: ServerId) -> bool {
+        let endpoint = self.endpoints.get(server.index()).filter(|endpoint| endpoint.id == server);
+        endpoint.is_none_or(|endpoint| endpoint.retired_until.is_some())
+    }
+
+    /// When the last connections of a server are to be closed, if it is retired.
+    pub fn retired_until(&self, server: ServerId) -> Option<Millis> {
+        self.endpoints.get(server.index()).filter(|endpoint| endpoint.id == server)?.retired_until
+    }
+
+    /// True exactly when there is any connection to this server, in any state and of any kind.
+    pub fn has_backends(&self, server: ServerId) -> bool {
+        self.backends.iter().any(|(_, backend)| backend.server() == server)
+    }
+
+    /// No request is sent to this server any more, and its last connections are closed by then.
+    pub fn retire(&mut self, server: ServerId, until: Millis) {
+        self.endpoints[server.index()].retired_until = Some(until);
+    }
+
+    /// Requests are sent to this server again.
+    pub fn revive(&mut self, server: ServerId) {
+        self.endpoints[server.index()].retired_until = None;
+    }
+
+    /// One server more: in the slot of one that is retired and without connections, or in a new one.
+    pub fn add_server(&mut self, former: Option<ServerId>, address: &str, settings: &Settings) -> ServerId {
+        let id = former.map_or(ServerId::of_index(self.endpoints.len()), ServerId::successor);
+        let endpoint = Endpoint::new(id, address, settings);
+        match former {
+            Some(former) => self.endpoints[former.index()] = endpoint,
+            None => self.endpoints.push(endpoint),
+        }
+        id
+    }
+
+    /// From here on these settings hold for all servers.
+    pub fn set_limits(&mut self, settings: &Settings) {
+        for endpoint in &mut self.endpoints {
+            endpoint.health.set_patience(settings.timeouts.failover_after_ms, has_stand_in(settings));
+            endpoint.pool.set_limits(settings.pool_size, settings.lease_max);
+        }
+    }
+
+    /// Handshakes that are under way began with these credentials, and others begin with others.
+    pub fn remember_credentials(&mut self, credentials: Option<Credentials>) {
+        if !self.backends.iter().any(|(_, backend)| backend.is_setting_up()) {
+            self.former_credentials.clear();
+        }
+        self.former_credentials.extend(credentials);
+    }
+
+    /// All that may have been said in a handshake that is under way, but for what the settings say.
+    pub fn former_credentials(&self) -> &[Credentials] {
+        &self.former_credentials
+    }
+
+    /// True while some connection is to be closed as soon as nobody has it for himself.
+    #[inline]
+    pub fn is_shrinking(&self) -> bool {
+        self.is_shrinking
+    }
+
+    /// Whether that is so from here on.
+    pub fn set_shrinking(&mut self, is_shrinking: bool) {
+        self.is_shrinking = is_shrinking;
+    }
+
+    // How they are.
 
     /// So many requests were given to a server.
     #[inline]
@@ -272,7 +398,7 @@ impl Upstreams {
 
     /// True exactly when requests may go to every server.
     pub fn is_all_up(&self) -> bool {
-        self.endpoints.iter().all(|endpoint| endpoint.health.is_up())
+        self.endpoints.iter().all(|endpoint| endpoint.retired_until.is_some() || endpoint.health.is_up())
     }
 
     /// Takes in what the connections to a server have shown so far, and when it was last heard otherwise. Returns how
@@ -315,12 +441,13 @@ impl Upstreams {
     /// True exactly when a connection to a server may be made now that is no probe.
     pub fn may_open(&self, server: ServerId, now: Millis) -> bool {
         let endpoint = &self.endpoints[server.index()];
-        endpoint.health.is_up() && endpoint.pool.has_room(now)
+        endpoint.retired_until.is_none() && endpoint.health.is_up() && endpoint.pool.has_room(now)
     }
 
-    /// What `INFO` tells about each server, in the order of the configuration.
-    pub fn figures(&self) -> Vec<ServerFigures> {
-        let figures = |endpoint: &Endpoint| {
+    /// What `INFO` tells about each of these servers, in their order.
+    pub fn figures(&self, servers: impl Iterator<Item = ServerId>) -> Vec<ServerFigures> {
+        let figures = |server: ServerId| {
+            let endpoint = &self.endpoints[server.index()];
             let backends = || endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id));
             ServerFigures {
                 state: match endpoint.health.health() {
@@ -336,7 +463,7 @@ impl Upstreams {
                 stats: endpoint.stats,
             }
         };
-        self.endpoints.iter().map(figures).collect()
+        servers.map(figures).collect()
     }
 }
 

@@ -28,7 +28,6 @@ use std::sync::Arc;
 use crate::client::LocalStep;
 use crate::local::roster::{Ask, Lines};
 use crate::request::RequestId;
-use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::stats::Figures;
 
@@ -83,10 +82,10 @@ pub enum Answer {
 }
 
 /// A connection to a server on which a client waits for data.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Blocked {
-    /// Index of the server.
-    pub server: ServerId,
+    /// The address of the server: each worker has names of its own for them.
+    pub server: String,
     /// That server's own number for the connection.
     pub number: i64,
 }
@@ -121,7 +120,7 @@ impl Answer {
                 *clients += more;
                 *is_asker_among |= is_too;
             }
-            (Answer::Blocked(found), Answer::Blocked(other)) => *found = found.or(other),
+            (Answer::Blocked(found), Answer::Blocked(other)) => *found = found.take().or(other),
             _ => debug_assert!(false, "an answer to another question"),
         }
     }
