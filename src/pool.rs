@@ -12,8 +12,8 @@
 //!               └─────── at most lease_max ───────┘   └─ at least one of these ─┘
 //! ```
 //!
-//! Invariants: `backends.len() <= size_max`, once those are closed that were there before it became less; a closed backend is not in the list; a client is in `waiting` exactly
-//! while it is parked at this server.
+//! Invariants: `backends.len() <= size_max`, once those are closed that were there before it became less; a closed
+//! backend is not in the list; a client is in `waiting` exactly while it is parked at this server.
 
 use std::collections::VecDeque;
 

@@ -74,8 +74,8 @@ pub(super) enum Shape {
     },
 }
 
-/// The bits of a cursor that say where a server goes on, and which server: more than any server with fewer than 2^40 keys
-/// needs. Those above say which servers they are.
+/// The bits of a cursor that say where a server goes on, and which server: more than any server needs that has fewer
+/// than 2^40 keys. Those above say which servers they are.
 const CURSOR_BITS: u32 = 52;
 const CURSOR_MAX: u64 = (1 << CURSOR_BITS) - 1;
 
@@ -115,8 +115,8 @@ pub(super) fn is_error(reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'-' | b'!'))
 }
 
-/// Of a client's cursor, the place of the server and what that one called it. `None` if it was given when the servers were
-/// others: so many times they have become others until now.
+/// Of a client's cursor, the place of the server and what that one called it. `None` if it was given when the servers
+/// were others; they have become so `revision` times.
 pub(super) fn split_cursor(cursor: u64, places: u64, revision: u64) -> Option<(u64, u64)> {
     if cursor == 0 || revision == 0 {
         return Some((cursor % places, cursor / places));

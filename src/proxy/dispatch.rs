@@ -131,7 +131,10 @@ pub(super) fn can_serve(proxy: &Proxy, id: Id, server: ServerId, need: Need, now
     let profile = client.profile();
     let offer = match need {
         // Meanwhile it may have taken so much that it can do without one of its own.
-        Need::Bulk if bulk::is_for_bulk(&proxy.settings, &proxy.clients, id) => {
+        Need::Bulk
+            if bulk::is_for_bulk(&proxy.settings, &proxy.clients, id)
+                && !proxy.upstreams.pool(server).never_leases() =>
+        {
             proxy.upstreams.offer_lease(server, profile, now)
         }
         Need::Room | Need::Bulk => proxy.upstreams.offer(server, profile, &proxy.settings.limits, now),

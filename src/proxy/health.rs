@@ -172,10 +172,8 @@ fn is_being_looked_at(upstreams: &Upstreams, server: ServerId) -> bool {
 /// The time has come to look at a server: to see whether it can be reached again, if it is down; else to make the
 /// connection that had to wait.
 pub(super) fn on_probe_due(proxy: &mut Proxy, server: ServerId, now: Millis) {
-    if proxy.upstreams.is_retired(server) {
-        return;
-    }
-    if !proxy.upstreams.on_probe_due(server, now) {
+    let Some(is_probe_due) = proxy.upstreams.on_probe_due(server, now) else { return };
+    if !is_probe_due {
         review(proxy, server, now);
         proxy.turn.room_is_new();
         maybe_look(proxy, server, now);

@@ -125,6 +125,8 @@ pub(super) fn pick_in_bulk(proxy: &mut Proxy, id: Id, server: ServerId, profile:
         return bulk::is_for_bulk(&proxy.settings, &proxy.clients, id).then_some(Pick::Behind);
     }
     match lease(proxy, id, server, when) {
+        // It could have, until there was room for one connection only.
+        Pick::Never => None,
         Pick::Take(backend) => {
             bulk::hold_in_bulk(&mut proxy.upstreams, &mut proxy.clients, id, Leased { server, backend }, when.now);
             Some(Pick::Take(backend))

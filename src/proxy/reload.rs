@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   servers    one that stays (the same address; of one that is there n times, the n-th) keeps all it has
-//!              one that comes is connected to at once, and has its keys from now on: they wait for that, as at the start
+//!              one that comes is connected to at once, and has its keys from now on: they wait, as at the start
 //!              one that goes is retired: no request more; its connections close when they owe nothing, those that a
-//!              client has for itself when that one is done, all others, and what hears messages, after RETIRED_MS
-//!   users      who is logged in stays so, with whatever password; who is no user any more is disconnected, as in Redis
+//!              client has for itself when it is done, what is left, and what hears messages, after RETIRED_MS
+//!   users      who is logged in stays so, with whatever password; who is no user any more is closed, as in Redis
 //!   the rest   holds for what comes; deadlines of clients are looked at anew
 //! ```
 //!
@@ -24,6 +24,7 @@ use super::interface::Timer;
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{close, connect, drain, publish, recover, subscribe, subscription_connection};
+use crate::backend::Backend;
 use crate::client::Need;
 use crate::notice::{About, Kind};
 use crate::request::Role;
@@ -88,11 +89,11 @@ fn change_servers(proxy: &mut Proxy, now: Millis) {
     let (servers, added) = find_servers(proxy);
     let current: Vec<ServerId> = proxy.router.servers().collect();
     let removed: Vec<ServerId> = current.iter().copied().filter(|server| !servers.contains(server)).collect();
+    for &server in &added {
+        proxy.upstreams.revive(server, &proxy.settings);
+    }
     let upstreams = &proxy.upstreams;
     proxy.router.settle(&proxy.settings, servers, |server| upstreams.health(server).is_up());
-    for &server in &added {
-        proxy.upstreams.revive(server);
-    }
     proxy.pubsub.set_slots(proxy.upstreams.slots());
     for &server in &added {
         connect::open_if_none(proxy, server, now);
@@ -169,12 +170,21 @@ pub(super) fn shrink(proxy: &mut Proxy) {
     for slot in 0..proxy.upstreams.slots() {
         let server = proxy.upstreams.server_in(slot);
         let is_retired = proxy.upstreams.is_retired(server);
+        let size_max = if is_retired { 0 } else { proxy.upstreams.pool(server).size_max() };
+        if proxy.upstreams.pool(server).backends().len() <= size_max {
+            continue;
+        }
+        is_shrinking = true;
         let serving: Vec<Id> =
             proxy.upstreams.backends_of(server).filter(|(_, backend)| backend.is_serving()).map(|(id, _)| id).collect();
-        let size_max = if is_retired { 0 } else { proxy.upstreams.pool(server).size_max() };
         let surplus = serving.len().saturating_sub(size_max);
-        is_shrinking |= surplus > 0;
-        let is_free = |id: &Id| proxy.upstreams.backend(*id).is_some_and(|backend| !backend.is_held());
+        // What was asked on one that is not ready waits for it, where it may be so; others may have no room for that.
+        let is_well = proxy.upstreams.health(server).is_up();
+        let may_go = |backend: &Backend| {
+            let is_needed = is_well && !backend.in_flight().is_empty() || !is_retired;
+            !backend.is_held() && !(backend.is_setting_up() && is_needed)
+        };
+        let is_free = |id: &Id| proxy.upstreams.backend(*id).is_some_and(may_go);
         let free: Vec<Id> = serving.into_iter().filter(is_free).collect();
         // One is left to the others, whatever is held.
         let kept = usize::from(!is_retired);

@@ -94,8 +94,8 @@ impl Router {
         router
     }
 
-    /// The servers of these settings are these, in the order of the ring; all of them are up, until it is told otherwise
-    /// (`set_up`).
+    /// The servers of these settings are these, in the order of the ring; all of them are up, until `set_up` says
+    /// otherwise.
     pub fn set_servers(&mut self, settings: &Settings, servers: Vec<ServerId>) {
         let slots = servers.iter().map(|server| server.index() + 1).max().unwrap_or(0);
         self.ring = Ring::new(servers.len());

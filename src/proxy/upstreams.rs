@@ -325,9 +325,12 @@ impl Upstreams {
         self.endpoints[server.index()].retired_until = Some(until);
     }
 
-    /// Requests are sent to this server again.
-    pub fn revive(&mut self, server: ServerId) {
-        self.endpoints[server.index()].retired_until = None;
+    /// Requests are sent to this server again, of which nothing is known but what it is asked now.
+    pub fn revive(&mut self, server: ServerId, settings: &Settings) {
+        let endpoint = &mut self.endpoints[server.index()];
+        endpoint.retired_until = None;
+        endpoint.health = Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings));
+        endpoint.pool.pause(Millis(0));
     }
 
     /// One server more: in the slot of one that is retired and without connections, or in a new one.
@@ -431,11 +434,12 @@ impl Upstreams {
         }
     }
 
-    /// The time has come to look at a server. True exactly when it is down, and a probe is to be sent.
-    pub fn on_probe_due(&mut self, server: ServerId, now: Millis) -> bool {
-        let endpoint = &mut self.endpoints[server.index()];
+    /// The time has come to look at a server. `None` if it is retired, or gone; true exactly when it is down, and a probe
+    /// is to be sent.
+    pub fn on_probe_due(&mut self, server: ServerId, now: Millis) -> Option<bool> {
+        let endpoint = self.endpoints.get_mut(server.index()).filter(|endpoint| endpoint.id == server)?;
         endpoint.probe.on_fired();
-        endpoint.health.on_probe_due(now)
+        endpoint.retired_until.is_none().then(|| endpoint.health.on_probe_due(now))
     }
 
     /// True exactly when a connection to a server may be made now that is no probe.

@@ -46,8 +46,8 @@ impl Handle {
         !self.is_asked.load(Ordering::Acquire)
     }
 
-    /// From its next turn on these settings hold, with `servers` behind it in the order of `settings.servers`. False if it
-    /// has ended.
+    /// From its next turn on these settings hold, with `servers` behind it in the order of `settings.servers`. False if
+    /// it has ended.
     pub fn settle(&self, settings: Settings, servers: Vec<Address>) -> bool {
         self.leave(Post::Settings(Box::new((settings, servers))))
     }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use rmux::proxy::Settings;
+
 use crate::expect::Expect;
 use crate::fault::Fault;
 use crate::history::{Fate, History};
@@ -33,6 +35,9 @@ pub struct Scene<'a> {
     pub paced: u64,
     /// The paced time at which something was last wrong with a server, or with time.
     pub disturbed_at: Option<u64>,
+    /// Whether the settings have changed: what holds a connection may have lost it with its server, and a key may live
+    /// elsewhere.
+    pub has_reloaded: bool,
     /// True once everybody shall finish.
     pub is_ending: bool,
 }
@@ -291,7 +296,9 @@ impl Client {
         let fault = fault.filter(|fault| !pending.is_local || fault.is_the_end());
         if let Some(fault) = fault {
             let is_excused = match fault {
-                Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => scene.is_excused(pending.sent_at),
+                Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => {
+                    scene.is_excused(pending.sent_at) || pending.is_leased() && scene.has_reloaded
+                }
                 // Others may hold connections for as long as they like, but for one.
                 Fault::Waited => match pending.is_leased() {
                     true => scene.plan.faults > Faults::None || scene.plan.wait_in > 0,
@@ -299,10 +306,11 @@ impl Client {
                 },
                 // Others may hold connections, and it does not read as fast as it writes.
                 Fault::Crowded => scene.plan.faults > Faults::None || self.reads_last,
-                Fault::NoLease => pending.is_leased() && scene.plan.settings.pool_size == 1,
+                Fault::NoLease => pending.is_leased() && scene.plan.was(|settings| settings.pool_size == 1),
                 Fault::Spread => {
-                    let is_refused = pending.is_leased() || pending.is_spread && !scene.plan.settings.multi_key;
-                    is_refused && scene.plan.settings.servers.len() > 1
+                    let is_refused =
+                        pending.is_leased() || pending.is_spread && scene.plan.was(|settings| !settings.multi_key);
+                    is_refused && scene.plan.was(|settings| settings.servers.len() > 1)
                 }
                 Fault::NoScript => pending.is_call,
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
@@ -315,7 +323,10 @@ impl Client {
                 Fault::Stopped { ms, is_wanted } => {
                     let timeouts = &scene.plan.settings.timeouts;
                     let is_limit = match is_wanted {
-                        true => ms == timeouts.remote_connect_ms && pending.is_large(),
+                        true => {
+                            let is_it = |settings: &Settings| ms == settings.timeouts.remote_connect_ms;
+                            scene.plan.was(is_it) && pending.is_large()
+                        }
                         false => ms == timeouts.local_request_ms,
                     };
                     let link = self.link.map(|link| scene.network.link(link));

@@ -115,8 +115,8 @@ pub struct History {
     reads: BTreeMap<Vec<u8>, u32>,
     /// Clients that are no more.
     gone: BTreeSet<u32>,
-    ring: Ring,
-    servers: usize,
+    /// Each ring that there was, with the numbers of its servers; that of now is the last one.
+    rings: Vec<(Ring, Vec<usize>)>,
     has_failover: bool,
     /// The transactions.
     pub ledger: Ledger,
@@ -138,14 +138,21 @@ impl History {
             last: BTreeMap::new(),
             reads: BTreeMap::new(),
             gone: BTreeSet::new(),
-            ring: Ring::new(servers),
-            servers,
+            rings: vec![(Ring::new(servers), (0..servers).collect())],
             has_failover,
             ledger: Ledger::default(),
             lists: Lists::default(),
             is_disturbed: false,
             trusted: BTreeSet::new(),
             is_given_up: false,
+        }
+    }
+
+    /// From here on there are these servers, in this order.
+    pub fn change(&mut self, servers: Vec<usize>, has_failover: bool) {
+        self.has_failover |= has_failover;
+        if self.rings.last().is_none_or(|(_, last)| *last != servers) {
+            self.rings.push((Ring::new(servers.len()), servers));
         }
     }
 
@@ -194,7 +201,8 @@ impl History {
         draw: impl Fn(&mut Random) -> T,
         key: impl Fn(&T) -> Vec<u8>,
     ) -> T {
-        let home = |key: &[u8]| self.ring.primary(Ring::hash(key));
+        let (ring, _) = self.rings.last().expect("there is a ring");
+        let home = |key: &[u8]| ring.primary(Ring::hash(key));
         for _ in 0..if random.one_in(3) { 0 } else { 15 } {
             let choice = draw(random);
             let is_new = !keys.contains(&key(&choice));
@@ -230,33 +238,42 @@ impl History {
         self.writes.get(&token).is_some_and(|write| write.key == key && write.database == database)
     }
 
-    /// A server was given a request with these keys: some state of the ring must say that it should.
+    /// A server was given a request with these keys: some state of a ring must say that it should.
     pub fn check_route(&self, server: usize, keys: &[&[u8]]) {
-        if self.servers == 1 || keys.is_empty() {
-            return;
-        }
         let hashes: Vec<u32> = keys.iter().map(|key| Ring::hash(key)).collect();
-        if hashes.iter().all(|&hash| self.ring.primary(hash).index() == server) {
+        if hashes.is_empty() || self.rings.iter().any(|ring| is_home(ring, server, &hashes)) {
             return;
         }
         assert!(self.has_failover && self.is_disturbed, "server {server} is given {}, not its own", show(keys[0]));
-        for (key, hash) in keys.iter().zip(&hashes) {
-            let home = self.ring.primary(*hash).index();
-            let is_trusted = home != server && self.trusted.contains(&home);
-            assert!(!is_trusted, "server {server} is given {} of server {home}, which was not silent", show(key));
-        }
-        let is_possible = (0..1_u32 << self.servers).any(|states| {
-            let mut up = UpSet::new(self.servers);
-            for other in 0..self.servers {
-                up.set(ServerIndex(other as u16), states >> other & 1 == 1);
+        if let [(ring, _)] = &self.rings[..] {
+            for (key, hash) in keys.iter().zip(&hashes) {
+                let home = ring.primary(*hash).index();
+                let is_trusted = home != server && self.trusted.contains(&home);
+                assert!(!is_trusted, "server {server} is given {} of server {home}, which was not silent", show(key));
             }
-            let goes_here = |&hash: &u32| self.ring.server(hash, &up).is_some_and(|to| to.index() == server);
-            hashes.iter().all(goes_here)
-        });
+        }
+        let is_possible = self.rings.iter().any(|ring| stands_in(ring, server, &hashes));
         assert!(
             is_possible,
             "server {server} never stands in for all of the keys {:?}",
             keys.iter().map(|key| show(key))
         );
     }
+}
+
+/// Whether a server has all of these when all are up.
+fn is_home((ring, servers): &(Ring, Vec<usize>), server: usize, hashes: &[u32]) -> bool {
+    hashes.iter().all(|&hash| servers[ring.primary(hash).index()] == server)
+}
+
+/// Whether it has all of them in any state of the ring.
+fn stands_in((ring, servers): &(Ring, Vec<usize>), server: usize, hashes: &[u32]) -> bool {
+    (0..1_u32 << servers.len()).any(|states| {
+        let mut up = UpSet::new(servers.len());
+        for other in 0..servers.len() {
+            up.set(ServerIndex(other as u16), states >> other & 1 == 1);
+        }
+        let goes_here = |&hash: &u32| ring.server(hash, &up).is_some_and(|to| servers[to.index()] == server);
+        hashes.iter().all(goes_here)
+    })
 }

@@ -70,9 +70,9 @@ fn number_from(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
 
-/// Runs one seed. Returns how many replies were judged.
-fn run(seed: u64) -> Result<u64, Failure> {
-    let result = panic::catch_unwind(AssertUnwindSafe(|| World::new(seed).run()));
+/// Runs the world of one seed. Returns how many replies were judged.
+fn run(world: fn(u64) -> World, seed: u64) -> Result<u64, Failure> {
+    let result = panic::catch_unwind(AssertUnwindSafe(|| world(seed).run()));
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
@@ -81,9 +81,9 @@ fn run(seed: u64) -> Result<u64, Failure> {
 }
 
 /// Runs a seed that failed once more, and tells what happened last.
-fn explain(failure: &Failure) -> String {
+fn explain(world: fn(u64) -> World, failure: &Failure) -> String {
     trace::start(false);
-    let again = run(failure.seed).err().map(|again| again.text);
+    let again = run(world, failure.seed).err().map(|again| again.text);
     let lines = trace::last_lines().join("\n  ");
     let Failure { seed, step, text } = failure;
     let differs = if again.as_ref() == Some(text) { "" } else { "\nand it fails in another way when it is run again!" };
@@ -94,11 +94,20 @@ fn explain(failure: &Failure) -> String {
 
 #[test]
 fn every_promise_holds_for_every_seed() {
+    try_all_seeds(World::new);
+}
+
+#[test]
+fn every_promise_holds_while_the_settings_change() {
+    try_all_seeds(World::to_reload);
+}
+
+fn try_all_seeds(world: fn(u64) -> World) {
     if let Some(seed) = number_from("RMUX_SEED") {
         if env::var_os("RMUX_TRACE").is_some() {
             trace::start(true);
         }
-        let replies = World::new(seed).run();
+        let replies = world(seed).run();
         println!("seed {seed}: {replies} replies");
         return;
     }
@@ -116,7 +125,7 @@ fn every_promise_holds_for_every_seed() {
             if seed >= first + seeds || failures.lock().unwrap_or_else(PoisonError::into_inner).len() >= 20 {
                 return;
             }
-            match run(seed) {
+            match run(world, seed) {
                 Ok(judged) => drop(replies.fetch_add(judged, Ordering::Relaxed)),
                 Err(failure) => failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure),
             }
@@ -126,7 +135,7 @@ fn every_promise_holds_for_every_seed() {
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort_by_key(|failure| failure.seed);
-    let explained = failures.first().map(explain);
+    let explained = failures.first().map(|failure| explain(world, failure));
     panic::set_hook(hook);
     for failure in failures.iter().skip(1) {
         println!("seed {} fails at step {}: {}", failure.seed, failure.step, failure.text);

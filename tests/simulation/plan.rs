@@ -52,6 +52,10 @@ pub struct Plan {
     pub jump_in: usize,
     /// One step in so many, something happens to a server; 0 for never.
     pub fault_in: usize,
+    /// One step in so many, the settings change; 0 for never. There are more servers then than are in use.
+    pub reload_in: usize,
+    /// All settings that there were, with those of now.
+    pub seen: Vec<Settings>,
     /// Whether replies may take too long though nobody is at fault.
     pub is_sluggish: bool,
     /// Whether servers are silent at times, and nothing else befalls them: other servers get their keys only after
@@ -123,7 +127,7 @@ impl Plan {
             timeouts,
             limits,
             seed: random.next(),
-            ..Settings::new((0..servers).map(|server| format!("server-{server}")).collect())
+            ..Settings::new((0..servers).map(name).collect())
         };
         let shortest: usize =
             if is_calm { random.pick(&[5_000, 60_000]) } else { random.pick(&[1, 100, 5_000, 60_000]) };
@@ -157,8 +161,67 @@ impl Plan {
             pace_ms,
             jump_in: if is_calm || is_test_of_patience { 0 } else { random.pick(&[0, 0, 100, 300]) },
             fault_in: if is_calm { 0 } else { random.pick(&[10, 30, 100]) },
+            reload_in: 0,
+            seen: vec![settings.clone()],
             settings,
         }
+    }
+
+    /// Settings change, at times.
+    pub fn reload(&mut self, random: &mut Random) {
+        self.reload_in = random.pick(&[20, 50, 150]);
+        self.is_test_of_patience = false;
+    }
+
+    /// How many servers there are, in use or not.
+    pub fn universe(&self) -> usize {
+        self.seen[0].servers.len() + if self.reload_in > 0 { 2 } else { 0 }
+    }
+
+    /// Other settings: what a reload may change, and nothing that its clients could not know.
+    pub fn change(&mut self, random: &mut Random) {
+        let mut settings = self.settings.clone();
+        if random.one_in(2) {
+            // With one server some things are answered otherwise: whoever has several keeps several.
+            let least = self.seen[0].servers.len().min(2);
+            let most = if least == 1 { 1 } else { self.universe() };
+            let mut all: Vec<String> = (0..self.universe()).map(name).collect();
+            random.shuffle(&mut all);
+            all.truncate(random.between(least, most));
+            if random.one_in(3) {
+                all.sort();
+            }
+            settings.servers = all;
+        }
+        if random.one_in(4) {
+            settings.multi_key = random.one_in(2);
+            settings.failover = random.one_in(2);
+            settings.strict_replies = random.one_in(2);
+        }
+        if random.one_in(3) {
+            settings.pool_size = random.between(1, 4);
+            settings.lease_max = random.between(1, 4);
+        }
+        if random.one_in(3) {
+            settings.limits.client_outstanding_max = random.pick(&[1, 2, 5, 50, 4096]);
+            settings.limits.pipeline_max = random.pick(&[1, 2, 3, 8, 8192]);
+            settings.limits.send_queue_bytes_max = random.pick(&[1, 1_000, 30_000, 1_000_000]);
+        }
+        if random.one_in(3) && self.faults == Faults::All {
+            settings.timeouts.remote_connect_ms = random.pick(&[100, 500, 2_000]);
+            settings.timeouts.remote_read_ms = random.pick(&[100, 500, 500, 5_000]);
+            settings.timeouts.remote_write_ms = random.pick(&[100, 500, 500, 5_000]);
+            settings.timeouts.failover_after_ms = random.pick(&[0, 300, 1_000, 2_000, 5_000]);
+            settings.limits.buffered_bytes_max = random.pick(&[50_000, 1_000_000, 64_000_000]);
+        }
+        trace!("other settings: {settings:#?}");
+        self.seen.push(settings.clone());
+        self.settings = settings;
+    }
+
+    /// Whether this was so at any time.
+    pub fn was(&self, is_so: impl Fn(&Settings) -> bool) -> bool {
+        self.seen.iter().any(is_so)
     }
 
     /// From here on the network is as good as it gets.
@@ -185,13 +248,26 @@ impl Plan {
 
     /// Whether a request may be answered by several servers, each a part of it.
     pub fn has_parts(&self) -> bool {
-        self.settings.multi_key && self.settings.servers.len() > 1
+        self.was(|settings| settings.multi_key && settings.servers.len() > 1)
     }
 
     /// Longer than any chain of waiting may be, in milliseconds: a request is given to three backends, and waits for
     /// each of them to connect and to answer.
     pub fn patience_ms(&self) -> u64 {
-        let timeouts = &self.settings.timeouts;
-        10 * (timeouts.remote_connect_ms + timeouts.remote_read_ms + timeouts.remote_write_ms) + 5_000
+        let chain = |settings: &Settings| {
+            let timeouts = &settings.timeouts;
+            10 * (timeouts.remote_connect_ms + timeouts.remote_read_ms + timeouts.remote_write_ms) + 5_000
+        };
+        self.seen.iter().map(chain).max().expect("there are settings")
     }
+}
+
+/// The address of a server.
+fn name(server: usize) -> String {
+    format!("server-{server}")
+}
+
+/// The number of the server with this address.
+pub fn number(address: &str) -> usize {
+    address.trim_start_matches("server-").parse().expect("the address of a server")
 }

@@ -8,13 +8,16 @@
 //! As there, an edge is told once: what is not read then is read when the proxy says `Resume`, or when more comes. A turn
 //! begins only when there is an event, or when the proxy's next deadline has come.
 
+use std::collections::HashMap;
+
 use rmux::buffer::Scratch;
 use rmux::proxy::{Action, Conn, Proxy};
+use rmux::server_id::ServerId;
 use rmux::slots::Id;
 use rmux::timer::Millis;
 
 use crate::network::{LinkId, Network};
-use crate::plan::Plan;
+use crate::plan::{Plan, number};
 use crate::random::Random;
 use crate::server::{Answer, Server};
 
@@ -33,6 +36,8 @@ pub struct Shell {
     ready: Vec<LinkId>,
     /// Backends on their way to a server.
     dials: Vec<(Id, u16)>,
+    /// The numbers of the servers, by the proxy's names for them; those of servers that are no more, too.
+    numbers: HashMap<ServerId, usize>,
     /// How many connections the proxy has asked for, by the number of the server.
     pub connects: Vec<u64>,
     /// Connections that are no more.
@@ -56,11 +61,18 @@ impl Shell {
             lines: 0,
             ready: Vec::new(),
             dials: Vec::new(),
+            numbers: HashMap::new(),
             connects: vec![0; servers],
             dead: Vec::new(),
             backlog: Vec::new(),
             surplus: None,
         }
+    }
+
+    /// The settings are those of this plan.
+    pub fn name_servers(&mut self, plan: &Plan) {
+        let numbers = plan.settings.servers.iter().map(|address| number(address));
+        self.numbers.extend(self.proxy.servers().zip(numbers));
     }
 
     /// Whether the loop would wake.
@@ -296,12 +308,13 @@ impl Shell {
             let Some(action) = self.proxy.poll_action() else { return };
             match action {
                 Action::Connect { backend, server } => {
+                    let server = self.numbers[&server];
                     trace!("connection {backend:?} to server {server}");
-                    self.network.ask(server.index());
-                    self.connects[server.index()] += 1;
-                    match servers[server.index()].answer(random) {
+                    self.network.ask(server);
+                    self.connects[server] += 1;
+                    match servers[server].answer(random) {
                         Answer::RefusedAtOnce => self.proxy.handle_connect_failed(backend, "refused at once", now),
-                        _ => self.dials.push((backend, server.index() as u16)),
+                        _ => self.dials.push((backend, server as u16)),
                     }
                 }
                 Action::Close(conn) => {

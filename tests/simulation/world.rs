@@ -9,13 +9,13 @@
 
 use std::mem;
 
-use rmux::proxy::Proxy;
+use rmux::proxy::{Proxy, Settings};
 use rmux::timer::Millis;
 
 use crate::client::{Client, Scene};
 use crate::history::History;
 use crate::network::Network;
-use crate::plan::{Faults, Plan};
+use crate::plan::{Faults, Plan, number};
 use crate::random::Random;
 use crate::server::{Mood, Server};
 use crate::shell::Shell;
@@ -32,6 +32,9 @@ pub struct World {
     now: u64,
     paced: u64,
     disturbed_at: Option<u64>,
+    /// Chance of its own, so that the rest of the world is that of the seed.
+    reloads: Random,
+    has_reloaded: bool,
     is_ending: bool,
     /// How much had happened on the network, and the step in which it did.
     happened: (u64, u64),
@@ -53,6 +56,14 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random);
+        World::of(seed, plan, random)
+    }
+
+    /// The same world, in which the settings change at times.
+    pub fn to_reload(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let mut plan = Plan::draw(&mut random);
+        plan.reload(&mut Random::new(!seed));
         World::of(seed, plan, random)
     }
 
@@ -86,7 +97,7 @@ impl World {
         let now = random.below(100_000) as u64;
         let proxy = Proxy::new(plan.settings.clone(), Millis(now));
         let network = Network::new(Random::new(random.next()), plan.short_write_in);
-        let servers = (0..plan.settings.servers.len()).map(|number| Server::new(number, &plan)).collect();
+        let servers = (0..plan.universe()).map(|number| Server::new(number, &plan)).collect();
         let mut history = History::new(plan.settings.servers.len(), plan.settings.failover);
         history.is_disturbed = plan.is_sluggish;
         if plan.is_test_of_patience {
@@ -94,7 +105,7 @@ impl World {
         }
         World {
             history,
-            shell: Shell::new(proxy, network, plan.settings.servers.len()),
+            shell: Shell::new(proxy, network, plan.universe()),
             servers,
             clients: Vec::new(),
             born: 0,
@@ -102,6 +113,8 @@ impl World {
             now,
             paced: 0,
             disturbed_at: None,
+            reloads: Random::new(seed ^ 0x5eed),
+            has_reloaded: false,
             is_ending: false,
             happened: (0, 0),
             replies: 0,
@@ -112,6 +125,7 @@ impl World {
 
     /// Lives through all of it. Returns how many replies were judged.
     pub fn run(&mut self) -> u64 {
+        self.shell.name_servers(&self.plan);
         self.shell.proxy.start(Millis(self.now));
         self.shell.turn(self.now, &self.plan, &mut self.servers, &mut self.random);
         for _ in 0..self.plan.steps {
@@ -152,6 +166,9 @@ impl World {
             }
         }
         self.befall();
+        if self.plan.reload_in > 0 && !self.is_ending && self.reloads.one_in(self.plan.reload_in) {
+            self.reload();
+        }
         if self.shell.surplus.is_some() || self.shell.has_events(self.now, &self.servers) && !self.random.one_in(8) {
             self.shell.turn(self.now, &self.plan, &mut self.servers, &mut self.random);
         }
@@ -168,6 +185,7 @@ impl World {
             step: self.step,
             paced: self.paced,
             disturbed_at: self.disturbed_at,
+            has_reloaded: self.has_reloaded,
             is_ending: self.is_ending,
         }
     }
@@ -285,13 +303,26 @@ impl World {
         server.mood_until = until;
     }
 
+    /// Other settings hold from here on; sometimes they are the same.
+    fn reload(&mut self) {
+        if !self.reloads.one_in(5) {
+            self.plan.change(&mut self.reloads);
+        }
+        self.has_reloaded = true;
+        let settings = &self.plan.settings;
+        self.history.change(settings.servers.iter().map(|address| number(address)).collect(), settings.failover);
+        self.shell.proxy.handle_settings(settings.clone(), Millis(self.now));
+        self.shell.name_servers(&self.plan);
+    }
+
     /// What must hold after every step.
     fn check(&mut self) {
         let proxy = &self.shell.proxy;
         let timeouts = &self.plan.settings.timeouts;
         for server in &self.servers {
             let open = self.shell.connections_to(server);
-            assert!(open <= self.plan.settings.pool_size, "{open} connections to server {}", server.number);
+            let is_too_many = |settings: &Settings| open > settings.pool_size;
+            assert!(!self.plan.seen.iter().all(is_too_many), "{open} connections to server {}", server.number);
             let network = &self.shell.network;
             let silent_ms = network.asked_at.get(&server.number).map_or(0, |at| self.now - at);
             // A request may have waited until its connection was ready.
@@ -306,11 +337,15 @@ impl World {
             let (since, before) = server.mood_since;
             let (passed, connects) = (self.now - since, self.shell.connects[server.number] - before);
             // Some at once, until it is known to be of no use; then no more than with the shortest delay of all.
-            let paced = 2 * self.plan.settings.pool_size as u64 + 5 + passed / 50;
+            let size_max = self.plan.seen.iter().map(|settings| settings.pool_size).max().unwrap_or(0) as u64;
+            // Where the settings change, connections are wanted anew.
+            let paced = (2 * size_max + 5 + passed / 50) * self.plan.seen.len() as u64;
             let bound = match server.mood {
                 Mood::Silent | Mood::Closing => paced,
                 // One for each request whose time is over, at the most.
-                Mood::Mute => paced + self.plan.settings.pool_size as u64 * passed / timeouts.remote_read_ms,
+                Mood::Mute => {
+                    paced + size_max * passed / timeouts.remote_read_ms.min(self.plan.seen[0].timeouts.remote_read_ms)
+                }
                 _ => continue,
             };
             assert!(
@@ -321,11 +356,13 @@ impl World {
         }
         let limits = &self.plan.settings.limits;
         assert!(proxy.clients() <= limits.clients_max);
+        let send_queue_max =
+            self.plan.seen.iter().map(|settings| settings.limits.send_queue_bytes_max).max().unwrap_or(0);
         // Past the limit each client and each connection may have what was under way, and no more.
         let under_way = LARGE + READ + self.plan.value_max;
         let bound = limits.buffered_bytes_max
             + proxy.clients() * (limits.client_unread_pause_bytes + under_way)
-            + proxy.backends() * (limits.send_queue_bytes_max + under_way);
+            + proxy.backends() * (send_queue_max + under_way);
         assert!(proxy.buffered_bytes() <= bound, "{} bytes are held, and {bound} may be", proxy.buffered_bytes());
         // Where the marks are low, what a client has sent at once is answered in as many writes.
         let is_mark_low = limits.client_unread_pause_bytes <= 5_000 || limits.client_outstanding_max < 10;
@@ -388,7 +425,8 @@ impl World {
         assert!(left <= pushed_max, "{left} bytes are left");
         for server in &self.servers {
             let open = self.shell.connections_to(server);
-            assert_eq!(open, 1, "{open} connections to server {} are left", server.number);
+            let is_used = self.plan.settings.servers.iter().any(|address| number(address) == server.number);
+            assert_eq!(open, usize::from(is_used), "{open} connections to server {} are left", server.number);
             let elements = self.history.lists.listed(server.number);
             assert_eq!(server.elements(), elements, "elements in the lists of server {}", server.number);
         }
