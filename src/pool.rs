@@ -76,11 +76,6 @@ impl Pool {
         self.lease_max = lease_max.min(size_max - 1);
     }
 
-    /// The most backends that it has.
-    pub fn size_max(&self) -> usize {
-        self.size_max
-    }
-
     /// Those who wait for this, the longest first.
     pub fn waiting(&self, need: Need) -> &VecDeque<Id> {
         match need {

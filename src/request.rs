@@ -338,6 +338,15 @@ impl Requests {
         self.0.iter().map(|(id, request)| (id as RequestId, request))
     }
 
+    /// Nobody has a later deadline than this but who waits for data, or has none.
+    pub fn cap_deadlines(&mut self, latest: Millis) {
+        for (_, request) in &mut self.0 {
+            if request.role() != Role::Blocking && request.deadline != Millis(u64::MAX) {
+                request.deadline = request.deadline.min(latest);
+            }
+        }
+    }
+
     /// For how many there is room without more memory.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {

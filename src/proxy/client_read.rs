@@ -419,7 +419,8 @@ pub(super) fn serve_waiting<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mut 
     if proxy.clients.parked() == 0 {
         return;
     }
-    for server in proxy.router.servers() {
+    for slot in 0..proxy.upstreams.slots() {
+        let server = proxy.upstreams.server_in(slot);
         for need in [Need::Room, Need::Lease] {
             serve_line(proxy, server, need, now, wire);
         }

@@ -23,7 +23,7 @@ use super::pubsub::Pubsub;
 use super::state::Proxy;
 use super::turn::FollowUp;
 use super::upstreams::Upstreams;
-use super::{connect, mark, report, subscription_connection};
+use super::{connect, drain, mark, report, subscription_connection};
 use crate::notice::{About, Kind};
 use crate::server::{Health, Seen};
 use crate::server_id::ServerId;
@@ -182,7 +182,12 @@ pub(super) fn on_probe_due(proxy: &mut Proxy, server: ServerId, now: Millis) {
     if proxy.upstreams.pool(server).has_room(now) {
         connect::open_backend(proxy, server, Profile::default(), now);
     } else {
-        // Every place is taken by a connection that still owes something: look again later.
+        // Every place is taken by a connection that still owes something, or there were more places when this server
+        // went down: look again later.
+        let idle = proxy.upstreams.backends_of(server).find(|(_, backend)| backend.is_idle()).map(|(id, _)| id);
+        if let Some(idle) = idle {
+            drain::drain_backend(&mut proxy.upstreams, &mut proxy.turn, idle);
+        }
         let random = proxy.upstreams.random();
         proxy.upstreams.health_mut(server).on_failed(now, random);
         connect::keep_pace(&mut proxy.upstreams, &mut proxy.wheel, server, now);

@@ -25,7 +25,6 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{close, connect, drain, publish, recover, subscribe, subscription_connection};
 use crate::backend::Backend;
-use crate::client::Need;
 use crate::notice::{About, Kind};
 use crate::request::Role;
 use crate::server_id::ServerId;
@@ -49,27 +48,41 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
     if old.credentials != settings.credentials {
         proxy.upstreams.remember_credentials(old.credentials);
     }
-    proxy.upstreams.set_limits(settings);
+    proxy.upstreams.set_patience(settings);
     proxy.upstreams.set_shrinking(true);
     proxy.reading.set_limits(&settings.limits);
     proxy.in_flight.memory.set_limits(&settings.limits);
     let is_new_user = old.users != settings.users;
+    // Deadlines and marks, most of which are looked at when something happens.
     let is_new_limit = old.limits != settings.limits || old.timeouts != settings.timeouts;
     if is_new_user {
         change_users(proxy, &old.users);
     }
     change_servers(proxy, now);
     if is_new_limit {
-        // Each deadline is looked at, and set anew.
-        let clients: Vec<Id> = proxy.clients.iter().map(|(id, _)| id).collect();
-        for id in clients {
-            if let Some(client) = proxy.clients.get_mut(id).filter(|client| !client.is_closed()) {
-                client.wake_at(&mut proxy.wheel, Timer::Client(id), now);
-            }
+        look_at_deadlines(proxy, now);
+    }
+    // Who waits may find room now, or at another server.
+    proxy.turn.room_is_new();
+    shrink(proxy);
+}
+
+/// Has each deadline looked at, and set anew; no request that is out waits longer than one that is sent now.
+fn look_at_deadlines(proxy: &mut Proxy, now: Millis) {
+    let latest = now + proxy.settings.timeouts.remote_read_ms;
+    proxy.in_flight.requests.cap_deadlines(latest);
+    let clients: Vec<Id> = proxy.clients.iter().map(|(id, _)| id).collect();
+    for id in clients {
+        if let Some(client) = proxy.clients.get_mut(id).filter(|client| !client.is_closed()) {
+            client.wake_at(&mut proxy.wheel, Timer::Client(id), now);
         }
     }
-    // Who waits may find room now, or need not wait.
-    proxy.turn.room_is_new();
+    let backends: Vec<Id> = proxy.upstreams.backends().map(|(id, _)| id).collect();
+    for id in backends {
+        if let Some(backend) = proxy.upstreams.backend_mut(id).filter(|backend| !backend.is_closed()) {
+            backend.wake_at(&mut proxy.wheel, Timer::Backend(id), now);
+        }
+    }
 }
 
 /// Clients keep their user, by its name; those whose user is gone are closed.
@@ -151,16 +164,6 @@ fn retire(proxy: &mut Proxy, server: ServerId, now: Millis) {
     let count = proxy.upstreams.backends_of(server).count();
     let text = format_args!("is removed: its {count} connections close when they owe nothing");
     proxy.journal.notices.note(Kind::State, About::Server(server), Level::Info, 1, text);
-    // Who waits for one of its connections goes where the key is now.
-    for need in [Need::Room, Need::Lease] {
-        while let Some(&id) = proxy.upstreams.pool(server).waiting(need).front() {
-            proxy.upstreams.pool_mut(server).unpark(need, id);
-            if proxy.clients.unpark(id).is_some() {
-                proxy.turn.wake(id);
-            }
-        }
-    }
-    shrink(proxy);
 }
 
 /// Drains those connections that are too many, and that nobody has for himself: those of servers that are retired, and
@@ -170,11 +173,17 @@ pub(super) fn shrink(proxy: &mut Proxy) {
     for slot in 0..proxy.upstreams.slots() {
         let server = proxy.upstreams.server_in(slot);
         let is_retired = proxy.upstreams.is_retired(server);
-        let size_max = if is_retired { 0 } else { proxy.upstreams.pool(server).size_max() };
-        if proxy.upstreams.pool(server).backends().len() <= size_max {
+        let held = proxy.upstreams.backends_of(server).filter(|(_, backend)| backend.is_held()).count();
+        // One is left to the others, whatever is held.
+        let pool_size = proxy.settings.pool_size;
+        let size_max = pool_size.max(held + 1);
+        proxy.upstreams.pool_mut(server).set_limits(size_max, proxy.settings.lease_max.min(pool_size - 1));
+        let count = proxy.upstreams.pool(server).backends().len();
+        let size_max = if is_retired { 0 } else { size_max };
+        is_shrinking |= count > size_max.min(pool_size) || size_max > pool_size;
+        if count <= size_max {
             continue;
         }
-        is_shrinking = true;
         let serving: Vec<Id> =
             proxy.upstreams.backends_of(server).filter(|(_, backend)| backend.is_serving()).map(|(id, _)| id).collect();
         let surplus = serving.len().saturating_sub(size_max);
@@ -186,7 +195,6 @@ pub(super) fn shrink(proxy: &mut Proxy) {
         };
         let is_free = |id: &Id| proxy.upstreams.backend(*id).is_some_and(may_go);
         let free: Vec<Id> = serving.into_iter().filter(is_free).collect();
-        // One is left to the others, whatever is held.
         let kept = usize::from(!is_retired);
         for &id in free.iter().skip(kept).rev().take(surplus) {
             drain::drain_backend(&mut proxy.upstreams, &mut proxy.turn, id);

@@ -344,11 +344,10 @@ impl Upstreams {
         id
     }
 
-    /// From here on these settings hold for all servers.
-    pub fn set_limits(&mut self, settings: &Settings) {
+    /// From here on these settings hold for the health of all servers.
+    pub fn set_patience(&mut self, settings: &Settings) {
         for endpoint in &mut self.endpoints {
             endpoint.health.set_patience(settings.timeouts.failover_after_ms, has_stand_in(settings));
-            endpoint.pool.set_limits(settings.pool_size, settings.lease_max);
         }
     }
 

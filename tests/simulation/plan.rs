@@ -196,7 +196,8 @@ impl Plan {
         if random.one_in(4) {
             settings.multi_key = random.one_in(2);
             settings.failover = random.one_in(2);
-            settings.strict_replies = random.one_in(2);
+            // Where scripts are made to say too much, their replies are made sure of all the time.
+            settings.strict_replies = self.has_lies() || random.one_in(2);
         }
         if random.one_in(3) {
             settings.pool_size = random.between(1, 4);
@@ -217,6 +218,11 @@ impl Plan {
         trace!("other settings: {settings:#?}");
         self.seen.push(settings.clone());
         self.settings = settings;
+    }
+
+    /// Whether scripts may say more than one reply.
+    pub fn has_lies(&self) -> bool {
+        self.seen[0].strict_replies
     }
 
     /// Whether this was so at any time.

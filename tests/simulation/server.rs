@@ -90,7 +90,7 @@ impl Server {
             store: Store::default(),
             push_in: plan.push_in,
             push_max: plan.value_max,
-            can_lie: plan.settings.strict_replies,
+            can_lie: plan.has_lies(),
             lies_until: 0,
         }
     }

@@ -365,7 +365,8 @@ impl World {
             + proxy.backends() * (send_queue_max + under_way);
         assert!(proxy.buffered_bytes() <= bound, "{} bytes are held, and {bound} may be", proxy.buffered_bytes());
         // Where the marks are low, what a client has sent at once is answered in as many writes.
-        let is_mark_low = limits.client_unread_pause_bytes <= 5_000 || limits.client_outstanding_max < 10;
+        let is_low = |settings: &Settings| settings.limits.client_outstanding_max < 10;
+        let is_mark_low = limits.client_unread_pause_bytes <= 5_000 || self.plan.was(is_low);
         let writes_max = 50 + 30 * (proxy.clients() + proxy.backends());
         assert!(
             is_mark_low || self.shell.network.writes <= writes_max,
