@@ -14,8 +14,8 @@ pub struct ServerId {
 }
 
 impl ServerId {
-    /// The first server in this slot: at the start that is its place in the configuration, TCP first, then Unix, each in
-    /// the order given. A ring takes fewer servers than would not fit ([`crate::ring::Ring::SERVERS_MAX`]).
+    /// The first server in this slot: at the start that is its place in the configuration, TCP first, then Unix, each
+    /// in the order given. A ring takes fewer servers than would not fit ([`crate::ring::Ring::SERVERS_MAX`]).
     #[inline]
     pub const fn of_index(index: usize) -> ServerId {
         ServerId { slot: index as u16, generation: 0 }

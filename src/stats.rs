@@ -77,8 +77,8 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Adds those of another proxy. A server is as the one says who finds it worse. Servers that only the other one has,
-    /// because one of them has other settings by now, stand behind.
+    /// Adds those of another proxy. A server is as the one says who finds it worse. Servers that only the other one
+    /// has, since one of them has other settings by now, stand behind.
     pub fn add(&mut self, other: &Figures) {
         let (own, stats) = (&mut self.stats, &other.stats);
         own.clients += stats.clients;

@@ -175,8 +175,8 @@ impl Users {
         }
     }
 
-    /// Who a client is from here on that was `id` when the users were `old`: the same by its name, whatever its password
-    /// is now. `None` if there is none of that name any more.
+    /// Who a client is from here on that was `id` when the users were `old`: the same by its name, whatever its
+    /// password is now. `None` if there is none of that name any more.
     pub fn successor_of(&self, id: UserId, old: &Users) -> Option<UserId> {
         if id == UserId::NOBODY {
             return Some(self.on_connect());

@@ -190,8 +190,8 @@ pub(super) fn shrink(proxy: &mut Proxy) {
         // What was asked on one that is not ready waits for it, where it may be so; others may have no room for that.
         let is_well = proxy.upstreams.health(server).is_up();
         let may_go = |backend: &Backend| {
-            let is_needed = is_well && !backend.in_flight().is_empty() || !is_retired;
-            !backend.is_held() && !(backend.is_setting_up() && is_needed)
+            let is_awaited = is_well && !backend.in_flight().is_empty() || !is_retired;
+            !(backend.is_held() || backend.is_setting_up() && is_awaited)
         };
         let is_free = |id: &Id| proxy.upstreams.backend(*id).is_some_and(may_go);
         let free: Vec<Id> = serving.into_iter().filter(is_free).collect();

@@ -21,6 +21,7 @@ mod pools;
 mod promises;
 mod publish;
 mod recover;
+mod reload;
 mod robustness;
 mod scatter;
 mod scripts;

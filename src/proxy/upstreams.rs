@@ -433,8 +433,8 @@ impl Upstreams {
         }
     }
 
-    /// The time has come to look at a server. `None` if it is retired, or gone; true exactly when it is down, and a probe
-    /// is to be sent.
+    /// The time has come to look at a server. `None` if it is retired, or gone; true exactly when it is down, and is to
+    /// be probed.
     pub fn on_probe_due(&mut self, server: ServerId, now: Millis) -> Option<bool> {
         let endpoint = self.endpoints.get_mut(server.index()).filter(|endpoint| endpoint.id == server)?;
         endpoint.probe.on_fired();
