@@ -416,8 +416,8 @@ impl Proxy {
     }
 
     /// The servers, in the order of `Settings::servers`.
-    pub fn servers(&self) -> impl Iterator<Item = ServerId> + use<> {
-        self.router.servers()
+    pub fn servers(&self) -> &[ServerId] {
+        self.router.all_servers()
     }
 
     /// A message has come from the proxy of the same pool that has this number.

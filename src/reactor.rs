@@ -102,7 +102,7 @@ impl Reactor {
         let proxy = new_proxy(settings, now);
         let sockets = Sockets::new(poll.registry().try_clone()?, proxy.clients_expected());
         let mut dialer = Dialer::new(Arc::clone(&waker));
-        dialer.set_servers(proxy.servers().zip(servers));
+        dialer.set_servers(proxy.servers(), servers);
         Ok(Reactor {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
@@ -250,7 +250,7 @@ impl Reactor {
                 Post::Settings(settled) => {
                     let (settings, servers) = *settled;
                     self.proxy.handle_settings(settings, self.now);
-                    self.dialer.set_servers(self.proxy.servers().zip(&servers));
+                    self.dialer.set_servers(self.proxy.servers(), &servers);
                 }
             }
         }

@@ -122,6 +122,12 @@ impl<T> Slots<T> {
     pub fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
         self.entries.iter().map(|(slot, entry)| (Id { slot: slot as u32, generation: entry.generation }, &entry.value))
     }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
+        let id = |slot, generation| Id { slot: slot as u32, generation };
+        self.entries.iter_mut().map(move |(slot, entry)| (id(slot, entry.generation), &mut entry.value))
+    }
 }
 
 impl<T> Default for Slots<T> {

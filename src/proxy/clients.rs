@@ -91,6 +91,11 @@ impl Clients {
         self.all.iter()
     }
 
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut Client)> {
+        self.all.iter_mut()
+    }
+
     /// From here on, no more are let in.
     pub fn begin_shutdown(&mut self) {
         self.is_shutting_down = true;

@@ -21,14 +21,15 @@ use log::Level;
 use super::backend_close_reason::BackendCloseReason;
 use super::client_close_reason::ClientCloseReason;
 use super::interface::Timer;
+use super::pubsub::Pubsub;
 use super::settings::Settings;
 use super::state::Proxy;
+use super::topics::SubscriptionConnection;
+use super::upstreams::Upstreams;
 use super::{close, connect, drain, publish, recover, subscribe, subscription_connection};
-use crate::backend::Backend;
 use crate::notice::{About, Kind};
 use crate::request::Role;
 use crate::server_id::ServerId;
-use crate::slots::Id;
 use crate::timer::Millis;
 use crate::users::Users;
 
@@ -49,7 +50,6 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
         proxy.upstreams.remember_credentials(old.credentials);
     }
     proxy.upstreams.set_patience(settings);
-    proxy.upstreams.set_shrinking(true);
     proxy.reading.set_limits(&settings.limits);
     proxy.in_flight.memory.set_limits(&settings.limits);
     let is_new_user = old.users != settings.users;
@@ -69,17 +69,14 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
 
 /// Has each deadline looked at, and set anew; no request that is out waits longer than one that is sent now.
 fn look_at_deadlines(proxy: &mut Proxy, now: Millis) {
-    let latest = now + proxy.settings.timeouts.remote_read_ms;
-    proxy.in_flight.requests.cap_deadlines(latest);
-    let clients: Vec<Id> = proxy.clients.iter().map(|(id, _)| id).collect();
-    for id in clients {
-        if let Some(client) = proxy.clients.get_mut(id).filter(|client| !client.is_closed()) {
+    proxy.in_flight.requests.cap_deadlines(now + proxy.settings.timeouts.remote_read_ms);
+    for (id, client) in proxy.clients.iter_mut() {
+        if !client.is_closed() {
             client.wake_at(&mut proxy.wheel, Timer::Client(id), now);
         }
     }
-    let backends: Vec<Id> = proxy.upstreams.backends().map(|(id, _)| id).collect();
-    for id in backends {
-        if let Some(backend) = proxy.upstreams.backend_mut(id).filter(|backend| !backend.is_closed()) {
+    for (id, backend) in proxy.upstreams.backends_mut() {
+        if !backend.is_closed() {
             backend.wake_at(&mut proxy.wheel, Timer::Backend(id), now);
         }
     }
@@ -87,73 +84,76 @@ fn look_at_deadlines(proxy: &mut Proxy, now: Millis) {
 
 /// Clients keep their user, by its name; those whose user is gone are closed.
 fn change_users(proxy: &mut Proxy, old: &Users) {
-    let ids: Vec<Id> = proxy.clients.iter().filter(|(_, client)| !client.is_closed()).map(|(id, _)| id).collect();
-    for id in ids {
-        let Some(client) = proxy.clients.get_mut(id) else { continue };
+    let mut gone = Vec::new();
+    for (id, client) in proxy.clients.iter_mut() {
         match proxy.settings.users.successor_of(client.session().user, old) {
             Some(user) => client.set_user(user),
-            None => close::close_client(proxy, id, ClientCloseReason::UserGone),
+            None => gone.push(id),
         }
+    }
+    for id in gone {
+        close::close_client(proxy, id, ClientCloseReason::UserGone);
     }
 }
 
 /// The servers of the settings are those that there are from here on.
 fn change_servers(proxy: &mut Proxy, now: Millis) {
-    let (servers, added) = find_servers(proxy);
-    let current: Vec<ServerId> = proxy.router.servers().collect();
-    let removed: Vec<ServerId> = current.iter().copied().filter(|server| !servers.contains(server)).collect();
-    for &server in &added {
+    let before: Vec<ServerId> = proxy.router.servers().collect();
+    let after = find_servers(proxy, &before);
+    if after == before {
+        return proxy.router.settle(&proxy.settings, after);
+    }
+    let added = |server: &&ServerId| !before.contains(server);
+    for &server in after.iter().filter(added) {
         proxy.upstreams.revive(server, &proxy.settings);
     }
-    let upstreams = &proxy.upstreams;
-    proxy.router.settle(&proxy.settings, servers, |server| upstreams.health(server).is_up());
+    proxy.router.settle(&proxy.settings, after.clone());
+    for &server in &after {
+        proxy.router.set_up(server, proxy.upstreams.health(server).is_up());
+    }
     proxy.pubsub.set_slots(proxy.upstreams.slots());
-    for &server in &added {
+    for &server in after.iter().filter(added) {
         connect::open_if_none(proxy, server, now);
         subscription_connection::on_server_added(proxy, server, now);
     }
-    for &server in &removed {
-        retire(proxy, server, now);
-    }
-    if !(added.is_empty() && removed.is_empty()) {
-        subscribe::review_confirmations(proxy, now);
-        publish::wake_publishers(&proxy.router, &mut proxy.turn, &proxy.pubsub);
-    }
-}
-
-/// The servers of the settings, in their order, and which of them are none of those that have had requests until now.
-fn find_servers(proxy: &mut Proxy) -> (Vec<ServerId>, Vec<ServerId>) {
-    let current: Vec<ServerId> = proxy.router.servers().collect();
-    // Those of now first, in the order of the ring, and then those that were retired.
-    let retired = proxy.upstreams.servers().filter(|&server| proxy.upstreams.is_retired(server));
-    let mut free: Vec<ServerId> = current.iter().copied().chain(retired).collect();
-    let mut found = Vec::new();
-    for address in &proxy.settings.servers {
-        let place = free.iter().position(|&server| proxy.upstreams.address(server) == address);
-        found.push(place.map(|place| free.remove(place)));
-    }
-    // What is left of the slots of others is used again when nothing of theirs is left.
-    let pubsub = &proxy.pubsub;
-    let upstreams = &proxy.upstreams;
-    free.retain(|&server| {
-        upstreams.is_retired(server) && !upstreams.has_backends(server) && pubsub.is_unused(server.index())
-    });
-    let mut servers = Vec::new();
-    let mut added = Vec::new();
-    for (found, address) in found.into_iter().zip(&proxy.settings.servers) {
-        let server = found.unwrap_or_else(|| {
-            let former = free.pop();
-            if let Some(former) = former {
-                proxy.pubsub.connections[former.index()] = Default::default();
-            }
-            proxy.upstreams.add_server(former, address, &proxy.settings)
-        });
-        servers.push(server);
-        if found.is_none() || !current.contains(&server) {
-            added.push(server);
+    for &server in &before {
+        if !after.contains(&server) {
+            retire(proxy, server, now);
         }
     }
-    (servers, added)
+    subscribe::review_confirmations(proxy, now);
+    publish::wake_publishers(&proxy.router, &mut proxy.turn, &proxy.pubsub);
+}
+
+/// The servers of the settings, in their order; `before` are those of until now.
+fn find_servers(proxy: &mut Proxy, before: &[ServerId]) -> Vec<ServerId> {
+    // Those of until now first, in the order of the ring, and then those that were retired.
+    let mut free = before.to_vec();
+    for slot in 0..proxy.upstreams.slots() {
+        let server = proxy.upstreams.server_in(slot);
+        if proxy.upstreams.is_retired(server) {
+            free.push(server);
+        }
+    }
+    let mut servers = Vec::new();
+    for address in &proxy.settings.servers {
+        if let Some(place) = free.iter().position(|&server| proxy.upstreams.address(server) == address) {
+            servers.push(free.remove(place));
+            continue;
+        }
+        let former = free.iter().position(|&server| is_unused(&proxy.upstreams, &proxy.pubsub, server));
+        let former = former.map(|place| free.remove(place));
+        if let Some(former) = former {
+            proxy.pubsub.connections[former.index()] = SubscriptionConnection::default();
+        }
+        servers.push(proxy.upstreams.add_server(former, address, &proxy.settings));
+    }
+    servers
+}
+
+/// True exactly when nothing is left of a server that is retired: its slot can be another's.
+fn is_unused(upstreams: &Upstreams, pubsub: &Pubsub, server: ServerId) -> bool {
+    upstreams.is_retired(server) && !upstreams.has_backends(server) && pubsub.is_unused(server.index())
 }
 
 /// This server gets no request any more.
@@ -168,35 +168,34 @@ fn retire(proxy: &mut Proxy, server: ServerId, now: Millis) {
 
 /// Drains those connections that are too many, and that nobody has for himself: those of servers that are retired, and
 /// of one that has more than it may the youngest. To be called in each turn, while there are any.
+#[cold]
+#[inline(never)]
 pub(super) fn shrink(proxy: &mut Proxy) {
     let mut is_shrinking = false;
     for slot in 0..proxy.upstreams.slots() {
         let server = proxy.upstreams.server_in(slot);
         let is_retired = proxy.upstreams.is_retired(server);
-        let held = proxy.upstreams.backends_of(server).filter(|(_, backend)| backend.is_held()).count();
+        // What was asked on one that is not ready waits for it, where it may be so; others may have no room for that.
+        let may_wait = !is_retired || proxy.upstreams.health(server).is_up();
+        let (mut held, mut serving, mut free) = (0, 0, Vec::new());
+        for (id, backend) in proxy.upstreams.backends_of(server) {
+            let is_awaited = backend.is_setting_up() && may_wait && !(is_retired && backend.in_flight().is_empty());
+            held += usize::from(backend.is_held());
+            serving += usize::from(backend.is_serving());
+            if backend.is_serving() && !backend.is_held() && !is_awaited {
+                free.push(id);
+            }
+        }
         // One is left to the others, whatever is held.
         let pool_size = proxy.settings.pool_size;
         let size_max = pool_size.max(held + 1);
         proxy.upstreams.pool_mut(server).set_limits(size_max, proxy.settings.lease_max.min(pool_size - 1));
         let count = proxy.upstreams.pool(server).backends().len();
-        let size_max = if is_retired { 0 } else { size_max };
+        let (size_max, kept) = if is_retired { (0, 0) } else { (size_max, 1) };
         is_shrinking |= count > size_max.min(pool_size) || size_max > pool_size;
-        if count <= size_max {
-            continue;
-        }
-        let serving: Vec<Id> =
-            proxy.upstreams.backends_of(server).filter(|(_, backend)| backend.is_serving()).map(|(id, _)| id).collect();
-        let surplus = serving.len().saturating_sub(size_max);
-        // What was asked on one that is not ready waits for it, where it may be so; others may have no room for that.
-        let is_well = proxy.upstreams.health(server).is_up();
-        let may_go = |backend: &Backend| {
-            let is_awaited = is_well && !backend.in_flight().is_empty() || !is_retired;
-            !(backend.is_held() || backend.is_setting_up() && is_awaited)
-        };
-        let is_free = |id: &Id| proxy.upstreams.backend(*id).is_some_and(may_go);
-        let free: Vec<Id> = serving.into_iter().filter(is_free).collect();
-        let kept = usize::from(!is_retired);
-        for &id in free.iter().skip(kept).rev().take(surplus) {
+        // The youngest first.
+        let surplus = serving.saturating_sub(size_max).min(free.len().saturating_sub(kept));
+        for &id in &free[free.len() - surplus..] {
             drain::drain_backend(&mut proxy.upstreams, &mut proxy.turn, id);
         }
     }
@@ -204,13 +203,19 @@ pub(super) fn shrink(proxy: &mut Proxy) {
 }
 
 /// Nobody has anything of a retired server for himself any longer, and nobody hears it.
+#[cold]
+#[inline(never)]
 pub(super) fn on_retired(proxy: &mut Proxy, server: ServerId, now: Millis) {
     // It may have been there again meanwhile.
     if proxy.upstreams.retired_until(server).is_none_or(|until| until > now) {
         return;
     }
-    let all = proxy.upstreams.backends().filter(|(_, backend)| backend.server() == server && !backend.is_closed());
-    let all: Vec<Id> = all.map(|(id, _)| id).collect();
+    let mut all = Vec::new();
+    for (id, backend) in proxy.upstreams.backends() {
+        if backend.server() == server && !backend.is_closed() {
+            all.push(id);
+        }
+    }
     for id in all {
         let Some(backend) = proxy.upstreams.backend(id) else { continue };
         let is_blocking = |request| proxy.in_flight.requests[request].role() == Role::Blocking;

@@ -97,27 +97,30 @@ impl Router {
     /// The servers of these settings are these, in the order of the ring; all of them are up, until `set_up` says
     /// otherwise.
     pub fn set_servers(&mut self, settings: &Settings, servers: Vec<ServerId>) {
-        let slots = servers.iter().map(|server| server.index() + 1).max().unwrap_or(0);
         self.ring = Ring::new(servers.len());
         self.up = UpSet::new(servers.len());
-        self.places = vec![NO_PLACE; slots];
-        (0..).zip(&servers).for_each(|(place, server)| self.places[server.index()] = place);
-        self.part_of_server = vec![NO_PART; slots];
-        let is_first = |&place: &usize| !settings.servers[..place].contains(&settings.servers[place]);
-        self.distinct_servers = (0..servers.len()).filter(is_first).map(|place| servers[place]).collect();
+        self.places = Vec::new();
+        for (place, server) in servers.iter().enumerate() {
+            self.places.resize(self.places.len().max(server.index() + 1), NO_PLACE);
+            self.places[server.index()] = place as u16;
+        }
+        self.part_of_server = vec![NO_PART; self.places.len()];
+        self.distinct_servers = Vec::new();
+        for (place, address) in settings.servers.iter().enumerate() {
+            if !settings.servers[..place].contains(address) {
+                self.distinct_servers.push(servers[place]);
+            }
+        }
         self.servers = servers.into();
     }
 
-    /// Other settings hold, and perhaps there are other servers: these, in the order of the ring, of which `is_up` says
-    /// which are up. If a key may have another server now, a new epoch begins.
-    pub fn settle(&mut self, settings: &Settings, servers: Vec<ServerId>, is_up: impl Fn(ServerId) -> bool) {
+    /// Other settings hold, and perhaps there are other servers: these, in the order of the ring; all of those are up,
+    /// until `set_up` says otherwise. If a key may have another server now, a new epoch begins.
+    pub fn settle(&mut self, settings: &Settings, servers: Vec<ServerId>) {
         let has_others = *servers != *self.servers;
         if has_others {
             self.revision += 1;
             self.set_servers(settings, servers);
-            for place in (0..self.servers.len()).filter(|&place| !is_up(self.servers[place])) {
-                self.up.set(ServerIndex(place as u16), false);
-            }
         }
         if has_others || self.failover != settings.failover || self.hash_tag != settings.hash_tag {
             (self.failover, self.hash_tag) = (settings.failover, settings.hash_tag);
@@ -141,6 +144,11 @@ impl Router {
     pub fn servers(&self) -> impl ExactSizeIterator<Item = ServerId> + use<> {
         let servers = Arc::clone(&self.servers);
         (0..servers.len()).map(move |place| servers[place])
+    }
+
+    /// The same at once.
+    pub fn all_servers(&self) -> &[ServerId] {
+        &self.servers
     }
 
     /// The first of them.

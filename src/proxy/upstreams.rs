@@ -175,6 +175,11 @@ impl Upstreams {
         self.backends.iter()
     }
 
+    /// The same, to be changed.
+    pub fn backends_mut(&mut self) -> impl Iterator<Item = (Id, &mut Backend)> {
+        self.backends.iter_mut()
+    }
+
     /// How many there are, in any state.
     pub fn backends_len(&self) -> usize {
         self.backends.len()
@@ -317,7 +322,7 @@ impl Upstreams {
 
     /// True exactly when there is any connection to this server, in any state and of any kind.
     pub fn has_backends(&self, server: ServerId) -> bool {
-        self.backends.iter().any(|(_, backend)| backend.server() == server)
+        self.backends().any(|(_, backend)| backend.server() == server)
     }
 
     /// No request is sent to this server any more, and its last connections are closed by then.

@@ -71,8 +71,7 @@ impl Target {
 
 /// Connects the backends of one reactor.
 pub(super) struct Dialer {
-    /// By the server's slot: who has it, and where that is.
-    targets: Vec<Option<(ServerId, Target)>>,
+    targets: Vec<(ServerId, Target)>,
     resolver: Resolver,
     dials: Vec<Dial>,
 }
@@ -84,30 +83,19 @@ impl Dialer {
 
     /// These are the servers from here on, each with its address. What is known of those that stay is kept, and so are
     /// those that are being dialled.
-    pub fn set_servers<'a>(&mut self, servers: impl Iterator<Item = (ServerId, &'a Address)>) {
-        let mut targets: Vec<Option<(ServerId, Target)>> = Vec::new();
-        let mut put = |server: ServerId, target| {
-            if targets.len() <= server.index() {
-                targets.resize_with(server.index() + 1, || None);
-            }
-            targets[server.index()] = Some((server, target));
-        };
-        for (server, address) in servers {
-            let known = self.targets.get_mut(server.index()).and_then(|entry| entry.take_if(|entry| entry.0 == server));
-            put(server, known.map_or_else(|| Target::new(address), |(_, target)| target));
-        }
-        for (server, target) in self.targets.drain(..).flatten() {
-            if self.dials.iter().any(|dial| dial.server == server) {
-                put(server, target);
+    pub fn set_servers(&mut self, servers: &[ServerId], addresses: &[Address]) {
+        for (&server, address) in servers.iter().zip(addresses) {
+            if self.target(server).is_none() {
+                self.targets.push((server, Target::new(address)));
             }
         }
-        self.targets = targets;
+        let dials = &self.dials;
+        self.targets.retain(|(server, _)| servers.contains(server) || dials.iter().any(|dial| dial.server == *server));
     }
 
     /// Where a server is.
     fn target(&mut self, server: ServerId) -> Option<&mut Target> {
-        let (whose, target) = self.targets.get_mut(server.index())?.as_mut()?;
-        (*whose == server).then_some(target)
+        self.targets.iter_mut().find(|entry| entry.0 == server).map(|(_, target)| target)
     }
 
     /// When something is to be tried again.
@@ -138,11 +126,11 @@ impl Dialer {
     pub fn dial(&mut self, backend: Id, server: ServerId, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
         let mut dial = Dial { backend, server, rest: Vec::new(), state: State::LookingUp, reason: String::new() };
         // One that is not known has no address: it fails at once.
-        match self.targets.get(server.index()).and_then(Option::as_ref).filter(|entry| entry.0 == server) {
+        match self.targets.iter().find(|entry| entry.0 == server).map(|(_, target)| target) {
             None => {}
-            Some((_, Target::Fixed(address))) => dial.rest.push(address.clone()),
-            Some((_, Target::Name { known, known_until, .. })) if *known_until > now => dial.rest = in_reverse(known),
-            Some((_, Target::Name { host, port, .. })) => {
+            Some(Target::Fixed(address)) => dial.rest.push(address.clone()),
+            Some(Target::Name { known, known_until, .. }) if *known_until > now => dial.rest = in_reverse(known),
+            Some(Target::Name { host, port, .. }) => {
                 self.resolver.resolve(server.number(), host, *port);
                 self.dials.push(dial);
                 return;
@@ -162,10 +150,8 @@ impl Dialer {
                         self.dials[index].rest = in_reverse(&addresses);
                         self.try_next(index, sockets, proxy, now);
                     }
-                    let is_asked = |entry: &&mut (ServerId, Target)| entry.0.number() == server;
-                    if let Some((_, Target::Name { known, known_until, .. })) =
-                        self.targets.iter_mut().flatten().find(is_asked)
-                    {
+                    let asked = self.targets.iter_mut().find(|entry| entry.0.number() == server);
+                    if let Some((_, Target::Name { known, known_until, .. })) = asked {
                         *known = addresses;
                         *known_until = now + NAME_MS;
                     }

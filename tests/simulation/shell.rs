@@ -72,7 +72,7 @@ impl Shell {
     /// The settings are those of this plan.
     pub fn name_servers(&mut self, plan: &Plan) {
         let numbers = plan.settings.servers.iter().map(|address| number(address));
-        self.numbers.extend(self.proxy.servers().zip(numbers));
+        self.numbers.extend(self.proxy.servers().iter().copied().zip(numbers));
     }
 
     /// Whether the loop would wake.

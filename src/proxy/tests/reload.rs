@@ -132,10 +132,10 @@ fn a_server_that_comes_and_never_answers_holds_nothing_up() {
 #[test]
 fn servers_that_change_places_keep_their_connections_and_keys_follow_the_ring() {
     let (mut bench, backends) = Bench::ready(3, |_| {});
-    let requests = bench.proxy.upstreams.figures(bench.proxy.servers());
+    let requests = bench.proxy.upstreams.figures(bench.proxy.router.servers());
     bench.serve_by(&["server-2", "server-0", "server-1"]);
     assert!(bench.connects.is_empty() && bench.closed.is_empty());
-    let moved = bench.proxy.upstreams.figures(bench.proxy.servers());
+    let moved = bench.proxy.upstreams.figures(bench.proxy.router.servers());
     assert_eq!(moved, [requests[2], requests[0], requests[1]], "figures go with the server");
     let client = bench.client();
     for (place, server) in [(0, 2), (1, 0), (2, 1)] {
@@ -150,24 +150,24 @@ fn servers_that_change_places_keep_their_connections_and_keys_follow_the_ring() 
 #[test]
 fn a_server_that_is_there_twice_keeps_as_many_as_it_stays() {
     let (mut bench, _) = Bench::ready(3, |settings| settings.servers[2] = settings.servers[0].clone());
-    let before: Vec<ServerId> = bench.proxy.servers().collect();
+    let before: Vec<ServerId> = bench.proxy.router.servers().collect();
     bench.serve_by(&["server-1", "server-0", "server-0"]);
-    let after: Vec<ServerId> = bench.proxy.servers().collect();
+    let after: Vec<ServerId> = bench.proxy.router.servers().collect();
     assert_eq!(after, [before[1], before[0], before[2]], "the first is the first");
     bench.serve_by(&["server-0"]);
-    assert_eq!(bench.proxy.servers().collect::<Vec<_>>(), [before[0]]);
+    assert_eq!(bench.proxy.router.servers().collect::<Vec<_>>(), [before[0]]);
 }
 
 #[test]
 fn a_slot_is_used_again_under_another_name_and_a_late_timer_does_not_hit_it() {
     let (mut bench, backends) = Bench::ready(2, |_| {});
-    let old = bench.proxy.servers().nth(1).expect("there are two");
+    let old = bench.proxy.router.servers().nth(1).expect("there are two");
     // It is down, and is to be looked at.
     bench.take_down(backends[1], 1);
     assert!(!bench.proxy.upstreams.health(old).is_up());
     bench.serve_by(&["server-0"]);
     bench.serve_by(&["server-0", "other"]);
-    let new = bench.proxy.servers().nth(1).expect("there are two");
+    let new = bench.proxy.router.servers().nth(1).expect("there are two");
     assert_eq!((new.index(), new == old), (old.index(), false));
     assert_eq!(bench.proxy.upstreams.address(new), "other");
     assert!(bench.proxy.upstreams.health(new).is_up() && bench.proxy.router.is_up(new));
