@@ -1,0 +1,155 @@
+//! One pool of the configuration at work: its listener, the file of its socket, and its threads.
+//!
+//! ```text
+//!   open, or given ─► start: the threads run ─► drain: nobody comes in any more ─► all threads have ended ─► result
+//! ```
+//!
+//! The listener is the pool's, and each reactor has a descriptor of its own of the same socket: so it can be handed
+//! on. Nobody is to come in when the last descriptor is closed: the pool closes its own, and removes the file, as soon
+//! as it drains.
+//!
+//! Knows no signals and no other pools.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use log::warn;
+
+use super::thread::Thread;
+use super::wakeup::Wakeup;
+use crate::config::PoolConfig;
+use crate::limits::Limits;
+use crate::net::{self, Listener, SocketFile};
+use crate::proxy::{Settings, Workers};
+use crate::reactor::Reactor;
+
+/// A pool at work.
+#[derive(Debug)]
+pub(super) struct Pool {
+    config: PoolConfig,
+    /// `None` exactly when it drains.
+    listener: Option<Listener>,
+    /// What is to be removed when nobody is to come in any more.
+    socket_file: Option<SocketFile>,
+    threads: Vec<Thread>,
+}
+
+impl Pool {
+    /// One that listens where its configuration says, and does not run yet.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen there; the text names the address.
+    pub fn open(config: &PoolConfig) -> io::Result<Pool> {
+        let (listener, socket_file) =
+            net::listen(&config.listen, net::backlog_max(), config.socket_mode).map_err(io::Error::other)?;
+        Ok(Pool::of_listener(config, listener, socket_file))
+    }
+
+    /// The same with a listener that is there already.
+    pub fn of_listener(config: &PoolConfig, listener: Listener, socket_file: Option<SocketFile>) -> Pool {
+        Pool { config: config.clone(), listener: Some(listener), socket_file, threads: Vec::new() }
+    }
+
+    /// Starts its reactors, each on a thread of its own; their names count on from this number.
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor or no thread for one; the text names the pool.
+    pub fn start(&mut self, first_number: usize, wakeup: &Wakeup) -> io::Result<()> {
+        let cannot = |error: io::Error| io::Error::new(error.kind(), format!("pool {}: {error}", self.config.listen));
+        let Some(listener) = &self.listener else { return Ok(()) };
+        for reactor in reactors(&self.config, listener).map_err(cannot)? {
+            let number = first_number + self.threads.len();
+            let thread = wakeup.notifier().and_then(|notifier| Thread::start(number, reactor, notifier));
+            self.threads.push(thread.map_err(cannot)?);
+        }
+        Ok(())
+    }
+
+    /// Those that run, or have run.
+    pub fn threads(&self) -> &[Thread] {
+        &self.threads
+    }
+
+    /// Nobody comes in any more; its threads end when what is outstanding is answered, or after
+    /// [`GRACE`](crate::reactor::GRACE).
+    pub fn drain(&mut self) {
+        self.listener = None;
+        self.socket_file = None;
+        self.threads.iter().for_each(|thread| thread.handle().drain());
+    }
+
+    /// How its threads ended, as far as they have.
+    ///
+    /// # Errors
+    ///
+    /// What the first of them failed with.
+    pub fn result(self) -> io::Result<()> {
+        self.threads.into_iter().try_for_each(Thread::result)
+    }
+}
+
+/// The reactors of one pool.
+fn reactors(pool: &PoolConfig, listener: &Listener) -> io::Result<Vec<Reactor>> {
+    let settings = settings(pool);
+    let mut reactors = Vec::new();
+    for number in 0..pool.reactors {
+        let listener = listener.try_clone()?;
+        let workers = settings.workers.nth(number);
+        let settings = Settings { seed: settings.seed.wrapping_add(number as u64), workers, ..settings.clone() };
+        reactors.push(Reactor::new(settings, listener, &pool.servers)?);
+    }
+    Reactor::introduce(&mut reactors);
+    Ok(reactors)
+}
+
+/// What each of a pool's reactors is told: its share of what the whole pool may have.
+fn settings(pool: &PoolConfig) -> Settings {
+    let share = |whole: usize| (whole / pool.reactors).max(1);
+    let mut limits = Limits { buffered_bytes_max: share(pool.limits.buffered_bytes_max), ..pool.limits };
+    let files = usize::try_from(net::file_limit()).unwrap_or(usize::MAX).saturating_sub(limits.fd_reserve).max(1);
+    if limits.clients_max > files {
+        warn!(
+            "pool {}: clientsMax is {}, but this process may open so few files that {files} clients are the most",
+            pool.listen, limits.clients_max
+        );
+        limits.clients_max = files;
+    }
+    limits.clients_max = limits.clients_max.div_ceil(pool.reactors);
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    Settings {
+        listen: pool.listen.to_string(),
+        servers: pool.servers.iter().map(ToString::to_string).collect(),
+        failover: pool.failover,
+        hash_tag: pool.hash_tag,
+        multi_key: pool.multi_key,
+        strict_replies: pool.strict_replies,
+        pool_size: share(pool.pool_size),
+        lease_max: share(if pool.lease_max == 0 { pool.pool_size } else { pool.lease_max }),
+        timeouts: pool.timeouts,
+        limits,
+        users: pool.users.clone(),
+        credentials: pool.credentials.clone(),
+        policy: pool.policy.clone(),
+        process_id: std::process::id(),
+        // The hasher knows what the system calls random.
+        seed: nanos ^ u64::from(std::process::id()) << 32 ^ RandomState::new().build_hasher().finish(),
+        workers: Workers::first_of(pool.reactors),
+    }
+}
+
+#[cfg(test)]
+impl Pool {
+    /// One with a single reactor that does not turn before the sender says so.
+    pub fn stuck(config: &PoolConfig, wakeup: &Wakeup) -> (Pool, std::sync::mpsc::Sender<()>) {
+        let mut pool = Pool::open(config).expect("listen");
+        let listener = pool.listener.as_ref().expect("it does not drain");
+        let reactor = reactors(&pool.config, listener).expect("a reactor").remove(0);
+        let (thread, go) = Thread::stuck(reactor, wakeup.notifier().expect("a descriptor"));
+        pool.threads.push(thread);
+        (pool, go)
+    }
+}
