@@ -45,7 +45,8 @@ use error::{Place, Problem};
 use json::Json;
 
 pub use crate::limits::{Limits, Timeouts};
-pub use diff::{Change, PoolChange, diff};
+pub(crate) use address::{collide, is_same_place};
+pub use diff::{Change, PoolChange, diff, without_restart};
 pub use draft::Process;
 pub use error::Error;
 pub use key::{Group, KEYS, Key, Scope};
@@ -58,6 +59,8 @@ pub(crate) use spelling::nearest;
 pub struct Loaded {
     /// What to do.
     pub config: Config,
+    /// Whether a file says what to do (`-config`), or flags alone.
+    pub has_file: bool,
     /// Whether that is only to be checked (`-test`).
     pub test: bool,
     /// What is in use elsewhere, to be compared with that (`-against`).
@@ -88,7 +91,9 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     let mut warnings = Warnings::default();
     flags.iter().filter(|(key, _)| key.is_retired()).for_each(|(key, _)| warnings.add_retired("-", key));
 
-    let pools = match process.config.as_deref().filter(|file| !file.is_empty()) {
+    let file = process.config.as_deref().filter(|file| !file.is_empty());
+    let has_file = file.is_some();
+    let pools = match file {
         Some(file) => {
             warnings.add_ignored(flags);
             pools_of_file(file, &mut warnings)?
@@ -113,7 +118,7 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
         None => None,
     };
     let (test, healthcheck) = (process.test, process.healthcheck);
-    Ok(Loaded { config, test, against, healthcheck, warnings: warnings.lines })
+    Ok(Loaded { config, has_file, test, against, healthcheck, warnings: warnings.lines })
 }
 
 fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>, Error> {

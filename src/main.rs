@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use rmux::cli::{self, Action};
+use rmux::config::Loaded;
 use rmux::serve::serve;
 use rmux::service::privileges;
 use rmux::{healthcheck, logger};
@@ -48,7 +49,7 @@ fn run(action: Action) -> ExitCode {
             // It does not come back if it starts this program anew; then the new one logs the warnings.
             let result = privileges::maybe_give_up(&loaded.config).and_then(|()| {
                 loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-                serve(&loaded.config)
+                serve(&loaded.config, read_again)
             });
             if let Err(error) = &result {
                 log::error!("{error}");
@@ -56,6 +57,16 @@ fn run(action: Action) -> ExitCode {
             logger::flush();
             if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// The configuration anew, with the arguments of the start.
+fn read_again() -> Result<Loaded, String> {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Action::Serve(loaded)) => Ok(loaded),
+        // The arguments are those of the start, so they ask for the same.
+        Ok(_) => Err("the arguments ask for something else".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -272,6 +272,11 @@ impl Reactor {
                 }
                 // Who gave up before it was accepted is no reason to stop; nor is a signal.
                 Err(error) if is_about_the_peer(&error) => continue,
+                // What it listens on was ended before it is told.
+                Err(_) if self.handle.is_to_end() => {
+                    self.is_accepting = false;
+                    return;
+                }
                 Err(error) => {
                     let text = format_args!("cannot accept a connection, and pause for {ACCEPT_PAUSE_MS} ms: {error}");
                     self.proxy.handle_accept_failed(text);

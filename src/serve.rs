@@ -5,6 +5,7 @@
 //! ```text
 //!   listen, pid file ─► start the threads ─► all servers' names known, or given up ─► the manager is told: ready
 //!     ─► every third of its watchdog's time, if each reactor has answered since: still alive
+//!     ─► HUP: the configuration is read anew, and what it changes is done
 //!     ─► INT or TERM: drain ─► the last reactor has ended ─► remove what is left, done
 //! ```
 //!
@@ -13,32 +14,44 @@
 //! and so does a reactor that fails: half a service is none, and what supervises this process starts it anew. PIPE is
 //! ignored, as in every Rust program: a broken socket is an error of the write.
 //!
-//! The parts: `pool` is one pool at work, above `thread`, one reactor of it, above `wakeup`, what wakes this thread.
+//! **A reload** is planned on a thread of its own (`reload`), which reads, checks, compares, and opens the new pools.
+//! If anything is wrong, nothing is changed. Else the new pools start, then those that changed are told so, and last
+//! those that are gone drain. One at a time: a HUP meanwhile has it done once more.
+//!
+//! The parts: `reload`, above `pool`, one pool at work, above `thread`, one reactor of it, above `wakeup`, what wakes
+//! this thread. `reload_status` is what others may know of reloads.
 
 use std::io;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
+use log::{Level, error, info, log, warn};
 
-use crate::config::Config;
-use crate::net;
+use crate::config::{self, Config};
+use crate::net::{self, Listener};
 use crate::service::activation::Activation;
 use crate::service::{Manager, PidFile, successor};
 use pool::Pool;
+use reload::{Plan, Running};
 use thread::{Stage, Thread};
 use wakeup::{Signal, Wakeup};
 
+pub use reload::Read;
+pub use reload_status::{ReloadStatus, Reloads};
+
 mod pool;
+mod reload;
+mod reload_status;
 mod thread;
 mod wakeup;
 
-/// Serves every pool until a signal ends it.
+/// Serves every pool until a signal ends it; at another one, `read` says what to do from then on.
 ///
 /// # Errors
 ///
 /// When a pool cannot listen, the pid file cannot be written, a thread cannot be made, or a reactor fails; the text
 /// names the address or file. And when a second signal came.
-pub fn serve(config: &Config) -> io::Result<()> {
+pub fn serve(config: &Config, read: Read) -> io::Result<()> {
     // Before anything listens, so that no signal finds the process unprepared.
     let wakeup = Wakeup::new(&Signal::ALL)?;
     let mut pools = open(config)?;
@@ -47,14 +60,11 @@ pub fn serve(config: &Config) -> io::Result<()> {
         let servers = pool.servers.len();
         info!("{NAME} listens on {}, with {servers} server{}", pool.listen, if servers == 1 { "" } else { "s" });
     }
-    let mut number = 0;
-    for pool in &mut pools {
-        pool.start(number, &wakeup)?;
-        number += pool.threads().len();
-    }
-    let mut supervisor = Supervisor::new(pools, wakeup, Manager::of_environment(), summary(config));
+    let mut supervisor = Supervisor::new(config.clone(), read, wakeup, Manager::of_environment());
+    supervisor.start(&mut pools)?;
+    supervisor.pools = pools;
     supervisor.look_after()?;
-    supervisor.pools.into_iter().try_for_each(Pool::result)?;
+    supervisor.pools.into_iter().chain(supervisor.leaving).try_for_each(Pool::result)?;
     info!("{NAME} has stopped");
     Ok(())
 }
@@ -67,7 +77,10 @@ fn open(config: &Config) -> io::Result<Vec<Pool>> {
         pools.push(match given.take_if(|given| given.is_for(pool)) {
             Some(given) => {
                 let (listener, socket_file) = given.into_listener();
-                Pool::of_listener(pool, listener, socket_file)
+                match successor::has_listened() {
+                    true => Pool::of_listener(pool, listener, socket_file),
+                    false => Pool::of_given(pool, listener),
+                }
             }
             None => Pool::open(pool)?,
         });
@@ -87,7 +100,14 @@ fn summary(config: &Config) -> String {
 
 /// The main thread, while the others serve.
 struct Supervisor {
+    /// What is in use.
+    config: Config,
+    read: Read,
     pools: Vec<Pool>,
+    /// Those that are in the configuration no more, and have not ended yet.
+    leaving: Vec<Pool>,
+    /// How many threads there have been.
+    threads_started: usize,
     wakeup: Wakeup,
     manager: Manager,
     /// One line for people, once it is ready.
@@ -96,15 +116,44 @@ struct Supervisor {
     is_ending: bool,
     /// When the manager is to be told that all reactors turn.
     look_at: Option<Instant>,
+    /// Where the plan of the reload that is under way will come from.
+    plan: Option<Receiver<Result<Plan, String>>>,
+    /// Whether it is to be followed by another one.
+    is_asked_again: bool,
+    reload_status: ReloadStatus,
 }
 
 impl Supervisor {
-    fn new(pools: Vec<Pool>, wakeup: Wakeup, manager: Manager, status: String) -> Supervisor {
-        Supervisor { pools, wakeup, manager, status, is_ready: false, is_ending: false, look_at: None }
+    fn new(config: Config, read: Read, wakeup: Wakeup, manager: Manager) -> Supervisor {
+        Supervisor {
+            status: summary(&config),
+            config,
+            read,
+            pools: Vec::new(),
+            leaving: Vec::new(),
+            threads_started: 0,
+            wakeup,
+            manager,
+            is_ready: false,
+            is_ending: false,
+            look_at: None,
+            plan: None,
+            is_asked_again: false,
+            reload_status: ReloadStatus::new(),
+        }
     }
 
     fn threads(&self) -> impl Iterator<Item = &Thread> {
-        self.pools.iter().flat_map(Pool::threads)
+        self.pools.iter().chain(&self.leaving).flat_map(Pool::threads)
+    }
+
+    /// Starts the threads of these pools.
+    fn start(&mut self, pools: &mut [Pool]) -> io::Result<()> {
+        for pool in pools {
+            pool.start(self.threads_started, &self.wakeup)?;
+            self.threads_started += pool.threads().len();
+        }
+        Ok(())
     }
 
     /// Until the last thread has ended, one has failed, or a second signal has come.
@@ -123,7 +172,10 @@ impl Supervisor {
                 // Its own words come from joining it.
                 return Ok(());
             }
-            if !self.is_ready && !self.is_ending && self.threads().all(|thread| thread.stage() >= Stage::Settled) {
+            self.maybe_finish_reload();
+            self.reap()?;
+            let is_settled = self.plan.is_none() && self.threads().all(|thread| thread.stage() >= Stage::Settled);
+            if !self.is_ready && !self.is_ending && is_settled {
                 self.is_ready = true;
                 self.manager.tell_ready(&self.status);
             }
@@ -149,7 +201,94 @@ impl Supervisor {
                     net::stop_inherited();
                 }
             }
-            Signal::Hangup | Signal::User2 => warn!("signal {signal} has no meaning here"),
+            Signal::Hangup if self.is_ending => warn!("reload: refused: {NAME} stops"),
+            Signal::Hangup if self.plan.is_some() => {
+                info!("reload: the last one is still under way: another one follows");
+                self.is_asked_again = true;
+            }
+            Signal::Hangup => self.begin_reload(),
+            Signal::User2 => warn!("signal {signal} has no meaning here"),
+        }
+        Ok(())
+    }
+
+    fn begin_reload(&mut self) {
+        info!("reload: reads the configuration again");
+        self.manager.tell_reloading();
+        self.is_ready = false;
+        let given = self.pools.iter().find_map(Pool::given).map(Listener::try_clone).transpose();
+        let running = given.map(|given| Running { config: self.config.clone(), given });
+        let plan = running.and_then(|running| reload::plan(self.read, running, self.wakeup.notifier()?));
+        match plan {
+            Ok(plan) => self.plan = Some(plan),
+            Err(error) => self.refuse_reload(&error.to_string()),
+        }
+    }
+
+    fn maybe_finish_reload(&mut self) {
+        let Some(outcome) = self.plan.as_ref().and_then(|plan| plan.try_recv().ok()) else { return };
+        self.plan = None;
+        match outcome {
+            // The new pools close again.
+            Ok(_) | Err(_) if self.is_ending => return,
+            Ok(plan) => self.carry_out(plan),
+            Err(reason) => self.refuse_reload(&reason),
+        }
+        if std::mem::take(&mut self.is_asked_again) {
+            self.begin_reload();
+        }
+    }
+
+    fn refuse_reload(&mut self, reason: &str) {
+        error!("reload: refused, and nothing is changed: {reason}");
+        self.status = format!("{}; the last reload was refused: {reason}", summary(&self.config));
+        self.reload_status.on_reloaded(false, reason);
+    }
+
+    /// First who comes, then who stays, then who goes: so there is always somebody to connect to.
+    fn carry_out(&mut self, mut plan: Plan) {
+        if let Err(error) = self.start(&mut plan.added) {
+            plan.added.iter_mut().for_each(Pool::remove);
+            self.leaving.append(&mut plan.added);
+            return self.refuse_reload(&error.to_string());
+        }
+        plan.warnings.iter().for_each(|warning| warn!("{warning}"));
+        for change in &plan.changes {
+            let level = if change.needs_restart() { Level::Warn } else { Level::Info };
+            log!(level, "reload: {change}");
+        }
+        self.pools.append(&mut plan.added);
+        for mut pool in std::mem::take(&mut self.pools) {
+            let place = &pool.config().listen;
+            match plan.config.pools.iter().find(|other| config::is_same_place(&other.listen, place)) {
+                None => {
+                    pool.remove();
+                    self.leaving.push(pool);
+                    continue;
+                }
+                Some(config) if plan.changes_pool(place) => pool.settle(config.clone()),
+                Some(_) => {}
+            }
+            self.pools.push(pool);
+        }
+        let text = match (plan.changes.len(), plan.has_file) {
+            (0, true) => "no changes".to_owned(),
+            (0, false) => "no changes: without -config, the flags hold until a restart".to_owned(),
+            (1, _) => "1 change".to_owned(),
+            (count, _) => format!("{count} changes"),
+        };
+        info!("reload: done: {text}");
+        self.reload_status.on_reloaded(true, &text);
+        self.status = summary(&plan.config);
+        self.config = plan.config;
+    }
+
+    /// Forgets the pools that have drained.
+    fn reap(&mut self) -> io::Result<()> {
+        while let Some(index) = self.leaving.iter().position(Pool::has_ended) {
+            let pool = self.leaving.swap_remove(index);
+            info!("pool {}: has ended", pool.config().listen);
+            pool.result()?;
         }
         Ok(())
     }
@@ -186,7 +325,10 @@ mod tests {
         let handle = stuck.threads()[0].handle().clone();
         let (heard, said) = UnixDatagram::pair().expect("descriptors are free");
         let manager = Manager::new(Some(said), Some(Duration::from_millis(30)));
-        let mut supervisor = Supervisor::new(vec![stuck], wakeup, manager, "fine".to_owned());
+        let nothing: Read = || Err("nobody asks".to_owned());
+        let mut supervisor = Supervisor::new(loaded.config, nothing, wakeup, manager);
+        supervisor.pools = vec![stuck];
+        supervisor.status = "fine".to_owned();
         let watch = std::thread::spawn(move || supervisor.look_after());
 
         let mut word = [0; 64];

@@ -1,9 +1,9 @@
 //! What rmux is to the system that runs it: a service with a manager, a process with a pid file and an owner.
 //!
 //! [`Manager`] is the service manager (systemd, or whoever speaks its protocol, `sd_notify(3)`): it is told when rmux
-//! is ready, that it is still alive, and that it stops. Each message is one datagram of lines `NAME=value`, sent to the
-//! socket that the environment names; without one there is no manager, and nothing is said. The rest has places of its
-//! own:
+//! is ready, that it is still alive, that it reads its configuration again, and that it stops. Each message is one
+//! datagram of lines `NAME=value`, sent to the socket that the environment names; without one there is no manager, and
+//! nothing is said. The rest has places of its own:
 //!
 //! ```text
 //!   account      the names of a user and a group → numbers
@@ -21,7 +21,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::warn;
 
@@ -70,6 +70,12 @@ impl Manager {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
+    /// The configuration is read anew, until it is ready again.
+    pub fn tell_reloading(&self) {
+        let since_boot = monotonic_microseconds().map_or(String::new(), |span| format!("MONOTONIC_USEC={span}\n"));
+        self.tell(&format!("RELOADING=1\n{since_boot}STATUS=reads its configuration again"));
+    }
+
     /// Still here, and working.
     pub fn tell_alive(&self) {
         self.tell("WATCHDOG=1");
@@ -88,6 +94,19 @@ impl Manager {
             warn!("the service manager was not told {first}: {error}");
         }
     }
+}
+
+/// The system's monotonic clock, by which systemd tells the answer to its own request from an earlier one.
+///
+/// It is what an `Instant` holds on Linux, which the standard library shows and does not give. What `/proc/uptime` says
+/// would be the clock that counts a machine's sleep as well, and a unit with `ProcSubset=pid` does not see it.
+fn monotonic_microseconds() -> Option<u64> {
+    let shown = format!("{:?}", Instant::now());
+    let field = |name: &str| {
+        let digits = shown.split_once(name)?.1;
+        digits.split(|char: char| !char.is_ascii_digit()).next()?.parse::<u64>().ok()
+    };
+    Some(field("tv_sec: ")? * 1_000_000 + field("tv_nsec: ")? / 1_000)
 }
 
 /// A path, or the name of an abstract socket behind an `@`.
@@ -120,6 +139,17 @@ mod tests {
         assert_eq!(watchdog(Some(1_000_000), Some(8), 7), None);
         assert_eq!(watchdog(Some(0), Some(7), 7), None);
         assert_eq!(watchdog(None, Some(7), 7), None);
+    }
+
+    #[test]
+    fn the_monotonic_clock_is_the_system_s() {
+        let stat = std::fs::read_to_string("/proc/uptime").expect("Linux has it");
+        let uptime: f64 = stat.split(' ').next().expect("a first word").parse().expect("seconds");
+        let before = monotonic_microseconds().expect("this standard library shows it as expected");
+        let after = monotonic_microseconds().expect("it shows it again");
+        assert!(before <= after && before > 0);
+        // That clock goes on while the machine sleeps, and is cut to hundredths of a second.
+        assert!(before as f64 / 1e6 < uptime + 1.0, "{before} µs, and {uptime} s since boot");
     }
 
     #[test]

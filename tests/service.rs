@@ -135,6 +135,87 @@ fn a_manager_is_told_of_readiness_life_and_end() {
     }
 }
 
+/// A file with a pool on each of these sockets.
+fn write_pools(file: &Path, sockets: &[&Path]) {
+    let pool = |socket: &&Path| format!(r#"{{"socket": "{}", "tcpConnections": ["127.0.0.1:1"]}}"#, socket.display());
+    let pools: Vec<String> = sockets.iter().map(pool).collect();
+    fs::write(file, format!("[{}]", pools.join(", "))).expect("the folder can be written");
+}
+
+#[test]
+fn a_manager_is_told_of_a_reload_and_of_its_end() {
+    let scratch = Scratch::new();
+    let (file, socket, other) = (scratch.join("rmux.json"), scratch.join("rmux.sock"), scratch.join("other.sock"));
+    write_pools(&file, &[&socket]);
+    let manager = Manager::at(&scratch.join("notify"));
+    let mut command = rmux(&[&format!("-config={}", file.display())]);
+    command.env("NOTIFY_SOCKET", scratch.join("notify"));
+    let mut service = Service::start(command);
+    let one = format!("READY=1\nSTATUS=listens on {}, with 1 server", socket.display());
+    let two = format!("READY=1\nSTATUS=listens on {} {}, with 2 servers", socket.display(), other.display());
+    assert_eq!(manager.next(), one);
+    let mut last = 0;
+    let mut reload = || {
+        signal(service.child.id(), "HUP");
+        let told = manager.next();
+        let begins = told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&told);
+        let (at, status) = begins.split_once('\n').expect(&told);
+        assert_eq!(status, "STATUS=reads its configuration again");
+        let at: u64 = at.parse().expect("a number");
+        assert!(at > last, "{at} after {last}");
+        last = at;
+        manager.next()
+    };
+    assert_eq!(reload(), one, "it is ready again even if nothing has changed");
+    write_pools(&file, &[&socket, &other]);
+    assert_eq!(reload(), two);
+    assert!(answers(&Address::Unix(other.clone())), "ready is ready");
+    fs::write(&file, "[]").expect("writable");
+    let told = reload();
+    assert!(told.starts_with(&format!("{two}; the last reload was refused: ")), "{told}");
+    assert!(told.ends_with("the list of pools is empty: at least one is needed"), "{told}");
+    write_pools(&file, &[&socket]);
+    assert_eq!(reload(), one);
+    assert_eq!(service.stop(), Some(0), "{}", service.log());
+}
+
+#[test]
+fn a_socket_of_the_manager_outlives_reloads() {
+    let scratch = Scratch::new();
+    let (file, path, other) = (scratch.join("rmux.json"), scratch.join("given.sock"), scratch.join("other.sock"));
+    let given = UnixListener::bind(&path).expect("the folder can be written");
+    write_pools(&file, &[&path]);
+    let mut command = rmux(&[&format!("-config={}", file.display())]);
+    command.stdin(Stdio::from(OwnedFd::from(given.try_clone().expect("a descriptor is free"))));
+    let mut service = Service::start(command);
+    service.wait_for_answer(&Address::Unix(path.clone()));
+    let id = service.child.id();
+    let wait_for = |service: &Service, what: &str, times: usize| {
+        wait_until(what, PATIENCE, || service.log().matches(what).count() == times);
+    };
+    write_pools(&file, &[&other, &path]);
+    signal(id, "HUP");
+    wait_for(&service, "reload: done", 1);
+    assert!(answers(&Address::Unix(path.clone())) && answers(&Address::Unix(other.clone())));
+    // By another name: the socket is the same.
+    fs::create_dir(scratch.join("folder")).expect("writable");
+    let alias = scratch.join("folder").join("..").join("given.sock");
+    write_pools(&file, &[&alias, &other]);
+    signal(id, "HUP");
+    wait_for(&service, "reload: done", 2);
+    wait_for(&service, "has ended", 1);
+    assert!(answers(&Address::Unix(path.clone())) && answers(&Address::Unix(other.clone())));
+    // Nobody would serve it, and its clients would wait for ever.
+    write_pools(&file, &[&other]);
+    signal(id, "HUP");
+    wait_for(&service, "reload: refused", 1);
+    assert!(service.log().contains("given.sock for rmux, and no pool does any more"), "{}", service.log());
+    assert!(answers(&Address::Unix(path.clone())));
+    assert_eq!(service.stop(), Some(0), "{}", service.log());
+    assert!(path.exists(), "it is the manager's");
+    assert!(!other.exists(), "that one was rmux's");
+}
+
 #[test]
 fn a_manager_that_is_gone_is_a_warning() {
     let scratch = Scratch::new();

@@ -80,6 +80,11 @@ pub(crate) fn identity(address: &Address) -> Address {
     }
 }
 
+/// Whether two spellings mean one place, as far as pools are told apart by where they listen.
+pub(crate) fn is_same_place(one: &Address, other: &Address) -> bool {
+    identity(one) == identity(other)
+}
+
 /// Whether who listens on one of these addresses leaves no room for who listens on the other. All interfaces leave none
 /// on any.
 pub(crate) fn collide(one: &Address, other: &Address) -> bool {

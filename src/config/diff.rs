@@ -21,7 +21,7 @@ use std::path::Path;
 use crate::net::Address;
 use crate::ring::{Ring, ServerIndex};
 
-use super::address::identity;
+use super::address::{identity, is_same_place};
 use super::error::{Plain, Quoted};
 use super::key::{KEYS, Key, Kind, Scope};
 use super::pool::{Config, PoolConfig};
@@ -94,26 +94,34 @@ pub enum PoolChange {
 /// Everything that changes from one to the other: pool by pool in the order of the new one, then the pools that are
 /// gone, then the program.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
-    let finds = |pools: &[PoolConfig], pool: &PoolConfig| {
-        let place = identity(&pool.listen);
-        pools.iter().position(|other| identity(&other.listen) == place)
-    };
     let mut changes = Vec::new();
     for pool in &new.pools {
         let listen = &pool.listen;
-        match finds(&old.pools, pool) {
-            Some(place) => changes.extend(
-                pool_changes(&old.pools[place], pool)
-                    .into_iter()
-                    .map(|change| Change::Pool { listen: listen.clone(), change }),
+        match find(&old.pools, listen) {
+            Some(other) => changes.extend(
+                pool_changes(other, pool).into_iter().map(|change| Change::Pool { listen: listen.clone(), change }),
             ),
             None => changes.push(Change::PoolAdded { listen: listen.clone(), servers: pool.servers.len() }),
         }
     }
-    let gone = old.pools.iter().filter(|pool| finds(&new.pools, pool).is_none());
+    let gone = old.pools.iter().filter(|pool| find(&new.pools, &pool.listen).is_none());
     changes.extend(gone.map(|pool| Change::PoolRemoved { listen: pool.listen.clone() }));
     changes.extend(program_changes(old, new));
     changes
+}
+
+/// What holds when a running rmux is to do something else: as wanted, but for what takes a restart.
+pub fn without_restart(running: &Config, wanted: Config) -> Config {
+    let mut pools = wanted.pools;
+    for pool in &mut pools {
+        pool.reactors = find(&running.pools, &pool.listen).map_or(pool.reactors, |running| running.reactors);
+    }
+    Config { pools, ..running.clone() }
+}
+
+/// The pool that listens here.
+fn find<'a>(pools: &'a [PoolConfig], listen: &Address) -> Option<&'a PoolConfig> {
+    pools.iter().find(|pool| is_same_place(&pool.listen, listen))
 }
 
 impl Change {

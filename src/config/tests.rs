@@ -59,7 +59,10 @@ fn without_flags_it_is_the_original_without_flags() {
         module_commands: vec![],
     };
     let config = Config { pools: vec![pool], debug: false, use_syslog: false, pid_file: None, user: None, group: None };
-    assert_eq!(loaded, Loaded { config, test: false, against: None, healthcheck: false, warnings: vec![] });
+    assert_eq!(
+        loaded,
+        Loaded { config, has_file: false, test: false, against: None, healthcheck: false, warnings: vec![] }
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::path::Path;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 
 use super::address::{Address, ResolvedAddress};
 use super::stream::Stream;
@@ -88,6 +90,16 @@ impl Listener {
             (Ok(ResolvedAddress::Unix(own)), Address::Unix(path)) => own == *path || is_same_file(&own, path),
             _ => false,
         }
+    }
+
+    /// Ends the listening, for every process and thread that has this socket: new clients are refused at once.
+    pub fn stop(&self) {
+        let socket = match self {
+            Listener::Tcp(listener) => SockRef::from(listener),
+            Listener::Unix(listener) => SockRef::from(listener),
+        };
+        // It fails if it has ended already.
+        let _ = socket.shutdown(Shutdown::Both);
     }
 
     /// One more descriptor of this socket, to be passed on.

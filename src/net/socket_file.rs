@@ -63,6 +63,15 @@ impl SocketFile {
         Some(SocketFile { path: path.to_owned(), identity })
     }
 
+    /// Gives it other permissions, if it is still the same file.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let us.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        if self.is_ours() { fs::set_permissions(&self.path, Permissions::from_mode(mode)) } else { Ok(()) }
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -55,6 +55,11 @@ impl Handle {
     /// The reactor has turned: it answers the question, if there is one. True exactly when it is to end.
     pub(super) fn answer(&self) -> bool {
         self.is_asked.store(false, Ordering::Release);
+        self.is_to_end()
+    }
+
+    /// True exactly when the reactor was told to end.
+    pub(super) fn is_to_end(&self) -> bool {
         self.order.load(Ordering::Acquire) == DRAIN
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Pool {
     listener: Option<Listener>,
     /// What is to be removed when nobody is to come in any more.
     socket_file: Option<SocketFile>,
+    /// Whether the listener is the service manager's, which goes on listening.
+    is_given: bool,
     threads: Vec<Thread>,
 }
 
@@ -50,7 +52,12 @@ impl Pool {
 
     /// The same with a listener that is there already.
     pub fn of_listener(config: &PoolConfig, listener: Listener, socket_file: Option<SocketFile>) -> Pool {
-        Pool { config: config.clone(), listener: Some(listener), socket_file, threads: Vec::new() }
+        Pool { config: config.clone(), listener: Some(listener), socket_file, is_given: false, threads: Vec::new() }
+    }
+
+    /// The same with the service manager's listener.
+    pub fn of_given(config: &PoolConfig, listener: Listener) -> Pool {
+        Pool { is_given: true, ..Pool::of_listener(config, listener, None) }
     }
 
     /// Starts its reactors, each on a thread of its own; their names count on from this number.
@@ -69,6 +76,31 @@ impl Pool {
         Ok(())
     }
 
+    /// What it is asked to do.
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// Its listener, if that is the service manager's, and nobody else's.
+    pub fn given(&self) -> Option<&Listener> {
+        self.listener.as_ref().filter(|_| self.is_given)
+    }
+
+    /// From now on this is what it is asked to do, by as many threads as before: a message to each of them.
+    pub fn settle(&mut self, config: PoolConfig) {
+        let mode = config.socket_mode;
+        if let Some(file) = self.socket_file.as_ref().filter(|_| mode != self.config.socket_mode) {
+            if let Err(error) = file.set_mode(mode) {
+                warn!("pool {}: socketMode: {error}", config.listen);
+            }
+        }
+        let settings = settings(&config);
+        for thread in &self.threads {
+            thread.handle().settle(settings.clone(), config.servers.clone());
+        }
+        self.config = config;
+    }
+
     /// Those that run, or have run.
     pub fn threads(&self) -> &[Thread] {
         &self.threads
@@ -80,6 +112,22 @@ impl Pool {
         self.listener = None;
         self.socket_file = None;
         self.threads.iter().for_each(|thread| thread.handle().drain());
+    }
+
+    /// It is taken out of the configuration: its socket listens no more, for whoever has it, unless it is the service
+    /// manager's; and it drains.
+    pub fn remove(&mut self) {
+        let listener = self.listener.take();
+        self.drain();
+        if let Some(listener) = listener.filter(|_| !self.is_given) {
+            // Else its address could not be taken again before each of its threads has turned.
+            listener.stop();
+        }
+    }
+
+    /// True exactly when none of its threads runs any more.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().all(Thread::has_ended)
     }
 
     /// How its threads ended, as far as they have.

@@ -54,7 +54,7 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["service"], Layer::Top, &[&["config", "net"]]),
     (&["healthcheck"], Layer::Top, &[&["config", "net"]]),
     (&["serve"], Layer::Top, &[LEAVES, &["config", "net", "proxy", "reactor", "service"]]),
-    (&["main"], Layer::Top, &[&["cli", "healthcheck", "logger", "serve", "service"]]),
+    (&["main"], Layer::Top, &[&["cli", "config", "healthcheck", "logger", "serve", "service"]]),
     (&["lib"], Layer::Top, &[]),
 ];
 
