@@ -22,7 +22,6 @@
 //! this thread. `reload_status` is what others may know of reloads.
 
 use std::io;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use log::{Level, error, info, log, warn};
@@ -32,7 +31,7 @@ use crate::net::{self, Listener};
 use crate::service::activation::Activation;
 use crate::service::{Manager, PidFile, successor};
 use pool::Pool;
-use reload::{Plan, Running};
+use reload::{Plan, Planned, Running};
 use thread::{Stage, Thread};
 use wakeup::{Signal, Wakeup};
 
@@ -117,7 +116,7 @@ struct Supervisor {
     /// When the manager is to be told that all reactors turn.
     look_at: Option<Instant>,
     /// Where the plan of the reload that is under way will come from.
-    plan: Option<Receiver<Result<Plan, String>>>,
+    plan: Option<Planned>,
     /// Whether it is to be followed by another one.
     is_asked_again: bool,
     reload_status: ReloadStatus,
@@ -226,7 +225,7 @@ impl Supervisor {
     }
 
     fn maybe_finish_reload(&mut self) {
-        let Some(outcome) = self.plan.as_ref().and_then(|plan| plan.try_recv().ok()) else { return };
+        let Some(outcome) = self.plan.as_ref().and_then(Planned::take) else { return };
         self.plan = None;
         match outcome {
             // The new pools close again.

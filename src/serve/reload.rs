@@ -11,10 +11,10 @@
 //! Knows no running pools: what a plan says is done by the main thread.
 
 use std::io;
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pool::Pool;
+use super::thread;
 use super::wakeup::Notifier;
 use crate::config::{self, Change, Config, Loaded};
 use crate::net::{Address, Listener};
@@ -53,16 +53,33 @@ pub(super) struct Running {
     pub given: Option<Listener>,
 }
 
-/// Makes a plan on a thread of its own; the notifier rings when it is there, or the reason why there is none.
-pub(super) fn plan(read: Read, running: Running, notifier: Notifier) -> io::Result<Receiver<Result<Plan, String>>> {
-    let (sender, receiver) = mpsc::channel();
-    let run = move || {
-        // Who asked may have gone.
-        let _ = sender.send(make_plan(read, running));
+/// Where a plan appears, or the reason why there is none.
+#[derive(Clone, Default)]
+pub(super) struct Planned(Arc<Mutex<Option<Result<Plan, String>>>>);
+
+impl Planned {
+    /// Takes it, if it is there.
+    pub fn take(&self) -> Option<Result<Plan, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Makes a plan on a thread of its own; the notifier rings when it is there.
+///
+/// # Errors
+///
+/// When no thread can be made.
+pub(super) fn plan(read: Read, running: Running, notifier: Notifier) -> io::Result<Planned> {
+    let planned = Planned::default();
+    let place = planned.clone();
+    let run = Box::new(move || {
+        let plan = make_plan(read, running);
+        *place.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
         notifier.ring();
-    };
-    thread::Builder::new().name("rmux-reload".to_owned()).spawn(run)?;
-    Ok(receiver)
+        Ok(())
+    });
+    thread::spawn("rmux-reload".to_owned(), run)?;
+    Ok(planned)
 }
 
 fn make_plan(read: Read, running: Running) -> Result<Plan, String> {

@@ -18,6 +18,18 @@ pub(super) struct Thread {
     thread: JoinHandle<io::Result<()>>,
 }
 
+/// Does this on a thread of this name.
+///
+/// # Errors
+///
+/// When no thread can be made.
+pub(super) fn spawn(name: String, run: Work) -> io::Result<JoinHandle<io::Result<()>>> {
+    thread::Builder::new().name(name).spawn(run)
+}
+
+/// What a thread does. One type for all of them, since each has a copy of what makes a thread.
+pub(super) type Work = Box<dyn FnOnce() -> io::Result<()> + Send>;
+
 /// How far a reactor has come, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
@@ -41,7 +53,7 @@ impl Thread {
         let handle = reactor.handle();
         let stage = Arc::new(AtomicU8::new(Stage::Starting as u8));
         let own_stage = Arc::clone(&stage);
-        let run = move || {
+        let run = Box::new(move || {
             let enter = |stage: Stage| {
                 own_stage.store(stage as u8, Ordering::Release);
                 notifier.ring();
@@ -49,8 +61,8 @@ impl Thread {
             let result = reactor.run(|| enter(Stage::Settled));
             enter(if result.is_ok() { Stage::Ended } else { Stage::Failed });
             result
-        };
-        let thread = thread::Builder::new().name(format!("rmux-{number}")).spawn(run)?;
+        });
+        let thread = spawn(format!("rmux-{number}"), run)?;
         Ok(Thread { handle, stage, thread })
     }
 
