@@ -278,8 +278,9 @@ impl Reactor {
                     return;
                 }
                 Err(error) => {
-                    let text = format_args!("cannot accept a connection, and pause for {ACCEPT_PAUSE_MS} ms: {error}");
-                    self.proxy.handle_accept_failed(text);
+                    self.proxy.handle_accept_failed(format_args!(
+                        "cannot accept a connection, and pause for {ACCEPT_PAUSE_MS} ms: {error}"
+                    ));
                     self.accept_at = Some(self.now + ACCEPT_PAUSE_MS);
                     return;
                 }

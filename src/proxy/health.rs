@@ -71,8 +71,7 @@ pub(super) fn conclude(proxy: &mut Proxy, server: ServerId, before: Health, why:
                 _ if before.is_up() => "is well",
                 _ => "is up",
             };
-            let text = format_args!("{what} again, after {ms} ms");
-            proxy.journal.notices.note(Kind::State, about, Level::Info, 1, text);
+            proxy.journal.notices.note(Kind::State, about, Level::Info, 1, format_args!("{what} again, after {ms} ms"));
         }
     }
     if before.is_up() && !after.is_up() {

@@ -129,10 +129,15 @@ pub(super) fn relieve(proxy: &mut Proxy) {
     }
     if count > 0 {
         let after = memory::buffered_bytes(&proxy.in_flight);
-        let text = format_args!(
-            "{before} bytes of {max} (bufferedBytesMax) were taken; {after} are, since who had most gave way"
+        proxy.journal.notices.note(
+            Kind::Memory,
+            About::Clients,
+            Level::Warn,
+            count,
+            format_args!(
+                "{before} bytes of {max} (bufferedBytesMax) were taken; {after} are, since who had most gave way"
+            ),
         );
-        proxy.journal.notices.note(Kind::Memory, About::Clients, Level::Warn, count, text);
     }
 }
 

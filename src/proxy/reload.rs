@@ -162,8 +162,13 @@ fn retire(proxy: &mut Proxy, server: ServerId, now: Millis) {
     proxy.upstreams.retire(server, until);
     proxy.wheel.arm(Timer::Retired(server), until);
     let count = proxy.upstreams.backends_of(server).count();
-    let text = format_args!("is removed: its {count} connections close when they owe nothing");
-    proxy.journal.notices.note(Kind::State, About::Server(server), Level::Info, 1, text);
+    proxy.journal.notices.note(
+        Kind::State,
+        About::Server(server),
+        Level::Info,
+        1,
+        format_args!("is removed: its {count} connections close when they owe nothing"),
+    );
 }
 
 /// Drains those connections that are too many, and that nobody has for himself: those of servers that are retired, and

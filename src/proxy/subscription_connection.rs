@@ -232,8 +232,13 @@ pub(super) fn maybe_restored(pubsub: &mut Pubsub, journal: &mut Journal, server:
         journal.stats.resubscriptions += 1;
         let topics = pubsub.registry.len();
         let lost_ms = now - lost_at;
-        let text = format_args!("{topics} subscriptions made anew, {lost_ms} ms after their loss");
-        journal.notices.note(Kind::Resubscribed, About::Server(server), Level::Info, 1, text);
+        journal.notices.note(
+            Kind::Resubscribed,
+            About::Server(server),
+            Level::Info,
+            1,
+            format_args!("{topics} subscriptions made anew, {lost_ms} ms after their loss"),
+        );
     }
 }
 

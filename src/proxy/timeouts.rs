@@ -121,8 +121,12 @@ fn on_request_stopped(proxy: &mut Proxy, id: Id, now: Millis) {
     if client.connection().is_write_blocked() && client.connection().took_at() + ms <= now {
         return close::close_client(proxy, id, ClientCloseReason::RequestTimeout);
     }
-    let text = format_args!("The rest of a request did not come within {key} ({ms} ms)");
-    client_read::end_with(proxy, id, Kind::ClientStopped, text);
+    client_read::end_with(
+        proxy,
+        id,
+        Kind::ClientStopped,
+        format_args!("The rest of a request did not come within {key} ({ms} ms)"),
+    );
     if let Some(kept) = memory::take_kept(&mut proxy.clients, &mut proxy.in_flight, id) {
         proxy.reading.spare(kept);
     }
