@@ -236,7 +236,15 @@ fn pools_come_move_and_go() {
     assert!(Address::Tcp(port).connect().is_err());
     wait_until("the end of two pools", PATIENCE, || rmux.rmux.log().matches(": has ended").count() == 2);
 
-    // Back at once, again and again: the address is free as soon as the pool is gone.
+    // Back at once, again and again: the address is free as soon as the pool is gone, and nothing of it is left.
+    let count = |what: &str| {
+        let folder = format!("/proc/{}/{what}", rmux.rmux.process_id());
+        fs::read_dir(folder).expect("it runs").count()
+    };
+    rmux.reload(std::slice::from_ref(&kept));
+    wait_until("the end of three pools", PATIENCE, || rmux.rmux.log().matches(": has ended").count() == 3);
+    wait_until("the end of their threads", PATIENCE, || count("task") == 3);
+    let descriptors = count("fd");
     for _ in 0..10 {
         rmux.reload(&[kept.clone(), tcp.clone()]);
         assert_eq!(Client::connect(&Address::Tcp(port)).line("PING"), "+PONG\r\n");
@@ -244,6 +252,9 @@ fn pools_come_move_and_go() {
         assert_eq!(rmux.client_at("second.sock").line("GET k"), "$6\r\nsecond\r\n");
     }
     assert!(!rmux.rmux.log().contains("cannot accept"), "{}", rmux.rmux.log());
+    rmux.reload(std::slice::from_ref(&kept));
+    wait_until("the end of their threads", PATIENCE, || count("task") == 3);
+    wait_until("the end of their descriptors", PATIENCE, || count("fd") == descriptors);
     assert_eq!(client.line("CLIENT ID"), id, "who stayed has seen nothing");
 }
 
