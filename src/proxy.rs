@@ -45,6 +45,7 @@
 //!   a reply            answer          in its place                     guard          whether it was one, and no more
 //!                      delivery        messages, and who gets them      denial         one that comes late
 //!   a client           bulk            deep pipelines, slow readers     close          the end
+//!                      dismiss         another process takes over
 //!   notes              mark, memory, report
 //! ```
 //!
@@ -71,6 +72,8 @@ mod compose;
 mod connect;
 mod delivery;
 mod denial;
+mod dismiss;
+mod dismissal;
 mod dispatch;
 mod drain;
 mod enqueue;
@@ -349,6 +352,22 @@ impl Proxy {
     /// No new clients; those that are here are answered and then closed.
     pub fn handle_shutdown(&mut self) {
         close::handle_shutdown(self);
+    }
+
+    /// No new clients, since another process takes over. Those that are here are served as before, and closed between
+    /// two of their requests: asked to leave ([`Action::Dismiss`]) one after the other, within half of this time.
+    pub fn handle_dismiss(&mut self, drain_ms: u64, now: Millis) {
+        dismiss::handle_dismiss(self, drain_ms, now);
+    }
+
+    /// Whether the connection of a client can end now without its losing anything but the connection.
+    pub fn may_dismiss(&self, id: Id) -> bool {
+        dismiss::may_dismiss(self, id)
+    }
+
+    /// A client that was asked to leave had nothing more to say: that was a read after the last of its bytes.
+    pub fn handle_client_silent(&mut self, id: Id) {
+        dismiss::handle_client_silent(self, id);
     }
 
     /// Memory that requests and replies take at this moment, in bytes.

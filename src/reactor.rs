@@ -44,6 +44,7 @@ use sockets::{ACCEPTS_MAX, Sockets};
 /// How long a reactor that is to end waits for what is outstanding.
 pub const GRACE: Duration = Duration::from_secs(5);
 
+const GRACE_MS: u64 = GRACE.as_millis() as u64;
 /// Readiness events taken from the kernel in one turn.
 const EVENTS_MAX: usize = 1024;
 /// Pause after the system had no file descriptor, or no memory, for one more connection; in milliseconds.
@@ -74,6 +75,8 @@ pub struct Reactor {
     now: Millis,
     /// When a reactor that is to end stops waiting.
     end_at: Option<Millis>,
+    /// True once nobody is listened to any more.
+    is_draining: bool,
 }
 
 /// A proxy; in a build for tests without its fast path, if the environment says so: what peers see must be the same.
@@ -120,7 +123,18 @@ impl Reactor {
             start: Instant::now(),
             now,
             end_at: None,
+            is_draining: false,
         })
+    }
+
+    /// Accepts nobody until it is told to (`Handle::open`); to be called before it runs.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not let go of the listener.
+    pub fn hold(&mut self) -> io::Result<()> {
+        self.is_accepting = false;
+        self.listener.as_mut().map_or(Ok(()), |listener| self.poll.registry().deregister(listener))
     }
 
     /// With what others can tell it something.
@@ -159,11 +173,16 @@ impl Reactor {
             }
             self.now = Millis(self.start.elapsed().as_millis() as u64);
             self.turn();
-            if self.end_at.is_some_and(|end_at| self.proxy.is_empty() || end_at <= self.now) {
+            if self.end_at.is_some_and(|end_at| self.is_done() || end_at <= self.now) {
                 self.tell(Millis(u64::MAX));
                 return Ok(());
             }
         }
+    }
+
+    /// True exactly when no client is left, and none could find a reset in the place of the end.
+    fn is_done(&self) -> bool {
+        self.proxy.is_empty() && self.sockets.next_deadline().is_none()
     }
 
     /// For how long the next poll may wait.
@@ -172,8 +191,9 @@ impl Reactor {
         if is_ready || self.sockets.is_closing() || (self.is_accepting && self.accept_at.is_none()) {
             return Some(Duration::ZERO);
         }
-        let next = [self.proxy.next_deadline(), self.dialer.next_deadline(), self.accept_at, self.end_at];
-        next.into_iter().flatten().min().map(|deadline| Duration::from_millis(deadline - self.now))
+        let of_parts = [self.proxy.next_deadline(), self.dialer.next_deadline(), self.sockets.next_deadline()];
+        let next = of_parts.into_iter().chain([self.accept_at, self.end_at]);
+        next.flatten().min().map(|deadline| Duration::from_millis(deadline - self.now))
     }
 
     fn turn(&mut self) {
@@ -184,6 +204,7 @@ impl Reactor {
             self.accept();
         }
         self.read();
+        self.sockets.end_lingering(self.now);
         self.proxy.handle_timeouts(self.now, &mut self.sockets);
         self.proxy.transmit(self.now, &mut self.sockets);
         self.carry_out();
@@ -237,10 +258,9 @@ impl Reactor {
     }
 
     fn on_wake(&mut self) {
-        if self.handle.answer() && self.end_at.is_none() {
-            self.end_at = Some(self.now + GRACE);
-            self.is_accepting = false;
-            self.listener = None;
+        if self.handle.answer() && !self.is_draining {
+            self.is_draining = true;
+            self.end_within(GRACE_MS);
             self.proxy.handle_shutdown();
         }
         while let Some(post) = self.mailbox.next() {
@@ -252,9 +272,35 @@ impl Reactor {
                     self.proxy.handle_settings(settings, self.now);
                     self.dialer.set_servers(self.proxy.servers(), &servers);
                 }
+                Post::Dismiss(drain_ms) => {
+                    self.end_within(drain_ms);
+                    self.proxy.handle_dismiss(drain_ms, self.now);
+                }
+                Post::Open => self.open(),
             }
         }
         self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);
+    }
+
+    /// Accepts clients from now on.
+    fn open(&mut self) {
+        let Some(listener) = &mut self.listener else { return };
+        match self.poll.registry().register(listener, LISTENER, Interest::READABLE) {
+            Ok(()) => self.is_accepting = true,
+            Err(error) => self.proxy.handle_accept_failed(format_args!("cannot watch the listener: {error}")),
+        }
+    }
+
+    /// Nobody is accepted any more, and after so many milliseconds all is over. Who waits in the listener's queue stays
+    /// there: another process may have the same socket.
+    fn end_within(&mut self, ms: u64) {
+        let end_at = self.now + ms;
+        self.end_at = Some(self.end_at.map_or(end_at, |earlier| earlier.min(end_at)));
+        self.is_accepting = false;
+        if let Some(mut listener) = self.listener.take() {
+            // Closing this descriptor of it would not do: as long as there is another, the kernel goes on telling.
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
     }
 
     fn accept(&mut self) {
@@ -351,6 +397,9 @@ impl Reactor {
             Ok(got) => got,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 socket.is_readable = false;
+                if socket.is_dismissed {
+                    self.on_silent(conn);
+                }
                 return;
             }
             Err(error) => {
@@ -375,6 +424,23 @@ impl Reactor {
         }
         if is_end {
             self.on_end(conn);
+        }
+    }
+
+    /// A read has found nothing, and the client is to leave. What it says in this moment is not lost where the kernel
+    /// can tell (a Unix socket): then it is a request like any other, with the end behind it. Otherwise nobody reads
+    /// it, and the client finds the end in the place of a reply.
+    fn on_silent(&mut self, conn: Conn) {
+        let (Conn::Client(id), Some(socket)) = (conn, self.sockets.get_mut(conn)) else { return };
+        if !self.proxy.may_dismiss(id) {
+            return;
+        }
+        if socket.stream.end_input() {
+            socket.is_readable = true;
+            self.queue(conn);
+        } else {
+            self.sockets.linger(id, self.now);
+            self.proxy.handle_client_silent(id);
         }
     }
 
@@ -418,6 +484,12 @@ impl Reactor {
                     self.sockets.remove(conn);
                 }
                 Action::Resume(conn) => self.queue(conn),
+                Action::Dismiss(id) => {
+                    if let Some(socket) = self.sockets.get_mut(Conn::Client(id)) {
+                        (socket.is_readable, socket.is_dismissed) = (true, true);
+                    }
+                    self.queue(Conn::Client(id));
+                }
                 Action::Post => {
                     while let Some((to, message)) = self.proxy.poll_worker_message() {
                         if !self.mailbox.send(to, message) {

@@ -44,6 +44,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// True exactly when it gets a reply to each of its requests.
+    pub fn takes_all_replies(&self) -> bool {
+        self.reply_mode == ReplyMode::On
+    }
+
     /// Its library, as told by `CLIENT SETINFO LIB-NAME`, and the version, as told by `LIB-VER`; empty for none.
     pub fn library(&self) -> (&str, &str) {
         self.library.split_once(' ').unwrap_or_default()

@@ -95,6 +95,15 @@ impl Stream {
         matches!(self, Stream::Unix(_))
     }
 
+    /// Lets nothing more in, where the kernel can do that at once (a Unix socket): what has come can be read still,
+    /// then comes the end, and the peer's next write fails. Returns whether it did.
+    pub fn end_input(&self) -> bool {
+        match self {
+            Stream::Tcp(_) => false,
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Read).is_ok(),
+        }
+    }
+
     /// Tells the peer that nothing more will come, while its own words can still be read.
     ///
     /// # Errors

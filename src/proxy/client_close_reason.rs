@@ -29,6 +29,8 @@ pub(super) enum ClientCloseReason {
     Killed,
     /// Its user is none any more.
     UserGone,
+    /// Another process takes over, and it had nothing in flight.
+    Dismissed,
 }
 
 impl fmt::Display for ClientCloseReason {
@@ -46,6 +48,7 @@ impl fmt::Display for ClientCloseReason {
             ClientCloseReason::Memory => "bufferedBytesMax is reached, and it has most",
             ClientCloseReason::Killed => "another client killed it",
             ClientCloseReason::UserGone => "its user is none of the configuration any more",
+            ClientCloseReason::Dismissed => "another process takes over",
             ClientCloseReason::Truncated => "a reply that it has half of was lost with its server",
         })
     }
@@ -59,7 +62,8 @@ impl ClientCloseReason {
             | ClientCloseReason::Broken
             | ClientCloseReason::ReadTimeout
             | ClientCloseReason::Killed
-            | ClientCloseReason::UserGone => None,
+            | ClientCloseReason::UserGone
+            | ClientCloseReason::Dismissed => None,
             ClientCloseReason::Foreign => Some(Kind::Http),
             ClientCloseReason::WriteTimeout | ClientCloseReason::Unread => Some(Kind::ClientUnread),
             ClientCloseReason::Truncated => Some(Kind::ClientTruncated),

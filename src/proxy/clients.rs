@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 
+use super::dismissal::Dismissal;
 use crate::buffer::Arena;
 use crate::client::{Client, Departed, Flow, Need};
 use crate::server_id::ServerId;
@@ -33,6 +34,8 @@ pub(super) struct Clients {
     parked: usize,
     /// No more are let in.
     is_shutting_down: bool,
+    /// Who is asked to leave, and when, once another process takes over.
+    dismissal: Dismissal,
     denials: Denials,
 }
 
@@ -45,6 +48,7 @@ impl Clients {
             deferred: VecDeque::new(),
             parked: 0,
             is_shutting_down: false,
+            dismissal: Dismissal::default(),
             denials: Denials::default(),
         }
     }
@@ -104,6 +108,11 @@ impl Clients {
     /// True exactly when no more are let in.
     pub fn is_shutting_down(&self) -> bool {
         self.is_shutting_down
+    }
+
+    /// Who is asked to leave, and when.
+    pub fn dismissal_mut(&mut self) -> &mut Dismissal {
+        &mut self.dismissal
     }
 
     /// Closes one, unless it is closed already. It stays in the table until it is reaped.

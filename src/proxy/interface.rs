@@ -49,6 +49,9 @@ pub enum Action {
     Close(Conn),
     /// Read this connection again, if its socket had more when reading stopped.
     Resume(Conn),
+    /// Another process takes over: read this client once more, whatever is known of its socket. If there is nothing,
+    /// `Proxy::may_dismiss` and `Proxy::handle_client_silent` follow.
+    Dismiss(Id),
     /// Deliver the messages that `Proxy::poll_worker_message` has for other proxies of the same pool.
     Post,
 }
@@ -72,4 +75,5 @@ pub(super) enum Timer {
     Probe(ServerId),
     Subscription(ServerId),
     Retired(ServerId),
+    Dismiss,
 }

@@ -7,6 +7,7 @@
 mod bulk;
 mod delivery;
 mod denials;
+mod dismiss;
 mod guard;
 mod health;
 mod introspection;
@@ -79,6 +80,8 @@ struct Bench {
     connects: Vec<(Id, u16)>,
     closed: Vec<Conn>,
     resumed: Vec<Conn>,
+    /// Who is to leave.
+    dismissed: Vec<Id>,
     /// To other proxies of the pool, by their numbers.
     messages: VecDeque<(usize, WorkerMessage)>,
     /// For the log.
@@ -101,6 +104,7 @@ impl Bench {
             connects: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
+            dismissed: Vec::new(),
             messages: VecDeque::new(),
             lines: Vec::new(),
         };
@@ -125,6 +129,7 @@ impl Bench {
                 Action::Connect { backend, server } => self.connects.push((backend, server.index() as u16)),
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Resume(conn) => self.resumed.push(conn),
+                Action::Dismiss(id) => self.dismissed.push(id),
                 Action::Post => self.messages.extend(std::iter::from_fn(|| self.proxy.poll_worker_message())),
             }
         }

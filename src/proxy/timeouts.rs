@@ -21,8 +21,8 @@ use super::interface::{NO_DEADLINE, Timer, Wire};
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{
-    answer, client_read, close, delivery, denial, drain, enqueue, health, kept, memory, merged, publish, recover,
-    reload, report, reroute, subscription_connection, subscription_read,
+    answer, client_read, close, delivery, denial, dismiss, drain, enqueue, health, kept, memory, merged, publish,
+    recover, reload, report, reroute, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -48,6 +48,7 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Probe(server) => health::on_probe_due(proxy, server, now),
             Timer::Subscription(server) => subscription_connection::on_subscription_due(proxy, server, now),
             Timer::Retired(server) => reload::on_retired(proxy, server, now),
+            Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
         }
     }
 }

@@ -90,6 +90,11 @@ impl Turn {
         self.actions.push_back(Action::Resume(conn));
     }
 
+    /// The shell is to read this client once more; if there is nothing, it is closed.
+    pub fn dismiss(&mut self, client: Id) {
+        self.actions.push_back(Action::Dismiss(client));
+    }
+
     /// The shell is to deliver what there is for other workers.
     pub fn post(&mut self) {
         self.actions.push_back(Action::Post);

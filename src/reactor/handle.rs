@@ -35,6 +35,17 @@ impl Handle {
         self.wake();
     }
 
+    /// No new clients, since another process takes over; the reactor ends when those that are here have left, or after
+    /// so many milliseconds.
+    pub fn dismiss(&self, drain_ms: u64) {
+        self.leave(Post::Dismiss(drain_ms));
+    }
+
+    /// It accepts clients from now on, if it did not until now (see `Reactor::hold`).
+    pub fn open(&self) {
+        self.leave(Post::Open);
+    }
+
     /// Asks whether the loop still turns; the answer comes with its next turn.
     pub fn ask(&self) {
         self.is_asked.store(true, Ordering::Release);
@@ -91,4 +102,8 @@ pub(super) enum Post {
     WorkerGone(usize),
     /// Other settings for its proxy, and the servers of these.
     Settings(Box<(Settings, Vec<Address>)>),
+    /// Another process takes over; so many milliseconds are left.
+    Dismiss(u64),
+    /// Clients are to be accepted from now on.
+    Open,
 }

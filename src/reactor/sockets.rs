@@ -1,8 +1,8 @@
 //! The sockets of one reactor, each under the id of its connection.
 //!
 //! The tables are indexed by the slots of the proxy's ids; the generation is compared, so that an event that comes late
-//! finds nothing. Invariant: a socket is in its table from `add` until the proxy's `Action::Close` for the same id, and
-//! the proxy gives a slot to somebody else only after that.
+//! finds nothing. Invariant: a socket is in its table from `add` until the proxy's `Action::Close` for the same id
+//! (or until just before, if it lingers), and the proxy gives a slot to somebody else only after that.
 //!
 //! Every socket is watched for reading (which includes hang-ups), edge-triggered, for good. It is watched for writing,
 //! too, only where that tells something:
@@ -18,6 +18,7 @@
 //! has read, so that each reply would wake this loop for nothing; a TCP socket only after it was full, so that it is
 //! left as it is, and not registered again for each large value. A write that goes through whole costs nothing more.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 
 use mio::{Interest, Registry, Token};
@@ -25,6 +26,7 @@ use mio::{Interest, Registry, Token};
 use crate::net::Stream;
 use crate::proxy::{Conn, Wire};
 use crate::slots::Id;
+use crate::timer::Millis;
 
 /// A connection's socket, and what is known of its readiness.
 pub(super) struct Socket {
@@ -38,6 +40,8 @@ pub(super) struct Socket {
     pub is_ending: bool,
     /// True while it stands on the ready list.
     pub is_queued: bool,
+    /// True once its client was asked to leave: it is closed by a read that finds nothing.
+    pub is_dismissed: bool,
 }
 
 /// All sockets of a reactor.
@@ -47,6 +51,9 @@ pub(super) struct Sockets {
     backends: Vec<Option<Socket>>,
     /// Those of clients that are to be closed. It takes the kernel some time, and there may be thousands of them.
     closing: Vec<Socket>,
+    /// Those whose clients were told the end, and may be writing still; and until when, in order. Closed at once, what
+    /// comes meanwhile would be answered with a reset, and a client may find that before the end.
+    lingering: VecDeque<(Millis, Stream)>,
     /// How often one was registered again.
     registered_again: Count,
 }
@@ -74,6 +81,9 @@ pub(super) const ACCEPTS_MAX: usize = 64;
 /// may be clients.
 const CLOSES_MAX: usize = 2 * ACCEPTS_MAX;
 
+/// How long a socket stays open whose client was told the end, in milliseconds.
+const LINGER_MS: u64 = 1_000;
+
 /// A token is, from its lowest bit: the kind, 24 bits of slot, and as much of the generation as fits (all of it, where
 /// a pointer has 64 bits; the slot alone is enough, see the invariant).
 const SLOT_BITS: u32 = 24;
@@ -94,6 +104,7 @@ impl Sockets {
             clients: Vec::with_capacity(clients),
             backends: Vec::new(),
             closing: Vec::new(),
+            lingering: VecDeque::new(),
             registered_again: Count::default(),
         }
     }
@@ -111,8 +122,15 @@ impl Sockets {
         if table.len() <= id.slot() {
             table.resize_with(id.slot() + 1, || None);
         }
-        table[id.slot()] =
-            Some(Socket { id, stream, is_watched_for_writing, is_readable: false, is_ending: false, is_queued: false });
+        table[id.slot()] = Some(Socket {
+            id,
+            stream,
+            is_watched_for_writing,
+            is_readable: false,
+            is_ending: false,
+            is_queued: false,
+            is_dismissed: false,
+        });
         Ok(())
     }
 
@@ -124,6 +142,29 @@ impl Sockets {
             if let Conn::Client(_) = conn {
                 self.closing.extend(socket);
             }
+        }
+    }
+
+    /// Tells a client the end, and closes its socket some time later.
+    pub fn linger(&mut self, id: Id, now: Millis) {
+        if let Some(socket) =
+            self.clients.get_mut(id.slot()).and_then(|socket| socket.take_if(|socket| socket.id == id))
+        {
+            // It fails if the client has left itself.
+            let _ = socket.stream.shutdown_write();
+            self.lingering.push_back((now + LINGER_MS, socket.stream));
+        }
+    }
+
+    /// When the next of them is to be closed.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.lingering.front().map(|(until, _)| *until)
+    }
+
+    /// Closes those of them whose time has come.
+    pub fn end_lingering(&mut self, now: Millis) {
+        while self.lingering.front().is_some_and(|(until, _)| *until <= now) {
+            self.lingering.pop_front();
         }
     }
 

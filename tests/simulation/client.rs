@@ -40,6 +40,8 @@ pub struct Scene<'a> {
     pub has_reloaded: bool,
     /// True once everybody shall finish.
     pub is_ending: bool,
+    /// True once another process has taken over: clients are closed between two of their requests.
+    pub is_dismissing: bool,
 }
 
 impl Scene<'_> {
@@ -253,6 +255,13 @@ impl Client {
         }
         if scene.network.is_over(link) {
             self.check_end(link, scene);
+            if self.is_between_requests(link, scene) {
+                // What nobody has read nobody has done.
+                let writes = self.pending[self.answered..].iter().filter(|pending| pending.part.is_none());
+                writes
+                    .flat_map(|pending| &pending.writes)
+                    .for_each(|&token| scene.history.settle(token, Fate::NotDone));
+            }
             self.is_done = true;
         }
     }
@@ -384,8 +393,19 @@ impl Client {
         }
     }
 
+    /// Whether another process has taken over, and this client was closed with nothing under way.
+    fn is_between_requests(&self, link: LinkId, scene: &Scene<'_>) -> bool {
+        let read_bytes = scene.network.link(link).read_bytes;
+        let next = self.pending.get(self.answered);
+        let is_between = self.inbox.is_empty() && next.is_none_or(|next| read_bytes <= next.end - next.len as u64);
+        scene.is_dismissing && is_between
+    }
+
     /// The proxy has closed the connection: had it a reason?
     fn check_end(&self, link: LinkId, scene: &Scene<'_>) {
+        if self.is_between_requests(link, scene) {
+            return trace!("client {} is closed between two requests", self.number);
+        }
         let link = scene.network.link(link);
         let limits = &scene.plan.settings.limits;
         let timeouts = &scene.plan.settings.timeouts;

@@ -25,6 +25,8 @@ struct Socket {
     conn: Conn,
     is_readable: bool,
     is_queued: bool,
+    /// Its client was asked to leave: a read that finds nothing is the end.
+    is_dismissed: bool,
 }
 
 pub struct Shell {
@@ -233,7 +235,14 @@ impl Shell {
             self.sockets.resize_with(link + 1, || None);
         }
         self.network.name(link, conn);
-        self.sockets[link] = Some(Socket { conn, is_readable: false, is_queued: false });
+        self.sockets[link] = Some(Socket { conn, is_readable: false, is_queued: false, is_dismissed: false });
+    }
+
+    /// Another process takes over: it accepts from now on, and not this one.
+    pub fn dismiss(&mut self, now: u64, drain_ms: u64) {
+        trace!("another process takes over, {drain_ms} ms are left");
+        self.accept(Millis(now));
+        self.proxy.handle_dismiss(drain_ms, Millis(now));
     }
 
     fn accept(&mut self, now: Millis) {
@@ -279,6 +288,11 @@ impl Shell {
         let is_drained = self.network.link(link).up.len() == 0;
         let is_end = is_drained && self.network.link(link).is_ended;
         socket.is_readable = !is_drained;
+        if let (0, false, true, Conn::Client(id)) = (got, is_end, socket.is_dismissed, conn) {
+            if self.proxy.may_dismiss(id) {
+                self.proxy.handle_client_silent(id);
+            }
+        }
         if socket.is_readable && !socket.is_queued {
             socket.is_queued = true;
             self.ready.push(link);
@@ -324,6 +338,15 @@ impl Shell {
                     if let Some(link) = self.network.find(conn) {
                         self.network.close(link, conn);
                         self.sockets[link] = None;
+                    }
+                }
+                Action::Dismiss(id) => {
+                    let Some(link) = self.network.find(Conn::Client(id)) else { continue };
+                    let Some(socket) = &mut self.sockets[link] else { continue };
+                    (socket.is_readable, socket.is_dismissed) = (true, true);
+                    if !socket.is_queued {
+                        socket.is_queued = true;
+                        self.ready.push(link);
                     }
                 }
                 Action::Post => unreachable!("there is one proxy only"),

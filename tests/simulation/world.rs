@@ -36,6 +36,8 @@ pub struct World {
     reloads: Random,
     has_reloaded: bool,
     is_ending: bool,
+    /// In which step another process takes over, if one does, and how many milliseconds this one has then.
+    dismissal: Option<(u64, u64)>,
     /// How much had happened on the network, and the step in which it did.
     happened: (u64, u64),
     /// Replies that clients got.
@@ -103,7 +105,10 @@ impl World {
         if plan.is_test_of_patience {
             history.trusted = (0..plan.settings.servers.len()).collect();
         }
+        let drain_ms = random.pick(&[0, 100, 2_000, 30_000]);
+        let dismissal = random.one_in(4).then(|| (random.between(20, plan.steps as usize) as u64, drain_ms));
         World {
+            dismissal,
             history,
             shell: Shell::new(proxy, network, plan.universe()),
             servers,
@@ -139,7 +144,13 @@ impl World {
         self.step += 1;
         crate::trace::at(self.step, self.now);
         self.pass();
-        if !self.is_ending && self.clients.len() < self.plan.clients && self.random.one_in(3) {
+        if let Some((_, drain_ms)) = self.dismissal.filter(|(step, _)| *step == self.step) {
+            // Who has not connected yet connects to the other process.
+            self.clients.retain(|client| client.link.is_some());
+            self.shell.dismiss(self.now, drain_ms);
+        }
+        let is_accepting = !self.is_ending && !self.is_dismissing();
+        if is_accepting && self.clients.len() < self.plan.clients && self.random.one_in(3) {
             self.born += 1;
             let number = self.born;
             let client = Client::new(number, &mut self.scene());
@@ -175,6 +186,10 @@ impl World {
         self.check();
     }
 
+    fn is_dismissing(&self) -> bool {
+        self.dismissal.is_some_and(|(step, _)| step <= self.step)
+    }
+
     fn scene(&mut self) -> Scene<'_> {
         Scene {
             plan: &self.plan,
@@ -187,6 +202,7 @@ impl World {
             disturbed_at: self.disturbed_at,
             has_reloaded: self.has_reloaded,
             is_ending: self.is_ending,
+            is_dismissing: self.dismissal.is_some_and(|(step, _)| step <= self.step),
         }
     }
 
