@@ -45,7 +45,7 @@ use error::{Place, Problem};
 use json::Json;
 
 pub use crate::limits::{Limits, Timeouts};
-pub(crate) use address::{collide, is_same_place};
+pub(crate) use address::{collide, identity, is_same_place};
 pub use diff::{Change, PoolChange, diff, without_restart};
 pub use draft::Process;
 pub use error::Error;
@@ -110,7 +110,8 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
         return Err(Error::new(here.at("group"), Problem::Needs { key: "user" }));
     }
     let pid_file = given(process.pid_file).map(PathBuf::from);
-    let config = Config { pools, debug: process.debug, use_syslog: process.use_syslog, pid_file, user, group };
+    let (debug, use_syslog, drain_ms) = (process.debug, process.use_syslog, process.drain_ms as u64);
+    let config = Config { pools, debug, use_syslog, pid_file, drain_ms, user, group };
     let against = match given(process.against) {
         Some(_) if !process.test => return Err(Error::new(here.at("against"), Problem::Needs { key: "test" })),
         // What its author should know was said when it was tested itself.

@@ -9,11 +9,12 @@
 //!                      └── listen ──► Listener ── accept ──► Stream
 //! ```
 //!
-//! The parts, each above those that it needs: `inherit` and `listen`; `listener` and `socket_file`; `stream` and
-//! `error`; `address`.
+//! The parts, each above those that it needs: `handover`, `inherit` and `listen`; `listener` and `socket_file`;
+//! `stream` and `error`; `address`.
 
 mod address;
 mod error;
+mod handover;
 mod inherit;
 mod listen;
 mod listener;
@@ -22,7 +23,8 @@ mod stream;
 
 pub use address::{Address, ResolvedAddress};
 pub use error::ListenError;
-pub use inherit::{inherited, stop_inherited};
+pub use handover::Handover;
+pub use inherit::inherited;
 pub use listen::{backlog_max, listen};
 pub use listener::Listener;
 pub use socket_file::SocketFile;

@@ -6,6 +6,7 @@
 //!   listen, pid file ─► start the threads ─► all servers' names known, or given up ─► the manager is told: ready
 //!     ─► every third of its watchdog's time, if each reactor has answered since: still alive
 //!     ─► HUP: the configuration is read anew, and what it changes is done
+//!     ─► USR2: another process takes over, and the clients of this one leave
 //!     ─► INT or TERM: drain ─► the last reactor has ended ─► remove what is left, done
 //! ```
 //!
@@ -18,8 +19,11 @@
 //! If anything is wrong, nothing is changed. Else the new pools start, then those that changed are told so, and last
 //! those that are gone drain. One at a time: a HUP meanwhile has it done once more.
 //!
-//! The parts: `reload`, above `pool`, one pool at work, above `thread`, one reactor of it, above `wakeup`, what wakes
-//! this thread. `reload_status` is what others may know of reloads.
+//! **An upgrade** starts another process (`succession`, and `service::upgrade` for what is said between the two). One
+//! that takes over is held back from accepting until the other one has named it to the service manager.
+//!
+//! The parts: `succession`; `reload`, above `pool`, one pool at work, above `thread`, one reactor of it, above
+//! `wakeup`, what wakes this thread. `reload_status` is what others may know of reloads.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -27,11 +31,13 @@ use std::time::{Duration, Instant};
 use log::{Level, error, info, log, warn};
 
 use crate::config::{self, Config};
-use crate::net::{self, Listener};
+use crate::net::Listener;
 use crate::service::activation::Activation;
-use crate::service::{Manager, PidFile, successor};
+use crate::service::upgrade::Takeover;
+use crate::service::{Manager, PidFile};
 use pool::Pool;
 use reload::{Plan, Planned, Running};
+use succession::Succession;
 use thread::{Stage, Thread};
 use wakeup::{Signal, Wakeup};
 
@@ -41,6 +47,7 @@ pub use reload_status::{ReloadStatus, Reloads};
 mod pool;
 mod reload;
 mod reload_status;
+mod succession;
 mod thread;
 mod wakeup;
 
@@ -53,13 +60,25 @@ mod wakeup;
 pub fn serve(config: &Config, read: Read) -> io::Result<()> {
     // Before anything listens, so that no signal finds the process unprepared.
     let wakeup = Wakeup::new(&Signal::ALL)?;
-    let mut pools = open(config)?;
-    let _pid_file = config.pid_file.as_deref().map(PidFile::of_process).transpose()?;
+    let (takeover, mut given) = match Takeover::of_process()? {
+        Some((takeover, passed)) => (Some(takeover), passed),
+        None => (None, Activation::of_process()?.into_iter().collect()),
+    };
+    let mut pools = open(config, &mut given)?;
+    let mut pid_file = None;
+    if takeover.is_none() {
+        given.first().map_or(Ok(()), |given| Err(given.unwanted()))?;
+        pools.iter_mut().for_each(Pool::adopt_file);
+        pid_file = config.pid_file.as_deref().map(PidFile::of_process).transpose()?;
+    }
     for pool in &config.pools {
         let servers = pool.servers.len();
         info!("{NAME} listens on {}, with {servers} server{}", pool.listen, if servers == 1 { "" } else { "s" });
     }
-    let mut supervisor = Supervisor::new(config.clone(), read, wakeup, Manager::of_environment());
+    let manager = Manager::of_environment(takeover.as_ref().map(Takeover::is_watched));
+    let mut supervisor = Supervisor::new(config.clone(), read, wakeup, manager);
+    supervisor.predecessor = takeover.map(|takeover| Predecessor { takeover, left: given });
+    supervisor.pid_file = pid_file;
     supervisor.start(&mut pools)?;
     supervisor.pools = pools;
     supervisor.look_after()?;
@@ -69,25 +88,24 @@ pub fn serve(config: &Config, read: Read) -> io::Result<()> {
 }
 
 /// A pool for each of the configuration, which listens and does not run yet.
-fn open(config: &Config) -> io::Result<Vec<Pool>> {
-    let mut given = Activation::of_process()?;
+fn open(config: &Config, given: &mut Vec<Activation>) -> io::Result<Vec<Pool>> {
     let mut pools = Vec::new();
     for pool in &config.pools {
-        pools.push(match given.take_if(|given| given.is_for(pool)) {
-            Some(given) => {
-                let (listener, socket_file) = given.into_listener();
-                match successor::has_listened() {
-                    true => Pool::of_listener(pool, listener, socket_file),
-                    false => Pool::of_given(pool, listener),
-                }
-            }
+        pools.push(match given.iter().position(|given| given.is_for(pool)) {
+            Some(found) => match given.swap_remove(found) {
+                given if given.is_own() => Pool::of_listener(pool, given.into_listener()),
+                given => Pool::of_given(pool, given.into_listener()),
+            },
             None => Pool::open(pool)?,
         });
     }
-    match given {
-        Some(given) => Err(given.unwanted()),
-        None => Ok(pools),
-    }
+    Ok(pools)
+}
+
+/// The process that this one takes over from, and its sockets that no pool wants.
+struct Predecessor {
+    takeover: Takeover,
+    left: Vec<Activation>,
 }
 
 /// One line for people who ask the service manager.
@@ -120,6 +138,10 @@ struct Supervisor {
     /// Whether it is to be followed by another one.
     is_asked_again: bool,
     reload_status: ReloadStatus,
+    /// `None` once this process has taken over, and if there was none.
+    predecessor: Option<Predecessor>,
+    succession: Succession,
+    pid_file: Option<PidFile>,
 }
 
 impl Supervisor {
@@ -139,6 +161,9 @@ impl Supervisor {
             plan: None,
             is_asked_again: false,
             reload_status: ReloadStatus::new(),
+            predecessor: None,
+            succession: Succession::default(),
+            pid_file: None,
         }
     }
 
@@ -149,7 +174,7 @@ impl Supervisor {
     /// Starts the threads of these pools.
     fn start(&mut self, pools: &mut [Pool]) -> io::Result<()> {
         for pool in pools {
-            pool.start(self.threads_started, &self.wakeup)?;
+            pool.start(self.threads_started, &self.wakeup, self.predecessor.is_some())?;
             self.threads_started += pool.threads().len();
         }
         Ok(())
@@ -163,7 +188,10 @@ impl Supervisor {
             self.threads().for_each(|thread| thread.handle().ask());
         }
         while self.threads().any(|thread| !thread.has_ended()) {
-            self.wakeup.wait(self.look_at.map(|at| at.saturating_duration_since(Instant::now())))?;
+            let until_look = self.look_at.map(|at| at.saturating_duration_since(Instant::now()));
+            self.wakeup.wait(until_look.into_iter().chain(self.succession.patience()).min())?;
+            self.look_after_succession();
+            self.succession.check(&self.manager)?;
             while let Some(signal) = self.wakeup.next_signal() {
                 self.on_signal(signal)?;
             }
@@ -176,7 +204,7 @@ impl Supervisor {
             let is_settled = self.plan.is_none() && self.threads().all(|thread| thread.stage() >= Stage::Settled);
             if !self.is_ready && !self.is_ending && is_settled {
                 self.is_ready = true;
-                self.manager.tell_ready(&self.status);
+                self.on_settled()?;
             }
             self.maybe_tell_alive(third);
         }
@@ -193,22 +221,95 @@ impl Supervisor {
             }
             Signal::Interrupt | Signal::Terminate => {
                 info!("{NAME} stops: signal {signal}");
-                self.manager.tell_stopping();
+                // Another process may have taken over in this moment.
+                self.look_after_succession();
+                self.succession.give_up();
+                if !self.succession.has_successor() {
+                    self.manager.tell_stopping();
+                }
                 self.is_ending = true;
                 self.pools.iter_mut().for_each(Pool::drain);
-                if successor::has_listened() {
-                    net::stop_inherited();
-                }
             }
-            Signal::Hangup if self.is_ending => warn!("reload: refused: {NAME} stops"),
-            Signal::Hangup if self.plan.is_some() => {
+            Signal::Hangup if self.plan.is_some() && !self.is_ending => {
                 info!("reload: the last one is still under way: another one follows");
                 self.is_asked_again = true;
             }
-            Signal::Hangup => self.begin_reload(),
-            Signal::User2 => warn!("signal {signal} has no meaning here"),
+            Signal::Hangup | Signal::User2 => {
+                let is_upgrade = signal == Signal::User2;
+                match self.hindrance(is_upgrade) {
+                    Some(reason) => warn!("{}: refused: {reason}", if is_upgrade { "upgrade" } else { "reload" }),
+                    None if is_upgrade => self.begin_upgrade(),
+                    None => self.begin_reload(),
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Why an upgrade, or a reload, cannot begin now, if it cannot.
+    fn hindrance(&self, is_upgrade: bool) -> Option<&'static str> {
+        match () {
+            () if self.is_ending => Some(concat!("rmux ", env!("CARGO_PKG_VERSION"), " stops")),
+            () if self.predecessor.is_some() => Some("this process has not taken over itself yet"),
+            () if is_upgrade && self.plan.is_some() => Some("a reload is under way"),
+            () if is_upgrade && std::process::id() == 1 => Some("the container of process 1 would end with it"),
+            () => self.succession.hindrance(),
+        }
+    }
+
+    fn begin_upgrade(&mut self) {
+        info!("upgrade: the program is started anew, and takes over when it is ready");
+        let mut passed = Vec::new();
+        let mut begun = self.pools.iter().try_for_each(|pool| pool.pass(&mut passed));
+        if begun.is_ok() {
+            begun = self.succession.begin(&passed, &self.manager);
+        }
+        if let Err(error) = begun {
+            self.on_upgrade_over(Err(error.to_string()));
+        }
+    }
+
+    /// All servers' names are known, or given up, and the reload is done, if there was one: the process is ready. If it
+    /// is to take over, it does so.
+    ///
+    /// # Errors
+    ///
+    /// When the other process does not let it.
+    fn on_settled(&mut self) -> io::Result<()> {
+        let Some(Predecessor { takeover, left }) = self.predecessor.take() else {
+            self.manager.tell_ready(&self.status);
+            return Ok(());
+        };
+        takeover.await_turn()?;
+        self.pools.iter_mut().for_each(Pool::adopt_file);
+        self.pools.iter().for_each(Pool::accept);
+        if let Some(path) = &self.config.pid_file {
+            self.pid_file = PidFile::write(path).inspect_err(|error| error!("{error}")).ok();
+        }
+        self.manager.tell_ready(&self.status);
+        takeover.tell_done();
+        left.into_iter().for_each(Activation::close);
+        info!("{NAME} has taken over");
+        Ok(())
+    }
+
+    /// An upgrade has an outcome: another process has taken over, or there is a reason why none has.
+    fn on_upgrade_over(&mut self, outcome: Result<u32, String>) {
+        let successor = match outcome {
+            Ok(successor) => successor,
+            Err(reason) => return error!("upgrade: failed, and nothing is changed: {reason}"),
+        };
+        let drain_ms = self.config.drain_ms;
+        info!("upgrade: process {successor} has taken over; the clients of this one have {drain_ms} ms (drainTimeout)");
+        // It is the other one that shows life from now on.
+        self.look_at = None;
+        self.pools.iter_mut().for_each(|pool| pool.dismiss(drain_ms));
+    }
+
+    fn look_after_succession(&mut self) {
+        if let Some(outcome) = self.succession.look(&self.manager) {
+            self.on_upgrade_over(outcome);
+        }
     }
 
     fn begin_reload(&mut self) {

@@ -11,6 +11,7 @@
 //!   pid_file     a file with the process's number in it
 //!   privileges   root → that user, by starting this program anew
 //!   successor    what a process leaves to the one that its program is started anew as
+//!   upgrade      a new process takes over, and this one goes when its clients have gone
 //! ```
 //!
 //! Knows nothing of what is served. Everything here is done with the standard library: a message, a file, an `exec`.
@@ -30,6 +31,7 @@ pub mod activation;
 mod pid_file;
 pub mod privileges;
 pub mod successor;
+pub mod upgrade;
 
 pub use pid_file::PidFile;
 
@@ -43,7 +45,10 @@ pub struct Manager {
 impl Manager {
     /// The one that the environment tells of (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`), or none. One that
     /// cannot be reached gets a line in the log.
-    pub fn of_environment() -> Manager {
+    ///
+    /// The watchdog may be for another process, such as a shell that has started this one; where this process takes
+    /// over from another, `is_watched` says whether it was for that one.
+    pub fn of_environment(is_watched: Option<bool>) -> Manager {
         let socket = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()).and_then(|name| {
             let connected = connect(&name);
             connected
@@ -51,7 +56,12 @@ impl Manager {
                 .ok()
         });
         let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
-        let watchdog = watchdog(number("WATCHDOG_USEC"), number("WATCHDOG_PID"), std::process::id().into());
+        let own = std::process::id().into();
+        let whose = match is_watched {
+            None => number("WATCHDOG_PID"),
+            Some(is_watched) => is_watched.then_some(own).or(Some(0)),
+        };
+        let watchdog = watchdog(number("WATCHDOG_USEC"), whose, own);
         Manager::new(socket, watchdog)
     }
 
@@ -63,6 +73,11 @@ impl Manager {
     /// How long the manager waits for a sign of life before it takes this process for stuck; `None` if it does not.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
+    }
+
+    /// Another process is the service from now on.
+    pub fn tell_main_process(&self, process: u32) {
+        self.tell(&format!("MAINPID={process}"));
     }
 
     /// Everything is as it should be, from now on; `status` is one line for people.

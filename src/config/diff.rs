@@ -255,6 +255,7 @@ fn program_changes(old: &Config, new: &Config) -> impl Iterator<Item = Change> {
             ("debug", config.debug.to_string()),
             ("useSyslog", config.use_syslog.to_string()),
             ("pidFile", path(config.pid_file.as_deref())),
+            ("drainTimeout", config.drain_ms.to_string()),
             ("user", text(config.user.as_deref())),
             ("group", text(config.group.as_deref())),
         ]

@@ -41,6 +41,8 @@ pub struct Process {
     pub healthcheck: bool,
     /// The file to write the process id to.
     pub pid_file: Option<String>,
+    /// How long clients may stay when another process has taken over, in milliseconds.
+    pub drain_ms: usize,
     /// Whom to become when started as root.
     pub user: Option<String>,
     /// With which group.
@@ -94,7 +96,7 @@ pub(crate) type Fault = (Option<&'static str>, Problem);
 impl Default for Draft {
     fn default() -> Draft {
         Draft {
-            process: Process::default(),
+            process: Process { drain_ms: 30_000, ..Process::default() },
             host: None,
             port: None,
             socket: None,

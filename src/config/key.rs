@@ -486,6 +486,8 @@ pub static KEYS: &[Key] = &[
         "log to the local syslog, /dev/log, and not to standard output"),
     program("pidFile", "", Text("path", "", |d| &mut d.process.pid_file),
         "write the process id to this file, and remove it at the end"),
+    program("drainTimeout", "", Number(1..=TIMEOUT_MS_MAX, "ms", |d| &mut d.process.drain_ms),
+        "after an upgrade, how long the old process serves the clients that stay"),
     program("user", "", Text("name", "", |d| &mut d.process.user),
         "when started as root, become this user (or number) once the first pool listens"),
     program("group", "", Text("name", "", |d| &mut d.process.group),

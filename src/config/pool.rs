@@ -21,6 +21,8 @@ pub struct Config {
     pub use_syslog: bool,
     /// The file to write the process id to.
     pub pid_file: Option<PathBuf>,
+    /// How long clients may stay when another process has taken over, in milliseconds.
+    pub drain_ms: u64,
     /// Whom to become when started as root, by name or number.
     pub user: Option<String>,
     /// With which group, by name or number; `None` is the user's own. Only with a user.

@@ -58,7 +58,15 @@ fn without_flags_it_is_the_original_without_flags() {
         policy: Policy::default(),
         module_commands: vec![],
     };
-    let config = Config { pools: vec![pool], debug: false, use_syslog: false, pid_file: None, user: None, group: None };
+    let config = Config {
+        pools: vec![pool],
+        debug: false,
+        use_syslog: false,
+        pid_file: None,
+        drain_ms: 30_000,
+        user: None,
+        group: None,
+    };
     assert_eq!(
         loaded,
         Loaded { config, has_file: false, test: false, against: None, healthcheck: false, warnings: vec![] }

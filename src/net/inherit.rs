@@ -4,11 +4,11 @@
 //! vouches for 0, 1 and 2, and for no other number. systemd passes it so with `StandardInput=socket` (or `fd:NAME`) in
 //! the unit, `systemd-socket-activate` with `--inetd`, and rmux itself passes it so when it starts its program anew.
 //!
-//! Descriptor 0 stays open beside the listener that is made of it: both are the same socket.
+//! It is standard input no longer then: a descriptor more of the same socket would keep it listening when it is to end.
 
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -25,17 +25,23 @@ pub fn inherited() -> io::Result<Option<Listener>> {
     if !SockRef::from(&stdin).is_listener().unwrap_or(false) {
         return Ok(None);
     }
-    adopt(stdin.as_fd().try_clone_to_owned()?).map(Some)
+    adopt(take_stdin()?).map(Some)
 }
 
-/// Ends the listening on standard input, for every process that has this socket: new clients are refused at once.
-pub fn stop_inherited() {
-    // It fails if it has ended already.
-    let _ = SockRef::from(&io::stdin()).shutdown(Shutdown::Both);
+/// Takes up what standard input is. In its place is something from which nothing comes but the end.
+pub(super) fn take_stdin() -> io::Result<OwnedFd> {
+    let taken = io::stdin().as_fd().try_clone_to_owned()?;
+    let (closed, _) = UnixStream::pair()?;
+    rustix::stdio::dup2_stdin(&closed)?;
+    Ok(taken)
 }
 
-fn adopt(descriptor: OwnedFd) -> io::Result<Listener> {
+/// A listener of a socket that listens.
+pub(super) fn adopt(descriptor: OwnedFd) -> io::Result<Listener> {
     let socket = Socket::from(descriptor);
+    if !socket.is_listener()? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket was passed on that does not listen"));
+    }
     let (kind, domain) = (socket.r#type()?, socket.local_addr()?.domain());
     socket.set_nonblocking(true)?;
     match domain {

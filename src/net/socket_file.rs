@@ -72,6 +72,11 @@ impl SocketFile {
         if self.is_ours() { fs::set_permissions(&self.path, Permissions::from_mode(mode)) } else { Ok(()) }
     }
 
+    /// It stays, since another process serves it from here on.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path

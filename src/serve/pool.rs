@@ -19,11 +19,12 @@ use log::warn;
 
 use super::thread::Thread;
 use super::wakeup::Wakeup;
-use crate::config::PoolConfig;
+use crate::config::{self, PoolConfig};
 use crate::limits::Limits;
-use crate::net::{self, Listener, SocketFile};
+use crate::net::{self, Listener, ResolvedAddress, SocketFile};
 use crate::proxy::{Settings, Workers};
 use crate::reactor::Reactor;
+use crate::service::upgrade::Passed;
 
 /// A pool at work.
 #[derive(Debug)]
@@ -47,28 +48,55 @@ impl Pool {
     pub fn open(config: &PoolConfig) -> io::Result<Pool> {
         let (listener, socket_file) =
             net::listen(&config.listen, net::backlog_max(), config.socket_mode).map_err(io::Error::other)?;
-        Ok(Pool::of_listener(config, listener, socket_file))
+        Ok(Pool { socket_file, ..Pool::of_listener(config, listener) })
     }
 
-    /// The same with a listener that is there already.
-    pub fn of_listener(config: &PoolConfig, listener: Listener, socket_file: Option<SocketFile>) -> Pool {
-        Pool { config: config.clone(), listener: Some(listener), socket_file, is_given: false, threads: Vec::new() }
+    /// The same with a listener that is there already, and that rmux has made. It does not care for the file, if that
+    /// has one, until it is told to.
+    pub fn of_listener(config: &PoolConfig, listener: Listener) -> Pool {
+        let (config, listener) = (config.clone(), Some(listener));
+        Pool { config, listener, socket_file: None, is_given: false, threads: Vec::new() }
     }
 
     /// The same with the service manager's listener.
     pub fn of_given(config: &PoolConfig, listener: Listener) -> Pool {
-        Pool { is_given: true, ..Pool::of_listener(config, listener, None) }
+        Pool { is_given: true, ..Pool::of_listener(config, listener) }
     }
 
-    /// Starts its reactors, each on a thread of its own; their names count on from this number.
+    /// From now on it is this pool that removes the file of its listener at the end, if rmux has made that.
+    pub fn adopt_file(&mut self) {
+        if let Some(Ok(ResolvedAddress::Unix(path))) = self.listener.as_ref().map(Listener::local_address) {
+            if !self.is_given && self.socket_file.is_none() {
+                self.socket_file = SocketFile::adopt(&path);
+            }
+        }
+    }
+
+    /// Adds its listener to those that are passed on to another process, unless it drains.
+    ///
+    /// # Errors
+    ///
+    /// When no file descriptor is free.
+    pub fn pass(&self, passed: &mut Vec<Passed>) -> io::Result<()> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        let (socket, place) = (listener.to_descriptor()?, config::identity(&self.config.listen).to_string());
+        passed.push(Passed { socket, place, is_own: !self.is_given });
+        Ok(())
+    }
+
+    /// Starts its reactors, each on a thread of its own; their names count on from this number. Held, they accept
+    /// nobody before [`Pool::accept`].
     ///
     /// # Errors
     ///
     /// When there is no descriptor or no thread for one; the text names the pool.
-    pub fn start(&mut self, first_number: usize, wakeup: &Wakeup) -> io::Result<()> {
+    pub fn start(&mut self, first_number: usize, wakeup: &Wakeup, is_held: bool) -> io::Result<()> {
         let cannot = |error: io::Error| io::Error::new(error.kind(), format!("pool {}: {error}", self.config.listen));
         let Some(listener) = &self.listener else { return Ok(()) };
-        for reactor in reactors(&self.config, listener).map_err(cannot)? {
+        for mut reactor in reactors(&self.config, listener).map_err(cannot)? {
+            if is_held {
+                reactor.hold().map_err(cannot)?;
+            }
             let number = first_number + self.threads.len();
             let thread = wakeup.notifier().and_then(|notifier| Thread::start(number, reactor, notifier));
             self.threads.push(thread.map_err(cannot)?);
@@ -104,6 +132,19 @@ impl Pool {
     /// Those that run, or have run.
     pub fn threads(&self) -> &[Thread] {
         &self.threads
+    }
+
+    /// Clients are accepted from now on.
+    pub fn accept(&self) {
+        self.threads.iter().for_each(|thread| thread.handle().open());
+    }
+
+    /// Another process has its listener, and the file of that. Its threads end when their clients have left, or after
+    /// so many milliseconds.
+    pub fn dismiss(&mut self, drain_ms: u64) {
+        self.listener = None;
+        self.socket_file.take().into_iter().for_each(SocketFile::leave);
+        self.threads.iter().for_each(|thread| thread.handle().dismiss(drain_ms));
     }
 
     /// Nobody comes in any more; its threads end when what is outstanding is answered, or after

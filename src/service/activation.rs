@@ -3,7 +3,8 @@
 //! ```text
 //!   the manager listens ──┐
 //!                         ├─► standard input ──► the pool that listens there    what the manager made, it keeps; what
-//!   root's rmux listens ──┘                                                     rmux made, rmux removes at the end
+//!   root's rmux listens ──┘                                ▲                    rmux made, rmux removes at the end
+//!   the process that this one takes over from ─────────────┘
 //! ```
 //!
 //! systemd's usual way is another: descriptors from 3 on, announced by `LISTEN_FDS`. Such a number is beyond a program
@@ -16,13 +17,17 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{self, Command};
 
 use super::successor::{self, own_command_line};
-use crate::config::PoolConfig;
+use crate::config::{self, PoolConfig};
 use crate::net::{self, Listener, ResolvedAddress, SocketFile};
 
 /// A listening socket that somebody else has opened.
 #[derive(Debug)]
 pub struct Activation {
     listener: Listener,
+    /// Where it listens, as the configuration had it of the process that passed it on.
+    place: Option<String>,
+    /// Whether rmux has made it.
+    is_own: bool,
 }
 
 impl Activation {
@@ -37,7 +42,7 @@ impl Activation {
     pub fn of_process() -> io::Result<Option<Activation>> {
         let refuse = |reason: &str| Err(io::Error::new(io::ErrorKind::Unsupported, format!("LISTEN_FDS: {reason}")));
         if let Some(listener) = net::inherited()? {
-            return Ok(Some(Activation { listener }));
+            return Ok(Some(Activation { listener, place: None, is_own: successor::has_listened() }));
         }
         match sockets_passed(env::var("LISTEN_PID").ok(), env::var("LISTEN_FDS").ok(), process::id()) {
             Passed::None => Ok(None),
@@ -54,18 +59,36 @@ impl Activation {
         }
     }
 
-    /// Whether it is the socket of this pool.
-    pub fn is_for(&self, pool: &PoolConfig) -> bool {
-        self.listener.is_at(&pool.listen)
+    /// One that was passed on by the process that this one takes over from.
+    pub(super) fn passed(listener: Listener, place: String, is_own: bool) -> Activation {
+        Activation { listener, place: Some(place), is_own }
     }
 
-    /// The listener; with its file, if that is to be removed at the end.
-    pub fn into_listener(self) -> (Listener, Option<SocketFile>) {
-        let file = match self.listener.local_address() {
-            Ok(ResolvedAddress::Unix(path)) if successor::has_listened() => SocketFile::adopt(&path),
-            _ => None,
-        };
-        (self.listener, file)
+    /// Whether it is the socket of this pool. One of several is known by its place, since a port alone may be that of
+    /// two of them.
+    pub fn is_for(&self, pool: &PoolConfig) -> bool {
+        match &self.place {
+            Some(place) => *place == config::identity(&pool.listen).to_string(),
+            None => self.listener.is_at(&pool.listen),
+        }
+    }
+
+    /// Whether rmux has made it, and it ends with rmux.
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// The listener. If rmux has made it, its file is to be removed at the end.
+    pub fn into_listener(self) -> Listener {
+        self.listener
+    }
+
+    /// Nobody wants it any more: it is closed, and its file, if rmux has made that, removed.
+    pub fn close(self) {
+        match self.listener.local_address() {
+            Ok(ResolvedAddress::Unix(path)) if self.is_own => drop(SocketFile::adopt(&path)),
+            _ => {}
+        }
     }
 
     /// What to say when no pool listens there.

@@ -1,8 +1,8 @@
 //! A file with the number of this process in it, for start scripts and monitors that go by one.
 //!
-//! It appears whole, under its final name (written beside it, then renamed), and is removed at the end if it is still
-//! ours. It locks nothing: what keeps a second rmux from starting is the address that the first one listens on, so the
-//! file is written once that is taken, and a stale one is simply replaced.
+//! It appears whole, under its final name (written beside it, then renamed, where the folder can be written), and is
+//! removed at the end if it is still ours. It locks nothing: what keeps a second rmux from starting is the address that
+//! the first one listens on, so the file is written once that is taken, and a stale one is simply replaced.
 
 use std::fs;
 use std::io;
@@ -40,12 +40,15 @@ impl PidFile {
     pub fn write(path: &Path) -> io::Result<PidFile> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}", process::id()));
-        let written = fs::write(&beside, format!("{}\n", process::id())).and_then(|()| fs::rename(&beside, path));
-        written.map_err(|error| {
+        let number = format!("{}\n", process::id());
+        let written = fs::write(&beside, &number).and_then(|()| fs::rename(&beside, path));
+        let written = written.or_else(|error| {
             // It may be there, if only the renaming failed.
             let _ = fs::remove_file(&beside);
-            io::Error::new(error.kind(), format!("pidFile: {}: {error}", path.display()))
-        })?;
+            // In a folder of root's, the file that root has made is its user's still.
+            fs::write(path, &number).map_err(|_| error)
+        });
+        written.map_err(|error| io::Error::new(error.kind(), format!("pidFile: {}: {error}", path.display())))?;
         Ok(PidFile { path: path.to_owned() })
     }
 }

@@ -52,7 +52,7 @@ pub fn maybe_give_up(config: &Config) -> io::Result<()> {
     }
     let pool = &config.pools[0];
     let (listener, socket_file, left) = match Activation::of_process()? {
-        Some(given) if given.is_for(pool) => (given.into_listener().0, None, GIVEN),
+        Some(given) if given.is_for(pool) => (given.into_listener(), None, GIVEN),
         Some(given) => return Err(given.unwanted()),
         None => {
             let made = net::listen(&pool.listen, net::backlog_max(), pool.socket_mode).map_err(io::Error::other)?;

@@ -8,7 +8,7 @@ use super::*;
 /// A configuration with these pools, as in the file.
 fn config(pools: &[&str]) -> Config {
     let pools = pools.iter().map(|text| pool(text)).collect();
-    Config { pools, debug: false, use_syslog: false, pid_file: None, user: None, group: None }
+    Config { pools, debug: false, use_syslog: false, pid_file: None, drain_ms: 30_000, user: None, group: None }
 }
 
 fn pool(text: &str) -> PoolConfig {
