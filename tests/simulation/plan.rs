@@ -182,12 +182,9 @@ impl Plan {
     pub fn change(&mut self, random: &mut Random) {
         let mut settings = self.settings.clone();
         if random.one_in(2) {
-            // With one server some things are answered otherwise: whoever has several keeps several.
-            let least = self.seen[0].servers.len().min(2);
-            let most = if least == 1 { 1 } else { self.universe() };
             let mut all: Vec<String> = (0..self.universe()).map(name).collect();
             random.shuffle(&mut all);
-            all.truncate(random.between(least, most));
+            all.truncate(random.between(1, self.universe()));
             if random.one_in(3) {
                 all.sort();
             }

@@ -358,8 +358,8 @@ impl Client {
                 pending.expect = Expect::Error("ERR This command is not supported".to_string());
                 request(&[b"SHUTDOWN"])
             }
-            8 => {
-                // With one server, it is the server that says so.
+            // With one server, it is the server that says so: where that changes nobody can foresee it.
+            8 if plan.reload_in == 0 => {
                 pending.is_local = plan.settings.servers.len() > 1;
                 pending.expect = Expect::Error("ERR wrong number of arguments for 'get' command".to_string());
                 request(&[b"GET"])
