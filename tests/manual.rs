@@ -98,7 +98,7 @@ fn the_examples_are_accepted() {
     let (_, example) = page.split_once(".SH EXAMPLES\n.EX\n").expect("the page has an example");
     let (example, _) = example.split_once(".EE").expect("the example ends");
     let mut examples = vec![example.replace("\\-", "-")];
-    for file in ["README.md", "doc/manual.md"] {
+    for file in ["README.md", "doc/manual.md", "doc/moving.md", "doc/recipes.md", "doc/sizing.md"] {
         let page = read(file);
         let before = examples.len();
         for block in page.split("\n```json\n").skip(1) {
@@ -144,6 +144,17 @@ fn links_of_the_pages_lead_somewhere() {
                 assert!(known.contains(heading), "{page}: {} has no heading for #{heading}", file.display());
             }
         }
+    }
+}
+
+#[test]
+fn the_pages_are_installed_and_linked() {
+    let (installed, readme) = (read("debian/rmux.docs"), read("README.md"));
+    for page in pages().iter().filter(|page| page.starts_with("doc/")) {
+        assert!(readme.contains(&format!("]({page})")), "README.md does not link to {page}");
+        // That one is for those who have the source.
+        let is_for_users = page != "doc/architecture.md";
+        assert_eq!(installed.lines().any(|line| line == page), is_for_users, "debian/rmux.docs: {page}");
     }
 }
 
