@@ -135,6 +135,8 @@ node    bullmq    bullmq,ioredis@5            bullmq.mjs
 php     phpredis  php-cli,php-redis           phpredis.php
 php     phpredis  php-cli,php-redis           sessions.php
 php     predis    php-cli,php-predis          predis.php
+php     phpredis  php-cli,php-redis           drop_ins.php
+php     laravel   php-cli,php-redis,php-predis,php-illuminate-redis,php-illuminate-cache,php-illuminate-queue laravel.php
 ruby    redis     ruby,ruby-redis             redis_rb.rb
 ruby    sidekiq   ruby,ruby-sidekiq           sidekiq_jobs.rb
 go      go-redis  golang-go,golang-gopkg-redis.v5-dev go_redis
