@@ -6,6 +6,7 @@
 //! - The core knows no sockets, clock, threads or files ([`OUTSIDE`]).
 //! - Some words are not left behind ([`WORDS`]); lines, functions and files have a length; each file says what it
 //!   owns.
+//! - What rmux says, in the log, to clients or at the start, stands in `doc/messages.md` (`messages`).
 //! - No let chains: Rust 1.88 brought them, the oldest that must compile this is 1.85, and a newer one does not warn.
 //!
 //! Code is looked at without its comments and literals. What stands under `#[cfg(test)]`, and in files named `tests.rs`,
@@ -13,6 +14,7 @@
 
 mod circles;
 mod length;
+mod messages;
 mod source;
 
 use std::fs;

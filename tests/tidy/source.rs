@@ -37,6 +37,23 @@ pub fn without_literals(text: &str) -> String {
     code
 }
 
+/// The texts that stand in the code, as they are written there, with the character at which each begins.
+pub fn texts_in(text: &str) -> Vec<(usize, String)> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut texts = Vec::new();
+    let mut at = 0;
+    while at < chars.len() {
+        let end = end_of_literal(&chars, at).min(chars.len());
+        let literal: String = chars[at..end].iter().collect();
+        let inner = literal.trim_start_matches('r').trim_matches('#');
+        if inner.len() >= 2 && inner.starts_with('"') && inner.ends_with('"') {
+            texts.push((at, inner[1..inner.len() - 1].to_owned()));
+        }
+        at = end.max(at + 1);
+    }
+    texts
+}
+
 /// Where the comment or literal that begins here ends; `at` itself if none begins here.
 fn end_of_literal(chars: &[char], at: usize) -> usize {
     let rest = &chars[at..];
