@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::scene::{self, Scene, View};
 use crate::subject;
-use crate::work::Doing;
+use crate::work::{Cores, Doing};
 
 /// What the user asked for.
 pub enum Request {
@@ -44,6 +44,7 @@ impl Arguments {
         let mut is_written = false;
         let mut rounds: Option<u32> = None;
         let mut requests: Option<u32> = None;
+        let mut cores: Option<Cores> = None;
         let mut quick = false;
         let mut csv: Option<PathBuf> = None;
         let mut started_by_bench = false;
@@ -65,6 +66,7 @@ impl Arguments {
                 "--write" => is_written = true,
                 "--rounds" => rounds = Some(number(flag, &value()?)?),
                 "--requests" => requests = Some(number(flag, &value()?)?),
+                "--cores" => cores = Some(three_cores(&value()?)?),
                 "--csv" => csv = Some(PathBuf::from(value()?)),
                 "--help" => return Ok(Request::Show(format!("{USAGE}\n\n{}", listing()))),
                 _ => return Err(format!("unknown argument {word}\n{USAGE}")),
@@ -90,6 +92,7 @@ impl Arguments {
                     work.requests = (work.requests / QUICK_DIVISOR).max(work.clients * work.pipeline);
                 }
                 work.requests = requests.unwrap_or(work.requests);
+                work.cores = cores;
             }
         }
         let rounds = rounds.unwrap_or(if quick { 1 } else { ROUNDS_DEFAULT });
@@ -109,6 +112,14 @@ fn select(names: &[String]) -> Result<Vec<Scene>, String> {
         }
     }
     Ok(scene::all().into_iter().filter(|scene| names.iter().any(|name| name == scene.name)).collect())
+}
+
+fn three_cores(text: &str) -> Result<Cores, String> {
+    let numbers: Option<Vec<u32>> = text.split(',').map(|word| word.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[clients, proxy, servers]) => Ok(Cores { clients, proxy, servers }),
+        _ => Err(format!("--cores {text}: give three numbers, as in 0,1,1: for the clients, the proxy, and Redis")),
+    }
 }
 
 fn number(flag: &str, value: &str) -> Result<u32, String> {
@@ -133,12 +144,14 @@ fn listing() -> String {
 const ROUNDS_DEFAULT: u32 = 3;
 const QUICK_DIVISOR: u32 = 4;
 const USAGE: &str = "\
-usage: cargo bench --bench compare -- [--work A,B] [--only A,B] [--rounds N] [--requests N] [--quick] [--csv FILE] [--write]
+usage: cargo bench --bench compare -- [--work A,B] [--only A,B] [--rounds N] [--requests N] [--quick]
+       [--cores C,P,R] [--csv FILE] [--write]
   --work      the work loads to run
   --only      the subjects to measure; without it all that are installed
   --rounds    how often each one runs (3; 1 with --quick); the points of a sweep half as often
   --requests  requests of each command in each run, instead of the work load's own number
   --quick     a quarter of the requests, one round, fewer points: a look, not a measurement
+  --cores     keep clients, proxy and Redis to the cores with these numbers (taskset, of util-linux)
   --csv       write the raw rows to this file
   --write     renew BENCHMARKS.md, benches/plots and benches/results.csv, as far as they were measured
   --help      this text and the names";

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::machine;
 use crate::program;
 use crate::redis::BENCHMARK_KEY;
 use crate::support::{Address, Scratch};
@@ -44,6 +45,9 @@ pub fn run(
 ) -> Result<Outcome, String> {
     let mut process =
         program::start(folder, "redis-benchmark", Path::new("redis-benchmark"), &arguments(target, work))?;
+    if let Some(cores) = work.cores {
+        machine::keep_to(cores.clients, process.id())?;
+    }
     let deadline = Instant::now() + RUN_TIMEOUT;
     let mut next_sample = Instant::now() + SAMPLE_FIRST;
     let code = loop {

@@ -254,6 +254,10 @@ impl Stage {
         if work.keys > 0 {
             running.fill(work)?;
         }
+        if let Some(cores) = work.cores {
+            fleet.keep_to(cores.servers)?;
+            running.keep_to(cores.proxy)?;
+        }
         let at_rest = running.usage()?;
         let _idle = hold(folder, &running.target, work)?;
         let time_wait = machine::time_wait();

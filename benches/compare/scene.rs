@@ -136,6 +136,7 @@ fn keep_alive() -> Work {
         servers: 1,
         idle: 0,
         is_far: false,
+        cores: None,
         subjects: &[],
     }
 }

@@ -31,8 +31,21 @@ pub struct Work {
     pub idle: u32,
     /// True: a relay before the server delays each direction, as a network does.
     pub is_far: bool,
+    /// The cores that the three sides are kept to; none: wherever the system puts them.
+    pub cores: Option<Cores>,
     /// Subjects that do it; all that can when empty.
     pub subjects: &'static [&'static str],
+}
+
+/// The numbers of the cores that clients, proxy and servers are kept to.
+#[derive(Debug, Clone, Copy)]
+pub struct Cores {
+    /// Where redis-benchmark runs.
+    pub clients: u32,
+    /// Where the subject runs.
+    pub proxy: u32,
+    /// Where the servers run.
+    pub servers: u32,
 }
 
 /// What clients do.
