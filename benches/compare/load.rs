@@ -10,7 +10,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::machine;
 use crate::program;
 use crate::redis::BENCHMARK_KEY;
 use crate::support::{Address, Scratch};
@@ -46,7 +45,7 @@ pub fn run(
     let mut process =
         program::start(folder, "redis-benchmark", Path::new("redis-benchmark"), &arguments(target, work))?;
     if let Some(cores) = work.cores {
-        machine::keep_to(cores.clients, process.id())?;
+        program::keep_to(cores.clients, process.id())?;
     }
     let deadline = Instant::now() + RUN_TIMEOUT;
     let mut next_sample = Instant::now() + SAMPLE_FIRST;

@@ -64,16 +64,6 @@ pub fn ephemeral_ports() -> u32 {
     }
 }
 
-/// Keeps all threads of a process to one core.
-pub fn keep_to(core: u32, process_id: u32) -> Result<(), String> {
-    let arguments = ["-a", "-c", "-p", &core.to_string(), &process_id.to_string()];
-    match Command::new("taskset").args(arguments).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("taskset: core {core}: {}", String::from_utf8_lossy(&output.stderr).trim())),
-        Err(error) => Err(format!("taskset (apt-get install util-linux): {error}")),
-    }
-}
-
 /// The first line that a program prints about itself.
 fn version(program: &str, flag: &str) -> String {
     let Ok(output) = Command::new(program).arg(flag).output() else {

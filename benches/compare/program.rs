@@ -3,6 +3,7 @@
 //! Knows not what they are. Their ends, and what they have used, are [`Process`]'s business.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::Scratch;
 use crate::support::process::{Process, limited};
@@ -13,6 +14,16 @@ pub fn start(folder: &Scratch, name: &str, program: &Path, arguments: &[String])
     let mut command = limited(&format!("-S -n {DESCRIPTORS} 2>/dev/null"), program);
     command.args(arguments).current_dir(folder.path());
     Process::start(name, &mut command, &folder.join(&format!("{name}.log")))
+}
+
+/// Keeps all threads of a process to one core.
+pub fn keep_to(core: u32, process_id: u32) -> Result<(), String> {
+    let arguments = ["-a", "-c", "-p", &core.to_string(), &process_id.to_string()];
+    match Command::new("taskset").args(arguments).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("taskset: core {core}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Err(format!("taskset (apt-get install util-linux): {error}")),
+    }
 }
 
 /// Enough for 10,000 clients, and for as many connections to the server.

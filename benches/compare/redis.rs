@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::machine;
+use crate::program;
 use crate::support::client::{Client, body, show};
 use crate::support::server::RedisServer;
 use crate::support::{Address, Kind};
@@ -47,7 +47,7 @@ impl Fleet {
 
     /// Keeps all of them to one core.
     pub fn keep_to(&self, core: u32) -> Result<(), String> {
-        self.servers.iter().try_for_each(|controlled| machine::keep_to(core, controlled.server.process_id()))
+        self.servers.iter().try_for_each(|controlled| program::keep_to(core, controlled.server.process_id()))
     }
 
     /// Their TCP ports.

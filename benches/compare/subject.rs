@@ -16,7 +16,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::floor;
-use crate::machine;
 use crate::name::{DIRECT_TCP, DIRECT_UNIX, FLOOR, RMUX_TWO};
 use crate::program;
 use crate::proxy::{Listens, PROXIES, Place, Proxy};
@@ -54,7 +53,7 @@ impl Running {
 
     /// Keeps it to one core, if it has a process.
     pub fn keep_to(&self, core: u32) -> Result<(), String> {
-        self.process.as_ref().map_or(Ok(()), |process| machine::keep_to(core, process.id()))
+        self.process.as_ref().map_or(Ok(()), |process| program::keep_to(core, process.id()))
     }
 
     /// Gives every key that the work load draws from a value: through the subject, for only it knows where they belong.
