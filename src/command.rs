@@ -8,7 +8,8 @@
 //!   class   keys   name    what a row is made of; timeout, for those that block
 //!      └──────┼──────┘
 //!            row           one command, and what it says about a request
-//!           table          all of them
+//!           shape          what rows are written with
+//!    table ─ subcommands   all of them
 //!           index          the one that a name means
 //!          policy          what a pool changes about them
 //! ```
@@ -41,6 +42,8 @@ mod keys;
 mod name;
 mod policy;
 mod row;
+mod shape;
+mod subcommands;
 mod table;
 mod timeout;
 

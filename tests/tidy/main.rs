@@ -60,7 +60,7 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["lib"], Layer::Top, &[]),
 ];
 
-/// Where no circle is allowed: not of imports, not of calls, nor of both together. Not here yet: `src/proxy`.
+/// Where no circle is allowed: not of imports, not of calls, nor of both together.
 const AREAS: &[Area] = &[
     Area { root: "src", nodes: Nodes::Modules },
     Area { root: "src/command", nodes: Nodes::Files },
