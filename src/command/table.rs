@@ -1,8 +1,8 @@
 //! The rows of the table, one command each: name, arity, and what follows from its group.
 //!
 //! Data only. A row is written as a function named for its class (`read` and `write` are both keyed), with the access
-//! and the keys behind it where the class does not say them (`shape`). Within a group the names are in alphabetical order;
-//! the subcommands of a container are in `subcommands`.
+//! and the keys behind it where the class does not say them: see `shape`. Within a group the names are in alphabetical
+//! order; the subcommands of a container are in `subcommands`.
 //!
 //! Where a row differs from what `COMMAND` says: scripts may write although they are not flagged so; `FT.CURSOR` and
 //! `CF.COMPACT` are flagged as reading, but change what the next call finds; `TS.READ` may block without being flagged;
