@@ -23,7 +23,7 @@
 //! that takes over is held back from accepting until the other one has named it to the service manager.
 //!
 //! The parts: `succession`; `reload`, above `pool`, one pool at work, above `thread`, one reactor of it, above
-//! `wakeup`, what wakes this thread. `reload_status` is what others may know of reloads.
+//! `wakeup`, what wakes this thread.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -42,11 +42,9 @@ use thread::{Stage, Thread};
 use wakeup::{Signal, Wakeup};
 
 pub use reload::Read;
-pub use reload_status::{ReloadStatus, Reloads};
 
 mod pool;
 mod reload;
-mod reload_status;
 mod succession;
 mod thread;
 mod wakeup;
@@ -137,7 +135,6 @@ struct Supervisor {
     plan: Option<Planned>,
     /// Whether it is to be followed by another one.
     is_asked_again: bool,
-    reload_status: ReloadStatus,
     /// `None` once this process has taken over, and if there was none.
     predecessor: Option<Predecessor>,
     succession: Succession,
@@ -160,7 +157,6 @@ impl Supervisor {
             look_at: None,
             plan: None,
             is_asked_again: false,
-            reload_status: ReloadStatus::new(),
             predecessor: None,
             succession: Succession::default(),
             pid_file: None,
@@ -282,12 +278,13 @@ impl Supervisor {
         };
         takeover.await_turn()?;
         self.pools.iter_mut().for_each(Pool::adopt_file);
-        self.pools.iter().for_each(Pool::accept);
+        // A disk that hangs does so before anybody is accepted who would be lost if the other process gave this one up.
         if let Some(path) = &self.config.pid_file {
             self.pid_file = PidFile::write(path).inspect_err(|error| error!("{error}")).ok();
         }
-        self.manager.tell_ready(&self.status);
+        self.pools.iter().for_each(Pool::accept);
         takeover.tell_done();
+        self.manager.tell_ready(&self.status);
         left.into_iter().for_each(Activation::close);
         info!("{NAME} has taken over");
         Ok(())
@@ -297,7 +294,10 @@ impl Supervisor {
     fn on_upgrade_over(&mut self, outcome: Result<u32, String>) {
         let successor = match outcome {
             Ok(successor) => successor,
-            Err(reason) => return error!("upgrade: failed, and nothing is changed: {reason}"),
+            Err(reason) => {
+                self.pid_file.iter().for_each(PidFile::restore);
+                return error!("upgrade: failed, and nothing is changed: {reason}");
+            }
         };
         let drain_ms = self.config.drain_ms;
         info!("upgrade: process {successor} has taken over; the clients of this one have {drain_ms} ms (drainTimeout)");
@@ -342,7 +342,6 @@ impl Supervisor {
     fn refuse_reload(&mut self, reason: &str) {
         error!("reload: refused, and nothing is changed: {reason}");
         self.status = format!("{}; the last reload was refused: {reason}", summary(&self.config));
-        self.reload_status.on_reloaded(false, reason);
     }
 
     /// First who comes, then who stays, then who goes: so there is always somebody to connect to.
@@ -378,7 +377,6 @@ impl Supervisor {
             (count, _) => format!("{count} changes"),
         };
         info!("reload: done: {text}");
-        self.reload_status.on_reloaded(true, &text);
         self.status = summary(&plan.config);
         self.config = plan.config;
     }

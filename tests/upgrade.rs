@@ -361,6 +361,10 @@ fn a_new_process_that_fails_leaves_everything_as_it_was() {
     fails(&service, "has ended before it was ready: exit status: 7");
     script(&binary, "echo nonsense >&0; exec cat >/dev/null");
     fails(&service, "rmux says something that this one does not understand: ");
+    // The last word that it hears, behind two sockets and the end of them, is that it may begin.
+    let words = "printf R >&0; dd bs=4096 count=4 <&0 >/dev/null 2>&1; echo $$ >";
+    script(&binary, &format!("{words}{}; exit 9", service.scratch.join("rmux.pid").display()));
+    fails(&service, "has ended before it was ready: exit status: 9");
     fs::remove_file(&binary).expect("it is there");
     copy(&kept, &binary);
     let config = service.scratch.join("rmux.json");

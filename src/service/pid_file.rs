@@ -38,24 +38,42 @@ impl PidFile {
     ///
     /// When its folder is not there or cannot be written; the text names the file.
     pub fn write(path: &Path) -> io::Result<PidFile> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}", process::id()));
-        let number = format!("{}\n", process::id());
-        let written = fs::write(&beside, &number).and_then(|()| fs::rename(&beside, path));
-        let written = written.or_else(|error| {
-            // It may be there, if only the renaming failed.
-            let _ = fs::remove_file(&beside);
-            // In a folder of root's, the file that root has made is its user's still.
-            fs::write(path, &number).map_err(|_| error)
-        });
-        written.map_err(|error| io::Error::new(error.kind(), format!("pidFile: {}: {error}", path.display())))?;
-        Ok(PidFile { path: path.to_owned() })
+        put(path).map(|()| PidFile { path: path.to_owned() })
     }
+
+    /// Writes it again, if another process that was to take over has written its own number and is gone.
+    pub fn restore(&self) {
+        if !is_ours(&self.path) {
+            put(&self.path).unwrap_or_else(|error| warn!("{error}"));
+        }
+    }
+}
+
+fn put(path: &Path) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", process::id()));
+    let number = own_number();
+    let written = fs::write(&beside, &number).and_then(|()| fs::rename(&beside, path));
+    let written = written.or_else(|error| {
+        // It may be there, if only the renaming failed.
+        let _ = fs::remove_file(&beside);
+        // In a folder of root's, the file that root has made is its user's still.
+        fs::write(path, &number).map_err(|_| error)
+    });
+    written.map_err(|error| io::Error::new(error.kind(), format!("pidFile: {}: {error}", path.display())))
+}
+
+fn is_ours(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text == own_number())
+}
+
+fn own_number() -> String {
+    format!("{}\n", process::id())
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if fs::read_to_string(&self.path).is_ok_and(|text| text == format!("{}\n", process::id())) {
+        if is_ours(&self.path) {
             // In a folder that belongs to somebody else it stays behind, and the next start replaces it.
             if let Err(error) = fs::remove_file(&self.path) {
                 warn!("{} stays behind, for the next start to replace: {error}", self.path.display());

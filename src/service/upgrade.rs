@@ -7,9 +7,9 @@
 //!                                                looks up names; accepts nobody yet
 //!             ◄── R: ready ─────────────────────
 //!   tells the manager who the main process is
-//!             ─── O: open ──────────────────────► accepts, writes its pid file, tells the manager that it is ready
+//!             ─── O: open ──────────────────────► writes its pid file, accepts
 //!             ◄── D: done ──────────────────────
-//!   accepts no more, and lets its clients go
+//!   accepts no more, and lets its clients go     tells the manager that it is ready
 //! ```
 //!
 //! They talk over a line that nobody else can reach (`net::Handover`), and that is the new one's standard input. As
