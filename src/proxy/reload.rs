@@ -167,7 +167,7 @@ fn retire(proxy: &mut Proxy, server: ServerId, now: Millis) {
         About::Server(server),
         Level::Info,
         1,
-        format_args!("is removed: its {count} connections close when they owe nothing"),
+        format_args!("is removed; connections that close when they owe nothing: {count}"),
     );
 }
 

@@ -96,7 +96,7 @@ fn what_is_in_flight_is_answered_where_it_was_sent_and_the_next_goes_elsewhere()
     assert_eq!(bench.asked(backends[0]), get(&key));
     bench.answer(backends[0], "$1\r\n1\r\n");
     assert_eq!(bench.told(client), "+OK\r\n$1\r\n1\r\n");
-    assert_eq!(bench.lines, ["INFO server server-1 is removed: its 1 connections close when they owe nothing"]);
+    assert_eq!(bench.lines, ["INFO server server-1 is removed; connections that close when they owe nothing: 1"]);
     bench.pass(RETIRED_MS);
     assert_eq!(bench.connections_to("server-1"), 0);
     bench.assert_nothing_is_left();
