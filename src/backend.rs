@@ -24,6 +24,7 @@
 
 use std::mem;
 
+use self::batches::Batches;
 use self::handshake::Handshake;
 use self::lease::Lease;
 use crate::buffer::{Arena, Queue};
@@ -36,6 +37,7 @@ use crate::slots::Id;
 use crate::timer::{Alarm, Millis, Wheel};
 use crate::users::Credentials;
 
+mod batches;
 pub mod handshake;
 mod in_flight;
 mod lease;
@@ -83,6 +85,8 @@ pub struct Backend {
     answered: u64,
     /// The requests that it owes replies to.
     in_flight: BackendLine,
+    /// When they were queued.
+    batches: Batches,
     /// How many of them are tombstones.
     tombstones: usize,
     /// Finds the end of the reply that is arriving.
@@ -153,6 +157,7 @@ impl Backend {
             queue: Queue::new(),
             answered: 0,
             in_flight: BackendLine::default(),
+            batches: Batches::default(),
             tombstones: 0,
             framer: ReplyFramer::new(),
             kept: Vec::new(),

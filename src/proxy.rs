@@ -79,6 +79,7 @@ mod drain;
 mod enqueue;
 mod evalsha;
 mod fast_path;
+mod figures;
 mod flush;
 mod flush_client;
 mod follow_up;
@@ -161,7 +162,7 @@ use crate::client::Client;
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
-use crate::stats::ProxyStats;
+use crate::stats::{Bytes, Figures, ProxyStats};
 use crate::timer::{Millis, Wheel};
 impl Proxy {
     /// A proxy that has no clients and no connections yet.
@@ -399,7 +400,26 @@ impl Proxy {
 
     /// The system does not let a client in.
     pub fn handle_accept_failed(&mut self, reason: fmt::Arguments<'_>) {
+        self.journal.stats.accept_failures += 1;
         report::handle_accept_failed(&mut self.journal, reason);
+    }
+
+    /// A turn begins, so many µs after the start; until now so many bytes were moved. It sets the clock by which
+    /// latencies are measured, and by nothing else.
+    #[inline]
+    pub fn handle_turn(&mut self, us: u64, bytes: Bytes) {
+        self.in_flight.measured.clock_us = us as u32;
+        self.journal.stats.bytes = bytes;
+    }
+
+    /// A turn has taken so long.
+    pub fn handle_turn_end(&mut self, us: u64, now: Millis) {
+        self.journal.longest_turn.record(us, now.0);
+    }
+
+    /// What there is to tell about this proxy, and what the log was told last.
+    pub fn figures(&mut self, now: Millis) -> Figures {
+        Figures { events: figures::events(&self.journal, now), ..figures::figures(self, now) }
     }
 
     /// A backend could not be connected.

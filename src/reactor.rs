@@ -50,6 +50,9 @@ const EVENTS_MAX: usize = 1024;
 /// Pause after the system had no file descriptor, or no memory, for one more connection; in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// So many events in one turn are many.
+const BUSY_MIN: usize = 8;
+
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(2);
 
@@ -73,6 +76,10 @@ pub struct Reactor {
     handle: Handle,
     start: Instant,
     now: Millis,
+    /// How many turns there were.
+    turns: u32,
+    /// True exactly when this turn had many events, or was woken.
+    was_busy: bool,
     /// When a reactor that is to end stops waiting.
     end_at: Option<Millis>,
     /// True once nobody is listened to any more.
@@ -122,6 +129,8 @@ impl Reactor {
             handle: Handle::new(sender, waker),
             start: Instant::now(),
             now,
+            turns: 0,
+            was_busy: false,
             end_at: None,
             is_draining: false,
         })
@@ -171,8 +180,11 @@ impl Reactor {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            self.now = Millis(self.start.elapsed().as_millis() as u64);
+            let began = self.start.elapsed();
+            self.now = Millis(began.as_millis() as u64);
+            self.proxy.handle_turn(began.as_micros() as u64, self.sockets.bytes());
             self.turn();
+            self.maybe_time_turn(began);
             if self.end_at.is_some_and(|end_at| self.is_done() || end_at <= self.now) {
                 self.tell(Millis(u64::MAX));
                 return Ok(());
@@ -183,6 +195,16 @@ impl Reactor {
     /// True exactly when no client is left, and none could find a reset in the place of the end.
     fn is_done(&self) -> bool {
         self.proxy.is_empty() && self.sockets.next_deadline().is_none()
+    }
+
+    /// Looks how long a turn took that began then: each one in which much was to be done, and some of the others, since
+    /// the clock costs more than it would tell.
+    fn maybe_time_turn(&mut self, began: Duration) {
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns % 16 == 0 || self.was_busy {
+            let us = (self.start.elapsed() - began).as_micros();
+            self.proxy.handle_turn_end(us as u64, self.now);
+        }
     }
 
     /// For how long the next poll may wait.
@@ -221,10 +243,14 @@ impl Reactor {
     fn on_events(&mut self) {
         // Taken out for the time of the loop; an empty one costs no memory.
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        self.was_busy = events.iter().take(BUSY_MIN).count() == BUSY_MIN;
         for event in &events {
             match event.token() {
                 LISTENER => self.is_accepting = self.listener.is_some(),
-                WAKER => self.on_wake(),
+                WAKER => {
+                    self.was_busy = true;
+                    self.on_wake();
+                }
                 token => {
                     let Some(conn) = self.sockets.find(token) else { continue };
                     if event.is_writable() {
@@ -414,6 +440,7 @@ impl Reactor {
         } else {
             self.queue(conn);
         }
+        self.sockets.count_read(conn, got);
         match conn {
             Conn::Client(id) => {
                 self.proxy.handle_client_data(id, &mut self.scratch, got, self.now, &mut self.sockets);

@@ -10,6 +10,7 @@ use crate::buffer::{Arena, Queue};
 use crate::limits::Limits;
 use crate::request::BackendLine;
 use crate::slots::Id;
+use crate::stats::Measured;
 use crate::timer::Millis;
 
 /// What a client does on a backend of its own, of which no byte was sent: it can change places with another's.
@@ -32,6 +33,29 @@ impl Backend {
     #[inline]
     pub fn in_flight_mut(&mut self) -> &mut BackendLine {
         &mut self.in_flight
+    }
+
+    /// Those in flight that were not counted yet have been queued now, in µs on the clock of `Measured`.
+    #[inline]
+    pub fn count_queued(&mut self, clock_us: u32) {
+        self.batches.count(self.in_flight.len(), clock_us);
+    }
+
+    /// So many of the first ones were answered; they are recorded later.
+    #[inline]
+    pub fn count_answered(&mut self, count: u32) {
+        self.batches.answer(count);
+    }
+
+    /// The first one has left, and is not to be recorded.
+    pub fn skip_answered(&mut self, measured: &mut Measured) {
+        self.batches.skip(measured);
+    }
+
+    /// Records how long those took that were answered.
+    #[inline]
+    pub fn record_answered(&mut self, measured: &mut Measured) {
+        self.batches.record(measured);
     }
 
     /// How many of its requests in flight somebody still waits for, as far as time is concerned.

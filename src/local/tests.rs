@@ -21,21 +21,30 @@ struct Talk {
     introduction: Introduction,
 }
 
-const SERVER: ServerFigures = ServerFigures {
-    state: ServerState::Up,
-    connections: 1,
-    outstanding: 2,
-    stats: ServerStats { requests: 30, errors: 4, connects: 1, downs: 0 },
-};
+const fn server(state: ServerState, connections: usize, outstanding: usize, stats: ServerStats) -> ServerFigures {
+    ServerFigures {
+        state,
+        connections,
+        outstanding,
+        stats,
+        state_ms: 0,
+        why: String::new(),
+        by_state: [0; 5],
+        queue_bytes: 0,
+        waiting: [0; 2],
+    }
+}
 
-const UNUSED: ServerStats = ServerStats { requests: 0, errors: 0, connects: 0, downs: 0 };
+const UNUSED: ServerStats =
+    ServerStats { requests: 0, errors: 0, connects: 0, downs: 0, failures: [0; 4], timeouts: 0, lost: 0, changes: 0 };
+const USED: ServerStats = ServerStats { requests: 30, errors: 4, connects: 1, ..UNUSED };
 
-const ONE: &[(&str, ServerFigures)] = &[("redis1:6379", SERVER)];
+const ONE: &[(&str, ServerFigures)] = &[("redis1:6379", server(ServerState::Up, 1, 2, USED))];
 
 const THREE: &[(&str, ServerFigures)] = &[
-    ("redis1:6379", SERVER),
-    ("/run/redis.sock", ServerFigures { state: ServerState::Down, ..SERVER }),
-    ("[::1]:6381", ServerFigures { state: ServerState::Probing, connections: 0, outstanding: 0, stats: UNUSED }),
+    ("redis1:6379", server(ServerState::Up, 1, 2, USED)),
+    ("/run/redis.sock", server(ServerState::Down, 1, 2, USED)),
+    ("[::1]:6381", server(ServerState::Probing, 0, 0, UNUSED)),
 ];
 
 impl Talk {
@@ -102,10 +111,11 @@ impl Talk {
             moves: 5,
             resubscriptions: 3,
             messages: 4,
+            ..ProxyStats::default()
         };
         let addresses: Vec<String> = self.servers.iter().map(|(address, _)| (*address).to_owned()).collect();
-        let servers = self.servers.iter().map(|(_, figures)| *figures).collect();
-        let figures = Figures { stats, servers, addresses: Vec::new() };
+        let servers = self.servers.iter().map(|(_, figures)| figures.clone()).collect();
+        let figures = Figures { stats, servers, ..Figures::default() };
         let facts = Facts {
             process_id: 77,
             run: 0x0123_4567_89ab_cdef,

@@ -16,6 +16,7 @@ use super::{bulk, collect, mark, memory};
 use crate::buffer::Queue;
 use crate::request::{Place, Request, RequestId};
 use crate::slots::Id;
+use crate::stats::LOCAL;
 use crate::timer::Millis;
 
 /// A reply of our own that `write` writes.
@@ -38,6 +39,10 @@ pub(super) fn reply_here(proxy: &mut Proxy, id: Id, reply: &[u8]) {
 /// The same, whether the client wants to be answered or not.
 pub(super) fn reply_in_place(proxy: &mut Proxy, id: Id, reply: &[u8]) {
     let Some(client) = proxy.clients.get_mut(id).filter(|client| !client.is_closed()) else { return };
+    proxy.journal.stats.requests[LOCAL] += 1;
+    if reply.first() == Some(&b'-') {
+        proxy.journal.stats.own_errors.count(reply);
+    }
     if client.reply_order().is_empty() {
         client.replies_mut().push(&mut proxy.in_flight.arena, reply);
     } else {
@@ -50,6 +55,12 @@ pub(super) fn reply_in_place(proxy: &mut Proxy, id: Id, reply: &[u8]) {
     }
     mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, id);
     bulk::maybe_pause(proxy, id);
+}
+
+/// As `deliver`, for an error that no server has replied.
+pub(super) fn deliver_error(proxy: &mut Proxy, id: Id, request: RequestId, error: &[u8], now: Millis) {
+    proxy.journal.stats.own_errors.count(error);
+    deliver(proxy, id, request, error, now);
 }
 
 /// A request, which stands in no backend's line any more, has its whole reply: it goes to the client, or waits for

@@ -93,6 +93,16 @@ impl BackendCloseReason {
         }
     }
 
+    /// Why a connection could not be made, by `stats::FAILURES`.
+    pub fn failure(&self) -> usize {
+        match self {
+            BackendCloseReason::Connect(_) => 0,
+            BackendCloseReason::ConnectTimeout => 1,
+            BackendCloseReason::Refused(_) => 2,
+            _ => 3,
+        }
+    }
+
     /// True exactly when it says something about the server, and not only about what rmux wants of it.
     pub fn blames_server(&self) -> bool {
         !matches!(

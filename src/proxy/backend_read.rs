@@ -82,6 +82,7 @@ pub(super) fn handle_backend_data<W: Wire>(
         return recover::lose_backend(proxy, id, reason, now);
     }
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
+    backend.record_answered(&mut proxy.in_flight.measured);
     backend.keep(framer, &data[at..], &mut proxy.in_flight.arena);
     if backend.is_in_bulk() || backend.is_read_paused() {
         bulk::maybe_release(proxy, id, now);
@@ -202,12 +203,20 @@ fn on_reply<W: Wire>(
     let server = backend.server();
     let entry = &mut proxy.in_flight.requests[request];
     let (client, role) = (entry.client(), entry.role());
+    // To wait for data is what BLPOP is asked for.
+    match client != Id::NONE && role != Role::Blocking {
+        true => backend.count_answered(1),
+        false => backend.skip_answered(&mut proxy.in_flight.measured),
+    }
     if client == Id::NONE {
         if entry.is_expired() {
             backend.remove_tombstone();
         }
         proxy.in_flight.requests.remove(request);
         return on_reply_for_nobody(proxy, id, role, (kind, reply));
+    }
+    if kind == b'-' {
+        proxy.in_flight.measured.errors.count(reply);
     }
     enqueue::unpin(&mut proxy.clients, &mut proxy.turn, client, server);
     if let Some(bytes) = unknown_script {

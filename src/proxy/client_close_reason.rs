@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::notice::Kind;
 
-/// Why a client is closed.
+/// Why a client is closed; in the order of `stats::CLIENT_CLOSE_REASONS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientCloseReason {
     /// It closed the connection, or said QUIT, and everything it was owed is sent.

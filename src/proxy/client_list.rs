@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::turn::Turn;
 use super::worker_queries::{Answer, Question};
-use super::{close, leases, mark};
+use super::{close, figures, leases, mark};
 use crate::client::{Client, Flow};
 use crate::command::{self, Command, Name};
 use crate::local::info::{self, Facts};
@@ -30,7 +30,6 @@ use crate::local::roster::{self, Ask, ClientFacts, ClientMemory, Filter, Lines};
 use crate::reply;
 use crate::resp::Arg;
 use crate::slots::Id;
-use crate::stats::Figures;
 use crate::timer::Millis;
 
 /// To look at one client, beside `TURN_WORK_MAX`.
@@ -72,11 +71,7 @@ pub(super) fn own_part(proxy: &mut Proxy, question: &Question, asker: Id, now: M
                 &mut proxy.turn,
                 WORK_OF_LINE * (1 + proxy.router.servers().len()) + WORK_OF_LOOK * proxy.upstreams.backends_len(),
             );
-            Answer::Figures(Figures {
-                stats: proxy.journal.stats,
-                servers: proxy.upstreams.figures(proxy.router.servers()),
-                addresses: proxy.settings.servers.clone(),
-            })
+            Answer::Figures(figures::figures(proxy, now))
         }
         Question::Clients(Ask::List(filter)) => {
             let selected = selected(proxy, filter, asker, now);

@@ -444,8 +444,7 @@ fn serve_line<W: Wire>(proxy: &mut Proxy, server: ServerId, need: Need, now: Mil
             at += 1;
             continue;
         }
-        proxy.upstreams.pool_mut(server).unpark(need, id);
-        if proxy.clients.unpark(id).is_none() {
+        if dispatch::unpark(proxy, id, server, need, now).is_none() {
             continue;
         }
         resume_client(proxy, id, When { now, standing: Standing::Front }, wire);

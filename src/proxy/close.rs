@@ -104,6 +104,7 @@ pub(super) fn close_client(proxy: &mut Proxy, id: Id, why: ClientCloseReason) {
 /// Tells the log, if it is not what happens every day.
 #[inline]
 fn say_why(proxy: &mut Proxy, id: Id, why: ClientCloseReason) {
+    proxy.journal.stats.clients_closed[why as usize] += 1;
     debug!("client {id} closed: {why}");
     if let Some(kind) = why.notice() {
         report::warn_of_client(&proxy.clients, &mut proxy.journal, kind, id, format_args!("closed: {why}"));

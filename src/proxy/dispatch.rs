@@ -14,7 +14,7 @@ use super::router::Route;
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{answer, bulk, close, enqueue, mark};
-use crate::client::{Flow, Need};
+use crate::client::{Client, Flow, Need};
 use crate::command::{self, Access};
 use crate::pool::Offer;
 use crate::reply::error;
@@ -122,6 +122,25 @@ fn park(proxy: &mut Proxy, id: Id, server: ServerId, need: Need, now: Millis) {
     });
     if proxy.clients.get(id).is_some_and(|client| client.connection().holds_back()) {
         mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, id);
+    }
+}
+
+/// A client waits for a backend no longer, and is listened to. `None` if it is gone.
+pub(super) fn unpark(proxy: &mut Proxy, id: Id, server: ServerId, need: Need, now: Millis) -> Option<&mut Client> {
+    proxy.upstreams.pool_mut(server).unpark(need, id);
+    let waited_ms = proxy.clients.get(id).and_then(|client| waited_ms(&proxy.settings, client, now));
+    let client = proxy.clients.unpark(id)?;
+    proxy.journal.on_waited(waited_ms.unwrap_or(0), now);
+    Some(client)
+}
+
+/// For how long a client waits for a backend, in milliseconds, if it does: since its time for that began.
+pub(super) fn waited_ms(settings: &Settings, client: &Client, now: Millis) -> Option<u64> {
+    match client.flow() {
+        Flow::AwaitingBackend { deadline, .. } => {
+            Some(settings.timeouts.remote_connect_ms.saturating_sub(deadline - now))
+        }
+        _ => None,
     }
 }
 

@@ -120,7 +120,7 @@ pub(super) fn take_plain_requests(
         let found = open_backend(&mut proxy.upstreams, id, client, first.server, limits);
         let Some((backend_id, backend, is_own)) = found else { break };
         let (requests_max, bytes_max) = run_max(client, backend, is_own, limits);
-        let (start, mut count, mut last, mut run) = (at, 0, first.command, None);
+        let (start, mut count, mut reads, mut last, mut run) = (at, 0, 0, first.command, None);
         while let Some(plain) = next.filter(|plain| plain.server == first.server) {
             if count == requests_max || at - start >= bytes_max {
                 break;
@@ -133,6 +133,7 @@ pub(super) fn take_plain_requests(
             if plain.command.access == Access::Write {
                 client.on_write(backend_id);
             }
+            reads += usize::from(is_read);
             (last, count, at) = (plain.command, count + 1, at + plain.len);
             framer.reset();
             next = if at < bytes.len() { sorter.sort(&bytes[at..], framer) } else { None };
@@ -147,6 +148,7 @@ pub(super) fn take_plain_requests(
             proxy.turn.flush_backend(backend_id);
         }
         proxy.upstreams.count_requests(first.server, count);
+        proxy.journal.count_requests(count, reads);
     }
     if at > 0 && (has_much(client, limits) || memory::is_memory_short(&proxy.settings, &proxy.in_flight)) {
         bulk::on_forwarded(proxy, id, now);
@@ -225,7 +227,6 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
     now: Millis,
     wire: &mut W,
 ) -> usize {
-    let is_one_server = proxy.router.is_single();
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return 0 };
     if !framer.is_at_start() || !has_plain_replies(backend) || proxy.reading.is_fast_path_off() {
         return 0;
@@ -233,15 +234,17 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
     let server = backend.server();
     let mut at = 0;
     let mut after = After::Nothing;
+    let mut answered = 0;
     while let Some(first) = backend.in_flight().first() {
         let to = proxy.in_flight.requests[first].client();
         let Some(client) = proxy.clients.get_mut(to).filter(|client| client.subscriber().is_none()) else { break };
-        let (count, len) = take_run(&mut proxy.in_flight, to, client, backend, &bytes[at..], is_one_server);
+        let (count, len) = take_run(&mut proxy.in_flight, to, client, backend, &bytes[at..]);
         if count == 0 {
             break;
         }
         let run = &bytes[at..at + len];
         at += len;
+        answered += count;
         client.unpin(server, count);
         if client.flow() == (Flow::AwaitingOwnReplies { server }) && client.affinity(server).is_none() {
             proxy.turn.wake(to);
@@ -271,6 +274,7 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
         }
     }
     if at > 0 {
+        backend.count_answered(answered);
         backend.release_answered(&mut proxy.in_flight.arena, now);
         end_series(proxy, after, now);
     }
@@ -313,7 +317,6 @@ fn take_run(
     client: &mut Client,
     backend: &mut Backend,
     bytes: &[u8],
-    is_one_server: bool,
 ) -> (u32, usize) {
     let (mut count, mut at) = (0, 0);
     while let Some(request) = backend.in_flight().first() {
@@ -323,8 +326,8 @@ fn take_run(
             break;
         }
         let Some(taken) = resp::short_reply(&bytes[at..]) else { break };
-        // A script that the server does not know may be known here.
-        if !is_one_server && bytes[at] == b'-' {
+        // An error is counted; and a script that the server does not know may be known here.
+        if bytes[at] == b'-' {
             break;
         }
         in_flight.end(client.reply_order_mut(), backend.in_flight_mut());

@@ -95,6 +95,7 @@ pub(super) fn is_settled(proxy: &Proxy) -> bool {
 
 fn transmit_backend<W: Wire>(proxy: &mut Proxy, id: Id, now: Millis, wire: &mut W) {
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
+    backend.count_queued(proxy.in_flight.measured.clock_us);
     if !backend.begin_flush() {
         return;
     }

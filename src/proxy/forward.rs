@@ -24,6 +24,7 @@ pub(super) fn forward_more<W: Wire>(proxy: &mut Proxy, id: Id, bytes: &[u8], now
         backend.push(&mut proxy.in_flight.arena, bytes);
         return mark::mark_backend_dirty(&mut proxy.upstreams, &mut proxy.turn, id);
     }
+    backend.count_queued(proxy.in_flight.measured.clock_us);
     let waiting = backend.queue().unsent();
     match gather(backend.queue(), &proxy.in_flight.arena, bytes, Conn::Backend(id), wire) {
         Ok(Sent { bytes: sent, is_blocked }) => {

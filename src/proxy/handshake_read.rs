@@ -92,7 +92,7 @@ pub(super) fn refuse_queued(proxy: &mut Proxy, id: Id, refusal: &[u8], now: Mill
             if unanswered.uploader == Some(client) {
                 recover::discard_upload(&mut proxy.clients, &mut proxy.turn, client, request, now);
             }
-            answer::deliver(proxy, client, request, refusal, now);
+            answer::deliver_error(proxy, client, request, refusal, now);
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::buffer::{Arena, Queue};
 use crate::limits::Limits;
 use crate::request::{BackendLine, ClientLine, Request, RequestId, Requests};
 use crate::slots::Id;
+use crate::stats::Measured;
 
 /// So much is not looked after, in bytes, nor more than half of what may be taken.
 pub(super) const MEMORY_WATCH_BYTES: usize = 256 * 1024;
@@ -29,6 +30,8 @@ pub(super) struct InFlight {
     pub arena: Arena,
     /// What is known about how much memory they take.
     pub memory: Memory,
+    /// How long servers take for them.
+    pub measured: Measured,
 }
 
 impl InFlight {
@@ -41,6 +44,7 @@ impl InFlight {
             spare_merges: Vec::new(),
             arena: Arena::new(),
             memory: Memory::new(limits),
+            measured: Measured::default(),
         }
     }
 

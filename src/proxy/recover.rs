@@ -86,6 +86,9 @@ fn close_backend(proxy: &mut Proxy, id: Id, reason: BackendCloseReason, now: Mil
         let count = if kind == Kind::Lost { awaited } else { 1 };
         report::warn_of(&mut proxy.journal, kind, server, count, format_args!("{reason}"));
     }
+    if reason.blames_server() {
+        proxy.upstreams.count_lost(server, was_new.then(|| reason.failure()));
+    }
     let saved = save_unanswered(proxy, id, server, unanswered, &reason, now);
     // A subscription connection has a pace of its own.
     if was_new || !is_subscription {
@@ -189,7 +192,7 @@ fn save(proxy: &mut Proxy, owed: &Owed, debts: &Debts<'_>, now: Millis) -> Optio
         }
     }
     if owed.is_harmless && debts.reason.is_connection_down() {
-        answer::deliver(proxy, client, request, CONNECTION_DOWN, now);
+        answer::deliver_error(proxy, client, request, CONNECTION_DOWN, now);
     } else {
         lose_request(proxy, client, request, debts.server, now);
     }
@@ -228,7 +231,7 @@ fn lose_request(proxy: &mut Proxy, client: Id, request: RequestId, server: Serve
         "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
         proxy.upstreams.address(server)
     );
-    answer::deliver(proxy, client, request, text.as_bytes(), now);
+    answer::deliver_error(proxy, client, request, text.as_bytes(), now);
 }
 
 /// Gives a request whose backend is lost to another, of the server that has its key now.
@@ -256,18 +259,18 @@ fn send_again(
     let server = match route {
         Route::To(server, _) => server,
         Route::CrossSlot if scatter::split_again(proxy, request, profile, &bytes, now) => return,
-        Route::CrossSlot => return answer::deliver(proxy, client, request, CROSS_SLOT, now),
-        _ => return answer::deliver(proxy, client, request, CONNECTION_DOWN, now),
+        Route::CrossSlot => return answer::deliver_error(proxy, client, request, CROSS_SLOT, now),
+        _ => return answer::deliver_error(proxy, client, request, CONNECTION_DOWN, now),
     };
     if server == lost && matches!(reason, BackendCloseReason::ConnectTimeout) {
         // It has waited long enough.
         let ms = proxy.settings.timeouts.remote_connect_ms;
         let text = format!("-ERR No connection to {} within {ms} ms\r\n", proxy.upstreams.address(lost));
-        return answer::deliver(proxy, client, request, text.as_bytes(), now);
+        return answer::deliver_error(proxy, client, request, text.as_bytes(), now);
     }
     let Some(backend_id) = pick::pick_again(proxy, client, server, profile, now) else {
         let text = format!("-ERR Connection to {} lost, and no other is free\r\n", proxy.upstreams.address(lost));
-        return answer::deliver(proxy, client, request, text.as_bytes(), now);
+        return answer::deliver_error(proxy, client, request, text.as_bytes(), now);
     };
     let deadline = now + proxy.settings.timeouts.remote_read_ms;
     proxy.in_flight.requests[request].renew(deadline);

@@ -41,6 +41,7 @@ pub(super) fn poll_notice(
         _ => write!(line, ": {text}"),
     };
     is_written.expect("a String takes every write");
+    journal.remember(level, &line, now);
     Some((level, line))
 }
 

@@ -42,6 +42,7 @@ use crate::request::{MergingId, Place, Request, RequestId, Role};
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
+use crate::stats::SPLIT;
 use crate::timer::Millis;
 
 /// A request whose keys live on several servers.
@@ -270,6 +271,7 @@ pub(super) fn line_up_parts(
     let wrote_to = merging.parts().last().map(|part| part.backend).filter(|_| access == Access::Write);
     let client = proxy.clients.get_mut(id)?;
     parent.mute(client.takes_no_reply());
+    proxy.journal.stats.requests[SPLIT] += 1;
     merging.parent = proxy.in_flight.begin(parent, client.reply_order_mut());
     if let Some(backend) = wrote_to {
         client.on_write(backend);
@@ -320,7 +322,7 @@ pub(super) fn split_again(proxy: &mut Proxy, request: RequestId, profile: Profil
     }
     if !is_whole || shares.parts().iter().any(|part| part.backend == Id::NONE) {
         collect::spare_merging(&mut proxy.in_flight, shares);
-        answer::deliver(proxy, client, request, CONNECTION_DOWN, now);
+        answer::deliver_error(proxy, client, request, CONNECTION_DOWN, now);
         return true;
     }
     queue_parts(proxy, &call, row, &mut shares);

@@ -21,8 +21,8 @@ use super::interface::{NO_DEADLINE, Timer, Wire};
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{
-    answer, client_read, close, delivery, denial, dismiss, drain, enqueue, health, kept, memory, merged, publish,
-    recover, reload, report, reroute, subscription_connection, subscription_read,
+    answer, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue, health, kept, memory, merged,
+    publish, recover, reload, report, reroute, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -135,10 +135,11 @@ fn on_request_stopped(proxy: &mut Proxy, id: Id, now: Millis) {
 
 /// A client has waited for a backend as long as it may: its next request is answered with an error.
 fn on_wait_over<W: Wire>(proxy: &mut Proxy, id: Id, server: ServerId, need: Need, now: Millis, wire: &mut W) {
-    proxy.upstreams.pool_mut(server).unpark(need, id);
-    let Some(client) = proxy.clients.unpark(id) else { return };
+    if dispatch::unpark(proxy, id, server, need, now).is_none() {
+        return;
+    }
     let read_ms = proxy.settings.timeouts.local_read_ms;
-    if read_ms > 0 {
+    if let Some(client) = proxy.clients.get_mut(id).filter(|_| read_ms > 0) {
         client.wake_at(&mut proxy.wheel, Timer::Client(id), now + read_ms);
     }
     client_read::resume_client(proxy, id, When { now, standing: Standing::WaitOver }, wire);
@@ -322,7 +323,7 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
         proxy.upstreams.address(server),
         proxy.settings.timeouts.remote_read_ms
     );
-    proxy.upstreams.count_errors(server, due.len());
+    proxy.upstreams.count_timeouts(server, due.len());
     let clients: Vec<Id> = due.iter().map(|&request| proxy.in_flight.requests[request].client()).collect();
     enqueue::leave_tombstones(proxy, id, due);
     let missed = clients.iter().filter(|client| **client != Id::NONE).count();
@@ -332,7 +333,7 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
     for (&request, client) in due.iter().zip(clients) {
         // It may have been closed over another one, and the request have gone with it.
         if client != Id::NONE && proxy.clients.get(client).is_some_and(|client| !client.is_closed()) {
-            answer::deliver(proxy, client, request, text.as_bytes(), now);
+            answer::deliver_error(proxy, client, request, text.as_bytes(), now);
         }
     }
     merged::finish_merges(proxy, now);

@@ -17,13 +17,14 @@ use super::settings::Settings;
 use crate::backend::handshake::Introduction;
 use crate::backend::{Backend, Unanswered};
 use crate::buffer::Arena;
+use crate::client::Need;
 use crate::limits::Limits;
 use crate::pool::{Offer, Pool};
 use crate::server::{Health, Seen, Server};
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::{Id, Slots};
-use crate::stats::{ServerFigures, ServerState, ServerStats};
+use crate::stats::{CONNECTION_STATES, ServerFigures, ServerState, ServerStats};
 use crate::timer::{Alarm, Millis, Wheel};
 use crate::users::Credentials;
 use crate::{reply, sha1};
@@ -42,6 +43,10 @@ struct Endpoint {
     health: Server,
     pool: Pool,
     stats: ServerStats,
+    /// Since when it is as it is.
+    changed_at: Millis,
+    /// Why it last was not well.
+    why: String,
     /// When to look at it again, while it is down.
     probe: Alarm,
 }
@@ -92,6 +97,8 @@ impl Endpoint {
             health: Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings)),
             pool: Pool::new(settings.pool_size, settings.lease_max),
             stats: ServerStats::default(),
+            changed_at: Millis(0),
+            why: String::new(),
             probe: Alarm::default(),
         }
     }
@@ -393,6 +400,29 @@ impl Upstreams {
         self.endpoints[server.index()].stats.errors += count as u64;
     }
 
+    /// So many requests to a server were not answered in time.
+    pub fn count_timeouts(&mut self, server: ServerId, count: usize) {
+        self.count_errors(server, count);
+        self.endpoints[server.index()].stats.timeouts += count as u64;
+    }
+
+    /// A connection to a server could not be made, or, where `failure` is `None`, has ended.
+    pub fn count_lost(&mut self, server: ServerId, failure: Option<usize>) {
+        let stats = &mut self.endpoints[server.index()].stats;
+        match failure {
+            Some(failure) => stats.failures[failure] += 1,
+            None => stats.lost += 1,
+        }
+    }
+
+    /// A server has become another since now, and, unless that is for the better, why.
+    pub fn on_changed(&mut self, server: ServerId, why: Option<String>, now: Millis) {
+        let endpoint = &mut self.endpoints[server.index()];
+        endpoint.stats.changes += 1;
+        endpoint.changed_at = now;
+        endpoint.why = why.unwrap_or_else(|| mem::take(&mut endpoint.why));
+    }
+
     /// How a server is.
     pub fn health(&self, server: ServerId) -> Health {
         self.endpoints[server.index()].health.health()
@@ -453,9 +483,8 @@ impl Upstreams {
     }
 
     /// What `INFO` tells about each of these servers, in their order.
-    pub fn figures(&self, servers: impl Iterator<Item = ServerId>) -> Vec<ServerFigures> {
-        let figures = |server: ServerId| {
-            let endpoint = &self.endpoints[server.index()];
+    pub fn figures(&self, servers: impl Iterator<Item = ServerId>, now: Millis) -> Vec<ServerFigures> {
+        let figures = |endpoint: &Endpoint| {
             let backends = || endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id));
             ServerFigures {
                 state: match endpoint.health.health() {
@@ -466,12 +495,34 @@ impl Upstreams {
                     Health::Down { .. } => ServerState::Down,
                     Health::Probing { .. } => ServerState::Probing,
                 },
+                state_ms: now - endpoint.changed_at,
+                why: endpoint.why.clone(),
+                queue_bytes: backends().map(|backend| backend.queue().unsent() as u64).sum(),
+                waiting: [Need::Room, Need::Lease].map(|need| endpoint.pool.waiting(need).len() as u64),
+                by_state: [0; CONNECTION_STATES.len()],
                 connections: backends().count(),
                 outstanding: backends().map(|backend| backend.in_flight().len()).sum(),
                 stats: endpoint.stats,
             }
         };
-        servers.map(figures).collect()
+        let ids: Vec<ServerId> = servers.collect();
+        let mut all: Vec<ServerFigures> = ids.iter().map(|id| figures(&self.endpoints[id.index()])).collect();
+        for (_, backend) in self.backends.iter().filter(|(_, backend)| !backend.is_closed()) {
+            if let Some(place) = ids.iter().position(|&id| id == backend.server()) {
+                all[place].by_state[state_of(backend)] += 1;
+            }
+        }
+        all
+    }
+}
+
+/// What a connection is at, by [`CONNECTION_STATES`].
+fn state_of(backend: &Backend) -> usize {
+    match backend {
+        _ if backend.is_subscription() => 4,
+        _ if backend.is_setting_up() => 0,
+        _ if backend.is_draining() => 3,
+        _ => 1 + usize::from(backend.is_held()),
     }
 }
 

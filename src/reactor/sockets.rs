@@ -26,6 +26,7 @@ use mio::{Interest, Registry, Token};
 use crate::net::Stream;
 use crate::proxy::{Conn, Wire};
 use crate::slots::Id;
+use crate::stats::Bytes;
 use crate::timer::Millis;
 
 /// A connection's socket, and what is known of its readiness.
@@ -46,6 +47,8 @@ pub(super) struct Socket {
 
 /// All sockets of a reactor.
 pub(super) struct Sockets {
+    /// What was read and written.
+    bytes: Bytes,
     registry: Registry,
     clients: Vec<Option<Socket>>,
     backends: Vec<Option<Socket>>,
@@ -100,6 +103,7 @@ impl Sockets {
     /// A table without sockets, that has room for so many clients, so that it does not have to grow among other things.
     pub fn new(registry: Registry, clients: usize) -> Sockets {
         Sockets {
+            bytes: Bytes::default(),
             registry,
             clients: Vec::with_capacity(clients),
             backends: Vec::new(),
@@ -166,6 +170,21 @@ impl Sockets {
         while self.lingering.front().is_some_and(|(until, _)| *until <= now) {
             self.lingering.pop_front();
         }
+    }
+
+    /// So many bytes were read from this connection.
+    #[inline]
+    pub fn count_read(&mut self, conn: Conn, count: usize) {
+        match conn {
+            Conn::Client(_) => self.bytes.from_clients += count as u64,
+            Conn::Backend(_) => self.bytes.from_servers += count as u64,
+        }
+    }
+
+    /// How many bytes were read and written.
+    #[inline]
+    pub fn bytes(&self) -> Bytes {
+        self.bytes
     }
 
     /// True exactly when sockets are left to be closed.
@@ -259,7 +278,12 @@ impl Wire for Sockets {
             }
         };
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
-        if let Some(is_wanted) = socket.change_after(taken == total) {
+        let change = socket.change_after(taken == total);
+        match conn {
+            Conn::Client(_) => self.bytes.to_clients += taken as u64,
+            Conn::Backend(_) => self.bytes.to_servers += taken as u64,
+        }
+        if let Some(is_wanted) = change {
             self.watch_for_writing(conn, is_wanted)?;
         }
         Ok(taken)
