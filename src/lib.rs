@@ -44,6 +44,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod backend;
 pub mod buffer;
 pub mod channel;

@@ -55,7 +55,8 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["cli"], Layer::Top, &[&["config"]]),
     (&["service"], Layer::Top, &[&["config", "net"]]),
     (&["healthcheck"], Layer::Top, &[&["config", "net"]]),
-    (&["serve"], Layer::Top, &[LEAVES, &["config", "net", "proxy", "reactor", "service"]]),
+    (&["admin"], Layer::Top, &[LEAVES, &["channel", "config", "net", "reactor"]]),
+    (&["serve"], Layer::Top, &[LEAVES, &["admin", "config", "net", "proxy", "reactor", "service"]]),
     (&["main"], Layer::Top, &[&["cli", "config", "healthcheck", "logger", "serve", "service"]]),
     (&["lib"], Layer::Top, &[]),
 ];
