@@ -34,7 +34,7 @@ use crate::net::{Address, Listener};
 use crate::proxy::{Action, Conn, Proxy, Settings};
 use crate::slots::Id;
 use crate::timer::Millis;
-pub use handle::Handle;
+pub use handle::{FiguresQuestion, Handle};
 
 use dial::Dialer;
 use handle::Post;
@@ -303,6 +303,7 @@ impl Reactor {
                     self.proxy.handle_dismiss(drain_ms, self.now);
                 }
                 Post::Open => self.open(),
+                Post::Figures(question) => question.answer(self.proxy.figures(self.now)),
             }
         }
         self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);

@@ -1,4 +1,5 @@
-//! What others tell a reactor, from any thread: to end, to show that it turns; and what they leave in its mailbox.
+//! What others tell a reactor, from any thread: to end, to show that it turns, what it counted; and what they leave in
+//! its mailbox.
 //!
 //! Whoever tells it something wakes it; nobody waits. Knows nothing of what messages say.
 
@@ -11,6 +12,7 @@ use mio::Waker;
 use crate::channel::Sender;
 use crate::net::Address;
 use crate::proxy::{Settings, WorkerMessage};
+use crate::stats::Figures;
 
 /// What others tell a reactor, from any thread.
 #[derive(Debug, Clone)]
@@ -63,6 +65,12 @@ impl Handle {
         self.leave(Post::Settings(Box::new((settings, servers))))
     }
 
+    /// Asks for its figures; the answer comes with its next turn. False if it has ended: then none comes. None comes
+    /// either if it ends before that turn.
+    pub fn ask_figures(&self, question: FiguresQuestion) -> bool {
+        self.leave(Post::Figures(question))
+    }
+
     /// The reactor has turned: it answers the question, if there is one. True exactly when it is to end.
     pub(super) fn answer(&self) -> bool {
         self.is_asked.store(false, Ordering::Release);
@@ -90,6 +98,28 @@ impl Handle {
     }
 }
 
+/// A question for the figures of a reactor, by somebody who has asked others, too, and maybe before.
+#[derive(Debug)]
+pub struct FiguresQuestion {
+    /// Which question of the asker this is.
+    pub round: u32,
+    /// Whose figures are asked for, as the asker knows the reactor.
+    pub place: usize,
+    /// Where the answer goes: the two numbers above, and the figures.
+    pub answers: Sender<(u32, usize, Figures)>,
+    /// What wakes the asker.
+    pub waker: Arc<Waker>,
+}
+
+impl FiguresQuestion {
+    /// Answers it, and wakes the asker, who may be gone.
+    pub(super) fn answer(self, figures: Figures) {
+        if self.answers.send((self.round, self.place, figures)) {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
 const RUN: u8 = 0;
 const DRAIN: u8 = 1;
 
@@ -106,4 +136,61 @@ pub(super) enum Post {
     Dismiss(u64),
     /// Clients are to be accepted from now on.
     Open,
+    /// Somebody asks for the figures.
+    Figures(FiguresQuestion),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::channel;
+    use crate::net::listen;
+    use crate::reactor::Reactor;
+    use mio::{Events, Poll, Token};
+    use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_reactor_that_runs_tells_its_figures_and_one_that_has_ended_is_known_to_tell_none() {
+        let path = std::env::temp_dir().join(format!("rmux-figures-{}.sock", std::process::id()));
+        let (listener, _file) = listen(&Address::Unix(path.clone()), 1, 0o600).expect("listen");
+        let server = [Address::Unix("/nonexistent".into())];
+        let settings = Settings::new(vec!["nowhere".to_owned()]);
+        let reactor = Reactor::new(settings, listener, &server).expect("descriptors are free");
+        let handle = reactor.handle();
+        let running = std::thread::spawn(move || reactor.run(|| {}));
+        let _client = UnixStream::connect(&path).expect("it listens");
+
+        let mut poll = Poll::new().expect("descriptors are free");
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("descriptors are free"));
+        let (answers, received) = channel();
+        let ask = |round| {
+            let (answers, waker) = (answers.clone(), Arc::clone(&waker));
+            handle.ask_figures(FiguresQuestion { round, place: 3, answers, waker })
+        };
+        let deadline = Instant::now() + PATIENCE;
+        for round in 7.. {
+            assert!(ask(round), "it runs");
+            let (answered, place, figures) = loop {
+                poll.poll(&mut Events::with_capacity(1), Some(PATIENCE)).expect("no signal");
+                match received.try_recv() {
+                    Some(answer) => break answer,
+                    None => assert!(Instant::now() < deadline, "no answer"),
+                }
+            };
+            assert_eq!((answered, place), (round, 3));
+            assert_eq!(figures.addresses, ["nowhere"]);
+            assert_eq!(figures.servers.len(), 1);
+            // A client may be accepted only after the question.
+            if figures.clients == 1 && figures.turn_max_us > 0 {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{figures:?}");
+        }
+        handle.drain();
+        running.join().expect("no panic").expect("a good end");
+        assert!(!ask(0), "it has ended");
+    }
 }
