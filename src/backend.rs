@@ -320,6 +320,7 @@ impl Backend {
     /// Gives up everything that is in flight, and those who have it for themselves.
     fn take_unanswered(&mut self) -> Unanswered {
         self.tombstones = 0;
+        self.batches = Batches::default();
         let lease = mem::replace(&mut self.lease, Lease::Shared);
         Unanswered {
             in_flight: mem::take(&mut self.in_flight),

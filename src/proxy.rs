@@ -167,7 +167,7 @@ use crate::timer::{Millis, Wheel};
 impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
-        let upstreams = Upstreams::new(&settings);
+        let upstreams = Upstreams::new(&settings, now);
         Proxy {
             router: Router::new(&settings, upstreams.servers()),
             upstreams,

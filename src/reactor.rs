@@ -33,6 +33,7 @@ use crate::buffer::Scratch;
 use crate::net::{Address, Listener};
 use crate::proxy::{Action, Conn, Proxy, Settings};
 use crate::slots::Id;
+use crate::stats::Bytes;
 use crate::timer::Millis;
 pub use handle::{FiguresQuestion, Handle};
 
@@ -51,7 +52,11 @@ const EVENTS_MAX: usize = 1024;
 const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// So many events in one turn are many.
-const BUSY_MIN: usize = 8;
+const BUSY_EVENTS_MIN: usize = 8;
+/// So many bytes that were read in one turn are many.
+const BUSY_BYTES_MIN: u64 = 16 * 1024;
+/// Of the turns with little to do, each of this number is timed.
+const TIMED_EVERY: u32 = 16;
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(2);
@@ -78,8 +83,8 @@ pub struct Reactor {
     now: Millis,
     /// How many turns there were.
     turns: u32,
-    /// True exactly when this turn had many events, or was woken.
-    was_busy: bool,
+    /// True exactly when this turn has had much to do, or something that may take long.
+    is_busy: bool,
     /// When a reactor that is to end stops waiting.
     end_at: Option<Millis>,
     /// True once nobody is listened to any more.
@@ -130,7 +135,7 @@ impl Reactor {
             start: Instant::now(),
             now,
             turns: 0,
-            was_busy: false,
+            is_busy: false,
             end_at: None,
             is_draining: false,
         })
@@ -174,17 +179,21 @@ impl Reactor {
             if let Some(on_settled) = on_settled.take_if(|_| !self.dialer.is_looking_up()) {
                 on_settled();
             }
-            let patience = self.patience();
+            let wakes_at = self.wakes_at();
+            let patience = wakes_at.map(|deadline| Duration::from_millis(deadline - self.now));
             match self.poll.poll(&mut self.events, patience) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            let began = self.start.elapsed();
-            self.now = Millis(began.as_millis() as u64);
-            self.proxy.handle_turn(began.as_micros() as u64, self.sockets.bytes());
+            let began_us = self.elapsed_us();
+            self.now = Millis(began_us / 1000);
+            let before = self.sockets.bytes();
+            self.proxy.handle_turn(began_us, before);
+            // A timer is due, or something was left over.
+            self.is_busy = wakes_at.is_some_and(|at| at <= self.now);
             self.turn();
-            self.maybe_time_turn(began);
+            self.maybe_time_turn(began_us, before);
             if self.end_at.is_some_and(|end_at| self.is_done() || end_at <= self.now) {
                 self.tell(Millis(u64::MAX));
                 return Ok(());
@@ -197,25 +206,40 @@ impl Reactor {
         self.proxy.is_empty() && self.sockets.next_deadline().is_none()
     }
 
-    /// Looks how long a turn took that began then: each one in which much was to be done, and some of the others, since
-    /// the clock costs more than it would tell.
-    fn maybe_time_turn(&mut self, began: Duration) {
+    /// The clock, in µs since the start.
+    fn elapsed_us(&self) -> u64 {
+        let elapsed = self.start.elapsed();
+        elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros())
+    }
+
+    /// Looks how long a turn took that began then, when so many bytes had been moved: from the end of one poll until the
+    /// next. To read the clock twice in each turn would cost more than it tells. So a turn is timed that had many
+    /// events, read many bytes, accepted, was woken, had a timer due, or in which something was left over, from the
+    /// one before or for the next; of the others one in sixteen. What is missed: a turn that took long over a few short
+    /// requests, such as one CLIENT LIST of few clients, or in which the system did not let the thread run.
+    fn maybe_time_turn(&mut self, began_us: u64, before: Bytes) {
         self.turns = self.turns.wrapping_add(1);
-        if self.turns % 16 == 0 || self.was_busy {
-            let us = (self.start.elapsed() - began).as_micros();
-            self.proxy.handle_turn_end(us as u64, self.now);
+        let has_read_much = self.sockets.bytes().received() - before.received() >= BUSY_BYTES_MIN;
+        if self.is_busy || has_read_much || self.has_left_over() || self.turns % TIMED_EVERY == 0 {
+            let us = self.elapsed_us() - began_us;
+            self.proxy.handle_turn_end(us, self.now);
         }
     }
 
-    /// For how long the next poll may wait.
-    fn patience(&self) -> Option<Duration> {
+    /// True exactly when the next poll may not wait.
+    fn has_left_over(&self) -> bool {
         let is_ready = !self.ready_clients.is_empty() || !self.ready_backends.is_empty();
-        if is_ready || self.sockets.is_closing() || (self.is_accepting && self.accept_at.is_none()) {
-            return Some(Duration::ZERO);
+        is_ready || self.sockets.is_closing() || (self.is_accepting && self.accept_at.is_none())
+    }
+
+    /// Until when the next poll may wait.
+    fn wakes_at(&self) -> Option<Millis> {
+        if self.has_left_over() {
+            return Some(self.now);
         }
         let of_parts = [self.proxy.next_deadline(), self.dialer.next_deadline(), self.sockets.next_deadline()];
         let next = of_parts.into_iter().chain([self.accept_at, self.end_at]);
-        next.flatten().min().map(|deadline| Duration::from_millis(deadline - self.now))
+        next.flatten().min()
     }
 
     fn turn(&mut self) {
@@ -243,12 +267,15 @@ impl Reactor {
     fn on_events(&mut self) {
         // Taken out for the time of the loop; an empty one costs no memory.
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        self.was_busy = events.iter().take(BUSY_MIN).count() == BUSY_MIN;
+        self.is_busy |= events.iter().take(BUSY_EVENTS_MIN).count() == BUSY_EVENTS_MIN;
         for event in &events {
             match event.token() {
-                LISTENER => self.is_accepting = self.listener.is_some(),
+                LISTENER => {
+                    self.is_busy = true;
+                    self.is_accepting = self.listener.is_some();
+                }
                 WAKER => {
-                    self.was_busy = true;
+                    self.is_busy = true;
                     self.on_wake();
                 }
                 token => {

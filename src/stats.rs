@@ -109,6 +109,14 @@ pub struct Bytes {
     pub to_servers: u64,
 }
 
+impl Bytes {
+    /// All that were read.
+    #[inline]
+    pub fn received(&self) -> u64 {
+        self.from_clients + self.from_servers
+    }
+}
+
 /// What is counted and timed where requests meet their replies, beside the clock by which that is done.
 #[derive(Debug, Default)]
 pub struct Measured {
@@ -209,7 +217,10 @@ pub struct Figures {
     pub clients_max: u64,
     /// From the moment in which a request was read until it was queued for a server.
     pub waits: Histogram,
-    /// From then on until its reply was there.
+    /// From then on until its reply was read, as exact as a turn of the loop is long. Each request that a server answers
+    /// counts, and so does each part of one that several answer; not those that wait for data (BLPOP), nor those of
+    /// which nobody takes the reply: too late, the client gone, or rmux's own. An upload counts from its end on. What
+    /// waits for a connection that is being made waits here; what is asked of a server again counts from then on.
     pub durations: Histogram,
     /// For how long the one waits for a connection that waits for the longest time, or did within the last minute.
     pub wait_max_us: u64,

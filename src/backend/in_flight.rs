@@ -4,6 +4,7 @@
 
 use std::mem;
 
+use super::batches::Batches;
 use super::lease::Lease;
 use super::{Backend, Purpose, Unanswered};
 use crate::buffer::{Arena, Queue};
@@ -17,6 +18,7 @@ use crate::timer::Millis;
 #[derive(Debug)]
 pub struct Unsent {
     in_flight: BackendLine,
+    batches: Batches,
     queue: Queue,
     answered: u64,
     lease: Lease,
@@ -35,7 +37,7 @@ impl Backend {
         &mut self.in_flight
     }
 
-    /// Those in flight that were not counted yet have been queued now, in µs on the clock of `Measured`.
+    /// Those in flight that were not counted yet are queued now, in µs on the clock of `Measured`.
     #[inline]
     pub fn count_queued(&mut self, clock_us: u32) {
         self.batches.count(self.in_flight.len(), clock_us);
@@ -47,7 +49,7 @@ impl Backend {
         self.batches.answer(count);
     }
 
-    /// The first one has left, and is not to be recorded.
+    /// The one behind those was answered, too, or will never be, and is not to be recorded.
     pub fn skip_answered(&mut self, measured: &mut Measured) {
         self.batches.skip(measured);
     }
@@ -56,6 +58,18 @@ impl Backend {
     #[inline]
     pub fn record_answered(&mut self, measured: &mut Measured) {
         self.batches.record(measured);
+    }
+
+    /// For how long the oldest one is in flight at this time on the clock of `Measured`, in µs; no other is for longer.
+    /// To be asked before those are recorded that are answered.
+    #[inline]
+    pub fn oldest_queued_us(&self, clock_us: u32) -> Option<u32> {
+        self.batches.oldest_us().map(|queued_us| clock_us.wrapping_sub(queued_us))
+    }
+
+    /// How many are in flight by what was counted; once a turn is over, that is all.
+    pub fn counted(&self) -> usize {
+        self.batches.in_flight()
     }
 
     /// How many of its requests in flight somebody still waits for, as far as time is concerned.
@@ -215,6 +229,7 @@ impl Backend {
         debug_assert!(self.in_flight.len() == 1 && self.answered == self.queue.sent());
         Unsent {
             in_flight: mem::take(&mut self.in_flight),
+            batches: mem::take(&mut self.batches),
             queue: mem::take(&mut self.queue),
             answered: self.answered,
             lease: self.lease,
@@ -223,7 +238,7 @@ impl Backend {
 
     /// The same of another one, in its place. Returns its owner.
     pub fn put_unsent(&mut self, unsent: Unsent) -> Option<Id> {
-        (self.in_flight, self.queue) = (unsent.in_flight, unsent.queue);
+        (self.in_flight, self.batches, self.queue) = (unsent.in_flight, unsent.batches, unsent.queue);
         (self.answered, self.lease) = (unsent.answered, unsent.lease);
         self.lease.owner()
     }

@@ -147,9 +147,10 @@ impl Backend {
         self.uploaded_at
     }
 
-    /// It is whole, or nothing more of it will come.
+    /// It is whole, or nothing more of it will come. It counts as queued from now on, as far as it is.
     pub fn end_upload(&mut self) {
         self.uploader = None;
+        self.batches.uncount_last(self.in_flight.len());
     }
 }
 

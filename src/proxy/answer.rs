@@ -31,6 +31,7 @@ pub(super) fn reply_with(proxy: &mut Proxy, id: Id, write: impl FnOnce(&mut Vec<
 pub(super) fn reply_here(proxy: &mut Proxy, id: Id, reply: &[u8]) {
     let Some(client) = proxy.clients.get_mut(id).filter(|client| !client.is_closed()) else { return };
     if client.takes_no_reply() {
+        proxy.journal.stats.requests[LOCAL] += 1;
         return mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, id);
     }
     reply_in_place(proxy, id, reply);
@@ -39,10 +40,7 @@ pub(super) fn reply_here(proxy: &mut Proxy, id: Id, reply: &[u8]) {
 /// The same, whether the client wants to be answered or not.
 pub(super) fn reply_in_place(proxy: &mut Proxy, id: Id, reply: &[u8]) {
     let Some(client) = proxy.clients.get_mut(id).filter(|client| !client.is_closed()) else { return };
-    proxy.journal.stats.requests[LOCAL] += 1;
-    if reply.first() == Some(&b'-') {
-        proxy.journal.stats.own_errors.count(reply);
-    }
+    proxy.journal.count_own_reply(reply);
     if client.reply_order().is_empty() {
         client.replies_mut().push(&mut proxy.in_flight.arena, reply);
     } else {
@@ -57,10 +55,16 @@ pub(super) fn reply_in_place(proxy: &mut Proxy, id: Id, reply: &[u8]) {
     bulk::maybe_pause(proxy, id);
 }
 
-/// As `deliver`, for an error that no server has replied.
+/// As `deliver`, for the error in the place of a reply that a server owes.
 pub(super) fn deliver_error(proxy: &mut Proxy, id: Id, request: RequestId, error: &[u8], now: Millis) {
     proxy.journal.stats.own_errors.count(error);
     deliver(proxy, id, request, error, now);
+}
+
+/// As `deliver`, for a reply that rmux makes itself, in the place that was kept for it.
+pub(super) fn deliver_own(proxy: &mut Proxy, id: Id, request: RequestId, reply: &[u8], now: Millis) {
+    proxy.journal.count_own_reply(reply);
+    deliver(proxy, id, request, reply, now);
 }
 
 /// A request, which stands in no backend's line any more, has its whole reply: it goes to the client, or waits for

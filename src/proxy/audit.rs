@@ -142,6 +142,8 @@ impl Proxy {
             backend.in_flight().iter(&self.in_flight.requests).count() == backend.in_flight().len(),
             "backend {id}: its line"
         );
+        let (counted, len_in_flight) = (backend.counted(), backend.in_flight().len());
+        ensure!(counted == len_in_flight, "backend {id}: {counted} are counted in batches, of {len_in_flight}");
         let (sent, end) = (backend.queue().sent(), backend.queue().end());
         ensure!(backend.answered() <= sent && sent <= end, "backend {id}: {} <= {sent} <= {end}", backend.answered());
         // Behind the last request there may be the start of one whose rest never came.

@@ -79,6 +79,9 @@ pub(super) fn handle_backend_data<W: Wire>(
         }
     };
     if let Some(reason) = reason {
+        if let Some(backend) = proxy.upstreams.backend_mut(id) {
+            backend.record_answered(&mut proxy.in_flight.measured);
+        }
         return recover::lose_backend(proxy, id, reason, now);
     }
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
@@ -215,14 +218,14 @@ fn on_reply<W: Wire>(
         proxy.in_flight.requests.remove(request);
         return on_reply_for_nobody(proxy, id, role, (kind, reply));
     }
-    if kind == b'-' {
-        proxy.in_flight.measured.errors.count(reply);
-    }
     enqueue::unpin(&mut proxy.clients, &mut proxy.turn, client, server);
     if let Some(bytes) = unknown_script {
         if evalsha::send_with_script(proxy, client, request, id, &bytes, now) {
             return Ok(());
         }
+    }
+    if kind == b'-' {
+        proxy.in_flight.measured.errors.count(reply);
     }
     let mut corrected = Vec::new();
     let reply = match role {

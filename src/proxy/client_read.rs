@@ -387,6 +387,7 @@ fn upload<W: Wire>(
     }
     if let Some(entry) = proxy.upstreams.backend_mut(backend).filter(|backend| backend.is_uploaded_by(id)) {
         entry.end_upload();
+        entry.count_queued(proxy.in_flight.measured.clock_us);
         let deadline = now + proxy.settings.timeouts.remote_read_ms;
         proxy.in_flight.requests[request].renew(deadline);
         entry.wake_at(&mut proxy.wheel, super::interface::Timer::Backend(backend), deadline);

@@ -47,7 +47,7 @@ pub(super) fn on_denial_over(proxy: &mut Proxy, id: Id, request: RequestId, now:
     proxy.turn.wake(id);
     let mut reply = proxy.reading.take_reply();
     local::write_denial(&mut reply);
-    answer::deliver_error(proxy, id, request, &reply, now);
+    answer::deliver_own(proxy, id, request, &reply, now);
     reply.clear();
     proxy.reading.spare_reply(reply);
 }

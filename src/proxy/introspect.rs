@@ -53,10 +53,10 @@ pub(super) fn unblock(proxy: &mut Proxy, id: Id, request: RequestId, question: &
     let (Answer::Blocked(Some(Blocked { server, number })), Question::Clients(Ask::Unblock { is_error, .. })) =
         (found, question)
     else {
-        return answer::deliver(proxy, id, request, b":0\r\n", when.now);
+        return answer::deliver_own(proxy, id, request, b":0\r\n", when.now);
     };
     let Some(server) = proxy.upstreams.find_server(&server) else {
-        return answer::deliver(proxy, id, request, b":0\r\n", when.now);
+        return answer::deliver_own(proxy, id, request, b":0\r\n", when.now);
     };
     let Some(client) = proxy.clients.get(id) else { return };
     let profile = client.profile();
@@ -67,7 +67,13 @@ pub(super) fn unblock(proxy: &mut Proxy, id: Id, request: RequestId, question: &
         _ => None,
     };
     let Some(backend) = backend else {
-        return answer::deliver(proxy, id, request, b"-ERR No connection is free to unblock a client\r\n", when.now);
+        return answer::deliver_own(
+            proxy,
+            id,
+            request,
+            b"-ERR No connection is free to unblock a client\r\n",
+            when.now,
+        );
     };
     let mut bytes = Vec::new();
     reply::array(&mut bytes, 4);

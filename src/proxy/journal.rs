@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use log::Level;
 
 use crate::notice::Notices;
-use crate::stats::{Histogram, Longest, ProxyStats, READ};
+use crate::stats::{Histogram, LOCAL, Longest, ProxyStats, READ};
 use crate::timer::Millis;
 
 /// What is told to those who ask.
@@ -51,6 +51,14 @@ impl Journal {
     pub fn count_requests(&mut self, count: usize, reads: usize) {
         self.requests += count as u64;
         self.stats.requests[READ] += reads as u64;
+    }
+
+    /// rmux answers a request itself, with this.
+    pub fn count_own_reply(&mut self, reply: &[u8]) {
+        self.stats.requests[LOCAL] += 1;
+        if reply.first() == Some(&b'-') {
+            self.stats.own_errors.count(reply);
+        }
     }
 
     /// A client has waited for a connection for so long, in milliseconds.

@@ -63,6 +63,9 @@ fn finish_merging(proxy: &mut Proxy, merging: MergingId, now: Millis) {
             hidden_count::correct_subscribers(&proxy.pubsub, family, &counted, &mut reply);
         }
     }
+    if !has_error && compose::is_error(&reply) {
+        proxy.journal.stats.own_errors.count(&reply);
+    }
     let is_lost = merging.is_too_large && has_local_steps;
     collect::spare_merging(&mut proxy.in_flight, merging);
     if is_lost {

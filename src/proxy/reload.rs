@@ -99,7 +99,7 @@ fn change_users(proxy: &mut Proxy, old: &Users) {
 /// The servers of the settings are those that there are from here on.
 fn change_servers(proxy: &mut Proxy, now: Millis) {
     let before: Vec<ServerId> = proxy.router.servers().collect();
-    let after = find_servers(proxy, &before);
+    let after = find_servers(proxy, &before, now);
     if after == before {
         return proxy.router.settle(&proxy.settings, after);
     }
@@ -126,7 +126,7 @@ fn change_servers(proxy: &mut Proxy, now: Millis) {
 }
 
 /// The servers of the settings, in their order; `before` are those of until now.
-fn find_servers(proxy: &mut Proxy, before: &[ServerId]) -> Vec<ServerId> {
+fn find_servers(proxy: &mut Proxy, before: &[ServerId], now: Millis) -> Vec<ServerId> {
     // Those of until now first, in the order of the ring, and then those that were retired.
     let mut free = before.to_vec();
     for slot in 0..proxy.upstreams.slots() {
@@ -146,7 +146,7 @@ fn find_servers(proxy: &mut Proxy, before: &[ServerId]) -> Vec<ServerId> {
         if let Some(former) = former {
             proxy.pubsub.connections[former.index()] = SubscriptionConnection::default();
         }
-        servers.push(proxy.upstreams.add_server(former, address, &proxy.settings));
+        servers.push(proxy.upstreams.add_server(former, address, &proxy.settings, now));
     }
     servers
 }

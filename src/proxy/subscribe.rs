@@ -382,6 +382,10 @@ fn turn_down(proxy: &mut Proxy, number: usize, reply: &[u8], now: Millis) {
         _ => {}
     }
     settle(&mut proxy.clients, &mut proxy.in_flight, confirmation.client);
+    match reply == CONNECTION_DOWN {
+        true => proxy.journal.stats.own_errors.count(reply),
+        false => proxy.in_flight.measured.errors.count(reply),
+    }
     let reply = Queue::of(&mut proxy.in_flight.arena, reply);
     answer::fill_place(proxy, confirmation.client, confirmation.request, reply, now);
 }

@@ -89,7 +89,7 @@ pub(super) struct Lost {
 }
 
 impl Endpoint {
-    fn new(id: ServerId, address: &str, settings: &Settings) -> Endpoint {
+    fn new(id: ServerId, address: &str, settings: &Settings, now: Millis) -> Endpoint {
         Endpoint {
             id,
             address: address.to_owned(),
@@ -97,7 +97,7 @@ impl Endpoint {
             health: Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings)),
             pool: Pool::new(settings.pool_size, settings.lease_max),
             stats: ServerStats::default(),
-            changed_at: Millis(0),
+            changed_at: now,
             why: String::new(),
             probe: Alarm::default(),
         }
@@ -111,10 +111,13 @@ fn has_stand_in(settings: &Settings) -> bool {
 
 impl Upstreams {
     /// The servers of these settings, without connections.
-    pub fn new(settings: &Settings) -> Upstreams {
+    pub fn new(settings: &Settings, now: Millis) -> Upstreams {
         let ids = (0..).map(ServerId::of_index);
         Upstreams {
-            endpoints: ids.zip(&settings.servers).map(|(id, address)| Endpoint::new(id, address, settings)).collect(),
+            endpoints: ids
+                .zip(&settings.servers)
+                .map(|(id, address)| Endpoint::new(id, address, settings, now))
+                .collect(),
             is_shrinking: false,
             backends: Slots::new(),
             introduction: Introduction::default(),
@@ -346,9 +349,15 @@ impl Upstreams {
     }
 
     /// One server more: in the slot of one that is retired and without connections, or in a new one.
-    pub fn add_server(&mut self, former: Option<ServerId>, address: &str, settings: &Settings) -> ServerId {
+    pub fn add_server(
+        &mut self,
+        former: Option<ServerId>,
+        address: &str,
+        settings: &Settings,
+        now: Millis,
+    ) -> ServerId {
         let id = former.map_or(ServerId::of_index(self.endpoints.len()), ServerId::successor);
-        let endpoint = Endpoint::new(id, address, settings);
+        let endpoint = Endpoint::new(id, address, settings, now);
         match former {
             Some(former) => self.endpoints[former.index()] = endpoint,
             None => self.endpoints.push(endpoint),

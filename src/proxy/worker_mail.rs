@@ -53,6 +53,7 @@ pub(super) fn end_query(proxy: &mut Proxy, query: WorkerQuery, parts: Vec<(&Ques
     proxy.turn.wake(id);
     let mut reply = proxy.reading.take_reply();
     let mut is_suicide = false;
+    let is_exec = exec.is_some();
     match exec {
         Some(Exec { steps, backend, reply: server_reply }) => {
             let answers = parts.into_iter().map(|(_, answer)| answer).collect();
@@ -68,7 +69,11 @@ pub(super) fn end_query(proxy: &mut Proxy, query: WorkerQuery, parts: Vec<(&Ques
             }
         }
     }
-    answer::deliver(proxy, id, request, &reply, now);
+    match is_exec {
+        // A server has answered it, too.
+        true => answer::deliver(proxy, id, request, &reply, now),
+        false => answer::deliver_own(proxy, id, request, &reply, now),
+    }
     bulk::maybe_pause(proxy, id);
     if is_suicide {
         close::leave(&mut proxy.clients, &mut proxy.turn, id);
