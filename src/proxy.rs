@@ -404,17 +404,20 @@ impl Proxy {
         report::handle_accept_failed(&mut self.journal, reason);
     }
 
-    /// A turn begins, so many µs after the start; until now so many bytes were moved. It sets the clock by which
-    /// latencies are measured, and by nothing else.
+    /// A turn begins, so many µs after the start: by this clock latencies are measured, and by nothing else.
     #[inline]
-    pub fn handle_turn(&mut self, us: u64, bytes: Bytes) {
+    pub fn handle_turn(&mut self, us: u64) {
         self.in_flight.measured.clock_us = us as u32;
-        self.journal.stats.bytes = bytes;
     }
 
-    /// A turn has taken so long.
+    /// A turn has taken so long. Need not be told of each.
     pub fn handle_turn_end(&mut self, us: u64, now: Millis) {
         self.journal.longest_turn.record(us, now.0);
+    }
+
+    /// So many bytes were moved until now. To be told before somebody asks for the figures.
+    pub fn handle_bytes(&mut self, bytes: Bytes) {
+        self.journal.stats.bytes = bytes;
     }
 
     /// What there is to tell about this proxy, and what the log was told last.

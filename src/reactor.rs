@@ -189,7 +189,7 @@ impl Reactor {
             let began_us = self.elapsed_us();
             self.now = Millis(began_us / 1000);
             let before = self.sockets.bytes();
-            self.proxy.handle_turn(began_us, before);
+            self.proxy.handle_turn(began_us);
             // A timer is due, or something was left over.
             self.is_busy = wakes_at.is_some_and(|at| at <= self.now);
             self.turn();
@@ -223,6 +223,7 @@ impl Reactor {
         if self.is_busy || has_read_much || self.has_left_over() || self.turns % TIMED_EVERY == 0 {
             let us = self.elapsed_us() - began_us;
             self.proxy.handle_turn_end(us, self.now);
+            self.proxy.handle_bytes(self.sockets.bytes());
         }
     }
 
@@ -316,6 +317,7 @@ impl Reactor {
             self.end_within(GRACE_MS);
             self.proxy.handle_shutdown();
         }
+        self.proxy.handle_bytes(self.sockets.bytes());
         while let Some(post) = self.mailbox.next() {
             match post {
                 Post::WorkerMessage(from, message) => self.proxy.handle_worker_message(from, message, self.now),

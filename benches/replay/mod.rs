@@ -21,11 +21,10 @@ use rmux::limits::Limits;
 use rmux::proxy::{Action, Conn, Proxy, Settings, Wire};
 use rmux::resp::{Frame, RequestFramer, RequestLimits};
 use rmux::slots::Id;
-use rmux::stats::Bytes;
 use rmux::timer::Millis;
 
 /// How long a turn lasts, in µs.
-const TURN_US: u64 = 30;
+const TURN_US: u64 = 70;
 
 /// A fixed piece of traffic: what the clients send in one turn.
 pub struct Scene {
@@ -250,7 +249,7 @@ impl Replay {
 
 /// What the reactor does at the beginning of a turn, which is a while after this one. Returns when that is.
 fn begin_turn(proxy: &mut Proxy, clock_us: u64) -> u64 {
-    proxy.handle_turn(clock_us + TURN_US, Bytes::default());
+    proxy.handle_turn(clock_us + TURN_US);
     clock_us + TURN_US
 }
 

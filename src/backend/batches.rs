@@ -6,25 +6,26 @@
 //! ```
 //!
 //! Knows counts and a clock of µs that begins anew after 71 minutes; what becomes of a request is not its business.
-//! Who takes requests out of the line, in whatever way, says so here: those that are answered, with `answer`, and those
-//! that were answered in one read are recorded at its end.
+//! Who takes requests out of the line, in whatever way, says so here.
 //!
-//! Invariants: `counted` is the sum of all batches, of which only `first` may be of 0, and that only if it is the only
-//! one; `answered <= counted`; once a turn is over, `counted` is how many requests are in flight, and `answered` is 0.
+//! Invariants: `later_count` is the sum of `later`, in which no batch is of 0; `first_count` is 0 only if there is none;
+//! once a turn is over, both together are how many requests are in flight.
 
 use std::collections::VecDeque;
 
 use crate::stats::Measured;
 
-/// The batches of one backend, the first one first.
+/// The batches of one backend.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
-    /// How many requests, and when; nearly always the only one.
-    first: (u32, u32),
+    /// How many requests are in the first one, which is nearly always the only one.
+    first_count: u32,
+    /// When they were queued.
+    first_us: u32,
+    /// How many are in all others.
+    later_count: u32,
+    /// The same of those, in their order.
     later: VecDeque<(u32, u32)>,
-    counted: u32,
-    /// So many of the first ones are answered, and not recorded yet.
-    answered: u32,
 }
 
 /// Room for more batches than this is given back when there are none.
@@ -34,58 +35,49 @@ impl Batches {
     /// So many are in flight; those that were not counted yet are queued now.
     #[inline]
     pub fn count(&mut self, in_flight: usize, clock_us: u32) {
-        let in_flight = in_flight as u32;
-        if self.counted == 0 {
-            (self.first, self.counted) = ((in_flight, clock_us), in_flight);
-        } else if self.counted != in_flight {
+        if self.first_count == 0 {
+            (self.first_count, self.first_us) = (in_flight as u32, clock_us);
+        } else if self.in_flight() != in_flight {
             self.count_more(in_flight, clock_us);
         }
     }
 
     #[inline(never)]
-    fn count_more(&mut self, in_flight: u32, clock_us: u32) {
-        // Those that are answered are in flight no more, and still counted.
-        let counted = self.counted - self.answered;
-        debug_assert!(in_flight >= counted, "{counted} were counted, and only {in_flight} are in flight");
-        let more = in_flight.saturating_sub(counted);
+    fn count_more(&mut self, in_flight: usize, clock_us: u32) {
+        debug_assert!(in_flight > self.in_flight(), "{in_flight} are in flight, and {self:?}");
+        let more = in_flight.saturating_sub(self.in_flight()) as u32;
         if more > 0 {
             self.later.push_back((more, clock_us));
-            self.counted += more;
+            self.later_count += more;
         }
     }
 
-    /// So many more of the first ones are answered. They were sent, and so counted.
+    /// So many of the first ones are answered, and recorded. They were sent, and so counted.
     #[inline]
-    pub fn answer(&mut self, count: u32) {
-        self.answered += count;
-        debug_assert!(self.answered <= self.counted, "{} of {}", self.answered, self.counted);
-    }
-
-    /// Records those that are answered.
-    #[inline]
-    pub fn record(&mut self, measured: &mut Measured) {
-        if self.answered == self.first.0 && self.answered == self.counted {
-            measured.durations.record(self.counted, measured.clock_us.wrapping_sub(self.first.1));
-            (self.first.0, self.counted, self.answered) = (0, 0, 0);
-        } else if self.answered > 0 {
-            self.record_each(measured);
+    pub fn answer(&mut self, count: u32, measured: &mut Measured) {
+        if count == self.first_count && self.later_count == 0 {
+            self.first_count = 0;
+            measured.durations.record(count, measured.clock_us.wrapping_sub(self.first_us));
+        } else {
+            self.answer_some(count, measured);
         }
     }
 
     #[inline(never)]
-    fn record_each(&mut self, measured: &mut Measured) {
-        while self.answered > 0 && self.first.0 > 0 {
-            let taken = self.answered.min(self.first.0);
-            measured.durations.record(taken, measured.clock_us.wrapping_sub(self.first.1));
-            self.answered -= taken;
+    fn answer_some(&mut self, count: u32, measured: &mut Measured) {
+        let mut left = count;
+        while left > 0 && self.first_count > 0 {
+            let taken = left.min(self.first_count);
+            measured.durations.record(taken, measured.clock_us.wrapping_sub(self.first_us));
+            left -= taken;
             self.take(taken);
         }
-        self.answered = 0;
+        debug_assert_eq!(left, 0, "what was answered was counted");
     }
 
-    /// The first one that was not answered yet is in flight no more, and not to be recorded.
-    pub fn skip(&mut self, measured: &mut Measured) {
-        self.record(measured);
+    /// The first one is in flight no more, and not recorded.
+    pub fn skip(&mut self) {
+        debug_assert!(self.first_count > 0, "what was answered was counted");
         self.take(1);
     }
 
@@ -94,37 +86,41 @@ impl Batches {
         if in_flight == 0 || in_flight > self.in_flight() {
             return;
         }
-        self.counted -= 1;
-        let last = self.later.back_mut().unwrap_or(&mut self.first);
-        last.0 -= 1;
-        if last.0 == 0 {
-            self.later.pop_back();
+        match self.later.back_mut() {
+            None => self.first_count -= 1,
+            Some(last) => {
+                last.0 -= 1;
+                self.later_count -= 1;
+                if last.0 == 0 {
+                    self.later.pop_back();
+                }
+            }
         }
     }
 
-    /// When the first one was queued that is not recorded yet. Nothing behind it was queued earlier.
+    /// When the first one was queued. Nothing behind it was queued earlier.
     #[inline]
     pub fn oldest_us(&self) -> Option<u32> {
-        (self.first.0 > 0).then_some(self.first.1)
+        (self.first_count > 0).then_some(self.first_us)
     }
 
-    /// How many are in flight by what was counted here.
+    /// How many were counted that are in flight.
+    #[inline]
     pub fn in_flight(&self) -> usize {
-        (self.counted - self.answered) as usize
+        (self.first_count + self.later_count) as usize
     }
 
-    /// So many of the first batch are taken out, and no more than it has.
+    /// So many of the first batch are taken out; it has as many.
     fn take(&mut self, count: u32) {
-        let taken = count.min(self.first.0);
-        debug_assert_eq!(taken, count, "what was answered was counted");
-        self.counted -= taken;
-        self.first.0 -= taken;
-        if self.first.0 == 0 {
-            if let Some(next) = self.later.pop_front() {
-                self.first = next;
-            } else if self.later.capacity() > SPARE_MAX {
-                self.later = VecDeque::new();
-            }
+        self.first_count = self.first_count.saturating_sub(count);
+        if self.first_count > 0 {
+            return;
+        }
+        if let Some(next) = self.later.pop_front() {
+            (self.first_count, self.first_us) = next;
+            self.later_count -= next.0;
+        } else if self.later.capacity() > SPARE_MAX {
+            self.later = VecDeque::new();
         }
     }
 }
@@ -136,17 +132,15 @@ mod tests {
     /// So many are answered at that time: how many are recorded, and how long they took together.
     fn answer(batches: &mut Batches, count: u32, clock_us: u32) -> (u64, u64) {
         let mut measured = Measured { clock_us, ..Measured::default() };
-        batches.answer(count);
-        batches.record(&mut measured);
+        batches.answer(count, &mut measured);
         batches.check();
         (measured.durations.count(), measured.durations.sum_us())
     }
 
     impl Batches {
         fn check(&self) {
-            assert_eq!(self.counted, self.first.0 + self.later.iter().map(|batch| batch.0).sum::<u32>());
-            assert!(self.later.iter().all(|batch| batch.0 > 0) && (self.first.0 > 0 || self.later.is_empty()));
-            assert!(self.answered <= self.counted);
+            assert_eq!(self.later_count, self.later.iter().map(|batch| batch.0).sum::<u32>());
+            assert!(self.later.iter().all(|batch| batch.0 > 0) && (self.first_count > 0 || self.later.is_empty()));
         }
     }
 
@@ -157,7 +151,7 @@ mod tests {
         batches.count(3, 1_250);
         batches.count(3, 1_300);
         batches.count(4, 1_900);
-        assert_eq!(batches.oldest_us(), Some(1_250));
+        assert_eq!((batches.oldest_us(), batches.in_flight()), (Some(1_250), 4));
         assert_eq!(answer(&mut batches, 2, 2_000), (2, 2 * 750));
         assert_eq!(answer(&mut batches, 2, 2_000), (2, 750 + 100), "one of each batch");
         assert_eq!((batches.oldest_us(), batches.in_flight()), (None, 0));
@@ -165,24 +159,19 @@ mod tests {
         assert_eq!(answer(&mut batches, 1, 9), (1, 10), "the clock begins anew");
         batches.count(3, 60);
         assert_eq!(answer(&mut batches, 2, 70), (2, 71 + 10));
-        batches.answer(1);
-        assert_eq!(batches.in_flight(), 0);
-        batches.count(2, 90);
-        assert_eq!(batches.in_flight(), 2);
-        assert_eq!(answer(&mut batches, 1, 100), (2, 40 + 10), "what is answered is counted until it is recorded");
+        assert_eq!(answer(&mut batches, 1, 100), (1, 40));
     }
 
     #[test]
     fn what_is_answered_for_nobody_is_left_out() {
         let mut batches = Batches::default();
-        let mut measured = Measured { clock_us: 100, ..Measured::default() };
         batches.count(2, 10);
         batches.count(4, 20);
-        batches.answer(1);
-        batches.skip(&mut measured);
+        assert_eq!(answer(&mut batches, 1, 100), (1, 90));
+        batches.skip();
         batches.check();
-        assert_eq!((measured.durations.count(), measured.durations.sum_us()), (1, 90), "the one before it is recorded");
-        batches.skip(&mut measured);
+        assert_eq!((batches.oldest_us(), batches.in_flight()), (Some(20), 2));
+        batches.skip();
         batches.check();
         assert_eq!(answer(&mut batches, 1, 100), (1, 80));
         assert_eq!(batches.in_flight(), 0);

@@ -43,25 +43,18 @@ impl Backend {
         self.batches.count(self.in_flight.len(), clock_us);
     }
 
-    /// So many of the first ones were answered; they are recorded later.
+    /// So many of the first ones were answered, and have left; it is recorded how long they took.
     #[inline]
-    pub fn count_answered(&mut self, count: u32) {
-        self.batches.answer(count);
+    pub fn record_answered(&mut self, count: usize, measured: &mut Measured) {
+        self.batches.answer(count as u32, measured);
     }
 
-    /// The one behind those was answered, too, or will never be, and is not to be recorded.
-    pub fn skip_answered(&mut self, measured: &mut Measured) {
-        self.batches.skip(measured);
-    }
-
-    /// Records how long those took that were answered.
-    #[inline]
-    pub fn record_answered(&mut self, measured: &mut Measured) {
-        self.batches.record(measured);
+    /// The first one was answered, and has left, and is not to be recorded.
+    pub fn skip_answered(&mut self) {
+        self.batches.skip();
     }
 
     /// For how long the oldest one is in flight at this time on the clock of `Measured`, in µs; no other is for longer.
-    /// To be asked before those are recorded that are answered.
     #[inline]
     pub fn oldest_queued_us(&self, clock_us: u32) -> Option<u32> {
         self.batches.oldest_us().map(|queued_us| clock_us.wrapping_sub(queued_us))

@@ -33,7 +33,7 @@ pub(super) fn line_up(
 ) -> Option<Ticket> {
     let client = proxy.clients.get_mut(id)?;
     request.mute(client.takes_no_reply());
-    proxy.journal.count_requests(1, usize::from(request.is_read()));
+    proxy.journal.count_requests(1, usize::from(!request.is_read()));
     let request = proxy.in_flight.begin(request, client.reply_order_mut());
     stand_at(proxy, request, backend, server)
 }

@@ -120,7 +120,7 @@ pub(super) fn take_plain_requests(
         let found = open_backend(&mut proxy.upstreams, id, client, first.server, limits);
         let Some((backend_id, backend, is_own)) = found else { break };
         let (requests_max, bytes_max) = run_max(client, backend, is_own, limits);
-        let (start, mut count, mut reads, mut last, mut run) = (at, 0, 0, first.command, None);
+        let (start, mut count, mut others, mut last, mut run) = (at, 0, 0, first.command, None);
         while let Some(plain) = next.filter(|plain| plain.server == first.server) {
             if count == requests_max || at - start >= bytes_max {
                 break;
@@ -130,10 +130,12 @@ pub(super) fn take_plain_requests(
             let request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
             let request = proxy.in_flight.begin(request, client.reply_order_mut());
             run = Some(proxy.in_flight.enqueue(request, backend_id, backend.in_flight_mut()));
-            if plain.command.access == Access::Write {
-                client.on_write(backend_id);
+            if !is_read {
+                others += 1;
+                if plain.command.access == Access::Write {
+                    client.on_write(backend_id);
+                }
             }
-            reads += usize::from(is_read);
             (last, count, at) = (plain.command, count + 1, at + plain.len);
             framer.reset();
             next = if at < bytes.len() { sorter.sort(&bytes[at..], framer) } else { None };
@@ -148,7 +150,7 @@ pub(super) fn take_plain_requests(
             proxy.turn.flush_backend(backend_id);
         }
         proxy.upstreams.count_requests(first.server, count);
-        proxy.journal.count_requests(count, reads);
+        proxy.journal.count_requests(count, others);
     }
     if at > 0 && (has_much(client, limits) || memory::is_memory_short(&proxy.settings, &proxy.in_flight)) {
         bulk::on_forwarded(proxy, id, now);
@@ -231,10 +233,9 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
     if !framer.is_at_start() || !has_plain_replies(backend) || proxy.reading.is_fast_path_off() {
         return 0;
     }
-    let server = backend.server();
+    let (server, in_flight) = (backend.server(), backend.in_flight().len());
     let mut at = 0;
     let mut after = After::Nothing;
-    let mut answered = 0;
     while let Some(first) = backend.in_flight().first() {
         let to = proxy.in_flight.requests[first].client();
         let Some(client) = proxy.clients.get_mut(to).filter(|client| client.subscriber().is_none()) else { break };
@@ -244,7 +245,6 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
         }
         let run = &bytes[at..at + len];
         at += len;
-        answered += count;
         client.unpin(server, count);
         if client.flow() == (Flow::AwaitingOwnReplies { server }) && client.affinity(server).is_none() {
             proxy.turn.wake(to);
@@ -274,7 +274,8 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
         }
     }
     if at > 0 {
-        backend.count_answered(answered);
+        let answered = in_flight - backend.in_flight().len();
+        backend.record_answered(answered, &mut proxy.in_flight.measured);
         backend.release_answered(&mut proxy.in_flight.arena, now);
         end_series(proxy, after, now);
     }
@@ -326,10 +327,6 @@ fn take_run(
             break;
         }
         let Some(taken) = resp::short_reply(&bytes[at..]) else { break };
-        // An error is counted; and a script that the server does not know may be known here.
-        if bytes[at] == b'-' {
-            break;
-        }
         in_flight.end(client.reply_order_mut(), backend.in_flight_mut());
         backend.on_answered(len);
         count += 1;

@@ -19,7 +19,7 @@ pub(super) fn figures(proxy: &mut Proxy, now: Millis) -> Figures {
     let is_blocked = |id| clients.get(id).is_some_and(|client| matches!(client.flow(), Flow::BlockedOnCommand { .. }));
     let mut stats = journal.stats;
     stats.errors = in_flight.measured.errors;
-    stats.requests[WRITE] = journal.requests - stats.requests[READ];
+    stats.requests[READ] = journal.requests - stats.requests[WRITE];
     let mut waits = journal.waits;
     // Those that were asked for at once are not recorded one by one.
     waits.add_immediate(journal.requests.saturating_sub(waits.count()));

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use log::Level;
 
 use crate::notice::Notices;
-use crate::stats::{Histogram, LOCAL, Longest, ProxyStats, READ};
+use crate::stats::{Histogram, LOCAL, Longest, ProxyStats, WRITE};
 use crate::timer::Millis;
 
 /// What is told to those who ask.
@@ -46,11 +46,11 @@ impl Journal {
         }
     }
 
-    /// So many requests were given to servers, some of which are reads.
+    /// So many requests were given to servers, some of which are no reads.
     #[inline]
-    pub fn count_requests(&mut self, count: usize, reads: usize) {
+    pub fn count_requests(&mut self, count: usize, others: usize) {
         self.requests += count as u64;
-        self.stats.requests[READ] += reads as u64;
+        self.stats.requests[WRITE] += others as u64;
     }
 
     /// rmux answers a request itself, with this.

@@ -8,6 +8,7 @@ mod bulk;
 mod delivery;
 mod denials;
 mod dismiss;
+mod figures;
 mod guard;
 mod health;
 mod introspection;

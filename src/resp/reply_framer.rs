@@ -266,7 +266,7 @@ fn bulk_length(buf: &[u8], at: usize) -> Line {
 }
 
 /// The length of the reply that `buf` begins with, if it is whole, and one of those that nearly all are: a string of up
-/// to 999 bytes, a nil, or a line of up to 64. `None` says nothing about what else it may be.
+/// to 999 bytes, a nil, or a line of up to 64, and no error. `None` says nothing about what else it may be.
 #[inline]
 pub fn short_reply(buf: &[u8]) -> Option<usize> {
     match buf.first()? {
@@ -278,7 +278,7 @@ pub fn short_reply(buf: &[u8]) -> Option<usize> {
             None => buf.starts_with(b"$-1\r\n").then_some(5),
         },
         b'+' if buf.starts_with(b"+OK\r\n") => Some(5),
-        b'+' | b'-' | b':' => line_end(&buf[..buf.len().min(66)], 1),
+        b'+' | b':' => line_end(&buf[..buf.len().min(66)], 1),
         _ => None,
     }
 }

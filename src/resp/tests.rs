@@ -281,7 +281,7 @@ fn replies_end_where_they_end_however_they_arrive() {
 #[test]
 fn what_nearly_every_reply_is_ends_where_its_framer_says() {
     for reply in
-        ["+OK\r\n", "-ERR no\r\n", ":-12\r\n", "$0\r\n\r\n", "$3\r\nabc\r\n", "$12\r\nabcdefghijkl\r\n", "$-1\r\n"]
+        ["+OK\r\n", "+PONG\r\n", ":-12\r\n", "$0\r\n\r\n", "$3\r\nabc\r\n", "$12\r\nabcdefghijkl\r\n", "$-1\r\n"]
     {
         let longer = format!("{reply}+OK\r\n");
         assert_eq!(short_reply(longer.as_bytes()), Some(reply.len()), "{reply:?}");
@@ -289,6 +289,7 @@ fn what_nearly_every_reply_is_ends_where_its_framer_says() {
             assert_eq!(short_reply(&reply.as_bytes()[..cut]), None, "{reply:?} cut at {cut}");
         }
     }
+    assert_eq!(short_reply(b"-ERR no\r\n"), None, "an error is looked at more closely");
 }
 
 /// What is a push and what is a reply, its value says, and no attribute in front of that.
