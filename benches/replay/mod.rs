@@ -23,8 +23,8 @@ use rmux::resp::{Frame, RequestFramer, RequestLimits};
 use rmux::slots::Id;
 use rmux::timer::Millis;
 
-/// How long a turn lasts, in µs.
-const TURN_US: u64 = 70;
+/// How long it takes until the servers have answered, in µs.
+const TURN_US: u64 = 64;
 
 /// A fixed piece of traffic: what the clients send in one turn.
 pub struct Scene {
@@ -111,7 +111,6 @@ pub struct Replay {
     /// What each backend answers in a turn.
     replies: Vec<(Id, Vec<u8>)>,
     turns: u64,
-    clock_us: u64,
     /// Bytes to servers and to clients in one turn.
     per_turn: (u64, u64),
 }
@@ -129,7 +128,6 @@ impl Replay {
             clients: Vec::new(),
             replies: Vec::new(),
             turns: 0,
-            clock_us: 0,
             per_turn: (0, 0),
             scene,
         };
@@ -151,7 +149,7 @@ impl Replay {
             self.connect_clients();
         }
         self.ask(now);
-        self.clock_us = begin_turn(&mut self.proxy, self.clock_us);
+        self.proxy.handle_turn((self.turns + 1) * TURN_US);
         for index in 0..self.replies.len() {
             let (backend, reply) = &self.replies[index];
             // As much as one read brings; each is a turn of the loop.
@@ -160,7 +158,7 @@ impl Replay {
                 self.proxy.handle_backend_data(*backend, &mut self.scratch, piece.len(), now, &mut self.wire);
                 if piece.len() == Scratch::READ {
                     finish_turn(&mut self.proxy, &mut self.wire, now);
-                    self.clock_us = begin_turn(&mut self.proxy, self.clock_us);
+                    self.proxy.handle_turn((self.turns + 1) * TURN_US);
                 }
             }
         }
@@ -178,7 +176,7 @@ impl Replay {
     }
 
     fn ask(&mut self, now: Millis) {
-        self.clock_us = begin_turn(&mut self.proxy, self.clock_us);
+        self.proxy.handle_turn(self.turns * TURN_US);
         for (id, request) in self.clients.iter().zip(&self.scene.requests) {
             self.scratch.read_area()[..request.len()].copy_from_slice(request);
             self.proxy.handle_client_data(*id, &mut self.scratch, request.len(), now, &mut self.wire);
@@ -245,12 +243,6 @@ impl Replay {
         }
         finish_turn(&mut self.proxy, &mut self.wire, now);
     }
-}
-
-/// What the reactor does at the beginning of a turn, which is a while after this one. Returns when that is.
-fn begin_turn(proxy: &mut Proxy, clock_us: u64) -> u64 {
-    proxy.handle_turn(clock_us + TURN_US);
-    clock_us + TURN_US
 }
 
 /// What the reactor does at the end of a turn.

@@ -9,7 +9,8 @@
 //! Who takes requests out of the line, in whatever way, says so here.
 //!
 //! Invariants: `later_count` is the sum of `later`, in which no batch is of 0; `first_count` is 0 only if there is none;
-//! once a turn is over, both together are how many requests are in flight.
+//! both together, without those that are answered and not recorded yet, are how many requests are in flight once a turn
+//! is over; and none of those are left when a read is over.
 
 use std::collections::VecDeque;
 
@@ -22,6 +23,8 @@ pub(super) struct Batches {
     first_count: u32,
     /// When they were queued.
     first_us: u32,
+    /// So many of the first ones are answered, and not recorded yet.
+    answered: u32,
     /// How many are in all others.
     later_count: u32,
     /// The same of those, in their order.
@@ -52,31 +55,47 @@ impl Batches {
         }
     }
 
-    /// So many of the first ones are answered, and recorded. They were sent, and so counted.
+    /// So many of the first ones are answered. They were sent, and so counted. They are recorded, if that can be done at
+    /// once.
     #[inline]
     pub fn answer(&mut self, count: u32, measured: &mut Measured) {
         if count == self.first_count && self.later_count == 0 {
             self.first_count = 0;
             measured.durations.record(count, measured.clock_us.wrapping_sub(self.first_us));
         } else {
-            self.answer_some(count, measured);
+            self.answered += count;
+        }
+    }
+
+    /// The same for one, behind which others are probably answered in the same read.
+    #[inline]
+    pub fn answer_one(&mut self) {
+        self.answered += 1;
+    }
+
+    /// Records all that are answered.
+    #[inline]
+    pub fn settle(&mut self, measured: &mut Measured) {
+        if self.answered > 0 {
+            self.record(measured);
         }
     }
 
     #[inline(never)]
-    fn answer_some(&mut self, count: u32, measured: &mut Measured) {
-        let mut left = count;
-        while left > 0 && self.first_count > 0 {
-            let taken = left.min(self.first_count);
+    fn record(&mut self, measured: &mut Measured) {
+        while self.answered > 0 && self.first_count > 0 {
+            let taken = self.answered.min(self.first_count);
             measured.durations.record(taken, measured.clock_us.wrapping_sub(self.first_us));
-            left -= taken;
+            self.answered -= taken;
             self.take(taken);
         }
-        debug_assert_eq!(left, 0, "what was answered was counted");
+        debug_assert_eq!(self.answered, 0, "what was answered was counted");
+        self.answered = 0;
     }
 
-    /// The first one is in flight no more, and not recorded.
-    pub fn skip(&mut self) {
+    /// The first one that is not answered is in flight no more, and not to be recorded.
+    pub fn skip(&mut self, measured: &mut Measured) {
+        self.settle(measured);
         debug_assert!(self.first_count > 0, "what was answered was counted");
         self.take(1);
     }
@@ -98,7 +117,7 @@ impl Batches {
         }
     }
 
-    /// When the first one was queued. Nothing behind it was queued earlier.
+    /// When the first one was queued that is not recorded yet. Nothing behind it was queued earlier.
     #[inline]
     pub fn oldest_us(&self) -> Option<u32> {
         (self.first_count > 0).then_some(self.first_us)
@@ -107,7 +126,7 @@ impl Batches {
     /// How many were counted that are in flight.
     #[inline]
     pub fn in_flight(&self) -> usize {
-        (self.first_count + self.later_count) as usize
+        (self.first_count + self.later_count - self.answered) as usize
     }
 
     /// So many of the first batch are taken out; it has as many.
@@ -133,6 +152,7 @@ mod tests {
     fn answer(batches: &mut Batches, count: u32, clock_us: u32) -> (u64, u64) {
         let mut measured = Measured { clock_us, ..Measured::default() };
         batches.answer(count, &mut measured);
+        batches.settle(&mut measured);
         batches.check();
         (measured.durations.count(), measured.durations.sum_us())
     }
@@ -160,18 +180,26 @@ mod tests {
         batches.count(3, 60);
         assert_eq!(answer(&mut batches, 2, 70), (2, 71 + 10));
         assert_eq!(answer(&mut batches, 1, 100), (1, 40));
+        batches.count(2, 200);
+        batches.answer_one();
+        batches.count(2, 210);
+        assert_eq!(batches.in_flight(), 2, "one is answered, and one has come");
+        assert_eq!(answer(&mut batches, 2, 220), (3, 20 + 20 + 10));
     }
 
     #[test]
     fn what_is_answered_for_nobody_is_left_out() {
         let mut batches = Batches::default();
+        let mut measured = Measured { clock_us: 100, ..Measured::default() };
         batches.count(2, 10);
         batches.count(4, 20);
-        assert_eq!(answer(&mut batches, 1, 100), (1, 90));
-        batches.skip();
+        batches.answer_one();
+        assert_eq!(batches.in_flight(), 3);
+        batches.skip(&mut measured);
         batches.check();
+        assert_eq!((measured.durations.count(), measured.durations.sum_us()), (1, 90));
         assert_eq!((batches.oldest_us(), batches.in_flight()), (Some(20), 2));
-        batches.skip();
+        batches.skip(&mut measured);
         batches.check();
         assert_eq!(answer(&mut batches, 1, 100), (1, 80));
         assert_eq!(batches.in_flight(), 0);

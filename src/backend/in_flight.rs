@@ -43,18 +43,32 @@ impl Backend {
         self.batches.count(self.in_flight.len(), clock_us);
     }
 
-    /// So many of the first ones were answered, and have left; it is recorded how long they took.
+    /// So many of the first ones were answered, and have left; it is recorded how long they took, at the latest by
+    /// `settle_answered`.
     #[inline]
     pub fn record_answered(&mut self, count: usize, measured: &mut Measured) {
         self.batches.answer(count as u32, measured);
     }
 
+    /// The same for one.
+    #[inline]
+    pub fn on_answered_one(&mut self) {
+        self.batches.answer_one();
+    }
+
     /// The first one was answered, and has left, and is not to be recorded.
-    pub fn skip_answered(&mut self) {
-        self.batches.skip();
+    pub fn skip_answered(&mut self, measured: &mut Measured) {
+        self.batches.skip(measured);
+    }
+
+    /// The end of a read.
+    #[inline]
+    pub fn settle_answered(&mut self, measured: &mut Measured) {
+        self.batches.settle(measured);
     }
 
     /// For how long the oldest one is in flight at this time on the clock of `Measured`, in µs; no other is for longer.
+    /// To be asked before a read: what was answered in it counts until its end.
     #[inline]
     pub fn oldest_queued_us(&self, clock_us: u32) -> Option<u32> {
         self.batches.oldest_us().map(|queued_us| clock_us.wrapping_sub(queued_us))

@@ -79,9 +79,13 @@ pub(super) fn handle_backend_data<W: Wire>(
         }
     };
     if let Some(reason) = reason {
+        if let Some(backend) = proxy.upstreams.backend_mut(id) {
+            backend.settle_answered(&mut proxy.in_flight.measured);
+        }
         return recover::lose_backend(proxy, id, reason, now);
     }
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
+    backend.settle_answered(&mut proxy.in_flight.measured);
     backend.keep(framer, &data[at..], &mut proxy.in_flight.arena);
     if backend.is_in_bulk() || backend.is_read_paused() {
         bulk::maybe_release(proxy, id, now);
@@ -204,8 +208,8 @@ fn on_reply<W: Wire>(
     let (client, role) = (entry.client(), entry.role());
     // To wait for data is what BLPOP is asked for.
     match client != Id::NONE && role != Role::Blocking {
-        true => backend.record_answered(1, &mut proxy.in_flight.measured),
-        false => backend.skip_answered(),
+        true => backend.on_answered_one(),
+        false => backend.skip_answered(&mut proxy.in_flight.measured),
     }
     if client == Id::NONE {
         if entry.is_expired() {
