@@ -128,6 +128,16 @@ pub struct Measured {
     pub errors: ErrorCodes,
 }
 
+impl Measured {
+    /// A server has replied this, of this kind, to somebody.
+    #[inline]
+    pub fn count_error(&mut self, kind: u8, reply: &[u8]) {
+        if kind == b'-' {
+            self.errors.count(reply);
+        }
+    }
+}
+
 /// How a server is, the worst last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServerState {

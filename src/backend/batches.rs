@@ -8,7 +8,7 @@
 //! Knows counts and a clock of µs that begins anew after 71 minutes; what becomes of a request is not its business.
 //! Who takes requests out of the line, in whatever way, says so here.
 //!
-//! Invariants: `later_count` is the sum of `later`, in which no batch is of 0; `first_count` is 0 only if there is none;
+//! Invariants: `later_count` is the sum of `later`, where no batch is of 0; `first_count` is 0 only if there is none;
 //! both together, without those that are answered and not recorded yet, are how many requests are in flight once a turn
 //! is over; and none of those are left when a read is over.
 
@@ -55,7 +55,7 @@ impl Batches {
         }
     }
 
-    /// So many of the first ones are answered. They were sent, and so counted. They are recorded, if that can be done at
+    /// So many of the first ones are answered. They were sent, and so counted. They are recorded, if it can be done at
     /// once.
     #[inline]
     pub fn answer(&mut self, count: u32, measured: &mut Measured) {

@@ -50,15 +50,13 @@ impl Backend {
         self.batches.answer(count as u32, measured);
     }
 
-    /// The same for one.
+    /// The same for one, which may be one that is not to be recorded.
     #[inline]
-    pub fn on_answered_one(&mut self) {
-        self.batches.answer_one();
-    }
-
-    /// The first one was answered, and has left, and is not to be recorded.
-    pub fn skip_answered(&mut self, measured: &mut Measured) {
-        self.batches.skip(measured);
+    pub fn record_or_skip(&mut self, is_timed: bool, measured: &mut Measured) {
+        match is_timed {
+            true => self.batches.answer_one(),
+            false => self.batches.skip(measured),
+        }
     }
 
     /// The end of a read.

@@ -207,10 +207,8 @@ fn on_reply<W: Wire>(
     let entry = &mut proxy.in_flight.requests[request];
     let (client, role) = (entry.client(), entry.role());
     // To wait for data is what BLPOP is asked for.
-    match client != Id::NONE && role != Role::Blocking {
-        true => backend.on_answered_one(),
-        false => backend.skip_answered(&mut proxy.in_flight.measured),
-    }
+    let is_timed = client != Id::NONE && role != Role::Blocking;
+    backend.record_or_skip(is_timed, &mut proxy.in_flight.measured);
     if client == Id::NONE {
         if entry.is_expired() {
             backend.remove_tombstone();
@@ -224,17 +222,13 @@ fn on_reply<W: Wire>(
             return Ok(());
         }
     }
-    if kind == b'-' {
-        proxy.in_flight.measured.errors.count(reply);
-    }
+    proxy.in_flight.measured.count_error(kind, reply);
     let mut corrected = Vec::new();
-    let reply = match role {
-        Role::Published { hidden } => {
-            correct(reply, hidden as usize, &mut corrected);
-            &corrected[..]
-        }
-        _ => reply,
-    };
+    let mut reply = reply;
+    if let Role::Published { hidden } = role {
+        correct(reply, hidden as usize, &mut corrected);
+        reply = &corrected;
+    }
     if is_last_piece || reply.len() >= DIRECT_MIN {
         pass_on(proxy, client, request, reply, now, wire);
         on_whole(proxy, client, request, now);
