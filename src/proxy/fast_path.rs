@@ -130,9 +130,11 @@ pub(super) fn take_plain_requests(
             let request = Request::new(id, deadline, plain.len as u32, plain.hash, is_read);
             let request = proxy.in_flight.begin(request, client.reply_order_mut());
             run = Some(proxy.in_flight.enqueue(request, backend_id, backend.in_flight_mut()));
-            others += usize::from(!is_read);
-            if plain.command.access == Access::Write {
-                client.on_write(backend_id);
+            if !is_read {
+                others += 1;
+                if plain.command.access == Access::Write {
+                    client.on_write(backend_id);
+                }
             }
             (last, count, at) = (plain.command, count + 1, at + plain.len);
             framer.reset();
