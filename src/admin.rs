@@ -9,9 +9,21 @@
 //!   each second  ──────────► a round ────────────────────────────────────────────────► Report ─► statsd  ─► datagrams
 //! ```
 //!
-//! It can change nothing. Bounded: a few connections at a time, each with a deadline; rounds are shared by all who ask
-//! meanwhile.
+//! It can change nothing, and shows no key, no password and no client. Bounded: a few connections at a time, each
+//! with a deadline; rounds are shared by all who ask meanwhile, and have a pause between them.
 //!
-//! The parts: `report`, what there is to tell; `metrics`, `status`, `page`, `statsd`, how it is written.
+//! The parts, from top to bottom: `endpoint`, the loop; `graphite`, who is sent what `statsd` writes; `round`, the
+//! questions; `connection`, above `response` and `http`; `metrics`, how a report is written; `process`, what the
+//! system says; `report`, what there is to tell. Whoever runs the pools has a [`Link`], and tells by that what happens.
 
+mod connection;
+mod endpoint;
+mod http;
+mod metrics;
+mod process;
 pub mod report;
+mod response;
+mod round;
+
+pub use endpoint::{Endpoint, Link, News};
+pub use round::Watched;

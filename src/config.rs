@@ -111,7 +111,13 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     }
     let pid_file = given(process.pid_file).map(PathBuf::from);
     let (debug, use_syslog, drain_ms) = (process.debug, process.use_syslog, process.drain_ms as u64);
-    let config = Config { pools, debug, use_syslog, pid_file, drain_ms, user, group };
+    let admin = admin(given(process.admin), &pools, &here, &mut warnings)?;
+    let graphite = given(process.graphite).map(|text| match address::tcp_server(&text) {
+        Ok(address) => Ok(address),
+        Err(reason) => Err(Error::new(here.at("graphite"), draft::bad_address(&text, reason))),
+    });
+    let (graphite, timing) = (graphite.transpose()?, process.timing);
+    let config = Config { pools, debug, use_syslog, pid_file, drain_ms, admin, graphite, timing, user, group };
     let against = match given(process.against) {
         Some(_) if !process.test => return Err(Error::new(here.at("against"), Problem::Needs { key: "test" })),
         // What its author should know was said when it was tested itself.
@@ -120,6 +126,28 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     };
     let (test, healthcheck) = (process.test, process.healthcheck);
     Ok(Loaded { config, has_file, test, against, healthcheck, warnings: warnings.lines })
+}
+
+/// Where figures are shown, which is no pool's place.
+fn admin(
+    text: Option<String>,
+    pools: &[PoolConfig],
+    here: &Place,
+    warnings: &mut Warnings,
+) -> Result<Option<Address>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let refuse = |problem| Error::new(here.at("admin"), problem);
+    let place = address::admin_place(&text).map_err(|reason| refuse(draft::bad_address(&text, reason)))?;
+    if let Some(by) = pools.iter().position(|pool| address::collide(&pool.listen, &place)) {
+        let [address, taken] = [&place, &pools[by].listen].map(ToString::to_string);
+        return Err(refuse(Problem::AddressTaken { address, by: by + 1, taken }));
+    }
+    if address::is_open(&place) {
+        warnings.lines.push(format!(
+            "-admin: {place} may be reached from other machines: who reaches it sees figures, and addresses of servers"
+        ));
+    }
+    Ok(Some(place))
 }
 
 fn pools_of_file(file: &str, warnings: &mut Warnings) -> Result<Vec<PoolConfig>, Error> {

@@ -40,6 +40,7 @@ use reload::{Plan, Planned, Running};
 use succession::Succession;
 use thread::{Stage, Thread};
 use wakeup::{Signal, Wakeup};
+use watch::Watch;
 
 pub use reload::Read;
 
@@ -48,6 +49,7 @@ mod reload;
 mod succession;
 mod thread;
 mod wakeup;
+mod watch;
 
 /// Serves every pool until a signal ends it; at another one, `read` says what to do from then on.
 ///
@@ -63,6 +65,7 @@ pub fn serve(config: &Config, read: Read) -> io::Result<()> {
         None => (None, Activation::of_process()?.into_iter().collect()),
     };
     let mut pools = open(config, &mut given)?;
+    let watch = Watch::open(config, &mut given)?;
     let mut pid_file = None;
     if takeover.is_none() {
         given.first().map_or(Ok(()), |given| Err(given.unwanted()))?;
@@ -77,8 +80,10 @@ pub fn serve(config: &Config, read: Read) -> io::Result<()> {
     let mut supervisor = Supervisor::new(config.clone(), read, wakeup, manager);
     supervisor.predecessor = takeover.map(|takeover| Predecessor { takeover, left: given });
     supervisor.pid_file = pid_file;
+    supervisor.watch = watch;
     supervisor.start(&mut pools)?;
     supervisor.pools = pools;
+    supervisor.watch.start(&supervisor.pools, supervisor.predecessor.is_some())?;
     supervisor.look_after()?;
     supervisor.pools.into_iter().chain(supervisor.leaving).try_for_each(Pool::result)?;
     info!("{NAME} has stopped");
@@ -138,6 +143,7 @@ struct Supervisor {
     /// `None` once this process has taken over, and if there was none.
     predecessor: Option<Predecessor>,
     succession: Succession,
+    watch: Watch,
     pid_file: Option<PidFile>,
 }
 
@@ -159,6 +165,7 @@ impl Supervisor {
             is_asked_again: false,
             predecessor: None,
             succession: Succession::default(),
+            watch: Watch::default(),
             pid_file: None,
         }
     }
@@ -224,6 +231,7 @@ impl Supervisor {
                     self.manager.tell_stopping();
                 }
                 self.is_ending = true;
+                self.watch.end();
                 self.pools.iter_mut().for_each(Pool::drain);
             }
             Signal::Hangup if self.plan.is_some() && !self.is_ending => {
@@ -257,6 +265,7 @@ impl Supervisor {
         info!("upgrade: the program is started anew, and takes over when it is ready");
         let mut passed = Vec::new();
         let mut begun = self.pools.iter().try_for_each(|pool| pool.pass(&mut passed));
+        begun = begun.and_then(|()| self.watch.pass(&mut passed));
         if begun.is_ok() {
             begun = self.succession.begin(&passed, &self.manager);
         }
@@ -274,6 +283,7 @@ impl Supervisor {
     fn on_settled(&mut self) -> io::Result<()> {
         let Some(Predecessor { takeover, left }) = self.predecessor.take() else {
             self.manager.tell_ready(&self.status);
+            self.watch.accept();
             return Ok(());
         };
         takeover.await_turn()?;
@@ -283,6 +293,7 @@ impl Supervisor {
             self.pid_file = PidFile::write(path).inspect_err(|error| error!("{error}")).ok();
         }
         self.pools.iter().for_each(Pool::accept);
+        self.watch.accept();
         takeover.tell_done();
         self.manager.tell_ready(&self.status);
         left.into_iter().for_each(Activation::close);
@@ -303,6 +314,7 @@ impl Supervisor {
         info!("upgrade: process {successor} has taken over; the clients of this one have {drain_ms} ms (drainTimeout)");
         // It is the other one that shows life from now on.
         self.look_at = None;
+        self.watch.dismiss();
         self.pools.iter_mut().for_each(|pool| pool.dismiss(drain_ms));
     }
 
@@ -341,6 +353,7 @@ impl Supervisor {
 
     fn refuse_reload(&mut self, reason: &str) {
         error!("reload: refused, and nothing is changed: {reason}");
+        self.watch.tell_reload(true);
         self.status = format!("{}; the last reload was refused: {reason}", summary(&self.config));
     }
 
@@ -377,6 +390,8 @@ impl Supervisor {
             (count, _) => format!("{count} changes"),
         };
         info!("reload: done: {text}");
+        self.watch.tell_pools(&self.pools);
+        self.watch.tell_reload(false);
         self.status = summary(&plan.config);
         self.config = plan.config;
     }

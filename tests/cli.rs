@@ -477,12 +477,10 @@ fn what_has_no_effect_is_accepted_with_a_warning() {
         ],
     );
     assert_accepted(
-        &["-remoteDiagnosticCheckInterval", "5", "-graphite=stats:8125", "-timing", "-cpuProfile=/tmp/p"],
+        &["-remoteDiagnosticCheckInterval", "5", "-cpuProfile=/tmp/p"],
         "1 pool, 2 servers",
         &[
             "-remoteDiagnosticCheckInterval has no effect: rmux probes servers by itself",
-            "-graphite has no effect: rmux shows its figures with INFO",
-            "-timing has no effect: rmux shows its figures with INFO",
             "-cpuProfile has no effect: a profiler of the system sees all there is",
         ],
     );

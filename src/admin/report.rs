@@ -56,7 +56,7 @@ pub struct PoolReport {
     pub listen: String,
     /// Its reactors.
     pub threads: usize,
-    /// Those of them that did not answer in time; what they did is not part of the figures.
+    /// Those of them that did not answer in time; of them, the figures have what they said last.
     pub threads_silent: usize,
     /// What its reactors told, together.
     pub figures: Figures,
@@ -65,9 +65,53 @@ pub struct PoolReport {
 impl Report {
     /// True exactly when it can serve: it accepts clients, its loops turn, and each pool has a server that is up.
     pub fn is_ready(&self) -> bool {
-        let can_serve = |pool: &PoolReport| {
-            pool.threads_silent == 0 && pool.figures.servers.iter().any(|server| server.state.is_up())
+        self.why_not_ready().is_none()
+    }
+
+    /// Why it cannot serve, if it cannot: one line.
+    pub fn why_not_ready(&self) -> Option<String> {
+        if !self.is_accepting {
+            return Some("clients are not accepted: it starts, or is about to end".to_owned());
+        }
+        self.why_stuck().or_else(|| {
+            let is_served = |pool: &&PoolReport| pool.figures.servers.iter().any(|server| server.state.is_up());
+            let pool = self.pools.iter().find(|pool| !is_served(pool))?;
+            Some(["pool ", &pool.listen, ": no server is up"].concat())
+        })
+    }
+
+    /// Which loop does not turn, if one does not: one line.
+    pub fn why_stuck(&self) -> Option<String> {
+        let pool = self.pools.iter().find(|pool| pool.threads_silent > 0)?;
+        let [silent, all] = [pool.threads_silent, pool.threads].map(|count| count.to_string());
+        Some(["pool ", &pool.listen, ": threads that do not turn: ", &silent, " of ", &all].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{ServerFigures, ServerState};
+
+    #[test]
+    fn it_is_ready_when_each_pool_turns_and_has_a_server() {
+        let server = |state| ServerFigures { state, ..ServerFigures::default() };
+        let pool = |states: &[ServerState]| PoolReport {
+            listen: "localhost:7000".to_owned(),
+            threads: 2,
+            figures: Figures { servers: states.iter().map(|state| server(*state)).collect(), ..Figures::default() },
+            ..PoolReport::default()
         };
-        self.is_accepting && self.pools.iter().all(can_serve)
+        let (up, down) = (ServerState::Up, ServerState::Down);
+        let mut report = Report { pools: vec![pool(&[down, up]), pool(&[up])], ..Report::default() };
+        assert!(report.why_not_ready().expect("it starts").starts_with("clients are not accepted"));
+        assert_eq!(report.why_stuck(), None);
+        report.is_accepting = true;
+        assert!(report.is_ready());
+        report.pools.push(pool(&[ServerState::Probing, down]));
+        assert_eq!(report.why_not_ready().as_deref(), Some("pool localhost:7000: no server is up"));
+        report.pools[0].threads_silent = 1;
+        let stuck = "pool localhost:7000: threads that do not turn: 1 of 2";
+        assert_eq!([report.why_stuck(), report.why_not_ready()], [Some(stuck.to_owned()), Some(stuck.to_owned())]);
     }
 }

@@ -72,6 +72,34 @@ pub(crate) fn socket_path(text: &str) -> Result<PathBuf, &'static str> {
     }
 }
 
+/// The value of `admin`: what has a slash is the path of a Unix socket; the rest is `host:port`, or, without a host, a
+/// port of 127.0.0.1.
+///
+/// # Errors
+///
+/// The reason, to be read after the text itself.
+pub(crate) fn admin_place(text: &str) -> Result<Address, &'static str> {
+    if text.contains('/') && !text.contains("://") {
+        return socket_path(text).map(Address::Unix);
+    }
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return tcp_server(&["127.0.0.1:", port].concat());
+    }
+    if !text.contains(':') {
+        return Err("is no place to listen on: write host:port, a port, or a path with a slash in it");
+    }
+    tcp_server(text)
+}
+
+/// Whether what listens there may be reached from other machines.
+pub(crate) fn is_open(address: &Address) -> bool {
+    match address {
+        Address::Tcp { host, .. } => !matches!(Host::of(host), Host::Ip(address) if address.is_loopback()),
+        Address::Unix(_) => false,
+    }
+}
+
 /// The address in one spelling, to be compared with another.
 pub(crate) fn identity(address: &Address) -> Address {
     match address {
@@ -216,6 +244,32 @@ mod tests {
             assert!(found.contains(reason), "{text:?}: {found}");
         }
         assert!(tcp_server(&format!("{}:1", "h".repeat(254))).is_err());
+    }
+
+    #[test]
+    fn places_of_the_admin_endpoint() {
+        let tcp = |host: &str, port| Ok(Address::Tcp { host: host.to_owned(), port });
+        for (text, expected, is_open_to_others) in [
+            ("9121", tcp("127.0.0.1", 9121), false),
+            (":9121", tcp("127.0.0.1", 9121), false),
+            ("localhost:9121", tcp("localhost", 9121), false),
+            ("[::1]:9121", tcp("::1", 9121), false),
+            ("127.8.9.1:1", tcp("127.8.9.1", 1), false),
+            ("0.0.0.0:9121", tcp("0.0.0.0", 9121), true),
+            ("[::]:9121", tcp("::", 9121), true),
+            ("192.0.2.1:9121", tcp("192.0.2.1", 9121), true),
+            ("cache1:9121", tcp("cache1", 9121), true),
+            ("/run/a:b/admin.sock", Ok(Address::Unix("/run/a:b/admin.sock".into())), false),
+            ("./9121", Ok(Address::Unix("./9121".into())), false),
+        ] {
+            assert_eq!(admin_place(text), expected, "{text}");
+            assert_eq!(is_open(&expected.expect("good")), is_open_to_others, "{text}");
+        }
+        for text in ["", ":", "0", ":0", "65536", "admin.sock", "http://a:1", "http://a/metrics", "a b:1", "+80"] {
+            admin_place(text).expect_err(text);
+        }
+        let long = format!("/{}", "p".repeat(107));
+        assert!(admin_place(&long).expect_err("too long").contains("too long"));
     }
 
     #[test]

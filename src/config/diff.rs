@@ -250,12 +250,16 @@ fn lacking(servers: &[Address], numbers: &[usize], others: &[usize]) -> Vec<Addr
 fn program_changes(old: &Config, new: &Config) -> impl Iterator<Item = Change> {
     let text = |text: Option<&str>| text.map_or(String::new(), |text| Quoted(text).to_string());
     let path = |path: Option<&Path>| path.map_or(String::new(), |path| Quoted(&path.to_string_lossy()).to_string());
+    let address = |address: Option<&Address>| text(address.map(ToString::to_string).as_deref());
     let settings = |config: &Config| {
         [
             ("debug", config.debug.to_string()),
             ("useSyslog", config.use_syslog.to_string()),
             ("pidFile", path(config.pid_file.as_deref())),
             ("drainTimeout", config.drain_ms.to_string()),
+            ("admin", address(config.admin.as_ref())),
+            ("graphite", address(config.graphite.as_ref())),
+            ("timing", config.timing.to_string()),
             ("user", text(config.user.as_deref())),
             ("group", text(config.group.as_deref())),
         ]
@@ -264,8 +268,8 @@ fn program_changes(old: &Config, new: &Config) -> impl Iterator<Item = Change> {
     pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| Change::Program { key, old, new })
 }
 
-/// Whom the process is, what it left in the file system when it was root, and how many threads it has.
-const RESTART_KEYS: &[&str] = &["maxProcesses", "pidFile", "user", "group"];
+/// Whom the process is, what it left in the file system when it was root, how many threads it has, and who watches it.
+const RESTART_KEYS: &[&str] = &["maxProcesses", "pidFile", "admin", "graphite", "timing", "user", "group"];
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,12 @@ pub struct Process {
     pub pid_file: Option<String>,
     /// How long clients may stay when another process has taken over, in milliseconds.
     pub drain_ms: usize,
+    /// Where to show figures.
+    pub admin: Option<String>,
+    /// Which statsd server to send counters to.
+    pub graphite: Option<String>,
+    /// Whether to send times, too.
+    pub timing: bool,
     /// Whom to become when started as root.
     pub user: Option<String>,
     /// With which group.
@@ -318,7 +324,7 @@ fn bad_command(name: &str, objection: Objection) -> Problem {
     Problem::BadCommand { name: Quoted(name).to_string(), objection, likely }
 }
 
-fn bad_address(text: &str, reason: &'static str) -> Problem {
+pub(super) fn bad_address(text: &str, reason: &'static str) -> Problem {
     Problem::BadAddress { value: Quoted(text).to_string(), reason }
 }
 

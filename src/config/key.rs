@@ -101,8 +101,6 @@ pub(crate) enum Kind {
     RedisKeys,
     /// Anything; the original understood it.
     Retired,
-    /// The same, for what was true or false there, so that the bare flag does not eat the next one.
-    RetiredSwitch,
 }
 
 /// A value of the right kind, its range not yet checked.
@@ -122,7 +120,7 @@ pub(crate) enum Value {
 impl Key {
     /// Whether the flag may stand alone, as Go's booleans do: `-debug`, `-debug=false`.
     pub fn is_switch(&self) -> bool {
-        matches!(self.kind, Kind::Switch(_) | Kind::RetiredSwitch)
+        matches!(self.kind, Kind::Switch(_))
     }
 
     /// Whether it is a switch, and this text turns it on.
@@ -150,7 +148,7 @@ impl Key {
         match &self.kind {
             Kind::Text(hint, ..) | Kind::List(hint, ..) => hint,
             Kind::Port(_) => "port",
-            Kind::Switch(_) | Kind::RetiredSwitch => "",
+            Kind::Switch(_) => "",
             Kind::Number(_, unit, _) => unit,
             Kind::LocalTimeout(_) | Kind::RemoteTimeout(_) => "ms",
             Kind::Mode(_) => "octal",
@@ -197,7 +195,7 @@ impl Key {
                 field(draft).iter().flatten().map(entry::text_of).collect::<Vec<_>>().join(", ")
             }
             Kind::Password(_) | Kind::Users(_) => String::new(),
-            Kind::RedisKeys | Kind::Retired | Kind::RetiredSwitch => String::new(),
+            Kind::RedisKeys | Kind::Retired => String::new(),
         }
     }
 
@@ -226,7 +224,7 @@ impl Key {
             Kind::Mode(_) => i128::from_str_radix(text, 8).ok().map(Value::Whole),
             // No flags.
             Kind::Password(_) | Kind::Users(_) | Kind::ModuleCommands(_) => None,
-            Kind::RedisKeys | Kind::Retired | Kind::RetiredSwitch => Some(Value::Ignored),
+            Kind::RedisKeys | Kind::Retired => Some(Value::Ignored),
         };
         value.ok_or_else(|| self.wrong_kind(Quoted(text).to_string()))
     }
@@ -247,7 +245,7 @@ impl Key {
             (Kind::Password(_), _) => Err(self.wrong_kind("what stands there".to_owned())),
             (Kind::Users(_), json) => entry::users(json).map(Value::Users),
             (Kind::ModuleCommands(_), json) => entry::module_commands(json).map(Value::ModuleCommands),
-            (Kind::Retired | Kind::RetiredSwitch, _) => Ok(Value::Ignored),
+            (Kind::Retired, _) => Ok(Value::Ignored),
             (Kind::List(..), Json::List(elements)) => {
                 let text = |element: &Json| match element {
                     Json::Text(text) => Ok(text.clone()),
@@ -318,7 +316,7 @@ impl Key {
         let wanted = match &self.kind {
             Kind::Text(..) | Kind::Password(_) => "a string".to_owned(),
             Kind::List(..) => "a list of strings".to_owned(),
-            Kind::Switch(_) | Kind::RetiredSwitch => "true or false".to_owned(),
+            Kind::Switch(_) => "true or false".to_owned(),
             Kind::Port(_) => format!("a whole number: allowed is {}", self.range()),
             Kind::Mode(_) => format!("octal text like \"0660\": allowed is {}", self.range()),
             _ => format!("a whole number: allowed is {} {}", self.range(), self.hint()),
@@ -488,6 +486,12 @@ pub static KEYS: &[Key] = &[
         "write the process id to this file, and remove it at the end"),
     program("drainTimeout", "", Number(1..=TIMEOUT_MS_MAX, "ms", |d| &mut d.process.drain_ms),
         "after an upgrade, how long the old process serves the clients that stay"),
+    program("admin", "", Text("address", "", |d| &mut d.process.admin),
+        "show metrics, health and status over HTTP there: host:port, a port of 127.0.0.1, or a path with a slash"),
+    program("graphite", "", Text("host:port", "", |d| &mut d.process.graphite),
+        "send counters to this statsd server, once a second"),
+    program("timing", "", Switch(|d| &mut d.process.timing),
+        "send it times, too"),
     program("user", "", Text("name", "", |d| &mut d.process.user),
         "when started as root, become this user (or number) once the first pool listens"),
     program("group", "", Text("name", "", |d| &mut d.process.group),
@@ -501,10 +505,6 @@ pub static KEYS: &[Key] = &[
         "rmux keeps a connection for as long as it is sound"),
     retired("remoteDiagnosticCheckInterval", Scope::Pool, Kind::Retired,
         "rmux probes servers by itself"),
-    retired("graphite", Scope::Program, Kind::Retired,
-        "rmux shows its figures with INFO"),
-    retired("timing", Scope::Program, Kind::RetiredSwitch,
-        "rmux shows its figures with INFO"),
     retired("cpuProfile", Scope::Program, Kind::Retired,
         "a profiler of the system sees all there is"),
 ];

@@ -23,6 +23,12 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// How long clients may stay when another process has taken over, in milliseconds.
     pub drain_ms: u64,
+    /// Where figures are shown over HTTP.
+    pub admin: Option<Address>,
+    /// The statsd server that counters are sent to: a host and a port.
+    pub graphite: Option<Address>,
+    /// Whether times are sent, too.
+    pub timing: bool,
     /// Whom to become when started as root, by name or number.
     pub user: Option<String>,
     /// With which group, by name or number; `None` is the user's own. Only with a user.

@@ -64,6 +64,9 @@ fn without_flags_it_is_the_original_without_flags() {
         use_syslog: false,
         pid_file: None,
         drain_ms: 30_000,
+        admin: None,
+        graphite: None,
+        timing: false,
         user: None,
         group: None,
     };

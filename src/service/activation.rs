@@ -73,6 +73,11 @@ impl Activation {
         }
     }
 
+    /// Whether another process has passed it on as one that listens at this place.
+    pub fn is_passed_at(&self, place: &str) -> bool {
+        self.place.as_deref() == Some(place)
+    }
+
     /// Whether rmux has made it, and it ends with rmux.
     pub fn is_own(&self) -> bool {
         self.is_own

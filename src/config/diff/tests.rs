@@ -8,7 +8,18 @@ use super::*;
 /// A configuration with these pools, as in the file.
 fn config(pools: &[&str]) -> Config {
     let pools = pools.iter().map(|text| pool(text)).collect();
-    Config { pools, debug: false, use_syslog: false, pid_file: None, drain_ms: 30_000, user: None, group: None }
+    Config {
+        pools,
+        debug: false,
+        use_syslog: false,
+        pid_file: None,
+        drain_ms: 30_000,
+        admin: None,
+        graphite: None,
+        timing: false,
+        user: None,
+        group: None,
+    }
 }
 
 fn pool(text: &str) -> PoolConfig {
@@ -196,7 +207,8 @@ fn pools_are_told_apart_by_their_listener() {
 fn what_takes_a_restart_is_said() {
     let old = config(&[&servers("a")]);
     let (pid_file, user, group) = (Some("/run/rmux.pid".into()), Some("rmux".to_owned()), Some("redis".to_owned()));
-    let new = Config { debug: true, use_syslog: true, pid_file, user, group, ..old.clone() };
+    let admin = Some(Address::Unix("/run/admin.sock".into()));
+    let new = Config { debug: true, use_syslog: true, pid_file, admin, timing: true, user, group, ..old.clone() };
     let changes = diff(&old, &new);
     assert_eq!(
         changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -204,9 +216,11 @@ fn what_takes_a_restart_is_said() {
             "debug: false -> true",
             "useSyslog: false -> true",
             "pidFile: none -> \"/run/rmux.pid\" (takes a restart)",
+            "admin: none -> \"/run/admin.sock\" (takes a restart)",
+            "timing: false -> true (takes a restart)",
             "user: none -> \"rmux\" (takes a restart)",
             "group: none -> \"redis\" (takes a restart)",
         ]
     );
-    assert_eq!(changes.iter().filter(|change| change.needs_restart()).count(), 3);
+    assert_eq!(changes.iter().filter(|change| change.needs_restart()).count(), 5);
 }

@@ -1,0 +1,146 @@
+//! Those who watch the process, seen from its main thread: the listener of the admin endpoint, the file of its socket,
+//! and what its thread is told.
+//!
+//! The thread runs from the start on, and gets the listener when clients are accepted. One that was passed on by
+//! another process is taken over with its file, as with pools; so nobody who asks is refused meanwhile.
+//!
+//! ```text
+//!   open, or passed on ─► start: the thread runs, and has the listener, unless it is held ─► accept ─► end, or dismiss: nobody has it
+//! ```
+//!
+//! Does nothing if nothing is configured. Knows no pools but their reactors.
+
+use std::io;
+
+use log::{error, info};
+
+use super::pool::Pool;
+use super::thread;
+use crate::admin::{Endpoint, Link, News, Watched};
+use crate::config::{self, Config};
+use crate::net::{self, Listener, ResolvedAddress, SocketFile};
+use crate::service::activation::Activation;
+use crate::service::upgrade::Passed;
+
+/// The endpoint, as far as it is the main thread's.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Where it listens, in one spelling; "" if nowhere.
+    place: String,
+    /// `None` when it listens nowhere, or no more.
+    listener: Option<Listener>,
+    /// The same once more, until the thread has it.
+    unheard: Option<Listener>,
+    /// What is to be removed when nobody is to ask any more.
+    socket_file: Option<SocketFile>,
+    /// `None` when there is no thread.
+    link: Option<Link>,
+}
+
+impl Watch {
+    /// One that listens where the configuration says, if it does, and does not run yet. Of the sockets that another
+    /// process has passed on, it takes its own.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen there; the text names the address.
+    pub fn open(config: &Config, given: &mut Vec<Activation>) -> io::Result<Watch> {
+        let Some(address) = &config.admin else { return Ok(Watch::default()) };
+        let place = config::identity(address).to_string();
+        let (listener, socket_file) = match given.iter().position(|given| given.is_passed_at(&place)) {
+            Some(found) => (given.swap_remove(found).into_listener(), None),
+            None => net::listen(address, BACKLOG, SOCKET_MODE).map_err(io::Error::other)?,
+        };
+        info!("admin: listens on {address}");
+        Ok(Watch { place, listener: Some(listener), socket_file, ..Watch::default() })
+    }
+
+    /// Starts the thread, if there is something to do for it. Held, nobody who asks is accepted before
+    /// [`Watch::accept`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor or no thread for it.
+    pub fn start(&mut self, pools: &[Pool], is_held: bool) -> io::Result<()> {
+        if self.listener.is_none() {
+            return Ok(());
+        }
+        let (endpoint, link) = Endpoint::new()?;
+        let run = Box::new(move || endpoint.run().inspect_err(|error| error!("admin: has failed: {error}")));
+        thread::spawn("rmux-admin".to_owned(), run)?;
+        self.link = Some(link);
+        self.tell_pools(pools);
+        self.unheard = self.listener.as_ref().map(Listener::try_clone).transpose()?;
+        if !is_held {
+            self.listen();
+        }
+        Ok(())
+    }
+
+    /// These are the pools from now on.
+    pub fn tell_pools(&self, pools: &[Pool]) {
+        let watched = |pool: &Pool| Watched {
+            listen: pool.config().listen.to_string(),
+            reactors: pool.threads().iter().map(|thread| thread.handle().clone()).collect(),
+        };
+        self.tell(|| News::Pools(pools.iter().map(watched).collect()));
+    }
+
+    /// What became of a reload.
+    pub fn tell_reload(&self, is_refused: bool) {
+        self.tell(|| News::Reload(is_refused));
+    }
+
+    /// Clients are accepted from now on, and so is who asks; what another process has passed on is this one's.
+    pub fn accept(&mut self) {
+        if let Some(Ok(ResolvedAddress::Unix(path))) = self.listener.as_ref().map(Listener::local_address) {
+            if self.socket_file.is_none() {
+                self.socket_file = SocketFile::adopt(&path);
+            }
+        }
+        self.listen();
+        self.tell(|| News::Accepting);
+    }
+
+    fn listen(&mut self) {
+        if let Some(listener) = self.unheard.take() {
+            self.tell(|| News::Listen(listener));
+        }
+    }
+
+    /// Adds its listener to those that are passed on to another process.
+    ///
+    /// # Errors
+    ///
+    /// When no file descriptor is free.
+    pub fn pass(&self, passed: &mut Vec<Passed>) -> io::Result<()> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        passed.push(Passed { socket: listener.to_descriptor()?, place: self.place.clone(), is_own: true });
+        Ok(())
+    }
+
+    /// Another process has its listener, and the file of that.
+    pub fn dismiss(&mut self) {
+        self.socket_file.take().into_iter().for_each(SocketFile::leave);
+        self.end();
+    }
+
+    /// Nobody is accepted any more, be it a client or somebody who asks. Who is connected may still ask.
+    pub fn end(&mut self) {
+        self.listener = None;
+        self.unheard = None;
+        self.socket_file = None;
+        self.tell(|| News::Ending);
+    }
+
+    fn tell(&self, news: impl FnOnce() -> News) {
+        if let Some(link) = &self.link {
+            link.tell(news());
+        }
+    }
+}
+
+/// Whoever may connect may see all there is to see: so it is the user alone.
+const SOCKET_MODE: u32 = 0o600;
+/// Few ask.
+const BACKLOG: i32 = 128;
