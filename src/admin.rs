@@ -18,12 +18,18 @@
 
 mod connection;
 mod endpoint;
+mod events;
 mod http;
+pub mod interval;
 mod metrics;
 mod process;
 pub mod report;
 mod response;
 mod round;
+#[cfg(test)]
+mod sample;
+pub mod statsd;
+pub mod status;
 
 pub use endpoint::{Endpoint, Link, News};
 pub use round::Watched;

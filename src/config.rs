@@ -42,13 +42,13 @@ use crate::net::Address;
 
 use draft::{Draft, Fault, Missing};
 use error::{Place, Problem};
-use json::Json;
 
 pub use crate::limits::{Limits, Timeouts};
 pub(crate) use address::{collide, identity, is_same_place};
 pub use diff::{Change, PoolChange, diff, without_restart};
 pub use draft::Process;
 pub use error::Error;
+pub(crate) use json::Json;
 pub use key::{Group, KEYS, Key, Scope};
 pub use placement::Placements;
 pub use pool::{Config, PoolConfig};

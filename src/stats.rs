@@ -157,6 +157,16 @@ pub enum ServerState {
 }
 
 impl ServerState {
+    /// All of them, in their order.
+    pub const ALL: [ServerState; 6] = [
+        ServerState::Up,
+        ServerState::Unsteady,
+        ServerState::Mute,
+        ServerState::Silent,
+        ServerState::Probing,
+        ServerState::Down,
+    ];
+
     /// Its name, as people are shown it.
     pub fn name(self) -> &'static str {
         ["up", "unsteady", "mute", "silent", "probing", "down"][self as usize]
@@ -245,6 +255,11 @@ pub struct Figures {
 /// Adds each of the other ones.
 pub(crate) fn add_all(own: &mut [u64], other: &[u64]) {
     own.iter_mut().zip(other).for_each(|(own, other)| *own += other);
+}
+
+/// Takes each of the other ones away, and leaves nothing where that is more.
+pub(crate) fn subtract_all(own: &mut [u64], other: &[u64]) {
+    own.iter_mut().zip(other).for_each(|(own, other)| *own = own.saturating_sub(*other));
 }
 
 impl ProxyStats {

@@ -42,6 +42,18 @@ impl ErrorCodes {
         super::add_all(&mut self.0, &other.0);
     }
 
+    /// What is more in it than in an older state of it.
+    pub fn since(&self, older: &ErrorCodes) -> ErrorCodes {
+        let mut newer = *self;
+        super::subtract_all(&mut newer.0, &older.0);
+        newer
+    }
+
+    /// The count of each of [`CODES`]: for who reads them again.
+    pub fn counts_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+
     /// Each code that there was, and how often.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         CODES.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
@@ -65,5 +77,8 @@ mod tests {
         }
         assert_eq!(codes.iter().collect::<Vec<_>>(), [("ERR", 2), ("WRONGTYPE", 1), ("other", 2)]);
         assert_eq!(codes.total(), 5);
+        let older = codes;
+        codes.count(b"-OOM x\r\n");
+        assert_eq!(codes.since(&older).iter().collect::<Vec<_>>(), [("OOM", 1)]);
     }
 }

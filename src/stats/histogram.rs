@@ -72,6 +72,29 @@ impl Histogram {
         self.sum_us
     }
 
+    /// How long one of them took on average, in µs; 0 if there are none.
+    pub fn mean_us(&self) -> u64 {
+        self.sum_us.checked_div(self.count()).unwrap_or(0)
+    }
+
+    /// What is more in it than in an older state of it: what was recorded since then.
+    pub fn since(&self, older: &Histogram) -> Histogram {
+        let mut newer = *self;
+        super::subtract_all(&mut newer.buckets, &older.buckets);
+        newer.sum_us = newer.sum_us.saturating_sub(older.sum_us);
+        newer
+    }
+
+    /// Where each bucket ends, in µs; the last has no end.
+    pub fn ends() -> impl Iterator<Item = u64> {
+        (0..BUCKETS - 1).map(end_of)
+    }
+
+    /// The count of each bucket, and the sum in µs: for who writes all of it, or reads it again.
+    pub fn parts_mut(&mut self) -> (&mut [u64], &mut u64) {
+        (&mut self.buckets, &mut self.sum_us)
+    }
+
     /// Each bucket that ends with a doubling: where it ends, in µs, and how many were shorter. The rest has no end.
     pub fn doublings(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut shorter = 0;
@@ -134,5 +157,18 @@ mod tests {
         assert_eq!(doublings.first(), Some(&(64, 98)));
         assert_eq!(doublings.last(), Some(&(4 << 20, 99)), "the longest has no end");
         assert_eq!(doublings[4], (1024, 99));
+    }
+
+    #[test]
+    fn what_was_recorded_since_an_older_state_is_the_difference() {
+        let mut histogram = Histogram::default();
+        histogram.record(5, 100);
+        let older = histogram;
+        histogram.record(2, 1000);
+        let newer = histogram.since(&older);
+        assert_eq!((newer.count(), newer.sum_us(), newer.quantile_us(500)), (2, 2000, 1024));
+        assert_eq!(older.since(&histogram), Histogram::default(), "it never goes below nothing");
+        let ends: Vec<u64> = Histogram::ends().collect();
+        assert_eq!((ends.len(), ends[0], ends[1], ends[34]), (BUCKETS - 1, 48, 64, 6 << 20));
     }
 }
