@@ -13,12 +13,13 @@
 //! with a deadline; rounds are shared by all who ask meanwhile, and have a pause between them.
 //!
 //! The parts, from top to bottom: `endpoint`, the loop; `graphite`, who is sent what `statsd` writes; `round`, the
-//! questions; `connection`, above `response` and `http`; `metrics`, how a report is written; `process`, what the
-//! system says; `report`, what there is to tell. Whoever runs the pools has a [`Link`], and tells by that what happens.
+//! questions; `connection`, above `response` and `http`; `metrics` and `status`, how a report is written; `process`,
+//! what the system says; `report`, what there is to tell. Whoever runs the pools has a [`Link`], and tells by that what happens.
 
 mod connection;
 mod endpoint;
 mod events;
+mod graphite;
 mod http;
 pub mod interval;
 mod metrics;

@@ -83,7 +83,7 @@ pub fn serve(config: &Config, read: Read) -> io::Result<()> {
     supervisor.watch = watch;
     supervisor.start(&mut pools)?;
     supervisor.pools = pools;
-    supervisor.watch.start(&supervisor.pools, supervisor.predecessor.is_some())?;
+    supervisor.watch.start(config, &supervisor.pools, supervisor.predecessor.is_some())?;
     supervisor.look_after()?;
     supervisor.pools.into_iter().chain(supervisor.leaving).try_for_each(Pool::result)?;
     info!("{NAME} has stopped");

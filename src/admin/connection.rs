@@ -37,6 +37,8 @@ pub(super) enum Page {
     Ready,
     /// `/metrics`, and whether in the newer form.
     Metrics { is_open: bool },
+    /// `/status.json`
+    Status,
 }
 
 impl Page {
@@ -45,6 +47,7 @@ impl Page {
             b"/healthz" => Some(Page::Health),
             b"/readyz" => Some(Page::Ready),
             b"/metrics" => Some(Page::Metrics { is_open: request.wants_openmetrics }),
+            b"/status.json" => Some(Page::Status),
             _ => None,
         }
     }

@@ -20,12 +20,14 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
 use super::connection::{Connection, Page};
+use super::graphite::Graphite;
 use super::http::Status;
 use super::report::{PoolReport, Reloads, Report};
 use super::response::Kind;
 use super::round::{Rounds, Watched};
-use super::{metrics, process};
+use super::{metrics, process, statsd, status};
 use crate::channel::{Receiver, Sender, channel};
+use crate::config::Config;
 use crate::net::{Listener, Stream};
 
 /// Connections that are served at one time.
@@ -84,6 +86,7 @@ pub struct Endpoint {
     accept_at: Option<Instant>,
     connections: Slab<Connection>,
     rounds: Rounds,
+    graphite: Option<Graphite>,
     /// What is known without asking anybody; the rest is put in by each round.
     report: Report,
     /// True once nobody is accepted any more, and so nobody is kept.
@@ -93,15 +96,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// One that listens nowhere and knows no pools, until it is told.
+    /// One that listens nowhere and knows no pools, until it is told. It tells the statsd server of the configuration, if
+    /// that has one, from now on.
     ///
     /// # Errors
     ///
     /// When no file descriptor is free.
-    pub fn new() -> io::Result<(Endpoint, Link)> {
+    pub fn new(config: &Config) -> io::Result<(Endpoint, Link)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (sender, news) = channel();
+        let server = config.graphite.as_ref();
+        let graphite = server
+            .map(|server| Graphite::new(server, config.timing, statsd::datagrams, Arc::clone(&waker), Instant::now()));
         let report = Report { started_unix_ms: unix_ms(), ..Report::default() };
         let endpoint = Endpoint {
             poll,
@@ -110,6 +117,7 @@ impl Endpoint {
             accept_at: None,
             connections: Slab::new(),
             rounds: Rounds::new(Arc::clone(&waker)),
+            graphite,
             report,
             is_ending: false,
             body: Vec::new(),
@@ -149,10 +157,13 @@ impl Endpoint {
         if self.accept_at.is_some_and(|at| at <= now) {
             self.accept(now);
         }
+        if let Some(graphite) = &mut self.graphite {
+            graphite.poll(now);
+        }
         if let Some(pools) = self.rounds.poll(now) {
             self.on_round_over(pools, now);
         }
-        if self.is_round_wanted() && self.rounds.next_begin(now) <= now {
+        if self.is_round_wanted(now) && self.rounds.next_begin(now) <= now {
             self.rounds.begin(now);
         }
         self.close_late(now);
@@ -161,15 +172,18 @@ impl Endpoint {
     fn next_deadline(&self) -> Option<Instant> {
         let now = Instant::now();
         let of_round = match self.rounds.deadline() {
-            None if self.is_round_wanted() => Some(self.rounds.next_begin(now)),
+            None if self.is_round_wanted(now) => Some(self.rounds.next_begin(now)),
             deadline => deadline,
         };
         let late = self.connections.iter().map(|(_, connection)| connection.deadline());
-        late.chain(of_round).chain(self.accept_at).min()
+        let of_graphite = self.graphite.as_ref().map(|graphite| graphite.next_deadline(now));
+        late.chain(of_round).chain(of_graphite).chain(self.accept_at).min()
     }
 
-    fn is_round_wanted(&self) -> bool {
-        !self.rounds.is_under_way() && self.connections.iter().any(|(_, connection)| connection.page().is_some())
+    fn is_round_wanted(&self, now: Instant) -> bool {
+        let is_asked = || self.connections.iter().any(|(_, connection)| connection.page().is_some());
+        let is_due = || self.graphite.as_ref().is_some_and(|graphite| graphite.is_due(now));
+        !self.rounds.is_under_way() && (is_asked() || is_due())
     }
 
     fn on_news(&mut self, news: News, now: Instant) {
@@ -185,6 +199,7 @@ impl Endpoint {
             News::Ending => {
                 self.report.is_accepting = false;
                 self.is_ending = true;
+                self.graphite.iter_mut().for_each(|graphite| graphite.end(now));
                 self.accept_at = None;
                 if let Some(mut listener) = self.listener.take() {
                     // Another process may have the same socket, and then the kernel would go on telling.
@@ -269,7 +284,10 @@ impl Endpoint {
         self.report.unix_ms = unix_ms();
         self.report.process = process::look();
         self.report.pools = pools;
-        let Endpoint { connections, report, body, is_ending, .. } = self;
+        let Endpoint { connections, report, body, is_ending, graphite, .. } = self;
+        if let Some(graphite) = graphite {
+            graphite.tell(report, now);
+        }
         for (_, connection) in connections.iter_mut() {
             let Some(page) = connection.page() else { continue };
             body.clear();
@@ -288,6 +306,10 @@ fn write_page(page: Page, report: &Report, body: &mut Vec<u8>) -> (Status, Kind)
         Page::Metrics { is_open } => {
             metrics::write(report, is_open, body);
             return (Status::Ok, if is_open { Kind::OpenMetrics } else { Kind::Metrics });
+        }
+        Page::Status => {
+            status::write(report, body);
+            return (Status::Ok, Kind::Json);
         }
     };
     let status = if problem.is_none() { Status::Ok } else { Status::Unavailable };

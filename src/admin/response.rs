@@ -13,7 +13,6 @@ pub(super) enum Kind {
     Metrics,
     /// Metrics in the newer form.
     OpenMetrics,
-    #[expect(dead_code, reason = "status.json")]
     Json,
     /// A page for people.
     Html,

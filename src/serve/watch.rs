@@ -61,11 +61,11 @@ impl Watch {
     /// # Errors
     ///
     /// When there is no descriptor or no thread for it.
-    pub fn start(&mut self, pools: &[Pool], is_held: bool) -> io::Result<()> {
-        if self.listener.is_none() {
+    pub fn start(&mut self, config: &Config, pools: &[Pool], is_held: bool) -> io::Result<()> {
+        if self.listener.is_none() && config.graphite.is_none() {
             return Ok(());
         }
-        let (endpoint, link) = Endpoint::new()?;
+        let (endpoint, link) = Endpoint::new(config)?;
         let run = Box::new(move || endpoint.run().inspect_err(|error| error!("admin: has failed: {error}")));
         thread::spawn("rmux-admin".to_owned(), run)?;
         self.link = Some(link);

@@ -9,6 +9,7 @@
 //! client  Client        raw bytes out, exactly one reply in (RESP2 and RESP3)
 //! fake    FakeServer    a Redis that behaves as badly as a script tells it to
 //! golden  keys_of       which key lives on which server
+//! http    Http          a client of the admin endpoint
 //! process Process       a child: its output, its end, its CPU time and memory
 //! ```
 //!
@@ -23,6 +24,7 @@
 pub mod client;
 pub mod fake;
 pub mod golden;
+pub mod http;
 pub mod process;
 pub mod proxy;
 pub mod server;
