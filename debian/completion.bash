@@ -12,7 +12,7 @@ _rmux() {
     fi
     COMPREPLY=()
     case $flag in
-        -config | --config | -against | --against | -socket | --socket | -pidFile | --pidFile | -unixConnections | --unixConnections)
+        -config | --config | -against | --against | -socket | --socket | -pidFile | --pidFile | -admin | --admin | -unixConnections | --unixConnections)
             mapfile -t COMPREPLY < <(compgen -f -- "$value")
             compopt -o filenames 2>/dev/null
             ;;

@@ -8,6 +8,7 @@
 //! TOP     main ─► cli ─► config             argv in, exit code out
 //!         main ─► serve ─► service          threads and signals, and what a service manager wants to hear
 //!         main ─► logger, healthcheck
+//!         serve ─► admin ─► reactor         who watches is told, by HTTP and statsd
 //! SHELL   reactor ─► net, resolve, proxy    epoll, sockets, the clock, host names
 //!         reactor, resolve ─► channel       what threads leave for each other
 //! CORE    proxy ─► local, pool ─► backend, client ─► subscription, server, request

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::client::{Client, encode};
+use support::http::{Http, get};
 use support::server::{RedisServer, answers};
 use support::{Address, Kind, PATIENCE, Scratch, free_port, signal, wait_for_exit, wait_until};
 
@@ -238,6 +239,60 @@ fn increment(client: &mut support::Stream, key: &str) -> Outcome {
     }
     assert_eq!(reply[0], b':', "{}", String::from_utf8_lossy(&reply));
     Outcome::Answered
+}
+
+#[test]
+fn who_watches_is_answered_all_the_time_and_sees_the_new_process() {
+    let server = RedisServer::start();
+    for kind in support::KINDS {
+        let mut admin = Address::Tcp(free_port());
+        let mut service = Service::start_as(&server, 30_000, |command, scratch| {
+            if kind == Kind::Unix {
+                admin = Address::Unix(scratch.join("admin.sock"));
+            }
+            command.arg(format!("-admin={}", admin.flag_value()));
+        });
+        let process = || {
+            let status = get(&admin, "/status.json").body;
+            let number = status.split_once("\"process\":{\"id\":").expect("it says who it is").1;
+            number.split(',').next().and_then(|digits| digits.parse::<u32>().ok()).expect("a number")
+        };
+        wait_until("it is ready", PATIENCE, || get(&admin, "/readyz").status == 200);
+        assert_eq!(process(), service.process());
+        let mut kept = Http::connect(&admin);
+        assert_eq!(kept.get("/healthz").body, "ok\n");
+        // One that fails leaves the endpoint as it was.
+        let failed = service.count("upgrade: failed");
+        fs::write(service.scratch.join("rmux.json"), "no list").expect("the folder can be written");
+        signal(service.process(), "USR2");
+        service.wait_for_line("upgrade: failed", failed + 1);
+        assert_eq!(process(), service.process());
+        assert_eq!(kept.get("/readyz").body, "ok\n");
+        write_config(&service.scratch, &server, &[("rmux.sock", service.port)]);
+
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for page in ["/readyz", "/metrics"] {
+                let (is_over, admin) = (&is_over, &admin);
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        assert_eq!(get(admin, page).status, 200, "{page}");
+                    }
+                });
+            }
+            let _guard = Guard(&is_over);
+            for _ in 0..3 {
+                let new = service.upgrade();
+                wait_until("the new one answers", PATIENCE, || process() == new);
+            }
+        });
+        kept.expect_closed();
+        if let Address::Unix(path) = &admin {
+            assert_eq!(fs::metadata(path).expect("it is there").permissions().mode() & 0o777, 0o600);
+        }
+        service.stop();
+        assert!(!service.scratch.join("admin.sock").exists(), "the last one has removed it");
+    }
 }
 
 #[test]

@@ -117,6 +117,11 @@ impl Connection {
         self.state == State::Reading && self.was_of_use && self.input.is_empty()
     }
 
+    /// True exactly when it gets its last answer, or has it.
+    pub fn is_leaving(&self) -> bool {
+        !matches!(self.state, State::Reading | State::Waiting(..) | State::Writing { is_last: false })
+    }
+
     /// When [`Connection::expire`] is due.
     pub fn deadline(&self) -> Instant {
         self.deadline

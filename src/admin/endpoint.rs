@@ -238,14 +238,15 @@ impl Endpoint {
     }
 
     fn add(&mut self, stream: Stream, now: Instant) {
-        if self.connections.len() >= CONNECTIONS_MAX {
+        let mut served = self.connections.iter().filter(|(_, connection)| !connection.is_leaving()).count();
+        if served >= CONNECTIONS_MAX {
             let spare = self.connections.iter().filter(|(_, connection)| connection.is_spare());
             if let Some((number, _)) = spare.min_by_key(|(_, connection)| connection.deadline()) {
                 self.connections.remove(number);
+                served -= 1;
             }
         }
-        let count = self.connections.len();
-        if count >= SOCKETS_MAX {
+        if self.connections.len() >= SOCKETS_MAX {
             return;
         }
         let mut connection = Connection::new(stream, now);
@@ -255,7 +256,7 @@ impl Endpoint {
         if self.poll.registry().register(connection.stream(), token, both).is_err() {
             return;
         }
-        if count >= CONNECTIONS_MAX {
+        if served >= CONNECTIONS_MAX {
             connection.turn_away(now);
         }
         entry.insert(connection);

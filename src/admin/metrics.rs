@@ -360,3 +360,74 @@ const FAMILIES: &[Family] = &[
     family(Gauge, "start_time_seconds", MILLIS, Source::Process(|_, r| Some(r.started_unix_ms)),
         "When it started, in seconds since 1970."),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn written(report: &Report, is_open: bool) -> String {
+        let mut out = Vec::new();
+        write(report, is_open, &mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn numbers_are_written_with_their_point() {
+        for (value, decimals, text) in [
+            (0, 0, "0"),
+            (1234, 0, "1234"),
+            (0, 3, "0.000"),
+            (7, 3, "0.007"),
+            (1234, 3, "1.234"),
+            (64, 6, "0.000064"),
+            (4_194_304, 6, "4.194304"),
+            (u64::MAX, 6, "18446744073709.551615"),
+        ] {
+            assert_eq!(decimal(value, decimals), text);
+        }
+    }
+
+    #[test]
+    fn each_family_is_there_once_and_stands_in_the_manual() {
+        let text = written(&sample::report(), false);
+        let manual =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/manual.md")).expect("it is there");
+        let mut names = BTreeSet::new();
+        for family in FAMILIES {
+            let suffix = match family.kind {
+                Kind::Counter => "_total",
+                Kind::Info => "_info",
+                _ => "",
+            };
+            let name = [family.name, suffix].concat();
+            assert!(manual.contains(&format!("`{name}`")), "doc/manual.md has no {name}");
+            let full = [family.prefix(), &name].concat();
+            assert_eq!(text.matches(&format!("# TYPE {full} ")).count(), 1, "{full}");
+            assert!(names.insert(full));
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_left_out() {
+        let text = written(&Report::default(), false);
+        for name in ["process_cpu", "process_open_fds", "process_max_fds", "timestamp", "server_up", "rmux_clients"] {
+            assert!(!text.contains(name), "{name} in {text}");
+        }
+        assert!(written(&Report::default(), true).ends_with("\n# EOF\n"));
+    }
+
+    #[test]
+    fn counters_and_units_are_called_as_each_form_has_it() {
+        let (text, open) = (written(&sample::report(), false), written(&sample::report(), true));
+        assert!(text.contains("# TYPE rmux_requests_total counter\nrmux_requests_total{"));
+        assert!(open.contains("# TYPE rmux_requests counter\nrmux_requests_total{"));
+        assert!(open.contains("# TYPE rmux_build info\nrmux_build_info{version="));
+        assert!(open.contains("# UNIT rmux_request_wait_seconds seconds\n") && !text.contains("# UNIT"));
+        assert!(open.contains("# UNIT process_cpu_seconds seconds\nprocess_cpu_seconds_total "));
+        // But for the descriptions, both are the same.
+        let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+        assert_eq!(samples(&text), samples(&open));
+    }
+}

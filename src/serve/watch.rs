@@ -144,3 +144,54 @@ impl Watch {
 const SOCKET_MODE: u32 = 0o600;
 /// Few ask.
 const BACKLOG: i32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::super::wakeup::Wakeup;
+    use super::*;
+    use crate::cli::{self, Action};
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    fn ask(admin: &Path, page: &str) -> String {
+        let mut stream = UnixStream::connect(admin).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("more than zero");
+        stream.write_all(format!("GET {page} HTTP/1.0\r\n\r\n").as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer, and its end");
+        answer
+    }
+
+    #[test]
+    fn a_reactor_that_is_stuck_is_told_and_nobody_waits_for_it() {
+        let place = |name| std::env::temp_dir().join(format!("rmux-watch-{}-{name}.sock", std::process::id()));
+        let (socket, admin) = (place("pool"), place("admin"));
+        let flags = [("-socket", &socket), ("-admin", &admin)].map(|(flag, path)| format!("{flag}={}", path.display()));
+        let flags = flags.into_iter().chain(["-unixConnections=/nonexistent".to_owned()]);
+        let Ok(Action::Serve(loaded)) = cli::parse(flags.map(Into::into)) else { panic!("good flags") };
+        let wakeup = Wakeup::new(&[]).expect("descriptors are free");
+        let (stuck, go) = Pool::stuck(&loaded.config.pools[0], &wakeup);
+        let pools = [stuck];
+        let mut watch = Watch::open(&loaded.config, &mut Vec::new()).expect("it listens");
+        watch.start(&loaded.config, &pools, false).expect("there are threads");
+        watch.accept();
+        let (began, stuck) = (Instant::now(), "threads that do not turn: 1 of 1\n");
+        for page in ["/healthz", "/readyz"] {
+            let answer = ask(&admin, page);
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with(stuck), "{answer}");
+        }
+        assert!(began.elapsed() >= Duration::from_secs(2), "it had its time");
+        let silent = format!("\nrmux_threads{{pool=\"{}\",state=\"silent\"}} 1\n", socket.display());
+        assert!(ask(&admin, "/metrics").contains(&silent));
+        go.send(()).expect("the thread waits");
+        while !ask(&admin, "/healthz").ends_with("\r\n\r\nok\n") {
+            assert!(began.elapsed() < Duration::from_secs(20), "it turns, and is not told");
+        }
+        assert!(ask(&admin, "/readyz").ends_with(": no server is up\n"));
+        watch.end();
+        assert!(!admin.exists(), "the file is gone");
+        pools.into_iter().for_each(|mut pool| pool.drain());
+    }
+}

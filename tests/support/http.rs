@@ -56,7 +56,12 @@ impl Http {
 
     /// Sends these bytes.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("it reads");
+        self.try_send(bytes).expect("it reads");
+    }
+
+    /// The same, to one that may be closed.
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     /// A page, by HTTP/1.1.
@@ -123,7 +128,7 @@ pub fn get(address: &Address, path: &str) -> Answer {
 /// The same, where nobody may listen, or it may end before it answers.
 pub fn try_get(address: &Address, path: &str) -> io::Result<Answer> {
     let mut http = Http::over(address.connect()?);
-    http.stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+    http.try_send(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
     let answer = http.try_answer(false)?;
     assert!(!answer.is_kept());
     http.expect_closed();
