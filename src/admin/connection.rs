@@ -4,7 +4,7 @@
 //!   ┌────────────────────────── kept for another request ◄────────────────────────┐
 //!   ▼                                                                             │
 //!   Reading ── a head ─► Waiting (the endpoint has to answer) ──► Writing ────────┤
-//!      └─ no good, or no such page ───────────────────────────────►  └─ the last ─► Lingering ─► closed
+//!      └─ no good ────────────────────────────────────────────────►  └─ the last ─► Lingering ─► closed
 //! ```
 //!
 //! Requests that came together are answered one by one, in order: as long as one is not, nothing more is read. Bounded:
@@ -39,17 +39,24 @@ pub(super) enum Page {
     Metrics { is_open: bool },
     /// `/status.json`
     Status,
+    /// There is none of this name. To be told so is waited for, too: so nobody is served without a pause.
+    Missing,
 }
 
 impl Page {
-    fn of(request: &Request<'_>) -> Option<Page> {
+    fn of(request: &Request<'_>) -> Page {
         match request.path {
-            b"/healthz" => Some(Page::Health),
-            b"/readyz" => Some(Page::Ready),
-            b"/metrics" => Some(Page::Metrics { is_open: request.wants_openmetrics }),
-            b"/status.json" => Some(Page::Status),
-            _ => None,
+            b"/healthz" => Page::Health,
+            b"/readyz" => Page::Ready,
+            b"/metrics" => Page::Metrics { is_open: request.wants_openmetrics },
+            b"/status.json" => Page::Status,
+            _ => Page::Missing,
         }
+    }
+
+    /// Whether it tells what the system says of the process, which takes the longest to find out.
+    pub fn is_about_process(self) -> bool {
+        matches!(self, Page::Metrics { .. } | Page::Status)
     }
 }
 
@@ -190,15 +197,8 @@ impl Connection {
             Parsed::Refused(status) => self.refuse(status, now),
             Parsed::Whole(request, end) => {
                 let manner = Manner { is_head: request.is_head, is_kept: request.is_kept };
-                let page = Page::of(&request);
+                self.state = State::Waiting(Page::of(&request), manner);
                 self.input.drain(..end);
-                self.state = match page {
-                    Some(page) => State::Waiting(page, manner),
-                    None => {
-                        response::write_status(&mut self.output, Status::NotFound, manner);
-                        State::Writing { is_last: !manner.is_kept }
-                    }
-                };
             }
         }
         true
@@ -207,7 +207,7 @@ impl Connection {
     /// Answers what is no good request; what follows it is not looked at.
     fn refuse(&mut self, status: Status, now: Instant) {
         self.input = Vec::new();
-        response::write_status(&mut self.output, status, Manner::LAST);
+        response::refuse(&mut self.output, status);
         self.state = State::Writing { is_last: true };
         self.deadline = self.deadline.max(now + LINGER_TIMEOUT);
     }

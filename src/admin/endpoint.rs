@@ -160,11 +160,11 @@ impl Endpoint {
         if let Some(graphite) = &mut self.graphite {
             graphite.poll(now);
         }
-        if let Some(pools) = self.rounds.poll(now) {
-            self.on_round_over(pools, now);
-        }
         if self.is_round_wanted(now) && self.rounds.next_begin(now) <= now {
             self.rounds.begin(now);
+        }
+        if let Some(pools) = self.rounds.poll(now) {
+            self.on_round_over(pools, now);
         }
         self.close_late(now);
     }
@@ -219,7 +219,8 @@ impl Endpoint {
     }
 
     fn accept(&mut self, now: Instant) {
-        while let Some(listener) = &self.listener {
+        for _ in 0..CONNECTIONS_MAX {
+            let Some(listener) = &self.listener else { return };
             match listener.accept() {
                 Ok(stream) => self.add(stream, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -283,7 +284,9 @@ impl Endpoint {
 
     fn on_round_over(&mut self, pools: Vec<PoolReport>, now: Instant) {
         self.report.unix_ms = unix_ms();
-        self.report.process = process::look();
+        if self.connections.iter().any(|(_, connection)| connection.page().is_some_and(Page::is_about_process)) {
+            self.report.process = process::look();
+        }
         self.report.pools = pools;
         let Endpoint { connections, report, body, is_ending, graphite, .. } = self;
         if let Some(graphite) = graphite {
@@ -302,6 +305,10 @@ impl Endpoint {
 /// Writes a page.
 fn write_page(page: Page, report: &Report, body: &mut Vec<u8>) -> (Status, Kind) {
     let problem = match page {
+        Page::Missing => {
+            body.extend_from_slice(b"404 Not Found\n");
+            return (Status::NotFound, Kind::Text);
+        }
         Page::Health => report.why_stuck(),
         Page::Ready => report.why_not_ready(),
         Page::Metrics { is_open } => {

@@ -39,11 +39,6 @@ pub(super) struct Manner {
     pub is_kept: bool,
 }
 
-impl Manner {
-    /// To what is no good request.
-    pub const LAST: Manner = Manner { is_head: false, is_kept: false };
-}
-
 /// Appends an answer.
 pub(super) fn write(out: &mut Vec<u8>, status: Status, kind: Kind, body: &[u8], manner: Manner) {
     let length = body.len().to_string();
@@ -70,10 +65,10 @@ pub(super) fn write(out: &mut Vec<u8>, status: Status, kind: Kind, body: &[u8], 
     }
 }
 
-/// Appends an answer that says no more than its status.
-pub(super) fn write_status(out: &mut Vec<u8>, status: Status, manner: Manner) {
+/// Appends the last answer to what is no good request: it says no more than its status.
+pub(super) fn refuse(out: &mut Vec<u8>, status: Status) {
     let body = [status.line(), "\n"].concat();
-    write(out, status, Kind::Text, body.as_bytes(), manner);
+    write(out, status, Kind::Text, body.as_bytes(), Manner { is_head: false, is_kept: false });
 }
 
 /// What stands in the page, and nothing from elsewhere; it may ask this endpoint again.
@@ -104,7 +99,7 @@ mod tests {
             "{head}"
         );
         assert!(head.contains("\r\nContent-Security-Policy: default-src 'none'; "), "{head}");
-        let refused = written(Status::MethodNotAllowed, Kind::Text, Manner::LAST);
+        let refused = written(Status::MethodNotAllowed, Kind::Text, Manner { is_head: false, is_kept: false });
         assert!(refused.contains("\r\nAllow: GET, HEAD\r\n\r\nok\n"), "{refused}");
     }
 }
