@@ -1,8 +1,8 @@
 //! What rmux shows of itself to those who watch it: the admin endpoint (`-admin`) and statsd (`-graphite`).
 //!
 //! A thread of its own, which there is only if one of the two is configured: whoever reads a page slowly, or asks for
-//! many, takes no time from a request. It asks the reactors of all pools for their figures, as one of them asks the others for an
-//! INFO, and waits for nobody: a reactor that does not answer in time is told as silent.
+//! many, takes no time from a request. It asks the reactors of all pools for their figures, as one of them asks the
+//! others for an INFO, and waits for nobody: a reactor that does not answer in time is told as silent.
 //!
 //! ```text
 //!   GET /metrics ─► http ─► a round: each reactor is asked ─► its next turn ─► answers ─► Report ─► metrics ─► written
@@ -14,7 +14,8 @@
 //!
 //! The parts, from top to bottom: `endpoint`, the loop; `graphite`, who is sent what `statsd` writes; `round`, the
 //! questions; `connection`, above `response` and `http`; `metrics` and `status`, how a report is written; `process`,
-//! what the system says; `report`, what there is to tell. Whoever runs the pools has a [`Link`], and tells by that what happens.
+//! what the system says; `report`, what there is to tell. Whoever runs the pools has a [`Link`], and tells by that
+//! what happens.
 
 mod connection;
 mod endpoint;

@@ -5,8 +5,8 @@
 //!        one ─► the next round, if somebody waits ─► who is late is closed ─► poll …
 //! ```
 //!
-//! At most `CONNECTIONS_MAX` are served at a time. One more takes the place of the one that was kept for the longest time
-//! without asking anything, and else is told 503. Sockets are watched edge-triggered, for both directions: a connection
+//! At most `CONNECTIONS_MAX` are served at a time. One more takes the place of the one that was kept for the longest
+//! time without asking anything, and else is told 503. Sockets are watched edge-triggered, for both directions: a connection
 //! is told to go on whenever something may have changed for it, and knows itself whether it can.
 //!
 //! Knows what becomes of a request for a page, and not how it was put.
@@ -96,8 +96,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// One that listens nowhere and knows no pools, until it is told. It tells the statsd server of the configuration, if
-    /// that has one, from now on.
+    /// One that listens nowhere and knows no pools, until it is told. It tells the statsd server of the configuration,
+    /// if that has one, from now on.
     ///
     /// # Errors
     ///
@@ -306,7 +306,8 @@ impl Endpoint {
 fn write_page(page: Page, report: &Report, body: &mut Vec<u8>) -> (Status, Kind) {
     let problem = match page {
         Page::Missing => {
-            body.extend_from_slice(b"404 Not Found\n");
+            body.extend_from_slice(Status::NotFound.line().as_bytes());
+            body.push(b'\n');
             return (Status::NotFound, Kind::Text);
         }
         Page::Health => report.why_stuck(),

@@ -1,4 +1,5 @@
-//! Rounds of questions: each reactor of all pools is asked for its figures, and those that answer in time make a report.
+//! Rounds of questions: each reactor of all pools is asked for its figures, and those that answer in time make a
+//! report.
 //!
 //! ```text
 //!   begin ─► FiguresQuestion to each reactor ─► take_answers, again and again ─► all have answered, or ANSWER_TIMEOUT

@@ -5,7 +5,7 @@
 //! another process is taken over with its file, as with pools; so nobody who asks is refused meanwhile.
 //!
 //! ```text
-//!   open, or passed on ─► start: the thread runs, and has the listener, unless it is held ─► accept ─► end, or dismiss: nobody has it
+//!   open, or passed on ─► start: the thread runs, and has the listener, unless it is held ─► accept ─► end, dismiss
 //! ```
 //!
 //! Does nothing if nothing is configured. Knows no pools but their reactors.

@@ -46,6 +46,10 @@ const NAME_CHARS_MAX: usize = 40;
 /// Items whose texts are no messages, or are told elsewhere: file, and name of the function or constant; `*` is all of
 /// the file.
 const OTHERWISE: &[(&str, &str)] = &[
+    // What HTTP says; and the descriptions of metrics, which doc/manual.md has.
+    ("admin/http", "line"),
+    ("admin/metrics", "*"),
+    ("admin/response", "*"),
     ("cli", "AFTERWORD"),
     ("cli", "HEADINGS"),
     ("cli", "help"),
