@@ -158,7 +158,8 @@ impl Connection {
         self.go_on(now, is_last);
     }
 
-    /// Reads and writes what can be, until it waits for somebody. When all is about to end, nothing is kept.
+    /// Reads and writes what can be, until it waits for somebody. When all is about to end, who is only kept is
+    /// closed.
     pub fn go_on(&mut self, now: Instant, is_ending: bool) {
         loop {
             match self.state {
@@ -166,8 +167,9 @@ impl Connection {
                     if self.take_request(now) || !self.has_ended && self.fill(now) {
                         continue;
                     }
-                    // What there is of a request becomes none if nothing more comes.
-                    if self.has_ended || is_ending && self.input.is_empty() {
+                    // What there is of a request becomes none if nothing more comes. Who has only just connected has
+                    // asked, and that is on its way.
+                    if self.has_ended || is_ending && self.is_spare() {
                         self.state = State::Closed;
                     }
                     return;

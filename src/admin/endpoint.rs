@@ -6,8 +6,8 @@
 //! ```
 //!
 //! At most `CONNECTIONS_MAX` are served at a time. One more takes the place of the one that was kept for the longest
-//! time without asking anything, and else is told 503. Sockets are watched edge-triggered, for both directions: a connection
-//! is told to go on whenever something may have changed for it, and knows itself whether it can.
+//! time without asking anything, and else is told 503. Sockets are watched edge-triggered, for both directions: a
+//! connection is told to go on whenever something may have changed for it, and knows itself whether it can.
 //!
 //! Knows what becomes of a request for a page, and not how it was put.
 
