@@ -83,8 +83,10 @@ pub fn serve(config: &Config, read: Read) -> io::Result<()> {
     supervisor.watch = watch;
     supervisor.start(&mut pools)?;
     supervisor.pools = pools;
-    supervisor.watch.start(config, &supervisor.pools, supervisor.predecessor.is_some())?;
+    let is_held = supervisor.predecessor.is_some();
+    supervisor.watch.start(config, &supervisor.pools, &supervisor.wakeup, is_held)?;
     supervisor.look_after()?;
+    supervisor.watch.await_end(&supervisor.wakeup)?;
     supervisor.pools.into_iter().chain(supervisor.leaving).try_for_each(Pool::result)?;
     info!("{NAME} has stopped");
     Ok(())

@@ -55,8 +55,8 @@ pub enum News {
     Accepting,
     /// A reload has ended; true if it was refused.
     Reload(bool),
-    /// Clients are not accepted any more, and nor is who asks.
-    Ending,
+    /// Clients are not accepted any more, and nor is who asks; or, if true, another process accepts both.
+    Ending(bool),
 }
 
 /// With what it is told.
@@ -125,7 +125,7 @@ impl Endpoint {
         Ok((endpoint, Link { news: sender, waker }))
     }
 
-    /// Runs until the process ends.
+    /// Runs until it is told that all ends, and nobody is left who waits for an answer.
     ///
     /// # Errors
     ///
@@ -147,6 +147,10 @@ impl Endpoint {
                 }
             }
             self.turn(now);
+            let is_awaited = || self.is_round_wanted(now) || self.rounds.is_under_way();
+            if self.is_ending && self.connections.is_empty() && !is_awaited() {
+                return Ok(());
+            }
         }
     }
 
@@ -196,8 +200,9 @@ impl Endpoint {
                 *(if is_refused { &mut reloads.refused } else { &mut reloads.done }) += 1;
                 (reloads.last_unix_ms, reloads.is_last_refused) = (unix_ms(), is_refused);
             }
-            News::Ending => {
-                self.report.is_accepting = false;
+            News::Ending(is_replaced) => {
+                // Who asked just before is told how the service is, and not this process of it.
+                self.report.is_accepting &= is_replaced;
                 self.is_ending = true;
                 self.graphite.iter_mut().for_each(|graphite| graphite.end(now));
                 self.accept_at = None;

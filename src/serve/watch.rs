@@ -11,11 +11,15 @@
 //! Does nothing if nothing is configured. Knows no pools but their reactors.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use log::{error, info};
 
 use super::pool::Pool;
 use super::thread;
+use super::wakeup::Wakeup;
 use crate::admin::{Endpoint, Link, News, Watched};
 use crate::config::{self, Config};
 use crate::net::{self, Listener, ResolvedAddress, SocketFile};
@@ -35,6 +39,10 @@ pub(super) struct Watch {
     socket_file: Option<SocketFile>,
     /// `None` when there is no thread.
     link: Option<Link>,
+    /// Whether another process has taken its place.
+    is_replaced: bool,
+    /// Whether the thread runs no more.
+    has_ended: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -61,12 +69,18 @@ impl Watch {
     /// # Errors
     ///
     /// When there is no descriptor or no thread for it.
-    pub fn start(&mut self, config: &Config, pools: &[Pool], is_held: bool) -> io::Result<()> {
+    pub fn start(&mut self, config: &Config, pools: &[Pool], wakeup: &Wakeup, is_held: bool) -> io::Result<()> {
         if self.listener.is_none() && config.graphite.is_none() {
             return Ok(());
         }
         let (endpoint, link) = Endpoint::new(config)?;
-        let run = Box::new(move || endpoint.run().inspect_err(|error| error!("admin: has failed: {error}")));
+        let (has_ended, notifier) = (Arc::clone(&self.has_ended), wakeup.notifier()?);
+        let run = Box::new(move || {
+            let result = endpoint.run().inspect_err(|error| error!("admin: has failed: {error}"));
+            has_ended.store(true, Ordering::Release);
+            notifier.ring();
+            result
+        });
         thread::spawn("rmux-admin".to_owned(), run)?;
         self.link = Some(link);
         self.tell_pools(pools);
@@ -122,6 +136,7 @@ impl Watch {
     /// Another process has its listener, and the file of that.
     pub fn dismiss(&mut self) {
         self.socket_file.take().into_iter().for_each(SocketFile::leave);
+        self.is_replaced = true;
         self.end();
     }
 
@@ -130,7 +145,25 @@ impl Watch {
         self.listener = None;
         self.unheard = None;
         self.socket_file = None;
-        self.tell(|| News::Ending);
+        self.tell(|| News::Ending(self.is_replaced));
+    }
+
+    /// All has ended but this: who has asked already gets an answer, if that does not take long.
+    ///
+    /// # Errors
+    ///
+    /// When the main thread cannot wait.
+    pub fn await_end(&mut self, wakeup: &Wakeup) -> io::Result<()> {
+        self.end();
+        let deadline = Instant::now() + END_PATIENCE;
+        while self.link.is_some() && !self.has_ended.load(Ordering::Acquire) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            wakeup.wait(Some(left))?;
+        }
+        Ok(())
     }
 
     fn tell(&self, news: impl FnOnce() -> News) {
@@ -142,18 +175,18 @@ impl Watch {
 
 /// Whoever may connect may see all there is to see: so it is the user alone.
 const SOCKET_MODE: u32 = 0o600;
+/// For the last answers.
+const END_PATIENCE: Duration = Duration::from_millis(500);
 /// Few ask.
 const BACKLOG: i32 = 128;
 
 #[cfg(test)]
 mod tests {
-    use super::super::wakeup::Wakeup;
     use super::*;
     use crate::cli::{self, Action};
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
     use std::path::Path;
-    use std::time::{Duration, Instant};
 
     fn ask(admin: &Path, page: &str) -> String {
         let mut stream = UnixStream::connect(admin).expect("it listens");
@@ -175,7 +208,7 @@ mod tests {
         let (stuck, go) = Pool::stuck(&loaded.config.pools[0], &wakeup);
         let pools = [stuck];
         let mut watch = Watch::open(&loaded.config, &mut Vec::new()).expect("it listens");
-        watch.start(&loaded.config, &pools, false).expect("there are threads");
+        watch.start(&loaded.config, &pools, &wakeup, false).expect("there are threads");
         watch.accept();
         let (began, stuck) = (Instant::now(), "threads that do not turn: 1 of 1\n");
         for page in ["/healthz", "/readyz"] {
