@@ -91,10 +91,36 @@ impl Interval {
     }
 }
 
+/// What `report`'s process was when it started: to be subtracted where there is no older report.
+pub fn start_of(report: &Report) -> Report {
+    let start = report.started_unix_ms;
+    Report { unix_ms: start, started_unix_ms: start, ..Report::default() }
+}
+
+/// The last reports, for who shows rates to whoever comes: the one to be compared with is a second old at least, however
+/// many ask.
+#[derive(Debug, Default)]
+pub struct Recent {
+    older: Option<Report>,
+    newer: Option<Report>,
+}
+
+impl Recent {
+    /// Keeps this report, and returns the older one to compare it with, if there is any.
+    pub fn before(&mut self, now: &Report) -> Option<&Report> {
+        let is_old = |report: &Report| ms_between(report, now) >= 1_000;
+        if self.newer.as_ref().is_none_or(is_old) {
+            self.older = self.newer.replace(now.clone());
+        }
+        self.older.as_ref()
+    }
+}
+
 /// What one server was given between the reports: the requests.
 pub fn requests_of(before: &Report, now: &Report, pool: &PoolReport, place: usize) -> u64 {
     let is_same = before.started_unix_ms == now.started_unix_ms;
-    let Some(older) = before.pools.iter().find(|older| is_same && older.listen == pool.listen) else { return 0 };
+    let none = PoolReport::default();
+    let older = before.pools.iter().find(|older| is_same && older.listen == pool.listen).unwrap_or(&none);
     let address = &pool.figures.addresses[place];
     // A server may stand twice in a pool: then it has its place, or there was a reload.
     let is_same = |&older_place: &usize| older.figures.addresses.get(older_place) == Some(address);
@@ -141,9 +167,20 @@ mod tests {
         before.pools.remove(0);
         let all = Interval::between(&before, &now);
         assert!(all.requests > 100_000, "{all:?}");
-        assert_eq!(requests_of(&before, &now, &now.pools[0], 0), 0);
+        assert_eq!(requests_of(&before, &now, &now.pools[0], 0), 93_000);
         now.pools.remove(0);
         assert_eq!(Interval::between(&sample::report_before(), &now).requests, 10);
+    }
+
+    #[test]
+    fn who_asks_often_is_told_of_a_second_at_least() {
+        let mut recent = Recent::default();
+        let at = |unix_ms| Report { unix_ms, ..Report::default() };
+        let compared = [1_000, 1_001, 2_000, 2_500, 2_999, 3_000, 9_000].map(|unix_ms| {
+            let now = at(unix_ms);
+            recent.before(&now).map(|before| before.unix_ms)
+        });
+        assert_eq!(compared, [None, None, Some(1_000), Some(1_000), Some(1_000), Some(2_000), Some(3_000)]);
     }
 
     #[test]
@@ -151,6 +188,6 @@ mod tests {
         let (before, mut now) = (sample::report_before(), sample::report());
         now.started_unix_ms += 1;
         assert!(Interval::between(&before, &now).requests > 100_000);
-        assert_eq!(requests_of(&before, &now, &now.pools[0], 0), 0);
+        assert_eq!(requests_of(&before, &now, &now.pools[0], 0), 93_000);
     }
 }

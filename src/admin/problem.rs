@@ -1,0 +1,154 @@
+//! What is not well, in the order in which it matters: what the page and `rmux -top` say first.
+//!
+//! A problem is something that somebody should look at now; what only may become one has its figure further below.
+
+use super::interval::Interval;
+use super::report::{PoolReport, Report};
+use super::words;
+use crate::stats::ServerFigures;
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether clients suffer from it; else they may soon.
+    pub is_grave: bool,
+    /// A sentence without a full stop.
+    pub text: String,
+}
+
+/// All of them; `interval` is what happened of late.
+pub fn problems(report: &Report, interval: &Interval) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut add = |is_grave, parts: &[&str]| found.push(Problem { is_grave, text: parts.concat() });
+    if !report.is_accepting {
+        add(true, &["clients are not accepted: it starts, or is about to end"]);
+    }
+    if let Some(stuck) = report.why_stuck() {
+        add(true, &[&stuck]);
+    }
+    for pool in &report.pools {
+        let servers = &pool.figures.servers;
+        if !servers.is_empty() && !servers.iter().any(|server| server.state.is_up()) {
+            add(true, &["pool ", &pool.listen, ": no server is up"]);
+        }
+        for (server, address) in servers.iter().zip(&pool.figures.addresses) {
+            if is_unwell(server) {
+                let since = words::time_of_day(report.unix_ms.saturating_sub(server.state_ms));
+                let why = if server.why.is_empty() { "" } else { ": " };
+                let span = words::span(server.state_ms);
+                let state = server.state.name();
+                let is_grave = !server.state.is_up();
+                add(
+                    is_grave,
+                    &["server ", address, " is ", state, " since ", &since, " UTC (", &span, ")", why, &server.why],
+                );
+            }
+        }
+    }
+    for pool in &report.pools {
+        of_pool(pool, &mut add);
+    }
+    let own_errors = interval.own_errors.total();
+    if own_errors > 0 {
+        let count = words::count(own_errors);
+        add(false, &["rmux itself answered ", &count, " requests with an error within ", &words::span(interval.ms)]);
+    }
+    let process = &report.process;
+    if words::percent(process.open_files, process.open_files_max) >= 90 {
+        let [open, max] = [process.open_files, process.open_files_max].map(words::count);
+        add(false, &[&open, " of ", &max, " files are open"]);
+    }
+    let reloads = &report.reloads;
+    if reloads.is_last_refused {
+        let at = words::time_of_day(reloads.last_unix_ms);
+        let ago = words::span(report.unix_ms.saturating_sub(reloads.last_unix_ms));
+        add(false, &["the last reload, at ", &at, " UTC (", &ago, " ago), was refused: the log says why"]);
+    }
+    // In their order otherwise.
+    found.sort_by_key(|problem| !problem.is_grave);
+    found
+}
+
+/// True exactly when it is a problem how the server is.
+pub fn is_unwell(server: &ServerFigures) -> bool {
+    server.state != crate::stats::ServerState::Up
+}
+
+fn of_pool(pool: &PoolReport, add: &mut dyn FnMut(bool, &[&str])) {
+    let figures = &pool.figures;
+    let start = ["pool ", &pool.listen, ": "].concat();
+    if figures.clients_waiting > 0 && figures.wait_max_us >= WAIT_US_MAX {
+        let [count, longest] = [words::count(figures.clients_waiting), words::short_span(figures.wait_max_us)];
+        add(false, &[&start, "clients that wait for a connection: ", &count, "; the longest wait was ", &longest]);
+    }
+    if words::percent(figures.buffered_bytes, figures.buffered_bytes_max) >= 80 {
+        let [taken, max] = [figures.buffered_bytes, figures.buffered_bytes_max].map(words::bytes);
+        add(false, &[&start, "memory is nearly full: ", &taken, " of ", &max]);
+    }
+    if words::percent(figures.clients, figures.clients_max) >= 90 {
+        let [count, max] = [figures.clients, figures.clients_max].map(words::count);
+        add(false, &[&start, &count, " of ", &max, " clients are connected"]);
+    }
+    if figures.turn_max_us >= TURN_US_MAX {
+        add(false, &[&start, "a turn of the loop took ", &words::short_span(figures.turn_max_us)]);
+    }
+}
+
+/// Waits that are shorter go by without anybody noticing.
+const WAIT_US_MAX: u64 = 100_000;
+
+/// In a turn that is longer, all clients of a thread wait noticeably.
+const TURN_US_MAX: u64 = 250_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn texts(report: &Report) -> Vec<String> {
+        let interval = Interval::between(&sample::report_before(), report);
+        problems(report, &interval).into_iter().map(|problem| problem.text).collect()
+    }
+
+    #[test]
+    fn what_clients_suffer_from_stands_first() {
+        assert_eq!(
+            texts(&sample::report()),
+            [
+                "server redis2:6379 is down since 10:07:59 UTC (4 min 12 s): it does not take connections: \
+                 \"Connection <refused>\" & more",
+                "pool /run/rmux/<cache>.sock: clients that wait for a connection: 12; the longest wait was 612 ms",
+                "pool /run/rmux/<cache>.sock: memory is nearly full: 210 MiB of 256 MiB",
+                "rmux itself answered 7 requests with an error within 2 s",
+                "the last reload, at 07:12:09 UTC (3 h 0 min ago), was refused: the log says why",
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_is_wrong_where_all_is_well() {
+        let mut report = sample::report_before();
+        report.reloads.is_last_refused = false;
+        report.pools[0].figures.buffered_bytes = 0;
+        assert_eq!(texts(&report), [""; 0]);
+        report.is_accepting = false;
+        report.process.open_files = 16_000;
+        let pool = &mut report.pools[1];
+        pool.threads_silent = 1;
+        pool.figures.servers[0].state = crate::stats::ServerState::Probing;
+        pool.figures.servers[0].state_ms = 1_000;
+        (pool.figures.clients, pool.figures.turn_max_us) = (9_000, 250_000);
+        assert_eq!(
+            texts(&report),
+            [
+                "clients are not accepted: it starts, or is about to end",
+                "pool localhost:7000: threads that do not turn: 1 of 1",
+                "pool localhost:7000: no server is up",
+                "server /run/redis/queue.sock is probing since 10:12:08 UTC (1 s)",
+                "pool localhost:7000: 9,000 of 10,000 clients are connected",
+                "pool localhost:7000: a turn of the loop took 250 ms",
+                "16,000 of 16,384 files are open",
+            ]
+        );
+    }
+}
