@@ -19,19 +19,22 @@
 
 mod connection;
 mod endpoint;
-mod events;
+pub mod events;
 mod graphite;
 mod http;
 pub mod interval;
 mod metrics;
+pub mod page;
+pub mod problem;
 mod process;
 pub mod report;
 mod response;
 mod round;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod statsd;
 pub mod status;
+pub mod words;
 
 pub use endpoint::{Endpoint, Link, News};
 pub use round::Watched;

@@ -8,7 +8,8 @@
 //! their kinds nor their ranges. It also writes the help, from the same table. It prints nothing itself.
 //!
 //! `-help` wins over `-version`, and both win over whatever else is wrong with a known flag's value. Of what asks for
-//! something else than serving, `-key` wins over `-test`, and that over `-healthcheck`.
+//! something else than serving, `-key` wins over `-test`, that over `-healthcheck`, and
+//! that over `-top`.
 //!
 //! All is text but the keys of `-key`, which are any bytes.
 
@@ -33,6 +34,8 @@ pub enum Action {
     Locate(Loaded, Vec<Vec<u8>>),
     /// Ask the rmux that serves this configuration whether it answers, and exit with 0 if it does, else with 1.
     Healthcheck(Loaded),
+    /// Show how the rmux does whose admin endpoint is in this configuration.
+    Top(Loaded),
     /// Serve this configuration.
     Serve(Loaded),
 }
@@ -88,6 +91,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> 
         _ if !redis_keys.is_empty() => Action::Locate(loaded, redis_keys),
         Loaded { test: true, .. } => Action::Check(loaded),
         Loaded { healthcheck: true, .. } => Action::Healthcheck(loaded),
+        Loaded { top: true, .. } => Action::Top(loaded),
         _ => Action::Serve(loaded),
     })
 }

@@ -67,6 +67,8 @@ pub struct Loaded {
     pub against: Option<Config>,
     /// Whether another rmux is to be asked if it answers there (`-healthcheck`).
     pub healthcheck: bool,
+    /// Whether it is to be shown how that one does (`-top`); then it has an admin endpoint.
+    pub top: bool,
     /// One line each: what was accepted and does not do what it seems to.
     pub warnings: Vec<String>,
 }
@@ -124,8 +126,11 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
         Some(file) => Some(Config { pools: pools_of_file(&file, &mut Warnings::default())?, ..config.clone() }),
         None => None,
     };
-    let (test, healthcheck) = (process.test, process.healthcheck);
-    Ok(Loaded { config, has_file, test, against, healthcheck, warnings: warnings.lines })
+    if process.top && config.admin.is_none() {
+        return Err(Error::new(here.at("top"), Problem::Needs { key: "admin" }));
+    }
+    let (test, healthcheck, top) = (process.test, process.healthcheck, process.top);
+    Ok(Loaded { config, has_file, test, against, healthcheck, top, warnings: warnings.lines })
 }
 
 /// Where figures are shown, which is no pool's place.

@@ -7,11 +7,9 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::ToSocketAddrs;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockAddr, Socket, Type};
-
+use crate::blocking::{connect, patience, readable};
 use crate::config::Config;
 use crate::net::Address;
 
@@ -41,7 +39,7 @@ impl std::error::Error for Failure {}
 pub fn check(config: &Config) -> Result<(), Failure> {
     for pool in &config.pools {
         ping(&pool.listen, Instant::now() + TIMEOUT)
-            .map_err(|reason| Failure { listen: pool.listen.to_string(), reason: readable(reason) })?;
+            .map_err(|reason| Failure { listen: pool.listen.to_string(), reason: readable(reason, TIMEOUT) })?;
     }
     Ok(())
 }
@@ -67,59 +65,13 @@ fn ping(address: &Address, deadline: Instant) -> io::Result<()> {
     }
 }
 
-/// The same, in words: a timeout has several kinds.
-fn readable(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} ms", TIMEOUT.as_millis()))
-        }
-        _ => error,
-    }
-}
-
-/// Connects to the first of the address's addresses that takes it.
-fn connect(address: &Address, deadline: Instant) -> io::Result<Socket> {
-    match address {
-        Address::Unix(path) => {
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            // Where the backlog is full, connecting waits for as long as a write may.
-            patience(&socket, deadline)?;
-            socket.connect(&SockAddr::unix(path)?)?;
-            Ok(socket)
-        }
-        Address::Tcp { host, port } => {
-            let host = if matches!(host.as_str(), "" | "*") { "localhost" } else { host };
-            let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address"));
-            for address in (host, *port).to_socket_addrs()? {
-                let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-                let left = patience(&socket, deadline)?;
-                outcome = socket.connect_timeout(&address.into(), left).map(|()| socket);
-                if outcome.is_ok() {
-                    break;
-                }
-            }
-            outcome
-        }
-    }
-}
-
-/// Lets the socket's calls wait until the deadline, and no longer; returns how long that is.
-fn patience(socket: &Socket, deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    socket.set_read_timeout(Some(left))?;
-    socket.set_write_timeout(Some(left))?;
-    Ok(left)
-}
-
 /// A reply that is longer than this is no PONG.
 const REPLY_BYTES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::{Domain, SockAddr, Socket, Type};
     use std::net::TcpListener;
     use std::thread;
 
@@ -160,7 +112,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: listener.local_addr().expect("bound").port() };
         let deadline = Instant::now() + Duration::from_millis(30);
-        let reason = readable(ping(&address, deadline).expect_err("ill"));
+        let reason = readable(ping(&address, deadline).expect_err("ill"), TIMEOUT);
         assert_eq!(reason.to_string(), "no answer within 1000 ms");
         drop(listener);
         let reason = ping(&address, Instant::now() + TIMEOUT).expect_err("nobody listens");
@@ -176,7 +128,7 @@ mod tests {
         let address = Address::Unix(path.clone());
         let _waiting = connect(&address, Instant::now() + TIMEOUT).expect("the first one waits");
         let deadline = Instant::now() + Duration::from_millis(30);
-        let reason = readable(ping(&address, deadline).expect_err("ill"));
+        let reason = readable(ping(&address, deadline).expect_err("ill"), TIMEOUT);
         assert_eq!(reason.to_string(), "no answer within 1000 ms");
         std::fs::remove_file(&path).expect("it is ours");
     }

@@ -7,7 +7,7 @@
 //! ```text
 //! TOP     main ─► cli ─► config             argv in, exit code out
 //!         main ─► serve ─► service          threads and signals, and what a service manager wants to hear
-//!         main ─► logger, healthcheck
+//!         main ─► logger, healthcheck, top
 //!         serve ─► admin ─► reactor         who watches is told, by HTTP and statsd
 //! SHELL   reactor ─► net, resolve, proxy    epoll, sockets, the clock, host names
 //!         reactor, resolve ─► channel       what threads leave for each other
@@ -47,6 +47,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod blocking;
 pub mod buffer;
 pub mod channel;
 pub mod cli;
@@ -78,4 +79,5 @@ pub mod slots;
 pub mod stats;
 pub mod subscription;
 pub mod timer;
+pub mod top;
 pub mod users;

@@ -13,7 +13,7 @@ use rmux::cli::{self, Action};
 use rmux::config::Loaded;
 use rmux::serve::serve;
 use rmux::service::privileges;
-use rmux::{healthcheck, logger};
+use rmux::{healthcheck, logger, top};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
@@ -40,6 +40,13 @@ fn run(action: Action) -> ExitCode {
                 eprint_line(&format!("rmux: {failure}"));
                 ExitCode::FAILURE
             }
+        },
+        Action::Top(loaded) => match loaded.config.admin.as_ref().map(top::run) {
+            Some(Err(failure)) => {
+                eprint_line(&format!("rmux: {failure}"));
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
         },
         Action::Serve(loaded) => {
             if let Err(error) = logger::start(loaded.config.debug, loaded.config.use_syslog) {

@@ -39,6 +39,8 @@ pub struct Process {
     pub use_syslog: bool,
     /// Only ask a running rmux whether it answers.
     pub healthcheck: bool,
+    /// Only show how a running rmux does.
+    pub top: bool,
     /// The file to write the process id to.
     pub pid_file: Option<String>,
     /// How long clients may stay when another process has taken over, in milliseconds.

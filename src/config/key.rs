@@ -478,6 +478,8 @@ pub static KEYS: &[Key] = &[
         "say which server of each pool has this key, and which ones would stand in, and exit; may be repeated"),
     program("healthcheck", "", Switch(|d| &mut d.process.healthcheck),
         "ask the rmux that runs with this configuration for a PONG: exit code 0 if all pools answer, else 1"),
+    program("top", "", Switch(|d| &mut d.process.top),
+        "show how the rmux does that has this admin endpoint, each second anew; as a text once, if it is no terminal"),
     program("debug", "", Switch(|d| &mut d.process.debug),
         "log more: each client that comes and goes"),
     program("useSyslog", "", Switch(|d| &mut d.process.use_syslog),

@@ -72,7 +72,15 @@ fn without_flags_it_is_the_original_without_flags() {
     };
     assert_eq!(
         loaded,
-        Loaded { config, has_file: false, test: false, against: None, healthcheck: false, warnings: vec![] }
+        Loaded {
+            config,
+            has_file: false,
+            test: false,
+            against: None,
+            healthcheck: false,
+            top: false,
+            warnings: vec![]
+        }
     );
 }
 

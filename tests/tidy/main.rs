@@ -54,10 +54,12 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["config"], Layer::Top, &[LEAVES, &["net"]]),
     (&["cli"], Layer::Top, &[&["config"]]),
     (&["service"], Layer::Top, &[&["config", "net"]]),
-    (&["healthcheck"], Layer::Top, &[&["config", "net"]]),
+    (&["blocking"], Layer::Top, &[&["net"]]),
+    (&["healthcheck"], Layer::Top, &[&["blocking", "config", "net"]]),
     (&["admin"], Layer::Top, &[LEAVES, &["channel", "config", "net", "reactor", "resolve"]]),
     (&["serve"], Layer::Top, &[LEAVES, &["admin", "config", "net", "proxy", "reactor", "service"]]),
-    (&["main"], Layer::Top, &[&["cli", "config", "healthcheck", "logger", "serve", "service"]]),
+    (&["top"], Layer::Top, &[LEAVES, &["admin", "blocking", "net"]]),
+    (&["main"], Layer::Top, &[&["cli", "config", "healthcheck", "logger", "serve", "service", "top"]]),
     (&["lib"], Layer::Top, &[]),
 ];
 
