@@ -39,6 +39,8 @@ pub(super) enum Page {
     Metrics { is_open: bool },
     /// `/status.json`
     Status,
+    /// `/`
+    Home,
     /// There is none of this name. To be told so is waited for, too: so nobody is served without a pause.
     Missing,
 }
@@ -50,13 +52,14 @@ impl Page {
             b"/readyz" => Page::Ready,
             b"/metrics" => Page::Metrics { is_open: request.wants_openmetrics },
             b"/status.json" => Page::Status,
+            b"/" => Page::Home,
             _ => Page::Missing,
         }
     }
 
     /// Whether it tells what the system says of the process, which takes the longest to find out.
     pub fn is_about_process(self) -> bool {
-        matches!(self, Page::Metrics { .. } | Page::Status)
+        matches!(self, Page::Metrics { .. } | Page::Status | Page::Home)
     }
 }
 

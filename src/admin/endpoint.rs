@@ -22,10 +22,11 @@ use slab::Slab;
 use super::connection::{Connection, Page};
 use super::graphite::Graphite;
 use super::http::Status;
+use super::interval::Recent;
 use super::report::{PoolReport, Reloads, Report};
 use super::response::Kind;
 use super::round::{Rounds, Watched};
-use super::{metrics, process, statsd, status};
+use super::{metrics, page as home, process, statsd, status};
 use crate::channel::{Receiver, Sender, channel};
 use crate::config::Config;
 use crate::net::{Listener, Stream};
@@ -89,6 +90,8 @@ pub struct Endpoint {
     graphite: Option<Graphite>,
     /// What is known without asking anybody; the rest is put in by each round.
     report: Report,
+    /// What the page compares it with.
+    recent: Recent,
     /// True once nobody is accepted any more, and so nobody is kept.
     is_ending: bool,
     /// A page while it is written: one buffer for all.
@@ -119,6 +122,7 @@ impl Endpoint {
             rounds: Rounds::new(Arc::clone(&waker)),
             graphite,
             report,
+            recent: Recent::default(),
             is_ending: false,
             body: Vec::new(),
         };
@@ -293,14 +297,20 @@ impl Endpoint {
             self.report.process = process::look();
         }
         self.report.pools = pools;
-        let Endpoint { connections, report, body, is_ending, graphite, .. } = self;
+        let Endpoint { connections, report, recent, body, is_ending, graphite, .. } = self;
         if let Some(graphite) = graphite {
             graphite.tell(report, now);
         }
+        // Who asks for metrics alone makes nobody keep a report.
+        let is_home = |page: Page| page == Page::Home;
+        let before = match connections.iter().any(|(_, connection)| connection.page().is_some_and(is_home)) {
+            true => recent.before(report),
+            false => None,
+        };
         for (_, connection) in connections.iter_mut() {
             let Some(page) = connection.page() else { continue };
             body.clear();
-            let (status, kind) = write_page(page, report, body);
+            let (status, kind) = write_page(page, report, before, body);
             connection.answer(status, kind, body, *is_ending, now);
         }
         connections.retain(|_, connection| !connection.is_closed());
@@ -308,7 +318,7 @@ impl Endpoint {
 }
 
 /// Writes a page.
-fn write_page(page: Page, report: &Report, body: &mut Vec<u8>) -> (Status, Kind) {
+fn write_page(page: Page, report: &Report, before: Option<&Report>, body: &mut Vec<u8>) -> (Status, Kind) {
     let problem = match page {
         Page::Missing => {
             body.extend_from_slice(Status::NotFound.line().as_bytes());
@@ -324,6 +334,10 @@ fn write_page(page: Page, report: &Report, body: &mut Vec<u8>) -> (Status, Kind)
         Page::Status => {
             status::write(report, body);
             return (Status::Ok, Kind::Json);
+        }
+        Page::Home => {
+            home::write(report, before, body);
+            return (Status::Ok, Kind::Html);
         }
     };
     let status = if problem.is_none() { Status::Ok } else { Status::Unavailable };
