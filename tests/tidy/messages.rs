@@ -50,6 +50,8 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("admin/http", "line"),
     ("admin/metrics", "*"),
     ("admin/response", "*"),
+    // Names of figures; what is wrong is told by `admin/problem`.
+    ("admin/page", "*"),
     ("cli", "AFTERWORD"),
     ("cli", "HEADINGS"),
     ("cli", "help"),
@@ -64,6 +66,11 @@ const OTHERWISE: &[(&str, &str)] = &[
     // The simulation's judge, which only tests ask.
     ("proxy/audit", "*"),
     ("service/activation", "move_to_standard_input"),
+    ("top/source", "REQUEST"),
+    ("top/view", "headline"),
+    ("top/view", "pool_lines"),
+    ("top/view", "server_lines"),
+    ("top/view", "event_lines"),
 ];
 
 /// A text of the code that is a message.
