@@ -31,6 +31,7 @@ pub mod report;
 mod response;
 mod round;
 #[cfg(test)]
+#[path = "admin/tests/sample.rs"]
 pub(crate) mod sample;
 pub mod statsd;
 pub mod status;

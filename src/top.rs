@@ -1,7 +1,8 @@
 //! `rmux -top`: how a running rmux does, each second anew, as `top` shows processes.
 //!
 //! It asks the admin endpoint for its report (`source`), and draws what the page shows as lines that fit the terminal
-//! (`view`): on the terminal's second screen, which `q`, INT and TERM leave, with everything as it was before. As long as
+//! (`view`): on the terminal's second screen, which `q`, INT and TERM leave, with everything as it was
+//! before. As long as
 //! nobody answers it says so, and tries again. Where standard output is no terminal it prints one report, whole, with
 //! the rates of one second, and ends.
 

@@ -26,7 +26,7 @@ use super::interval::Recent;
 use super::report::{PoolReport, Reloads, Report};
 use super::response::Kind;
 use super::round::{Rounds, Watched};
-use super::{metrics, page as home, process, statsd, status};
+use super::{metrics, page, process, statsd, status};
 use crate::channel::{Receiver, Sender, channel};
 use crate::config::Config;
 use crate::net::{Listener, Stream};
@@ -336,7 +336,7 @@ fn write_page(page: Page, report: &Report, before: Option<&Report>, body: &mut V
             return (Status::Ok, Kind::Json);
         }
         Page::Home => {
-            home::write(report, before, body);
+            page::write(report, before, body);
             return (Status::Ok, Kind::Html);
         }
     };

@@ -1,6 +1,7 @@
 //! What happened between two reports: the differences of their counters, of one pool or of all.
 //!
-//! A pool that the older report has not is new, and all that it counted counts; so is every pool of another process. What
+//! A pool that the older report has not is new, and all that it counted counts; so is every pool of another
+//! process. What
 //! a thread did that was silent counts when it answers again. No difference is less than nothing.
 
 use super::report::{PoolReport, Report};
@@ -97,7 +98,8 @@ pub fn start_of(report: &Report) -> Report {
     Report { unix_ms: start, started_unix_ms: start, ..Report::default() }
 }
 
-/// The last reports, for who shows rates to whoever comes: the one to be compared with is a second old at least, however
+/// The last reports, for who shows rates to whoever comes: the one to be compared with is a second old at
+/// least, however
 /// many ask.
 #[derive(Debug, Default)]
 pub struct Recent {

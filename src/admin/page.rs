@@ -12,7 +12,8 @@ use super::report::{PoolReport, Report};
 use super::words;
 use crate::stats::{CODES, Event, Histogram, ServerFigures};
 
-/// Appends the page. Rates and latencies are those since the older report, which is best [`interval::Recent`]'s; without
+/// Appends the page. Rates and latencies are those since the older report, which is best
+/// [`interval::Recent`]'s; without
 /// one they are those since the start.
 pub fn write(report: &Report, before: Option<&Report>, out: &mut Vec<u8>) {
     let start = interval::start_of(report);
@@ -234,7 +235,8 @@ const BODY: &str = "</style><body><p id=gone role=alert hidden></p><main>";
 
 const SERVERS: &str = "<div class=t><table><thead><tr><th scope=col>server<th scope=col>state\
     <th scope=col class=n>requests/s<th scope=col class=\"n m\">waiting<th scope=col class=\"n m\">in flight\
-    <th scope=col class=\"n m\">connections<th scope=col class=\"n m\">timeouts<th scope=col class=\"n m\">downs<tbody>";
+    <th scope=col class=\"n m\">connections\
+    <th scope=col class=\"n m\">timeouts<th scope=col class=\"n m\">downs<tbody>";
 
 const ERRORS: &str = "<div class=t><table><caption>Errors that clients got</caption><thead><tr><th scope=col>code\
     <th scope=col class=n>rmux's/s<th scope=col class=n>all<th scope=col class=n>servers'/s\

@@ -13,7 +13,8 @@ use super::interval::Interval;
 use super::report::Report;
 use crate::stats::{Figures, Histogram};
 
-/// What happened since an older report (best the one of a second ago), and how things are now. The prefix ends with a dot.
+/// What happened since an older report (best the one of a second ago), and how things are now. The prefix
+/// ends with a dot.
 pub fn datagrams(before: &Report, now: &Report, prefix: &str, with_timing: bool) -> Vec<Vec<u8>> {
     let mut datagrams = vec![Vec::new()];
     let mut add = |name: &str, value: String, kind: &str| push(&mut datagrams, &[prefix, name, ":", &value, kind]);

@@ -1,6 +1,7 @@
 //! A report as JSON: `/status.json`, and back again for `rmux -top`.
 //!
-//! One walk over the fields of a report, [`walk`], says their names and their order; a [`Form`] writes each, or reads it.
+//! One walk over the fields of a report, [`walk`], says their names and their order; a [`Form`] writes each,
+//! or reads it.
 //! So who reads cannot know another format than who writes. doc/manual.md documents it: fields are added, and neither
 //! renamed nor removed; who reads takes what is missing as 0, and looks past what it does not know.
 //!
@@ -10,7 +11,7 @@ use super::events;
 use super::report::{PoolReport, Report};
 use crate::config::Json;
 use crate::stats::{
-    CLIENT_CLOSE_REASONS, CODES, CONNECTION_STATES, ErrorCodes, Event, FAILURES, Histogram, REQUEST_CLASSES,
+    CLIENT_CLOSE_REASONS, CODES, CONNECTION_STATES, ErrorCodes, Event, FAILURES, Figures, Histogram, REQUEST_CLASSES,
     ServerFigures, ServerState,
 };
 
@@ -107,29 +108,13 @@ fn walk(report: &mut Report, form: &mut dyn Form) {
 
 fn walk_pool(pool: &mut PoolReport, form: &mut dyn Form) {
     let figures = &mut pool.figures;
-    let stats = &mut figures.stats;
     form.text("listen", &mut pool.listen);
     size(form, "threads", &mut pool.threads);
     size(form, "threads_silent", &mut pool.threads_silent);
     form.number("uptime_ms", &mut figures.uptime_ms);
 
-    form.begin("clients");
-    for (name, value) in [
-        ("connected", &mut figures.clients),
-        ("max", &mut figures.clients_max),
-        ("paused", &mut figures.clients_paused),
-        ("waiting", &mut figures.clients_waiting),
-        ("blocked", &mut figures.clients_blocked),
-        ("accepted", &mut stats.clients),
-        ("refused", &mut stats.clients_refused),
-        ("accept_failures", &mut stats.accept_failures),
-        ("denied", &mut stats.denials),
-    ] {
-        form.number(name, value);
-    }
-    numbers(form, "closed", &CLIENT_CLOSE_REASONS, &mut stats.clients_closed);
-    form.end();
-
+    walk_clients(figures, form);
+    let stats = &mut figures.stats;
     numbers(form, "requests", &REQUEST_CLASSES, &mut stats.requests);
     form.begin("errors");
     codes(form, "server", &mut stats.errors);
@@ -176,6 +161,26 @@ fn walk_pool(pool: &mut PoolReport, form: &mut dyn Form) {
         form.text("text", &mut event.text);
         form.end();
     }
+    form.end();
+}
+
+fn walk_clients(figures: &mut Figures, form: &mut dyn Form) {
+    let stats = &mut figures.stats;
+    form.begin("clients");
+    for (name, value) in [
+        ("connected", &mut figures.clients),
+        ("max", &mut figures.clients_max),
+        ("paused", &mut figures.clients_paused),
+        ("waiting", &mut figures.clients_waiting),
+        ("blocked", &mut figures.clients_blocked),
+        ("accepted", &mut stats.clients),
+        ("refused", &mut stats.clients_refused),
+        ("accept_failures", &mut stats.accept_failures),
+        ("denied", &mut stats.denials),
+    ] {
+        form.number(name, value);
+    }
+    numbers(form, "closed", &CLIENT_CLOSE_REASONS, &mut stats.clients_closed);
     form.end();
 }
 

@@ -1,4 +1,5 @@
-//! Figures as people read them: spans, sizes, counts, times of the day. Three digits or so; no more is read at a glance.
+//! Figures as people read them: spans, sizes, counts, times of the day. Three digits or so; no more is read
+//! at a glance.
 
 /// With commas between thousands.
 pub fn count(number: u64) -> String {

@@ -1,6 +1,7 @@
 //! A report as lines of a terminal, or of a text: no sockets, no terminal.
 //!
-//! What is wrong stands first; then pools, servers (those that are not well first) and events. Where there are more than
+//! What is wrong stands first; then pools, servers (those that are not well first) and events. Where there
+//! are more than
 //! fit, each part says how many it leaves out. What came over the network can steer no terminal: control characters are
 //! shown as dots.
 
@@ -155,6 +156,13 @@ fn pool_lines(report: &Report, before: &Report, columns: usize) -> Vec<Line> {
             words::bytes(figures.buffered_bytes),
         ]);
     }
+    if columns < COLUMNS_FOR_MEDIANS {
+        for row in &mut rows {
+            row.remove(6);
+            row.remove(4);
+        }
+        (rows[0][4], rows[0][5]) = ("WAIT p99".to_owned(), "SERVER p99".to_owned());
+    }
     table(&rows, columns)
 }
 
@@ -261,6 +269,9 @@ fn plain(text: &str) -> Line {
 /// Lines of a text are as long as they are, within reason.
 const COLUMNS_OF_TEXT: usize = 500;
 
+/// With less, there is no room for medians beside the name of a pool.
+const COLUMNS_FOR_MEDIANS: usize = 110;
+
 /// The first column has this at the least.
 const FIRST_MIN: usize = 10;
 
@@ -280,7 +291,8 @@ mod tests {
         let expected = "\
 rmux 1.0.0 at 127.0.0.1:9121, process 4711, up 1 d 2 h, 10:12:11 UTC
 131 clients, 2,005 requests/s, in 48 KiB/s, out 439 KiB/s, processor 75 %, memory 32 MiB, files 171/16,384
-! server redis2:6379 is down since 10:07:59 UTC (4 min 12 s): it does not take connections: \"Connection <refused>\" & more
+! server redis2:6379 is down since 10:07:59 UTC (4 min 12 s): it does not take connections: \
+\"Connection <refused>\" & more
 ! pool /run/rmux/<cache>.sock: clients that wait for a connection: 12; the longest wait was 612 ms
 ! pool /run/rmux/<cache>.sock: memory is nearly full: 210 MiB of 256 MiB
 ! rmux itself answered 7 requests with an error within 2 s
