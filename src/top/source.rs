@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_said() {
         let all: [(fn(TcpStream), &str); 7] = [
-            (|mut stream| drop(read_request(&mut stream)), "the connection was closed without an answer"),
+            (|mut stream| assert!(read_request(&mut stream)), "the connection was closed without an answer"),
             (
                 |mut stream| {
                     drop(
