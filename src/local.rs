@@ -26,6 +26,7 @@
 
 pub mod info;
 pub mod roster;
+pub mod servers_info;
 
 mod auth;
 mod client_command;

@@ -13,6 +13,9 @@ cd "$(dirname "$0")/.."
 
 need_rust
 need_redis
+# What judges and reads figures; without them those tests are skipped.
+command -v promtool >/dev/null 2>&1 || install_packages prometheus || true
+command -v prometheus-redis-exporter >/dev/null 2>&1 || install_packages prometheus-redis-exporter || true
 
 # The tests hold a few thousand sockets at once; take what the system allows without asking.
 for files in 16384 8192 4096 "$(ulimit -H -n)"; do

@@ -1,20 +1,25 @@
 //! INFO of a pool with several servers: one text that stands for all of them.
 //!
-//! First the lines of the original rmux, `key: value`, with `rust_version` in the place of `go_version`: what monitors
-//! of it read. Then, in Redis' own sections and format, the fields without which clients do not begin to work (ioredis
-//! waits for `loading`, Sidekiq and BullMQ read `redis_version`, glide `role:master`), and a section for each server.
-//! What can be said of rmux itself is: its process, its uptime, its port. Those of Redis' fields that only one server
-//! could tell (memory, keys, persistence, policies) are left out rather than invented.
+//! In Redis' own sections and format, the fields without which clients do not begin to work (ioredis waits for `loading`,
+//! Sidekiq and BullMQ read `redis_version`, glide `role:master`), what the servers say of themselves, added up
+//! (`servers_info`), and a section for each server. What can be said of rmux itself is: its process, its uptime, its
+//! port, its clients, the requests that it has passed on. Those of Redis' fields that only one server could tell
+//! (persistence, policies) are left out rather than invented.
 //!
-//! Which sections a client asks for makes no difference: it gets all of them. Parsers that put all fields into one
-//! table find each key once, but for those that stand in both forms, with the same value.
+//! Last the lines of the original rmux, `key: value`, with `rust_version` in the place of `go_version`: what monitors of
+//! it read. They stand behind the others because some have Redis' names, and programs that read those take the first one
+//! that they find, or cannot read the blank (prometheus-redis-exporter).
+//!
+//! Which sections a client asks for makes no difference to what is rmux's own: it gets all of them. The servers are
+//! asked what the client asks.
 
 use std::fmt::{self, Write};
 
+use super::servers_info::ServersInfo;
 use crate::backend::handshake::Introduction;
 use crate::reply;
 use crate::session::Protocol;
-use crate::stats::{Figures, ServerState};
+use crate::stats::{Figures, ServerFigures, ServerState};
 
 /// What `INFO` tells about rmux itself: about this pool, all of its threads together.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +40,8 @@ pub struct Facts<'a> {
     pub addresses: &'a [String],
     /// What it has done; with at least as many servers as there are addresses, those first.
     pub figures: &'a Figures,
+    /// What the servers say of themselves.
+    pub servers_info: &'a ServersInfo,
 }
 
 /// Appends the text: a bulk string, or a verbatim string in RESP3.
@@ -48,18 +55,7 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     // Behind those of the addresses stand some that other workers have still, or already.
     let (all, own) = (&facts.figures.servers, facts.addresses.len());
     let servers = &all[..own.min(all.len())];
-    let active = servers.iter().filter(|server| server.state == ServerState::Up).count();
-
-    write!(text, "rmux_version: {}\r\n", env!("CARGO_PKG_VERSION"))?;
-    // The oldest compiler that builds this version: which one did build it, a program cannot know by itself.
-    write!(text, "rust_version: {}\r\n", env!("CARGO_PKG_RUST_VERSION"))?;
-    write!(text, "process_id: {}\r\n", facts.process_id)?;
-    write!(text, "connected_clients: {}\r\n", facts.connected_clients)?;
-    write!(text, "active_endpoints: {active}\r\n")?;
-    write!(text, "total_endpoints: {}\r\n", servers.len())?;
-    text.push_str("role: master\r\n");
-
-    text.push_str("\r\n# Server\r\n");
+    text.push_str("# Server\r\n");
     if &*facts.introduction.server == "valkey" {
         // As it says itself: which Redis it is like, for those who know no other, and then what it is.
         write!(text, "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:{}\r\n", facts.introduction.version)?;
@@ -74,7 +70,12 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     write!(text, "tcp_port:{}\r\nuptime_in_seconds:{seconds}\r\n", port.unwrap_or(0))?;
     write!(text, "uptime_in_days:{}\r\n", seconds / (24 * 60 * 60))?;
     write!(text, "\r\n# Clients\r\nconnected_clients:{}\r\n", facts.connected_clients)?;
+    let told = facts.servers_info;
+    told.write("Clients", text);
+    text.push_str("\r\n# Memory\r\n");
+    told.write("Memory", text);
     text.push_str("\r\n# Persistence\r\nloading:0\r\n");
+    told.write("Persistence", text);
     let stats = &facts.figures.stats;
     write!(text, "\r\n# Stats\r\ntotal_connections_received:{}\r\n", stats.clients)?;
     let requests: u64 = all.iter().map(|server| server.stats.requests).sum();
@@ -86,8 +87,15 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     write!(text, "moves:{}\r\n", stats.moves)?;
     write!(text, "resubscriptions:{}\r\n", stats.resubscriptions)?;
     write!(text, "messages:{}\r\n", stats.messages)?;
+    write!(text, "servers_summed:{}\r\n", told.servers())?;
+    told.write("Stats", text);
     text.push_str("\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
-    text.push_str("\r\n# Cluster\r\ncluster_enabled:0\r\n");
+    for section in ["CPU", "Commandstats", "Errorstats"] {
+        write!(text, "\r\n# {section}\r\n")?;
+        told.write(section, text);
+    }
+    text.push_str("\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n# Keyspace\r\n");
+    told.write("Keyspace", text);
 
     for (index, (server, address)) in servers.iter().zip(facts.addresses).enumerate() {
         let state = match server.state {
@@ -106,5 +114,20 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
         write!(text, "server{index}_requests:{}\r\n", server.stats.requests)?;
         write!(text, "server{index}_errors:{}\r\n", server.stats.errors)?;
     }
+    write_original(text, facts, servers)
+}
+
+/// The lines of the original rmux.
+fn write_original(text: &mut String, facts: &Facts<'_>, servers: &[ServerFigures]) -> fmt::Result {
+    let active = servers.iter().filter(|server| server.state == ServerState::Up).count();
+    text.push_str("\r\n# Rmux\r\n");
+    write!(text, "rmux_version: {}\r\n", env!("CARGO_PKG_VERSION"))?;
+    // The oldest compiler that builds this version: which one did build it, a program cannot know by itself.
+    write!(text, "rust_version: {}\r\n", env!("CARGO_PKG_RUST_VERSION"))?;
+    write!(text, "process_id: {}\r\n", facts.process_id)?;
+    write!(text, "connected_clients: {}\r\n", facts.connected_clients)?;
+    write!(text, "active_endpoints: {active}\r\n")?;
+    write!(text, "total_endpoints: {}\r\n", servers.len())?;
+    text.push_str("role: master\r\n");
     Ok(())
 }

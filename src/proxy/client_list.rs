@@ -27,9 +27,11 @@ use crate::client::{Client, Flow};
 use crate::command::{self, Command, Name};
 use crate::local::info::{self, Facts};
 use crate::local::roster::{self, Ask, ClientFacts, ClientMemory, Filter, Lines};
+use crate::local::servers_info::ServersInfo;
 use crate::reply;
 use crate::resp::Arg;
 use crate::slots::Id;
+use crate::stats::Figures;
 use crate::timer::Millis;
 
 /// To look at one client, beside `TURN_WORK_MAX`.
@@ -58,7 +60,7 @@ pub(super) fn question(
     out: &mut Vec<u8>,
 ) -> Option<Question> {
     match what {
-        command::Session::Info => Some(Question::Figures),
+        command::Session::Info => Some(Question::Figures(request.into())),
         _ => roster::read(request, args, &settings.users, out).map(Question::Clients),
     }
 }
@@ -66,7 +68,7 @@ pub(super) fn question(
 /// What this proxy has to say, and to do. `asker` is the client that asks, if it is one of its own.
 pub(super) fn own_part(proxy: &mut Proxy, question: &Question, asker: Id, now: Millis) -> Answer {
     match question {
-        Question::Figures => {
+        Question::Figures(_) => {
             mark::count_work(
                 &mut proxy.turn,
                 WORK_OF_LINE * (1 + proxy.router.servers().len()) + WORK_OF_LOOK * proxy.upstreams.backends_len(),
@@ -108,30 +110,15 @@ pub(super) fn answer_about_pool(
     proxy: &mut Proxy,
     id: Id,
     question: &Question,
-    mut answer: Answer,
+    answer: Answer,
     now: Millis,
     out: &mut Vec<u8>,
 ) -> bool {
-    let mut own = own_part(proxy, question, id, now);
-    if let Answer::Figures(_) = own {
-        // The order of the servers is this worker's, whatever settings the others are at.
-        mem::swap(&mut own, &mut answer);
-    }
-    answer.add(own);
+    let answer = with_own_part(proxy, id, question, answer, now);
     let protocol = proxy.clients.get(id).map(|client| client.protocol()).unwrap_or_default();
     match answer {
         Answer::Figures(figures) => {
-            let facts = Facts {
-                process_id: proxy.settings.process_id,
-                run: proxy.settings.run(),
-                listen: &proxy.settings.listen,
-                uptime_ms: now - proxy.journal.started,
-                introduction: proxy.upstreams.introduction(),
-                connected_clients: proxy.settings.workers.clients(),
-                addresses: &proxy.settings.servers,
-                figures: &figures,
-            };
-            info::answer(protocol, &facts, out);
+            write_info(proxy, id, &figures, &ServersInfo::default(), now, out);
             false
         }
         Answer::Lines(lines) => {
@@ -154,6 +141,41 @@ pub(super) fn answer_about_pool(
             false
         }
     }
+}
+
+/// This proxy's part of an answer, and those of the others, together.
+pub(super) fn with_own_part(proxy: &mut Proxy, id: Id, question: &Question, mut answer: Answer, now: Millis) -> Answer {
+    let mut own = own_part(proxy, question, id, now);
+    if let Answer::Figures(_) = own {
+        // The order of the servers is this worker's, whatever settings the others are at.
+        mem::swap(&mut own, &mut answer);
+    }
+    answer.add(own);
+    answer
+}
+
+/// The reply to an INFO: what rmux tells, and what the servers have told.
+pub(super) fn write_info(
+    proxy: &Proxy,
+    id: Id,
+    figures: &Figures,
+    servers_info: &ServersInfo,
+    now: Millis,
+    out: &mut Vec<u8>,
+) {
+    let protocol = proxy.clients.get(id).map(|client| client.protocol()).unwrap_or_default();
+    let facts = Facts {
+        process_id: proxy.settings.process_id,
+        run: proxy.settings.run(),
+        listen: &proxy.settings.listen,
+        uptime_ms: now - proxy.journal.started,
+        introduction: proxy.upstreams.introduction(),
+        connected_clients: proxy.settings.workers.clients(),
+        addresses: &proxy.settings.servers,
+        figures,
+        servers_info,
+    };
+    info::answer(protocol, &facts, out);
 }
 
 /// Those of its own clients whom a filter selects.

@@ -6,11 +6,13 @@ use super::call::When;
 use super::pick::{self, Pick};
 use super::state::Proxy;
 use super::worker_queries::{Answer, Blocked, Question};
-use super::{answer, bulk, client_list, close, connect, enqueue, worker_query};
+use super::{answer, bulk, client_list, close, connect, enqueue, scatter, worker_query};
 use crate::local::roster::Ask;
+use crate::local::servers_info::ServersInfo;
 use crate::request::{RequestId, Role};
 use crate::resp::Arg;
 use crate::slots::Id;
+use crate::timer::Millis;
 use crate::{command, reply};
 
 /// Answers a request that is about the whole pool, at once or when the others of it have answered.
@@ -31,6 +33,11 @@ pub(super) fn on_pool_request(
                 unblock(proxy, id, request, &question, Answer::of_nobody(&question), when);
             }
         }
+        Some(question @ Question::Figures(_)) => {
+            if let Some(request) = answer::keep_place(&mut proxy.clients, &mut proxy.in_flight, id) {
+                end_info(proxy, id, request, &question, Answer::of_nobody(&question), when.now);
+            }
+        }
         question => {
             if let Some(question) = question {
                 let nobody = Answer::of_nobody(&question);
@@ -43,6 +50,27 @@ pub(super) fn on_pool_request(
     if is_suicide {
         close::leave(&mut proxy.clients, &mut proxy.turn, id);
     }
+}
+
+/// The other proxies have told their figures: the servers are asked for theirs, and if none can be, the reply to
+/// `request` is without them.
+pub(super) fn end_info(
+    proxy: &mut Proxy,
+    id: Id,
+    request: RequestId,
+    question: &Question,
+    answer: Answer,
+    now: Millis,
+) {
+    let answer = client_list::with_own_part(proxy, id, question, answer, now);
+    let (Answer::Figures(mut figures), Question::Figures(info)) = (answer, question) else { return };
+    if !scatter::ask_for_info(proxy, id, request, info, &mut figures, now) {
+        let mut reply = proxy.reading.take_reply();
+        client_list::write_info(proxy, id, &figures, &ServersInfo::default(), now, &mut reply);
+        answer::deliver(proxy, id, request, &reply, now);
+        proxy.reading.spare_reply(reply);
+    }
+    bulk::maybe_pause(proxy, id);
 }
 
 /// Has a server end the wait of a client, and its reply be that to `request`. `found` is what the other proxies

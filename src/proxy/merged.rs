@@ -4,9 +4,11 @@ use super::client_close_reason::ClientCloseReason;
 use super::compose::{self, Shape};
 use super::interface::LARGE;
 use super::state::Proxy;
-use super::{answer, close, collect, hidden_count, local_steps, memory, pieces, worker_query};
+use super::{answer, client_list, close, collect, hidden_count, local_steps, memory, pieces, worker_query};
 use crate::buffer::Queue;
+use crate::local::servers_info::ServersInfo;
 use crate::request::{MergingId, Place};
+use crate::resp::elements;
 use crate::timer::Millis;
 
 /// Answers the requests of which all parts are answered.
@@ -45,6 +47,11 @@ fn finish_merging(proxy: &mut Proxy, merging: MergingId, now: Millis) {
     } else if merging.is_too_large {
         let text = memory::out_of_memory(&proxy.settings, "The replies of the servers");
         reply.extend_from_slice(text.as_bytes());
+    } else if let Some(figures) = merging.figures.take() {
+        let mut told = ServersInfo::default();
+        // One that has not answered is as one that was not asked.
+        merging.parts().iter().filter_map(|part| elements::text(&part.bytes)).for_each(|text| told.add(text));
+        client_list::write_info(proxy, client, &figures, &told, now, &mut reply);
     } else if has_local_steps {
         let part = &merging.parts()[0];
         local_steps::end_local_steps(

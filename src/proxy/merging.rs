@@ -31,6 +31,7 @@ use crate::client::LocalStep;
 use crate::request::{RequestId, Role};
 use crate::server_id::ServerId;
 use crate::slots::Id;
+use crate::stats::Figures;
 
 /// What an entry keeps for its next use: parts, bytes of each part's buffer, keys.
 const PARTS_KEPT_MAX: usize = 16;
@@ -79,6 +80,8 @@ pub(super) struct Merging {
     pub order: Vec<u16>,
     /// For an `EXEC` alone: what rmux has to add to the reply.
     pub local_steps: Vec<LocalStep>,
+    /// For an `INFO` alone: what rmux tells itself.
+    pub figures: Option<Box<Figures>>,
     /// The first `used` of them; behind those are the buffers of parts that there once were.
     pub(super) parts: Vec<Part>,
     pub(super) used: usize,
@@ -100,6 +103,7 @@ impl Default for Merging {
             role: Role::Plain,
             order: Vec::new(),
             local_steps: Vec::new(),
+            figures: None,
             parts: Vec::new(),
             used: 0,
             unanswered: 0,
@@ -178,5 +182,6 @@ impl Merging {
         self.is_pinned = false;
         self.role = Role::Plain;
         self.local_steps = Vec::new();
+        self.figures = None;
     }
 }

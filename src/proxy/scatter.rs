@@ -42,7 +42,7 @@ use crate::request::{MergingId, Place, Request, RequestId, Role};
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
-use crate::stats::SPLIT;
+use crate::stats::{Figures, SPLIT};
 use crate::timer::Millis;
 
 /// A request whose keys live on several servers.
@@ -329,18 +329,57 @@ pub(super) fn split_again(proxy: &mut Proxy, request: RequestId, profile: Profil
     match proxy.in_flight.requests[request].place() {
         Place::Part(merging) => replace_part(proxy, merging, request, shares, now),
         _ => {
-            let merging = proxy.in_flight.merges.vacant_key() as MergingId;
-            proxy.in_flight.requests[request].move_to(Place::Merging(merging));
             shares.client = client;
-            shares.parent = request;
-            for part in 0..shares.parts().len() {
-                let asked = another_part(&mut proxy.in_flight, merging, request, part as u16);
-                ask_part(proxy, asked, &mut shares.parts_mut()[part], now);
-            }
-            collect::charge_merging(&mut proxy.in_flight, &mut shares);
-            proxy.in_flight.merges.insert(shares);
+            ask_parts(proxy, request, shares, now);
         }
     }
+    true
+}
+
+/// Puts the parts, whose bytes were just queued, into line, and their replies into the place of that to `request`.
+fn ask_parts(proxy: &mut Proxy, request: RequestId, mut shares: Merging, now: Millis) {
+    let merging = proxy.in_flight.merges.vacant_key() as MergingId;
+    proxy.in_flight.requests[request].move_to(Place::Merging(merging));
+    shares.parent = request;
+    for part in 0..shares.parts().len() {
+        let asked = another_part(&mut proxy.in_flight, merging, request, part as u16);
+        ask_part(proxy, asked, &mut shares.parts_mut()[part], now);
+    }
+    collect::charge_merging(&mut proxy.in_flight, &mut shares);
+    proxy.in_flight.merges.insert(shares);
+}
+
+/// Asks each server that can be asked at once for what it says of itself, by `info`, an INFO; with what rmux says of
+/// itself, that is the reply to `request`, whose place is kept. False if none can be asked; then nothing was done.
+pub(super) fn ask_for_info(
+    proxy: &mut Proxy,
+    id: Id,
+    request: RequestId,
+    info: &[u8],
+    figures: &mut Figures,
+    now: Millis,
+) -> bool {
+    let Some(profile) = proxy.clients.get(id).map(|client| client.profile()) else { return false };
+    let mut merging = collect::new_merging(&mut proxy.in_flight);
+    let servers: Vec<ServerId> = proxy.router.distinct_servers_up().collect();
+    for server in servers {
+        // To wait for a connection would be to wait in the place where people look why they wait.
+        let Some(backend) = pick::pick_again(proxy, id, server, profile, now) else { continue };
+        let part = usize::from(merging.add_part(server));
+        let part = &mut merging.parts_mut()[part];
+        (part.backend, part.len) = (backend, info.len());
+        if let Some(backend) = proxy.upstreams.backend_mut(backend) {
+            backend.push(&mut proxy.in_flight.arena, info);
+        }
+    }
+    if merging.parts().is_empty() {
+        collect::spare_merging(&mut proxy.in_flight, merging);
+        return false;
+    }
+    merging.is_pinned = true;
+    merging.client = id;
+    merging.figures = Some(Box::new(std::mem::take(figures)));
+    ask_parts(proxy, request, merging, now);
     true
 }
 

@@ -61,9 +61,16 @@ pub(super) fn end_query(proxy: &mut Proxy, query: WorkerQuery, parts: Vec<(&Ques
         }
         None => {
             for (question, answer) in parts {
-                if let Question::Clients(Ask::Unblock { .. }) = question {
-                    proxy.reading.spare_reply(reply);
-                    return introspect::unblock(proxy, id, request, question, answer, When::at(now));
+                match question {
+                    Question::Clients(Ask::Unblock { .. }) => {
+                        proxy.reading.spare_reply(reply);
+                        return introspect::unblock(proxy, id, request, question, answer, When::at(now));
+                    }
+                    Question::Figures(_) => {
+                        proxy.reading.spare_reply(reply);
+                        return introspect::end_info(proxy, id, request, question, answer, now);
+                    }
+                    Question::Clients(_) => {}
                 }
                 is_suicide |= client_list::answer_about_pool(proxy, id, question, answer, now, &mut reply);
             }

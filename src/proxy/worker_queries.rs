@@ -46,8 +46,8 @@ pub enum WorkerMessage {
 /// Something that every proxy of a pool has a part of.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Question {
-    /// What they have done, and how their servers are.
-    Figures,
+    /// What they have done, and how their servers are: for an INFO, whose bytes these are.
+    Figures(Box<[u8]>),
     /// Their clients.
     Clients(Ask),
 }
@@ -58,7 +58,7 @@ impl Question {
         match self {
             Question::Clients(Ask::List(_)) => QUESTIONS_MAX,
             Question::Clients(_) => QUESTIONS_MAX / 4,
-            Question::Figures => 1,
+            Question::Figures(_) => 1,
         }
     }
 }
@@ -94,7 +94,7 @@ impl Answer {
     /// That of no proxy.
     pub(super) fn of_nobody(question: &Question) -> Answer {
         match question {
-            Question::Figures => Answer::Figures(Figures::default()),
+            Question::Figures(_) => Answer::Figures(Figures::default()),
             Question::Clients(Ask::List(_)) => Answer::Lines(Lines::default()),
             Question::Clients(Ask::Kill(_) | Ask::KillAddress(_)) => {
                 Answer::Killed { clients: 0, is_asker_among: false }

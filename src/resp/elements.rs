@@ -93,8 +93,18 @@ pub fn integer(reply: &[u8]) -> Option<i64> {
 
 /// The bytes of the bulk string that `reply` is; `None` if it is something else, or null.
 pub fn bulk(reply: &[u8]) -> Option<&[u8]> {
+    bytes_of(b'$', reply)
+}
+
+/// The text that `reply` is, a bulk string or a verbatim one; `None` if it is something else.
+pub fn text(reply: &[u8]) -> Option<&str> {
+    let bytes = bulk(reply).or_else(|| bytes_of(b'=', reply)?.strip_prefix(b"txt:"))?;
+    std::str::from_utf8(bytes).ok()
+}
+
+fn bytes_of(kind: u8, reply: &[u8]) -> Option<&[u8]> {
     match (reply.first()?, line_number(reply, 1)) {
-        (b'$', Line::Number(len, start)) if len >= 0 && start + len as usize + 2 == reply.len() => {
+        (&first, Line::Number(len, start)) if first == kind && len >= 0 && start + len as usize + 2 == reply.len() => {
             Some(&reply[start..start + len as usize])
         }
         _ => None,

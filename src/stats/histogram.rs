@@ -7,26 +7,21 @@
 //!
 //! To record costs a few instructions and no memory. Knows no clock.
 
-/// So many of them are told of.
+/// One bucket for each half of a doubling.
 const BUCKETS: usize = 36;
-/// So many are counted: there are shorter and longer ones, too.
-const RAW: usize = 64;
-/// The raw one in which the shortest begin to be told of, from half of it on.
-const RAW_FIRST: usize = 6;
 /// What is shorter than this is in the first bucket, in µs: 32 µs and its first half.
 const FIRST_US: u64 = 48;
 
 /// Counts of spans by their length, and their sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Histogram {
-    /// By what a floating-point number begins with: its exponent, and the half of the doubling that it is in.
-    raw: [u64; RAW],
+    buckets: [u64; BUCKETS],
     sum_us: u64,
 }
 
 impl Default for Histogram {
     fn default() -> Histogram {
-        Histogram { raw: [0; RAW], sum_us: 0 }
+        Histogram { buckets: [0; BUCKETS], sum_us: 0 }
     }
 }
 
@@ -34,37 +29,27 @@ impl Histogram {
     /// So many took so long, in µs.
     #[inline]
     pub fn record(&mut self, count: u32, us: u32) {
-        // Half of it, or 1, is below 2^31, so that no two have the same place. What is rounded is in the last bucket anyway.
-        let place = (((us >> 1) | 1) as f32).to_bits() >> 22;
-        self.raw[place as usize % RAW] += u64::from(count);
+        let at_least = us.max(32);
+        let octave = 31 - at_least.leading_zeros();
+        let place = (2 * octave + (at_least >> (octave - 1) & 1)).wrapping_sub(10) as usize;
+        self.buckets[place.min(BUCKETS - 1)] += u64::from(count);
         self.sum_us += u64::from(count) * u64::from(us);
     }
 
     /// Adds what another one has.
     pub fn add(&mut self, other: &Histogram) {
-        super::add_all(&mut self.raw, &other.raw);
+        super::add_all(&mut self.buckets, &other.buckets);
         self.sum_us += other.sum_us;
     }
 
     /// So many took no time.
     pub fn add_immediate(&mut self, count: u64) {
-        self.raw[0] += count;
+        self.buckets[0] += count;
     }
 
     /// How many were recorded.
     pub fn count(&self) -> u64 {
-        self.raw.iter().sum()
-    }
-
-    /// The counts of all buckets.
-    fn buckets(&self) -> [u64; BUCKETS] {
-        let mut buckets = [0; BUCKETS];
-        for (place, count) in self.raw.iter().enumerate() {
-            // The shortest of all are in the last two.
-            let number = if place >= RAW - 2 { 0 } else { place.saturating_sub(RAW_FIRST).min(BUCKETS - 1) };
-            buckets[number] += count;
-        }
-        buckets
+        self.buckets.iter().sum()
     }
 
     /// How long all of them took together, in µs.
@@ -98,9 +83,8 @@ impl Histogram {
     /// Each bucket that ends with a doubling: where it ends, in µs, and how many were shorter. The rest has no end.
     pub fn doublings(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut shorter = 0;
-        let buckets = self.buckets();
-        (0..BUCKETS / 2 - 1).map(move |number| {
-            shorter += buckets[2 * number] + buckets[2 * number + 1];
+        self.buckets.chunks(2).take(BUCKETS / 2 - 1).enumerate().map(move |(number, pair)| {
+            shorter += pair.iter().sum::<u64>();
             (64 << number, shorter)
         })
     }
@@ -110,7 +94,7 @@ impl Histogram {
     pub fn quantile_us(&self, thousandths: u64) -> u64 {
         let rank = (self.count() * thousandths).div_ceil(1000);
         let mut shorter = 0;
-        for (number, count) in self.buckets().iter().enumerate() {
+        for (number, count) in self.buckets.iter().enumerate() {
             shorter += count;
             if shorter >= rank && shorter > 0 {
                 return end_of(number);
@@ -137,7 +121,7 @@ mod tests {
         for us in (0..70_000).chain([8_388_607, 8_388_608, 9_000_000, u32::MAX]) {
             let mut histogram = Histogram::default();
             histogram.record(3, us);
-            let place = histogram.buckets().iter().position(|&count| count == 3).expect("it is somewhere");
+            let place = histogram.buckets.iter().position(|&count| count == 3).expect("it is somewhere");
             let us = u64::from(us);
             assert!(place == BUCKETS - 1 || us < end_of(place), "{us} is in {place}");
             assert!(place == 0 || us >= end_of(place - 1), "{us} is in {place}");

@@ -1,6 +1,6 @@
 //! Which key lives on which server, and what that means for a command.
 
-use crate::support::client::{Client, body, bulk, encode, show};
+use crate::support::client::{Client, bulk, encode, show, text};
 use crate::support::golden::{key_for_each, keys_of, rows};
 use crate::support::proxy::{PATIENT, Rmux, connections_flag};
 use crate::support::server::RedisServer;
@@ -198,7 +198,7 @@ fn a_clients_database_is_its_own_on_every_server() {
 }
 
 #[test]
-fn info_begins_with_the_originals_seven_lines() {
+fn info_adds_up_what_the_servers_tell_and_ends_with_the_originals_seven_lines() {
     let mut servers = servers(3);
     let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
     let mut client = rmux.client();
@@ -209,14 +209,16 @@ fn info_begins_with_the_originals_seven_lines() {
     wait_for("active_endpoints", "3");
     // The helper's own connection may not be gone yet when it asks again.
     wait_until("the other clients to be gone", PATIENCE, || {
-        show(&client.cmd(&["INFO"])).contains("connected_clients: 2\r\n")
+        text(&client.cmd(&["INFO"])).contains("connected_clients: 2\r\n")
     });
     let reply = client.cmd(&["INFO"]);
     assert_eq!(reply[0], b'$');
-    let text = show(body(&reply));
-    let lines: Vec<&str> = text.split("\r\n").collect();
+    let info = text(&reply);
+    let (_, original) = info.split_once("\r\n# Rmux\r\n").unwrap_or_else(|| panic!("{info}"));
+    let lines: Vec<&str> = original.split("\r\n").collect();
+    assert_eq!(lines.len(), 8, "{info}");
     assert_eq!(lines[0], format!("rmux_version: {}", env!("CARGO_PKG_VERSION")));
-    assert!(lines[1].starts_with("rust_version: "), "{text}");
+    assert!(lines[1].starts_with("rust_version: "), "{info}");
     assert_eq!(lines[2], format!("process_id: {}", rmux.process_id()));
     assert_eq!(lines[3], "connected_clients: 2");
     assert_eq!(lines[4], "active_endpoints: 3");
@@ -225,11 +227,22 @@ fn info_begins_with_the_originals_seven_lines() {
     for field in
         ["redis_version", "redis_mode", "arch_bits", "redis_build_id", "uptime_in_seconds", "run_id", "loading"]
     {
-        assert_eq!(text.matches(&format!("\r\n{field}:")).count(), 1, "{field}: {text}");
+        assert_eq!(info.matches(&format!("\r\n{field}:")).count(), 1, "{field}: {info}");
     }
+    for key in 0..100 {
+        assert_eq!(client.line(&format!("SET {key} v")), "+OK\r\n");
+    }
+    assert_eq!(rmux.info("db0"), "keys=100,expires=0,avg_ttl=0");
+    assert_eq!(client.line("GET 1"), "$1\r\nv\r\n");
+    assert_eq!(client.line("GET none"), "$-1\r\n");
+    assert_eq!((rmux.info("keyspace_hits"), rmux.info("keyspace_misses")), ("1".to_owned(), "1".to_owned()));
+    let memory: u64 = rmux.info("used_memory").parse().expect("a number");
+    assert!(memory > 3 * 500_000, "three servers take more than {memory}");
+    let every = text(&client.cmd(&["INFO", "everything"]));
+    assert!(every.contains("\r\ncmdstat_set:calls=100,usec="), "{every}");
     for server in &servers {
         let address = server.address(Kind::Unix).flag_value();
-        assert!(text.contains(&address), "a section for {address}: {text}");
+        assert!(info.contains(&address), "a section for {address}: {info}");
     }
     servers[1].kill();
     wait_for("active_endpoints", "2");
@@ -251,7 +264,7 @@ fn local_answers_need_no_server() {
     assert_eq!(client.line("SELECT 7"), "+OK\r\n");
     assert_eq!(client.line("CLIENT SETNAME me"), "+OK\r\n");
     assert_eq!(client.line("CLIENT GETNAME"), "$2\r\nme\r\n");
-    assert!(client.line("INFO").contains("rmux_version: "));
+    assert!(text(&client.cmd(&["INFO"])).contains("rmux_version: "));
     assert!(client.line("HELLO 3").starts_with('%'));
     assert_eq!(client.line("CONFIG GET appendonly"), "%1\r\n$10\r\nappendonly\r\n$2\r\nno\r\n");
     assert!(client.line("NOSUCH").starts_with("-ERR unknown command 'NOSUCH'"));

@@ -255,6 +255,11 @@ pub fn show(bytes: &[u8]) -> String {
     if bytes.len() > SHOWN_MAX { format!("{text}… ({} bytes)", bytes.len()) } else { text }
 }
 
+/// The text of a bulk or verbatim string.
+pub fn text(reply: &[u8]) -> String {
+    String::from_utf8_lossy(body(reply)).into_owned()
+}
+
 /// The body of a bulk or verbatim string.
 pub fn body(reply: &[u8]) -> &[u8] {
     let start = reply.windows(2).position(|pair| pair == b"\r\n").expect("a reply has a first line") + 2;

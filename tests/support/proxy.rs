@@ -6,7 +6,7 @@
 //! `Front` is what the tests of one server talk to: rmux in front of a redis-server, or, with `RMUX_TEST_DIRECT=1`,
 //! that redis-server itself.
 
-use super::client::{Client, show};
+use super::client::{Client, text};
 use super::process::{Process, Usage, limited};
 use super::server::{RedisServer, answers};
 use super::{Address, Kind, PATIENCE, Scratch, free_port, is_direct, signal};
@@ -135,7 +135,7 @@ impl Rmux {
 
     /// One field of its own INFO (several servers): `connected_clients`, `active_endpoints` …
     pub fn info(&self, field: &str) -> String {
-        let reply = show(&self.client().cmd(&["INFO"]));
+        let reply = text(&self.client().cmd(&["INFO"]));
         reply
             .lines()
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))

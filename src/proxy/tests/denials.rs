@@ -61,7 +61,7 @@ fn guesses_on_many_connections_wait_for_each_other_and_right_ones_do_not() {
 
 #[test]
 fn it_is_counted_and_told_of_without_the_password() {
-    let (mut bench, _) = guarded();
+    let (mut bench, backends) = guarded();
     let clients = [bench.client(), bench.client()];
     bench.proxy.handle_peer(clients[0], "192.0.2.1:7".into());
     bench.say(clients[0], "AUTH \"b\\nob\" s3cr3t\r\n");
@@ -78,6 +78,7 @@ fn it_is_counted_and_told_of_without_the_password() {
     );
     let client = bench.client();
     bench.say(client, "AUTH pw\r\nINFO\r\n");
+    backends.iter().for_each(|&backend| bench.answer(backend, "-ERR no\r\n"));
     assert!(bench.told(client).contains("\r\nacl_access_denied_auth:2\r\n"));
 }
 

@@ -226,3 +226,69 @@ fn a_transaction_asks_about_all_clients_a_few_times_only() {
     bench.answer(leased, "+OK\r\n".to_owned() + &"+QUEUED\r\n".repeat(4));
     assert_eq!(bench.told(client), "+OK\r\n".to_owned() + &"+QUEUED\r\n".repeat(4) + TOO_MANY);
 }
+
+/// Two servers, and a client that has asked both for an INFO in between two other requests.
+fn asked_for_info(words: &[&str]) -> (Bench, Vec<Id>, Id) {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    let client = bench.client();
+    let pipeline = get(&key_on(&bench, 0)) + &request(words) + &request(&["ECHO", "x"]);
+    bench.say(client, pipeline);
+    assert_eq!(bench.asked(backends[0]), get(&key_on(&bench, 0)) + &request(words));
+    assert_eq!(bench.asked(backends[1]), request(words));
+    (bench, backends, client)
+}
+
+#[test]
+fn info_of_several_servers_is_what_each_tells_together_and_has_its_place() {
+    let (mut bench, backends, client) = asked_for_info(&["INFO", "all"]);
+    bench.answer(backends[1], bulk("# Memory\r\nused_memory:5\r\ndb0:keys=2,expires=1\r\n"));
+    bench.answer(backends[0], bulk("1"));
+    assert_eq!(bench.told(client), bulk("1"));
+    bench.answer(backends[0], bulk("used_memory:6\r\ndb0:keys=1,expires=1\r\n"));
+    let told = bench.told(client);
+    assert!(told.contains("\r\nused_memory:11\r\n") && told.contains("\r\ndb0:keys=3,expires=2\r\n"), "{told}");
+    assert!(told.contains("\r\nserver0_requests:1\r\n"), "what rmux asks for itself is asked afterwards: {told}");
+    assert!(told.ends_with(&bulk("x")), "{told}");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn what_a_server_does_not_tell_is_missing_from_info_and_nothing_else() {
+    // It refuses.
+    let (mut bench, backends, client) = asked_for_info(&["INFO"]);
+    bench.answer(backends[0], bulk("1") + "-NOPERM no permissions\r\n");
+    bench.answer(backends[1], bulk("used_memory:5\r\n"));
+    let told = bench.told(client);
+    assert!(told.contains("\r\nused_memory:5\r\n") && !told.contains("NOPERM"), "{told}");
+    assert!(told.ends_with(&bulk("x")), "{told}");
+    bench.assert_nothing_is_left();
+    // It is lost in the middle of its reply.
+    let (mut bench, backends, client) = asked_for_info(&["INFO"]);
+    bench.answer(backends[0], bulk("1"));
+    bench.answer(backends[1], &bulk("used_memory:5\r\n")[..12]);
+    bench.proxy.handle_backend_end(backends[1], bench.now);
+    bench.answer(backends[0], bulk("used_memory:7\r\n"));
+    bench.turn();
+    let told = bench.told(client);
+    assert!(told.contains("\r\nused_memory:7\r\n") && told.ends_with(&bulk("x")), "{told}");
+    // None is up.
+    for server in [0, 1] {
+        bench.proxy.handle_backend_end(backends[server], bench.now);
+        bench.turn();
+        bench.refuse(server as u16);
+    }
+    bench.say(client, request(&["INFO"]));
+    let told = bench.told(client);
+    assert!(told.contains("\r\nserver1_state:down\r\n") && !told.contains("used_memory"), "{told}");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn who_leaves_while_servers_tell_their_info_leaves_nothing_behind() {
+    let (mut bench, backends, client) = asked_for_info(&["INFO"]);
+    bench.proxy.handle_client_broken(client);
+    bench.turn();
+    bench.answer(backends[0], bulk("1") + &bulk("used_memory:7\r\n"));
+    bench.answer(backends[1], bulk("used_memory:7\r\n"));
+    bench.assert_nothing_is_left();
+}

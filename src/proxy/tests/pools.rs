@@ -182,7 +182,16 @@ fn info_is_the_sum_over_all_proxies() {
     pool.benches[2].proxy.handle_backend_end(lost, now);
     pool.benches[2].turn();
     pool.benches[2].refuse(0);
-    let info = pool.ask(0, clients[0][1], &["INFO"]);
+    let info = request(&["INFO"]);
+    assert_eq!(pool.ask(0, clients[0][1], &["INFO"]), "", "the servers have something to tell, too");
+    let [down, up] = pool.backends[0][..2] else { panic!("two servers") };
+    let asked = pool.benches[0].asked(up);
+    assert!(asked.ends_with(&info), "{asked}");
+    assert_eq!(pool.benches[0].asked(down), info, "this proxy thinks that it is up");
+    pool.benches[0].answer(down, bulk("db0:keys=3\r\n"));
+    pool.benches[0].answer(up, bulk("db0:keys=4\r\n"));
+    let info = pool.benches[0].told(clients[0][1]);
+    assert!(info.contains("\r\ndb0:keys=7\r\n"), "{info}");
     for (name, value) in [
         ("# Clients\r\nconnected_clients:", "6"),
         ("total_connections_received:", "6"),

@@ -449,7 +449,7 @@ fn limits_timeouts_and_policy_hold_at_once() {
 
 #[test]
 fn workers_at_different_settings_add_up_what_they_have_by_address() {
-    let (mut bench, _) = Bench::ready(2, |settings| settings.workers = Workers::first_of(2));
+    let (mut bench, backends) = Bench::ready(2, |settings| settings.workers = Workers::first_of(2));
     let client = bench.client();
     bench.say(client, request(&["INFO"]));
     let Some((1, WorkerMessage::Questions(_))) = bench.messages.pop_front() else { panic!("the other is asked") };
@@ -459,12 +459,13 @@ fn workers_at_different_settings_add_up_what_they_have_by_address() {
     let busy = other.client();
     let key = other.key_at("server-1");
     other.say(busy, get(&key));
-    let questions = WorkerMessage::Questions(vec![Question::Figures].into());
+    let questions = WorkerMessage::Questions(vec![Question::Figures(request(&["INFO"]).into_bytes().into())].into());
     other.proxy.handle_worker_message(0, questions, other.now);
     other.turn();
     let Some((0, answers)) = other.messages.pop_front() else { panic!("it answers") };
     bench.proxy.handle_worker_message(1, answers, bench.now);
     bench.turn();
+    bench.answer(backends[1], bulk("db0:keys=3\r\n"));
     let info = bench.told(client);
     assert!(info.contains("total_endpoints: 1\r\n"), "{info}");
     assert!(info.contains("server0_address:server-1\r\n") && info.contains("server0_outstanding:1\r\n"), "{info}");
