@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use super::interface::{LARGE, NO_DEADLINE};
 use super::merging::Merging;
 use super::state::Proxy;
-use super::{delivery, publish};
+use super::{bulk, delivery, publish};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
 use crate::client::{Client, Flow, Need, Transaction};
@@ -315,6 +315,10 @@ impl Proxy {
                 ensure!(pool.waiting(need).contains(&id), "client {id} is parked, and waits nowhere");
                 let is_watched = client.wakes_at().is_some_and(|at| at <= deadline);
                 ensure!(is_watched, "client {id} is parked, and nobody ends its wait");
+                let needs_own = need != Need::Bulk || bulk::is_for_bulk(&self.settings, &self.clients, id);
+                // A subscriber is looked at when it has its turn.
+                let is_looked_at = is_coming || client.connection().is_listed();
+                ensure!(needs_own || is_looked_at, "client {id} waits for a connection of its own, and needs none");
             }
             Flow::Denied { until, .. } => {
                 ensure!(

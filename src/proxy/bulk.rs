@@ -18,6 +18,9 @@
 //! (`Pool::may_hold`). If not, it is not read (`Flow::Paused`) until it has taken what it is owed, or may; if it takes
 //! nothing meanwhile and has more to say, it is told so after `remoteConnectTimeout`, and leaves.
 //!
+//! Who waits for one more connection of its own waits in line with those who need one for a lease, and a lease may last
+//! for any time. Once it has less in flight, so that a shared connection will do, it is taken out of that line.
+//!
 //! Replies that rmux makes no server can keep. Small ones (`PING`, `ECHO`, errors) are kept here, up to
 //! `clientUnreadBytesMax`: whoever writes all before it reads is not left hanging. Those that are much longer than what
 //! asks for them (`CLIENT LIST`, `INFO`, `EXEC` with such a step) are not made while more than `clientUnreadPauseBytes`
@@ -42,7 +45,7 @@ use super::turn::Turn;
 use super::upstreams::Upstreams;
 use super::{close, drain, mark, memory, reroute};
 use crate::backend::Backend;
-use crate::client::{Bulk, Client, Flow, Leased};
+use crate::client::{Bulk, Client, Flow, Leased, Need};
 use crate::limits::Timeouts;
 use crate::request::{Place, Request, RequestId, Role};
 use crate::slots::Id;
@@ -343,6 +346,20 @@ fn has_much(settings: &Settings, clients: &Clients, id: Id, divisor: usize) -> b
 /// True exactly when the next request of a client needs a connection of its own.
 pub(super) fn is_for_bulk(settings: &Settings, clients: &Clients, id: Id) -> bool {
     has_much(settings, clients, id, 1) && clients.get(id).is_some_and(|client| client.is_in_bulk())
+}
+
+/// A client that waits for a connection of its own, and has so little in flight and unread by now that it needs none,
+/// no longer waits in line with those who do. True if so: its turn to go on has still to come.
+pub(super) fn maybe_stop_waiting(proxy: &mut Proxy, id: Id) -> bool {
+    let flow = proxy.clients.get(id).map(|client| client.flow());
+    let Some(Flow::AwaitingBackend { server, need: Need::Bulk, .. }) = flow else { return false };
+    if is_for_bulk(&proxy.settings, &proxy.clients, id) {
+        return false;
+    }
+    proxy.upstreams.pool_mut(server).unpark(Need::Bulk, id);
+    proxy.clients.unpark(id);
+    proxy.turn.wake(id);
+    true
 }
 
 /// A backend in bulk has sent some of what it was given.

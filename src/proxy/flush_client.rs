@@ -36,8 +36,9 @@ pub(super) fn transmit_client<W: Wire>(proxy: &mut Proxy, id: Id, now: Millis, w
     }
 }
 
-/// A client that was paused because it had too much unread is listened to again, once it has taken half of it. True
-/// if it is: its turn to go on has still to come. What is held back for it comes, and bulk ends, when it may.
+/// A client that was paused because it had too much unread is listened to again, once it has taken half of it; one that
+/// waits for a connection of its own, once it needs none. True if it is: its turn to go on has still to come. What is
+/// held back for it comes, and bulk ends, when it may.
 pub(super) fn maybe_resume(proxy: &mut Proxy, id: Id, now: Millis) -> bool {
     let limits = &proxy.settings.limits;
     let Some(client) = proxy.clients.get_mut(id) else { return false };
@@ -56,8 +57,9 @@ pub(super) fn maybe_resume(proxy: &mut Proxy, id: Id, now: Millis) -> bool {
         bulk::stop_holding_back(proxy, id, now);
         bulk::check_unread(proxy, id, now);
     }
-    if !is_resumed {
-        bulk::maybe_leave_bulk(proxy, id);
+    if is_resumed || bulk::maybe_stop_waiting(proxy, id) {
+        return true;
     }
-    is_resumed
+    bulk::maybe_leave_bulk(proxy, id);
+    false
 }

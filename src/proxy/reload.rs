@@ -27,6 +27,7 @@ use super::state::Proxy;
 use super::topics::SubscriptionConnection;
 use super::upstreams::Upstreams;
 use super::{close, connect, drain, publish, recover, subscribe, subscription_connection};
+use crate::client::{Flow, Need};
 use crate::notice::{About, Kind};
 use crate::request::Role;
 use crate::server_id::ServerId;
@@ -73,6 +74,11 @@ fn look_at_deadlines(proxy: &mut Proxy, now: Millis) {
     for (id, client) in proxy.clients.iter_mut() {
         if !client.is_closed() {
             client.wake_at(&mut proxy.wheel, Timer::Client(id), now);
+        }
+        // If it may have more in flight from now on, it need not wait.
+        let awaits_own = matches!(client.flow(), Flow::AwaitingBackend { need: Need::Bulk, .. });
+        if awaits_own && client.connection_mut().mark_dirty() {
+            proxy.turn.flush_client(id);
         }
     }
     for (id, backend) in proxy.upstreams.backends_mut() {

@@ -442,3 +442,83 @@ fn one_who_has_left_gives_back_no_connection_that_is_somebody_elses_by_now() {
     bench.say(late, get("c"));
     assert_eq!(bench.asked(second), "", "nobody stands behind a pipeline that is deep");
 }
+
+/// Two servers, one connection to each of which may be held; with one request in flight, a client needs one of its own
+/// for the next.
+fn with_one_to_hold() -> (Bench, Vec<Id>, [String; 2]) {
+    let (bench, backends) = Bench::ready(2, |settings| {
+        settings.pool_size = 2;
+        settings.lease_max = 1;
+        settings.limits.client_outstanding_max = 1;
+    });
+    let keys = [key_on(&bench, 0), key_on(&bench, 1)];
+    (bench, backends, keys)
+}
+
+#[test]
+fn who_needs_no_connection_of_its_own_any_more_does_not_wait_with_those_who_do() {
+    let (mut bench, backends, [here, there]) = with_one_to_hold();
+    let (holder, next, deep) = (bench.client(), bench.client(), bench.client());
+    let watch = request(&["WATCH", &there]);
+    bench.say(holder, &watch);
+    let held = bench.connect(1);
+    assert_eq!(bench.asked(held), watch);
+    bench.answer(held, "+OK\r\n");
+    bench.say(next, &watch);
+    bench.say(deep, get(&here) + &get(&there));
+    assert_eq!(bench.asked(backends[0]), get(&here));
+    assert_eq!(bench.asked(backends[1]), "", "with the first one in flight it needs one of its own");
+    bench.answer(backends[0], bulk("1"));
+    assert_eq!(bench.asked(backends[1]), get(&there));
+    bench.answer(backends[1], bulk("2"));
+    assert_eq!(bench.told(deep), bulk("1") + &bulk("2"));
+    // It has taken nobody's turn.
+    let unwatch = request(&["UNWATCH"]);
+    bench.say(holder, &unwatch);
+    bench.answer(held, "+OK\r\n");
+    assert_eq!(bench.asked(held), unwatch + &watch);
+}
+
+#[test]
+fn two_who_watch_keys_do_not_wait_for_each_others_connection() {
+    let (mut bench, backends, keys) = with_one_to_hold();
+    let watch = [0, 1].map(|server| request(&["WATCH", &keys[server]]));
+    let clients = [bench.client(), bench.client()];
+    let mut held = Vec::new();
+    for server in [0, 1] {
+        bench.say(clients[server], &watch[server]);
+        held.push(bench.connect(server as u16));
+        assert_eq!(bench.asked(held[server]), watch[server]);
+    }
+    // Others wait for these connections already, who cannot be served before one of the two is.
+    let next = [bench.client(), bench.client()];
+    for server in [0, 1] {
+        bench.say(next[server], &watch[server]);
+    }
+    for server in [0, 1] {
+        bench.say(clients[server], get(&keys[1 - server]));
+        assert_eq!(bench.asked(backends[1 - server]), "");
+    }
+    for server in [0, 1] {
+        bench.answer(held[server], "+OK\r\n");
+        assert_eq!(bench.asked(backends[1 - server]), get(&keys[1 - server]));
+        bench.answer(backends[1 - server], bulk("1"));
+        assert_eq!(bench.told(clients[server]), "+OK\r\n".to_string() + &bulk("1"));
+    }
+}
+
+#[test]
+fn who_may_have_more_in_flight_from_now_on_waits_for_no_connection_of_its_own() {
+    let (mut bench, backends, [here, there]) = with_one_to_hold();
+    let (holder, next, deep) = (bench.client(), bench.client(), bench.client());
+    bench.say(holder, request(&["WATCH", &there]));
+    bench.connect(1);
+    bench.say(next, request(&["WATCH", &there]));
+    bench.say(deep, get(&here) + &get(&there));
+    assert_eq!(bench.asked(backends[1]), "");
+    let mut settings = bench.proxy.settings.clone();
+    settings.limits.client_outstanding_max = 2;
+    bench.proxy.handle_settings(settings, bench.now);
+    bench.turn();
+    assert_eq!(bench.asked(backends[1]), get(&there));
+}
