@@ -476,13 +476,16 @@ impl Client {
         assert!(!is_over, "client {} has waited {waited} ms, and has got nothing: {pending:?}", self.number);
     }
 
-    /// Whether it writes all before it reads, and is owed more than it may have unread, and there is no limit to that.
+    /// Whether it writes all before it reads, and is owed more than it may have unread, and no limit to that ends its
+    /// wait before its patience does.
     fn has_stuffed_itself(&self, link: &Link, plan: &Plan) -> bool {
         let taken = self.pending[self.answered..].iter().take_while(|pending| pending.end <= link.read_bytes);
         let unread: usize = taken.map(|pending| pending.reply_len).sum();
         let is_writing = self.reads_last && !self.outbox.is_empty();
         let is_over_limit = unread > plan.settings.limits.client_unread_pause_bytes;
-        is_writing && is_over_limit && link.is_stalled() && plan.settings.timeouts.local_request_ms == 0
+        let request_ms = plan.settings.timeouts.local_request_ms;
+        let is_unlimited = request_ms == 0 || request_ms > plan.patience_ms();
+        is_writing && is_over_limit && link.is_stalled() && is_unlimited
     }
 
     fn maybe_leave(&mut self, link: LinkId, scene: &mut Scene<'_>) {
