@@ -156,7 +156,8 @@ fn without_the_fast_path_no_peer_sees_a_difference() {
         .filter(|&seed| {
             let outcomes = [true, false].map(|has_fast_path| {
                 let mut world = World::to_compare(seed, has_fast_path);
-                (world.run(), world.outcome())
+                world.run();
+                world.outcome()
             });
             outcomes[0] != outcomes[1]
         })

@@ -82,6 +82,8 @@ impl World {
         limits.client_unread_bytes_max = limits.client_unread_bytes_max.max(64_000_000);
         limits.buffered_bytes_max = limits.buffered_bytes_max.max(64_000_000);
         let mut world = World::of(seed, plan, random);
+        // Who has just been answered may leave at once, or one look later, as its reply was sent in this turn or before.
+        world.dismissal = None;
         if !has_fast_path {
             world.shell.proxy.turn_fast_path_off();
         }
