@@ -228,7 +228,9 @@ impl Supervisor {
                 info!("{NAME} stops: signal {signal}");
                 // Another process may have taken over in this moment.
                 self.look_after_succession();
-                self.succession.give_up();
+                if self.succession.give_up(&self.manager) {
+                    self.pid_file.iter().for_each(PidFile::restore);
+                }
                 if !self.succession.has_successor() {
                     self.manager.tell_stopping();
                 }

@@ -432,6 +432,33 @@ fn a_new_process_that_fails_leaves_everything_as_it_was() {
     service.stop();
 }
 
+#[test]
+fn a_new_process_that_is_given_up_late_leaves_the_old_one_to_its_manager_and_its_pid_file() {
+    let (server, folder) = (RedisServer::start(), Scratch::new());
+    let manager = UnixDatagram::bind(folder.join("notify")).expect("the folder can be written");
+    manager.set_read_timeout(Some(PATIENCE)).expect("more than zero");
+    let mut service = Service::start_as(&server, 1_000, |command, _| {
+        command.env("NOTIFY_SOCKET", folder.join("notify"));
+    });
+    let (first, pid_file) = (service.process(), service.scratch.join("rmux.pid"));
+    // It takes its turn, writes its number, and never says that it is done.
+    let words = "printf R >&0; dd bs=4096 count=4 <&0 >/dev/null 2>&1; echo $$ >";
+    script(&service.scratch.join("rmux"), &format!("{words}{}; exec cat", pid_file.display()));
+    signal(first, "USR2");
+    wait_until("a pid file of the new one", PATIENCE, || ![0, first].contains(&service.process()));
+    signal(first, "TERM");
+    let status = wait_for_exit(&mut service.first, PATIENCE).expect("it ends");
+    assert!(status.success(), "{status}:\n{}", service.log());
+    assert!(!pid_file.exists(), "nobody is left that it is about");
+    let mut told = Vec::new();
+    while !told.last().is_some_and(|word: &String| word.starts_with("STOPPING")) {
+        let mut buffer = [0; 4096];
+        let length = manager.recv(&mut buffer).expect("told something in time");
+        told.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    assert_eq!(told[told.len() - 2], format!("MAINPID={first}"), "{told:?}");
+}
+
 /// Another process writes the file: a program that a process has open for writing cannot be started, and a child of this
 /// process, just forked for another test, would have it open.
 fn shell(script: &str, one: &str, other: &Path) {

@@ -90,10 +90,11 @@ impl Succession {
         }
     }
 
-    /// Ends the other process, unless it has taken over.
-    pub fn give_up(&mut self) {
-        if let Some(mut upgrade) = self.upgrade.take() {
-            upgrade.end();
-        }
+    /// Ends the other process, unless it has taken over. True if there was one.
+    pub fn give_up(&mut self, manager: &Manager) -> bool {
+        self.upgrade.take().is_some_and(|mut upgrade| {
+            upgrade.end(manager);
+            true
+        })
     }
 }

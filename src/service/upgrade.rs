@@ -97,21 +97,12 @@ impl Upgrade {
     /// What has come of it, if it is over: the process that has taken over, or why none has. To be asked again and
     /// again; nothing rings when the other process says something.
     pub fn poll(&mut self, manager: &Manager) -> Option<Result<u32, String>> {
-        let outcome = self.hear(manager);
-        if self.awaited == DONE && outcome.as_ref().is_some_and(Result::is_err) {
-            // It was told otherwise.
-            manager.tell_main_process(process::id());
-        }
-        outcome
-    }
-
-    fn hear(&mut self, manager: &Manager) -> Option<Result<u32, String>> {
         let problem = match self.line.receive(None) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if Instant::now() < self.deadline {
                     return None;
                 }
-                return Some(Err(format!("{} was not ready in time, and was killed", self.end().0)));
+                return Some(Err(format!("{} was not ready in time, and was killed", self.end(manager).0)));
             }
             Ok((bytes, _)) if bytes == self.awaited => {
                 if self.awaited == DONE {
@@ -126,12 +117,16 @@ impl Upgrade {
             Ok((bytes, _)) if !bytes.is_empty() => "says something that this one does not understand",
             _ => "has ended before it was ready",
         };
-        let (program, status) = self.end();
+        let (program, status) = self.end(manager);
         Some(Err(format!("{program} {problem}: {status}")))
     }
 
     /// Ends the other process, and tells how it ended: that of one that has ended by itself is not changed by this.
-    pub fn end(&mut self) -> (std::path::Display<'_>, String) {
+    pub fn end(&mut self, manager: &Manager) -> (std::path::Display<'_>, String) {
+        if self.awaited == DONE {
+            // It was told otherwise.
+            manager.tell_main_process(process::id());
+        }
         let _ = self.child.kill();
         let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         (self.program.display(), status)
@@ -256,6 +251,6 @@ mod tests {
             }
         };
         assert_eq!(reason, "cat was not ready in time, and was killed");
-        assert_eq!(upgrade.end().1, "signal: 9 (SIGKILL)");
+        assert_eq!(upgrade.end(&manager).1, "signal: 9 (SIGKILL)");
     }
 }
