@@ -239,8 +239,9 @@ impl Supervisor {
                 self.pools.iter_mut().for_each(Pool::drain);
             }
             Signal::Hangup if self.plan.is_some() && !self.is_ending => {
-                info!("reload: the last one is still under way: another one follows");
-                self.is_asked_again = true;
+                if !std::mem::replace(&mut self.is_asked_again, true) {
+                    info!("reload: the last one is still under way: another one follows");
+                }
             }
             Signal::Hangup | Signal::User2 => {
                 let is_upgrade = signal == Signal::User2;

@@ -7,7 +7,8 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -487,6 +488,33 @@ fn a_hangup_while_it_drains_is_told_and_changes_nothing() {
     assert_eq!(show(&client.reply()), show(&value_of("slow")));
     assert_eq!(rmux.rmux.wait_for_end(PATIENCE).code(), Some(0), "{}", rmux.rmux.log());
     assert!(!socket.exists());
+}
+
+#[test]
+fn a_file_that_blocks_holds_nobody_up_and_who_asks_again_and_again_is_told_once() {
+    let (server, folder) = (RedisServer::start(), Scratch::new());
+    let socket = folder.join("rmux.sock");
+    let Reloaded { rmux, folder } = Reloaded::start(folder, &[pool(&socket, &[&server], "")]);
+    let (file, good) = (folder.join("rmux.json"), folder.join("good.json"));
+    fs::rename(&file, &good).expect("it is there");
+    assert!(Command::new("mkfifo").arg(&file).status().expect("there is such a program").success());
+    let count = |words: &str| rmux.log().matches(words).count();
+    rmux.signal("HUP");
+    wait_until("a reload", PATIENCE, || count("reads the configuration again") == 1);
+    for round in 1..4 {
+        rmux.signal("HUP");
+        // What is said to this one comes behind what is said to that one.
+        rmux.signal("USR2");
+        wait_until("an answer", PATIENCE, || count("upgrade: refused: a reload is under way") == round);
+        assert_eq!(rmux.client().cmd(&["PING"]), b"+PONG\r\n");
+    }
+    assert_eq!(count("another one follows"), 1, "{}", rmux.log());
+    let mut end = File::options().write(true).open(&file).expect("somebody reads it");
+    fs::remove_file(&file).expect("it is there");
+    fs::copy(&good, &file).expect("the folder can be written");
+    end.write_all(&fs::read(&good).expect("it is there")).expect("it is read");
+    drop(end);
+    wait_until("both reloads", PATIENCE, || count("reload: done: no changes") == 2);
 }
 
 /// What every server has under a key, whoever is asked.

@@ -213,7 +213,7 @@ impl Takeover {
     ///
     /// When the other process goes on without this one.
     pub fn await_turn(&self) -> io::Result<()> {
-        self.line.send(READY, None)?;
+        self.line.send(READY, None).map_err(|_| given_up())?;
         match self.line.receive(Some(WORD_TIMEOUT)) {
             Ok((bytes, _)) if bytes == OPEN => Ok(()),
             _ => Err(given_up()),
@@ -252,5 +252,12 @@ mod tests {
         };
         assert_eq!(reason, "cat was not ready in time, and was killed");
         assert_eq!(upgrade.end(&manager).1, "signal: 9 (SIGKILL)");
+    }
+    #[test]
+    fn who_finds_the_other_process_gone_says_so() {
+        let (line, other) = Handover::pair(WORD_TIMEOUT).expect("descriptors are free");
+        drop(other);
+        let error = Takeover { line, is_watched: false }.await_turn().expect_err("nobody is there");
+        assert_eq!(error.to_string(), given_up().to_string());
     }
 }
