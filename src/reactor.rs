@@ -212,8 +212,8 @@ impl Reactor {
         elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros())
     }
 
-    /// Looks how long a turn took that began then, when so many bytes had been moved: from the end of one poll until the
-    /// next. To read the clock twice in each turn would cost more than it tells. So a turn is timed that had many
+    /// Looks how long a turn took that began then, when so many bytes had been moved: from the end of one poll until
+    /// the next. To read the clock twice in each turn would cost more than it tells. So a turn is timed that had many
     /// events, read many bytes, accepted, was woken, had a timer due, or in which something was left over, from the
     /// one before or for the next; of the others one in sixteen. What is missed: a turn that took long over a few short
     /// requests, such as one CLIENT LIST of few clients, or in which the system did not let the thread run.

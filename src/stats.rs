@@ -237,10 +237,11 @@ pub struct Figures {
     pub clients_max: u64,
     /// From the moment in which a request was read until it was queued for a server.
     pub waits: Histogram,
-    /// From then on until its reply was read, as exact as a turn of the loop is long. Each request that a server answers
-    /// counts, and so does each part of one that several answer; not those that wait for data (BLPOP), nor those of
-    /// which nobody takes the reply: too late, the client gone, or rmux's own. An upload counts from its end on. What
-    /// waits for a connection that is being made waits here; what is asked of a server again counts from then on.
+    /// From then on until its reply was read, as exact as a turn of the loop is long. Each request that a server
+    /// answers counts, and so does each part of one that several answer; not those that wait for data (BLPOP), nor
+    /// those of which nobody takes the reply: too late, the client gone, or rmux's own. An upload counts from its end
+    /// on. What waits for a connection that is being made waits here; what is asked of a server again counts from then
+    /// on.
     pub durations: Histogram,
     /// For how long the one waits for a connection that waits for the longest time, or did within the last minute.
     pub wait_max_us: u64,

@@ -1,14 +1,14 @@
 //! INFO of a pool with several servers: one text that stands for all of them.
 //!
-//! In Redis' own sections and format, the fields without which clients do not begin to work (ioredis waits for `loading`,
-//! Sidekiq and BullMQ read `redis_version`, glide `role:master`), what the servers say of themselves, added up
-//! (`servers_info`), and a section for each server. What can be said of rmux itself is: its process, its uptime, its
+//! In Redis' own sections and format, the fields without which clients do not begin to work (ioredis waits for
+//! `loading`, Sidekiq and BullMQ read `redis_version`, glide `role:master`), what the servers say of themselves, added
+//! up (`servers_info`), and a section for each server. What can be said of rmux itself is: its process, its uptime, its
 //! port, its clients, the requests that it has passed on. Those of Redis' fields that only one server could tell
 //! (persistence, policies) are left out rather than invented.
 //!
-//! Last the lines of the original rmux, `key: value`, with `rust_version` in the place of `go_version`: what monitors of
-//! it read. They stand behind the others because some have Redis' names, and programs that read those take the first one
-//! that they find, or cannot read the blank (prometheus-redis-exporter).
+//! Last the lines of the original rmux, `key: value`, with `rust_version` in the place of `go_version`: what monitors
+//! of it read. They stand behind the others because some have Redis' names, and programs that read those take the first
+//! one that they find, or cannot read the blank (prometheus-redis-exporter).
 //!
 //! Which sections a client asks for makes no difference to what is rmux's own: it gets all of them. The servers are
 //! asked what the client asks.
@@ -97,6 +97,12 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     text.push_str("\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n# Keyspace\r\n");
     told.write("Keyspace", text);
 
+    write_servers(text, facts, servers)?;
+    write_original(text, facts, servers)
+}
+
+/// A section for each server.
+fn write_servers(text: &mut String, facts: &Facts<'_>, servers: &[ServerFigures]) -> fmt::Result {
     for (index, (server, address)) in servers.iter().zip(facts.addresses).enumerate() {
         let state = match server.state {
             ServerState::Up => "up",
@@ -114,7 +120,7 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
         write!(text, "server{index}_requests:{}\r\n", server.stats.requests)?;
         write!(text, "server{index}_errors:{}\r\n", server.stats.errors)?;
     }
-    write_original(text, facts, servers)
+    Ok(())
 }
 
 /// The lines of the original rmux.

@@ -58,7 +58,13 @@ struct Sorter<'a> {
     is_one_server: bool,
 }
 
-impl Sorter<'_> {
+impl<'a> Sorter<'a> {
+    #[inline(always)]
+    fn new(reading: &'a Reading, router: &'a Router, settings: &Settings) -> Sorter<'a> {
+        let is_one_server = router.is_single() && !settings.strict_replies;
+        Sorter { limits: &reading.request_limits, router, is_one_server }
+    }
+
     /// The request that `bytes` begin with, if it is a plain one. If it is not, nothing has happened: `framer` gives
     /// whoever asks next the same answer.
     #[inline]
@@ -108,11 +114,7 @@ pub(super) fn take_plain_requests(
     if proxy.reading.is_fast_path_off() || !may_send_plain_requests(client, &proxy.router, &proxy.settings) {
         return 0;
     }
-    let sorter = Sorter {
-        limits: &proxy.reading.request_limits,
-        router: &proxy.router,
-        is_one_server: proxy.router.is_single() && !proxy.settings.strict_replies,
-    };
+    let sorter = Sorter::new(&proxy.reading, &proxy.router, &proxy.settings);
     let deadline = now + proxy.settings.timeouts.remote_read_ms;
     let mut at = 0;
     let mut next = sorter.sort(bytes, framer);

@@ -3,6 +3,7 @@
 use super::client_close_reason::ClientCloseReason;
 use super::compose::{self, Shape};
 use super::interface::LARGE;
+use super::merging::Merging;
 use super::state::Proxy;
 use super::{answer, client_list, close, collect, hidden_count, local_steps, memory, pieces, worker_query};
 use crate::buffer::Queue;
@@ -15,6 +16,21 @@ use crate::timer::Millis;
 pub(super) fn finish_merges(proxy: &mut Proxy, now: Millis) {
     while let Some(merging) = proxy.turn.next_finished_merge() {
         finish_merging(proxy, merging, now);
+    }
+}
+
+/// The reply to a request, out of those to its parts.
+fn write_merged(proxy: &mut Proxy, merging: &Merging, now: Millis, reply: &mut Vec<u8>) {
+    if let Some(figures) = &merging.figures {
+        let mut told = ServersInfo::default();
+        // One that has not answered is as one that was not asked.
+        merging.parts().iter().filter_map(|part| elements::text(&part.bytes)).for_each(|text| told.add(text));
+        return client_list::write_info(proxy, merging.client, figures, &told, now, reply);
+    }
+    compose::compose(merging.shape, merging.parts(), &merging.order, reply);
+    if let Shape::Subscribers(family) = merging.shape {
+        let counted = std::mem::take(reply);
+        hidden_count::correct_subscribers(&proxy.pubsub, family, &counted, reply);
     }
 }
 
@@ -47,11 +63,6 @@ fn finish_merging(proxy: &mut Proxy, merging: MergingId, now: Millis) {
     } else if merging.is_too_large {
         let text = memory::out_of_memory(&proxy.settings, "The replies of the servers");
         reply.extend_from_slice(text.as_bytes());
-    } else if let Some(figures) = merging.figures.take() {
-        let mut told = ServersInfo::default();
-        // One that has not answered is as one that was not asked.
-        merging.parts().iter().filter_map(|part| elements::text(&part.bytes)).for_each(|text| told.add(text));
-        client_list::write_info(proxy, client, &figures, &told, now, &mut reply);
     } else if has_local_steps {
         let part = &merging.parts()[0];
         local_steps::end_local_steps(
@@ -64,11 +75,7 @@ fn finish_merging(proxy: &mut Proxy, merging: MergingId, now: Millis) {
             now,
         );
     } else {
-        compose::compose(merging.shape, merging.parts(), &merging.order, &mut reply);
-        if let Shape::Subscribers(family) = merging.shape {
-            let counted = std::mem::take(&mut reply);
-            hidden_count::correct_subscribers(&proxy.pubsub, family, &counted, &mut reply);
-        }
+        write_merged(proxy, &merging, now, &mut reply);
     }
     if !has_error && compose::is_error(&reply) {
         proxy.journal.stats.own_errors.count(&reply);

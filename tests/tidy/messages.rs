@@ -61,14 +61,13 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("config/key", "KEYS"),
     ("config/placement", "HEADINGS"),
     ("local/client_command", "HELP"),
-    ("local/info", "write_text"),
+    ("local/info", "*"),
     ("local/roster", "write_line"),
     // The simulation's judge, which only tests ask.
     ("proxy/audit", "*"),
     ("service/activation", "move_to_standard_input"),
     ("top/source", "REQUEST"),
     ("top/view", "headline"),
-    ("top/view", "pool_lines"),
     ("top/view", "server_lines"),
     ("top/view", "event_lines"),
 ];
