@@ -24,6 +24,7 @@ use super::bulk::{self, DEEP};
 use super::client_close_reason::ClientCloseReason;
 use super::in_flight::InFlight;
 use super::interface::{Conn, DIRECT_MIN, Timer, Wire};
+use super::reading::Reading;
 use super::router::Router;
 use super::settings::Settings;
 use super::state::Proxy;

@@ -54,7 +54,7 @@ pub(super) fn conclude(proxy: &mut Proxy, server: ServerId, before: Health, why:
     connect::keep_pace(&mut proxy.upstreams, &mut proxy.wheel, server, now);
     let Some(after) = proxy.upstreams.conclude(server, before) else { return };
     let is_worse = !matches!(after, Health::Up | Health::Probing { .. });
-    proxy.upstreams.on_changed(server, is_worse.then(|| why.to_string()), now);
+    proxy.upstreams.on_changed(server, before, is_worse.then(|| why.to_string()), now);
     if before.is_up() && !after.is_up() {
         proxy.router.set_up(server, false);
     }

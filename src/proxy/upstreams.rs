@@ -425,10 +425,13 @@ impl Upstreams {
     }
 
     /// A server has become another since now, and, unless that is for the better, why.
-    pub fn on_changed(&mut self, server: ServerId, why: Option<String>, now: Millis) {
+    pub fn on_changed(&mut self, server: ServerId, before: Health, why: Option<String>, now: Millis) {
         let endpoint = &mut self.endpoints[server.index()];
-        endpoint.stats.changes += 1;
-        endpoint.changed_at = now;
+        // To try one that is down is not yet to find it another.
+        if before.is_up() || endpoint.health.health().is_up() {
+            endpoint.stats.changes += 1;
+            endpoint.changed_at = now;
+        }
         endpoint.why = why.unwrap_or_else(|| mem::take(&mut endpoint.why));
     }
 

@@ -214,6 +214,7 @@ fn connections_that_fail_are_counted_by_reason_and_a_server_says_since_when_it_i
     bench.pass(100);
     assert_eq!(bench.figures().servers[0].state_ms, 100);
     bench.take_down(backends[0], 0);
+    let down_since = bench.now;
     bench.pass(30);
     let figures = bench.figures();
     let server = &figures.servers[0];
@@ -232,12 +233,16 @@ fn connections_that_fail_are_counted_by_reason_and_a_server_says_since_when_it_i
     bench.turn();
     bench.answer(asked, "-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n");
     let figures = bench.figures();
-    assert_eq!(figures.servers[0].stats.failures, [1, 1, 1, 0]);
+    let server = &figures.servers[0];
+    assert_eq!(server.stats.failures, [1, 1, 1, 0]);
+    let since_ms = bench.now - down_since;
+    assert_eq!((server.state, server.state_ms, server.stats.changes), (ServerState::Down, since_ms, 1), "all the time");
+    assert!(since_ms > 100, "{since_ms}");
     bench.until_connect();
     bench.connect(0);
     let figures = bench.figures();
     let server = &figures.servers[0];
-    assert_eq!((server.state, server.state_ms), (ServerState::Up, 0));
+    assert_eq!((server.state, server.state_ms, server.stats.changes), (ServerState::Up, 0, 2));
     assert!(!server.why.is_empty(), "what it was stays known");
     assert!(figures.events.iter().any(|event| event.is_warning && event.text.contains("is down")));
 }
