@@ -3,7 +3,7 @@
 //! What is wrong stands first, in words; then each pool with its figures and servers, then the newest lines of the log.
 //! It is whole without scripts, and then loads itself anew every 5 s; with them, a few lines replace its `<main>` every
 //! 2 s while it is looked at, and say when nobody answers. It asks for nothing but itself, and has no colour without a
-//! word. Whatever comes from elsewhere is written by [`Html::text`], which escapes.
+//! word. Whatever comes from elsewhere is written by `Html::text`, which escapes.
 
 use super::events;
 use super::interval::{self, Interval};

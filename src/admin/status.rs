@@ -1,6 +1,6 @@
 //! A report as JSON: `/status.json`, and back again for `rmux -top`.
 //!
-//! One walk over the fields of a report, [`walk`], says their names and their order; a [`Form`] writes each,
+//! One walk over the fields of a report, `walk`, says their names and their order; a `Form` writes each,
 //! or reads it.
 //! So who reads cannot know another format than who writes. doc/manual.md documents it: fields are added, and neither
 //! renamed nor removed; who reads takes what is missing as 0, and looks past what it does not know.
@@ -28,7 +28,7 @@ pub fn write(report: &Report, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Reads what [`write`] wrote, of this version of rmux or of another one, and says of which.
+/// Reads what [`write()`] wrote, of this version of rmux or of another one, and says of which.
 ///
 /// # Errors
 ///

@@ -73,7 +73,7 @@ pub(super) fn own_part(proxy: &mut Proxy, question: &Question, asker: Id, now: M
                 &mut proxy.turn,
                 WORK_OF_LINE * (1 + proxy.router.servers().len()) + WORK_OF_LOOK * proxy.upstreams.backends_len(),
             );
-            Answer::Figures(figures::figures(proxy, now))
+            Answer::Figures(Box::new(figures::figures(proxy, now)))
         }
         Question::Clients(Ask::List(filter)) => {
             let selected = selected(proxy, filter, asker, now);

@@ -67,7 +67,7 @@ impl Question {
 #[derive(Debug)]
 pub enum Answer {
     /// To [`Question::Figures`].
-    Figures(Figures),
+    Figures(Box<Figures>),
     /// To a `CLIENT LIST`: the line of each client that is meant.
     Lines(Lines),
     /// To a `CLIENT KILL`.
@@ -94,7 +94,7 @@ impl Answer {
     /// That of no proxy.
     pub(super) fn of_nobody(question: &Question) -> Answer {
         match question {
-            Question::Figures(_) => Answer::Figures(Figures::default()),
+            Question::Figures(_) => Answer::Figures(Box::default()),
             Question::Clients(Ask::List(_)) => Answer::Lines(Lines::default()),
             Question::Clients(Ask::Kill(_) | Ask::KillAddress(_)) => {
                 Answer::Killed { clients: 0, is_asker_among: false }

@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_said() {
-        let all: [(fn(TcpStream), &str); 7] = [
+        type Case = (fn(TcpStream), &'static str);
+        let all: [Case; 7] = [
             (|mut stream| assert!(read_request(&mut stream)), "the connection was closed without an answer"),
             (
                 |mut stream| {
