@@ -35,7 +35,7 @@ use crate::proxy::{Action, Conn, Proxy, Settings};
 use crate::slots::Id;
 use crate::stats::Bytes;
 use crate::timer::Millis;
-pub use handle::{FiguresQuestion, Handle};
+pub use handle::{FiguresAnswer, FiguresQuestion, Handle};
 
 use dial::Dialer;
 use handle::Post;

@@ -18,7 +18,7 @@ use mio::Waker;
 
 use super::report::PoolReport;
 use crate::channel::{Receiver, Sender, channel};
-use crate::reactor::{FiguresQuestion, Handle};
+use crate::reactor::{FiguresAnswer, FiguresQuestion, Handle};
 use crate::stats::Figures;
 
 /// How long a reactor may take to answer before it counts as silent.
@@ -53,8 +53,8 @@ pub(super) struct Rounds {
     /// When the one that is under way is over.
     until: Option<Instant>,
     not_before: Option<Instant>,
-    sender: Sender<(u32, usize, Figures)>,
-    receiver: Receiver<(u32, usize, Figures)>,
+    sender: Sender<FiguresAnswer>,
+    receiver: Receiver<FiguresAnswer>,
     waker: Arc<Waker>,
 }
 
@@ -104,9 +104,8 @@ impl Rounds {
         self.not_before = Some(now + PAUSE);
         for (place, asked) in self.pools.iter_mut().flat_map(|(_, asked)| asked).enumerate() {
             let (answers, waker) = (self.sender.clone(), Arc::clone(&self.waker));
-            let is_left = asked.handle.ask_figures(FiguresQuestion { round: self.round, place, answers, waker });
-            // One that has ended, since rmux ends, is not stuck.
-            asked.has_answered = !is_left;
+            asked.has_answered = false;
+            asked.handle.ask_figures(FiguresQuestion::new(self.round, place, answers, waker));
         }
     }
 
@@ -116,7 +115,8 @@ impl Rounds {
             let mut asked = self.pools.iter_mut().flat_map(|(_, asked)| asked);
             match asked.nth(place) {
                 Some(asked) if round == self.round && self.until.is_some() => {
-                    asked.figures = figures;
+                    // One that has ended, since rmux ends, is not stuck.
+                    asked.figures = figures.unwrap_or_else(|| std::mem::take(&mut asked.figures));
                     asked.has_answered = true;
                 }
                 _ => {}

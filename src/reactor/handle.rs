@@ -65,10 +65,9 @@ impl Handle {
         self.leave(Post::Settings(Box::new((settings, servers))))
     }
 
-    /// Asks for its figures; the answer comes with its next turn. False if it has ended: then none comes. None comes
-    /// either if it ends before that turn.
-    pub fn ask_figures(&self, question: FiguresQuestion) -> bool {
-        self.leave(Post::Figures(question))
+    /// Asks for its figures; the answer comes with its next turn, or when it has ended.
+    pub fn ask_figures(&self, question: FiguresQuestion) {
+        self.leave(Post::Figures(question));
     }
 
     /// The reactor has turned: it answers the question, if there is one. True exactly when it is to end.
@@ -98,25 +97,41 @@ impl Handle {
     }
 }
 
-/// A question for the figures of a reactor, by somebody who has asked others, too, and maybe before.
+/// A question for the figures of a reactor, by somebody who has asked others, too, and maybe before. The asker hears of
+/// it in any case: of a reactor that ends first, that it does not answer.
 #[derive(Debug)]
 pub struct FiguresQuestion {
-    /// Which question of the asker this is.
-    pub round: u32,
-    /// Whose figures are asked for, as the asker knows the reactor.
-    pub place: usize,
-    /// Where the answer goes: the two numbers above, and the figures.
-    pub answers: Sender<(u32, usize, Figures)>,
-    /// What wakes the asker.
-    pub waker: Arc<Waker>,
+    round: u32,
+    place: usize,
+    /// `None` once it is answered.
+    answers: Option<Sender<FiguresAnswer>>,
+    waker: Arc<Waker>,
 }
 
+/// Which question of the asker this is about, which reactor, and its figures, unless it has ended.
+pub type FiguresAnswer = (u32, usize, Option<Figures>);
+
 impl FiguresQuestion {
+    /// The `round`th question to the reactor that the asker knows by `place`; the answer goes there, and wakes this.
+    pub fn new(round: u32, place: usize, answers: Sender<FiguresAnswer>, waker: Arc<Waker>) -> FiguresQuestion {
+        FiguresQuestion { round, place, answers: Some(answers), waker }
+    }
+
     /// Answers it, and wakes the asker, who may be gone.
-    pub(super) fn answer(self, figures: Figures) {
-        if self.answers.send((self.round, self.place, figures)) {
+    pub(super) fn answer(mut self, figures: Figures) {
+        self.tell(Some(figures));
+    }
+
+    fn tell(&mut self, figures: Option<Figures>) {
+        if self.answers.take().is_some_and(|answers| answers.send((self.round, self.place, figures))) {
             let _ = self.waker.wake();
         }
+    }
+}
+
+impl Drop for FiguresQuestion {
+    fn drop(&mut self) {
+        self.tell(None);
     }
 }
 
@@ -168,11 +183,11 @@ mod tests {
         let (answers, received) = channel();
         let ask = |round| {
             let (answers, waker) = (answers.clone(), Arc::clone(&waker));
-            handle.ask_figures(FiguresQuestion { round, place: 3, answers, waker })
+            handle.ask_figures(FiguresQuestion::new(round, 3, answers, waker));
         };
         let deadline = Instant::now() + PATIENCE;
         for round in 7.. {
-            assert!(ask(round), "it runs");
+            ask(round);
             let (answered, place, figures) = loop {
                 poll.poll(&mut Events::with_capacity(1), Some(PATIENCE)).expect("no signal");
                 match received.try_recv() {
@@ -181,6 +196,7 @@ mod tests {
                 }
             };
             assert_eq!((answered, place), (round, 3));
+            let figures = figures.expect("it runs");
             assert_eq!(figures.addresses, ["nowhere"]);
             assert_eq!(figures.servers.len(), 1);
             // A client may be accepted only after the question.
@@ -191,6 +207,26 @@ mod tests {
         }
         handle.drain();
         running.join().expect("no panic").expect("a good end");
-        assert!(!ask(0), "it has ended");
+        ask(0);
+        assert_eq!(received.try_recv(), Some((0, 3, None)), "it has ended");
+    }
+
+    #[test]
+    fn who_asks_a_reactor_that_ends_before_it_answers_hears_of_it() {
+        let path = std::env::temp_dir().join(format!("rmux-unanswered-{}.sock", std::process::id()));
+        let (listener, _file) = listen(&Address::Unix(path), 1, 0o600).expect("listen");
+        let settings = Settings::new(vec!["nowhere".to_owned()]);
+        let reactor =
+            Reactor::new(settings, listener, &[Address::Unix("/nonexistent".into())]).expect("descriptors are free");
+        let mut poll = Poll::new().expect("descriptors are free");
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("descriptors are free"));
+        let (answers, received) = channel();
+        reactor.handle().ask_figures(FiguresQuestion::new(1, 2, answers, Arc::clone(&waker)));
+        assert_eq!(received.try_recv(), None, "it does not turn");
+        drop(reactor);
+        let mut events = Events::with_capacity(1);
+        poll.poll(&mut events, Some(PATIENCE)).expect("no signal");
+        assert!(!events.is_empty(), "who asks is woken");
+        assert_eq!(received.try_recv(), Some((1, 2, None)));
     }
 }

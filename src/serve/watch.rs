@@ -112,8 +112,9 @@ impl Watch {
                 self.socket_file = SocketFile::adopt(&path);
             }
         }
-        self.listen();
+        // In this order: who asks first is not told that it starts.
         self.tell(|| News::Accepting);
+        self.listen();
     }
 
     fn listen(&mut self) {
