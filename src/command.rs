@@ -47,7 +47,7 @@ mod subcommands;
 mod table;
 mod timeout;
 
-pub use class::{Access, Channels, Class, Gather, Lease, Merge, Session};
+pub use class::{Access, Channels, Class, Gather, Lease, Merge, Rmux, Session};
 pub use index::{COUNT, all, find};
 pub use keys::{KeyError, KeySpan, Keys, integer};
 pub use name::Name;

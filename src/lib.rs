@@ -13,7 +13,7 @@
 //!         reactor, resolve ─► channel       what threads leave for each other
 //! CORE    proxy ─► local, pool ─► backend, client ─► subscription, server, request
 //!         what speaks Redis's language: reply ─► session
-//!         the leaves (ring, timer, command, resp, buffer, slots, limits, sha1, stats, users) ─► nothing of this crate
+//!         the leaves (ring, timer, command, resp, buffer, slots, slow_log, stats …) ─► nothing of this crate
 //! ```
 //!
 //! The core is sans-IO: no sockets, no clock, no randomness of its own, no threads. It is a function of its inputs:
@@ -76,6 +76,7 @@ pub mod service;
 pub mod session;
 pub mod sha1;
 pub mod slots;
+pub mod slow_log;
 pub mod stats;
 pub mod subscription;
 pub mod timer;

@@ -33,6 +33,8 @@ pub struct Timeouts {
     /// A server that answers nothing, or no request; then others take its keys. 0 = with the first handshake that is
     /// not answered.
     pub failover_after_ms: u64,
+    /// A request that takes so long stands in the slow log. 0 = none does.
+    pub slow_ms: u64,
 }
 
 impl Default for Timeouts {
@@ -47,6 +49,7 @@ impl Default for Timeouts {
             remote_read_ms: 500,
             remote_write_ms: 500,
             failover_after_ms: 5_000,
+            slow_ms: 100,
         }
     }
 }
@@ -85,6 +88,8 @@ pub struct Limits {
     pub send_queue_bytes_max: usize,
     /// File descriptors that clients never get: for connections to servers, logging and name lookups.
     pub fd_reserve: usize,
+    /// Entries of the slow log.
+    pub slow_entries_max: usize,
 }
 
 impl Default for Limits {
@@ -106,6 +111,7 @@ impl Default for Limits {
             pipeline_max: 8192,
             send_queue_bytes_max: MIB,
             fd_reserve: 32,
+            slow_entries_max: 128,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The replies that rmux gives itself: PING, ECHO, QUIT, SELECT, AUTH, HELLO, CLIENT, RESET and their like.
+//! The replies that rmux gives itself: PING, ECHO, QUIT, SELECT, AUTH, HELLO, CLIENT, RESET, RMUX and their like.
 //!
 //! A client's session is virtual: what it selects, names and negotiates is written into its [`Session`] and
 //! never reaches a backend of its own. Here a session command becomes a changed session and the bytes of its reply, in
@@ -10,8 +10,8 @@
 //!                      ├─► ReplyAndLeave  the same, and nothing more is read from this client
 //!                      ├─► Denied         the same, but it is not in a hurry: the password was wrong
 //!                      ├─► Silence        no reply: the client wants none
-//!                      ├─► Pool           nothing appended: whoever knows all of the pool answers, with `roster` or
-//!                      │                  `info`
+//!                      ├─► Pool           nothing appended: whoever knows all of the pool answers, with `roster`,
+//!                      │                  `info` or `rmux_reply`
 //!                      ├─► ForwardInstead no reply, but the request that a server answers in the place of this one
 //!                      └─► Forward        nothing appended: a server answers
 //! ```
@@ -25,6 +25,7 @@
 //! checks again where a wrong one would otherwise be taken for something else.
 
 pub mod info;
+pub mod rmux_reply;
 pub mod roster;
 pub mod servers_info;
 
@@ -32,6 +33,7 @@ mod auth;
 mod client_command;
 mod config_get;
 mod context;
+mod fields;
 mod words;
 
 pub use context::{Context, Outcome};
@@ -75,7 +77,8 @@ pub fn answer(
         }
         command::Session::Command => return Outcome::Forward,
         command::Session::Info | command::Session::Role if context.is_alone => return Outcome::Forward,
-        command::Session::Info => return Outcome::Pool,
+        command::Session::Rmux(command::Rmux::Help) => rmux_reply::help(out),
+        command::Session::Info | command::Session::Rmux(_) => return Outcome::Pool,
         command::Session::Role => out.extend_from_slice(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
     }
     Outcome::Reply

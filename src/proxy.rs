@@ -36,8 +36,8 @@
 //!   settings           reload          what follows from others
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
-//!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list),
-//!                      scatter (collect, merged, compose, pieces), evalsha, kill ─► dispatch
+//!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list,
+//!                      rmux_command), scatter (collect, merged, compose, pieces), evalsha, kill ─► dispatch
 //!   a connection       pick            which backend is taken           connect        or made
 //!                      leases          one that a client has alone      drain          one that takes nothing more
 //!                      enqueue         into its queue                   forward, write   and the bytes on their way
@@ -46,7 +46,7 @@
 //!                      delivery        messages, and who gets them      denial         one that comes late
 //!   a client           bulk            deep pipelines, slow readers     close          the end
 //!                      dismiss         another process takes over
-//!   notes              mark, memory, report
+//!   notes              mark, memory, report, slow
 //! ```
 //!
 //! Everywhere `id` is the connection that the call is about. Where an id has the plain name (`client`, `backend`,
@@ -114,12 +114,14 @@ mod reload;
 mod reparse;
 mod report;
 mod reroute;
+mod rmux_command;
 mod router;
 mod routing;
 mod scatter;
 mod scripts;
 mod session_reply;
 mod settings;
+mod slow;
 mod state;
 mod step;
 mod subscribe;
@@ -173,7 +175,7 @@ impl Proxy {
             upstreams,
             clients: Clients::new(),
             reading: Reading::new(&settings.limits),
-            in_flight: InFlight::new(&settings.limits),
+            in_flight: InFlight::new(&settings.limits, &settings.timeouts),
             turn: Turn::new(),
             pubsub: Pubsub::new(settings.servers.len(), settings.workers.hidden_subscribers()),
             worker_queries: WorkerQueries::default(),
@@ -204,6 +206,11 @@ impl Proxy {
         for server in self.router.servers() {
             connect::open_backend(self, server, Profile::default(), now);
         }
+    }
+
+    /// The clock of the day shows this, in milliseconds since 1970. Only the slow log tells it.
+    pub fn handle_time_of_day(&mut self, unix_ms: u64, now: Millis) {
+        self.journal.unix_ms = unix_ms.saturating_sub(now.0);
     }
 
     /// Somebody connected. `None` when there are too many already: tell it [`Proxy::TOO_MANY_CLIENTS`] and close.

@@ -24,7 +24,7 @@ mod sockets;
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::log;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -114,7 +114,9 @@ impl Reactor {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let now = Millis(0);
         let (mailbox, sender) = Mailbox::new();
-        let proxy = new_proxy(settings, now);
+        let mut proxy = new_proxy(settings, now);
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        proxy.handle_time_of_day(unix.as_millis() as u64, now);
         let sockets = Sockets::new(poll.registry().try_clone()?, proxy.clients_expected());
         let mut dialer = Dialer::new(Arc::clone(&waker));
         dialer.set_servers(proxy.servers(), servers);

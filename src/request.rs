@@ -117,6 +117,10 @@ pub struct Request {
     is_moved: bool,
     /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
     is_muted: bool,
+    /// True exactly when it is muted, or has waited.
+    is_marked: bool,
+    /// How long it waited for a connection, in milliseconds.
+    waited_ms: u32,
     /// How many backends it was given to, and lost with.
     losses: u8,
     /// Which part of its merging it is; of no meaning unless its place is [`Place::Part`].
@@ -139,6 +143,8 @@ impl Request {
             is_read,
             is_moved: false,
             is_muted: false,
+            is_marked: false,
+            waited_ms: 0,
             losses: 0,
             part: 0,
             next: [NIL; 2],
@@ -207,6 +213,24 @@ impl Request {
         self.is_muted
     }
 
+    /// True exactly when there is more to be looked at when its reply comes: it is muted, or has waited.
+    #[inline]
+    pub fn is_marked(&self) -> bool {
+        self.is_marked
+    }
+
+    /// How long it waited for a connection, in milliseconds.
+    pub fn waited_ms(&self) -> u32 {
+        self.waited_ms
+    }
+
+    /// It has waited so long for a connection, in milliseconds.
+    #[inline]
+    pub fn on_waited(&mut self, waited_ms: u32) {
+        self.waited_ms = waited_ms;
+        self.is_marked |= waited_ms > 0;
+    }
+
     /// How many backends it was given to, and lost with.
     pub fn losses(&self) -> u8 {
         self.losses
@@ -221,6 +245,7 @@ impl Request {
     #[inline]
     pub fn mute(&mut self, is_muted: bool) {
         self.is_muted = is_muted;
+        self.is_marked = is_muted || self.waited_ms > 0;
     }
 
     /// Its reply means this beyond itself.

@@ -107,7 +107,7 @@ impl Ring {
     }
 
     /// The cell that a hash falls into: 0 to `T` - 1.
-    fn cell(&self, hash: u32) -> usize {
+    pub fn cell(&self, hash: u32) -> usize {
         hash as usize & (self.cells.len() - 1)
     }
 
@@ -139,6 +139,27 @@ impl Ring {
         // Ends at a server that is up, since each one has a cell; the bound is there for the reader.
         let (before, from) = self.cells.split_at(self.cell(hash));
         from.iter().chain(before).map(|&server| ServerIndex(server)).find(|&server| up.is_up(server))
+    }
+
+    /// The server of a hash, and those that stand in when it is down, and when the next one is down, too, and so on:
+    /// so many at the most, all others being up. `is_same` says which are one server under two numbers: they are down
+    /// together.
+    pub fn line_of(
+        &self,
+        hash: u32,
+        most: usize,
+        is_same: &dyn Fn(ServerIndex, ServerIndex) -> bool,
+    ) -> Vec<ServerIndex> {
+        let mut up = UpSet::new(self.servers());
+        let mut line = Vec::new();
+        while line.len() < most {
+            let Some(found) = self.server(hash, &up) else { break };
+            line.push(found);
+            for other in (0..self.servers).map(ServerIndex).filter(|&other| is_same(found, other)) {
+                up.set(other, false);
+            }
+        }
+        line
     }
 }
 

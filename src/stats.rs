@@ -122,6 +122,8 @@ impl Bytes {
 pub struct Measured {
     /// The time, in µs since the start; it begins anew after 71 minutes.
     pub clock_us: u32,
+    /// What takes longer, in µs, may be slow.
+    pub late_us: u32,
     /// From the moment in which a request was queued for its server until its reply was there.
     pub durations: Histogram,
     /// Errors that servers replied.
@@ -129,6 +131,14 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// What takes so long, in milliseconds, may be slow from here on; with 0, nothing is.
+    pub fn set_slow(&mut self, slow_ms: u64) {
+        self.late_us = match slow_ms {
+            0 => u32::MAX,
+            ms => u32::try_from(ms * 1000 - 1).unwrap_or(u32::MAX),
+        };
+    }
+
     /// A server has replied this, of this kind, to somebody.
     #[inline]
     pub fn count_error(&mut self, kind: u8, reply: &[u8]) {

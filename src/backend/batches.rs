@@ -29,6 +29,8 @@ pub(super) struct Batches {
     later_count: u32,
     /// The same of those, in their order.
     later: VecDeque<(u32, u32)>,
+    /// When one was found to be slow last.
+    slow_us: u32,
 }
 
 /// Room for more batches than this is given back when there are none.
@@ -121,6 +123,24 @@ impl Batches {
     #[inline]
     pub fn oldest_us(&self) -> Option<u32> {
         (self.first_count > 0).then_some(self.first_us)
+    }
+
+    /// Whether the first one may have been in flight for so long that it is slow; if not, none is. Of no meaning when
+    /// there is none. Those behind a slow one waited for that one: their time begins anew.
+    #[inline]
+    pub fn is_late(&self, measured: &Measured) -> bool {
+        measured.clock_us.wrapping_sub(self.first_us) > measured.late_us
+            && measured.clock_us.wrapping_sub(self.slow_us) > measured.late_us
+    }
+
+    /// One was slow.
+    pub fn on_slow(&mut self, clock_us: u32) {
+        self.slow_us = clock_us;
+    }
+
+    /// For how long none was found to be slow.
+    pub fn since_slow_us(&self, clock_us: u32) -> u32 {
+        clock_us.wrapping_sub(self.slow_us)
     }
 
     /// How many were counted that are in flight.

@@ -72,6 +72,22 @@ impl Backend {
         self.batches.oldest_us().map(|queued_us| clock_us.wrapping_sub(queued_us))
     }
 
+    /// Whether one that is in flight may be slow. What was answered in this read, and is not recorded yet, counts.
+    #[inline]
+    pub fn is_late(&self, measured: &Measured) -> bool {
+        self.batches.is_late(measured)
+    }
+
+    /// One that is in flight is slow, at this time on the clock of `Measured`.
+    pub fn on_slow(&mut self, clock_us: u32) {
+        self.batches.on_slow(clock_us);
+    }
+
+    /// For how long none was.
+    pub fn since_slow_us(&self, clock_us: u32) -> u32 {
+        self.batches.since_slow_us(clock_us)
+    }
+
     /// How many are in flight by what was counted; once a turn is over, that is all.
     pub fn counted(&self) -> usize {
         self.batches.in_flight()

@@ -108,6 +108,20 @@ pub enum Session {
     ReadOnly,
     /// The subcommands of `CLUSTER` that only ask.
     Cluster,
+    /// The subcommands of `RMUX`.
+    Rmux(Rmux),
+}
+
+/// What rmux is asked about itself: the subcommands of `RMUX`, a command that no server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each is named for its subcommand
+pub enum Rmux {
+    Help,
+    Latency,
+    Ring,
+    Servers,
+    Slowlog,
+    Status,
 }
 
 /// The commands that hold or change the state of a connection.

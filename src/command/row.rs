@@ -43,6 +43,7 @@ pub(super) enum Subs {
     Module,
     Object,
     Pubsub,
+    Rmux,
     Script,
     Xgroup,
     Xinfo,

@@ -2,7 +2,7 @@
 //!
 //! Data only, as in `table`: a row is a call of `shape`.
 
-use super::class::{Channels, Gather, Session};
+use super::class::{Channels, Gather, Rmux, Session};
 use super::row::{Command, Subs};
 use super::shape::{SECOND, all, any, read, refused, session, single, write};
 
@@ -128,6 +128,15 @@ const PUBSUB: &[Command] = &[
     all("shardnumsub", -2, Gather::Subscribers(Channels::Shard)),
 ];
 
+const RMUX: &[Command] = &[
+    session("help", 2, Session::Rmux(Rmux::Help)),
+    session("latency", 2, Session::Rmux(Rmux::Latency)),
+    session("ring", -3, Session::Rmux(Rmux::Ring)),
+    session("servers", 2, Session::Rmux(Rmux::Servers)),
+    session("slowlog", -3, Session::Rmux(Rmux::Slowlog)),
+    session("status", 2, Session::Rmux(Rmux::Status)),
+];
+
 const SCRIPT: &[Command] = &[
     refused("debug", 3),
     all("exists", -3, Gather::And),
@@ -168,6 +177,7 @@ impl Subs {
             Subs::Module => MODULE,
             Subs::Object => OBJECT,
             Subs::Pubsub => PUBSUB,
+            Subs::Rmux => RMUX,
             Subs::Script => SCRIPT,
             Subs::Xgroup => XGROUP,
             Subs::Xinfo => XINFO,

@@ -318,6 +318,8 @@ pub(super) static ROWS: &[Command] = &[
     refused("replconf", -1),
     refused("replicaof", 3),
     refused("restore-asking", -4).writes().at(KEY),
+    // rmux's own.
+    container("rmux", -2, Subs::Rmux),
     session("role", 1, Session::Role),
     refused("save", 1),
     refused("shutdown", -1),

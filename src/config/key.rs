@@ -433,6 +433,8 @@ pub static KEYS: &[Key] = &[
         "wait for a server to take requests; 0 is remoteTimeout"),
     pool("failoverAfter", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.failover_after_ms]),
         "a server that is there and answers nothing is down after so long; 0: with its first timeout"),
+    pool("slowlogSlowerThan", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.slow_ms]),
+        "a request that takes so long stands in RMUX SLOWLOG; 0: none does"),
 
     pool("clientsMax", Limits, Number(1..=1_000_000, "clients", |d| &mut d.limits.clients_max),
         "clients at one time"),
@@ -467,6 +469,8 @@ pub static KEYS: &[Key] = &[
         "bytes queued on one connection to a server; then the next one is used"),
     pool("fdReserve", Limits, Number(0..=65_536, "descriptors", |d| &mut d.limits.fd_reserve),
         "file descriptors that clients never get"),
+    pool("slowlogMax", Limits, Number(0..=1_000_000, "entries", |d| &mut d.limits.slow_entries_max),
+        "entries of RMUX SLOWLOG"),
 
     program("config", "", Text("path", "", |d| &mut d.process.config),
         "JSON file with a list of pools; every flag above is then ignored"),

@@ -14,7 +14,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::net::Address;
-use crate::ring::{Ring, ServerIndex, UpSet};
+use crate::ring::{Ring, ServerIndex};
 
 use super::address::identity;
 use super::error::Plain;
@@ -79,21 +79,10 @@ impl Servers<'_> {
     /// The server of a key, who stands in for it, and who stands in for both.
     fn line_of(&self, key: &[u8]) -> Vec<&Address> {
         let key = self.pool.hash_tag.map_or(key, |tag| tag.hashed_part(key));
-        let mut up = UpSet::new(self.ring.servers());
-        let mut line = Vec::new();
-        while line.len() < SERVERS_SHOWN {
-            let Some(found) = self.ring.server_of_key(key, &up) else { break };
-            line.push(&self.pool.servers[found.index()]);
-            if !self.pool.failover {
-                break;
-            }
-            for place in 0..self.identities.len() {
-                if self.identities[place] == self.identities[found.index()] {
-                    up.set(ServerIndex(place as u16), false);
-                }
-            }
-        }
-        line
+        let most = if self.pool.failover { SERVERS_SHOWN } else { 1 };
+        let is_same = |a: ServerIndex, b: ServerIndex| self.identities[a.index()] == self.identities[b.index()];
+        let line = self.ring.line_of(Ring::hash(key), most, &is_same);
+        line.into_iter().map(|server| &self.pool.servers[server.index()]).collect()
     }
 }
 

@@ -28,7 +28,7 @@ use super::state::Proxy;
 use super::write::{Sent, gather};
 use super::{
     answer, blocking, bulk, close, collect, enqueue, evalsha, fast_path, guard, handshake_read, mark, merged, recover,
-    relief, subscription_read,
+    relief, slow, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
@@ -144,6 +144,9 @@ fn take_reply<W: Wire>(
             }
             let is_first_piece = backend.on_piece();
             if is_first_piece {
+                if slow::may_first_be_slow(backend, &proxy.in_flight) {
+                    slow::note_first(proxy, id, now);
+                }
                 on_large_reply(proxy, id, framer.at(), now);
             }
             let len = framer.passable(bytes.len());
@@ -199,6 +202,15 @@ fn on_reply<W: Wire>(
             backend.queue().copy_range(&proxy.in_flight.arena, backend.answered(), backend.answered() + len)
         }
         _ => None,
+    };
+    // Of a large one the first piece was looked at.
+    let backend = match !is_last_piece && slow::may_first_be_slow(backend, &proxy.in_flight) {
+        false => backend,
+        true => {
+            slow::note_first(proxy, id, now);
+            let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
+            backend
+        }
     };
     backend.in_flight_mut().pop(&proxy.in_flight.requests);
     backend.on_answered(len);

@@ -69,6 +69,8 @@ pub(super) enum Verdict {
 pub(super) struct When {
     pub now: Millis,
     pub standing: Standing,
+    /// How long the request has waited for a connection, in milliseconds.
+    pub waited_ms: u32,
 }
 
 /// Where a client stands among those who wait for a backend.
@@ -86,7 +88,7 @@ impl When {
     /// Of a client that has not waited.
     #[inline]
     pub fn at(now: Millis) -> When {
-        When { now, standing: Standing::Arriving }
+        When { now, standing: Standing::Arriving, waited_ms: 0 }
     }
 
     /// Whether the client has waited, and is served now.
@@ -99,8 +101,8 @@ impl When {
     #[inline]
     pub fn behind(self) -> When {
         match self.standing {
-            Standing::WaitOver => When { standing: Standing::Front, ..self },
-            _ => self,
+            Standing::WaitOver => When { standing: Standing::Front, waited_ms: 0, ..self },
+            _ => When { waited_ms: 0, ..self },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What one client can learn of the whole pool, and do to it: INFO, CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK.
+//! What one client can learn of the whole pool, and do to it: INFO, CLIENT LIST, CLIENT KILL and CLIENT UNBLOCK; RMUX.
 //!
 //! The proxies of a pool have all the clients, each some of them; what is asked for and how it is written is
 //! `local::roster`'s business. This one's part of an answer is made here (`own_part`), for its own clients and for
@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::turn::Turn;
 use super::worker_queries::{Answer, Question};
-use super::{close, figures, leases, mark};
+use super::{close, figures, leases, mark, rmux_command};
 use crate::client::{Client, Flow};
 use crate::command::{self, Command, Name};
 use crate::local::info::{self, Facts};
@@ -61,6 +61,7 @@ pub(super) fn question(
 ) -> Option<Question> {
     match what {
         command::Session::Info => Some(Question::Figures(request.into())),
+        command::Session::Rmux(what) => rmux_command::question(what, request, args, out),
         _ => roster::read(request, args, &settings.users, out).map(Question::Clients),
     }
 }
@@ -68,12 +69,17 @@ pub(super) fn question(
 /// What this proxy has to say, and to do. `asker` is the client that asks, if it is one of its own.
 pub(super) fn own_part(proxy: &mut Proxy, question: &Question, asker: Id, now: Millis) -> Answer {
     match question {
-        Question::Figures(_) => {
+        Question::Figures(_) | Question::Rmux(_) => {
             mark::count_work(
                 &mut proxy.turn,
                 WORK_OF_LINE * (1 + proxy.router.servers().len()) + WORK_OF_LOOK * proxy.upstreams.backends_len(),
             );
             Answer::Figures(Box::new(figures::figures(proxy, now)))
+        }
+        Question::Slowlog(ask) => {
+            let count = proxy.journal.slow_log.len();
+            mark::count_work(&mut proxy.turn, WORK_OF_LINE + WORK_OF_LOOK * count);
+            rmux_command::own_slow_entries(&proxy.settings, &mut proxy.journal.slow_log, *ask)
         }
         Question::Clients(Ask::List(filter)) => {
             let selected = selected(proxy, filter, asker, now);
@@ -118,7 +124,12 @@ pub(super) fn answer_about_pool(
     let protocol = proxy.clients.get(id).map(|client| client.protocol()).unwrap_or_default();
     match answer {
         Answer::Figures(figures) => {
-            write_info(proxy, id, &figures, &ServersInfo::default(), now, out);
+            match question {
+                Question::Rmux(what) => {
+                    rmux_command::write_figures(&proxy.settings, *what, protocol, &figures, out);
+                }
+                _ => write_info(proxy, id, &figures, &ServersInfo::default(), now, out),
+            }
             false
         }
         Answer::Lines(lines) => {
@@ -134,6 +145,10 @@ pub(super) fn answer_about_pool(
                 _ => reply::integer(out, clients as i64),
             }
             is_asker_among
+        }
+        Answer::Slow(entries, count) => {
+            rmux_command::write_slow_entries(&proxy.settings, question, &entries, count, out);
+            false
         }
         Answer::Blocked(_) => {
             // It is a server that does it, over another connection (`unblock`): not within a transaction.

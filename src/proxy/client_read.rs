@@ -445,10 +445,8 @@ fn serve_line<W: Wire>(proxy: &mut Proxy, server: ServerId, need: Need, now: Mil
             at += 1;
             continue;
         }
-        if dispatch::unpark(proxy, id, server, need, now).is_none() {
-            continue;
-        }
-        resume_client(proxy, id, When { now, standing: Standing::Front }, wire);
+        let Some(waited_ms) = dispatch::unpark(proxy, id, server, need, now) else { continue };
+        resume_client(proxy, id, When { now, standing: Standing::Front, waited_ms: waited_ms as u32 }, wire);
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) fn dispatch(
         pick => return wait_or_refuse(proxy, id, server, pick, Need::Room, when.now),
     };
     let deadline = when.now + proxy.settings.timeouts.remote_read_ms;
-    let request = Request::new(id, deadline, len as u32, hash, access == Access::Read);
+    let mut request = Request::new(id, deadline, len as u32, hash, access == Access::Read);
+    request.on_waited(when.waited_ms);
     let Some(ticket) = enqueue::line_up(proxy, id, backend, server, request) else { return Verdict::Done };
     if access == Access::Write {
         if let Some(client) = proxy.clients.get_mut(id) {
@@ -125,13 +126,14 @@ fn park(proxy: &mut Proxy, id: Id, server: ServerId, need: Need, now: Millis) {
     }
 }
 
-/// A client waits for a backend no longer, and is listened to. `None` if it is gone.
-pub(super) fn unpark(proxy: &mut Proxy, id: Id, server: ServerId, need: Need, now: Millis) -> Option<&mut Client> {
+/// A client waits for a backend no longer, and is listened to. Returns for how long it did, in milliseconds; `None` if it
+/// is gone.
+pub(super) fn unpark(proxy: &mut Proxy, id: Id, server: ServerId, need: Need, now: Millis) -> Option<u64> {
     proxy.upstreams.pool_mut(server).unpark(need, id);
     let waited_ms = proxy.clients.get(id).and_then(|client| waited_ms(&proxy.settings, client, now));
-    let client = proxy.clients.unpark(id)?;
+    proxy.clients.unpark(id)?;
     proxy.journal.on_waited(waited_ms.unwrap_or(0), now);
-    Some(client)
+    Some(waited_ms.unwrap_or(0))
 }
 
 /// For how long a client waits for a backend, in milliseconds, if it does: since its time for that began.

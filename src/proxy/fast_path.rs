@@ -233,7 +233,9 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
     wire: &mut W,
 ) -> usize {
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return 0 };
-    if !framer.is_at_start() || !has_plain_replies(backend) || proxy.reading.is_fast_path_off() {
+    // What may be slow is looked at one by one.
+    let is_late = backend.is_late(&proxy.in_flight.measured);
+    if is_late || !framer.is_at_start() || !has_plain_replies(backend) || proxy.reading.is_fast_path_off() {
         return 0;
     }
     let (server, in_flight) = (backend.server(), backend.in_flight().len());
@@ -343,7 +345,7 @@ fn take_run(
 fn is_plain_and_next(entry: &Request, request: RequestId, client: &Client) -> bool {
     entry.role() == Role::Plain
         && entry.place() == Place::Waiting
-        && !entry.is_muted()
+        && !entry.is_marked()
         && client.reply_order().first() == Some(request)
 }
 

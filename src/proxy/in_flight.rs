@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::merging::Merging;
 use crate::buffer::{Arena, Queue};
-use crate::limits::Limits;
+use crate::limits::{Limits, Timeouts};
 use crate::request::{BackendLine, ClientLine, Request, RequestId, Requests};
 use crate::slots::Id;
 use crate::stats::Measured;
@@ -36,7 +36,9 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// Nothing is in flight.
-    pub fn new(limits: &Limits) -> InFlight {
+    pub fn new(limits: &Limits, timeouts: &Timeouts) -> InFlight {
+        let mut measured = Measured::default();
+        measured.set_slow(timeouts.slow_ms);
         InFlight {
             requests: Requests::new(),
             early: Slab::new(),
@@ -44,7 +46,7 @@ impl InFlight {
             spare_merges: Vec::new(),
             arena: Arena::new(),
             memory: Memory::new(limits),
-            measured: Measured::default(),
+            measured,
         }
     }
 

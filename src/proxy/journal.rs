@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use log::Level;
 
 use crate::notice::Notices;
+use crate::slow_log::SlowLog;
 use crate::stats::{Histogram, LOCAL, Longest, ProxyStats, WRITE};
 use crate::timer::Millis;
 
@@ -26,6 +27,10 @@ pub(super) struct Journal {
     pub longest_wait: Longest,
     /// The longest turns of the loop.
     pub longest_turn: Longest,
+    /// The requests that took longest.
+    pub slow_log: SlowLog,
+    /// What the clock of the day showed when the proxy's own was at 0, in milliseconds since 1970.
+    pub unix_ms: u64,
 }
 
 /// So many lines of the log are kept for those who ask.
@@ -43,6 +48,8 @@ impl Journal {
             waits: Histogram::default(),
             longest_wait: Longest::default(),
             longest_turn: Longest::default(),
+            slow_log: SlowLog::default(),
+            unix_ms: 0,
         }
     }
 

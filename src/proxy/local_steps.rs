@@ -362,6 +362,7 @@ pub(super) fn question_of_step(
     let (session, framer) = session_command(reading, request)?;
     let is_about_pool = match session {
         Session::Info => router.has_several(),
+        Session::Rmux(what) => !matches!(what, command::Rmux::Help | command::Rmux::Ring),
         Session::Client => local::is_about_clients(request, framer.args()),
         _ => false,
     };

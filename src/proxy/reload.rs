@@ -53,6 +53,7 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
     proxy.upstreams.set_patience(settings);
     proxy.reading.set_limits(&settings.limits);
     proxy.in_flight.memory.set_limits(&settings.limits);
+    proxy.in_flight.measured.set_slow(settings.timeouts.slow_ms);
     let is_new_user = old.users != settings.users;
     // Deadlines and marks, most of which are looked at when something happens.
     let is_new_limit = old.limits != settings.limits || old.timeouts != settings.timeouts;

@@ -229,6 +229,14 @@ impl Router {
         Some(self.servers[server.index()])
     }
 
+    /// The cell of the ring that a hash falls into; its server, who stands in for that one, and who for both, as far as
+    /// there are so many, all others being up. Of the servers of these settings.
+    pub fn line_of(&self, settings: &Settings, hash: u32, most: usize) -> (usize, Vec<ServerId>) {
+        let is_same = |a: ServerIndex, b: ServerIndex| settings.servers[a.index()] == settings.servers[b.index()];
+        let line = self.ring.line_of(hash, if self.failover { most } else { 1 }, &is_same);
+        (self.ring.cell(hash), line.into_iter().map(|place| self.servers[place.index()]).collect())
+    }
+
     /// The server that has this key now, in the same way.
     #[inline]
     pub fn server_of_key(&self, key: &[u8]) -> Option<ServerId> {

@@ -1,6 +1,7 @@
 //! Replies to commands about a client's session (`local` has them), with what the core knows.
 
 use super::client_list::memory_of;
+use super::rmux_command;
 use super::state::Proxy;
 use crate::command;
 use crate::local::{self, Context, Outcome};
@@ -18,6 +19,10 @@ pub(super) fn answer_to(
     now: Millis,
     out: &mut Vec<u8>,
 ) -> Outcome {
+    if session == command::Session::Rmux(command::Rmux::Ring) {
+        rmux_command::ring(proxy, id, request, args, out);
+        return Outcome::Reply;
+    }
     let Some(client) = proxy.clients.get_mut(id) else { return Outcome::Silence };
     let (heard, memory, age_ms) = (client.heard(), memory_of(client), client.connection().age_ms(now));
     client.tell(|own, peer| {

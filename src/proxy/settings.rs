@@ -77,6 +77,16 @@ impl Workers {
         (u64::from(id.generation()) - 1) * self.count + self.number + 1
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    /// A number that no other of them gives out, if each of them counts `nth` from 0.
+    pub(super) fn own_number(&self, nth: u64) -> u64 {
+        nth * self.count + self.number
+    }
+
     /// True if there is one only.
     pub(super) fn is_alone(&self) -> bool {
         self.count == 1

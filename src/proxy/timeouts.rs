@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{
     answer, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue, health, kept, memory, merged,
-    publish, recover, reload, report, reroute, subscription_connection, subscription_read,
+    publish, recover, reload, report, reroute, slow, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -142,7 +142,7 @@ fn on_wait_over<W: Wire>(proxy: &mut Proxy, id: Id, server: ServerId, need: Need
     if let Some(client) = proxy.clients.get_mut(id).filter(|_| read_ms > 0) {
         client.wake_at(&mut proxy.wheel, Timer::Client(id), now + read_ms);
     }
-    client_read::resume_client(proxy, id, When { now, standing: Standing::WaitOver }, wire);
+    client_read::resume_client(proxy, id, When { now, standing: Standing::WaitOver, waited_ms: 0 }, wire);
 }
 
 fn on_backend_alarm(proxy: &mut Proxy, id: Id, now: Millis) {
@@ -325,6 +325,7 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
     );
     proxy.upstreams.count_timeouts(server, due.len());
     let clients: Vec<Id> = due.iter().map(|&request| proxy.in_flight.requests[request].client()).collect();
+    slow::note_expired(proxy, id, due, now);
     enqueue::leave_tombstones(proxy, id, due);
     let missed = clients.iter().filter(|client| **client != Id::NONE).count();
     if missed > 0 {

@@ -70,7 +70,7 @@ pub(super) fn end_query(proxy: &mut Proxy, query: WorkerQuery, parts: Vec<(&Ques
                         proxy.reading.spare_reply(reply);
                         return introspect::end_info(proxy, id, request, question, answer, now);
                     }
-                    Question::Clients(_) => {}
+                    Question::Clients(_) | Question::Rmux(_) | Question::Slowlog(_) => {}
                 }
                 is_suicide |= client_list::answer_about_pool(proxy, id, question, answer, now, &mut reply);
             }

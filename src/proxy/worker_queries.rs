@@ -1,5 +1,5 @@
 //! Questions about the whole pool, while its clients and figures lie with several proxies: INFO, CLIENT LIST, CLIENT
-//! KILL, CLIENT UNBLOCK. (What is asked of each, and what one alone answers, is `roster`'s business.)
+//! KILL, CLIENT UNBLOCK, RMUX. (What is asked of each, and what one alone answers, is `roster`'s business.)
 //!
 //! The worker whose client asks is the one that asks all others of its pool, by messages which the shell carries.
 //! Each of those answers for itself, at once, and asks nobody. When the last answer has come, the first one adds its
@@ -23,12 +23,15 @@
 //! is `None` only while the shell is about to ask for messages, or nobody waits.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 
 use crate::client::LocalStep;
+use crate::command::Rmux;
 use crate::local::roster::{Ask, Lines};
 use crate::request::RequestId;
 use crate::slots::Id;
+use crate::slow_log::{self, SlowAsk, SlowEntries};
 use crate::stats::Figures;
 
 /// The weight of the questions in one round; one that has more, or a transaction, has a round for itself.
@@ -50,6 +53,10 @@ pub enum Question {
     Figures(Box<[u8]>),
     /// Their clients.
     Clients(Ask),
+    /// The same, for `RMUX`, which tells another part of them.
+    Rmux(Rmux),
+    /// Their slow logs.
+    Slowlog(SlowAsk),
 }
 
 impl Question {
@@ -58,7 +65,8 @@ impl Question {
         match self {
             Question::Clients(Ask::List(_)) => QUESTIONS_MAX,
             Question::Clients(_) => QUESTIONS_MAX / 4,
-            Question::Figures(_) => 1,
+            Question::Slowlog(SlowAsk::Get(_)) => QUESTIONS_MAX / 4,
+            Question::Figures(_) | Question::Rmux(_) | Question::Slowlog(_) => 1,
         }
     }
 }
@@ -79,6 +87,8 @@ pub enum Answer {
     },
     /// To a `CLIENT UNBLOCK`: where the client is blocked that is meant, if it is.
     Blocked(Option<Blocked>),
+    /// Of the slow logs: the entries that were asked for, the newest first, and how many there are.
+    Slow(SlowEntries, usize),
 }
 
 /// A connection to a server on which a client waits for data.
@@ -94,7 +104,8 @@ impl Answer {
     /// That of no proxy.
     pub(super) fn of_nobody(question: &Question) -> Answer {
         match question {
-            Question::Figures(_) => Answer::Figures(Box::default()),
+            Question::Figures(_) | Question::Rmux(_) => Answer::Figures(Box::default()),
+            Question::Slowlog(_) => Answer::Slow(Vec::new(), 0),
             Question::Clients(Ask::List(_)) => Answer::Lines(Lines::default()),
             Question::Clients(Ask::Kill(_) | Ask::KillAddress(_)) => {
                 Answer::Killed { clients: 0, is_asker_among: false }
@@ -121,6 +132,10 @@ impl Answer {
                 *is_asker_among |= is_too;
             }
             (Answer::Blocked(found), Answer::Blocked(other)) => *found = found.take().or(other),
+            (Answer::Slow(entries, count), Answer::Slow(others, more)) => {
+                *entries = slow_log::merged(mem::take(entries), others);
+                *count += more;
+            }
             _ => debug_assert!(false, "an answer to another question"),
         }
     }

@@ -6,6 +6,7 @@
 //! placing   the golden ring, several keys in one command, order over servers, INFO
 //! chaos     clients and connections come and go and break off: nobody ever sees what is not his
 //! scripts   one that runs for ever is stopped, whichever server runs it
+//! rmux_command  RMUX: where keys live, what was slow, on one thread and on four
 //! failover  a server dies, is frozen, comes back; all of them do; none is there at the start
 //! ```
 //!
@@ -18,4 +19,5 @@ mod chaos;
 mod failover;
 mod parts;
 mod placing;
+mod rmux_command;
 mod scripts;

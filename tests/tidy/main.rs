@@ -27,8 +27,21 @@ use source::{is_word, line_of, lines_with, paths_in, without_literals, without_t
 type Modules = &'static [&'static str];
 
 /// What has nothing of the crate below it: the leaves.
-const LEAVES: Modules =
-    &["buffer", "command", "glob", "limits", "resp", "ring", "server_id", "sha1", "slots", "stats", "timer", "users"];
+const LEAVES: Modules = &[
+    "buffer",
+    "command",
+    "glob",
+    "limits",
+    "resp",
+    "ring",
+    "server_id",
+    "sha1",
+    "slots",
+    "slow_log",
+    "stats",
+    "timer",
+    "users",
+];
 /// Redis's language beyond its frames.
 const PROTOCOL: Modules = &["reply", "session"];
 /// What the conductor, `proxy`, is made of.

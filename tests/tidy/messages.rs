@@ -62,6 +62,8 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("config/placement", "HEADINGS"),
     ("local/client_command", "HELP"),
     ("local/info", "*"),
+    ("local/rmux_reply", "HELP"),
+    ("local/rmux_reply", "key_place"),
     ("local/roster", "write_line"),
     // The simulation's judge, which only tests ask.
     ("proxy/audit", "*"),
