@@ -27,6 +27,7 @@ mod reload;
 mod robustness;
 mod scatter;
 mod scripts;
+mod slow;
 mod slow_peers;
 mod subscriptions;
 mod transactions;
