@@ -92,6 +92,16 @@ pub enum Role {
     Guard,
 }
 
+/// What there is to be looked at when the reply to a request comes, beside its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    /// Its client wants no reply: it keeps its place, and nothing is put there.
+    Muted,
+    /// It has waited for a connection.
+    Waited,
+}
+
 /// One outstanding request.
 #[derive(Debug)]
 pub struct Request {
@@ -115,16 +125,13 @@ pub struct Request {
     is_read: bool,
     /// True once it has gone to another backend because a reply before its own took too long.
     is_moved: bool,
-    /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
-    is_muted: bool,
-    /// True exactly when it is muted, or has waited.
-    is_marked: bool,
-    /// How long it waited for a connection, in milliseconds.
-    waited_ms: u32,
+    /// What there is to be looked at when its reply comes.
+    mark: Mark,
     /// How many backends it was given to, and lost with.
     losses: u8,
-    /// Which part of its merging it is; of no meaning unless its place is [`Place::Part`].
-    part: u16,
+    /// Which part of its merging it is, if its place is [`Place::Part`]; how long it waited, in milliseconds, if its mark
+    /// is [`Mark::Waited`].
+    number: u16,
     next: [RequestId; 2],
 }
 
@@ -142,11 +149,9 @@ impl Request {
             is_expired: false,
             is_read,
             is_moved: false,
-            is_muted: false,
-            is_marked: false,
-            waited_ms: 0,
+            mark: Mark::None,
             losses: 0,
-            part: 0,
+            number: 0,
             next: [NIL; 2],
         }
     }
@@ -210,25 +215,26 @@ impl Request {
     /// True exactly when its client wants no reply: it keeps its place, and nothing is put there.
     #[inline]
     pub fn is_muted(&self) -> bool {
-        self.is_muted
+        self.mark == Mark::Muted
     }
 
     /// True exactly when there is more to be looked at when its reply comes: it is muted, or has waited.
     #[inline]
     pub fn is_marked(&self) -> bool {
-        self.is_marked
+        self.mark != Mark::None
     }
 
     /// How long it waited for a connection, in milliseconds.
-    pub fn waited_ms(&self) -> u32 {
-        self.waited_ms
+    pub fn waited_ms(&self) -> u64 {
+        if self.mark == Mark::Waited { self.number.into() } else { 0 }
     }
 
-    /// It has waited so long for a connection, in milliseconds.
+    /// It has waited so long for a connection, in milliseconds. It is no part of another one.
     #[inline]
     pub fn on_waited(&mut self, waited_ms: u32) {
-        self.waited_ms = waited_ms;
-        self.is_marked |= waited_ms > 0;
+        if waited_ms > 0 {
+            (self.mark, self.number) = (Mark::Waited, waited_ms.min(u16::MAX.into()) as u16);
+        }
     }
 
     /// How many backends it was given to, and lost with.
@@ -238,14 +244,17 @@ impl Request {
 
     /// Which part of its merging it is; of no meaning unless its place is [`Place::Part`].
     pub fn part(&self) -> u16 {
-        self.part
+        self.number
     }
 
     /// Its client wants no reply to it, or does.
     #[inline]
     pub fn mute(&mut self, is_muted: bool) {
-        self.is_muted = is_muted;
-        self.is_marked = is_muted || self.waited_ms > 0;
+        match is_muted {
+            true => self.mark = Mark::Muted,
+            false if self.mark == Mark::Muted => self.mark = Mark::None,
+            false => {}
+        }
     }
 
     /// Its reply means this beyond itself.
@@ -262,8 +271,9 @@ impl Request {
 
     /// It is this part of that merging.
     pub fn make_part(&mut self, merging: MergingId, part: u16) {
+        debug_assert!(self.mark != Mark::Waited, "a part does not tell how long it waited");
         self.place = Place::Part(merging);
-        self.part = part;
+        self.number = part;
     }
 
     /// It stands in no backend's line any more, though nobody has taken it out of one.

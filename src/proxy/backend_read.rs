@@ -144,9 +144,7 @@ fn take_reply<W: Wire>(
             }
             let is_first_piece = backend.on_piece();
             if is_first_piece {
-                if slow::may_first_be_slow(backend, &proxy.in_flight) {
-                    slow::note_first(proxy, id, now);
-                }
+                slow::note_first(proxy, id, now);
                 on_large_reply(proxy, id, framer.at(), now);
             }
             let len = framer.passable(bytes.len());
@@ -192,7 +190,8 @@ fn on_reply<W: Wire>(
 ) -> Result<(), BackendCloseReason> {
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
     let request = backend.in_flight().first().ok_or(BackendCloseReason::UnsolicitedReply)?;
-    let len = u64::from(proxy.in_flight.requests[request].bytes());
+    let entry = &proxy.in_flight.requests[request];
+    let (len, is_marked) = (u64::from(entry.bytes()), entry.is_marked());
     if !backend.was_sent(len) {
         // The answer to a question that was not asked yet.
         return Err(BackendCloseReason::UnsolicitedReply);
@@ -203,11 +202,13 @@ fn on_reply<W: Wire>(
         }
         _ => None,
     };
-    // Of a large one the first piece was looked at.
-    let backend = match !is_last_piece && slow::may_first_be_slow(backend, &proxy.in_flight) {
+    let backend = match is_marked || backend.is_late(&proxy.in_flight.measured) {
         false => backend,
         true => {
-            slow::note_first(proxy, id, now);
+            // Of a large one the first piece was looked at.
+            if !is_last_piece {
+                slow::note_first(proxy, id, now);
+            }
             let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
             backend
         }

@@ -123,7 +123,11 @@ fn intake<W: Wire>(
             }
         }
         let bytes = &input.bytes()[at..];
-        let taken = fast_path::take_plain_requests(proxy, id, bytes, &mut framer, when.now);
+        // How long a request has waited is not known there.
+        let taken = match when.waited_ms {
+            0 => fast_path::take_plain_requests(proxy, id, bytes, &mut framer, when.now),
+            _ => 0,
+        };
         if taken > 0 {
             when = when.behind();
             at += taken;

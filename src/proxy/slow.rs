@@ -9,11 +9,9 @@
 //! that is less than the limit ago, what comes is not looked at one by one. What a request was is read once more from
 //! its bytes, which are kept until it is answered.
 
-use super::in_flight::InFlight;
 use super::reading::Reading;
 use super::settings::Settings;
 use super::state::Proxy;
-use crate::backend::Backend;
 use crate::command::{self, Name};
 use crate::request::{RequestId, Role};
 use crate::resp::RequestFramer;
@@ -24,14 +22,7 @@ use crate::timer::Millis;
 /// As much of a request is looked at: its name, and where its first key is.
 const LOOKED_AT: u64 = 4096;
 
-/// Whether the first request in flight on this backend, whose reply has come, may be slow: it is worth a look.
-#[inline]
-pub(super) fn may_first_be_slow(backend: &Backend, in_flight: &InFlight) -> bool {
-    let has_waited = |first: RequestId| in_flight.requests[first].is_marked();
-    backend.is_late(&in_flight.measured) || backend.in_flight().first().is_some_and(has_waited)
-}
-
-/// Notes that request, if it is slow.
+/// Notes the first request in flight on this backend, whose reply has come, if it is slow.
 #[cold]
 pub(super) fn note_first(proxy: &mut Proxy, id: Id, now: Millis) {
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
@@ -62,7 +53,7 @@ fn note(proxy: &mut Proxy, id: Id, request: RequestId, server_ms: u64, now: Mill
     let Some(backend) = upstreams.backend_mut(id) else { return };
     let clock_us = in_flight.measured.clock_us;
     let own_ms = server_ms.min(u64::from(backend.since_slow_us(clock_us)) / 1000);
-    let (waited_ms, slow_ms) = (u64::from(entry.waited_ms()), settings.timeouts.slow_ms);
+    let (waited_ms, slow_ms) = (entry.waited_ms(), settings.timeouts.slow_ms);
     let is_slow = slow_ms > 0 && own_ms + waited_ms >= slow_ms && entry.role() != Role::Blocking;
     let Some(client) = clients.get(entry.client()).filter(|_| is_slow) else { return };
     backend.on_slow(clock_us);
