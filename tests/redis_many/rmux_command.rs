@@ -137,8 +137,21 @@ fn status_and_servers_tell_of_all_threads() {
                 "{shown}"
             );
         }
+        assert!(shown.lines().all(|line| !line.contains(" why=") || line.ends_with(" why=")), "all is well: {shown}");
+        // They may have been asked for over any thread.
+        let latency = clients[3].line("RMUX LATENCY");
+        assert!(latency.contains("waiting_for=connection count=8 p50_us="), "{latency}");
+        let server = latency.split("waiting_for=server count=8 ").nth(1).expect("all of them were answered");
+        let value = |name: &str| -> u64 {
+            let at = server.find(name).expect(name) + name.len();
+            server[at..].split([' ', '\n']).next().expect("a number").parse().expect("a number")
+        };
+        let percentiles = ["p50_us=", "p90_us=", "p99_us=", "p99.9_us=", "max_us="].map(value);
+        assert!(percentiles[0] > 0 && percentiles.is_sorted(), "{latency}");
         clients[2].line("HELLO 3");
-        assert!(clients[2].line("RMUX STATUS").starts_with('='));
+        for what in ["STATUS", "SERVERS", "LATENCY"] {
+            assert!(clients[2].line(&format!("RMUX {what}")).starts_with('='), "{what}");
+        }
         assert!(clients[2].line("RMUX RING a").starts_with("*1\r\n%8\r\n"));
     }
 }
@@ -152,6 +165,7 @@ fn it_is_a_command_as_any_other() {
         ("RMUX nothing", "-ERR unknown subcommand 'nothing'. Try RMUX HELP.\r\n"),
         ("RMUX RING", "-ERR wrong number of arguments for 'rmux|ring' command\r\n"),
         ("RMUX STATUS x", "-ERR wrong number of arguments for 'rmux|status' command\r\n"),
+        ("RMUX LATENCY x", "-ERR wrong number of arguments for 'rmux|latency' command\r\n"),
         ("RMUX SLOWLOG", "-ERR wrong number of arguments for 'rmux|slowlog' command\r\n"),
         ("RMUX SLOWLOG LEN x", "-ERR wrong number of arguments for 'rmux|slowlog' command\r\n"),
         ("RMUX SLOWLOG GET x", "-ERR value is not an integer or out of range\r\n"),
@@ -164,13 +178,26 @@ fn it_is_a_command_as_any_other() {
     assert_eq!(client.line(&format!("RMUX RING {many}")), "-ERR RMUX RING takes 128 keys at the most\r\n");
     assert!(client.line("RMUX HELP").starts_with("*19\r\n+RMUX <subcommand>"));
     // In a transaction, each takes its place in the reply.
-    for line in ["MULTI", "SET a 1", "RMUX SLOWLOG LEN", "RMUX RING a", "RMUX STATUS", "RMUX HELP"] {
+    let steps = ["SET a 1", "RMUX SLOWLOG LEN", "RMUX RING a", "RMUX STATUS", "RMUX LATENCY", "RMUX HELP"];
+    for line in ["MULTI"].into_iter().chain(steps) {
         let expected = if line == "MULTI" { "+OK\r\n" } else { "+QUEUED\r\n" };
         assert_eq!(client.line(line), expected, "{line}");
     }
     let reply = client.line("EXEC");
-    assert!(reply.starts_with("*5\r\n+OK\r\n:0\r\n*1\r\n*16\r\n") && reply.contains("+RMUX <sub"), "{reply}");
+    assert!(reply.starts_with("*6\r\n+OK\r\n:0\r\n*1\r\n*16\r\n") && reply.contains("+RMUX <sub"), "{reply}");
     assert_eq!(client.line("PING"), "+PONG\r\n");
+
+    // Who wants no replies gets none, and what it asks is done.
+    let (_servers, rmux) = start(1, &["-slowlogSlowerThan=40"]);
+    let mut client = rmux.client();
+    run_slowly(&mut client, "slow");
+    assert_eq!(client.line("RMUX SLOWLOG LEN"), ":1\r\n");
+    client.send(&encode(&["CLIENT", "REPLY", "OFF"]));
+    for words in [&["RMUX", "STATUS"][..], &["RMUX", "RING", "a"], &["RMUX", "SLOWLOG", "RESET"]] {
+        client.send(&encode(words));
+    }
+    assert_eq!(client.line("CLIENT REPLY ON"), "+OK\r\n");
+    assert_eq!(client.line("RMUX SLOWLOG LEN"), ":0\r\n");
 
     let (_servers, rmux) = start(1, &["-denyCommands=rmux|slowlog"]);
     let mut client = rmux.client();
