@@ -14,7 +14,6 @@
 //! it would swallow the next element for nobody. Who finds no backend to lease waits in line, as others do.
 
 use super::call::{Call, Verdict, When};
-use super::client_close_reason::ClientCloseReason;
 use super::clients::Clients;
 use super::in_flight::InFlight;
 use super::interface::NO_DEADLINE;
@@ -180,7 +179,7 @@ fn block(
     request.renew(deadline);
     if proxy.clients.get(id).is_some_and(|client| client.connection().has_hung_up()) {
         leases::end_lease(&mut proxy.upstreams, &mut proxy.turn, backend);
-        close::close_client(proxy, id, ClientCloseReason::Done);
+        close::leave(&mut proxy.clients, &mut proxy.turn, id);
         return Verdict::Done;
     }
     request.set_role(Role::Blocking);
