@@ -350,6 +350,7 @@ pub(super) fn is_for_bulk(settings: &Settings, clients: &Clients, id: Id) -> boo
 
 /// A client that waits for a connection of its own, and has so little in flight and unread by now that it needs none,
 /// no longer waits in line with those who do. True if so: its turn to go on has still to come.
+#[cold]
 pub(super) fn maybe_stop_waiting(proxy: &mut Proxy, id: Id) -> bool {
     let flow = proxy.clients.get(id).map(|client| client.flow());
     let Some(Flow::AwaitingBackend { server, need: Need::Bulk, .. }) = flow else { return false };
