@@ -97,3 +97,24 @@ fn the_panels_have_a_place_each() {
     let names: Vec<_> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
     assert_eq!(names, ["datasource", "job", "instance", "pool"]);
 }
+
+/// What they ask for, rmux has: `doc/manual.md` has the names, and `tests/admin` compares it with what rmux shows.
+#[test]
+fn every_metric_that_is_asked_for_stands_in_the_manual() {
+    let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/manual.md")).expect("it is there");
+    let mut asked = BTreeSet::new();
+    for name in ["grafana-dashboard.json", "prometheus-alerts.yml", "prometheus-alerts.test.yml"] {
+        let text = fs::read_to_string(example(name)).expect("it is there");
+        let words = text.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
+        let metrics = words.filter(|word| {
+            ["rmux_", "process_"].iter().any(|start| word.len() > start.len() && word.starts_with(start))
+        });
+        asked.extend(metrics.map(|word| {
+            let ends = ["_bucket", "_count", "_sum"];
+            ends.iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word).to_owned()
+        }));
+    }
+    assert!(asked.len() > 20, "{asked:?}");
+    let missing: Vec<_> = asked.iter().filter(|name| !manual.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
