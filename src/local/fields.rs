@@ -1,7 +1,7 @@
 //! Fields of texts that people read, and programs take apart: a name and a value each.
 //!
 //! What stands before the name, between the two, and behind the value, says the caller: `name:value` and a line end as
-//! in INFO, or ` name=value` as in CLIENT LIST. One table of names and numbers is much less code than a format for each.
+//! in INFO, or ` name=value` as in CLIENT LIST. A table of names and numbers is much less code than a format for each.
 
 use crate::reply;
 

@@ -21,6 +21,7 @@
 use super::backend_close_reason::BackendCloseReason;
 use super::client_close_reason::ClientCloseReason;
 use super::hidden_count::correct;
+use super::in_flight::InFlight;
 use super::interface::{Conn, DIRECT_MIN, LARGE, Timer, Wire};
 use super::reroute::{self, HUGE};
 use super::scripts::NO_SCRIPT;
@@ -190,27 +191,19 @@ fn on_reply<W: Wire>(
 ) -> Result<(), BackendCloseReason> {
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
     let request = backend.in_flight().first().ok_or(BackendCloseReason::UnsolicitedReply)?;
-    let entry = &proxy.in_flight.requests[request];
-    let (len, is_marked) = (u64::from(entry.bytes()), entry.is_marked());
+    let len = u64::from(proxy.in_flight.requests[request].bytes());
     if !backend.was_sent(len) {
         // The answer to a question that was not asked yet.
         return Err(BackendCloseReason::UnsolicitedReply);
     }
-    let unknown_script = match kind {
-        b'-' if proxy.router.has_several() && reply.starts_with(NO_SCRIPT) => {
-            backend.queue().copy_range(&proxy.in_flight.arena, backend.answered(), backend.answered() + len)
-        }
-        _ => None,
-    };
+    let is_unknown_script = kind == b'-' && proxy.router.has_several() && reply.starts_with(NO_SCRIPT);
+    let unknown_script = if is_unknown_script { first_bytes(backend, &proxy.in_flight, len) } else { None };
+    let is_marked = proxy.in_flight.requests[request].is_marked();
     let backend = match is_marked || backend.is_late(&proxy.in_flight.measured) {
         false => backend,
         true => {
-            // Of a large one the first piece was looked at.
-            if !is_last_piece {
-                slow::note_first(proxy, id, now);
-            }
-            let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
-            backend
+            look_for_slow(proxy, id, is_last_piece, now);
+            proxy.upstreams.backend_mut(id).ok_or(BackendCloseReason::UnsolicitedReply)?
         }
     };
     backend.in_flight_mut().pop(&proxy.in_flight.requests);
@@ -242,6 +235,24 @@ fn on_reply<W: Wire>(
         correct(reply, hidden as usize, &mut corrected);
         reply = &corrected;
     }
+    hand_over(proxy, client, request, reply, is_last_piece, now, wire);
+    if role != Role::Plain {
+        blocking::on_role(&mut proxy.upstreams, &mut proxy.clients, &mut proxy.turn, id, client, role, (kind, reply));
+    }
+    Ok(())
+}
+
+/// Gives a client a reply, or the last piece of one.
+#[inline]
+fn hand_over<W: Wire>(
+    proxy: &mut Proxy,
+    client: Id,
+    request: RequestId,
+    reply: &[u8],
+    is_last_piece: bool,
+    now: Millis,
+    wire: &mut W,
+) {
     if is_last_piece || reply.len() >= DIRECT_MIN {
         pass_on(proxy, client, request, reply, now, wire);
         on_whole(proxy, client, request, now);
@@ -249,10 +260,20 @@ fn on_reply<W: Wire>(
         proxy.in_flight.requests[request].leave_backend();
         answer::deliver(proxy, client, request, reply, now);
     }
-    if role != Role::Plain {
-        blocking::on_role(&mut proxy.upstreams, &mut proxy.clients, &mut proxy.turn, id, client, role, (kind, reply));
+}
+
+/// The bytes of the first request in flight, which are so many.
+#[cold]
+fn first_bytes(backend: &Backend, in_flight: &InFlight, len: u64) -> Option<Vec<u8>> {
+    backend.queue().copy_range(&in_flight.arena, backend.answered(), backend.answered() + len)
+}
+
+/// The request whose reply has come may be slow: if it is, it is noted. Of a large one the first piece was looked at.
+#[cold]
+fn look_for_slow(proxy: &mut Proxy, id: Id, is_last_piece: bool, now: Millis) {
+    if !is_last_piece {
+        slow::note_first(proxy, id, now);
     }
-    Ok(())
 }
 
 /// A reply has come that no client waits for: its client is gone, or the request was rmux's own.

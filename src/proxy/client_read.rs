@@ -123,11 +123,7 @@ fn intake<W: Wire>(
             }
         }
         let bytes = &input.bytes()[at..];
-        // How long a request has waited is not known there.
-        let taken = match when.waited_ms {
-            0 => fast_path::take_plain_requests(proxy, id, bytes, &mut framer, when.now),
-            _ => 0,
-        };
+        let taken = take_plain_requests(proxy, id, bytes, &mut framer, when);
         if taken > 0 {
             when = when.behind();
             at += taken;
@@ -156,6 +152,15 @@ fn intake<W: Wire>(
         }
     }
     kept::keep(proxy, id, input, at, framer, when.now);
+}
+
+/// The fast path, unless the first request has waited: how long it did is not known there.
+#[inline]
+fn take_plain_requests(proxy: &mut Proxy, id: Id, bytes: &[u8], framer: &mut RequestFramer, when: When) -> usize {
+    match when.waited_ms {
+        0 => fast_path::take_plain_requests(proxy, id, bytes, framer, when.now),
+        _ => 0,
+    }
 }
 
 /// Forwards the request that stands at `place` in `input`. Returns how many bytes are dealt with and still there.

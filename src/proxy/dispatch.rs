@@ -126,8 +126,8 @@ fn park(proxy: &mut Proxy, id: Id, server: ServerId, need: Need, now: Millis) {
     }
 }
 
-/// A client waits for a backend no longer, and is listened to. Returns for how long it did, in milliseconds; `None` if it
-/// is gone.
+/// A client waits for a backend no longer, and is listened to. Returns for how long it did, in milliseconds; `None` if
+/// it is gone.
 pub(super) fn unpark(proxy: &mut Proxy, id: Id, server: ServerId, need: Need, now: Millis) -> Option<u64> {
     proxy.upstreams.pool_mut(server).unpark(need, id);
     let waited_ms = proxy.clients.get(id).and_then(|client| waited_ms(&proxy.settings, client, now));
