@@ -402,8 +402,8 @@ mod tests {
                 _ => "",
             };
             let name = [family.name, suffix].concat();
-            assert!(manual.contains(&format!("`{name}`")), "doc/manual.md has no {name}");
             let full = [family.prefix(), &name].concat();
+            assert!(manual.contains(&format!("`{full}`")), "doc/manual.md has no {full}");
             assert_eq!(text.matches(&format!("# TYPE {full} ")).count(), 1, "{full}");
             assert!(names.insert(full));
         }

@@ -9,8 +9,8 @@
 //! Who takes requests out of the line, in whatever way, says so here.
 //!
 //! Invariants: `later_count` is the sum of `later`, where no batch is of 0; `first_count` is 0 only if there is none;
-//! both together, without those that are answered and not recorded yet, are how many requests are in flight once a turn
-//! is over; and none of those are left when a read is over.
+//! both together, without those that are answered and not recorded yet, are at most so many as are in flight, and all
+//! that were sent; and none that is answered is left unrecorded when a read is over.
 
 use std::collections::VecDeque;
 

@@ -88,7 +88,7 @@ impl Backend {
         self.batches.since_slow_us(clock_us)
     }
 
-    /// How many are in flight by what was counted; once a turn is over, that is all.
+    /// How many are in flight by what was counted: all that were sent, and perhaps more.
     pub fn counted(&self) -> usize {
         self.batches.in_flight()
     }

@@ -142,8 +142,7 @@ impl Proxy {
             backend.in_flight().iter(&self.in_flight.requests).count() == backend.in_flight().len(),
             "backend {id}: its line"
         );
-        let (counted, len_in_flight) = (backend.counted(), backend.in_flight().len());
-        ensure!(counted == len_in_flight, "backend {id}: {counted} are counted in batches, of {len_in_flight}");
+        self.check_batches(id, backend)?;
         let (sent, end) = (backend.queue().sent(), backend.queue().end());
         ensure!(backend.answered() <= sent && sent <= end, "backend {id}: {} <= {sent} <= {end}", backend.answered());
         // Behind the last request there may be the start of one whose rest never came.
@@ -251,6 +250,19 @@ impl Proxy {
         self.check_lists(id, client)?;
         self.check_flow(id, client)?;
         Ok(early)
+    }
+
+    /// What was sent was counted, or it could be answered before that.
+    fn check_batches(&self, id: Id, backend: &Backend) -> Result<(), String> {
+        let (counted, all) = (backend.counted(), backend.in_flight().len());
+        let rest = backend.in_flight().iter(&self.in_flight.requests).skip(counted);
+        let bytes: usize = rest.map(|request| self.in_flight.requests[request].bytes() as usize).sum();
+        let unsent = backend.queue().unsent();
+        ensure!(
+            counted <= all && bytes <= unsent,
+            "backend {id}: {counted} of {all} are counted in batches, and the others are {bytes} bytes; unsent: {unsent}"
+        );
+        Ok(())
     }
 
     /// `standing` is how many of its requests stand at each backend.
