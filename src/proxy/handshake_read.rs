@@ -44,7 +44,10 @@ pub(super) fn on_handshake_reply(
     }
     let (is_first, refusal) = backend.on_greeted(now);
     let server = backend.server();
-    leases::on_ready_to_block(proxy, id);
+    // What is refused is what its own client wants: nobody else changes places with that one.
+    if refusal.is_none() {
+        leases::on_ready_to_block(proxy, id);
+    }
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
     // What has waited for this is looked at in its own time, which may be shorter than that of a connect.
     let first = backend.in_flight().first().map(|request| proxy.in_flight.requests[request].deadline());

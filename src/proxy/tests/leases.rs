@@ -417,6 +417,31 @@ fn who_blocks_in_another_database_goes_its_own_way() {
 }
 
 #[test]
+fn who_blocks_first_does_not_get_what_the_server_says_to_another_ones_protocol() {
+    let (mut bench, _) = Bench::ready(1, |_| {});
+    let (first, other) = (bench.client(), bench.client());
+    bench.say(first, blpop("a"));
+    let slow = bench.next_connect(0);
+    bench.say(other, request(&["HELLO", "3"]) + &blpop("b"));
+    bench.told(other);
+    let quick = bench.next_connect(0);
+    bench.proxy.handle_connected(quick, bench.now);
+    bench.turn();
+    bench.asked(quick);
+    let refusal = "-NOPROTO unsupported protocol version\r\n";
+    bench.answer(quick, refusal.to_string() + "+PONG\r\n");
+    assert_eq!(bench.told(other), refusal);
+    assert_eq!(bench.told(first), "", "it speaks another one, and waits");
+    bench.proxy.handle_connected(slow, bench.now);
+    bench.turn();
+    bench.shake_hands(slow);
+    assert_eq!(bench.asked(slow), blpop("a"));
+    bench.answer(slow, "*-1\r\n");
+    assert_eq!(bench.told(first), "*-1\r\n");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn who_blocks_first_in_a_turn_is_sent_first() {
     let (mut bench, _) = Bench::ready(1, |_| {});
     let clients: Vec<Id> = (0..3).map(|_| bench.client()).collect();
