@@ -129,8 +129,8 @@ pub struct Request {
     mark: Mark,
     /// How many backends it was given to, and lost with.
     losses: u8,
-    /// Which part of its merging it is, if its place is [`Place::Part`]; how long it waited, in milliseconds, if its mark
-    /// is [`Mark::Waited`].
+    /// Which part of its merging it is, if its place is [`Place::Part`]; how long it waited, in milliseconds, if its
+    /// mark is [`Mark::Waited`].
     number: u16,
     next: [RequestId; 2],
 }

@@ -1,8 +1,8 @@
 //! RMUX: what rmux tells about itself, and about the way that a key takes.
 //!
-//! A command that no server has, and that changes nothing: only `SLOWLOG RESET` forgets what the slow log has. Texts and
-//! replies are made here; the figures, which several threads may have parts of, and the ring are told. Knows no thread
-//! and no server.
+//! A command that no server has, and that changes nothing: only `SLOWLOG RESET` forgets what the slow log has. Texts
+//! and replies are made here; the figures, which several threads may have parts of, and the ring are told. Knows no
+//! thread and no server.
 //!
 //! ```text
 //!   RMUX STATUS     field:value                          one line each, as INFO has them

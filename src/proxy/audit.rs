@@ -260,7 +260,7 @@ impl Proxy {
         let unsent = backend.queue().unsent();
         ensure!(
             counted <= all && bytes <= unsent,
-            "backend {id}: {counted} of {all} are counted in batches, and the others are {bytes} bytes; unsent: {unsent}"
+            "backend {id}: {counted} of {all} are counted in batches, the others are {bytes} bytes; unsent: {unsent}"
         );
         Ok(())
     }

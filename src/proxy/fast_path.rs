@@ -39,6 +39,7 @@ use crate::resp::{self, Frame, ReplyFramer, RequestFramer, RequestLimits};
 use crate::server_id::ServerId;
 use crate::session::ReplyMode;
 use crate::slots::Id;
+use crate::stats::Measured;
 use crate::timer::Millis;
 
 /// A plain request: whole, short, and of one server.
@@ -233,9 +234,8 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
     wire: &mut W,
 ) -> usize {
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return 0 };
-    // What may be slow is looked at one by one.
-    let is_late = backend.is_late(&proxy.in_flight.measured);
-    if is_late || !framer.is_at_start() || !has_plain_replies(backend) || proxy.reading.is_fast_path_off() {
+    let is_plain = has_plain_replies(backend, &proxy.in_flight.measured);
+    if !is_plain || !framer.is_at_start() || proxy.reading.is_fast_path_off() {
         return 0;
     }
     let (server, in_flight) = (backend.server(), backend.in_flight().len());
@@ -287,10 +287,11 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
     at
 }
 
-/// Whether what this backend says may be replies to clients, from their first byte on.
+/// Whether what this backend says may be replies to clients, from their first byte on, of which none is slow: those are
+/// looked at one by one.
 #[inline(always)]
-fn has_plain_replies(backend: &Backend) -> bool {
-    backend.is_answering() && !backend.is_in_large_reply()
+fn has_plain_replies(backend: &Backend, measured: &Measured) -> bool {
+    !backend.is_late(measured) && backend.is_answering() && !backend.is_in_large_reply()
 }
 
 /// Does what is left to do.

@@ -1,7 +1,8 @@
 //! RMUX: what it asks of this proxy and the others of the pool, and what becomes of their answers.
 //!
-//! Its words and the form of its replies are `local::rmux_reply`'s business. STATUS, SERVERS and LATENCY are the figures
-//! that INFO has, too; RING is answered by the worker that is asked, whose ring and whose view of the servers it tells.
+//! Its words and the form of its replies are `local::rmux_reply`'s business. STATUS, SERVERS and LATENCY are the
+//! figures that INFO has, too; RING is answered by the worker that is asked, whose ring and whose view of the servers
+//! it tells.
 
 use super::router::Router;
 use super::settings::Settings;

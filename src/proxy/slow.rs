@@ -2,8 +2,8 @@
 //!
 //! A request is slow that is answered after `slowlogSlowerThan`, the wait for a connection counted, or whose time is
 //! over; of a large reply the beginning counts. To wait for data is no slowness. Who is answered late because the one
-//! before was slow is not noted as well, or one slow request would push all others out of the log: from an entry on, the
-//! time of those behind it on the same connection begins anew.
+//! before was slow is not noted as well, or one slow request would push all others out of the log: from an entry on,
+//! the time of those behind it on the same connection begins anew.
 //!
 //! Nothing is written for each request. When the oldest one on a connection was queued is known (`batches`): as long as
 //! that is less than the limit ago, what comes is not looked at one by one. What a request was is read once more from
