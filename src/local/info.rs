@@ -6,9 +6,10 @@
 //! port, its clients, the requests that it has passed on. Those of Redis' fields that only one server could tell
 //! (persistence, policies) are left out rather than invented.
 //!
-//! Last the lines of the original rmux, `key: value`, with `rust_version` in the place of `go_version`: what monitors
-//! of it read. They stand behind the others because some have Redis' names, and programs that read those take the first
-//! one that they find, or cannot read the blank (prometheus-redis-exporter).
+//! Last those lines of the original rmux that Redis has not, `key: value`, with `rust_version` in the place of
+//! `go_version`: what monitors of it read. Its other three (`process_id`, `connected_clients`, `role`) stand in Redis'
+//! form alone: some programs take the first line of a name (prometheus-redis-exporter), some the last (redis-py), and
+//! to neither the blank is a part of a number, or of `master`.
 //!
 //! Which sections a client asks for makes no difference to what is rmux's own: it gets all of them. The servers are
 //! asked what the client asks.
@@ -98,7 +99,7 @@ fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
     told.write("Keyspace", text);
 
     write_servers(text, facts, servers)?;
-    write_original(text, facts, servers)
+    write_original(text, servers)
 }
 
 /// A section for each server.
@@ -123,17 +124,14 @@ fn write_servers(text: &mut String, facts: &Facts<'_>, servers: &[ServerFigures]
     Ok(())
 }
 
-/// The lines of the original rmux.
-fn write_original(text: &mut String, facts: &Facts<'_>, servers: &[ServerFigures]) -> fmt::Result {
+/// Lines of the original rmux.
+fn write_original(text: &mut String, servers: &[ServerFigures]) -> fmt::Result {
     let active = servers.iter().filter(|server| server.state == ServerState::Up).count();
     text.push_str("\r\n# Rmux\r\n");
     write!(text, "rmux_version: {}\r\n", env!("CARGO_PKG_VERSION"))?;
     // The oldest compiler that builds this version: which one did build it, a program cannot know by itself.
     write!(text, "rust_version: {}\r\n", env!("CARGO_PKG_RUST_VERSION"))?;
-    write!(text, "process_id: {}\r\n", facts.process_id)?;
-    write!(text, "connected_clients: {}\r\n", facts.connected_clients)?;
     write!(text, "active_endpoints: {active}\r\n")?;
     write!(text, "total_endpoints: {}\r\n", servers.len())?;
-    text.push_str("role: master\r\n");
     Ok(())
 }

@@ -239,8 +239,7 @@ pub(super) fn hand_out_plain_replies<W: Wire>(
         return 0;
     }
     let (server, in_flight) = (backend.server(), backend.in_flight().len());
-    let mut at = 0;
-    let mut after = After::Nothing;
+    let (mut at, mut after) = (0, After::Nothing);
     while let Some(first) = backend.in_flight().first() {
         let to = proxy.in_flight.requests[first].client();
         let Some(client) = proxy.clients.get_mut(to).filter(|client| client.subscriber().is_none()) else { break };

@@ -198,7 +198,7 @@ fn a_clients_database_is_its_own_on_every_server() {
 }
 
 #[test]
-fn info_adds_up_what_the_servers_tell_and_ends_with_the_originals_seven_lines() {
+fn info_adds_up_what_the_servers_tell_and_ends_with_lines_of_the_original() {
     let mut servers = servers(3);
     let rmux = rmux_for(Kind::Unix, &servers, &[PATIENT]);
     let mut client = rmux.client();
@@ -209,23 +209,23 @@ fn info_adds_up_what_the_servers_tell_and_ends_with_the_originals_seven_lines() 
     wait_for("active_endpoints", "3");
     // The helper's own connection may not be gone yet when it asks again.
     wait_until("the other clients to be gone", PATIENCE, || {
-        text(&client.cmd(&["INFO"])).contains("connected_clients: 2\r\n")
+        text(&client.cmd(&["INFO"])).contains("\r\nconnected_clients:2\r\n")
     });
     let reply = client.cmd(&["INFO"]);
     assert_eq!(reply[0], b'$');
     let info = text(&reply);
     let (_, original) = info.split_once("\r\n# Rmux\r\n").unwrap_or_else(|| panic!("{info}"));
     let lines: Vec<&str> = original.split("\r\n").collect();
-    assert_eq!(lines.len(), 8, "{info}");
+    assert_eq!(lines.len(), 5, "{info}");
     assert_eq!(lines[0], format!("rmux_version: {}", env!("CARGO_PKG_VERSION")));
     assert!(lines[1].starts_with("rust_version: "), "{info}");
-    assert_eq!(lines[2], format!("process_id: {}", rmux.process_id()));
-    assert_eq!(lines[3], "connected_clients: 2");
-    assert_eq!(lines[4], "active_endpoints: 3");
-    assert_eq!(lines[5], "total_endpoints: 3");
-    assert_eq!(lines[6], "role: master");
-    for field in
-        ["redis_version", "redis_mode", "arch_bits", "redis_build_id", "uptime_in_seconds", "run_id", "loading"]
+    assert_eq!(lines[2], "active_endpoints: 3");
+    assert_eq!(lines[3], "total_endpoints: 3");
+    assert_eq!(rmux.info("process_id"), rmux.process_id().to_string());
+    // Each once, with or without a blank: some programs take the first line of a name, and some the last.
+    for field in "redis_version redis_mode arch_bits redis_build_id uptime_in_seconds run_id loading process_id \
+                  connected_clients"
+        .split(' ')
     {
         assert_eq!(info.matches(&format!("\r\n{field}:")).count(), 1, "{field}: {info}");
     }
