@@ -1,14 +1,20 @@
 //! Lines of the log, as those are shown them who watch: the newest, and of clients no addresses.
 
+use super::report::PoolReport;
 use crate::stats::Event;
 
-/// The newest of them, the oldest first.
-pub fn newest<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Event> {
-    let mut events: Vec<Event> = events.cloned().collect();
-    events.sort_by_key(|event| std::cmp::Reverse(event.age_ms));
-    events.drain(..events.len().saturating_sub(EVENTS_MAX));
-    events.iter_mut().for_each(|event| event.text = without_client(&event.text));
-    events
+/// The newest of those of these pools, the oldest first.
+pub fn newest(pools: &[PoolReport]) -> Vec<Event> {
+    let mut newest: Vec<&Event> = Vec::new();
+    for event in pools.iter().flat_map(|pool| &pool.figures.events) {
+        let place = newest.partition_point(|other| other.age_ms >= event.age_ms);
+        newest.insert(place, event);
+        if newest.len() > EVENTS_MAX {
+            newest.remove(0);
+        }
+    }
+    let shown = |event: &Event| Event { text: without_client(&event.text), ..*event };
+    newest.into_iter().map(shown).collect()
 }
 
 /// The line without the address in `client 7v1 from 192.0.2.1:4711 …`.
@@ -19,7 +25,7 @@ fn without_client(line: &str) -> String {
         let (_, rest) = rest.split_once(' ')?;
         // Else it is said of something else.
         let is_client = !client.contains(' ');
-        is_client.then(|| format!("{}{client} {rest}", &line[..at]))
+        is_client.then(|| [&line[..at], client, " ", rest].concat())
     };
     without().unwrap_or_else(|| line.to_owned())
 }
@@ -33,6 +39,7 @@ const EVENTS_MAX: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Figures;
 
     #[test]
     fn the_address_of_a_client_is_taken_out_and_nothing_else() {
@@ -54,7 +61,12 @@ mod tests {
     fn the_newest_stand_last_and_the_oldest_are_left_out() {
         let event = |age_ms| Event { age_ms, is_warning: false, text: String::new() };
         let events: Vec<Event> = (0..15).chain(5..30).map(event).collect();
-        let ages: Vec<u64> = newest(events.iter()).iter().map(|event| event.age_ms).collect();
+        let pools = events.chunks(10).map(|events| {
+            let figures = Figures { events: events.to_vec(), ..Figures::default() };
+            PoolReport { figures, ..PoolReport::default() }
+        });
+        let newest = newest(&pools.collect::<Vec<_>>());
+        let ages: Vec<u64> = newest.iter().map(|event| event.age_ms).collect();
         assert_eq!((ages.len(), ages[0], ages[EVENTS_MAX - 1]), (20, 12, 0));
     }
 }

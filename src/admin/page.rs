@@ -10,7 +10,7 @@ use super::interval::{self, Interval};
 use super::problem::{self, Problem};
 use super::report::{PoolReport, Report};
 use super::words;
-use crate::stats::{CODES, Event, Histogram, ServerFigures};
+use crate::stats::{CODES, Histogram, ServerFigures};
 
 /// Appends the page. Rates and latencies are those since the older report, which is best
 /// [`interval::Recent`]'s; without
@@ -157,7 +157,7 @@ fn write_errors(page: &mut Html<'_>, pool: &PoolReport, interval: &Interval) {
 
 fn write_events(page: &mut Html<'_>, report: &Report) {
     page.raw("<h2>Last events</h2>");
-    let events = newest(report);
+    let events = events::newest(&report.pools);
     if events.is_empty() {
         page.raw("<p class=dim>none</p>");
         return;
@@ -169,11 +169,6 @@ fn write_events(page: &mut Html<'_>, report: &Report) {
         page.raw(if event.is_warning { "<b class=warn>warning</b> " } else { "" }).text(&event.text);
     }
     page.raw("</table></div>");
-}
-
-/// The newest events of all pools.
-pub(super) fn newest(report: &Report) -> Vec<Event> {
-    events::newest(report.pools.iter().flat_map(|pool| &pool.figures.events))
 }
 
 fn write_process(page: &mut Html<'_>, report: &Report) {

@@ -65,8 +65,9 @@ pub fn problems(report: &Report, interval: &Interval) -> Vec<Problem> {
         add(false, &["the last reload, at ", &at, " UTC (", &ago, " ago), was refused: the log says why"]);
     }
     // In their order otherwise.
-    found.sort_by_key(|problem| !problem.is_grave);
-    found
+    let (mut grave, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|problem| problem.is_grave);
+    grave.extend(others);
+    grave
 }
 
 /// True exactly when it is a problem how the server is.

@@ -19,7 +19,7 @@ use crate::stats::{
 pub fn write(report: &Report, out: &mut Vec<u8>) {
     let mut report = report.clone();
     for pool in &mut report.pools {
-        pool.figures.events = events::newest(pool.figures.events.iter());
+        pool.figures.events = events::newest(std::slice::from_ref(pool));
     }
     let mut writer = Writer { out, is_first: true, ends: Vec::new() };
     writer.begin("");
@@ -436,7 +436,7 @@ mod tests {
             assert_eq!(document["ready"], serde_json::Value::Bool(report.is_ready()));
             let mut expected = report;
             for pool in &mut expected.pools {
-                pool.figures.events = events::newest(pool.figures.events.iter());
+                pool.figures.events = events::newest(std::slice::from_ref(pool));
             }
             assert_eq!(read(text.as_bytes()), Ok((expected, env!("CARGO_PKG_VERSION").to_owned())));
         }

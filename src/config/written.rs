@@ -4,7 +4,7 @@
 //! back in the order of the command table, and without what says nothing new; an allowed container as its allowed
 //! parts. Nothing is said of where the pool listens, its servers and its users: those are no values of one key.
 
-use crate::command::{self, Command, Policy};
+use crate::command::{self, Command, Declared, Policy};
 
 use super::draft::Draft;
 use super::password::Source;
@@ -14,9 +14,12 @@ use super::pool::PoolConfig;
 pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
     let tag = |tag: crate::ring::HashTag| [tag.open, tag.close].map(char::from).iter().collect();
     let credentials = pool.credentials.as_ref();
-    let mut module_commands = pool.module_commands.clone();
-    module_commands.iter_mut().for_each(|declared| declared.name.make_ascii_lowercase());
-    module_commands.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut module_commands: Vec<Declared> = Vec::new();
+    for mut declared in pool.module_commands.iter().cloned() {
+        declared.name.make_ascii_lowercase();
+        let place = module_commands.partition_point(|other| other.name <= declared.name);
+        module_commands.insert(place, declared);
+    }
     Draft {
         socket_mode: pool.socket_mode,
         reactors: pool.reactors,

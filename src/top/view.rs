@@ -8,7 +8,7 @@
 use crate::admin::interval::{self, Interval};
 use crate::admin::report::Report;
 use crate::admin::{events, problem, words};
-use crate::stats::Histogram;
+use crate::stats::{Histogram, ServerState};
 
 /// What is to be shown.
 pub(super) struct Shown<'a> {
@@ -168,7 +168,8 @@ fn pool_lines(report: &Report, before: &Report, columns: usize) -> Vec<Line> {
 
 fn server_lines(report: &Report, before: &Report, columns: usize) -> Vec<Line> {
     let heads = ["SERVER", "REQ/S", "STATE", "FOR", "IN FLIGHT", "WAITING", "CONNECTIONS", "TIMEOUTS"];
-    let mut servers = Vec::new();
+    let mut states = Vec::new();
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for pool in &report.pools {
         let interval = Interval::of_pool(before, report, pool);
         for (place, (server, address)) in pool.figures.servers.iter().zip(&pool.figures.addresses).enumerate() {
@@ -183,19 +184,17 @@ fn server_lines(report: &Report, before: &Report, columns: usize) -> Vec<Line> {
                 words::count(server.connections as u64),
                 words::count(server.stats.timeouts),
             ];
-            servers.push((server.state, row));
+            // The worst first, otherwise in their order.
+            let at = states.partition_point(|other| *other >= server.state);
+            states.insert(at, server.state);
+            rows.insert(1 + at, row);
         }
     }
-    // The worst first, otherwise in their order.
-    servers.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
-    let states: Vec<_> = servers.iter().map(|(state, _)| *state).collect();
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    rows.extend(servers.into_iter().map(|(_, row)| row));
     let mut all = table(&rows, columns);
     for (line, state) in all[1..].iter_mut().zip(states) {
         line.style = match state {
             state if !state.is_up() => Style::Grave,
-            crate::stats::ServerState::Up => Style::Plain,
+            ServerState::Up => Style::Plain,
             _ => Style::Warning,
         };
     }
@@ -203,7 +202,7 @@ fn server_lines(report: &Report, before: &Report, columns: usize) -> Vec<Line> {
 }
 
 fn event_lines(report: &Report) -> Vec<Line> {
-    let newest = events::newest(report.pools.iter().flat_map(|pool| &pool.figures.events));
+    let newest = events::newest(&report.pools);
     if newest.is_empty() {
         return vec![Line { text: "NO EVENTS".to_owned(), style: Style::Heading }];
     }
