@@ -79,6 +79,7 @@ pub mod slots;
 pub mod slow_log;
 pub mod stats;
 pub mod subscription;
+pub mod thread;
 pub mod timer;
 pub mod top;
 pub mod users;

@@ -16,11 +16,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::thread;
 
 use mio::Waker;
 
 use crate::channel::{Receiver, Sender, channel};
+use crate::thread;
 
 /// Looks up host names without blocking.
 #[derive(Debug)]
@@ -91,14 +91,15 @@ impl Resolver {
 
     fn start(&mut self, Lookup { key, host, port }: Lookup) {
         let (sender, waker, look_up) = (self.sender.clone(), Arc::clone(&self.waker), self.look_up);
-        let body = move || {
+        let body = Box::new(move || {
             let outcome = look_up(&host, port).and_then(|addresses| match addresses.is_empty() {
                 true => Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address")),
                 false => Ok(addresses),
             });
             answer(&sender, &waker, Answer { key, from_thread: true, outcome });
-        };
-        match thread::Builder::new().name("rmux-resolve".to_owned()).stack_size(self.stack_bytes).spawn(body) {
+            Ok(())
+        });
+        match thread::spawn("rmux-resolve", Some(self.stack_bytes), body) {
             Ok(_) => self.running += 1,
             Err(error) => answer(&self.sender, &self.waker, Answer { key, from_thread: false, outcome: Err(error) }),
         }

@@ -22,6 +22,7 @@ use signal_hook::{flag, low_level};
 
 use crate::admin::report::Report;
 use crate::net::Address;
+use crate::thread;
 use source::Source;
 use view::{Shown, lines};
 
@@ -122,19 +123,20 @@ impl Pause {
     fn listen_to_keys(&self) {
         let Ok(mut rung) = self.rung.try_clone() else { return };
         let is_over = Arc::clone(&self.is_over);
-        std::thread::spawn(move || {
+        let read = Box::new(move || {
             let mut key = [0];
-            loop {
+            while key != *b"q" {
                 match io::stdin().read(&mut key) {
-                    Ok(1) if key == *b"q" => break,
-                    Ok(0) => return,
-                    Err(error) if error.kind() != ErrorKind::Interrupted => return,
+                    Ok(0) => return Ok(()),
+                    Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                     _ => {}
                 }
             }
             is_over.store(true, Ordering::Relaxed);
-            let _ = rung.write_all(b"q");
+            rung.write_all(b"q")
         });
+        // Without it, signals end it.
+        let _ = thread::spawn("rmux-keys", None, read);
     }
 }
 

@@ -15,10 +15,11 @@
 use std::io::{self, Write};
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use log::warn;
+
+use crate::thread;
 
 /// Lines on their way to a reader that may not read them.
 pub(super) struct Outlet {
@@ -47,8 +48,11 @@ impl Outlet {
     ///
     /// When the system gives no thread.
     pub fn start(&'static self, sink: impl Write + Send + 'static) -> io::Result<()> {
-        let thread = thread::Builder::new().name("rmux-log".to_owned()).stack_size(STACK_BYTES);
-        thread.spawn(move || self.run(sink)).map(drop)
+        let run = Box::new(move || {
+            self.run(sink);
+            Ok(())
+        });
+        thread::spawn("rmux-log", Some(STACK_BYTES), run).map(drop)
     }
 
     /// Queues a whole line, unless there is no room for it.
@@ -178,7 +182,7 @@ mod tests {
         let begun = Instant::now();
         while !outlet.state().queued.is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(10), "the thread takes what there is");
-            thread::yield_now();
+            std::thread::yield_now();
         }
         for number in 1..100_000 {
             writeln!(lines, "line {number}").expect("it never fails");

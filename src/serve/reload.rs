@@ -14,10 +14,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pool::Pool;
-use super::thread;
 use super::wakeup::Notifier;
 use crate::config::{self, Change, Config, Loaded};
 use crate::net::{Address, Listener};
+use crate::thread;
 
 /// Reads the configuration anew, with the arguments of the start.
 pub type Read = fn() -> Result<Loaded, String>;
@@ -78,7 +78,7 @@ pub(super) fn plan(read: Read, running: Running, notifier: Notifier) -> io::Resu
         notifier.ring();
         Ok(())
     });
-    thread::spawn("rmux-reload".to_owned(), run)?;
+    thread::spawn("rmux-reload", None, run)?;
     Ok(planned)
 }
 

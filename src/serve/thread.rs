@@ -5,10 +5,11 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use super::wakeup::Notifier;
 use crate::reactor::{Handle, Reactor};
+use crate::thread;
 
 /// A reactor at work.
 #[derive(Debug)]
@@ -17,18 +18,6 @@ pub(super) struct Thread {
     stage: Arc<AtomicU8>,
     thread: JoinHandle<io::Result<()>>,
 }
-
-/// Does this on a thread of this name.
-///
-/// # Errors
-///
-/// When no thread can be made.
-pub(super) fn spawn(name: String, run: Work) -> io::Result<JoinHandle<io::Result<()>>> {
-    thread::Builder::new().name(name).spawn(run)
-}
-
-/// What a thread does. One type for all of them, since each has a copy of what makes a thread.
-pub(super) type Work = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// How far a reactor has come, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +51,7 @@ impl Thread {
             enter(if result.is_ok() { Stage::Ended } else { Stage::Failed });
             result
         });
-        let thread = spawn(format!("rmux-{number}"), run)?;
+        let thread = thread::spawn(&format!("rmux-{number}"), None, run)?;
         Ok(Thread { handle, stage, thread })
     }
 
@@ -108,7 +97,7 @@ impl Thread {
         let (go, gone) = std::sync::mpsc::channel();
         let (handle, stage) = (reactor.handle(), Arc::new(AtomicU8::new(Stage::Settled as u8)));
         let own_stage = Arc::clone(&stage);
-        let thread = thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let _ = gone.recv();
             let result = reactor.run(|| {});
             own_stage.store(Stage::Ended as u8, Ordering::Release);

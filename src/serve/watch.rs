@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use log::{error, info};
 
 use super::pool::Pool;
-use super::thread;
 use super::wakeup::Wakeup;
 use crate::admin::{Endpoint, Link, News, Watched};
 use crate::config::{self, Config};
 use crate::net::{self, Listener, ResolvedAddress, SocketFile};
 use crate::service::activation::Activation;
 use crate::service::upgrade::Passed;
+use crate::thread;
 
 /// The endpoint, as far as it is the main thread's.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ impl Watch {
             notifier.ring();
             result
         });
-        thread::spawn("rmux-admin".to_owned(), run)?;
+        thread::spawn("rmux-admin", None, run)?;
         self.link = Some(link);
         self.tell_pools(pools);
         self.unheard = self.listener.as_ref().map(Listener::try_clone).transpose()?;
