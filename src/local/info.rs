@@ -14,8 +14,7 @@
 //! Which sections a client asks for makes no difference to what is rmux's own: it gets all of them. The servers are
 //! asked what the client asks.
 
-use std::fmt::{self, Write};
-
+use super::fields::{self, LINE, push};
 use super::servers_info::ServersInfo;
 use crate::backend::handshake::Introduction;
 use crate::reply;
@@ -47,91 +46,108 @@ pub struct Facts<'a> {
 
 /// Appends the text: a bulk string, or a verbatim string in RESP3.
 pub fn answer(protocol: Protocol, facts: &Facts<'_>, out: &mut Vec<u8>) {
-    let mut text = String::new();
-    write_text(&mut text, facts).expect("a String takes every write");
-    reply::verbatim(out, protocol, text.as_bytes());
-}
-
-fn write_text(text: &mut String, facts: &Facts<'_>) -> fmt::Result {
+    let mut text = Vec::new();
     // Behind those of the addresses stand some that other workers have still, or already.
     let (all, own) = (&facts.figures.servers, facts.addresses.len());
     let servers = &all[..own.min(all.len())];
-    text.push_str("# Server\r\n");
+    write_server(&mut text, facts);
+    write_summed(&mut text, facts);
+    write_servers(&mut text, facts, servers);
+    write_original(&mut text, servers);
+    reply::verbatim(out, protocol, &text);
+}
+
+/// What rmux is, in place of a server.
+fn write_server(text: &mut Vec<u8>, facts: &Facts<'_>) {
+    let version = &*facts.introduction.version;
+    push(text, &["# Server\r\n"]);
     if &*facts.introduction.server == "valkey" {
         // As it says itself: which Redis it is like, for those who know no other, and then what it is.
-        write!(text, "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:{}\r\n", facts.introduction.version)?;
+        let fields = [("redis_version", "7.2.4"), ("server_name", "valkey"), ("valkey_version", version)];
+        fields::texts(text, LINE, &fields);
     } else {
-        write!(text, "redis_version:{}\r\n", facts.introduction.version)?;
+        fields::texts(text, LINE, &[("redis_version", version)]);
     }
-    text.push_str("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0000000000000000\r\n");
-    write!(text, "redis_mode:standalone\r\nos:Linux\r\narch_bits:{}\r\n", usize::BITS)?;
-    write!(text, "process_id:{0}\r\nrun_id:{1:016x}{2:016x}{0:08x}\r\n", facts.process_id, facts.run, !facts.run)?;
+    push(text, &["redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0000000000000000\r\n"]);
+    push(text, &["redis_mode:standalone\r\nos:Linux\r\n"]);
+    fields::numbers(text, LINE, &[("arch_bits", usize::BITS.into()), ("process_id", facts.process_id.into())]);
+    let run_id = format!("{:016x}{:016x}{:08x}", facts.run, !facts.run, facts.process_id);
+    fields::texts(text, LINE, &[("run_id", &run_id)]);
     let port = facts.listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let seconds = facts.uptime_ms / 1000;
-    write!(text, "tcp_port:{}\r\nuptime_in_seconds:{seconds}\r\n", port.unwrap_or(0))?;
-    write!(text, "uptime_in_days:{}\r\n", seconds / (24 * 60 * 60))?;
-    write!(text, "\r\n# Clients\r\nconnected_clients:{}\r\n", facts.connected_clients)?;
-    let told = facts.servers_info;
-    told.write("Clients", text);
-    text.push_str("\r\n# Memory\r\n");
-    told.write("Memory", text);
-    text.push_str("\r\n# Persistence\r\nloading:0\r\n");
-    told.write("Persistence", text);
-    let stats = &facts.figures.stats;
-    write!(text, "\r\n# Stats\r\ntotal_connections_received:{}\r\n", stats.clients)?;
-    let requests: u64 = all.iter().map(|server| server.stats.requests).sum();
-    write!(text, "total_commands_processed:{requests}\r\n")?;
-    write!(text, "rejected_connections:{}\r\n", stats.clients_refused)?;
-    // Redis' own name for those who gave a wrong password.
-    write!(text, "acl_access_denied_auth:{}\r\n", stats.denials)?;
-    write!(text, "resends:{}\r\n", stats.resends)?;
-    write!(text, "moves:{}\r\n", stats.moves)?;
-    write!(text, "resubscriptions:{}\r\n", stats.resubscriptions)?;
-    write!(text, "messages:{}\r\n", stats.messages)?;
-    write!(text, "servers_summed:{}\r\n", told.servers())?;
-    told.write("Stats", text);
-    text.push_str("\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
-    for section in ["CPU", "Commandstats", "Errorstats"] {
-        write!(text, "\r\n# {section}\r\n")?;
+    let numbers = [
+        ("tcp_port", port.unwrap_or(0).into()),
+        ("uptime_in_seconds", seconds),
+        ("uptime_in_days", seconds / (24 * 60 * 60)),
+    ];
+    fields::numbers(text, LINE, &numbers);
+}
+
+/// The sections that have what the servers say, too.
+fn write_summed(text: &mut Vec<u8>, facts: &Facts<'_>) {
+    let (told, stats) = (facts.servers_info, &facts.figures.stats);
+    let requests = facts.figures.servers.iter().map(|server| server.stats.requests).sum();
+    let clients = [("connected_clients", facts.connected_clients as u64)];
+    let own = [
+        ("total_connections_received", stats.clients),
+        ("total_commands_processed", requests),
+        ("rejected_connections", stats.clients_refused),
+        // Redis' own name for those who gave a wrong password.
+        ("acl_access_denied_auth", stats.denials),
+        ("resends", stats.resends),
+        ("moves", stats.moves),
+        ("resubscriptions", stats.resubscriptions),
+        ("messages", stats.messages),
+        ("servers_summed", told.servers()),
+    ];
+    let sections: [(&str, &[(&str, u64)]); 10] = [
+        ("Clients", &clients),
+        ("Memory", &[]),
+        ("Persistence", &[("loading", 0)]),
+        ("Stats", &own),
+        ("Replication", &[]),
+        ("CPU", &[]),
+        ("Commandstats", &[]),
+        ("Errorstats", &[]),
+        ("Cluster", &[("cluster_enabled", 0)]),
+        ("Keyspace", &[]),
+    ];
+    for (section, own) in sections {
+        push(text, &["\r\n# ", section, "\r\n"]);
+        if section == "Replication" {
+            push(text, &["role:master\r\nconnected_slaves:0\r\n"]);
+        }
+        fields::numbers(text, LINE, own);
         told.write(section, text);
     }
-    text.push_str("\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n# Keyspace\r\n");
-    told.write("Keyspace", text);
-
-    write_servers(text, facts, servers)?;
-    write_original(text, servers)
 }
 
 /// A section for each server.
-fn write_servers(text: &mut String, facts: &Facts<'_>, servers: &[ServerFigures]) -> fmt::Result {
+fn write_servers(text: &mut Vec<u8>, facts: &Facts<'_>, servers: &[ServerFigures]) {
     for (index, (server, address)) in servers.iter().zip(facts.addresses).enumerate() {
-        let state = match server.state {
-            ServerState::Up => "up",
-            ServerState::Unsteady => "unsteady",
-            ServerState::Mute => "mute",
-            ServerState::Silent => "silent",
-            ServerState::Probing => "probing",
-            ServerState::Down => "down",
-        };
-        write!(text, "\r\n# Server_{index}\r\n")?;
-        write!(text, "server{index}_address:{address}\r\n")?;
-        write!(text, "server{index}_state:{state}\r\n")?;
-        write!(text, "server{index}_connections:{}\r\n", server.connections)?;
-        write!(text, "server{index}_outstanding:{}\r\n", server.outstanding)?;
-        write!(text, "server{index}_requests:{}\r\n", server.stats.requests)?;
-        write!(text, "server{index}_errors:{}\r\n", server.stats.errors)?;
+        let index = index.to_string();
+        push(text, &["\r\n# Server_", &index, "\r\n"]);
+        let start = ["server", &index, "_"].concat();
+        let line = [&*start, ":", "\r\n"];
+        fields::texts(text, line, &[("address", address), ("state", server.state.name())]);
+        let numbers = [
+            ("connections", server.connections as u64),
+            ("outstanding", server.outstanding as u64),
+            ("requests", server.stats.requests),
+            ("errors", server.stats.errors),
+        ];
+        fields::numbers(text, line, &numbers);
     }
-    Ok(())
 }
 
 /// Lines of the original rmux.
-fn write_original(text: &mut String, servers: &[ServerFigures]) -> fmt::Result {
+fn write_original(text: &mut Vec<u8>, servers: &[ServerFigures]) {
+    let line = ["", ": ", "\r\n"];
     let active = servers.iter().filter(|server| server.state == ServerState::Up).count();
-    text.push_str("\r\n# Rmux\r\n");
-    write!(text, "rmux_version: {}\r\n", env!("CARGO_PKG_VERSION"))?;
+    push(text, &["\r\n# Rmux\r\n"]);
     // The oldest compiler that builds this version: which one did build it, a program cannot know by itself.
-    write!(text, "rust_version: {}\r\n", env!("CARGO_PKG_RUST_VERSION"))?;
-    write!(text, "active_endpoints: {active}\r\n")?;
-    write!(text, "total_endpoints: {}\r\n", servers.len())?;
-    Ok(())
+    let versions = [("rmux_version", env!("CARGO_PKG_VERSION")), ("rust_version", env!("CARGO_PKG_RUST_VERSION"))];
+    fields::texts(text, line, &versions);
+    let numbers = [("active_endpoints", active as u64), ("total_endpoints", servers.len() as u64)];
+    fields::numbers(text, line, &numbers);
 }

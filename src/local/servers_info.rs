@@ -10,6 +10,9 @@
 //!
 //! Lines stand in the order in which they came first. A line that is not what it should be is left out.
 
+use super::fields::push;
+use crate::reply;
+
 /// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
@@ -152,18 +155,15 @@ impl ServersInfo {
     }
 
     /// Appends the lines of one section, without its head line.
-    pub fn write(&self, section: &str, text: &mut String) {
+    pub fn write(&self, section: &str, text: &mut Vec<u8>) {
         for line in self.lines.iter().filter(|line| line.section == section) {
-            text.push_str(&line.name);
+            push(text, &[&line.name]);
             for (index, (name, number)) in line.numbers.iter().enumerate() {
-                text.push(if index == 0 { ':' } else { ',' });
-                if !name.is_empty() {
-                    text.push_str(name);
-                    text.push('=');
-                }
+                let sign = if name.is_empty() { "" } else { "=" };
+                push(text, &[if index == 0 { ":" } else { "," }, name, sign]);
                 number.write(text);
             }
-            text.push_str("\r\n");
+            push(text, &["\r\n"]);
         }
     }
 
@@ -243,13 +243,12 @@ impl Number {
         self.digits = self.digits.max(other.digits);
     }
 
-    fn write(self, text: &mut String) {
-        text.push_str(&self.whole.to_string());
+    fn write(self, text: &mut Vec<u8>) {
+        reply::decimal(text, self.whole);
         if self.digits > 0 {
-            text.push('.');
             // A digit more in front keeps the zeros.
             let digits = (1_000_000 + self.millionths).to_string();
-            text.push_str(&digits[1..=usize::from(self.digits)]);
+            push(text, &[".", &digits[1..=usize::from(self.digits)]]);
         }
     }
 }
@@ -261,9 +260,9 @@ mod tests {
     fn sum(texts: &[&str], sections: &[&str]) -> String {
         let mut info = ServersInfo::default();
         texts.iter().for_each(|text| info.add(text));
-        let mut text = String::new();
+        let mut text = Vec::new();
         sections.iter().for_each(|section| info.write(section, &mut text));
-        text.replace("\r\n", "|")
+        String::from_utf8(text).expect("it is text").replace("\r\n", "|")
     }
 
     #[test]
