@@ -348,7 +348,7 @@ const FAMILIES: &[Family] = &[
     family(Gauge, "server_waiting", 0, ServerBy("reason", &["room", "lease"], |s, place| s.waiting[place]),
         "Clients that wait for room on one of its connections, or for one of their own."),
 
-    family(Counter, "cpu_seconds", MILLIS, Source::Process(|p, _| Some(p.cpu_ms).filter(|ms| *ms > 0)),
+    family(Counter, "cpu_seconds", MILLIS, Source::Process(|p, _| Some(p.cpu_ms).filter(|_| p.resident_bytes > 0)),
         "Time of the processor, in user and system."),
     family(Gauge, "resident_memory_bytes", 0, Source::Process(|p, _| Some(p.resident_bytes).filter(|bytes| *bytes > 0)),
         "Memory that it has."),
@@ -407,6 +407,13 @@ mod tests {
             assert_eq!(text.matches(&format!("# TYPE {full} ")).count(), 1, "{full}");
             assert!(names.insert(full));
         }
+    }
+
+    #[test]
+    fn a_process_that_has_only_just_begun_has_used_no_time() {
+        let process = Process { resident_bytes: 1, ..Process::default() };
+        let text = written(&Report { process, ..Report::default() }, false);
+        assert!(text.contains("\nprocess_cpu_seconds_total 0"), "{text}");
     }
 
     #[test]
