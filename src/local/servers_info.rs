@@ -8,7 +8,10 @@
 //!   db0:keys=3,expires=1,avg_ttl=900      db0:keys=1,expires=1,avg_ttl=100   db0:keys=4,expires=2,avg_ttl=500
 //! ```
 //!
-//! Lines stand in the order in which they came first. A line that is not what it should be is left out.
+//! Lines stand in the order of their names. A line that is not what it should be is left out.
+//!
+//! Bounded, whatever a server says: a text of [`TEXT_BYTES_MAX`], or none of it; [`LINES_MAX`]; [`NUMBERS_MAX`] in a
+//! line. The work is in proportion to the texts.
 
 use super::fields::push;
 use crate::reply;
@@ -133,14 +136,22 @@ struct Line {
 pub struct ServersInfo {
     /// How many have told something.
     servers: u64,
+    /// In the order of their names, each of which is there once.
     lines: Vec<Line>,
-    /// Where the last line was found: in most texts they have the same order.
-    last: usize,
 }
 
+/// What a server with all of Redis's commands says of each of them is less than half of this.
+const TEXT_BYTES_MAX: usize = 128 * 1024;
+const LINES_MAX: usize = 2048;
+const NUMBERS_MAX: usize = 16;
+
 impl ServersInfo {
-    /// Adds what one server says: the text of an INFO, whatever sections it has.
+    /// Adds what one server says: the text of an INFO, whatever sections it has. One that says too much is as one that
+    /// was not asked.
     pub fn add(&mut self, text: &str) {
+        if text.len() > TEXT_BYTES_MAX {
+            return;
+        }
         self.servers += 1;
         for line in text.lines() {
             if let Some((line, rule)) = line.split_once(':').and_then(|(name, value)| read_line(name, value)) {
@@ -168,13 +179,12 @@ impl ServersInfo {
     }
 
     fn add_line(&mut self, line: Line, rule: Rule) {
-        let count = self.lines.len();
-        let next = (0..count).map(|step| (self.last + 1 + step) % count);
-        let Some(place) = next.into_iter().find(|&place| self.lines[place].name == line.name) else {
-            self.last = count;
-            return self.lines.push(line);
+        let place = match self.lines.binary_search_by(|known| known.name.cmp(&line.name)) {
+            Ok(place) => place,
+            // Of those with one number there is a list.
+            Err(_) if self.lines.len() >= LINES_MAX && !line.numbers[0].0.is_empty() => return,
+            Err(place) => return self.lines.insert(place, line),
         };
-        self.last = place;
         let own = &mut self.lines[place].numbers;
         let whole = |numbers: &[(Box<str>, Number)], name: &str| {
             numbers.iter().find(|(own, _)| &**own == name).map_or(0, |(_, number)| number.whole)
@@ -218,6 +228,9 @@ fn read_line(name: &str, value: &str) -> Option<(Line, Rule)> {
     let mut numbers = Vec::new();
     for part in value.split(',') {
         let (name, number) = part.split_once('=')?;
+        if numbers.len() >= NUMBERS_MAX {
+            return None;
+        }
         numbers.push((name.into(), Number::read(number)?));
     }
     Some((Line { section, name: name.into(), numbers }, Rule::Sum))
@@ -271,8 +284,8 @@ mod tests {
                    keyspace_hits:7\r\npubsub_channels:3\r\n# CPU\r\nused_cpu_sys:0.060001\r\n";
         let other = "# Stats\r\nkeyspace_hits:5\r\npubsub_channels:4\r\n# Memory\r\nused_memory:20\r\n\
                      maxmemory:1000\r\nused_cpu_sys:1.940000\r\nexpired_keys:2\r\n";
-        assert_eq!(sum(&[one, other], &["Memory"]), "used_memory:120|maxmemory:0|");
-        assert_eq!(sum(&[one, other], &["Stats"]), "keyspace_hits:12|pubsub_channels:4|expired_keys:2|");
+        assert_eq!(sum(&[one, other], &["Memory"]), "maxmemory:0|used_memory:120|");
+        assert_eq!(sum(&[one, other], &["Stats"]), "expired_keys:2|keyspace_hits:12|pubsub_channels:4|");
         assert_eq!(sum(&[one, other], &["CPU"]), "used_cpu_sys:2.000001|");
         assert_eq!(sum(&["maxmemory:5\r\n", "maxmemory:6"], &["Memory"]), "maxmemory:11|");
         assert_eq!(sum(&[], &["Memory"]), "");
@@ -294,6 +307,26 @@ mod tests {
             "cmdstat_get:calls=6,usec=25,usec_per_call=4.16,rejected_calls=1,failed_calls=1|"
         );
         assert_eq!(sum(&[one, other], &["Errorstats"]), "errorstat_ERR:count=5|errorstat_OOM:count=1|");
+    }
+
+    #[test]
+    fn a_server_that_says_too_much_is_not_listened_to_for_long() {
+        let mut info = ServersInfo::default();
+        let line = "used_memory:1\r\n";
+        info.add(&line.repeat(TEXT_BYTES_MAX / line.len() + 1));
+        assert_eq!((info.servers(), info.lines.len()), (0, 0), "a text that is too long");
+        for start in [0, 4_000] {
+            let lines: String = (start..start + 4_000).map(|number| format!("cmdstat_{number}:calls=1\r\n")).collect();
+            assert!(lines.len() <= TEXT_BYTES_MAX);
+            info.add(&lines);
+            assert_eq!(info.lines.len(), LINES_MAX);
+        }
+        info.add("used_memory:1\r\n");
+        assert_eq!(info.lines.len(), LINES_MAX + 1, "it keeps nobody else from being heard");
+        let numbers = |count: usize| (0..count).map(|number| format!("a{number}=1")).collect::<Vec<_>>().join(",");
+        let mut info = ServersInfo::default();
+        info.add(&format!("cmdstat_x:{}\r\ncmdstat_y:{}\r\n", numbers(NUMBERS_MAX + 1), numbers(NUMBERS_MAX)));
+        assert_eq!(info.lines.len(), 1);
     }
 
     #[test]
