@@ -10,7 +10,7 @@
 //!
 //! Lines stand in the order of their names. A line that is not what it should be is left out.
 //!
-//! Bounded, whatever a server says: a text of [`TEXT_BYTES_MAX`], or none of it; [`LINES_MAX`]; [`NUMBERS_MAX`] in a
+//! Bounded, whatever a server says: a text of `TEXT_BYTES_MAX`, or none of it; `LINES_MAX`; `NUMBERS_MAX` in a
 //! line. The work is in proportion to the texts.
 
 use super::fields::push;
