@@ -2,7 +2,8 @@
 //!
 //! The only place that knows which options a socket gets:
 //! non-blocking and close-on-exec always, no Nagle delay on TCP on either side, keep-alive towards the servers. It
-//! knows nothing of what is sent, nor of time; and it never waits, but for the name lookup of [`listen()`], at start.
+//! knows nothing of what is sent, nor of time; and it never waits, but for the name lookup of [`listen()`], at start. A
+//! read answers with bytes and facts ([`Incoming`]): who reads need not know how the kernel's answers are to be taken.
 //!
 //! ```text
 //! the configuration's Address ── resolve.rs ──► ResolvedAddress ── Stream::connect ──► Stream
@@ -28,7 +29,7 @@ pub use inherit::inherited;
 pub use listen::{backlog_max, listen};
 pub use listener::Listener;
 pub use socket_file::SocketFile;
-pub use stream::Stream;
+pub use stream::{Incoming, Stream};
 
 /// How many files (sockets included) this process may have open: the soft limit, read from `/proc/self/limits`.
 /// `u64::MAX` when there is none; 1,024, the kernel's default, where that cannot be read.

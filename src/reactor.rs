@@ -2,7 +2,7 @@
 //!
 //! Knows sockets and the clock, and no requests, no replies, no servers' health. Sockets are watched edge-triggered:
 //! for reading always, for writing while that tells something (see `sockets`). What was announced and not read yet is
-//! remembered here (`is_readable`), and a read that returns less than it asked for has drained its socket.
+//! remembered here (`is_readable`), until a read says that it has drained its socket.
 //!
 //! The order of a turn:
 //!
@@ -22,7 +22,7 @@ mod handle;
 mod mailbox;
 mod sockets;
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -439,37 +439,28 @@ impl Reactor {
             return;
         }
         let asked = self.proxy.read_max(conn);
-        let area = &mut self.scratch.read_area()[..asked];
-        let result = loop {
-            match socket.stream.read(area) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                result => break result,
-            }
-        };
-        let got = match result {
-            Ok(0) => {
-                socket.is_readable = false;
-                self.on_end(conn);
-                return;
-            }
-            Ok(got) => got,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                socket.is_readable = false;
-                if socket.is_dismissed {
-                    self.on_silent(conn);
-                }
-                return;
-            }
+        let incoming = match socket.stream.receive(self.scratch.read_area(), asked) {
+            Ok(incoming) => incoming,
             Err(error) => {
                 self.on_broken(conn, &error);
                 return;
             }
         };
-        // A short read has drained the socket; if the peer had closed before it, that was the end.
-        let is_end = got < asked && socket.is_ending;
-        if got < asked {
-            socket.is_readable = false;
-        } else {
+        // If the peer had closed before the socket was drained, that was the end.
+        let is_end = incoming.is_ended || (incoming.is_drained && incoming.count > 0 && socket.is_ending);
+        socket.is_readable = !incoming.is_drained;
+        let got = incoming.count;
+        if got == 0 {
+            if is_end {
+                self.on_end(conn);
+            } else if !incoming.is_drained {
+                self.queue(conn);
+            } else if socket.is_dismissed {
+                self.on_silent(conn);
+            }
+            return;
+        }
+        if !incoming.is_drained {
             self.queue(conn);
         }
         self.sockets.count_read(conn, got);

@@ -104,6 +104,23 @@ impl Stream {
         }
     }
 
+    /// Reads once, at most `asked` bytes (more than none, and no more than the area has), to the start of the area.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken. That nothing has come is no error.
+    #[inline]
+    pub fn receive(&mut self, area: &mut [u8], asked: usize) -> io::Result<Incoming> {
+        loop {
+            match self.read(&mut area[..asked]) {
+                Ok(count) => return Ok(Incoming::of_read(count, asked)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Incoming::NOTHING),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Tells the peer that nothing more will come, while its own words can still be read.
     ///
     /// # Errors
@@ -117,7 +134,30 @@ impl Stream {
     }
 }
 
+/// What a read has brought, and what is known of the connection after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incoming {
+    /// So many bytes stand at the start of the area.
+    pub count: usize,
+    /// True exactly when the socket had no more at that moment: the kernel tells when there is.
+    pub is_drained: bool,
+    /// True exactly when nothing will come behind these bytes.
+    pub is_ended: bool,
+}
+
+impl Incoming {
+    /// Nothing has come, and the kernel tells when something does.
+    const NOTHING: Incoming = Incoming { count: 0, is_drained: true, is_ended: false };
+
+    /// What a read of at most `asked` bytes, more than none, tells that has brought `count`.
+    #[inline]
+    fn of_read(count: usize, asked: usize) -> Incoming {
+        Incoming { count, is_drained: count < asked, is_ended: count == 0 }
+    }
+}
+
 impl Read for Stream {
+    #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
@@ -206,6 +246,23 @@ mod tests {
         assert!(file.is_none());
         let address = listener.local_address().expect("an address");
         (listener, address)
+    }
+
+    #[test]
+    fn a_read_says_whether_the_socket_is_drained_and_whether_it_has_ended() {
+        let (ours, mut theirs) = UnixStream::pair().expect("descriptors are free");
+        let mut ours = Stream::Unix(ours);
+        let mut area = [0; 16];
+        let incoming = |count, is_drained, is_ended| Incoming { count, is_drained, is_ended };
+        assert_eq!(ours.receive(&mut area, 4).expect("open"), incoming(0, true, false), "nothing has come");
+        theirs.write_all(b"+PONG\r\n").expect("there is room");
+        assert_eq!(ours.receive(&mut area, 4).expect("open"), incoming(4, false, false), "there may be more");
+        assert_eq!(ours.receive(&mut area, 4).expect("open"), incoming(3, true, false), "a short read");
+        assert_eq!(&area[..4], b"G\r\nN", "at the start of the area, and nowhere else");
+        theirs.write_all(b"+OK\r").expect("there is room");
+        drop(theirs);
+        assert_eq!(ours.receive(&mut area, 4).expect("open"), incoming(4, false, false));
+        assert_eq!(ours.receive(&mut area, 4).expect("open"), incoming(0, true, true), "the end");
     }
 
     /// What both ends of a connection should be able to do, whatever its kind.
