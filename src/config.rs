@@ -33,6 +33,7 @@ mod key;
 mod password;
 mod placement;
 mod pool;
+mod server;
 mod spelling;
 mod written;
 
@@ -52,6 +53,7 @@ pub(crate) use json::Json;
 pub use key::{Group, KEYS, Key, Scope};
 pub use placement::Placements;
 pub use pool::{Config, PoolConfig};
+pub use server::{REPLICAS_MAX, ServerConfig};
 pub(crate) use spelling::nearest;
 
 /// A configuration, and what its author should know about it.
@@ -265,14 +267,13 @@ impl Warnings {
     }
 
     fn add_twice(&mut self, index: usize, pool: &PoolConfig) {
-        let names: Vec<Address> = pool.servers.iter().map(address::identity).collect();
-        for (position, name) in names.iter().enumerate() {
-            let earlier = names[..position].iter().filter(|other| *other == name).count();
+        for (position, server) in pool.servers.iter().enumerate() {
+            let earlier = pool.servers[..position].iter().filter(|other| other.is_same(server)).count();
             if earlier == 1 {
                 self.lines.push(format!(
                     "pool {index} ({}): server {} is given more than once: each time, it gets a share of the keys",
                     error::Plain(&pool.listen.to_string()),
-                    error::Plain(&pool.servers[position].to_string())
+                    error::Plain(&server.to_string())
                 ));
             }
         }

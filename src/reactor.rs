@@ -103,12 +103,13 @@ fn new_proxy(settings: Settings, now: Millis) -> Proxy {
 }
 
 impl Reactor {
-    /// A reactor that will serve `listener`, with `servers` behind it in the order of `settings.servers`.
+    /// A reactor that will serve `listener`, with `servers` behind it in the order of `settings.servers`: their
+    /// addresses, as far as they are known.
     ///
     /// # Errors
     ///
     /// When the system gives no epoll instance, or no second descriptor of it, or does not take the listener.
-    pub fn new(settings: Settings, mut listener: Listener, servers: &[Address]) -> io::Result<Reactor> {
+    pub fn new(settings: Settings, mut listener: Listener, servers: &[Option<Address>]) -> io::Result<Reactor> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;

@@ -363,11 +363,11 @@ fn bad_files_are_refused_with_file_pool_key_and_value() {
         (format!(r#"[{{"socket": 5, {t}}}]"#), "pool 1: socket: 5 is not a string"),
         (
             r#"[{"host": "localhost", "port": 7379, "tcpConnections": "localhost:6379"}]"#.to_owned(),
-            r#"pool 1 (localhost:7379): tcpConnections: "localhost:6379" is not a list of strings"#,
+            r#"pool 1 (localhost:7379): tcpConnections: "localhost:6379" is not a list of strings or objects"#,
         ),
         (
             format!(r#"[{{{s}, "tcpConnections": ["a:1", 6379]}}]"#),
-            "pool 1 (/tmp/a.sock): tcpConnections: 6379 is not a string, in the list",
+            "pool 1 (/tmp/a.sock): tcpConnections: 6379 is not a string or an object, in the list",
         ),
         // Which range
         (
@@ -432,6 +432,104 @@ fn bad_files_are_refused_with_file_pool_key_and_value() {
     ] {
         let file = File::new(&file);
         assert_refused(&["-config", file.path()], &format!("{}: {line}", file.path()));
+    }
+}
+
+#[test]
+fn masters_and_sentinels_that_do_not_go_together_are_named() {
+    let (named, at) = (r#"{"master": "cache-1"}"#, r#"{"master": "a:1"}"#);
+    let many = |count: usize| (0..count).map(|number| format!("\"h{number}:1\"")).collect::<Vec<_>>().join(", ");
+    let twice = format!("{named}, {named}");
+    for (servers, rest, line) in [
+        (named, "", r#"tcpConnections: entry 1: master: "cache-1" is a name: give sentinels, which know its address"#),
+        (
+            r#""a:1", {"master": "a b"}"#,
+            r#""sentinels": ["s:1"]"#,
+            "tcpConnections: entry 2: master: \"a b\" is no address and cannot be a name: write host:port, or letters, \
+             digits and .-_",
+        ),
+        (r#"{"master": "a:0"}"#, "", "tcpConnections: entry 1: master: \"a:0\" has a bad port: allowed is 1 to 65535"),
+        (
+            r#"{"master": "cache-1", "replicas": ["b:1"]}"#,
+            r#""sentinels": ["s:1"]"#,
+            "tcpConnections: entry 1: replicas: the sentinels know those of \"cache-1\": leave them out",
+        ),
+        (&twice, r#""sentinels": ["s:1"]"#, r#"tcpConnections: entry 2: master: "cache-1" is there twice"#),
+        (
+            r#"{"master": "a:1", "replicas": ["b:1", "B:1"]}"#,
+            "",
+            r#"tcpConnections: entry 1: replicas: "B:1" is there twice"#,
+        ),
+        (
+            r#"{"master": "a:1", "replicas": ["b:1"]}, "b:1""#,
+            "",
+            r#"tcpConnections: entry 1: replicas: "b:1" is a server with keys of its own as well"#,
+        ),
+        (r#"{"master": "a:1", "replicas": "b:1"}"#, "", "tcpConnections: entry 1: replicas: is not a list of strings"),
+        (r#"{"master": 5}"#, "", "tcpConnections: entry 1: master: is not a string"),
+        (r#"{"replicas": []}"#, "", "tcpConnections: entry 1: master: is missing"),
+        (r#"{"mastre": "a:1"}"#, "", "tcpConnections: entry 1: mastre: unknown key: did you mean master?"),
+        (
+            &format!(r#"{{"master": "a:1", "replicas": [{}]}}"#, many(33)),
+            "",
+            "tcpConnections: entry 1: replicas: 33 servers are too many: at most 32",
+        ),
+        (
+            at,
+            r#""sentinels": ["s:1"]"#,
+            r#"sentinels: no server is a master's name: write {"master": "name"} in tcpConnections"#,
+        ),
+        (named, r#""sentinels": ["s"]"#, r#"sentinels: "s" has no port: write host:port"#),
+        (named, r#""sentinels": ["s:1", "S:1"]"#, r#"sentinels: "S:1" is there twice"#),
+        (named, &format!(r#""sentinels": [{}]"#, many(33)), "sentinels: 33 servers are too many: at most 32"),
+        (named, r#""sentinels": "s:1""#, r#"sentinels: "s:1" is not a list of strings"#),
+        (at, r#""sentinelPassword": "hunter2""#, "sentinelPassword: has no meaning without sentinels: give both"),
+        (
+            named,
+            r#""sentinels": ["s:1"], "sentinelUser": "u""#,
+            "sentinelUser: needs a password: give sentinelPasswordFile or sentinelPasswordEnv",
+        ),
+        (
+            named,
+            r#""sentinels": ["localhost:7000"]"#,
+            "port: localhost:7000 is a server of this pool as well: it would connect to itself",
+        ),
+        (
+            r#"{"master": "a:1", "replicas": ["127.0.0.1:7000"]}"#,
+            "",
+            "port: localhost:7000 is a server of this pool as well: it would connect to itself",
+        ),
+    ] {
+        let comma = if rest.is_empty() { "" } else { ", " };
+        let file = File::new(&format!(r#"[{{"port": 7000, "tcpConnections": [{servers}]{comma}{rest}}}]"#));
+        assert_refused(&["-config", file.path()], &format!("{}: pool 1 (localhost:7000): {line}", file.path()));
+    }
+    assert_refused(&["-sentinels=a:1"], "sentinels is a key of the file, and no flag");
+}
+
+#[test]
+fn a_key_of_a_master_that_sentinels_know_has_nobody_to_stand_in() {
+    let places = [r#""a:1""#, r#"{"master": "a-1"}"#];
+    let [fixed, watched] = places.map(|place| {
+        File::new(&format!(
+            r#"[{{"port": 7000, "tcpConnections": [{place}, "b:1"], "sentinels": [{}]}}]"#,
+            if place.contains("master") { r#""s:1""# } else { "" }
+        ))
+    });
+    for key in ["0", "1", "2", "3"] {
+        let [fixed, watched] = [&fixed, &watched].map(|file| {
+            let output = rmux(&["-config", file.path(), "-key", key]);
+            String::from_utf8(output.stdout).expect("text")
+        });
+        // The name has the address's place; only who stands in is another.
+        let server = |text: &str| text.lines().nth(1).expect("a row").split_whitespace().nth(2).map(str::to_owned);
+        let stand_in = |text: &str| text.lines().nth(1).expect("a row").split_whitespace().nth(3).map(str::to_owned);
+        match server(&fixed).as_deref() {
+            Some("a:1") => {
+                assert_eq!((server(&watched), stand_in(&watched)), (Some("a-1".to_owned()), Some("-".to_owned())))
+            }
+            _ => assert_eq!((server(&watched), stand_in(&watched)), (server(&fixed), Some("a-1".to_owned()))),
+        }
     }
 }
 

@@ -21,10 +21,11 @@ use std::path::Path;
 use crate::net::Address;
 use crate::ring::{Ring, ServerIndex};
 
-use super::address::{identity, is_same_place};
+use super::address::is_same_place;
 use super::error::{Plain, Quoted};
 use super::key::{KEYS, Key, Kind, Scope};
 use super::pool::{Config, PoolConfig};
+use super::server::ServerConfig;
 use super::written::draft_of;
 
 /// One thing that changes. `Display` is one line.
@@ -75,9 +76,16 @@ pub enum PoolChange {
     /// Passwords, or who has one: the keys that say so.
     Secret(&'static str),
     /// One more server, or one that is there once more.
-    ServerAdded(Address),
+    ServerAdded(ServerConfig),
     /// One server less, or once less.
-    ServerRemoved(Address),
+    ServerRemoved(ServerConfig),
+    /// Those that follow a server are others.
+    ReplicasChanged {
+        /// The server, with those that follow it from now on.
+        server: ServerConfig,
+        /// Who followed it.
+        old: Vec<Address>,
+    },
     /// The same servers, in another order.
     ServersReordered,
     /// Keys get another server, since the servers are others: an exact share, by the cells of both rings.
@@ -165,6 +173,10 @@ impl fmt::Display for PoolChange {
             PoolChange::Secret(keys) => write!(f, "{keys}: differs"),
             PoolChange::ServerAdded(server) => write!(f, "server {}: added", Plain(&server.to_string())),
             PoolChange::ServerRemoved(server) => write!(f, "server {}: removed", Plain(&server.to_string())),
+            PoolChange::ReplicasChanged { server, old } => {
+                let key = format!("server {}: replicas", Plain(&server.to_string()));
+                write_setting(f, &key, &list(old), &list(server.replicas()))
+            }
             PoolChange::ServersReordered => f.write_str("servers: the same in another order"),
             PoolChange::KeysMoved { moved, cells } => {
                 // In tenths of a per cent, rounded; in 64 bits, which no two rings come near to.
@@ -178,6 +190,11 @@ impl fmt::Display for PoolChange {
             }
         }
     }
+}
+
+/// On one line; "" for none.
+fn list(addresses: &[Address]) -> String {
+    addresses.iter().map(|address| Plain(&address.to_string()).to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn write_setting(f: &mut fmt::Formatter<'_>, key: &str, old: &str, new: &str) -> fmt::Result {
@@ -200,6 +217,11 @@ fn pool_changes(old: &PoolConfig, new: &PoolConfig) -> Vec<PoolChange> {
         changes.push(change);
     }
     changes.extend(server_changes(&old.servers, &new.servers));
+    for server in &new.servers {
+        let before = old.servers.iter().find(|other| server.is_same(other)).map(ServerConfig::replicas);
+        let old = before.filter(|before| *before != server.replicas());
+        changes.extend(old.map(|old| PoolChange::ReplicasChanged { server: server.clone(), old: old.to_vec() }));
+    }
     if old.hash_tag != new.hash_tag && old.servers.len().max(new.servers.len()) > 1 {
         changes.push(PoolChange::TaggedKeysMoved);
     }
@@ -214,11 +236,10 @@ fn shown(key: &Key, text: String) -> String {
     }
 }
 
-fn server_changes(old: &[Address], new: &[Address]) -> Vec<PoolChange> {
-    let mut known: Vec<Address> = Vec::new();
-    let mut number_of = |server: &Address| {
-        let server = identity(server);
-        known.iter().position(|other| *other == server).unwrap_or_else(|| {
+fn server_changes(old: &[ServerConfig], new: &[ServerConfig]) -> Vec<PoolChange> {
+    let mut known: Vec<&ServerConfig> = Vec::new();
+    let mut number_of = |server| {
+        known.iter().position(|other| other.is_same(server)).unwrap_or_else(|| {
             known.push(server);
             known.len() - 1
         })
@@ -241,7 +262,7 @@ fn server_changes(old: &[Address], new: &[Address]) -> Vec<PoolChange> {
 }
 
 /// Those of the servers, each with its number, that are not among the others, or not as often.
-fn lacking(servers: &[Address], numbers: &[usize], others: &[usize]) -> Vec<Address> {
+fn lacking(servers: &[ServerConfig], numbers: &[usize], others: &[usize]) -> Vec<ServerConfig> {
     let count = |numbers: &[usize], number: usize| numbers.iter().filter(|other| **other == number).count();
     let is_lacking = |place: &usize| count(&numbers[..=*place], numbers[*place]) > count(others, numbers[*place]);
     (0..servers.len()).filter(is_lacking).map(|place| servers[place].clone()).collect()

@@ -17,11 +17,12 @@ use crate::net::Address;
 use crate::ring::HashTag;
 use crate::users::{self, Credentials, Unfit, Users};
 
-use super::address::{is_reached_at, listen_host, socket_path, tcp_server};
-use super::entry::User;
+use super::address::{is_reached_at, listen_host, socket_path};
+use super::entry::{Place, User};
 use super::error::{Problem, Quoted};
-use super::password::Source;
+use super::password::{Names, Source};
 use super::pool::PoolConfig;
+use super::server::{self, ServerConfig};
 use super::spelling::nearest;
 
 /// What the flags say about the program as a whole.
@@ -68,8 +69,9 @@ pub struct Draft {
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
     pub(crate) socket: Option<String>,
-    pub(crate) tcp_connections: Option<Vec<String>>,
+    pub(crate) tcp_connections: Option<Vec<Place>>,
     pub(crate) unix_connections: Option<Vec<String>>,
+    pub(crate) sentinels: Option<Vec<String>>,
     pub(crate) socket_mode: u32,
     pub(crate) reactors: usize,
     pub(crate) pool_size: usize,
@@ -84,6 +86,8 @@ pub struct Draft {
     pub(crate) users: Option<Vec<User>>,
     pub(crate) remote_user: Option<String>,
     pub(crate) remote_password: Source,
+    pub(crate) sentinel_user: Option<String>,
+    pub(crate) sentinel_password: Source,
     pub(crate) allow_commands: Option<Vec<String>>,
     pub(crate) deny_commands: Option<Vec<String>>,
     pub(crate) module_commands: Option<Vec<Declared>>,
@@ -110,6 +114,7 @@ impl Default for Draft {
             socket: None,
             tcp_connections: None,
             unix_connections: None,
+            sentinels: None,
             socket_mode: 0o666,
             reactors: 1,
             pool_size: 50,
@@ -124,6 +129,8 @@ impl Default for Draft {
             users: None,
             remote_user: None,
             remote_password: Source::default(),
+            sentinel_user: None,
+            sentinel_password: Source::default(),
             allow_commands: None,
             deny_commands: None,
             module_commands: None,
@@ -154,7 +161,10 @@ impl Draft {
         let listen = self.listen(missing)?;
         let servers = self.servers(missing)?;
         let hash_tag = hash_tag(self.hash_tag.as_deref().unwrap_or_default())?;
-        if servers.iter().any(|server| is_reached_at(&listen, server)) {
+        let sentinels = server::sentinels(self.sentinels.as_deref().unwrap_or_default(), &servers);
+        let sentinels = sentinels.map_err(|problem| (Some("sentinels"), problem))?;
+        let addresses = servers.iter().flat_map(|server| server.address().into_iter().chain(server.replicas()));
+        if addresses.chain(&sentinels).any(|server| is_reached_at(&listen, server)) {
             let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
             return Err((Some(key), Problem::OwnAddress { address: listen.to_string() }));
         }
@@ -163,12 +173,22 @@ impl Draft {
             return Err((Some("clientUnreadPauseBytes"), Problem::PauseAboveLimit { pause, limit }));
         }
         let users = self.users()?;
-        let credentials = self.credentials()?;
+        let names = ["remotePassword", "remotePasswordFile", "remotePasswordEnv"];
+        let remote = credentials("remoteUser", self.remote_user.as_deref(), &self.remote_password, names)?;
+        let names = ["sentinelPassword", "sentinelPasswordFile", "sentinelPasswordEnv"];
+        let user = self.sentinel_user.as_deref();
+        let sentinel_credentials = credentials("sentinelUser", user, &self.sentinel_password, names)?;
+        if sentinels.is_empty() && sentinel_credentials.is_some() {
+            let key = if user.is_some() { "sentinelUser" } else { "sentinelPassword" };
+            return Err((Some(key), Problem::Needs { key: "sentinels" }));
+        }
         let policy = self.policy(servers.len())?;
         Ok(PoolConfig {
             listen,
             socket_mode: self.socket_mode,
             servers,
+            sentinels,
+            sentinel_credentials,
             reactors: self.reactors.max(1),
             pool_size: self.pool_size,
             lease_max: self.lease_max,
@@ -179,7 +199,7 @@ impl Draft {
             timeouts: self.timeouts,
             limits: self.limits,
             users,
-            credentials,
+            credentials: remote,
             policy,
             module_commands: self.module_commands.unwrap_or_default(),
         })
@@ -208,16 +228,6 @@ impl Draft {
             users.add(&user.name, password).map_err(|unfit| (Some("users"), bad_user(&user.name, unfit)))?;
         }
         Ok(users)
-    }
-
-    fn credentials(&self) -> Result<Option<Credentials>, Fault> {
-        let names = ["remotePassword", "remotePasswordFile", "remotePasswordEnv"];
-        let user = self.remote_user.as_deref().filter(|user| !user.is_empty());
-        match self.remote_password.read(names).map_err(at_key)? {
-            Some(password) => Ok(Some(Credentials { user: user.map(Into::into), password })),
-            None if user.is_some() => Err((Some("remoteUser"), Problem::NoPassword)),
-            None => Ok(None),
-        }
     }
 
     fn policy(&self, servers: usize) -> Result<Policy, Fault> {
@@ -258,9 +268,9 @@ impl Draft {
 
     /// TCP first, then Unix, each in the order given: the ring depends on it, so a server given twice stays there
     /// twice.
-    fn servers(&self, missing: Missing) -> Result<Vec<Address>, Fault> {
+    fn servers(&self, missing: Missing) -> Result<Vec<ServerConfig>, Fault> {
         let unix = self.unix_connections.as_deref().unwrap_or_default();
-        let default_tcp: Vec<String> = words(DEFAULT_TCP_CONNECTIONS);
+        let default_tcp: Vec<Place> = words(DEFAULT_TCP_CONNECTIONS).into_iter().map(Place::Address).collect();
         let tcp = match &self.tcp_connections {
             Some(given) => given,
             // Whoever names Unix servers alone means these alone.
@@ -272,17 +282,10 @@ impl Draft {
             let key = if tcp.len() > SERVERS_MAX { "tcpConnections" } else { "unixConnections" };
             return Err((Some(key), Problem::TooManyServers { count, max: SERVERS_MAX }));
         }
-        let mut servers = Vec::with_capacity(count);
-        for text in tcp {
-            let server = tcp_server(text);
-            servers.push(server.map_err(|reason| (Some("tcpConnections"), bad_address(text, reason)))?);
-        }
-        for text in unix {
-            match socket_path(text) {
-                Ok(path) => servers.push(Address::Unix(path)),
-                Err(reason) => return Err((Some("unixConnections"), bad_address(text, reason))),
-            }
-        }
+        let has_sentinels = self.sentinels.as_ref().is_some_and(|sentinels| !sentinels.is_empty());
+        let servers = server::tcp_servers(tcp, has_sentinels).map_err(|problem| (Some("tcpConnections"), problem))?;
+        let behind = server::unix_servers(unix).map_err(|problem| (Some("unixConnections"), problem))?;
+        let servers = [servers, behind].concat();
         if servers.is_empty() {
             return Err((None, Problem::NoServer));
         }
@@ -304,6 +307,21 @@ fn hash_tag(text: &str) -> Result<Option<HashTag>, Fault> {
             let wanted = "two ASCII characters, the one before and the one behind the tag, like \"{}\"".to_owned();
             Err((Some("hashTag"), Problem::WrongKind { value: Quoted(text).to_string(), wanted }))
         }
+    }
+}
+
+/// Who rmux is to others, by the keys that say so.
+fn credentials(
+    user_key: &'static str,
+    user: Option<&str>,
+    password: &Source,
+    names: Names,
+) -> Result<Option<Credentials>, Fault> {
+    let user = user.filter(|user| !user.is_empty());
+    match password.read(names).map_err(at_key)? {
+        Some(password) => Ok(Some(Credentials { user: user.map(Into::into), password })),
+        None if user.is_some() => Err((Some(user_key), Problem::NoPassword { file: names[1], variable: names[2] })),
+        None => Ok(None),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The keys of a pool whose value is a list of objects: `users` and `moduleCommands`.
+//! The keys of a pool whose value is a list of objects: `users`, `moduleCommands`, and, among plain addresses,
+//! `tcpConnections`.
 //!
 //! Reads each object as strictly as a pool is read: no unknown key, no key twice, each value of its kind. What is wrong
 //! is said with the number of the entry, from 1, and its key; never with a value, which may be a password.
@@ -18,6 +19,39 @@ use super::spelling::nearest;
 pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) password: Source,
+}
+
+/// One of `tcpConnections`, as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Place {
+    /// An address.
+    Address(String),
+    /// The address or the name of a master, and, of an address, those that follow it.
+    Master { master: String, replicas: Vec<String> },
+}
+
+/// The value of `tcpConnections`.
+///
+/// # Errors
+///
+/// [`Problem::Entry`] or [`Problem::WrongKind`].
+pub(crate) fn places(json: &Json) -> Result<Vec<Place>, Problem> {
+    let Json::List(elements) = json else {
+        return Err(Problem::WrongKind { value: json.to_string(), wanted: "a list of strings or objects".to_owned() });
+    };
+    let place = |(index, element): (usize, &Json)| match element {
+        Json::Text(text) => Ok(Place::Address(text.clone())),
+        Json::Object(_) => {
+            let entry = Entry::new(index + 1, element, &["master", "replicas"])?;
+            let master = entry.text("master")?.ok_or_else(|| entry.problem("master", "is missing"))?;
+            Ok(Place::Master { master, replicas: entry.texts("replicas")? })
+        }
+        other => Err(Problem::WrongKind {
+            value: other.to_string(),
+            wanted: "a string or an object, in the list".to_owned(),
+        }),
+    };
+    elements.iter().enumerate().map(place).collect()
 }
 
 /// The value of `users`.
@@ -86,8 +120,18 @@ fn entries<'a>(
         let wanted = "a list of objects".to_owned();
         return Err(Problem::WrongKind { value: "what stands there".to_owned(), wanted });
     };
-    Ok(elements.iter().enumerate().map(move |(index, element)| {
-        let number = index + 1;
+    Ok(elements.iter().enumerate().map(move |(index, element)| Entry::new(index + 1, element, known)))
+}
+
+/// One object of a list.
+struct Entry<'a> {
+    number: usize,
+    pairs: &'a [(String, Json)],
+}
+
+impl Entry<'_> {
+    /// An element of a list, counted from 1, if it is an object that has no other keys than these.
+    fn new<'a>(number: usize, element: &'a Json, known: &[&'static str]) -> Result<Entry<'a>, Problem> {
         let Json::Object(pairs) = element else {
             return Err(Problem::Entry { number, key: None, reason: "is not an object, {...}".to_owned() });
         };
@@ -105,16 +149,8 @@ fn entries<'a>(
             }
         }
         Ok(entry)
-    }))
-}
+    }
 
-/// One object of a list.
-struct Entry<'a> {
-    number: usize,
-    pairs: &'a [(String, Json)],
-}
-
-impl Entry<'_> {
     fn value(&self, key: &str) -> Option<&Json> {
         self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value).filter(|value| **value != Json::Null)
     }
@@ -125,6 +161,20 @@ impl Entry<'_> {
             Some(Json::Text(text)) => Ok(Some(text.clone())),
             Some(_) => Err(self.problem(key, "is not a string")),
         }
+    }
+
+    /// A list of them; none if it is not there.
+    fn texts(&self, key: &str) -> Result<Vec<String>, Problem> {
+        let text = |element: &Json| match element {
+            Json::Text(text) => Some(text.clone()),
+            _ => None,
+        };
+        let texts = match self.value(key) {
+            None => Some(Vec::new()),
+            Some(Json::List(elements)) => elements.iter().map(text).collect(),
+            Some(_) => None,
+        };
+        texts.ok_or_else(|| self.problem(key, "is not a list of strings"))
     }
 
     fn switch(&self, key: &str) -> Result<Option<bool>, Problem> {

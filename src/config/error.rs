@@ -83,6 +83,8 @@ pub(crate) enum Problem {
     /// A file's pool with neither `socket` nor `host` nor `port`.
     NoListener,
     NoServer,
+    /// Sentinels, and no master that they are asked for.
+    NoMaster,
     TooManyServers {
         count: usize,
         max: usize,
@@ -120,7 +122,10 @@ pub(crate) enum Problem {
         other: &'static str,
     },
     /// A user without the password that goes with it.
-    NoPassword,
+    NoPassword {
+        file: &'static str,
+        variable: &'static str,
+    },
     NoUsers,
     BadUser {
         name: String,
@@ -184,6 +189,9 @@ impl fmt::Display for Problem {
             Problem::BadAddress { value, reason } => write!(f, "{value} {reason}"),
             Problem::NoListener => f.write_str("says not where to listen: give socket, host or port"),
             Problem::NoServer => f.write_str("no server: give tcpConnections or unixConnections"),
+            Problem::NoMaster => {
+                f.write_str("no server is a master's name: write {\"master\": \"name\"} in tcpConnections")
+            }
             Problem::TooManyServers { count, max } => write!(f, "{count} servers are too many: at most {max}"),
             Problem::Needs { key } => write!(f, "has no meaning without {key}: give both"),
             Problem::OwnAddress { address } => {
@@ -199,7 +207,7 @@ impl fmt::Display for Problem {
             Problem::Entry { number, key: None, reason } => write!(f, "entry {number} {reason}"),
             Problem::BadPassword { reason } => f.write_str(reason),
             Problem::TwoPasswords { other } => write!(f, "stands there besides {other}: one of them is enough"),
-            Problem::NoPassword => f.write_str("needs a password: give remotePasswordFile or remotePasswordEnv"),
+            Problem::NoPassword { file, variable } => write!(f, "needs a password: give {file} or {variable}"),
             Problem::NoUsers => f.write_str("the list is empty: leave it out to let everybody in"),
             Problem::BadUser { name, reason } => write!(f, "{name} {reason}"),
             Problem::BadCommand { name, objection, likely: Some(likely) } => {

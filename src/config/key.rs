@@ -11,7 +11,7 @@
 use std::ops::RangeInclusive;
 
 use super::draft::{DEFAULT_HOST, DEFAULT_PORT, DEFAULT_TCP_CONNECTIONS, Draft, words};
-use super::entry::{self, User};
+use super::entry::{self, Place, User};
 use super::error::{Problem, Quoted};
 use super::json::Json;
 
@@ -19,7 +19,9 @@ use crate::command::Declared;
 use crate::users::Secret;
 
 use Group::{Access, Commands, Limits, Listening, Servers, Timeouts};
-use Kind::{List, LocalTimeout, Mode, ModuleCommands, Number, Password, Port, RemoteTimeout, Switch, Text, Users};
+use Kind::{
+    List, LocalTimeout, Mode, ModuleCommands, Number, Password, Places, Port, RemoteTimeout, Switch, Text, Users,
+};
 
 /// One flag, and, unless it is about the program as a whole, one key of a pool in the file.
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub(crate) enum Kind {
     Text(&'static str, &'static str, fn(&mut Draft) -> &mut Option<String>),
     /// A list of strings in the file, words in a flag; the strings as for `Text`.
     List(&'static str, &'static str, fn(&mut Draft) -> &mut Option<Vec<String>>),
+    /// A list of strings or objects in the file, see [`entry::places`], words in a flag; the strings as for `Text`.
+    Places(&'static str, &'static str, fn(&mut Draft) -> &mut Option<Vec<Place>>),
     /// A TCP port.
     Port(fn(&mut Draft) -> &mut Option<u16>),
     /// True or false; a bare flag is true.
@@ -108,6 +112,7 @@ pub(crate) enum Kind {
 pub(crate) enum Value {
     Text(String),
     List(Vec<String>),
+    Places(Vec<Place>),
     Switch(bool),
     Whole(i128),
     Password(Secret),
@@ -146,7 +151,7 @@ impl Key {
     /// What the value is called in `-help`; "" for a switch, which needs none.
     pub fn hint(&self) -> &'static str {
         match &self.kind {
-            Kind::Text(hint, ..) | Kind::List(hint, ..) => hint,
+            Kind::Text(hint, ..) | Kind::List(hint, ..) | Kind::Places(hint, ..) => hint,
             Kind::Port(_) => "port",
             Kind::Switch(_) => "",
             Kind::Number(_, unit, _) => unit,
@@ -173,7 +178,9 @@ impl Key {
     /// The default as the user would write it; "" where there is none.
     pub fn default_text(&self) -> String {
         match &self.kind {
-            Kind::Text(_, default, _) | Kind::List(_, default, _) => (*default).to_owned(),
+            Kind::Text(_, default, _) | Kind::List(_, default, _) | Kind::Places(_, default, _) => {
+                (*default).to_owned()
+            }
             Kind::Port(_) => DEFAULT_PORT.to_string(),
             _ => self.text_in(&mut Draft::default()),
         }
@@ -194,7 +201,8 @@ impl Key {
             Kind::ModuleCommands(field) => {
                 field(draft).iter().flatten().map(entry::text_of).collect::<Vec<_>>().join(", ")
             }
-            Kind::Password(_) | Kind::Users(_) => String::new(),
+            // Servers are compared as places of the ring, and not as values.
+            Kind::Password(_) | Kind::Users(_) | Kind::Places(..) => String::new(),
             Kind::RedisKeys | Kind::Retired => String::new(),
         }
     }
@@ -216,6 +224,7 @@ impl Key {
         let value = match &self.kind {
             Kind::Text(..) => Some(Value::Text(text.to_owned())),
             Kind::List(..) => Some(Value::List(words(text))),
+            Kind::Places(..) => Some(Value::Places(words(text).into_iter().map(Place::Address).collect())),
             Kind::Switch(_) => go_bool(text).map(Value::Switch),
             Kind::Port(_) | Kind::Number(..) | Kind::LocalTimeout(_) | Kind::RemoteTimeout(_) => {
                 text.parse().ok().map(Value::Whole)
@@ -243,6 +252,7 @@ impl Key {
             (Kind::LocalTimeout(_) | Kind::RemoteTimeout(_), Json::Whole(number)) => Ok(Value::Whole(*number)),
             (Kind::Password(_), Json::Text(text)) => Ok(Value::Password(Secret::new(text.as_bytes()))),
             (Kind::Password(_), _) => Err(self.wrong_kind("what stands there".to_owned())),
+            (Kind::Places(..), json) => entry::places(json).map(Value::Places),
             (Kind::Users(_), json) => entry::users(json).map(Value::Users),
             (Kind::ModuleCommands(_), json) => entry::module_commands(json).map(Value::ModuleCommands),
             (Kind::Retired, _) => Ok(Value::Ignored),
@@ -268,6 +278,7 @@ impl Key {
         match (&self.kind, value) {
             (Kind::Text(_, _, field), Value::Text(text)) => *field(draft) = Some(text),
             (Kind::List(_, _, field), Value::List(list)) => *field(draft) = Some(list),
+            (Kind::Places(_, _, field), Value::Places(places)) => *field(draft) = Some(places),
             (Kind::Switch(field), Value::Switch(on)) => *field(draft) = on,
             (Kind::Port(field), Value::Whole(number)) => match u16::try_from(number) {
                 Ok(port) if port > 0 => *field(draft) = Some(port),
@@ -370,10 +381,12 @@ pub static KEYS: &[Key] = &[
     pool("maxProcesses", Listening, Number(0..=64, "threads", |d| &mut d.reactors),
         "threads that serve this listener, each with connections of its own; 0 is 1"),
 
-    pool("tcpConnections", Servers, List("servers", DEFAULT_TCP_CONNECTIONS, |d| &mut d.tcp_connections),
+    pool("tcpConnections", Servers, Places("servers", DEFAULT_TCP_CONNECTIONS, |d| &mut d.tcp_connections),
         "Redis servers, each host:port or [IPv6]:port; the default is not used if unixConnections is given"),
     pool("unixConnections", Servers, List("paths", "", |d| &mut d.unix_connections),
         "Redis servers, each the path of a Unix socket; they follow the TCP ones on the ring"),
+    file("sentinels", Servers, List("list", "", |d| &mut d.sentinels),
+        "Redis Sentinels, each host:port; they know where the masters are that tcpConnections only names"),
     pool("poolSize", Servers, Number(1..=10_000, "connections", |d| &mut d.pool_size),
         "most connections to each server, shared out among the threads"),
     pool("leaseMax", Servers, Number(0..=10_000, "connections", |d| &mut d.lease_max),
@@ -404,6 +417,15 @@ pub static KEYS: &[Key] = &[
     pool("remotePasswordFile", Access, Text("path", "", |d| &mut d.remote_password.file),
         "file with that password, as its only line"),
     pool("remotePasswordEnv", Access, Text("variable", "", |d| &mut d.remote_password.variable),
+        "environment variable with that password"),
+
+    file("sentinelUser", Access, Text("user", "", |d| &mut d.sentinel_user),
+        "user that rmux is to the sentinels; the default is their default user"),
+    file("sentinelPassword", Access, Password(|d| &mut d.sentinel_password.text),
+        "password that rmux gives to the sentinels; that of the servers is never given to them"),
+    file("sentinelPasswordFile", Access, Text("path", "", |d| &mut d.sentinel_password.file),
+        "file with that password, as its only line"),
+    file("sentinelPasswordEnv", Access, Text("variable", "", |d| &mut d.sentinel_password.variable),
         "environment variable with that password"),
 
     pool("allowCommands", Commands, List("commands", "", |d| &mut d.allow_commands),

@@ -1,7 +1,8 @@
 //! Which server of each pool has a key, and which ones would stand in: a table for people.
 //!
 //! Asks the ring as the proxy does: the part of the key that counts is hashed, all servers are up, then the one found
-//! is down, then the next one too. A server that is given more than once is down each time. It tells what the
+//! is down, then the next one too. A server that is given more than once is down each time; for a master that sentinels
+//! know nobody stands in. It tells what the
 //! configuration says; who is up at this moment, it does not know.
 //!
 //! ```text
@@ -13,12 +14,11 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::net::Address;
 use crate::ring::{Ring, ServerIndex};
 
-use super::address::identity;
 use super::error::Plain;
 use super::pool::{Config, PoolConfig};
+use super::server::ServerConfig;
 
 /// The places of some keys in all pools. `Display` is the table, without the line feed behind its last line.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl fmt::Display for Placements<'_> {
         for key in self.keys {
             for servers in &pools {
                 let line = servers.line_of(key);
-                let server = |nth: usize| line.get(nth).map_or("-".to_owned(), |server| plain(server));
+                let server = |nth: usize| line.get(nth).map_or("-".to_owned(), plain);
                 rows.push([shown(key), plain(&servers.pool.listen), server(0), server(1), server(2)]);
             }
         }
@@ -65,29 +65,28 @@ impl fmt::Display for Placements<'_> {
 /// The servers of a pool and their ring.
 struct Servers<'a> {
     pool: &'a PoolConfig,
-    /// One spelling of each address: two that are the same are one server.
-    identities: Vec<Address>,
     ring: Ring,
 }
 
 impl Servers<'_> {
     fn new(pool: &PoolConfig) -> Servers<'_> {
-        let identities = pool.servers.iter().map(identity).collect();
-        Servers { pool, identities, ring: Ring::new(pool.servers.len()) }
+        Servers { pool, ring: Ring::new(pool.servers.len()) }
     }
 
     /// The server of a key, who stands in for it, and who stands in for both.
-    fn line_of(&self, key: &[u8]) -> Vec<&Address> {
+    fn line_of(&self, key: &[u8]) -> Vec<&ServerConfig> {
         let key = self.pool.hash_tag.map_or(key, |tag| tag.hashed_part(key));
-        let most = if self.pool.failover { SERVERS_SHOWN } else { 1 };
-        let is_same = |a: ServerIndex, b: ServerIndex| self.identities[a.index()] == self.identities[b.index()];
-        let line = self.ring.line_of(Ring::hash(key), most, &is_same);
-        line.into_iter().map(|server| &self.pool.servers[server.index()]).collect()
+        let (servers, hash) = (&self.pool.servers, Ring::hash(key));
+        let has_stand_in = self.pool.failover && servers[self.ring.primary(hash).index()].master().is_none();
+        let most = if has_stand_in { SERVERS_SHOWN } else { 1 };
+        let is_same = |a: ServerIndex, b: ServerIndex| servers[a.index()].is_same(&servers[b.index()]);
+        let line = self.ring.line_of(hash, most, &is_same);
+        line.into_iter().map(|server| &servers[server.index()]).collect()
     }
 }
 
-fn plain(address: &Address) -> String {
-    Plain(&address.to_string()).to_string()
+fn plain(place: impl fmt::Display) -> String {
+    Plain(&place.to_string()).to_string()
 }
 
 /// A key as it is, if it is one word that nobody could read wrongly; or else in quotes, with escapes as a shell's

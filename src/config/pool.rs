@@ -10,6 +10,8 @@ use crate::net::Address;
 use crate::ring::HashTag;
 use crate::users::{Credentials, Users};
 
+use super::server::ServerConfig;
+
 /// Everything that one process does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -44,7 +46,12 @@ pub struct PoolConfig {
     pub socket_mode: u32,
     /// TCP first, then Unix, each in the order given: this order is the ring's. At least one; a server may stand there
     /// more than once, and then has more of the keys.
-    pub servers: Vec<Address>,
+    pub servers: Vec<ServerConfig>,
+    /// Who knows where those masters are that are only named; empty exactly when no server is. They may know of more
+    /// of their kind.
+    pub sentinels: Vec<Address>,
+    /// Who rmux is to the sentinels; `None` where they ask for no password.
+    pub sentinel_credentials: Option<Credentials>,
     /// Threads that share the listener, 1 to 64.
     pub reactors: usize,
     /// Most connections to each server, shared out among the reactors; 1 to 10,000. Each reactor has one at the least.

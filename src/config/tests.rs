@@ -37,13 +37,20 @@ fn unix(path: &str) -> Address {
     Address::Unix(path.into())
 }
 
+/// A server there.
+fn at(address: Address) -> ServerConfig {
+    ServerConfig::at(address)
+}
+
 #[test]
 fn without_flags_it_is_the_original_without_flags() {
     let loaded = load(&[]).unwrap();
     let pool = PoolConfig {
         listen: tcp("localhost", 6379),
         socket_mode: 0o666,
-        servers: vec![tcp("localhost", 6380), tcp("localhost", 6381)],
+        servers: vec![at(tcp("localhost", 6380)), at(tcp("localhost", 6381))],
+        sentinels: vec![],
+        sentinel_credentials: None,
         reactors: 1,
         pool_size: 50,
         lease_max: 0,
@@ -129,17 +136,17 @@ fn a_remote_timeout_of_zero_is_as_if_not_given() {
 #[test]
 fn servers_keep_their_order_tcp_first() {
     let pool = from_flags(&[("unixConnections", " /b  /a "), ("tcpConnections", "  z:1   a:2\t[::1]:3 ")]);
-    let expected = [tcp("z", 1), tcp("a", 2), tcp("::1", 3), unix("/b"), unix("/a")];
+    let expected = [tcp("z", 1), tcp("a", 2), tcp("::1", 3), unix("/b"), unix("/a")].map(at);
     assert_eq!(pool.servers, expected);
     let pools = from_file(r#"[{"host": "h", "unixConnections": ["/b"], "tcpConnections": ["z:1", "a:2"]}]"#);
-    assert_eq!(pools[0].servers, [tcp("z", 1), tcp("a", 2), unix("/b")]);
+    assert_eq!(pools[0].servers, [tcp("z", 1), tcp("a", 2), unix("/b")].map(at));
 }
 
 #[test]
 fn unix_servers_alone_are_meant_alone() {
-    assert_eq!(from_flags(&[("unixConnections", "/a")]).servers, [unix("/a")]);
+    assert_eq!(from_flags(&[("unixConnections", "/a")]).servers, [at(unix("/a"))]);
     let both = from_flags(&[("unixConnections", "/a"), ("tcpConnections", "")]);
-    assert_eq!(both.servers, [unix("/a")]);
+    assert_eq!(both.servers, [at(unix("/a"))]);
     assert_eq!(from_flags(&[("unixConnections", "")]).servers.len(), 2, "nothing said: the default");
 }
 
@@ -337,3 +344,29 @@ fn commands_that_are_allowed_denied_and_declared() {
 }
 
 use key::Value;
+
+#[test]
+fn a_master_is_a_name_that_sentinels_know_or_an_address_that_others_follow() {
+    let pools = from_file(
+        r#"[{"port": 1, "sentinels": ["s1:26379", "[::1]:26379"],
+             "sentinelUser": "watch", "sentinelPassword": "hunter2",
+             "tcpConnections": ["a:1", {"master": "cache-1"}, {"master": "b:2", "replicas": ["c:3", "d:4"]},
+                {"master": "e:5"}, {"master": "f:6", "replicas": []}], "unixConnections": ["/u"]}]"#,
+    );
+    let pool = &pools[0];
+    let expected = [
+        at(tcp("a", 1)),
+        ServerConfig::Master { name: "cache-1".to_owned() },
+        ServerConfig::Fixed { address: tcp("b", 2), replicas: vec![tcp("c", 3), tcp("d", 4)] },
+        at(tcp("e", 5)),
+        at(tcp("f", 6)),
+        at(unix("/u")),
+    ];
+    assert_eq!(pool.servers, expected);
+    let names: Vec<String> = pool.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["a:1", "cache-1", "b:2", "e:5", "f:6", "/u"], "what the ring knows them by");
+    assert_eq!(pool.sentinels, [tcp("s1", 26379), tcp("::1", 26379)]);
+    let credentials = pool.sentinel_credentials.as_ref().expect("they were given");
+    assert_eq!((credentials.user.as_deref(), credentials.password.reveal()), (Some("watch"), &b"hunter2"[..]));
+    assert_eq!(pool.credentials, None, "those of the servers are others");
+}

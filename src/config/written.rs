@@ -5,6 +5,7 @@
 //! parts. Nothing is said of where the pool listens, its servers and its users: those are no values of one key.
 
 use crate::command::{self, Command, Declared, Policy};
+use crate::users::Credentials;
 
 use super::draft::Draft;
 use super::password::Source;
@@ -13,7 +14,9 @@ use super::pool::PoolConfig;
 /// The draft.
 pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
     let tag = |tag: crate::ring::HashTag| [tag.open, tag.close].map(char::from).iter().collect();
-    let credentials = pool.credentials.as_ref();
+    let user = |of: &Option<Credentials>| of.as_ref().and_then(|of| of.user.as_deref()).map(str::to_owned);
+    let password =
+        |of: &Option<Credentials>| Source { text: of.as_ref().map(|of| of.password.clone()), ..Source::default() };
     let mut module_commands: Vec<Declared> = Vec::new();
     for mut declared in pool.module_commands.iter().cloned() {
         declared.name.make_ascii_lowercase();
@@ -31,11 +34,11 @@ pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
         hash_tag: pool.hash_tag.map(tag),
         timeouts: pool.timeouts,
         limits: pool.limits,
-        remote_user: credentials.and_then(|credentials| credentials.user.as_deref()).map(str::to_owned),
-        remote_password: Source {
-            text: credentials.map(|credentials| credentials.password.clone()),
-            ..Source::default()
-        },
+        sentinels: Some(pool.sentinels.iter().map(ToString::to_string).collect()),
+        remote_user: user(&pool.credentials),
+        remote_password: password(&pool.credentials),
+        sentinel_user: user(&pool.sentinel_credentials),
+        sentinel_password: password(&pool.sentinel_credentials),
         allow_commands: Some(names_for(|row, word| pool.policy.is_allowed(row, word))),
         deny_commands: Some(names_for(|row, word| is_denied(&pool.policy, row, word))),
         module_commands: Some(module_commands),

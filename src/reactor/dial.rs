@@ -81,11 +81,11 @@ impl Dialer {
         Dialer { targets: Vec::new(), resolver: Resolver::new(waker), dials: Vec::new() }
     }
 
-    /// These are the servers from here on, each with its address. What is known of those that stay is kept, and so are
-    /// those that are being dialled.
-    pub fn set_servers(&mut self, servers: &[ServerId], addresses: &[Address]) {
+    /// These are the servers from here on, each with its address, if that is known. What is known of those that stay is
+    /// kept, and so are those that are being dialled.
+    pub fn set_servers(&mut self, servers: &[ServerId], addresses: &[Option<Address>]) {
         for (&server, address) in servers.iter().zip(addresses) {
-            if self.target(server).is_none() {
+            if let (None, Some(address)) = (self.target(server), address) {
                 self.targets.push((server, Target::new(address)));
             }
         }
@@ -254,7 +254,7 @@ mod tests {
         drop(closed);
         let any = Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
         let (listener, _) = listen(&any, 1, 0).expect("a free port");
-        let servers = [Address::Tcp { host: "redis1".to_owned(), port: served.port() }];
+        let servers = [Some(Address::Tcp { host: "redis1".to_owned(), port: served.port() })];
         let mut reactor =
             Reactor::new(Settings::new(vec!["redis1".to_owned()]), listener, &servers).expect("descriptors are free");
         *reactor.dialer.target(ServerId::of_index(0)).expect("it is known") = Target::Name {

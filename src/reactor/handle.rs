@@ -59,9 +59,9 @@ impl Handle {
         !self.is_asked.load(Ordering::Acquire)
     }
 
-    /// From its next turn on these settings hold, with `servers` behind it in the order of `settings.servers`. False if
-    /// it has ended.
-    pub fn settle(&self, settings: Settings, servers: Vec<Address>) -> bool {
+    /// From its next turn on these settings hold, with `servers` behind it in the order of `settings.servers`: their
+    /// addresses, as far as they are known. False if it has ended.
+    pub fn settle(&self, settings: Settings, servers: Vec<Option<Address>>) -> bool {
         self.leave(Post::Settings(Box::new((settings, servers))))
     }
 
@@ -146,7 +146,7 @@ pub(super) enum Post {
     /// The reactor of this number has ended: it reads and writes no more.
     WorkerGone(usize),
     /// Other settings for its proxy, and the servers of these.
-    Settings(Box<(Settings, Vec<Address>)>),
+    Settings(Box<(Settings, Vec<Option<Address>>)>),
     /// Another process takes over; so many milliseconds are left.
     Dismiss(u64),
     /// Clients are to be accepted from now on.
@@ -171,7 +171,7 @@ mod tests {
     fn a_reactor_that_runs_tells_its_figures_and_one_that_has_ended_is_known_to_tell_none() {
         let path = std::env::temp_dir().join(format!("rmux-figures-{}.sock", std::process::id()));
         let (listener, _file) = listen(&Address::Unix(path.clone()), 1, 0o600).expect("listen");
-        let server = [Address::Unix("/nonexistent".into())];
+        let server = [Some(Address::Unix("/nonexistent".into()))];
         let settings = Settings::new(vec!["nowhere".to_owned()]);
         let reactor = Reactor::new(settings, listener, &server).expect("descriptors are free");
         let handle = reactor.handle();
@@ -216,8 +216,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("rmux-unanswered-{}.sock", std::process::id()));
         let (listener, _file) = listen(&Address::Unix(path), 1, 0o600).expect("listen");
         let settings = Settings::new(vec!["nowhere".to_owned()]);
-        let reactor =
-            Reactor::new(settings, listener, &[Address::Unix("/nonexistent".into())]).expect("descriptors are free");
+        let reactor = Reactor::new(settings, listener, &[Some(Address::Unix("/nonexistent".into()))])
+            .expect("descriptors are free");
         let mut poll = Poll::new().expect("descriptors are free");
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("descriptors are free"));
         let (answers, received) = channel();

@@ -74,7 +74,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     fn reactor(workers: Workers, listener: Listener) -> Reactor {
-        let server = [Address::Unix("/nonexistent".into())];
+        let server = [Some(Address::Unix("/nonexistent".into()))];
         let settings = Settings { workers, ..Settings::new(vec!["nowhere".to_owned()]) };
         Reactor::new(settings, listener, &server).expect("descriptors are free")
     }

@@ -21,7 +21,7 @@ use super::thread::Thread;
 use super::wakeup::Wakeup;
 use crate::config::{self, PoolConfig};
 use crate::limits::Limits;
-use crate::net::{self, Listener, ResolvedAddress, SocketFile};
+use crate::net::{self, Address, Listener, ResolvedAddress, SocketFile};
 use crate::proxy::{Settings, Workers};
 use crate::reactor::Reactor;
 use crate::service::upgrade::Passed;
@@ -124,7 +124,7 @@ impl Pool {
         }
         let settings = settings(&config);
         for thread in &self.threads {
-            thread.handle().settle(settings.clone(), config.servers.clone());
+            thread.handle().settle(settings.clone(), addresses(&config));
         }
         self.config = config;
     }
@@ -189,10 +189,15 @@ fn reactors(pool: &PoolConfig, listener: &Listener) -> io::Result<Vec<Reactor>> 
         let listener = listener.try_clone()?;
         let workers = settings.workers.nth(number);
         let settings = Settings { seed: settings.seed.wrapping_add(number as u64), workers, ..settings.clone() };
-        reactors.push(Reactor::new(settings, listener, &pool.servers)?);
+        reactors.push(Reactor::new(settings, listener, &addresses(pool))?);
     }
     Reactor::introduce(&mut reactors);
     Ok(reactors)
+}
+
+/// Where its servers are, as far as the configuration says so.
+fn addresses(pool: &PoolConfig) -> Vec<Option<Address>> {
+    pool.servers.iter().map(|server| server.address().cloned()).collect()
 }
 
 /// What each of a pool's reactors is told: its share of what the whole pool may have.

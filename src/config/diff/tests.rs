@@ -224,3 +224,29 @@ fn what_takes_a_restart_is_said() {
     );
     assert_eq!(changes.iter().filter(|change| change.needs_restart()).count(), 5);
 }
+
+#[test]
+fn masters_replicas_and_sentinels() {
+    let pool = |rest: &str| format!(r#""port": 1, {rest}"#);
+    let fixed = pool(r#""tcpConnections": ["a:1", "b:1"]"#);
+    let watched = pool(r#""tcpConnections": [{"master": "cache-1"}, "b:1"], "sentinels": ["s:1", "t:1"]"#);
+    assert_eq!(lines(&[&watched], &[&watched]), [""; 0]);
+    assert_eq!(
+        lines(&[&fixed], &[&watched]),
+        [
+            "pool localhost:1: sentinels: none -> s:1 t:1",
+            "pool localhost:1: server cache-1: added",
+            "pool localhost:1: server a:1: removed",
+            "pool localhost:1: 50.0 % of the keys get another server (exact: 1 of 2 cells of the ring)",
+        ]
+    );
+    let other =
+        pool(r#""tcpConnections": [{"master": "cache-1"}, "b:1"], "sentinels": ["s:1"], "sentinelPassword": "x""#);
+    assert_eq!(
+        lines(&[&watched], &[&other]),
+        ["pool localhost:1: sentinels: s:1 t:1 -> s:1", "pool localhost:1: sentinelPassword: differs"]
+    );
+    let followed = pool(r#""tcpConnections": [{"master": "a:1", "replicas": ["c:1", "d:1"]}, {"master": "b:1"}]"#);
+    assert_eq!(lines(&[&fixed], &[&followed]), ["pool localhost:1: server a:1: replicas: none -> c:1 d:1"]);
+    assert_eq!(lines(&[&followed], &[&fixed]), ["pool localhost:1: server a:1: replicas: c:1 d:1 -> none"]);
+}
