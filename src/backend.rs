@@ -4,7 +4,7 @@
 //!   Connecting ──► Handshake ──► Ready ──► Draining ──► Closed
 //!        │            │  ▲         │          ▲ a request timed out, or was sent by half, or a huge reply came
 //!        │            │  └─────────┘          │
-//!        │            │  another profile, while idle
+//!        │            │  another profile, or another password, while idle: of one that is never idle, Settling
 //!        └────────────┴──────────┴────────────┴──► Closed: lost, silent, or not to be trusted
 //! ```
 //!
@@ -56,6 +56,8 @@ pub enum Phase {
     Ready,
     /// Takes no new requests; closes once those that can still be answered are.
     Draining,
+    /// Takes no new requests until it owes nothing: then it says again who rmux is, and takes them again.
+    Settling,
     /// Closed; the slot is reaped at the end of the turn.
     Closed,
 }
@@ -97,6 +99,10 @@ pub struct Backend {
     number: i64,
     /// True once somebody was told that number, and may still use it: nobody else shall have this backend.
     is_number_told: bool,
+    /// Which credentials its server was told, by their number; 0 before that.
+    told: u32,
+    /// True when it is to say again who rmux is, before anybody else has it.
+    is_to_settle: bool,
     lease: Lease,
     /// True once those who could go elsewhere have gone, for the sake of a reply that takes long.
     is_rerouted: bool,
@@ -163,6 +169,8 @@ impl Backend {
             kept: Vec::new(),
             number: 0,
             is_number_told: false,
+            told: 0,
+            is_to_settle: false,
             lease: Lease::Shared,
             is_rerouted: false,
             uploader: None,
@@ -259,10 +267,15 @@ impl Backend {
         matches!(self.phase, Phase::Connecting | Phase::Handshake(_) | Phase::Ready)
     }
 
+    /// True while it can be asked about what it has carried: also when it takes no other requests for a while.
+    pub fn may_wait(&self) -> bool {
+        self.is_serving() || self.is_settling()
+    }
+
     /// True while what arrives are replies to requests.
     #[inline]
     pub fn is_answering(&self) -> bool {
-        matches!(self.phase, Phase::Ready | Phase::Draining)
+        matches!(self.phase, Phase::Ready | Phase::Draining | Phase::Settling)
     }
 
     /// Its socket is connected: it shakes hands. False if it does not connect any more.
@@ -283,6 +296,50 @@ impl Backend {
         self.since = now;
     }
 
+    /// Its server is told these credentials, which have this number, with the handshake that begins.
+    pub fn on_told(&mut self, number: u32) {
+        self.told = number;
+    }
+
+    /// Which credentials its server was told, by their number; 0 before that.
+    pub fn told(&self) -> u32 {
+        self.told
+    }
+
+    /// True while it takes no new requests, since it is to say again who rmux is.
+    pub fn is_settling(&self) -> bool {
+        matches!(self.phase, Phase::Settling)
+    }
+
+    /// It takes no new requests until it has said again who rmux is: at once if it is anybody's, else when the client
+    /// gives it back that has it.
+    pub fn settle(&mut self) {
+        self.is_to_settle = true;
+        self.settle_if_shared();
+    }
+
+    fn settle_if_shared(&mut self) {
+        if self.is_to_settle && self.is_ready() && !self.is_held() {
+            self.phase = Phase::Settling;
+        }
+    }
+
+    /// True exactly when it can say again who rmux is: nobody has anything there, and none that may have watched keys
+    /// has it.
+    pub fn may_authenticate(&self) -> bool {
+        let is_free = self.is_settling() || self.is_ready() && self.is_shared();
+        is_free && self.in_flight.is_empty() && self.uploader.is_none()
+    }
+
+    /// Says again who rmux is; these credentials have this number.
+    pub fn authenticate(&mut self, credentials: &Credentials, number: u32, now: Millis) {
+        debug_assert!(self.may_authenticate());
+        self.phase = Phase::Handshake(Handshake::again(self.profile, credentials));
+        self.told = number;
+        self.is_to_settle = false;
+        self.since = now;
+    }
+
     /// Every step of the handshake was answered. Returns whether it was the first one, and what the server said if it
     /// does not do what the profile asks for.
     pub fn on_greeted(&mut self, now: Millis) -> (bool, Option<Vec<u8>>) {
@@ -299,7 +356,7 @@ impl Backend {
 
     /// It is ready, and takes no new requests from here on.
     pub fn drain(&mut self) {
-        debug_assert!(self.is_ready());
+        debug_assert!(self.is_ready() || self.is_settling());
         self.phase = Phase::Draining;
     }
 

@@ -10,6 +10,7 @@
 //!         main ─► logger, healthcheck, top
 //!         serve ─► admin ─► reactor         who watches is told, by HTTP and statsd
 //! SHELL   reactor ─► net, resolve, proxy    epoll, sockets, the clock, host names
+//!         reactor ─► password_file          a password that may change
 //!         reactor, resolve ─► channel       what threads leave for each other
 //! CORE    proxy ─► local, pool ─► backend, client ─► subscription, server, request
 //!         what speaks Redis's language: reply ─► session
@@ -61,6 +62,7 @@ pub mod local;
 pub mod logger;
 pub mod net;
 pub mod notice;
+pub mod password_file;
 pub mod pool;
 pub mod proxy;
 pub mod reactor;

@@ -55,6 +55,8 @@ pub enum Kind {
     Memory,
     /// A client has half of a reply, and the rest is lost.
     ClientTruncated,
+    /// The password of the servers has changed, or cannot be read, or a server does not take it.
+    Password,
     /// A client gave a wrong password.
     Denied,
     /// There are too many clients, or the system takes no more.

@@ -22,6 +22,7 @@
 //!   in_flight   requests and replies, their bytes      turn       what is still to be done in this turn
 //!   pubsub      who hears what                         worker_queries   what is asked of the other workers of the pool
 //!   scripts     what EVALSHA may mean                  journal    what it did, and what the log is told
+//!   authentication   who rmux is to its servers
 //! ```
 //!
 //! What is done with them are policies, functions whose signatures say which owners they touch. They call downwards
@@ -33,7 +34,7 @@
 //!                      subscription_read   bytes of subscription connections   handshake_read   of new backends
 //!                      worker_mail     messages of other workers        follow_up      what the lists of the turn say
 //!                      relief          memory is short                  fast_path      runs of plain ones
-//!   settings           reload          what follows from others
+//!   settings           reload          what follows from others     authenticate   and from another password
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
 //!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list,
@@ -57,6 +58,8 @@
 
 mod answer;
 mod audit;
+mod authenticate;
+mod authentication;
 mod backend_close_reason;
 mod backend_read;
 mod blocking;
@@ -142,6 +145,7 @@ use std::fmt;
 
 use log::{Level, debug};
 
+use self::authentication::Authentication;
 use self::clients::Clients;
 use self::in_flight::InFlight;
 use self::interface::CLIENTS_EXPECTED_MAX;
@@ -166,6 +170,7 @@ use crate::session::Profile;
 use crate::slots::Id;
 use crate::stats::{Bytes, Figures, ProxyStats};
 use crate::timer::{Millis, Wheel};
+use crate::users::Secret;
 impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
@@ -173,6 +178,7 @@ impl Proxy {
         Proxy {
             router: Router::new(&settings, upstreams.servers()),
             upstreams,
+            authentication: Authentication::new(),
             clients: Clients::new(),
             reading: Reading::new(&settings.limits),
             in_flight: InFlight::new(&settings.limits, &settings.timeouts),
@@ -462,6 +468,21 @@ impl Proxy {
     /// number, the seed) stays as it was at the start. To be called between two turns, or among their input.
     pub fn handle_settings(&mut self, settings: Settings, now: Millis) {
         reload::handle_settings(self, settings, now);
+    }
+
+    /// `Settings::password_file` was read, and this is the password in it. True if it is another than before.
+    pub fn handle_password(&mut self, password: Secret, now: Millis) -> bool {
+        authenticate::handle_password(self, password, now)
+    }
+
+    /// `Settings::password_file` cannot be used, for this reason. To be told once, as long as it stays the same.
+    pub fn handle_password_unread(&mut self, reason: &str) {
+        authenticate::handle_password_unread(self, reason);
+    }
+
+    /// `Settings::password_file` can be used again, and the password is the same.
+    pub fn handle_password_readable(&mut self) {
+        authenticate::handle_password_readable(self);
     }
 
     /// The servers, in the order of `Settings::servers`.

@@ -20,6 +20,7 @@
 mod dial;
 mod handle;
 mod mailbox;
+mod passwords;
 mod sockets;
 
 use std::io;
@@ -40,6 +41,7 @@ pub use handle::{FiguresAnswer, FiguresQuestion, Handle};
 use dial::Dialer;
 use handle::Post;
 use mailbox::Mailbox;
+use passwords::Passwords;
 use sockets::{ACCEPTS_MAX, Sockets};
 
 /// How long a reactor that is to end waits for what is outstanding.
@@ -69,6 +71,7 @@ pub struct Reactor {
     proxy: Proxy,
     sockets: Sockets,
     dialer: Dialer,
+    passwords: Passwords,
     mailbox: Mailbox,
     scratch: Scratch,
     /// Connections that may have something to read.
@@ -115,6 +118,7 @@ impl Reactor {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let now = Millis(0);
         let (mailbox, sender) = Mailbox::new();
+        let passwords = Passwords::new(Arc::clone(&waker), &settings, now);
         let mut proxy = new_proxy(settings, now);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         proxy.handle_time_of_day(unix.as_millis() as u64, now);
@@ -128,6 +132,7 @@ impl Reactor {
             proxy,
             sockets,
             dialer,
+            passwords,
             mailbox,
             scratch: Scratch::new(),
             ready_clients: Vec::new(),
@@ -242,7 +247,7 @@ impl Reactor {
             return Some(self.now);
         }
         let of_parts = [self.proxy.next_deadline(), self.dialer.next_deadline(), self.sockets.next_deadline()];
-        let next = of_parts.into_iter().chain([self.accept_at, self.end_at]);
+        let next = of_parts.into_iter().chain([self.passwords.next_deadline(), self.accept_at, self.end_at]);
         next.flatten().min()
     }
 
@@ -327,6 +332,7 @@ impl Reactor {
                 Post::WorkerGone(from) => self.proxy.handle_worker_gone(from, self.now),
                 Post::Settings(settled) => {
                     let (settings, servers) = *settled;
+                    self.passwords.settle(&settings, self.now);
                     self.proxy.handle_settings(settings, self.now);
                     self.dialer.set_servers(self.proxy.servers(), &servers);
                 }
@@ -338,6 +344,7 @@ impl Reactor {
                 Post::Figures(question) => question.answer(self.proxy.figures(self.now)),
             }
         }
+        self.passwords.on_read(&mut self.proxy, self.now);
         self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);
     }
 
@@ -524,13 +531,19 @@ impl Reactor {
     /// Does what the proxy asks for.
     fn carry_out(&mut self) {
         self.dialer.retry(&mut self.sockets, &mut self.proxy, self.now);
+        self.passwords.maybe_read(&mut self.proxy, self.now);
+        while let Some((backend, server)) = self.passwords.next_released(self.now) {
+            self.dialer.dial(backend, server, &mut self.sockets, &mut self.proxy, self.now);
+        }
         while let Some(action) = self.proxy.poll_action() {
             match action {
+                Action::Connect { backend, server } if self.passwords.holds(backend, server, self.now) => {}
                 Action::Connect { backend, server } => {
                     let proxy = &mut self.proxy;
                     self.dialer.dial(backend, server, &mut self.sockets, proxy, self.now);
                 }
                 Action::Close(conn) => {
+                    self.passwords.forget(conn);
                     self.dialer.forget(conn);
                     self.sockets.remove(conn);
                 }

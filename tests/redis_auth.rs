@@ -643,3 +643,76 @@ fn drain(client: &mut Client) {
         }
     }
 }
+
+/// A figure of one section of the server's own `INFO`.
+fn figure(direct: &mut Client, section: &str, name: &str) -> String {
+    let reply = direct.cmd(&["INFO", section]);
+    let text = String::from_utf8_lossy(body(&reply)).into_owned();
+    let line = text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.to_owned()));
+    line.unwrap_or_default()
+}
+
+/// How often the server was told `AUTH`.
+fn logins(direct: &mut Client) -> usize {
+    let calls = figure(direct, "commandstats", "cmdstat_auth");
+    calls.split(',').find_map(|field| field.strip_prefix("calls=")?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn a_password_that_changes_in_its_file_is_said_again_and_no_connection_is_closed() {
+    let server = RedisServer::start_with(&["--requirepass", "old-secret"]);
+    let scratch = Scratch::new();
+    let (file, next) = (scratch.join("password"), scratch.join("password.new"));
+    fs::write(&file, "old-secret\n").expect("written");
+    let connections = connections_flag(&[server.address(Kind::Tcp)]);
+    let password = format!("-remotePasswordFile={}", file.display());
+    let rmux = Rmux::start(Kind::Unix, &[&connections, &password, "-debug"]);
+    let (mut client, mut direct) = (rmux.client(), server.client());
+    assert_eq!(client.line("SET k v"), "+OK\r\n");
+    assert_eq!(direct.line("AUTH old-secret"), "+OK\r\n");
+    assert_eq!(direct.line("ACL SETUSER default >new-secret"), "+OK\r\n");
+    let (connects, before) = (figure(&mut direct, "stats", "total_connections_received"), logins(&mut direct));
+    fs::write(&next, "new-secret\n").expect("written");
+    fs::rename(&next, &file).expect("renamed");
+    wait_until("AUTH with the new password", PATIENCE, || logins(&mut direct) == before + 1);
+    assert_eq!(direct.line("ACL SETUSER default <old-secret"), "+OK\r\n");
+    assert_eq!(client.line("GET k"), "$1\r\nv\r\n");
+    assert_eq!(figure(&mut direct, "stats", "total_connections_received"), connects, "it is the same connection");
+    // A new one begins with it; and one that cannot be read any more changes nothing.
+    fs::remove_file(&file).expect("removed");
+    wait_until("a line in the log", PATIENCE, || rmux.log().contains("remotePasswordFile cannot be read: No such"));
+    assert_eq!(direct.line("CLIENT KILL TYPE normal SKIPME yes"), ":1\r\n");
+    wait_until("a new connection", PATIENCE, || client.line("GET k") == "$1\r\nv\r\n");
+    assert_eq!(client.line("SET k w"), "+OK\r\n");
+    let log = rmux.log();
+    assert_eq!(log.matches("cannot be read").count(), 1, "{log}");
+    assert!(!log.contains("secret"), "{log}");
+}
+
+#[test]
+fn a_file_system_that_hangs_holds_no_connection_up() {
+    let server = RedisServer::start_with(&["--requirepass", "s3cr3t"]);
+    let scratch = Scratch::new();
+    let file = scratch.join("password");
+    fs::write(&file, "s3cr3t\n").expect("written");
+    let connections = connections_flag(&[server.address(Kind::Tcp)]);
+    let password = format!("-remotePasswordFile={}", file.display());
+    let rmux = Rmux::start(Kind::Unix, &[&connections, &password]);
+    let (mut client, mut direct) = (rmux.client(), server.client());
+    assert_eq!(client.line("SET k v"), "+OK\r\n");
+    assert_eq!(direct.line("AUTH s3cr3t"), "+OK\r\n");
+    // Whoever reads it waits for somebody to write.
+    fs::remove_file(&file).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&file).status().expect("mkfifo is there");
+    assert!(made.success());
+    wait_until("a line in the log", PATIENCE, || rmux.log().contains("is not read within 5000 ms"));
+    assert_eq!(direct.line("CLIENT KILL TYPE normal SKIPME yes"), ":1\r\n");
+    wait_until("a new connection", PATIENCE, || client.line("GET k") == "$1\r\nv\r\n");
+    // It comes back with another password, which the server has by then.
+    assert_eq!(direct.line("ACL SETUSER default >s3cr3t2"), "+OK\r\n");
+    let before = logins(&mut direct);
+    fs::write(&file, "s3cr3t2\n").expect("written");
+    wait_until("AUTH with the new password", PATIENCE, || logins(&mut direct) == before + 1);
+    wait_until("a line in the log", PATIENCE, || rmux.log().contains("has another password"));
+    assert!(!rmux.log().contains("s3cr3t"), "{}", rmux.log());
+}

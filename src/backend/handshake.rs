@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   first      [AUTH] HELLO [SELECT] PING        change    [HELLO] [SELECT]: as far as the profiles differ
-//!   answers     +OK    any    +OK    +PONG
+//!   answers     +OK    any    +OK    +PONG       again     AUTH, since the password has changed: +OK, or an error
 //! ```
 //!
 //! Knows no sockets and no time; where it stands is counted in bytes that were sent and in steps that were answered.
@@ -20,6 +20,8 @@ pub enum Step {
     /// `AUTH`: `+OK`. The first of all steps, with nothing outstanding before it: behind other requests Redis 7.2 to
     /// 8.9 may leave out the error.
     Auth,
+    /// `AUTH` once more, with other credentials: `+OK`; or an error, and the server goes on with those from before.
+    AuthAgain,
     /// `HELLO`: any reply but an error; with RESP2, an error means an old server, and does no harm.
     Hello(Protocol),
     /// `SELECT`: `+OK`.
@@ -78,6 +80,12 @@ impl Handshake {
         handshake
     }
 
+    /// Who rmux is from here on, on an idle connection of this profile.
+    pub fn again(profile: Profile, credentials: &Credentials) -> Handshake {
+        let bytes = Hidden(credentials.request());
+        Handshake { bytes, steps: vec![Step::AuthAgain], reached: profile, ..Handshake::default() }
+    }
+
     /// What is still to be sent.
     pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
@@ -128,7 +136,7 @@ impl Handshake {
         match step {
             Step::Hello(protocol) => self.reached.protocol = protocol,
             Step::Select(database) => self.reached.database = database,
-            Step::Auth | Step::Ping => {}
+            Step::Auth | Step::AuthAgain | Step::Ping => {}
         }
     }
 
@@ -137,7 +145,7 @@ impl Handshake {
         let words = match step {
             // An old server does not know the command; its clients know this answer.
             Step::Hello(_) => b"-NOPROTO unsupported protocol version\r\n",
-            Step::Auth | Step::Select(_) | Step::Ping => reply,
+            Step::Auth | Step::AuthAgain | Step::Select(_) | Step::Ping => reply,
         };
         self.refusal.get_or_insert_with(|| words.to_vec());
     }
@@ -156,7 +164,7 @@ impl Handshake {
                 format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{database}\r\n", database.len())
             }
             Step::Ping => "*1\r\n$4\r\nPING\r\n".to_string(),
-            Step::Auth => return debug_assert!(false, "who has the password writes this step"),
+            Step::Auth | Step::AuthAgain => return debug_assert!(false, "who has the password writes this step"),
         };
         self.bytes.0.extend_from_slice(bytes.as_bytes());
         self.steps.push(step);
@@ -188,6 +196,8 @@ pub enum Refusal {
     Server,
     /// The server is fine, and does not do what this profile asks for.
     Profile,
+    /// The server is fine, and the connection stays what it was.
+    Kept,
 }
 
 impl Step {
@@ -200,12 +210,14 @@ impl Step {
                 .iter()
                 .any(|word| reply.starts_with(word));
         match self {
+            Step::AuthAgain if reply == b"+OK\r\n" => Ok(()),
+            Step::AuthAgain if is_error => Err(Refusal::Kept),
             _ if is_unserved => Err(Refusal::Server),
             Step::Hello(Protocol::Resp2) => Ok(()),
             Step::Hello(Protocol::Resp3) | Step::Select(_) if is_error => Err(Refusal::Profile),
             Step::Hello(Protocol::Resp3) | Step::Select(_) => Ok(()),
             Step::Auth if reply == b"+OK\r\n" => Ok(()),
-            Step::Auth => Err(Refusal::Server),
+            Step::Auth | Step::AuthAgain => Err(Refusal::Server),
             Step::Ping if reply == b"+PONG\r\n" || is_busy(reply) => Ok(()),
             Step::Ping => Err(Refusal::Server),
         }

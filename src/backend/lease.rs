@@ -98,6 +98,7 @@ impl Backend {
     pub fn unlease(&mut self) {
         self.end_bulk();
         self.lease = Lease::Shared;
+        self.settle_if_shared();
     }
 
     /// The session that its owner had is clean again: anybody may have it, unless that one is in bulk. False if nobody
@@ -105,6 +106,7 @@ impl Backend {
     pub fn end_lease(&mut self) -> bool {
         if !self.is_number_told && !self.is_in_bulk() {
             self.lease = Lease::Shared;
+            self.settle_if_shared();
         }
         !self.is_number_told
     }

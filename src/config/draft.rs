@@ -200,6 +200,7 @@ impl Draft {
             limits: self.limits,
             users,
             credentials: remote,
+            remote_password_file: self.remote_password.path(),
             policy,
             module_commands: self.module_commands.unwrap_or_default(),
         })

@@ -1,16 +1,14 @@
 //! Where a password comes from: the configuration file itself, a file of its own, or an environment variable.
 //!
 //! There is no flag that holds a password, since the list of processes shows flags to everybody on the machine; there
-//! are flags that say where one is. It is read once, at start; `-test` reads it as well.
-//!
-//! A file has the password as its only line; the line's end is not part of it. Nothing that is wrong with a password is
-//! said with the password.
+//! are flags that say where one is. It is read at the start and at a reload; `-test` reads it as well. The form of a
+//! file is `password_file`'s business. Nothing that is wrong with a password is said with the password.
 
 use std::env;
-use std::fs::File;
-use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use crate::users::{SECRET_BYTES_MAX, Secret};
+use crate::password_file;
+use crate::users::Secret;
 
 use super::error::{Problem, Quoted};
 
@@ -29,6 +27,11 @@ pub(crate) struct Source {
 pub(crate) type Names = [&'static str; 3];
 
 impl Source {
+    /// The file that it comes from, if it does.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.file.as_deref().filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
     /// The password, if one was given. An empty file name or variable name is as if not given.
     ///
     /// # Errors
@@ -47,29 +50,16 @@ impl Source {
         let secret = if let Some(secret) = &self.text {
             secret.clone()
         } else if let Some(path) = file {
-            read_file(path).map_err(|reason| problem(format!("{} {reason}", Quoted(path))))?
+            password_file::read(Path::new(path)).map_err(|reason| problem(format!("{} {reason}", Quoted(path))))?
         } else {
             let name = variable.unwrap_or_default();
             read_variable(name).map_err(|reason| problem(format!("{} {reason}", Quoted(name))))?
         };
-        match check(secret.reveal()) {
+        match password_file::check(&secret) {
             Ok(()) => Ok(Some(secret)),
             Err(reason) => Err(problem(reason.to_owned())),
         }
     }
-}
-
-fn read_file(path: &str) -> Result<Secret, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(SECRET_BYTES_MAX as u64 + 3).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.contains(&b'\n') {
-        return Err("has more than one line: a password is the only one".to_owned());
-    }
-    Ok(Secret::new(line))
 }
 
 fn read_variable(name: &str) -> Result<Secret, &'static str> {
@@ -83,17 +73,10 @@ fn read_variable(name: &str) -> Result<Secret, &'static str> {
     }
 }
 
-fn check(bytes: &[u8]) -> Result<(), &'static str> {
-    match bytes.len() {
-        0 => Err("the password is empty: leave it out to have none"),
-        1..=SECRET_BYTES_MAX => Ok(()),
-        _ => Err("the password is longer than 16384 bytes"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::users::SECRET_BYTES_MAX;
 
     const NAMES: Names = ["password", "passwordFile", "passwordEnv"];
 

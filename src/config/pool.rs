@@ -74,6 +74,8 @@ pub struct PoolConfig {
     pub users: Users,
     /// Who rmux is to the servers; `None` where they ask for no password.
     pub credentials: Option<Credentials>,
+    /// The file that their password comes from, if it does: it is read again.
+    pub remote_password_file: Option<PathBuf>,
     /// Which commands are allowed, denied or declared.
     pub policy: Policy,
     /// The declared ones among them, as they were written.

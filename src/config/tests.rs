@@ -62,6 +62,7 @@ fn without_flags_it_is_the_original_without_flags() {
         limits: Limits::default(),
         users: Users::default(),
         credentials: None,
+        remote_password_file: None,
         policy: Policy::default(),
         module_commands: vec![],
     };

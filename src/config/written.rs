@@ -36,7 +36,10 @@ pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
         limits: pool.limits,
         sentinels: Some(pool.sentinels.iter().map(ToString::to_string).collect()),
         remote_user: user(&pool.credentials),
-        remote_password: password(&pool.credentials),
+        remote_password: Source {
+            file: pool.remote_password_file.as_deref().map(|path| path.to_string_lossy().into_owned()),
+            ..password(&pool.credentials)
+        },
         sentinel_user: user(&pool.sentinel_credentials),
         sentinel_password: password(&pool.sentinel_credentials),
         allow_commands: Some(names_for(|row, word| pool.policy.is_allowed(row, word))),

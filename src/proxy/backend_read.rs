@@ -114,7 +114,7 @@ fn take_reply<W: Wire>(
             match backend.phase() {
                 _ if is_push => {}
                 Phase::Handshake(_) => handshake_read::on_handshake_reply(proxy, id, &bytes[..len], now)?,
-                Phase::Ready | Phase::Draining => {
+                Phase::Ready | Phase::Settling | Phase::Draining => {
                     on_reply(proxy, id, (framer.kind(), &bytes[..len]), is_last_piece, now, wire)?
                 }
                 Phase::Connecting | Phase::Closed => return Err(BackendCloseReason::UnsolicitedReply),
@@ -127,7 +127,7 @@ fn take_reply<W: Wire>(
                 return take_unasked(backend, framer, bytes.len(), is_large);
             }
             match backend.phase() {
-                Phase::Ready | Phase::Draining => {}
+                Phase::Ready | Phase::Settling | Phase::Draining => {}
                 // Before it was asked, it may say that it has no place for us, and nothing else.
                 Phase::Handshake(handshake) if !handshake.has_begun() && bytes[0] != b'-' => {
                     return Err(BackendCloseReason::UnsolicitedReply);

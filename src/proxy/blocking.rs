@@ -137,7 +137,7 @@ fn on_wait(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
             pick => dispatch::wait_or_refuse(proxy, id, server, pick, Need::Lease, when.now),
         };
     }
-    let Some(backend) = proxy.upstreams.backend(wrote_to).filter(|backend| backend.is_serving()) else {
+    let Some(backend) = proxy.upstreams.backend(wrote_to).filter(|backend| backend.may_wait()) else {
         answer::reply_here(proxy, id, b"-ERR The connection that carried the last write of this client is lost\r\n");
         return Verdict::Done;
     };

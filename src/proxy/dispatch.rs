@@ -161,7 +161,7 @@ pub(super) fn can_serve(proxy: &Proxy, id: Id, server: ServerId, need: Need, now
         Need::Room | Need::Bulk => proxy.upstreams.offer(server, profile, &proxy.settings.limits, now),
         Need::Lease => proxy.upstreams.offer_lease(server, profile, now),
         Need::LastWriter => {
-            let is_lost = proxy.upstreams.backend(client.wrote_to()).is_none_or(|backend| !backend.is_serving());
+            let is_lost = proxy.upstreams.backend(client.wrote_to()).is_none_or(|backend| !backend.may_wait());
             return is_lost || proxy.upstreams.may_have(id, client.wrote_to(), now);
         }
     };

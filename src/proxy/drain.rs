@@ -10,7 +10,7 @@ use crate::slots::Id;
 pub(super) fn drain_backend(upstreams: &mut Upstreams, turn: &mut Turn, id: Id) {
     let Some(backend) = upstreams.backend_mut(id) else { return };
     match *backend.phase() {
-        Phase::Ready => {
+        Phase::Ready | Phase::Settling => {
             backend.drain();
             close_if_drained(upstreams, turn, id);
         }

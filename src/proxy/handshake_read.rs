@@ -1,11 +1,12 @@
 //! Replies to handshakes: what a server says before it is given a request.
 
+use super::authentication::Authentication;
 use super::backend_close_reason::BackendCloseReason;
 use super::interface::{NO_DEADLINE, Timer};
 use super::settings::Settings;
 use super::state::Proxy;
-use super::upstreams::Upstreams;
-use super::{answer, enqueue, health, leases, mark, recover, subscription_connection};
+use super::{answer, authenticate, enqueue, health, leases, mark, recover, subscription_connection};
+use crate::backend::Backend;
 use crate::backend::handshake::{Handshake, Introduction, Refusal, Step};
 use crate::notice::printable;
 use crate::request::RequestId;
@@ -19,7 +20,7 @@ pub(super) fn on_handshake_reply(
     reply: &[u8],
     now: Millis,
 ) -> Result<(), BackendCloseReason> {
-    let words = reply.starts_with(b"-").then(|| refusal_text(&proxy.settings, &proxy.upstreams, reply));
+    let words = reply.starts_with(b"-").then(|| refusal_text(&proxy.settings, &proxy.authentication, reply));
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return Ok(()) };
     let Some(handshake) = backend.handshake_mut() else { return Ok(()) };
     if !handshake.has_begun() {
@@ -27,12 +28,7 @@ pub(super) fn on_handshake_reply(
         return Err(words.map_or(BackendCloseReason::UnsolicitedReply, BackendCloseReason::Refused));
     }
     let step = handshake.next_step().ok_or(BackendCloseReason::UnsolicitedReply)?;
-    match step.check(reply) {
-        Ok(()) => handshake.on_done(step),
-        Err(Refusal::Server) => return Err(BackendCloseReason::Refused(words.unwrap_or_else(|| printable(reply)))),
-        Err(Refusal::Profile) => handshake.on_refused(step, reply),
-    }
-    handshake.on_answered(words);
+    on_step_answered(proxy, id, step, reply, words)?;
     if let Step::Hello(_) = step {
         if let Some((told, number)) = Introduction::read(reply) {
             proxy.upstreams.on_introduced(id, told, number);
@@ -70,9 +66,37 @@ pub(super) fn on_handshake_reply(
     Ok(())
 }
 
+/// A server has answered a step of a handshake; `words` are those that the log may have, if it was an error.
+fn on_step_answered(
+    proxy: &mut Proxy,
+    id: Id,
+    step: Step,
+    reply: &[u8],
+    words: Option<String>,
+) -> Result<(), BackendCloseReason> {
+    let Some(handshake) = proxy.upstreams.backend_mut(id).and_then(Backend::handshake_mut) else { return Ok(()) };
+    let checked = step.check(reply);
+    match checked {
+        Ok(()) => handshake.on_done(step),
+        Err(Refusal::Server) => {
+            let words = authenticate::refusal(proxy, step, words.unwrap_or_else(|| printable(reply)));
+            return Err(BackendCloseReason::Refused(words));
+        }
+        Err(Refusal::Profile) => handshake.on_refused(step, reply),
+        Err(Refusal::Kept) => {}
+    }
+    handshake.on_answered(words.clone());
+    match (checked, words) {
+        (Ok(()), _) => authenticate::on_taken(proxy, id, step),
+        (Err(Refusal::Kept), Some(words)) => authenticate::on_refused_again(proxy, id, &words),
+        _ => {}
+    }
+    Ok(())
+}
+
 /// What a server said to a step that it refuses, fit for a log line: without the password.
-pub(super) fn refusal_text(settings: &Settings, upstreams: &Upstreams, reply: &[u8]) -> String {
-    let all = settings.credentials.iter().chain(upstreams.former_credentials());
+pub(super) fn refusal_text(settings: &Settings, authentication: &Authentication, reply: &[u8]) -> String {
+    let all = settings.credentials.iter().chain(authentication.former());
     all.fold(printable(reply), |text, credentials| credentials.without_secret(&text))
 }
 

@@ -35,6 +35,7 @@ use crate::timer::Millis;
 pub(super) fn handle_connected(proxy: &mut Proxy, id: Id, now: Millis) {
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
     if backend.on_connected(proxy.settings.credentials.as_ref(), now) {
+        backend.on_told(proxy.authentication.number());
         mark::mark_backend_dirty(&mut proxy.upstreams, &mut proxy.turn, id);
     }
 }

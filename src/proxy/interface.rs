@@ -76,4 +76,5 @@ pub(super) enum Timer {
     Subscription(ServerId),
     Retired(ServerId),
     Dismiss,
+    Authenticate,
 }

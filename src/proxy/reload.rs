@@ -5,6 +5,7 @@
 //!              one that comes is connected to at once, and has its keys from now on: they wait, as at the start
 //!              one that goes is retired: no request more; its connections close when they owe nothing, those that a
 //!              client has for itself when it is done, what is left, and what hears messages, after RETIRED_MS
+//!   passwords  of servers: connections say AUTH again when they are idle (`authenticate`)
 //!   users      who is logged in stays so, with whatever password; who is no user any more is closed, as in Redis
 //!   the rest   holds for what comes; deadlines of clients are looked at anew
 //! ```
@@ -26,7 +27,7 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::topics::SubscriptionConnection;
 use super::upstreams::Upstreams;
-use super::{close, connect, drain, publish, recover, subscribe, subscription_connection};
+use super::{authenticate, close, connect, drain, publish, recover, subscribe, subscription_connection};
 use crate::client::{Flow, Need};
 use crate::notice::{About, Kind};
 use crate::request::Role;
@@ -45,11 +46,11 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
     settings.workers = proxy.settings.workers.clone();
     settings.process_id = proxy.settings.process_id;
     settings.seed = proxy.settings.seed;
-    let old = mem::replace(&mut proxy.settings, settings);
-    let settings = &proxy.settings;
-    if old.credentials != settings.credentials {
-        proxy.upstreams.remember_credentials(old.credentials);
+    let mut old = mem::replace(&mut proxy.settings, settings);
+    if old.credentials != proxy.settings.credentials {
+        authenticate::on_changed(proxy, old.credentials.take(), now);
     }
+    let settings = &proxy.settings;
     proxy.upstreams.set_patience(settings);
     proxy.reading.set_limits(&settings.limits);
     proxy.in_flight.memory.set_limits(&settings.limits);

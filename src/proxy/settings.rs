@@ -3,6 +3,7 @@
 //! Plain values; where they come from is the configuration's business, and what they bring about that of the parts that
 //! read them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub users: Users,
     /// Who rmux is to the servers; `None` where they ask for no password.
     pub credentials: Option<Credentials>,
+    /// The file that their password comes from, if it does. The shell reads it again (`Proxy::handle_password`).
+    pub password_file: Option<PathBuf>,
     /// Which commands are allowed, denied or declared.
     pub policy: Policy,
     /// For `INFO`.
@@ -133,6 +136,7 @@ impl Settings {
             limits: Limits::default(),
             users: Default::default(),
             credentials: None,
+            password_file: None,
             policy: Default::default(),
             process_id: 1,
             seed: 1,

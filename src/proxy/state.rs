@@ -1,5 +1,6 @@
 //! What the core is: the owners of its state, side by side, and the words in which it talks to the shell.
 
+use super::authentication::Authentication;
 use super::clients::Clients;
 use super::in_flight::InFlight;
 use super::interface::Timer;
@@ -21,6 +22,8 @@ pub struct Proxy {
     pub(super) settings: Settings,
     pub(super) router: Router,
     pub(super) upstreams: Upstreams,
+    /// Who rmux is to its servers, as far as that changes.
+    pub(super) authentication: Authentication,
     pub(super) clients: Clients,
     pub(super) reading: Reading,
     pub(super) in_flight: InFlight,

@@ -110,7 +110,7 @@ pub(super) fn take_push<W: Wire>(
             match backend.phase() {
                 _ if is_rest => {}
                 Phase::Handshake(_) => handshake_read::on_handshake_reply(proxy, id, &bytes[..len], now)?,
-                Phase::Ready | Phase::Draining => on_said(proxy, id, &bytes[..len], now, wire)?,
+                Phase::Ready | Phase::Settling | Phase::Draining => on_said(proxy, id, &bytes[..len], now, wire)?,
                 Phase::Connecting | Phase::Closed => return Err(BackendCloseReason::UnsolicitedReply),
             }
             Ok(len)

@@ -4,6 +4,7 @@
 //! as the connection has room for; what clients and servers say is handed over as if it was just read. Nothing happens
 //! but what a test does, and time stands still until it is told to pass.
 
+mod authenticate;
 mod bulk;
 mod delivery;
 mod denials;
@@ -238,7 +239,7 @@ impl Bench {
         for word in asked.split("\r\n") {
             replies += match word {
                 "HELLO" => "*0\r\n",
-                "SELECT" => "+OK\r\n",
+                "AUTH" | "SELECT" => "+OK\r\n",
                 "PING" => "+PONG\r\n",
                 _ => "",
             };

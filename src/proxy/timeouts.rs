@@ -21,8 +21,8 @@ use super::interface::{NO_DEADLINE, Timer, Wire};
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{
-    answer, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue, health, kept, memory, merged,
-    publish, recover, reload, report, reroute, slow, subscription_connection, subscription_read,
+    answer, authenticate, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue, health, kept,
+    memory, merged, publish, recover, reload, report, reroute, slow, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -40,6 +40,9 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
     if proxy.upstreams.is_shrinking() {
         reload::shrink(proxy);
     }
+    if proxy.authentication.is_owed() {
+        authenticate::authenticate_idle(proxy, now);
+    }
     proxy.wheel.advance(now);
     while let Some(timer) = proxy.wheel.poll_expired() {
         match timer {
@@ -49,6 +52,7 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Subscription(server) => subscription_connection::on_subscription_due(proxy, server, now),
             Timer::Retired(server) => reload::on_retired(proxy, server, now),
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
+            Timer::Authenticate => authenticate::on_due(proxy, now),
         }
     }
 }
@@ -161,7 +165,7 @@ fn on_backend_alarm(proxy: &mut Proxy, id: Id, now: Millis) {
             Some(next) => Some(next),
             None => return,
         },
-        Phase::Ready | Phase::Draining => {
+        Phase::Ready | Phase::Settling | Phase::Draining => {
             let write_deadline = backend.took_at() + proxy.settings.timeouts.remote_write_ms;
             if backend.is_write_blocked() && write_deadline <= now {
                 let (server, asked_at) = (backend.server(), backend.took_at());

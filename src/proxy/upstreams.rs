@@ -26,7 +26,6 @@ use crate::session::Profile;
 use crate::slots::{Id, Slots};
 use crate::stats::{CONNECTION_STATES, ServerFigures, ServerState, ServerStats};
 use crate::timer::{Alarm, Millis, Wheel};
-use crate::users::Credentials;
 use crate::{reply, sha1};
 
 /// What a request for the word begins with; the rest is the word, as the reply has it.
@@ -62,8 +61,6 @@ pub(super) struct Upstreams {
     backends: Slots<Backend>,
     /// What the server that shook hands last tells about itself.
     introduction: Introduction,
-    /// What rmux said to servers until the settings became others, as long as one may still quote it.
-    former_credentials: Vec<Credentials>,
     /// What is asked behind scripts, where their replies are not trusted.
     guard: Box<[u8]>,
     /// The state of a xorshift generator, which spreads what would come at once; never 0.
@@ -121,7 +118,6 @@ impl Upstreams {
             is_shrinking: false,
             backends: Slots::new(),
             introduction: Introduction::default(),
-            former_credentials: Vec::new(),
             guard: question(settings.seed),
             random: settings.seed | 1,
         }
@@ -370,19 +366,6 @@ impl Upstreams {
         for endpoint in &mut self.endpoints {
             endpoint.health.set_patience(settings.timeouts.failover_after_ms, has_stand_in(settings));
         }
-    }
-
-    /// Handshakes that are under way began with these credentials, and others begin with others.
-    pub fn remember_credentials(&mut self, credentials: Option<Credentials>) {
-        if !self.backends.iter().any(|(_, backend)| backend.is_setting_up()) {
-            self.former_credentials.clear();
-        }
-        self.former_credentials.extend(credentials);
-    }
-
-    /// All that may have been said in a handshake that is under way, but for what the settings say.
-    pub fn former_credentials(&self) -> &[Credentials] {
-        &self.former_credentials
     }
 
     /// True while some connection is to be closed as soon as nobody has it for himself.

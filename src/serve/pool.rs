@@ -227,6 +227,7 @@ fn settings(pool: &PoolConfig) -> Settings {
         limits,
         users: pool.users.clone(),
         credentials: pool.credentials.clone(),
+        password_file: pool.remote_password_file.clone(),
         policy: pool.policy.clone(),
         process_id: std::process::id(),
         // The hasher knows what the system calls random.
