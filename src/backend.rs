@@ -132,6 +132,8 @@ pub struct Backend {
     is_write_blocked: bool,
     /// True while it is not read, because the client that it answers takes nothing.
     is_read_paused: bool,
+    /// True while it is at an address that its server's name does not have any more.
+    is_outdated: bool,
 }
 
 /// What was in flight on a backend that has none of it any more.
@@ -186,6 +188,7 @@ impl Backend {
             is_dirty: false,
             is_write_blocked: false,
             is_read_paused: false,
+            is_outdated: false,
         }
     }
 
@@ -237,6 +240,16 @@ impl Backend {
             Phase::Handshake(handshake) => Some(handshake),
             _ => None,
         }
+    }
+
+    /// True while it is at an address that its server's name does not have any more.
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated
+    }
+
+    /// Whether that is so from here on.
+    pub fn set_outdated(&mut self, is_outdated: bool) {
+        self.is_outdated = is_outdated;
     }
 
     /// True while it connects or shakes hands: no request was sent on it since then.

@@ -33,6 +33,8 @@ pub struct Timeouts {
     /// A server that answers nothing, or no request; then others take its keys. 0 = with the first handshake that is
     /// not answered.
     pub failover_after_ms: u64,
+    /// A server's name is looked up again after so long. 0 = not by time alone.
+    pub resolve_ms: u64,
     /// A request that takes so long stands in the slow log. 0 = none does.
     pub slow_ms: u64,
 }
@@ -49,6 +51,7 @@ impl Default for Timeouts {
             remote_read_ms: 500,
             remote_write_ms: 500,
             failover_after_ms: 5_000,
+            resolve_ms: 30_000,
             slow_ms: 100,
         }
     }

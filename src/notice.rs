@@ -27,6 +27,8 @@ use crate::timer::Millis;
 pub enum Kind {
     /// A server is down, or up again.
     State,
+    /// The name of a server has other addresses, or is not found.
+    Address,
     /// A server refuses one connection of several, or what it was asked on it.
     Refused,
     /// A connection was lost with requests outstanding.

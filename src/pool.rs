@@ -158,7 +158,12 @@ impl Pool {
 
     /// True exactly when one more backend may be made.
     pub fn has_room(&self, now: Millis) -> bool {
-        self.backends.len() < self.size_max && self.paused_until <= now
+        self.backends.len() < self.size_max && self.is_unpaused(now)
+    }
+
+    /// True exactly when nothing but their number speaks against one more backend.
+    pub fn is_unpaused(&self, now: Millis) -> bool {
+        self.paused_until <= now
     }
 
     /// No backend is to be made before this.

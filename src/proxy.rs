@@ -35,6 +35,7 @@
 //!                      worker_mail     messages of other workers        follow_up      what the lists of the turn say
 //!                      relief          memory is short                  fast_path      runs of plain ones
 //!   settings           reload          what follows from others     authenticate   and from another password
+//!                      renew           a name that has moved
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
 //!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list,
@@ -114,6 +115,7 @@ mod recover;
 mod refusals;
 mod relief;
 mod reload;
+mod renew;
 mod reparse;
 mod report;
 mod reroute;
@@ -136,6 +138,7 @@ mod transaction;
 mod transaction_marks;
 mod turn;
 mod upstreams;
+mod whereabouts;
 mod worker_mail;
 mod worker_queries;
 mod worker_query;
@@ -436,6 +439,32 @@ impl Proxy {
     /// What there is to tell about this proxy, and what the log was told last.
     pub fn figures(&mut self, now: Millis) -> Figures {
         Figures { events: figures::events(&self.journal, now), ..figures::figures(self, now) }
+    }
+
+    /// The name of this server was looked up, as was asked for or for reasons of the shell; `is_changed` if it has other
+    /// addresses than before. False as well if nothing was found, or if there is nothing to look up. What the shell
+    /// knows of the server's connections by then it has told before ([`Proxy::handle_outdated`]).
+    pub fn handle_resolved(&mut self, server: ServerId, is_changed: bool, now: Millis) {
+        renew::handle_resolved(self, server, is_changed, now);
+    }
+
+    /// A lookup has found that the name of this server has these addresses: in words, for people; the same words for
+    /// the same addresses.
+    pub fn handle_addresses(&mut self, server: ServerId, addresses: &str) {
+        renew::handle_addresses(self, server, addresses);
+    }
+
+    /// A lookup of the name of this server has found nothing: in words, why.
+    pub fn handle_not_resolved(&mut self, server: ServerId, reason: &str) {
+        renew::handle_not_resolved(self, server, reason);
+    }
+
+    /// This backend is at an address that the name of its server does not have any more; or, if not `is_outdated`, at
+    /// one that it has. Nothing follows from it before [`Proxy::handle_resolved`].
+    pub fn handle_outdated(&mut self, id: Id, is_outdated: bool) {
+        if let Some(backend) = self.upstreams.backend_mut(id) {
+            backend.set_outdated(is_outdated);
+        }
     }
 
     /// A backend could not be connected.

@@ -20,6 +20,7 @@
 mod dial;
 mod handle;
 mod mailbox;
+mod names;
 mod passwords;
 mod sockets;
 
@@ -119,12 +120,13 @@ impl Reactor {
         let now = Millis(0);
         let (mailbox, sender) = Mailbox::new();
         let passwords = Passwords::new(Arc::clone(&waker), &settings, now);
+        let resolve_ms = settings.timeouts.resolve_ms;
         let mut proxy = new_proxy(settings, now);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         proxy.handle_time_of_day(unix.as_millis() as u64, now);
         let sockets = Sockets::new(poll.registry().try_clone()?, proxy.clients_expected());
         let mut dialer = Dialer::new(Arc::clone(&waker));
-        dialer.set_servers(proxy.servers(), servers);
+        dialer.set_servers(proxy.servers(), servers, resolve_ms);
         Ok(Reactor {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
@@ -276,6 +278,7 @@ impl Reactor {
     fn on_events(&mut self) {
         // Taken out for the time of the loop; an empty one costs no memory.
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let mut is_woken = false;
         self.is_busy |= events.iter().take(BUSY_EVENTS_MIN).count() == BUSY_EVENTS_MIN;
         for event in &events {
             match event.token() {
@@ -285,6 +288,7 @@ impl Reactor {
                 }
                 WAKER => {
                     self.is_busy = true;
+                    is_woken = true;
                     self.on_wake();
                 }
                 token => {
@@ -317,6 +321,9 @@ impl Reactor {
             }
         }
         self.events = events;
+        if is_woken {
+            self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);
+        }
     }
 
     fn on_wake(&mut self) {
@@ -333,8 +340,9 @@ impl Reactor {
                 Post::Settings(settled) => {
                     let (settings, servers) = *settled;
                     self.passwords.settle(&settings, self.now);
+                    let resolve_ms = settings.timeouts.resolve_ms;
                     self.proxy.handle_settings(settings, self.now);
-                    self.dialer.set_servers(self.proxy.servers(), &servers);
+                    self.dialer.set_servers(self.proxy.servers(), &servers, resolve_ms);
                 }
                 Post::Dismiss(drain_ms) => {
                     self.end_within(drain_ms);
@@ -345,7 +353,6 @@ impl Reactor {
             }
         }
         self.passwords.on_read(&mut self.proxy, self.now);
-        self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);
     }
 
     /// Accepts clients from now on.
@@ -542,6 +549,7 @@ impl Reactor {
                     let proxy = &mut self.proxy;
                     self.dialer.dial(backend, server, &mut self.sockets, proxy, self.now);
                 }
+                Action::Resolve(server) => self.dialer.resolve(server, &mut self.proxy, self.now),
                 Action::Close(conn) => {
                     self.passwords.forget(conn);
                     self.dialer.forget(conn);

@@ -106,6 +106,19 @@ impl Resolver {
     }
 }
 
+#[cfg(test)]
+impl Resolver {
+    /// No lookup ends, or takes a thread.
+    pub fn hang(&mut self) {
+        self.running = LOOKUPS_MAX;
+    }
+
+    /// How many lookups there were, if none has ended.
+    pub fn asked(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
 /// The address that a host is already, when it is no name: then there is nothing to look up.
 pub fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port))

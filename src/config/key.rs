@@ -455,6 +455,8 @@ pub static KEYS: &[Key] = &[
         "wait for a server to take requests; 0 is remoteTimeout"),
     pool("failoverAfter", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.failover_after_ms]),
         "a server that is there and answers nothing is down after so long; 0: with its first timeout"),
+    pool("resolveInterval", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.resolve_ms]),
+        "look the name of a server up again after so long, at the latest; 0: not by time alone"),
     pool("slowlogSlowerThan", Timeouts, LocalTimeout(|d| vec![&mut d.timeouts.slow_ms]),
         "a request that takes so long stands in RMUX SLOWLOG; 0: none does"),
 

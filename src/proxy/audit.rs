@@ -387,7 +387,8 @@ impl Proxy {
     fn check_pool(&self, server: ServerId) -> Result<usize, String> {
         let pool = self.upstreams.pool(server);
         let is_too_many = pool.backends().len() > self.settings.pool_size && !self.upstreams.is_retired(server);
-        ensure!(!is_too_many || self.upstreams.is_shrinking(), "server {server}: too many backends");
+        let may_be = self.upstreams.is_shrinking() || self.upstreams.is_renewing();
+        ensure!(!is_too_many || may_be, "server {server}: too many backends");
         for &id in pool.backends() {
             let backend = self.upstreams.backend(id).ok_or("a pool knows a backend that is gone")?;
             ensure!(backend.server() == server, "backend {id} is in the pool of server {server}");

@@ -39,6 +39,8 @@ pub(super) enum BackendCloseReason {
     OwnerGone,
     /// Its server was removed some time ago.
     Retired,
+    /// Its server's name has other addresses since some time ago.
+    Outdated,
 }
 
 impl fmt::Display for BackendCloseReason {
@@ -62,6 +64,7 @@ impl fmt::Display for BackendCloseReason {
             BackendCloseReason::Idle => f.write_str("no longer needed"),
             BackendCloseReason::OwnerGone => f.write_str("the client that held it is gone"),
             BackendCloseReason::Retired => f.write_str("its server is removed"),
+            BackendCloseReason::Outdated => f.write_str("the name of its server has other addresses"),
         }
     }
 }
@@ -89,7 +92,8 @@ impl BackendCloseReason {
             BackendCloseReason::Drained
             | BackendCloseReason::Idle
             | BackendCloseReason::OwnerGone
-            | BackendCloseReason::Retired => None,
+            | BackendCloseReason::Retired
+            | BackendCloseReason::Outdated => None,
         }
     }
 
@@ -111,6 +115,7 @@ impl BackendCloseReason {
                 | BackendCloseReason::Idle
                 | BackendCloseReason::OwnerGone
                 | BackendCloseReason::Retired
+                | BackendCloseReason::Outdated
         )
     }
 }

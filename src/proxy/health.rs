@@ -23,6 +23,7 @@ use super::pubsub::Pubsub;
 use super::state::Proxy;
 use super::turn::FollowUp;
 use super::upstreams::Upstreams;
+use super::whereabouts::Whereabouts;
 use super::{connect, drain, mark, report, subscription_connection};
 use crate::notice::{About, Kind};
 use crate::server::{Health, Seen};
@@ -110,17 +111,27 @@ pub(super) fn judge_loss(
     let (seen, began_at, has_asked) = lost;
     let random = proxy.upstreams.random();
     let is_serving_others = proxy.upstreams.backends_of(server).any(|(_, other)| other.is_ready());
+    let is_new = seen.ready_at.is_none();
+    let is_elsewhere =
+        is_new && proxy.upstreams.backends_of(server).any(|(_, other)| other.is_ready() && other.is_outdated());
     let before = note(&mut proxy.upstreams, &proxy.pubsub, server, now);
     let health = proxy.upstreams.health_mut(server);
     health.note(seen, now);
-    let is_new = seen.ready_at.is_none();
     match reason {
+        _ if !reason.blames_server() => {}
+        // It says nothing of the server where that is.
+        _ if is_elsewhere && health.is_up() => {
+            health.on_full(began_at, now, random);
+            if proxy.upstreams.whereabouts_mut(server).is_some_and(Whereabouts::on_failed) {
+                let text = format_args!("{reason}; connections to addresses that its name had before are used");
+                report::warn_of(&mut proxy.journal, Kind::Address, server, 1, text);
+            }
+        }
         BackendCloseReason::ConnectTimeout => health.on_silence(began_at, true, now, random),
         BackendCloseReason::Refused(_) if is_new && is_serving_others && health.is_up() => {
             health.on_full(began_at, now, random);
             report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, format_args!("{reason}"));
         }
-        _ if !reason.blames_server() => {}
         _ if is_new => health.on_failed(now, random),
         BackendCloseReason::WriteTimeout | BackendCloseReason::Stalled | BackendCloseReason::SubscribeTimeout => {}
         _ if seen.was_of_use(now) => {}

@@ -45,6 +45,9 @@ pub enum Action {
         /// The server.
         server: ServerId,
     },
+    /// Look the name of this server up as soon as may be, and say when that is done, whatever came of it
+    /// (`Proxy::handle_resolved`). Asked for often, it is done once.
+    Resolve(ServerId),
     /// Close the socket. The id is dead from here on.
     Close(Conn),
     /// Read this connection again, if its socket had more when reading stopped.
@@ -75,6 +78,7 @@ pub(super) enum Timer {
     Probe(ServerId),
     Subscription(ServerId),
     Retired(ServerId),
+    Renewal(ServerId),
     Dismiss,
     Authenticate,
 }

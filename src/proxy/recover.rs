@@ -87,6 +87,8 @@ fn close_backend(proxy: &mut Proxy, id: Id, reason: BackendCloseReason, now: Mil
         report::warn_of(&mut proxy.journal, kind, server, count, format_args!("{reason}"));
     }
     if reason.blames_server() {
+        // Before it is connected to again: it may be elsewhere.
+        proxy.turn.resolve(server);
         proxy.upstreams.count_lost(server, was_new.then(|| reason.failure()));
     }
     let saved = save_unanswered(proxy, id, server, unanswered, &reason, now);

@@ -25,6 +25,7 @@ mod promises;
 mod publish;
 mod recover;
 mod reload;
+mod renew;
 mod robustness;
 mod scatter;
 mod scripts;
@@ -81,6 +82,8 @@ struct Bench {
     now: Millis,
     /// Backends that the proxy wants connected, and their servers.
     connects: Vec<(Id, u16)>,
+    /// Servers whose names are to be looked up.
+    resolves: Vec<ServerId>,
     closed: Vec<Conn>,
     resumed: Vec<Conn>,
     /// Who is to leave.
@@ -105,6 +108,7 @@ impl Bench {
             scratch: Scratch::new(),
             now,
             connects: Vec::new(),
+            resolves: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
             dismissed: Vec::new(),
@@ -130,6 +134,7 @@ impl Bench {
         while let Some(action) = self.proxy.poll_action() {
             match action {
                 Action::Connect { backend, server } => self.connects.push((backend, server.index() as u16)),
+                Action::Resolve(server) => self.resolves.push(server),
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Resume(conn) => self.resumed.push(conn),
                 Action::Dismiss(id) => self.dismissed.push(id),

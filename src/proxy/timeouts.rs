@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{
     answer, authenticate, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue, health, kept,
-    memory, merged, publish, recover, reload, report, reroute, slow, subscription_connection, subscription_read,
+    memory, merged, publish, recover, reload, renew, report, reroute, slow, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -43,6 +43,9 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
     if proxy.authentication.is_owed() {
         authenticate::authenticate_idle(proxy, now);
     }
+    if proxy.upstreams.is_renewing() {
+        renew::review_all(proxy, now);
+    }
     proxy.wheel.advance(now);
     while let Some(timer) = proxy.wheel.poll_expired() {
         match timer {
@@ -51,6 +54,8 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Probe(server) => health::on_probe_due(proxy, server, now),
             Timer::Subscription(server) => subscription_connection::on_subscription_due(proxy, server, now),
             Timer::Retired(server) => reload::on_retired(proxy, server, now),
+            // That there is a turn is enough: all who are late were looked at.
+            Timer::Renewal(_) => {}
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }

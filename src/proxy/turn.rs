@@ -79,6 +79,11 @@ impl Turn {
         self.actions.push_back(Action::Connect { backend, server });
     }
 
+    /// The shell is to look up where this server is.
+    pub fn resolve(&mut self, server: ServerId) {
+        self.actions.push_back(Action::Resolve(server));
+    }
+
     /// The shell is to close this connection.
     pub fn close(&mut self, conn: Conn) {
         self.actions.push_back(Action::Close(conn));

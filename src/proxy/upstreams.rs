@@ -14,6 +14,7 @@
 use std::mem;
 
 use super::settings::Settings;
+use super::whereabouts::{Renewal, Whereabouts};
 use crate::backend::handshake::Introduction;
 use crate::backend::{Backend, Unanswered};
 use crate::buffer::Arena;
@@ -48,6 +49,7 @@ struct Endpoint {
     why: String,
     /// When to look at it again, while it is down.
     probe: Alarm,
+    whereabouts: Whereabouts,
 }
 
 /// All servers, and all connections to them.
@@ -58,6 +60,8 @@ pub(super) struct Upstreams {
     /// True while some connection is to be closed as soon as nobody has it for himself: its server is retired, or has
     /// more of them than it may.
     is_shrinking: bool,
+    /// True while the connections of some server do not follow its name.
+    is_renewing: bool,
     backends: Slots<Backend>,
     /// What the server that shook hands last tells about itself.
     introduction: Introduction,
@@ -97,6 +101,7 @@ impl Endpoint {
             changed_at: now,
             why: String::new(),
             probe: Alarm::default(),
+            whereabouts: Whereabouts::default(),
         }
     }
 }
@@ -116,6 +121,7 @@ impl Upstreams {
                 .map(|(id, address)| Endpoint::new(id, address, settings, now))
                 .collect(),
             is_shrinking: false,
+            is_renewing: false,
             backends: Slots::new(),
             introduction: Introduction::default(),
             guard: question(settings.seed),
@@ -333,7 +339,9 @@ impl Upstreams {
 
     /// No request is sent to this server any more, and its last connections are closed by then.
     pub fn retire(&mut self, server: ServerId, until: Millis) {
-        self.endpoints[server.index()].retired_until = Some(until);
+        let endpoint = &mut self.endpoints[server.index()];
+        endpoint.retired_until = Some(until);
+        endpoint.whereabouts.renewal = Renewal::Following;
     }
 
     /// Requests are sent to this server again, of which nothing is known but what it is asked now.
@@ -377,6 +385,28 @@ impl Upstreams {
     /// Whether that is so from here on.
     pub fn set_shrinking(&mut self, is_shrinking: bool) {
         self.is_shrinking = is_shrinking;
+    }
+
+    /// True while the connections of some server do not follow its name.
+    #[inline]
+    pub fn is_renewing(&self) -> bool {
+        self.is_renewing
+    }
+
+    /// Whether that is so from here on.
+    pub fn set_renewing(&mut self, is_renewing: bool) {
+        self.is_renewing = is_renewing;
+    }
+
+    /// Where a server is.
+    pub fn whereabouts(&self, server: ServerId) -> &Whereabouts {
+        &self.endpoints[server.index()].whereabouts
+    }
+
+    /// The same, to be changed; `None` if it is gone.
+    pub fn whereabouts_mut(&mut self, server: ServerId) -> Option<&mut Whereabouts> {
+        let endpoint = self.endpoints.get_mut(server.index()).filter(|endpoint| endpoint.id == server)?;
+        Some(&mut endpoint.whereabouts)
     }
 
     // How they are.
@@ -475,6 +505,13 @@ impl Upstreams {
     pub fn may_open(&self, server: ServerId, now: Millis) -> bool {
         let endpoint = &self.endpoints[server.index()];
         endpoint.retired_until.is_none() && endpoint.health.is_up() && endpoint.pool.has_room(now)
+    }
+
+    /// True exactly when a connection to a server may be made now that is to replace another one, whatever the size of
+    /// its pool is.
+    pub fn may_renew(&self, server: ServerId, now: Millis) -> bool {
+        let endpoint = &self.endpoints[server.index()];
+        endpoint.health.is_up() && endpoint.pool.is_unpaused(now)
     }
 
     /// What `INFO` tells about each of these servers, in their order.

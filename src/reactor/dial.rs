@@ -1,34 +1,39 @@
 //! Connects backends: from a server's address to a connected socket.
 //!
-//! A host name is looked up on another thread, at the first connect and again before a later one, once what is known is
-//! older than a few seconds; all addresses of a name are tried in turn. A Unix socket whose backlog is full is tried
-//! again a little later. How long all of this may take is the proxy's business: it closes a backend that is late.
+//! All addresses of a name are tried in turn. What is known of a name is used at once, whether it is being looked up or
+//! not; who finds no way there waits a moment for a lookup that is under way, and tries what it has to add. A dial to an
+//! address that has left its name is turned round. A Unix socket whose backlog is full is tried again a little later. How
+//! long all of this may take is the proxy's business: it closes a backend that is late.
 //!
 //! ```text
-//!   dial ─► look up? ─► connect to the next address ─► on_writable: connected, or the next, or failed
+//!   dial ─► known? ─► connect to the next address ─► on_writable: connected, or the next, or failed
+//!             │            ▲  ▲                  └── none is left: a lookup may have more (LOOKUP_MS)
+//!             └─ look up ──┘  └── the name has other addresses now
 //! ```
+//!
+//! What is known of a name, and when it is looked up, is the business of `names`.
 //!
 //! Invariant: a backend stands in `dials` from `dial` until it is connected, has failed, or is closed by the proxy.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use log::debug;
 use mio::Waker;
 
+use super::names::{Names, Outcome, Place};
 use super::sockets::Sockets;
 use crate::net::{Address, ResolvedAddress, Stream};
 use crate::proxy::{Conn, Proxy};
-use crate::resolve::{Resolver, literal};
 use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
-/// A looked-up name is good for so long, in milliseconds; shorter than any sensible failover by DNS.
-const NAME_MS: u64 = 5_000;
 /// Pause before a Unix socket with a full backlog is tried again, in milliseconds.
 const RETRY_MS: u64 = 2;
+/// Who could not connect to any address waits so long for a lookup that may have others, in milliseconds: a resolver
+/// that hangs must not make a server that refuses look like one that is silent.
+const LOOKUP_MS: u64 = 100;
 
 /// One backend on its way.
 struct Dial {
@@ -36,75 +41,51 @@ struct Dial {
     server: ServerId,
     /// Addresses that were not tried yet, the next one last.
     rest: Vec<ResolvedAddress>,
+    /// Those that failed.
+    failed: Vec<ResolvedAddress>,
     state: State,
     /// Why the last address failed.
     reason: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// Its server's name is being looked up.
-    LookingUp,
-    /// Its socket is connecting.
-    Connecting,
+    /// Its server's name is being looked up; it waits for that until then, or as long as it lives.
+    LookingUp(Option<Millis>),
+    /// Its socket is connecting to this address.
+    Connecting(ResolvedAddress),
     /// It is tried again at this time.
     Retrying(Millis),
 }
 
-/// What is known of the addresses of one server.
-enum Target {
-    Fixed(ResolvedAddress),
-    Name { host: String, port: u16, known: Vec<SocketAddr>, known_until: Millis },
-}
-
-impl Target {
-    fn new(address: &Address) -> Target {
-        match address {
-            Address::Unix(path) => Target::Fixed(ResolvedAddress::Unix(path.clone())),
-            Address::Tcp { host, port } => match literal(host, *port) {
-                Some(address) => Target::Fixed(ResolvedAddress::Tcp(address)),
-                None => Target::Name { host: host.clone(), port: *port, known: Vec::new(), known_until: Millis(0) },
-            },
-        }
-    }
-}
-
 /// Connects the backends of one reactor.
 pub(super) struct Dialer {
-    targets: Vec<(ServerId, Target)>,
-    resolver: Resolver,
+    names: Names,
     dials: Vec<Dial>,
 }
 
 impl Dialer {
     pub fn new(waker: Arc<Waker>) -> Dialer {
-        Dialer { targets: Vec::new(), resolver: Resolver::new(waker), dials: Vec::new() }
+        Dialer { names: Names::new(waker), dials: Vec::new() }
     }
 
-    /// These are the servers from here on, each with its address, if that is known. What is known of those that stay is
-    /// kept, and so are those that are being dialled.
-    pub fn set_servers(&mut self, servers: &[ServerId], addresses: &[Option<Address>]) {
-        for (&server, address) in servers.iter().zip(addresses) {
-            if let (None, Some(address)) = (self.target(server), address) {
-                self.targets.push((server, Target::new(address)));
-            }
-        }
+    /// These are the servers from here on, each with its address, if that is known, and a name is looked up after so many
+    /// milliseconds, or with 0 not by time. What is known of those that stay is kept, and so are those that are being
+    /// dialled.
+    pub fn set_servers(&mut self, servers: &[ServerId], addresses: &[Option<Address>], resolve_ms: u64) {
         let dials = &self.dials;
-        self.targets.retain(|(server, _)| servers.contains(server) || dials.iter().any(|dial| dial.server == *server));
+        let is_needed = |server| dials.iter().any(|dial| dial.server == server);
+        self.names.set_servers(servers, addresses, resolve_ms, is_needed);
     }
 
-    /// Where a server is.
-    fn target(&mut self, server: ServerId) -> Option<&mut Target> {
-        self.targets.iter_mut().find(|entry| entry.0 == server).map(|(_, target)| target)
-    }
-
-    /// When something is to be tried again.
+    /// When something is to be tried again, or to be looked up.
     pub fn next_deadline(&self) -> Option<Millis> {
         let retry_at = |dial: &Dial| match dial.state {
             State::Retrying(at) => Some(at),
-            _ => None,
+            State::LookingUp(until) => until,
+            State::Connecting(_) => None,
         };
-        self.dials.iter().filter_map(retry_at).min()
+        self.dials.iter().filter_map(retry_at).chain(self.names.next_deadline()).min()
     }
 
     /// True while this backend is on its way.
@@ -114,55 +95,103 @@ impl Dialer {
 
     /// True while a backend waits for its server's name to be looked up.
     pub fn is_looking_up(&self) -> bool {
-        self.dials.iter().any(|dial| dial.state == State::LookingUp)
+        self.dials.iter().any(|dial| matches!(dial.state, State::LookingUp(_)))
     }
 
     /// The proxy has closed this connection.
     pub fn forget(&mut self, conn: Conn) {
-        self.dials.retain(|dial| Conn::Backend(dial.backend) != conn);
+        if let Conn::Backend(backend) = conn {
+            self.dials.retain(|dial| dial.backend != backend);
+            self.names.forget(backend);
+        }
     }
 
     /// Begins to connect a backend.
     pub fn dial(&mut self, backend: Id, server: ServerId, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
-        let mut dial = Dial { backend, server, rest: Vec::new(), state: State::LookingUp, reason: String::new() };
-        // One that is not known has no address: it fails at once.
-        match self.targets.iter().find(|entry| entry.0 == server).map(|(_, target)| target) {
-            None => {}
-            Some(Target::Fixed(address)) => dial.rest.push(address.clone()),
-            Some(Target::Name { known, known_until, .. }) if *known_until > now => dial.rest = in_reverse(known),
-            Some(Target::Name { host, port, .. }) => {
-                self.resolver.resolve(server.number(), host, *port);
-                self.dials.push(dial);
-                return;
-            }
+        let mut dial = Dial {
+            backend,
+            server,
+            rest: Vec::new(),
+            failed: Vec::new(),
+            state: State::LookingUp(None),
+            reason: String::new(),
+        };
+        match self.names.find(server, now) {
+            Place::Sought => return self.dials.push(dial),
+            Place::At(addresses) => dial.rest = addresses,
+            Place::Unknown(reason) => dial.reason = reason,
         }
         self.dials.push(dial);
         self.try_next(self.dials.len() - 1, sockets, proxy, now);
     }
 
-    /// Names may have been looked up.
+    /// The proxy wants to know where a server is now. It is told when that was looked up; at once if there is nothing to
+    /// look up.
+    pub fn resolve(&mut self, server: ServerId, proxy: &mut Proxy, now: Millis) {
+        if !self.names.ask(server, now) {
+            proxy.handle_resolved(server, false, now);
+        }
+    }
+
+    /// Names may have been looked up. To be called when all events of the turn are dealt with: those of a socket that
+    /// goes here must not be taken for those of the next one under the same id.
     pub fn on_resolved(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
-        while let Some((server, result)) = self.resolver.poll() {
-            let waits = |dial: &Dial| dial.server.number() == server && dial.state == State::LookingUp;
-            let reason = match result {
-                Ok(addresses) => {
-                    while let Some(index) = self.dials.iter().position(waits) {
-                        self.dials[index].rest = in_reverse(&addresses);
-                        self.try_next(index, sockets, proxy, now);
+        while let Some((server, outcome)) = self.names.poll(now) {
+            let is_changed = match outcome {
+                Outcome::Found { is_changed } => {
+                    self.turn_round(server, is_changed, sockets, proxy, now);
+                    proxy.handle_addresses(server, &self.names.text(server));
+                    for (backend, is_outdated) in self.names.connections(server) {
+                        proxy.handle_outdated(backend, is_outdated);
                     }
-                    let asked = self.targets.iter_mut().find(|entry| entry.0.number() == server);
-                    if let Some((_, Target::Name { known, known_until, .. })) = asked {
-                        *known = addresses;
-                        *known_until = now + NAME_MS;
-                    }
-                    continue;
+                    is_changed
                 }
-                Err(error) => format!("its name is not found: {error}"),
+                Outcome::Failed(reason) => {
+                    proxy.handle_not_resolved(server, &reason);
+                    self.stop_waiting(server, &reason, proxy, now);
+                    false
+                }
             };
-            while let Some(index) = self.dials.iter().position(waits) {
-                let dial = self.dials.swap_remove(index);
-                proxy.handle_connect_failed(dial.backend, &reason, now);
+            proxy.handle_resolved(server, is_changed, now);
+        }
+    }
+
+    /// The addresses of a server were looked up: who waits for that goes on, and whoever is on his way to one that is
+    /// not among them goes to one that is.
+    fn turn_round(
+        &mut self,
+        server: ServerId,
+        is_changed: bool,
+        sockets: &mut Sockets,
+        proxy: &mut Proxy,
+        now: Millis,
+    ) {
+        let known = self.names.known(server);
+        // From the last to the first: one that fails is taken out.
+        for index in (0..self.dials.len()).rev() {
+            let Some(dial) = self.dials.get_mut(index).filter(|dial| dial.server == server) else { continue };
+            let is_on_its_way = match &dial.state {
+                State::LookingUp(_) => false,
+                State::Connecting(address) => !is_changed || known.contains(address),
+                State::Retrying(_) => true,
+            };
+            if is_on_its_way {
+                dial.rest.retain(|address| known.contains(address));
+                continue;
             }
+            dial.rest = known.iter().filter(|address| !dial.failed.contains(address)).cloned().collect();
+            sockets.remove(Conn::Backend(dial.backend));
+            self.try_next(index, sockets, proxy, now);
+        }
+    }
+
+    /// A lookup has found nothing: who waits for it fails.
+    fn stop_waiting(&mut self, server: ServerId, reason: &str, proxy: &mut Proxy, now: Millis) {
+        let waits = |dial: &Dial| dial.server == server && matches!(dial.state, State::LookingUp(_));
+        while let Some(index) = self.dials.iter().position(waits) {
+            let dial = self.dials.swap_remove(index);
+            let reason = if dial.reason.is_empty() { reason } else { &dial.reason };
+            proxy.handle_connect_failed(dial.backend, reason, now);
         }
     }
 
@@ -175,24 +204,32 @@ impl Dialer {
             Ok(false) => true,
             Ok(true) => {
                 let dial = self.dials.swap_remove(index);
+                if let State::Connecting(address) = &dial.state {
+                    self.names.on_connected(dial.backend, dial.server, address);
+                }
                 proxy.handle_connected(dial.backend, now);
                 true
             }
             Err(error) => {
                 sockets.remove(conn);
-                self.dials[index].reason = error.to_string();
+                self.dials[index].fail(error.to_string());
                 self.try_next(index, sockets, proxy, now);
                 false
             }
         }
     }
 
-    /// Tries again what was put off.
+    /// Tries again what was put off, gives up what has waited for long enough, and looks up what is due.
     pub fn retry(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
-        let is_due = |dial: &Dial| matches!(dial.state, State::Retrying(at) if at <= now);
+        let is_due = |dial: &Dial| match dial.state {
+            State::Retrying(at) => at <= now,
+            State::LookingUp(until) => until.is_some_and(|until| until <= now),
+            State::Connecting(_) => false,
+        };
         while let Some(index) = self.dials.iter().position(is_due) {
             self.try_next(index, sockets, proxy, now);
         }
+        self.names.look_up_due(now);
     }
 
     /// Connects to the next address, or gives up when there is none.
@@ -203,7 +240,7 @@ impl Dialer {
             let begun = Stream::connect(&address).and_then(|stream| sockets.add(conn, stream));
             match begun {
                 Ok(()) => {
-                    dial.state = State::Connecting;
+                    dial.state = State::Connecting(address);
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -213,21 +250,30 @@ impl Dialer {
                 }
                 Err(error) => {
                     debug!("cannot connect to {address}: {error}");
-                    dial.reason = error.to_string();
+                    dial.state = State::Connecting(address);
+                    dial.fail(error.to_string());
                 }
             }
         }
-        let dial = self.dials.swap_remove(index);
-        if let Some(Target::Name { known_until, .. }) = self.target(dial.server) {
-            // The name may belong to another address by now.
-            *known_until = Millis(0);
+        // The name may belong to another address by now.
+        let has_waited = matches!(dial.state, State::LookingUp(_));
+        if !has_waited && self.names.ask(dial.server, now) && self.names.is_looking_up(dial.server) {
+            dial.state = State::LookingUp(Some(now + LOOKUP_MS));
+            return;
         }
+        let dial = self.dials.swap_remove(index);
         proxy.handle_connect_failed(dial.backend, &dial.reason, now);
     }
 }
 
-fn in_reverse(addresses: &[SocketAddr]) -> Vec<ResolvedAddress> {
-    addresses.iter().rev().map(|&address| ResolvedAddress::Tcp(address)).collect()
+impl Dial {
+    /// The address to which it was connecting could not be connected to.
+    fn fail(&mut self, reason: String) {
+        self.reason = reason;
+        if let State::Connecting(address) = &self.state {
+            self.failed.push(address.clone());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -237,7 +283,7 @@ mod tests {
     use crate::net::listen;
     use crate::proxy::Settings;
     use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
     use std::thread;
     use std::time::Duration;
 
@@ -257,12 +303,7 @@ mod tests {
         let servers = [Some(Address::Tcp { host: "redis1".to_owned(), port: served.port() })];
         let mut reactor =
             Reactor::new(Settings::new(vec!["redis1".to_owned()]), listener, &servers).expect("descriptors are free");
-        *reactor.dialer.target(ServerId::of_index(0)).expect("it is known") = Target::Name {
-            host: "redis1".to_owned(),
-            port: served.port(),
-            known: vec![refused, served],
-            known_until: Millis(u64::MAX),
-        };
+        reactor.dialer.names.learn(ServerId::of_index(0), vec![refused, served], Millis(0));
         let handle = reactor.handle();
         let running = thread::spawn(move || reactor.run(|| {}));
 

@@ -92,6 +92,7 @@ impl Plan {
                 remote_write_ms: random.pick(&[100, 500, 500, 5_000]),
                 failover_after_ms: random.pick(&[0, 300, 1_000, 2_000, 5_000]),
                 slow_ms: 1,
+                ..Timeouts::default()
             }
         };
         let timeouts = match is_test_of_patience {

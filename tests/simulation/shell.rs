@@ -340,6 +340,7 @@ impl Shell {
                         self.sockets[link] = None;
                     }
                 }
+                Action::Resolve(server) => self.proxy.handle_resolved(server, false, now),
                 Action::Dismiss(id) => {
                     let Some(link) = self.network.find(Conn::Client(id)) else { continue };
                     let Some(socket) = &mut self.sockets[link] else { continue };

@@ -1,0 +1,170 @@
+//! Names that move: connections at an address that their server's name does not have any more are let go, as soon as
+//! there is another one.
+//!
+//! ```text
+//!   a lookup     handle_addresses, handle_outdated for each connection, handle_resolved ─► review
+//!   Connecting   one connection more than the pool may have, if need be; the old ones are used meanwhile. While it
+//!                can not be made they stay, and it is tried again, as after any other connect that failed
+//!   LettingGo    it is ready: of the old ones none takes a new request. They close when they owe nothing, those that a
+//!                client has for itself when it is done, and after RETIRED_MS as those of a server that is removed
+//! ```
+//!
+//! A server is not judged by a connect that fails while old connections serve it: where they are is not where that one
+//! went. What is published is heard at the old address until a connection to the new one is ready, and then there.
+//!
+//! Which connection is outdated the shell knows, which looks names up; when that is done, it is asked here
+//! ([`Action::Resolve`](super::interface::Action::Resolve)) and decided there.
+
+use std::{fmt, mem};
+
+use log::Level;
+
+use super::backend_close_reason::BackendCloseReason;
+use super::interface::Timer;
+use super::reload::RETIRED_MS;
+use super::state::Proxy;
+use super::whereabouts::Renewal;
+use super::{connect, drain, recover};
+use crate::notice::{About, Kind};
+use crate::request::Role;
+use crate::server_id::ServerId;
+use crate::session::Profile;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// The name of a server was looked up.
+pub(super) fn handle_resolved(proxy: &mut Proxy, server: ServerId, _is_changed: bool, now: Millis) {
+    if !proxy.upstreams.is_retired(server) {
+        review(proxy, server, now);
+    }
+}
+
+/// It has these addresses, in words.
+pub(super) fn handle_addresses(proxy: &mut Proxy, server: ServerId, addresses: &str) {
+    let Some(known) = proxy.upstreams.whereabouts_mut(server) else { return };
+    let before = mem::replace(&mut known.addresses, addresses.to_owned());
+    let was_lost = mem::replace(&mut known.is_lost, false);
+    if !before.is_empty() && before != addresses {
+        note(proxy, server, Level::Info, format_args!("its name has other addresses now: {addresses}"));
+    } else if was_lost {
+        note(proxy, server, Level::Info, format_args!("its name is found again"));
+    }
+}
+
+/// Nothing was found.
+pub(super) fn handle_not_resolved(proxy: &mut Proxy, server: ServerId, reason: &str) {
+    let Some(known) = proxy.upstreams.whereabouts_mut(server) else { return };
+    if known.addresses.is_empty() || known.is_lost {
+        // The first connect fails for it, and says so; and once is enough.
+        return;
+    }
+    known.is_lost = true;
+    let addresses = known.addresses.clone();
+    note(proxy, server, Level::Warn, format_args!("{reason}; what was found before is used: {addresses}"));
+}
+
+fn note(proxy: &mut Proxy, server: ServerId, level: Level, text: fmt::Arguments<'_>) {
+    proxy.journal.notices.note(Kind::Address, About::Server(server), level, 1, text);
+}
+
+/// Looks at all servers whose connections do not follow their names yet. To be called in each turn, while there are any.
+#[cold]
+#[inline(never)]
+pub(super) fn review_all(proxy: &mut Proxy, now: Millis) {
+    proxy.upstreams.set_renewing(false);
+    for slot in 0..proxy.upstreams.slots() {
+        let server = proxy.upstreams.server_in(slot);
+        if proxy.upstreams.whereabouts(server).renewal != Renewal::Following {
+            review(proxy, server, now);
+        }
+    }
+}
+
+/// What there is of a server's connections.
+#[derive(Default)]
+struct Census {
+    /// Outdated, and not on the way to being closed.
+    outdated: Vec<Id>,
+    /// True exactly when there are some that are outdated, and only owe something.
+    is_draining: bool,
+    /// True exactly when one is ready at an address of the name.
+    is_ready: bool,
+    /// True exactly when one is on its way there.
+    is_on_its_way: bool,
+}
+
+fn census(proxy: &Proxy, server: ServerId) -> Census {
+    let mut census = Census::default();
+    for (id, backend) in proxy.upstreams.backends() {
+        if backend.server() != server || backend.is_closed() {
+            continue;
+        }
+        if backend.is_outdated() {
+            if backend.is_draining() {
+                census.is_draining = true;
+            } else {
+                census.outdated.push(id);
+            }
+        } else if backend.is_pooled() {
+            census.is_ready |= backend.is_ready();
+            census.is_on_its_way |= backend.is_setting_up();
+        }
+    }
+    census
+}
+
+/// Looks what is to be done about the connections of a server.
+fn review(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    let census = census(proxy, server);
+    let before = proxy.upstreams.whereabouts(server).renewal;
+    let after = match before {
+        _ if census.outdated.is_empty() && !census.is_draining => Renewal::Following,
+        _ if census.outdated.is_empty() => before,
+        Renewal::LettingGo { .. } if census.is_ready => before,
+        _ if census.is_ready => {
+            let until = now + RETIRED_MS;
+            proxy.wheel.arm(Timer::Renewal(server), until);
+            Renewal::LettingGo { until }
+        }
+        Renewal::Connecting { .. } => before,
+        // It may have moved once more.
+        Renewal::Following | Renewal::LettingGo { .. } => Renewal::Connecting { has_failed: false },
+    };
+    if let Some(known) = proxy.upstreams.whereabouts_mut(server) {
+        known.renewal = after;
+    }
+    match after {
+        Renewal::Following => return,
+        Renewal::Connecting { .. } if census.outdated.is_empty() || census.is_on_its_way => {}
+        Renewal::Connecting { .. } => {
+            if proxy.upstreams.may_renew(server, now) {
+                connect::open_backend(proxy, server, Profile::default(), now);
+            }
+        }
+        Renewal::LettingGo { until } => {
+            for id in census.outdated {
+                let_go(proxy, id, until <= now, now);
+            }
+        }
+    }
+    proxy.upstreams.set_renewing(true);
+}
+
+/// An outdated connection is no longer needed, unless a client has it for itself, and time is left.
+fn let_go(proxy: &mut Proxy, id: Id, is_late: bool, now: Millis) {
+    let Some(backend) = proxy.upstreams.backend(id) else { return };
+    let is_blocking = |request| proxy.in_flight.requests[request].role() == Role::Blocking;
+    match backend {
+        // A new one hears what is published from now on; one that is not ready yet is not missed.
+        _ if backend.is_subscription() => {
+            if backend.is_ready() || is_late {
+                recover::lose_backend(proxy, id, BackendCloseReason::Outdated, now);
+            }
+        }
+        _ if !is_late && backend.is_held() => {}
+        _ if is_late && backend.in_flight().iter(&proxy.in_flight.requests).any(is_blocking) => {
+            recover::lose_backend(proxy, id, BackendCloseReason::Outdated, now);
+        }
+        _ => drain::drain_backend(&mut proxy.upstreams, &mut proxy.turn, id),
+    }
+}

@@ -1,0 +1,541 @@
+//! Where the servers are: what is known of the addresses of each, which connection is at which of them, and when a name
+//! is looked up again.
+//!
+//! ```text
+//!   the first connect ──────────────────────────────────┐
+//!   a connect, when what is known is older than FRESH_MS │
+//!   a connection was lost, or the core asks ────────────┼─► due ─► looked up: one lookup at a time for each name, and
+//!   `resolveInterval` is over ──────────────────────────┘         none within PAUSE_MS after the last one began
+//!        found       from here on these are its addresses; a connection at any other is outdated
+//!        not found   what is known goes on being used
+//! ```
+//!
+//! A name may have many addresses, of which each answer holds some others (a balancer's name with a thousand hosts
+//! behind it). That is no move, and to renew all connections with each answer would do harm. So an address that has come
+//! back after it was missing is taken for one that comes and goes: it is outdated only when the last [`REMEMBERED`]
+//! answers were without it. One that goes for the first time is outdated at once.
+//!
+//! Knows no sockets, and not what becomes of an outdated connection: that is the core's business. An IP address and the
+//! path of a Unix socket are no names; there is nothing to look up.
+//!
+//! Invariants: what is known of a name is never less than before; a name that is being looked up has no time at which it
+//! is due; a connection stands in `connected` from `on_connected` until it is closed, if its server has a name.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::Waker;
+
+use crate::net::{Address, ResolvedAddress};
+use crate::resolve::{Resolver, literal};
+use crate::server_id::ServerId;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// A connect has the name looked up again, beside it, when what is known is older than this, in milliseconds: shorter
+/// than any sensible failover by DNS.
+const FRESH_MS: u64 = 5_000;
+/// From one lookup of a name until the next, at the least, in milliseconds.
+const PAUSE_MS: u64 = 500;
+/// In so many answers an address that comes and goes may be missing, before it is gone.
+const REMEMBERED: u32 = 8;
+
+/// What is known of the addresses of one server.
+enum Target {
+    Fixed(ResolvedAddress),
+    Name(Name),
+}
+
+struct Name {
+    host: String,
+    port: u16,
+    /// Those of the last answer, in its order; empty before the first.
+    known: Vec<SocketAddr>,
+    /// All that are remembered, those of `known` among them.
+    seen: Vec<Seen>,
+    /// How many answers there were.
+    answers: u32,
+    /// Why the last lookup found nothing, if it did.
+    failure: Option<String>,
+    /// When the last lookup ended.
+    ended_at: Millis,
+    lookup: Lookup,
+}
+
+/// An address that a name had.
+struct Seen {
+    address: SocketAddr,
+    /// The number of the answer that had it last.
+    answer: u32,
+    /// True once it has come back after it was missing.
+    has_returned: bool,
+}
+
+enum Lookup {
+    /// Not before the first connect.
+    Never,
+    Running {
+        began_at: Millis,
+    },
+    Done {
+        began_at: Millis,
+        due_at: Option<Millis>,
+    },
+}
+
+/// Where a server is, as far as is known.
+pub(super) enum Place {
+    /// At these addresses, the first one to be tried last.
+    At(Vec<ResolvedAddress>),
+    /// That is being found out.
+    Sought,
+    /// That could not be found out.
+    Unknown(String),
+}
+
+/// What came of a lookup.
+pub(super) enum Outcome {
+    /// The addresses; whether they are others than before.
+    Found { is_changed: bool },
+    /// None; what is known stays. Why.
+    Failed(String),
+}
+
+/// The addresses of all servers of one reactor.
+pub(super) struct Names {
+    targets: Vec<(ServerId, Target)>,
+    resolver: Resolver,
+    /// A name is looked up after so long, in milliseconds; 0: not by time.
+    interval_ms: u64,
+    connected: Vec<(Id, ServerId, SocketAddr)>,
+}
+
+impl Names {
+    pub fn new(waker: Arc<Waker>) -> Names {
+        Names { targets: Vec::new(), resolver: Resolver::new(waker), interval_ms: 0, connected: Vec::new() }
+    }
+
+    /// These are the servers from here on, each with its address, if that is known; a name is looked up after so many
+    /// milliseconds. What is known of those that stay is kept, and so is what is still needed of others.
+    pub fn set_servers(
+        &mut self,
+        servers: &[ServerId],
+        addresses: &[Option<Address>],
+        interval_ms: u64,
+        is_needed: impl Fn(ServerId) -> bool,
+    ) {
+        for (&server, address) in servers.iter().zip(addresses) {
+            let is_new = self.targets.iter().all(|entry| entry.0 != server);
+            if let Some(address) = address.as_ref().filter(|_| is_new) {
+                self.targets.push((server, Target::new(address)));
+            }
+        }
+        self.targets.retain(|&(server, _)| servers.contains(&server) || is_needed(server));
+        self.interval_ms = interval_ms;
+        for name in self.targets.iter_mut().filter_map(|(_, target)| target.name()) {
+            if let Lookup::Done { due_at, .. } = &mut name.lookup {
+                *due_at = due_after(name.ended_at, interval_ms);
+            }
+        }
+    }
+
+    /// Where to connect to. A name of which nothing is known, or nothing fresh, is looked up.
+    pub fn find(&mut self, server: ServerId, now: Millis) -> Place {
+        match self.targets.iter_mut().find(|entry| entry.0 == server).map(|(_, target)| target) {
+            None => return Place::Unknown("its address is not known".to_owned()),
+            Some(Target::Fixed(address)) => return Place::At(vec![address.clone()]),
+            Some(Target::Name(name)) if !name.known.is_empty() && now - name.ended_at < FRESH_MS => {
+                return Place::At(in_reverse(&name.known));
+            }
+            Some(Target::Name(_)) => {}
+        }
+        self.ask(server, now);
+        let Some(name) = self.name(server) else { return Place::Sought };
+        match (&name.failure, &name.lookup) {
+            _ if !name.known.is_empty() => Place::At(in_reverse(&name.known)),
+            // What was not found a moment ago is not there.
+            (Some(failure), Lookup::Done { .. }) => Place::Unknown(failure.clone()),
+            _ => Place::Sought,
+        }
+    }
+
+    /// A server's name is to be looked up as soon as that may be. False if it has none.
+    pub fn ask(&mut self, server: ServerId, now: Millis) -> bool {
+        let Some(name) = self.name(server) else { return false };
+        match &mut name.lookup {
+            Lookup::Never => name.lookup = Lookup::Done { began_at: now, due_at: Some(now) },
+            Lookup::Running { .. } => {}
+            Lookup::Done { began_at, due_at } => {
+                let at = (*began_at + PAUSE_MS).max(now);
+                *due_at = Some(due_at.map_or(at, |due_at| due_at.min(at)));
+            }
+        }
+        self.look_up_due(now);
+        true
+    }
+
+    /// True while a name is being looked up.
+    pub fn is_looking_up(&self, server: ServerId) -> bool {
+        let is_it = |(id, target): &(ServerId, Target)| match target {
+            Target::Name(name) => *id == server && matches!(name.lookup, Lookup::Running { .. }),
+            Target::Fixed(_) => false,
+        };
+        self.targets.iter().any(is_it)
+    }
+
+    /// When the next name is to be looked up.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let due_at = |(_, target): &(ServerId, Target)| match target {
+            Target::Name(Name { lookup: Lookup::Done { due_at, .. }, .. }) => *due_at,
+            _ => None,
+        };
+        self.targets.iter().filter_map(due_at).min()
+    }
+
+    /// Looks up what is due.
+    pub fn look_up_due(&mut self, now: Millis) {
+        for (server, target) in &mut self.targets {
+            let Target::Name(name) = target else { continue };
+            if matches!(name.lookup, Lookup::Done { due_at: Some(due_at), .. } if due_at <= now) {
+                name.lookup = Lookup::Running { began_at: now };
+                self.resolver.resolve(server.number(), &name.host, name.port);
+            }
+        }
+    }
+
+    /// The next lookup that has ended, of a server that is still there.
+    pub fn poll(&mut self, now: Millis) -> Option<(ServerId, Outcome)> {
+        loop {
+            let (number, result) = self.resolver.poll()?;
+            let interval_ms = self.interval_ms;
+            let asked = self.targets.iter_mut().find(|entry| entry.0.number() == number);
+            let Some((server, Target::Name(name))) = asked else { continue };
+            return Some((*server, name.on_answer(result, interval_ms, now)));
+        }
+    }
+
+    /// The addresses of a server, the first one to be tried last; none as long as none is known.
+    pub fn known(&self, server: ServerId) -> Vec<ResolvedAddress> {
+        match self.targets.iter().find(|entry| entry.0 == server) {
+            Some((_, Target::Name(name))) => in_reverse(&name.known),
+            Some((_, Target::Fixed(address))) => vec![address.clone()],
+            None => Vec::new(),
+        }
+    }
+
+    /// The addresses of a server's name, as shown to people: the same text for the same ones, whatever their order is.
+    pub fn text(&self, server: ServerId) -> String {
+        let mut known: Vec<String> = self.known(server).iter().map(ResolvedAddress::to_string).collect();
+        known.sort();
+        known.join(", ")
+    }
+
+    /// A backend is connected to this address of its server.
+    pub fn on_connected(&mut self, backend: Id, server: ServerId, address: &ResolvedAddress) {
+        if let (Some(_), ResolvedAddress::Tcp(address)) = (self.name(server), address) {
+            self.connected.push((backend, server, *address));
+        }
+    }
+
+    /// A backend is closed.
+    pub fn forget(&mut self, backend: Id) {
+        self.connected.retain(|connected| connected.0 != backend);
+    }
+
+    /// The connections of a server, and whether each is at an address that the server's name has no more.
+    pub fn connections(&self, server: ServerId) -> impl Iterator<Item = (Id, bool)> {
+        let name = self.targets.iter().find(|entry| entry.0 == server).and_then(|(_, target)| match target {
+            Target::Name(name) => Some(name),
+            Target::Fixed(_) => None,
+        });
+        let of_it = self.connected.iter().filter(move |connected| connected.1 == server);
+        of_it.map(move |(id, _, address)| (*id, name.is_some_and(|name| name.is_outdated(*address))))
+    }
+
+    fn name(&mut self, server: ServerId) -> Option<&mut Name> {
+        self.targets.iter_mut().find(|entry| entry.0 == server)?.1.name()
+    }
+}
+
+impl Target {
+    fn new(address: &Address) -> Target {
+        match address {
+            Address::Unix(path) => Target::Fixed(ResolvedAddress::Unix(path.clone())),
+            Address::Tcp { host, port } => match literal(host, *port) {
+                Some(address) => Target::Fixed(ResolvedAddress::Tcp(address)),
+                None => Target::Name(Name {
+                    host: host.clone(),
+                    port: *port,
+                    known: Vec::new(),
+                    seen: Vec::new(),
+                    answers: 0,
+                    failure: None,
+                    ended_at: Millis(0),
+                    lookup: Lookup::Never,
+                }),
+            },
+        }
+    }
+
+    fn name(&mut self) -> Option<&mut Name> {
+        match self {
+            Target::Name(name) => Some(name),
+            Target::Fixed(_) => None,
+        }
+    }
+}
+
+impl Name {
+    fn on_answer(&mut self, result: io::Result<Vec<SocketAddr>>, interval_ms: u64, now: Millis) -> Outcome {
+        let began_at = match self.lookup {
+            Lookup::Running { began_at } | Lookup::Done { began_at, .. } => began_at,
+            Lookup::Never => now,
+        };
+        self.lookup = Lookup::Done { began_at, due_at: due_after(now, interval_ms) };
+        self.ended_at = now;
+        match result {
+            Ok(addresses) => {
+                self.failure = None;
+                Outcome::Found { is_changed: self.settle(addresses) }
+            }
+            Err(error) => Outcome::Failed(self.failure.insert(format!("its name is not found: {error}")).clone()),
+        }
+    }
+
+    /// These are its addresses from here on. True exactly when they are others than before.
+    fn settle(&mut self, addresses: Vec<SocketAddr>) -> bool {
+        let is_subset = |some: &[SocketAddr], all: &[SocketAddr]| some.iter().all(|address| all.contains(address));
+        let is_changed = !is_subset(&addresses, &self.known) || !is_subset(&self.known, &addresses);
+        self.answers += 1;
+        let answer = self.answers;
+        for &address in &addresses {
+            match self.seen.iter_mut().find(|seen| seen.address == address) {
+                Some(seen) => {
+                    seen.has_returned |= seen.answer + 1 < answer;
+                    seen.answer = answer;
+                }
+                None => self.seen.push(Seen { address, answer, has_returned: false }),
+            }
+        }
+        self.seen.retain(|seen| seen.answer + REMEMBERED > answer);
+        self.known = addresses;
+        is_changed
+    }
+
+    fn is_outdated(&self, address: SocketAddr) -> bool {
+        let is_current = |seen: &Seen| seen.answer == self.answers || seen.has_returned;
+        !self.seen.iter().any(|seen| seen.address == address && is_current(seen))
+    }
+}
+
+/// When a name is to be looked up again, if time alone is a reason.
+fn due_after(ended_at: Millis, interval_ms: u64) -> Option<Millis> {
+    (interval_ms > 0).then(|| ended_at + interval_ms)
+}
+
+fn in_reverse(addresses: &[SocketAddr]) -> Vec<ResolvedAddress> {
+    addresses.iter().rev().map(|&address| ResolvedAddress::Tcp(address)).collect()
+}
+
+#[cfg(test)]
+impl Names {
+    /// A lookup has found these.
+    pub fn learn(&mut self, server: ServerId, addresses: Vec<SocketAddr>, now: Millis) -> bool {
+        let interval_ms = self.interval_ms;
+        let name = self.name(server).expect("it has a name");
+        let outcome = name.on_answer(Ok(addresses), interval_ms, now);
+        matches!(outcome, Outcome::Found { is_changed: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Poll, Token};
+
+    const A: &str = "192.0.2.1:6379";
+    const B: &str = "192.0.2.2:6379";
+    const C: &str = "192.0.2.3:6379";
+
+    fn server(number: usize) -> ServerId {
+        ServerId::of_index(number)
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    /// The names of so many servers, which are looked up every 30 s. Nothing that is asked for ever ends.
+    fn names(servers: usize) -> Names {
+        let poll = Poll::new().expect("descriptors are free");
+        let mut names = Names::new(Arc::new(Waker::new(poll.registry(), Token(0)).expect("it can be woken")));
+        names.resolver.hang();
+        set_servers(&mut names, servers);
+        names
+    }
+
+    fn set_servers(names: &mut Names, servers: usize) {
+        let ids: Vec<ServerId> = (0..servers).map(server).collect();
+        let address = |number| Some(Address::Tcp { host: format!("redis{number}"), port: 6379 });
+        let addresses: Vec<Option<Address>> = (0..servers).map(address).collect();
+        names.set_servers(&ids, &addresses, 30_000, |_| false);
+    }
+
+    fn found(names: &mut Names, now: u64) -> String {
+        match names.find(server(0), Millis(now)) {
+            Place::At(mut all) => {
+                all.reverse();
+                all.iter().map(ResolvedAddress::to_string).collect::<Vec<_>>().join(" ")
+            }
+            Place::Sought => "sought".to_owned(),
+            Place::Unknown(why) => why,
+        }
+    }
+
+    fn fail(names: &mut Names, now: u64) {
+        let name = names.name(server(0)).expect("it has a name");
+        name.on_answer(Err(io::Error::other("no such host")), 30_000, Millis(now));
+    }
+
+    fn is_outdated(names: &Names) -> Vec<bool> {
+        names.connections(server(0)).map(|(_, is_outdated)| is_outdated).collect()
+    }
+
+    #[test]
+    fn nobody_waits_for_a_lookup_but_the_first() {
+        let mut names = names(1);
+        assert_eq!(names.next_deadline(), None, "nobody has asked");
+        assert_eq!(found(&mut names, 0), "sought");
+        assert!(names.is_looking_up(server(0)));
+        names.learn(server(0), addresses(&[A, B]), Millis(10));
+        assert_eq!(found(&mut names, 5_009), format!("{A} {B}"));
+        assert!(!names.is_looking_up(server(0)));
+        // It is looked up beside the connect, and what is known is used.
+        assert_eq!(found(&mut names, 5_010), format!("{A} {B}"));
+        assert!(names.is_looking_up(server(0)));
+        fail(&mut names, 5_020);
+        assert_eq!(found(&mut names, 60_000), format!("{A} {B}"), "what is known stays");
+    }
+
+    #[test]
+    fn a_name_is_looked_up_in_time_and_not_too_often() {
+        let mut names = names(1);
+        names.find(server(0), Millis(0));
+        names.learn(server(0), addresses(&[A]), Millis(10));
+        assert_eq!(names.next_deadline(), Some(Millis(30_010)));
+        for now in 11..500 {
+            assert!(names.ask(server(0), Millis(now)));
+            assert!(!names.is_looking_up(server(0)), "at {now}");
+        }
+        assert_eq!(names.next_deadline(), Some(Millis(500)));
+        names.look_up_due(Millis(500));
+        assert!(names.is_looking_up(server(0)) && names.next_deadline().is_none());
+        // One that hangs is not begun anew.
+        for now in (500..60_000).step_by(100) {
+            names.ask(server(0), Millis(now));
+            names.look_up_due(Millis(now));
+        }
+        assert_eq!(names.resolver.asked(), 2);
+        names.learn(server(0), addresses(&[A]), Millis(60_000));
+        assert_eq!(names.next_deadline(), Some(Millis(90_000)));
+        names.set_servers(&[server(0)], &[], 0, |_| false);
+        assert_eq!(names.next_deadline(), None, "not by time");
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_not_asked_for_with_each_connect() {
+        let mut names = names(1);
+        names.find(server(0), Millis(0));
+        fail(&mut names, 10);
+        for now in 10..500 {
+            assert_eq!(found(&mut names, now), "its name is not found: no such host");
+        }
+        assert_eq!(names.resolver.asked(), 1);
+        assert_eq!(found(&mut names, 500), "sought");
+    }
+
+    #[test]
+    fn what_has_no_name_has_nothing_to_look_up() {
+        let mut names = names(0);
+        let fixed = [Address::Unix("/run/redis.sock".into()), Address::Tcp { host: "::1".to_owned(), port: 1 }];
+        let fixed = fixed.map(Some);
+        names.set_servers(&[server(0), server(1)], &fixed, 30_000, |_| false);
+        assert_eq!(found(&mut names, 0), "/run/redis.sock");
+        assert!(
+            !names.ask(server(0), Millis(0)) && !names.ask(server(1), Millis(0)) && !names.ask(server(2), Millis(0))
+        );
+        assert_eq!((names.next_deadline(), names.resolver.asked()), (None, 0));
+    }
+
+    /// The first server's name, with one connection at each of these addresses.
+    fn connected(at: &[&str]) -> Names {
+        let mut names = names(1);
+        names.learn(server(0), addresses(at), Millis(0));
+        let mut ids = crate::slots::Slots::new();
+        for address in addresses(at) {
+            names.on_connected(ids.insert(()), server(0), &ResolvedAddress::Tcp(address));
+        }
+        names
+    }
+
+    #[test]
+    fn the_same_addresses_in_another_order_are_no_change() {
+        let mut names = connected(&[A, B]);
+        let text = names.text(server(0));
+        assert!(!names.learn(server(0), addresses(&[B, A]), Millis(0)));
+        assert_eq!((names.text(server(0)), is_outdated(&names)), (text, vec![false, false]));
+        assert!(names.learn(server(0), addresses(&[B, A, C]), Millis(0)));
+        assert_eq!(is_outdated(&names), [false, false]);
+        assert!(names.learn(server(0), addresses(&[B]), Millis(0)));
+        assert_eq!(is_outdated(&names), [true, false]);
+    }
+
+    #[test]
+    fn a_name_that_flaps_is_followed_twice_and_an_address_that_stays_away_is_gone() {
+        let mut names = connected(&[A, B]);
+        let mut outdated = Vec::new();
+        for round in 0..100 {
+            let text = if round % 2 == 0 { A } else { B };
+            names.learn(server(0), addresses(&[text]), Millis(0));
+            outdated.push(is_outdated(&names));
+        }
+        assert_eq!(outdated[..3], [[false, true], [false, false], [false, false]]);
+        assert!(outdated[1..].iter().all(|outdated| *outdated == [false, false]), "{outdated:?}");
+        for _ in 1..REMEMBERED {
+            assert_eq!(is_outdated(&names), [false, false]);
+            names.learn(server(0), addresses(&[B]), Millis(0));
+        }
+        assert_eq!(is_outdated(&names), [true, false]);
+    }
+
+    #[test]
+    fn a_move_and_the_move_back_are_both_followed_at_once() {
+        let mut names = connected(&[A]);
+        names.learn(server(0), addresses(&[B]), Millis(0));
+        assert_eq!(is_outdated(&names), [true]);
+        let mut ids = crate::slots::Slots::new();
+        let other = (0..2).map(|_| ids.insert(())).last().expect("two");
+        names.on_connected(other, server(0), &ResolvedAddress::Tcp(addresses(&[B])[0]));
+        names.learn(server(0), addresses(&[A]), Millis(0));
+        assert_eq!(is_outdated(&names), [false, true]);
+        names.forget(other);
+        assert_eq!(is_outdated(&names), [false]);
+    }
+
+    #[test]
+    fn a_hundred_names_and_a_server_that_is_removed_while_it_is_looked_up() {
+        let mut names = names(100);
+        for number in 0..100 {
+            assert!(names.ask(server(number), Millis(0)));
+        }
+        assert_eq!(names.resolver.asked(), 100);
+        set_servers(&mut names, 1);
+        assert!(!names.ask(server(1), Millis(0)) && !names.is_looking_up(server(1)));
+        assert!(matches!(names.find(server(1), Millis(0)), Place::Unknown(_)));
+        // It is there again, and waits for the same lookup.
+        set_servers(&mut names, 2);
+        assert!(names.ask(server(1), Millis(0)) && names.is_looking_up(server(1)));
+        assert_eq!(names.resolver.asked(), 100);
+    }
+}
