@@ -113,9 +113,15 @@ impl Resolver {
         self.running = LOOKUPS_MAX;
     }
 
-    /// How many lookups there were, if none has ended.
-    pub fn asked(&self) -> usize {
+    /// How many lookups have not ended.
+    pub fn hanging(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// The lookup under this key, if there is one, ends with this.
+    pub fn conclude(&mut self, key: u32, outcome: io::Result<Vec<SocketAddr>>) {
+        self.waiting.retain(|lookup| lookup.key != key);
+        answer(&self.sender, &self.waker, Answer { key, from_thread: false, outcome });
     }
 }
 
