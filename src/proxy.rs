@@ -441,9 +441,9 @@ impl Proxy {
         Figures { events: figures::events(&self.journal, now), ..figures::figures(self, now) }
     }
 
-    /// The name of this server was looked up, as was asked for or for reasons of the shell; `is_changed` if it has other
-    /// addresses than before. False as well if nothing was found, or if there is nothing to look up. What the shell
-    /// knows of the server's connections by then it has told before ([`Proxy::handle_outdated`]).
+    /// The name of this server was looked up, as was asked for or for reasons of the shell; `is_changed` if it has
+    /// other addresses than before. False as well if nothing was found, or if there is nothing to look up. What the
+    /// shell knows of the server's connections by then it has told before ([`Proxy::handle_outdated`]).
     pub fn handle_resolved(&mut self, server: ServerId, is_changed: bool, now: Millis) {
         renew::handle_resolved(self, server, is_changed, now);
     }

@@ -67,7 +67,8 @@ fn note(proxy: &mut Proxy, server: ServerId, level: Level, text: fmt::Arguments<
     proxy.journal.notices.note(Kind::Address, About::Server(server), level, 1, text);
 }
 
-/// Looks at all servers whose connections do not follow their names yet. To be called in each turn, while there are any.
+/// Looks at all servers whose connections do not follow their names yet. To be called in each turn, while there are
+/// any.
 #[cold]
 #[inline(never)]
 pub(super) fn review_all(proxy: &mut Proxy, now: Millis) {

@@ -1,9 +1,9 @@
 //! Connects backends: from a server's address to a connected socket.
 //!
-//! All addresses of a name are tried in turn. What is known of a name is used at once, whether it is being looked up or
-//! not; who finds no way there waits a moment for a lookup that is under way, and tries what it has to add. A dial to an
-//! address that has left its name is turned round. A Unix socket whose backlog is full is tried again a little later. How
-//! long all of this may take is the proxy's business: it closes a backend that is late.
+//! All addresses of a name are tried in turn. What is known of a name is used at once, whether it is being looked up
+//! or not; who finds no way there waits a moment for a lookup that is under way, and tries what it has to add. A dial
+//! to an address that has left its name is turned round. A Unix socket whose backlog is full is tried again a little
+//! later. How long all of this may take is the proxy's business: it closes a backend that is late.
 //!
 //! ```text
 //!   dial ─► known? ─► connect to the next address ─► on_writable: connected, or the next, or failed
@@ -69,9 +69,9 @@ impl Dialer {
         Dialer { names: Names::new(waker), dials: Vec::new() }
     }
 
-    /// These are the servers from here on, each with its address, if that is known, and a name is looked up after so many
-    /// milliseconds, or with 0 not by time. What is known of those that stay is kept, and so are those that are being
-    /// dialled.
+    /// These are the servers from here on, each with its address, if that is known, and a name is looked up after so
+    /// many milliseconds, or with 0 not by time. What is known of those that stay is kept, and so are those that are
+    /// being dialled.
     pub fn set_servers(&mut self, servers: &[ServerId], addresses: &[Option<Address>], resolve_ms: u64) {
         let dials = &self.dials;
         let is_needed = |server| dials.iter().any(|dial| dial.server == server);
@@ -125,8 +125,8 @@ impl Dialer {
         self.try_next(self.dials.len() - 1, sockets, proxy, now);
     }
 
-    /// The proxy wants to know where a server is now. It is told when that was looked up; at once if there is nothing to
-    /// look up.
+    /// The proxy wants to know where a server is now. It is told when that was looked up; at once if there is nothing
+    /// to look up.
     pub fn resolve(&mut self, server: ServerId, proxy: &mut Proxy, now: Millis) {
         if !self.names.ask(server, now) {
             proxy.handle_resolved(server, false, now);

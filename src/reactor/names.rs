@@ -11,15 +11,16 @@
 //! ```
 //!
 //! A name may have many addresses, of which each answer holds some others (a balancer's name with a thousand hosts
-//! behind it). That is no move, and to renew all connections with each answer would do harm. So an address that has come
-//! back after it was missing is taken for one that comes and goes: it is outdated only when the last [`REMEMBERED`]
-//! answers were without it. One that goes for the first time is outdated at once.
+//! behind it). That is no move, and to renew all connections with each answer would do harm. So an address that has
+//! come back after it was missing is taken for one that comes and goes: it is outdated only when the last
+//! [`REMEMBERED`] answers were without it. One that goes for the first time is outdated at once.
 //!
 //! Knows no sockets, and not what becomes of an outdated connection: that is the core's business. An IP address and the
 //! path of a Unix socket are no names; there is nothing to look up.
 //!
-//! Invariants: what is known of a name is never less than before; a name that is being looked up has no time at which it
-//! is due; a connection stands in `connected` from `on_connected` until it is closed, if its server has a name.
+//! Invariants: of a name something is known from the first answer on; a name that is being looked up has no time at
+//! which it is due; a connection stands in `connected` from `on_connected` until it is closed, if its server has a
+//! name.
 
 use std::io;
 use std::net::SocketAddr;
@@ -108,12 +109,15 @@ pub(super) struct Names {
     resolver: Resolver,
     /// A name is looked up after so long, in milliseconds; 0: not by time.
     interval_ms: u64,
+    /// When the next one is due; asked for in each turn.
+    due_at: Option<Millis>,
     connected: Vec<(Id, ServerId, SocketAddr)>,
 }
 
 impl Names {
     pub fn new(waker: Arc<Waker>) -> Names {
-        Names { targets: Vec::new(), resolver: Resolver::new(waker), interval_ms: 0, connected: Vec::new() }
+        let resolver = Resolver::new(waker);
+        Names { targets: Vec::new(), resolver, interval_ms: 0, due_at: None, connected: Vec::new() }
     }
 
     /// These are the servers from here on, each with its address, if that is known; a name is looked up after so many
@@ -138,6 +142,7 @@ impl Names {
                 *due_at = due_after(name.ended_at, interval_ms);
             }
         }
+        self.note_due();
     }
 
     /// Where to connect to. A name of which nothing is known, or nothing fresh, is looked up.
@@ -171,6 +176,7 @@ impl Names {
                 *due_at = Some(due_at.map_or(at, |due_at| due_at.min(at)));
             }
         }
+        self.note_due();
         self.look_up_due(now);
         true
     }
@@ -185,16 +191,29 @@ impl Names {
     }
 
     /// When the next name is to be looked up.
+    #[inline]
     pub fn next_deadline(&self) -> Option<Millis> {
+        self.due_at
+    }
+
+    fn note_due(&mut self) {
         let due_at = |(_, target): &(ServerId, Target)| match target {
             Target::Name(Name { lookup: Lookup::Done { due_at, .. }, .. }) => *due_at,
             _ => None,
         };
-        self.targets.iter().filter_map(due_at).min()
+        self.due_at = self.targets.iter().filter_map(due_at).min();
     }
 
     /// Looks up what is due.
+    #[inline]
     pub fn look_up_due(&mut self, now: Millis) {
+        if self.due_at.is_some_and(|due_at| due_at <= now) {
+            self.begin_due(now);
+        }
+    }
+
+    #[cold]
+    fn begin_due(&mut self, now: Millis) {
         for (server, target) in &mut self.targets {
             let Target::Name(name) = target else { continue };
             if matches!(name.lookup, Lookup::Done { due_at: Some(due_at), .. } if due_at <= now) {
@@ -202,6 +221,7 @@ impl Names {
                 self.resolver.resolve(server.number(), &name.host, name.port);
             }
         }
+        self.note_due();
     }
 
     /// The next lookup that has ended, of a server that is still there.
@@ -211,7 +231,9 @@ impl Names {
             let interval_ms = self.interval_ms;
             let asked = self.targets.iter_mut().find(|entry| entry.0.number() == number);
             let Some((server, Target::Name(name))) = asked else { continue };
-            return Some((*server, name.on_answer(result, interval_ms, now)));
+            let ended = (*server, name.on_answer(result, interval_ms, now));
+            self.note_due();
+            return Some(ended);
         }
     }
 
