@@ -12,6 +12,7 @@
 //!    table ─ subcommands   all of them
 //!           index          the one that a name means
 //!          policy          what a pool changes about them
+//!          replica        which of them a replica answers
 //! ```
 //!
 //! Facts: `COMMAND` of Redis 8.10 with its modules (search, JSON, time series, Bloom, vector sets) and what Valkey
@@ -41,6 +42,7 @@ mod index;
 mod keys;
 mod name;
 mod policy;
+mod replica;
 mod row;
 mod shape;
 mod subcommands;

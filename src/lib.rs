@@ -66,6 +66,8 @@ pub mod password_file;
 pub mod pool;
 pub mod proxy;
 pub mod reactor;
+pub mod read_from;
+pub mod recent;
 pub mod reply;
 pub mod request;
 pub mod resolve;

@@ -34,12 +34,14 @@
 //!                      subscription_read   bytes of subscription connections   handshake_read   of new backends
 //!                      worker_mail     messages of other workers        follow_up      what the lists of the turn say
 //!                      relief          memory is short                  fast_path      runs of plain ones
+//!                      replica_watch   what replicas say of themselves
 //!   settings           reload          what follows from others     authenticate   and from another password
 //!                      renew           a name that has moved
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
 //!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list,
 //!                      rmux_command), scatter (collect, merged, compose, pieces), evalsha, kill ─► dispatch
+//!                      reads             whether a replica is asked   reask   and again, whom it does not answer
 //!   a connection       pick            which backend is taken           connect        or made
 //!                      leases          one that a client has alone      drain          one that takes nothing more
 //!                      enqueue         into its queue                   forward, write   and the bytes on their way
@@ -111,12 +113,16 @@ mod pieces;
 mod publish;
 mod pubsub;
 mod reading;
+mod reads;
+mod reask;
 mod recover;
 mod refusals;
 mod relief;
 mod reload;
 mod renew;
 mod reparse;
+mod replica_watch;
+mod replicas;
 mod report;
 mod reroute;
 mod rmux_command;
@@ -178,15 +184,22 @@ impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
         let upstreams = Upstreams::new(&settings, now);
+        let mut router = Router::new(&settings, upstreams.servers().take(settings.servers.len()));
+        let mut rest = upstreams.servers().skip(settings.servers.len());
+        let of_places: Vec<Vec<ServerId>> = (0..settings.servers.len())
+            .map(|place| rest.by_ref().take(settings.replicas_of(place).len()).collect())
+            .collect();
+        drop(rest);
+        router.set_replicas(&settings, &of_places, upstreams.slots());
         Proxy {
-            router: Router::new(&settings, upstreams.servers()),
+            pubsub: Pubsub::new(upstreams.slots(), settings.workers.hidden_subscribers()),
+            router,
             upstreams,
             authentication: Authentication::new(),
             clients: Clients::new(),
             reading: Reading::new(&settings.limits),
             in_flight: InFlight::new(&settings.limits, &settings.timeouts),
             turn: Turn::new(),
-            pubsub: Pubsub::new(settings.servers.len(), settings.workers.hidden_subscribers()),
             worker_queries: WorkerQueries::default(),
             scripts: Scripts::default(),
             wheel: Wheel::new(now),
@@ -207,14 +220,15 @@ impl Proxy {
         self.reading.is_fast_path_off = true;
     }
 
-    /// Opens one connection to each server.
+    /// Opens one connection to each server, and to each replica that is read from.
     pub fn start(&mut self, now: Millis) {
         let clients = self.clients_expected();
         self.clients.reserve(clients);
         self.wheel.reserve(clients);
-        for server in self.router.servers() {
+        for server in self.servers() {
             connect::open_backend(self, server, Profile::default(), now);
         }
+        replica_watch::watch_all(self, now);
     }
 
     /// The clock of the day shows this, in milliseconds since 1970. Only the slow log tells it.
@@ -514,9 +528,10 @@ impl Proxy {
         authenticate::handle_password_readable(self);
     }
 
-    /// The servers, in the order of `Settings::servers`.
-    pub fn servers(&self) -> &[ServerId] {
-        self.router.all_servers()
+    /// The servers, in the order of `Settings::servers`, and behind them the replicas, in that of
+    /// `Settings::all_replicas`.
+    pub fn servers(&self) -> Vec<ServerId> {
+        self.router.servers().chain(self.router.replicas().servers()).collect()
     }
 
     /// A message has come from the proxy of the same pool that has this number.

@@ -126,7 +126,7 @@ impl Reactor {
         proxy.handle_time_of_day(unix.as_millis() as u64, now);
         let sockets = Sockets::new(poll.registry().try_clone()?, proxy.clients_expected());
         let mut dialer = Dialer::new(Arc::clone(&waker));
-        dialer.set_servers(proxy.servers(), servers, resolve_ms);
+        dialer.set_servers(&proxy.servers(), servers, resolve_ms);
         Ok(Reactor {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
@@ -342,7 +342,7 @@ impl Reactor {
                     self.passwords.settle(&settings, self.now);
                     let resolve_ms = settings.timeouts.resolve_ms;
                     self.proxy.handle_settings(settings, self.now);
-                    self.dialer.set_servers(self.proxy.servers(), &servers, resolve_ms);
+                    self.dialer.set_servers(&self.proxy.servers(), &servers, resolve_ms);
                 }
                 Post::Dismiss(drain_ms) => {
                     self.end_within(drain_ms);

@@ -90,6 +90,8 @@ pub enum Role {
     Cleanup,
     /// rmux sent it to see whether the reply before it was one: nobody waits, and the reply must be its own word.
     Guard,
+    /// rmux sent it to a replica, to hear how that one is: nobody waits, and any reply will do.
+    Watch,
 }
 
 /// What there is to be looked at when the reply to a request comes, beside its role.

@@ -501,7 +501,7 @@ fn masters_and_sentinels_that_do_not_go_together_are_named() {
         ),
     ] {
         let comma = if rest.is_empty() { "" } else { ", " };
-        let file = File::new(&format!(r#"[{{"port": 7000, "tcpConnections": [{servers}]{comma}{rest}}}]"#));
+        let file = File::new(format!(r#"[{{"port": 7000, "tcpConnections": [{servers}]{comma}{rest}}}]"#));
         assert_refused(&["-config", file.path()], &format!("{}: pool 1 (localhost:7000): {line}", file.path()));
     }
     assert_refused(&["-sentinels=a:1"], "sentinels is a key of the file, and no flag");
@@ -511,7 +511,7 @@ fn masters_and_sentinels_that_do_not_go_together_are_named() {
 fn a_key_of_a_master_that_sentinels_know_has_nobody_to_stand_in() {
     let places = [r#""a:1""#, r#"{"master": "a-1"}"#];
     let [fixed, watched] = places.map(|place| {
-        File::new(&format!(
+        File::new(format!(
             r#"[{{"port": 7000, "tcpConnections": [{place}, "b:1"], "sentinels": [{}]}}]"#,
             if place.contains("master") { r#""s:1""# } else { "" }
         ))

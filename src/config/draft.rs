@@ -14,6 +14,7 @@
 use crate::command::{self, Declared, Objection, Policy};
 use crate::limits::{Limits, Timeouts};
 use crate::net::Address;
+use crate::read_from::ReadFrom;
 use crate::ring::HashTag;
 use crate::users::{self, Credentials, Unfit, Users};
 
@@ -72,6 +73,7 @@ pub struct Draft {
     pub(crate) tcp_connections: Option<Vec<Place>>,
     pub(crate) unix_connections: Option<Vec<String>>,
     pub(crate) sentinels: Option<Vec<String>>,
+    pub(crate) read_from: Option<String>,
     pub(crate) socket_mode: u32,
     pub(crate) reactors: usize,
     pub(crate) pool_size: usize,
@@ -115,6 +117,7 @@ impl Default for Draft {
             tcp_connections: None,
             unix_connections: None,
             sentinels: None,
+            read_from: None,
             socket_mode: 0o666,
             reactors: 1,
             pool_size: 50,
@@ -163,6 +166,7 @@ impl Draft {
         let hash_tag = hash_tag(self.hash_tag.as_deref().unwrap_or_default())?;
         let sentinels = server::sentinels(self.sentinels.as_deref().unwrap_or_default(), &servers);
         let sentinels = sentinels.map_err(|problem| (Some("sentinels"), problem))?;
+        let read_from = read_from(self.read_from.as_deref().unwrap_or_default(), &servers)?;
         let addresses = servers.iter().flat_map(|server| server.address().into_iter().chain(server.replicas()));
         if addresses.chain(&sentinels).any(|server| is_reached_at(&listen, server)) {
             let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
@@ -189,6 +193,7 @@ impl Draft {
             servers,
             sentinels,
             sentinel_credentials,
+            read_from,
             reactors: self.reactors.max(1),
             pool_size: self.pool_size,
             lease_max: self.lease_max,
@@ -308,6 +313,23 @@ fn hash_tag(text: &str) -> Result<Option<HashTag>, Fault> {
             let wanted = "two ASCII characters, the one before and the one behind the tag, like \"{}\"".to_owned();
             Err((Some("hashTag"), Problem::WrongKind { value: Quoted(text).to_string(), wanted }))
         }
+    }
+}
+
+/// Where reads go: nothing is where the keys are. To replicas, if any server may have some.
+fn read_from(text: &str, servers: &[ServerConfig]) -> Result<ReadFrom, Fault> {
+    let found = ReadFrom::ALL.into_iter().find(|read_from| read_from.name() == text);
+    let may_have_some = |server: &ServerConfig| server.master().is_some() || !server.replicas().is_empty();
+    match found {
+        None if text.is_empty() => Ok(ReadFrom::Master),
+        None => {
+            let wanted = "one of master, preferReplica and replica".to_owned();
+            Err((Some("readFrom"), Problem::WrongKind { value: Quoted(text).to_string(), wanted }))
+        }
+        Some(ReadFrom::PreferReplica | ReadFrom::Replica) if !servers.iter().any(may_have_some) => {
+            Err((Some("readFrom"), Problem::Needs { key: "replicas" }))
+        }
+        Some(read_from) => Ok(read_from),
     }
 }
 

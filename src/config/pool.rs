@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::command::{Declared, Policy};
 use crate::limits::{Limits, Timeouts};
 use crate::net::Address;
+use crate::read_from::ReadFrom;
 use crate::ring::HashTag;
 use crate::users::{Credentials, Users};
 
@@ -52,6 +53,8 @@ pub struct PoolConfig {
     pub sentinels: Vec<Address>,
     /// Who rmux is to the sentinels; `None` where they ask for no password.
     pub sentinel_credentials: Option<Credentials>,
+    /// Where reads go: to replicas only if there may be some.
+    pub read_from: ReadFrom,
     /// Threads that share the listener, 1 to 64.
     pub reactors: usize,
     /// Most connections to each server, shared out among the reactors; 1 to 10,000. Each reactor has one at the least.

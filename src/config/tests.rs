@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::command::Policy;
+use crate::read_from::ReadFrom;
 use crate::ring::HashTag;
 use crate::users::Users;
 
@@ -55,6 +56,7 @@ fn without_flags_it_is_the_original_without_flags() {
         pool_size: 50,
         lease_max: 0,
         failover: true,
+        read_from: ReadFrom::Master,
         multi_key: true,
         strict_replies: false,
         hash_tag: None,
@@ -181,6 +183,29 @@ fn a_hash_tag_is_two_characters_or_none() {
     for text in ["{", "{x}", "é", "{{}}"] {
         let error = load(&flags(&[("hashTag", text)])).unwrap_err().to_string();
         assert!(error.starts_with(&format!("-hashTag: \"{text}\" is not two ASCII characters")), "{error}");
+    }
+}
+
+#[test]
+fn reads_go_where_there_is_somebody_to_answer_them() {
+    let pool = |rest: &str| format!(r#"[{{"port": 1, {rest}}}]"#);
+    let followed = r#""tcpConnections": [{"master": "a:1", "replicas": ["b:1"]}]"#;
+    let named = r#""tcpConnections": [{"master": "cache-1"}], "sentinels": ["s:1"]"#;
+    for servers in [followed, named] {
+        assert_eq!(from_file(&pool(servers))[0].read_from, ReadFrom::Master);
+        for read_from in ReadFrom::ALL {
+            let text = pool(&format!(r#"{servers}, "readFrom": "{}""#, read_from.name()));
+            assert_eq!(from_file(&text)[0].read_from, read_from);
+        }
+    }
+    let alone = r#""tcpConnections": ["a:1"]"#;
+    assert_eq!(from_file(&pool(&format!(r#"{alone}, "readFrom": "master""#)))[0].read_from, ReadFrom::Master);
+    for (servers, read_from, words) in [
+        (alone, "replica", "readFrom: has no meaning without replicas: give both"),
+        (followed, "slave", "readFrom: \"slave\" is not one of master, preferReplica and replica"),
+    ] {
+        let error = from_text(&pool(&format!(r#"{servers}, "readFrom": "{read_from}""#))).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
         timeouts: pool.timeouts,
         limits: pool.limits,
         sentinels: Some(pool.sentinels.iter().map(ToString::to_string).collect()),
+        read_from: Some(pool.read_from.name().to_owned()),
         remote_user: user(&pool.credentials),
         remote_password: Source {
             file: pool.remote_password_file.as_deref().map(|path| path.to_string_lossy().into_owned()),

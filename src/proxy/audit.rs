@@ -88,8 +88,8 @@ impl Proxy {
         for server in self.upstreams.servers() {
             parked += self.check_pool(server)?;
         }
-        // A server has two: for its next probe, and for the connection that hears its messages. One that is retired, or
-        // was, has more, until they are over.
+        // A server has two: for its next probe, and for the connection that hears its messages, or, a replica, for the
+        // next question to it. One that is retired, or was, has more, until they are over.
         let timers_max = self.clients.len() + self.upstreams.backends_len() + 2 * self.upstreams.slots();
         let timers_max = timers_max + 3 * self.router.revision() as usize * self.upstreams.slots();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());

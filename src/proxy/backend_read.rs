@@ -24,12 +24,13 @@ use super::hidden_count::correct;
 use super::in_flight::InFlight;
 use super::interface::{Conn, DIRECT_MIN, LARGE, Timer, Wire};
 use super::reroute::{self, HUGE};
+use super::router::Router;
 use super::scripts::NO_SCRIPT;
 use super::state::Proxy;
 use super::write::{Sent, gather};
 use super::{
-    answer, blocking, bulk, close, collect, enqueue, evalsha, fast_path, guard, handshake_read, mark, merged, recover,
-    relief, slow, subscription_read,
+    answer, blocking, bulk, close, collect, enqueue, evalsha, fast_path, guard, handshake_read, mark, merged, reask,
+    recover, relief, replica_watch, slow, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
@@ -37,6 +38,7 @@ use crate::client::Client;
 use crate::notice::printable;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -196,8 +198,8 @@ fn on_reply<W: Wire>(
         // The answer to a question that was not asked yet.
         return Err(BackendCloseReason::UnsolicitedReply);
     }
-    let is_unknown_script = kind == b'-' && proxy.router.has_several() && reply.starts_with(NO_SCRIPT);
-    let unknown_script = if is_unknown_script { first_bytes(backend, &proxy.in_flight, len) } else { None };
+    let is_not_run = kind == b'-' && is_not_run(&proxy.router, backend.server(), reply);
+    let not_run = if is_not_run { first_bytes(backend, &proxy.in_flight, len) } else { None };
     let is_marked = proxy.in_flight.requests[request].is_marked();
     let backend = match is_marked || backend.is_late(&proxy.in_flight.measured) {
         false => backend,
@@ -223,8 +225,8 @@ fn on_reply<W: Wire>(
         return on_reply_for_nobody(proxy, id, role, (kind, reply));
     }
     enqueue::unpin(&mut proxy.clients, &mut proxy.turn, client, server);
-    if let Some(bytes) = unknown_script {
-        if evalsha::send_with_script(proxy, client, request, id, &bytes, now) {
+    if let Some(bytes) = not_run {
+        if send_again(proxy, (client, request), id, reply, bytes, now) {
             return Ok(());
         }
     }
@@ -240,6 +242,27 @@ fn on_reply<W: Wire>(
         blocking::on_role(&mut proxy.upstreams, &mut proxy.clients, &mut proxy.turn, id, client, role, (kind, reply));
     }
     Ok(())
+}
+
+/// Whether an error says that a request was not run, and that it may be of use to send it again.
+#[cold]
+fn is_not_run(router: &Router, server: ServerId, reply: &[u8]) -> bool {
+    router.has_several() && reply.starts_with(NO_SCRIPT) || reask::is_not_run(router, server, reply)
+}
+
+/// Sends a request again that was not run. False if it is not sent: then what the server said is the reply.
+#[cold]
+fn send_again(
+    proxy: &mut Proxy,
+    (client, request): (Id, RequestId),
+    from: Id,
+    reply: &[u8],
+    bytes: Vec<u8>,
+    now: Millis,
+) -> bool {
+    let is_unknown_script = proxy.router.has_several() && reply.starts_with(NO_SCRIPT);
+    is_unknown_script && evalsha::send_with_script(proxy, client, request, from, &bytes, now)
+        || reask::on_not_run(proxy, request, from, reply, bytes, now)
 }
 
 /// Gives a client a reply, or the last piece of one.
@@ -288,6 +311,10 @@ fn on_reply_for_nobody(
         Role::Guard if !guard::is_guard_word(&proxy.upstreams, reply) => return Err(no_guard_word(reply)),
         Role::Internal | Role::Cleanup if kind != b'+' => {
             return Err(BackendCloseReason::Refused(printable(reply)));
+        }
+        Role::Watch => {
+            replica_watch::on_answer(proxy, id, reply);
+            return Ok(());
         }
         _ => {}
     }

@@ -30,7 +30,8 @@ use super::state::Proxy;
 use super::transaction_marks::is_multi;
 use super::turn::Turn;
 use super::{
-    answer, bulk, close, dispatch, enqueue, fast_path, follow_up, forward, guard, relief, report, routing, transaction,
+    answer, bulk, close, dispatch, enqueue, fast_path, follow_up, forward, guard, reads, relief, report, routing,
+    transaction,
 };
 use crate::buffer::Scratch;
 use crate::client::{Flow, Mode, Need};
@@ -251,6 +252,11 @@ fn decide<W: Wire>(
         let is_empty = request[0] == b'*';
         return (len, if is_empty { Verdict::Done } else { on_inline(proxy, id, request, when, wire) });
     }
+    if is_multi(request) && !proxy.router.replicas().is_empty() {
+        if let Some(verdict) = reads::before_transaction(proxy, id, when.now) {
+            return (len, verdict);
+        }
+    }
     let whole = is_multi(request).then(|| transaction::on_whole_transaction(proxy, id, bytes, when)).flatten();
     whole.unwrap_or_else(|| (len, routing::on_request(proxy, id, request, framer.args(), when)))
 }
@@ -398,8 +404,10 @@ fn upload<W: Wire>(
         entry.end_upload();
         entry.count_queued(proxy.in_flight.measured.clock_us);
         let deadline = now + proxy.settings.timeouts.remote_read_ms;
+        let entry_hash = proxy.in_flight.requests[request].hash();
         proxy.in_flight.requests[request].renew(deadline);
         entry.wake_at(&mut proxy.wheel, super::interface::Timer::Backend(backend), deadline);
+        reads::note_uploaded(&proxy.settings, &proxy.router, entry_hash, now);
     }
     (taken, true)
 }

@@ -165,7 +165,7 @@ pub(super) fn can_serve(proxy: &Proxy, id: Id, server: ServerId, need: Need, now
             return is_lost || proxy.upstreams.may_have(id, client.wrote_to(), now);
         }
     };
-    !proxy.router.is_up(server) || offer != Offer::Wait
+    !proxy.router.takes_requests(server) || offer != Offer::Wait
 }
 
 /// Tells the client why its request goes nowhere.

@@ -176,7 +176,7 @@ fn may_send_plain_requests(client: &Client, router: &Router, settings: &Settings
     let is_routed_by_keys_alone = client.is_routed_in(router.epoch()) && !settings.policy.is_denying();
     // Behind each request of one with much unread is looked whether it is paused.
     let has_much_unread = client.unread() >= settings.limits.client_unread_pause_bytes;
-    is_plain && is_routed_by_keys_alone && !router.is_single_down() && !has_much_unread
+    is_plain && is_routed_by_keys_alone && !router.is_single_down() && !has_much_unread && router.replicas().is_empty()
 }
 
 /// The backend that takes the next request of this client at `server` at once, if there is one, and whether the client

@@ -25,8 +25,8 @@ pub(super) fn figures(proxy: &mut Proxy, now: Millis) -> Figures {
     waits.add_immediate(journal.requests.saturating_sub(waits.count()));
     Figures {
         stats,
-        servers: upstreams.figures(router.servers(), now),
-        addresses: settings.servers.clone(),
+        servers: upstreams.figures(router.servers().chain(router.replicas().servers()), now),
+        addresses: settings.servers.iter().chain(settings.all_replicas()).cloned().collect(),
         clients: clients.len() as u64,
         clients_paused: clients.paused() as u64,
         clients_waiting: clients.parked() as u64,

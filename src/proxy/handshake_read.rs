@@ -5,7 +5,7 @@ use super::backend_close_reason::BackendCloseReason;
 use super::interface::{NO_DEADLINE, Timer};
 use super::settings::Settings;
 use super::state::Proxy;
-use super::{answer, authenticate, enqueue, health, leases, mark, recover, subscription_connection};
+use super::{answer, authenticate, enqueue, health, leases, mark, recover, replica_watch, subscription_connection};
 use crate::backend::Backend;
 use crate::backend::handshake::{Handshake, Introduction, Refusal, Step};
 use crate::notice::printable;
@@ -62,6 +62,7 @@ pub(super) fn on_handshake_reply(
     if let Some(refusal) = refusal {
         refuse_queued(proxy, id, &refusal, now);
     }
+    replica_watch::on_ready(proxy, id, server, now);
     subscription_connection::maybe_hear(proxy, id, now);
     Ok(())
 }

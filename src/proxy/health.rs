@@ -55,6 +55,7 @@ pub(super) fn conclude(proxy: &mut Proxy, server: ServerId, before: Health, why:
     }
     connect::keep_pace(&mut proxy.upstreams, &mut proxy.wheel, server, now);
     let Some(after) = proxy.upstreams.conclude(server, before) else { return };
+    proxy.router.replicas_mut().set_health(server, after.is_up(), after == Health::Up);
     let is_worse = !matches!(after, Health::Up | Health::Probing { .. });
     proxy.upstreams.on_changed(server, before, is_worse.then(|| why.to_string()), now);
     if before.is_up() && !after.is_up() {

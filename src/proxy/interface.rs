@@ -79,6 +79,7 @@ pub(super) enum Timer {
     Subscription(ServerId),
     Retired(ServerId),
     Renewal(ServerId),
+    Replica(ServerId),
     Dismiss,
     Authenticate,
 }

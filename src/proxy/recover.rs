@@ -29,7 +29,7 @@ use super::topics::State;
 use super::turn::Turn;
 use super::upstreams::{Lost, Upstreams};
 use super::{
-    answer, close, enqueue, guard, health, leases, mark, merged, pick, reparse, report, scatter, subscribe,
+    answer, close, enqueue, guard, health, leases, mark, merged, pick, reads, reparse, report, scatter, subscribe,
     subscription_connection,
 };
 use crate::backend::{Backend, Unanswered};
@@ -258,6 +258,7 @@ fn send_again(
         Place::Part(merging) => scatter::route_part_again(proxy, merging, request, lost, &bytes),
         _ => reparse::route_again(&proxy.settings, &proxy.router, &proxy.reading, &bytes, hash),
     };
+    let route = reads::route_instead(&proxy.router, lost, client, route);
     let server = match route {
         Route::To(server, _) => server,
         Route::CrossSlot if scatter::split_again(proxy, request, profile, &bytes, now) => return,
@@ -270,13 +271,26 @@ fn send_again(
         let text = format!("-ERR No connection to {} within {ms} ms\r\n", proxy.upstreams.address(lost));
         return answer::deliver_error(proxy, client, request, text.as_bytes(), now);
     }
-    let Some(backend_id) = pick::pick_again(proxy, client, server, profile, now) else {
+    if !give(proxy, request, server, profile, bytes, now) {
         let text = format!("-ERR Connection to {} lost, and no other is free\r\n", proxy.upstreams.address(lost));
-        return answer::deliver_error(proxy, client, request, text.as_bytes(), now);
-    };
+        answer::deliver_error(proxy, client, request, text.as_bytes(), now);
+    }
+}
+
+/// Gives a request that stands in no backend's line to one of this server. False if none takes it now.
+pub(super) fn give(
+    proxy: &mut Proxy,
+    request: RequestId,
+    server: ServerId,
+    profile: Profile,
+    bytes: Vec<u8>,
+    now: Millis,
+) -> bool {
+    let client = proxy.in_flight.requests[request].client();
+    let Some(backend_id) = pick::pick_again(proxy, client, server, profile, now) else { return false };
     let deadline = now + proxy.settings.timeouts.remote_read_ms;
     proxy.in_flight.requests[request].renew(deadline);
-    let Some(ticket) = enqueue::stand_at(proxy, request, backend_id, server) else { return };
+    let Some(ticket) = enqueue::stand_at(proxy, request, backend_id, server) else { return false };
     let is_guarded = guard::is_guarded(&proxy.settings, &proxy.reading, &bytes);
     enqueue::forward_owned(&mut proxy.upstreams, &mut proxy.in_flight, &mut proxy.turn, ticket, bytes);
     if is_guarded {
@@ -286,6 +300,7 @@ fn send_again(
     if proxy.clients.get(client).is_some_and(|client| client.connection().holds_back()) {
         mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, client);
     }
+    true
 }
 
 /// A backend could not be connected.

@@ -27,7 +27,7 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::topics::SubscriptionConnection;
 use super::upstreams::Upstreams;
-use super::{authenticate, close, connect, drain, publish, recover, subscribe, subscription_connection};
+use super::{authenticate, close, connect, drain, publish, recover, replica_watch, subscribe, subscription_connection};
 use crate::client::{Flow, Need};
 use crate::notice::{About, Kind};
 use crate::request::Role;
@@ -106,23 +106,30 @@ fn change_users(proxy: &mut Proxy, old: &Users) {
 
 /// The servers of the settings are those that there are from here on.
 fn change_servers(proxy: &mut Proxy, now: Millis) {
-    let before: Vec<ServerId> = proxy.router.servers().collect();
-    let after = find_servers(proxy, &before, now);
-    if after == before {
-        return proxy.router.settle(&proxy.settings, after);
-    }
+    let before = proxy.servers();
+    let (servers, replicas) = find_servers(proxy, &before, now);
+    let after: Vec<ServerId> = servers.iter().chain(replicas.iter().flatten()).copied().collect();
+    let is_other = after != before;
     let added = |server: &&ServerId| !before.contains(server);
     for &server in after.iter().filter(added) {
         proxy.upstreams.revive(server, &proxy.settings);
     }
-    proxy.router.settle(&proxy.settings, after.clone());
-    for &server in &after {
+    proxy.router.settle(&proxy.settings, servers.clone());
+    proxy.router.set_replicas(&proxy.settings, &replicas, proxy.upstreams.slots());
+    if !is_other {
+        return;
+    }
+    for &server in &servers {
         proxy.router.set_up(server, proxy.upstreams.health(server).is_up());
     }
     proxy.pubsub.set_slots(proxy.upstreams.slots());
     for &server in after.iter().filter(added) {
         connect::open_if_none(proxy, server, now);
-        subscription_connection::on_server_added(proxy, server, now);
+        if proxy.router.replicas().has(server) {
+            replica_watch::watch(proxy, server, now);
+        } else {
+            subscription_connection::on_server_added(proxy, server, now);
+        }
     }
     for &server in &before {
         if !after.contains(&server) {
@@ -133,8 +140,8 @@ fn change_servers(proxy: &mut Proxy, now: Millis) {
     publish::wake_publishers(&proxy.router, &mut proxy.turn, &proxy.pubsub);
 }
 
-/// The servers of the settings, in their order; `before` are those of until now.
-fn find_servers(proxy: &mut Proxy, before: &[ServerId], now: Millis) -> Vec<ServerId> {
+/// The servers of the settings, in their order, and the replicas of each; `before` are those of until now.
+fn find_servers(proxy: &mut Proxy, before: &[ServerId], now: Millis) -> (Vec<ServerId>, Vec<Vec<ServerId>>) {
     // Those of until now first, in the order of the ring, and then those that were retired.
     let mut free = before.to_vec();
     for slot in 0..proxy.upstreams.slots() {
@@ -143,20 +150,25 @@ fn find_servers(proxy: &mut Proxy, before: &[ServerId], now: Millis) -> Vec<Serv
             free.push(server);
         }
     }
-    let mut servers = Vec::new();
-    for address in &proxy.settings.servers {
-        if let Some(place) = free.iter().position(|&server| proxy.upstreams.address(server) == address) {
-            servers.push(free.remove(place));
-            continue;
+    let Proxy { settings, upstreams, pubsub, .. } = proxy;
+    let mut find = |address: &String, is_replica: bool| {
+        // One that has become a replica, or has been one, is another: it is heard, or it is not.
+        let is_it =
+            |&server: &ServerId| upstreams.address(server) == address && upstreams.is_replica(server) == is_replica;
+        if let Some(place) = free.iter().position(is_it) {
+            return free.remove(place);
         }
-        let former = free.iter().position(|&server| is_unused(&proxy.upstreams, &proxy.pubsub, server));
+        let former = free.iter().position(|&server| is_unused(upstreams, pubsub, server));
         let former = former.map(|place| free.remove(place));
         if let Some(former) = former {
-            proxy.pubsub.connections[former.index()] = SubscriptionConnection::default();
+            pubsub.connections[former.index()] = SubscriptionConnection::default();
         }
-        servers.push(proxy.upstreams.add_server(former, address, &proxy.settings, now));
-    }
-    servers
+        upstreams.add_server(former, (address, is_replica), settings, now)
+    };
+    let servers = settings.servers.iter().map(|address| find(address, false)).collect();
+    let places = 0..settings.servers.len();
+    let replicas = places.map(|place| settings.replicas_of(place).iter().map(|address| find(address, true)).collect());
+    (servers, replicas.collect())
 }
 
 /// True exactly when nothing is left of a server that is retired: its slot can be another's.

@@ -8,7 +8,8 @@
 //!          hash_of        ╰──────────────── route_hash ────────────────╯
 //! ```
 //!
-//! A place in the ring is a number of its own: other settings give a server another one, or none.
+//! A place in the ring is a number of its own: other settings give a server another one, or none. A place may have
+//! replicas besides its server (`replicas`): reads go there, if the settings say so; all else goes to the server.
 //!
 //! Invariants: the epoch changes exactly when the server of some key has become another one, so a client's order over
 //! such a change can be kept; `part_of_server` holds [`NO_PART`] for every server but between `part_for` and
@@ -16,6 +17,7 @@
 
 use std::sync::Arc;
 
+use super::replicas::{Reader, Replicas};
 use super::settings::Settings;
 use crate::command::Command;
 use crate::resp::Arg;
@@ -69,6 +71,8 @@ pub(super) struct Router {
     epoch: u32,
     /// Counts how often the servers have become others.
     revision: u64,
+    /// Who answers reads besides.
+    replicas: Replicas,
     /// One index for each server that there is, even if its address is given twice.
     distinct_servers: Vec<ServerId>,
     /// For each slot, its server's part of the request that is being split; `NO_PART` when it has none.
@@ -87,6 +91,7 @@ impl Router {
             hash_tag: settings.hash_tag,
             epoch: 0,
             revision: 0,
+            replicas: Replicas::default(),
             distinct_servers: Vec::new(),
             part_of_server: Vec::new(),
         };
@@ -140,15 +145,34 @@ impl Router {
         !self.is_single()
     }
 
+    /// The replicas of the servers.
+    #[inline]
+    pub fn replicas(&self) -> &Replicas {
+        &self.replicas
+    }
+
+    /// The same, for who has something to tell of them.
+    pub fn replicas_mut(&mut self) -> &mut Replicas {
+        &mut self.replicas
+    }
+
+    /// These are the replicas of each place from here on. Of the slots of all servers there are so many.
+    pub fn set_replicas(&mut self, settings: &Settings, of_places: &[Vec<ServerId>], slots: usize) {
+        self.replicas.set(settings.read_from, of_places);
+        self.part_of_server.resize(slots.max(self.part_of_server.len()), NO_PART);
+    }
+
+    /// Who answers a read of a key with this hash, for the client with this number.
+    pub fn reader_of(&self, hash: u32, number: u32) -> Reader {
+        let server = self.server_of(hash).and_then(|server| self.place(server));
+        let place = server.unwrap_or_else(|| self.ring.primary(hash));
+        self.replicas.reader(place.index(), number, server.is_some())
+    }
+
     /// All servers, in the order of the ring.
     pub fn servers(&self) -> impl ExactSizeIterator<Item = ServerId> + use<> {
         let servers = Arc::clone(&self.servers);
         (0..servers.len()).map(move |place| servers[place])
-    }
-
-    /// The same at once.
-    pub fn all_servers(&self) -> &[ServerId] {
-        &self.servers
     }
 
     /// The first of them.
@@ -183,6 +207,11 @@ impl Router {
     #[inline]
     pub fn is_up(&self, server: ServerId) -> bool {
         self.place(server).is_some_and(|place| self.up.is_up(place))
+    }
+
+    /// True exactly when requests may go to this server, or reads to this replica.
+    pub fn takes_requests(&self, server: ServerId) -> bool {
+        self.is_up(server) || self.replicas.is_up(server)
     }
 
     /// True exactly when requests may go to every server.

@@ -17,7 +17,7 @@ use super::scripts::shows_script;
 use super::state::Proxy;
 use super::{
     answer, blocking, bulk, client_list, close, denial, dispatch, enqueue, evalsha, guard, hidden_count, introspect,
-    mode, publish, scatter, session_reply, subscribe, transaction_marks,
+    mode, publish, reads, scatter, session_reply, subscribe, transaction_marks,
 };
 use crate::client::Mode;
 use crate::command::{self, Access, Class, Command, Gather, Lease};
@@ -52,7 +52,13 @@ pub(super) fn on_request(proxy: &mut Proxy, id: Id, request: &[u8], args: &[Arg]
     let call = Call { container: row.name(), command, request, args };
     let Some(client) = proxy.clients.get_mut(id) else { return Verdict::Done };
     client.on_command(command);
-    if !client.is_plain() {
+    let is_plain = client.is_plain();
+    if !proxy.router.replicas().is_empty() {
+        if let Some(verdict) = reads::on_request(proxy, id, &call, when) {
+            return verdict;
+        }
+    }
+    if !is_plain {
         if let Some(verdict) = mode::on_mode(proxy, id, &call, when) {
             return verdict;
         }
@@ -230,7 +236,14 @@ pub(super) fn route_upload(
     if !is_passed_on || guard::is_guarded_command(&proxy.settings, command.name()) {
         return None;
     }
-    let (server, hash) = route_start(&proxy.router, command, start, &args[..known], args_total)?;
+    let (server, mut hash) = route_start(&proxy.router, command, start, &args[..known], args_total)?;
+    if !proxy.router.replicas().is_empty() {
+        let key = args.get(1).filter(|_| known > 1 && command.has_one_key())?;
+        hash = proxy.router.hash_of(key.of(start));
+        if !reads::may_upload(proxy, id, command, hash, when.now) {
+            return None;
+        }
+    }
     let client = proxy.clients.get_mut(id)?;
     client.on_command(command);
     let profile = client.profile();

@@ -30,6 +30,7 @@ use super::in_flight::{InFlight, Ticket};
 use super::interface::{LARGE, NO_DEADLINE};
 use super::merging::{Merging, Part};
 use super::pick::{self, Pick};
+use super::reads::{self, KeyReader};
 use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, UNSUPPORTED};
 use super::router::{Route, Router};
 use super::settings::Settings;
@@ -59,7 +60,8 @@ pub(super) fn on_split(proxy: &mut Proxy, id: Id, call: &Call<'_>, merge: Merge,
     }
     let mut merging = collect::new_merging(&mut proxy.in_flight);
     merging.shape = shape_of(merge);
-    if !sort_keys(&mut proxy.router, call, row, &mut merging) {
+    let reader = reads::key_reader(&proxy.settings, &proxy.router, &proxy.clients, id, call, when.now);
+    if !sort_keys(&mut proxy.router, call, row, reader.as_ref(), &mut merging) {
         collect::spare_merging(&mut proxy.in_flight, merging);
         answer::reply_here(proxy, id, CONNECTION_DOWN);
         return Verdict::Done;
@@ -109,17 +111,33 @@ fn queue_parts(proxy: &mut Proxy, call: &Call<'_>, row: KeyRow, merging: &mut Me
 
 /// Finds the part of each key, and begins its bytes with the key and what belongs to it. False if the server of one
 /// is down.
-fn sort_keys(router: &mut Router, call: &Call<'_>, row: KeyRow, merging: &mut Merging) -> bool {
-    let is_whole = sort_each_key(router, call, row, merging);
+fn sort_keys(
+    router: &mut Router,
+    call: &Call<'_>,
+    row: KeyRow,
+    reader: Option<&KeyReader<'_>>,
+    merging: &mut Merging,
+) -> bool {
+    let is_whole = sort_each_key(router, call, row, reader, merging);
     router.forget_parts(merging.parts().iter().map(|part| part.server));
     is_whole
 }
 
-fn sort_each_key(router: &mut Router, call: &Call<'_>, row: KeyRow, merging: &mut Merging) -> bool {
+fn sort_each_key(
+    router: &mut Router,
+    call: &Call<'_>,
+    row: KeyRow,
+    reader: Option<&KeyReader<'_>>,
+    merging: &mut Merging,
+) -> bool {
     let KeyRow { first, tail, step } = row;
     let mut start = call.args[first - 1].end();
     for index in (first..tail).step_by(step) {
-        let Some(server) = router.server_of_key(call.arg(index)) else { return false };
+        let server = match reader {
+            None => router.server_of_key(call.arg(index)),
+            Some(reader) => reader.server_of_key(router, call.arg(index)),
+        };
+        let Some(server) = server else { return false };
         let part = router.part_for(server, || merging.add_part(server));
         let end = call.args[index + step - 1].end();
         let entry = &mut merging.parts_mut()[usize::from(part)];
@@ -316,7 +334,7 @@ pub(super) fn split_again(proxy: &mut Proxy, request: RequestId, profile: Profil
     let client = proxy.in_flight.requests[request].client();
     let mut shares = collect::new_merging(&mut proxy.in_flight);
     shares.shape = shape_of(merge);
-    let is_whole = sort_keys(&mut proxy.router, &call, row, &mut shares);
+    let is_whole = sort_keys(&mut proxy.router, &call, row, None, &mut shares);
     for part in shares.parts_mut() {
         part.backend = pick::pick_again(proxy, client, part.server, profile, now).unwrap_or(Id::NONE);
     }

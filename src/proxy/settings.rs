@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
+use crate::read_from::ReadFrom;
+use crate::recent::RecentWrites;
 use crate::ring::HashTag;
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
@@ -21,6 +23,10 @@ pub struct Settings {
     pub listen: String,
     /// The servers' addresses, as shown to people, in the order of the ring.
     pub servers: Vec<String>,
+    /// The addresses of each server's replicas, in the order of `servers`; it may be shorter.
+    pub replicas: Vec<Vec<String>>,
+    /// Where reads go to.
+    pub read_from: ReadFrom,
     /// Whether a server that is down is stood in for by the next one of the ring.
     pub failover: bool,
     /// The part of a key that chooses its server; `None`: all of it.
@@ -62,12 +68,14 @@ pub struct Workers {
     count: u64,
     clients: Arc<AtomicUsize>,
     hidden: Arc<HiddenSubscribers>,
+    recent: Arc<RecentWrites>,
 }
 
 impl Workers {
     /// Of this many proxies, the first. `count` is at least 1.
     pub fn first_of(count: usize) -> Workers {
-        Workers { number: 0, count: count as u64, clients: Arc::default(), hidden: Arc::default() }
+        let (clients, hidden, recent) = Default::default();
+        Workers { number: 0, count: count as u64, clients, hidden, recent }
     }
 
     /// The one with this number, of the same ones. `number` is below their count.
@@ -111,6 +119,11 @@ impl Workers {
         Arc::clone(&self.hidden)
     }
 
+    /// The keys that clients of all of them have written of late.
+    pub(super) fn recent_writes(&self) -> &RecentWrites {
+        &self.recent
+    }
+
     pub(super) fn on_accepted(&self) {
         self.clients.fetch_add(1, Ordering::Relaxed);
     }
@@ -126,6 +139,8 @@ impl Settings {
         Settings {
             listen: String::new(),
             servers,
+            replicas: Vec::new(),
+            read_from: ReadFrom::Master,
             failover: true,
             hash_tag: None,
             multi_key: true,
@@ -142,6 +157,19 @@ impl Settings {
             seed: 1,
             workers: Workers::first_of(1),
         }
+    }
+
+    /// The replicas of the server in this place that are connected to: none, if no reads go there.
+    pub fn replicas_of(&self, place: usize) -> &[String] {
+        match self.read_from {
+            ReadFrom::Master => &[],
+            ReadFrom::PreferReplica | ReadFrom::Replica => self.replicas.get(place).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// All of them: those of the first place, of the second one …
+    pub fn all_replicas(&self) -> impl Iterator<Item = &String> {
+        (0..self.servers.len()).flat_map(|place| self.replicas_of(place))
     }
 
     /// A number that this run of rmux has for itself; all proxies of a pool have the same.

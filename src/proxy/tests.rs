@@ -26,6 +26,7 @@ mod publish;
 mod recover;
 mod reload;
 mod renew;
+mod replicas;
 mod robustness;
 mod scatter;
 mod scripts;

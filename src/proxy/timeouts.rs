@@ -22,7 +22,8 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{
     answer, authenticate, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue, health, kept,
-    memory, merged, publish, recover, reload, renew, report, reroute, slow, subscription_connection, subscription_read,
+    memory, merged, publish, reask, recover, reload, renew, replica_watch, report, reroute, slow,
+    subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -56,6 +57,7 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Retired(server) => reload::on_retired(proxy, server, now),
             // That there is a turn is enough: all who are late were looked at.
             Timer::Renewal(_) => {}
+            Timer::Replica(server) => replica_watch::on_due(proxy, server, now),
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }
@@ -334,6 +336,7 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
     );
     proxy.upstreams.count_timeouts(server, due.len());
     let clients: Vec<Id> = due.iter().map(|&request| proxy.in_flight.requests[request].client()).collect();
+    let mut late_reads = reask::late_reads(proxy, id, due);
     slow::note_expired(proxy, id, due, now);
     enqueue::leave_tombstones(proxy, id, due);
     let missed = clients.iter().filter(|client| **client != Id::NONE).count();
@@ -343,6 +346,9 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
     for (&request, client) in due.iter().zip(clients) {
         // It may have been closed over another one, and the request have gone with it.
         if client != Id::NONE && proxy.clients.get(client).is_some_and(|client| !client.is_closed()) {
+            if reask::on_late(proxy, request, &mut late_reads, now) {
+                continue;
+            }
             answer::deliver_error(proxy, client, request, text.as_bytes(), now);
         }
     }

@@ -23,7 +23,7 @@ use super::router::{Route, Router};
 use super::state::Proxy;
 use super::transaction_marks::{self, MULTI, cleanup};
 use super::turn::FollowUp;
-use super::{answer, bulk, collect, dispatch, enqueue, hidden_count, leases, local_steps, step};
+use super::{answer, bulk, collect, dispatch, enqueue, hidden_count, leases, local_steps, reads, step};
 use crate::client::{Client, Leased, LocalStep, Mode, Need, Transaction};
 use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
 use crate::request::{Request, Role};
@@ -333,7 +333,7 @@ pub(super) fn on_whole_transaction(proxy: &mut Proxy, id: Id, bytes: &[u8], when
     let mut lens = std::mem::take(&mut proxy.reading.step_lens);
     lens.clear();
     let mut local_steps = Vec::new();
-    let found = scan_transaction(proxy, bytes, &mut lens, &mut local_steps);
+    let found = scan_transaction(proxy, bytes, &mut lens, &mut local_steps, when.now);
     let verdict = found.map(|(server, last)| {
         if let Some(client) = proxy.clients.get_mut(id) {
             client.on_command(last);
@@ -352,6 +352,7 @@ fn scan_transaction(
     bytes: &[u8],
     lens: &mut Vec<u32>,
     local_steps: &mut Vec<LocalStep>,
+    now: Millis,
 ) -> Option<(ServerId, &'static Command)> {
     let mut framer = std::mem::take(&mut proxy.reading.step_framer);
     let mut at = 0;
@@ -395,6 +396,7 @@ fn scan_transaction(
             _ => {}
         }
         let call = Call { container, command, request, args };
+        reads::note_step(proxy, &call, now);
         local_steps.extend(hidden_count::count_in_step(&proxy.pubsub, lens.len() - 2, &call));
         match route_step(proxy, &call) {
             None => {}

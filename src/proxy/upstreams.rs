@@ -38,6 +38,8 @@ struct Endpoint {
     id: ServerId,
     /// As shown to people.
     address: String,
+    /// True exactly when it has no place in the ring, and answers reads alone.
+    is_replica: bool,
     /// When its last connections are to be closed; `None` as long as requests are sent there.
     retired_until: Option<Millis>,
     health: Server,
@@ -90,12 +92,13 @@ pub(super) struct Lost {
 }
 
 impl Endpoint {
-    fn new(id: ServerId, address: &str, settings: &Settings, now: Millis) -> Endpoint {
+    fn new(id: ServerId, address: &str, is_replica: bool, settings: &Settings, now: Millis) -> Endpoint {
         Endpoint {
             id,
             address: address.to_owned(),
+            is_replica,
             retired_until: None,
-            health: Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings)),
+            health: Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings, is_replica)),
             pool: Pool::new(settings.pool_size, settings.lease_max),
             stats: ServerStats::default(),
             changed_at: now,
@@ -106,20 +109,23 @@ impl Endpoint {
     }
 }
 
-/// Whether others take the keys of a server that is down.
-fn has_stand_in(settings: &Settings) -> bool {
-    settings.failover && settings.servers.len() > 1
+/// Whether others take the keys of a server that is down, and what it has is lost to clients then: it is given time. A
+/// replica is not, since others have what it has.
+fn has_stand_in(settings: &Settings, is_replica: bool) -> bool {
+    settings.failover && settings.servers.len() > 1 && !is_replica
 }
 
 impl Upstreams {
-    /// The servers of these settings, without connections.
+    /// The servers of these settings, and behind them their replicas, without connections.
     pub fn new(settings: &Settings, now: Millis) -> Upstreams {
         let ids = (0..).map(ServerId::of_index);
+        let servers = settings.servers.iter().map(|address| (address, false));
+        let replicas = settings.all_replicas().map(|address| (address, true));
+        let endpoint = |(id, (address, is_replica)): (ServerId, (&String, bool))| {
+            Endpoint::new(id, address, is_replica, settings, now)
+        };
         Upstreams {
-            endpoints: ids
-                .zip(&settings.servers)
-                .map(|(id, address)| Endpoint::new(id, address, settings, now))
-                .collect(),
+            endpoints: ids.zip(servers.chain(replicas)).map(endpoint).collect(),
             is_shrinking: false,
             is_renewing: false,
             backends: Slots::new(),
@@ -321,6 +327,11 @@ impl Upstreams {
         found.min_by_key(|endpoint| endpoint.retired_until.is_some()).map(|endpoint| endpoint.id)
     }
 
+    /// True exactly when this server answers reads alone.
+    pub fn is_replica(&self, server: ServerId) -> bool {
+        self.endpoints[server.index()].is_replica
+    }
+
     /// True exactly when no request is sent to this server any more: it is retired, or gone.
     pub fn is_retired(&self, server: ServerId) -> bool {
         let endpoint = self.endpoints.get(server.index()).filter(|endpoint| endpoint.id == server);
@@ -348,7 +359,8 @@ impl Upstreams {
     pub fn revive(&mut self, server: ServerId, settings: &Settings) {
         let endpoint = &mut self.endpoints[server.index()];
         endpoint.retired_until = None;
-        endpoint.health = Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings));
+        let has_stand_in = has_stand_in(settings, endpoint.is_replica);
+        endpoint.health = Server::new(settings.timeouts.failover_after_ms, has_stand_in);
         endpoint.pool.pause(Millis(0));
     }
 
@@ -356,12 +368,12 @@ impl Upstreams {
     pub fn add_server(
         &mut self,
         former: Option<ServerId>,
-        address: &str,
+        (address, is_replica): (&str, bool),
         settings: &Settings,
         now: Millis,
     ) -> ServerId {
         let id = former.map_or(ServerId::of_index(self.endpoints.len()), ServerId::successor);
-        let endpoint = Endpoint::new(id, address, settings, now);
+        let endpoint = Endpoint::new(id, address, is_replica, settings, now);
         match former {
             Some(former) => self.endpoints[former.index()] = endpoint,
             None => self.endpoints.push(endpoint),
@@ -372,7 +384,8 @@ impl Upstreams {
     /// From here on these settings hold for the health of all servers.
     pub fn set_patience(&mut self, settings: &Settings) {
         for endpoint in &mut self.endpoints {
-            endpoint.health.set_patience(settings.timeouts.failover_after_ms, has_stand_in(settings));
+            let has_stand_in = has_stand_in(settings, endpoint.is_replica);
+            endpoint.health.set_patience(settings.timeouts.failover_after_ms, has_stand_in);
         }
     }
 

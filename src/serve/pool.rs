@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::net::{self, Address, Listener, ResolvedAddress, SocketFile};
 use crate::proxy::{Settings, Workers};
 use crate::reactor::Reactor;
+use crate::read_from::ReadFrom;
 use crate::service::upgrade::Passed;
 
 /// A pool at work.
@@ -195,9 +196,12 @@ fn reactors(pool: &PoolConfig, listener: &Listener) -> io::Result<Vec<Reactor>> 
     Ok(reactors)
 }
 
-/// Where its servers are, as far as the configuration says so.
+/// Where its servers are, as far as the configuration says so, and behind them the replicas that are read from.
 fn addresses(pool: &PoolConfig) -> Vec<Option<Address>> {
-    pool.servers.iter().map(|server| server.address().cloned()).collect()
+    let servers = pool.servers.iter().map(|server| server.address().cloned());
+    let replicas = pool.servers.iter().flat_map(|server| server.replicas()).cloned().map(Some);
+    let are_read = pool.read_from != ReadFrom::Master;
+    servers.chain(replicas.filter(|_| are_read)).collect()
 }
 
 /// What each of a pool's reactors is told: its share of what the whole pool may have.
@@ -217,6 +221,12 @@ fn settings(pool: &PoolConfig) -> Settings {
     Settings {
         listen: pool.listen.to_string(),
         servers: pool.servers.iter().map(ToString::to_string).collect(),
+        replicas: pool
+            .servers
+            .iter()
+            .map(|server| server.replicas().iter().map(ToString::to_string).collect())
+            .collect(),
+        read_from: pool.read_from,
         failover: pool.failover,
         hash_tag: pool.hash_tag,
         multi_key: pool.multi_key,

@@ -32,6 +32,8 @@ const LEAVES: Modules = &[
     "command",
     "glob",
     "limits",
+    "read_from",
+    "recent",
     "resp",
     "ring",
     "server_id",
