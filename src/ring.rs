@@ -18,9 +18,23 @@
 //! Each row is a permutation, so the backups of one server's keys are spread over all the others, and every server
 //! stands in each row at least once: a walk that starts anywhere ends within three rows, however many servers are down.
 //!
-//! Invariants: every cell is < `N`; `T` is a power of two; every server has at least one cell.
+//! Two other tables are twemproxy's, for those who come from there ([`Distribution`]). The walk to a backup is the same
+//! in all of them: the next cell of a server that is up.
+//!
+//! ```text
+//! modula   a cell for each server and unit of weight, the shortest name first, and then by the alphabet; a key is in
+//!          cell hash mod T
+//! ketama   points on a circle of 32 bits, up to 160 a server, from the MD5 of its name; a key is at the next one
+//! ```
+//!
+//! Invariants: every cell is < `N`; `T` is a power of two, but for twemproxy's; every server has at least one cell, but
+//! for one in ketama that has less than a fortieth of the weight of the others' mean.
+
+mod key_hash;
 
 use std::fmt;
+
+pub use key_hash::KeyHash;
 
 /// The place of a server in the pool's list (TCP first, then Unix, each in the order given), from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,11 +61,48 @@ impl fmt::Display for ServerIndex {
 pub struct Ring {
     cells: Box<[u16]>,
     servers: u16,
+    lookup: Lookup,
+}
+
+/// How a hash finds its cell.
+#[derive(Debug, PartialEq, Eq)]
+enum Lookup {
+    /// By its lowest bits.
+    Bits,
+    /// By its remainder.
+    Remainder,
+    /// By the first of these points that is not below it; behind the last one comes the first.
+    Points(Box<[u32]>),
+}
+
+/// The kind of table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Distribution {
+    /// The original rmux's. It knows neither names nor weights.
+    #[default]
+    Rmux,
+    /// twemproxy's `ketama`: a server that comes or goes moves few keys.
+    Ketama,
+    /// twemproxy's `modula`.
+    Modula,
+}
+
+/// A server, as far as a table of twemproxy's goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// What ketama hashes, and modula sorts: up to [`Ring::NAME_MAX`] bytes.
+    pub name: &'a str,
+    /// Its share of the keys, as a part of the sum of all: 1 to [`Ring::WEIGHT_MAX`].
+    pub weight: u32,
 }
 
 impl Ring {
     /// The most servers that one ring takes.
     pub const SERVERS_MAX: usize = 2048;
+    /// The largest weight of a server.
+    pub const WEIGHT_MAX: u32 = 1000;
+    /// The longest name of a server, in bytes. twemproxy has no room for more, and hashes what stands behind it.
+    pub const NAME_MAX: usize = 78;
 
     /// The ring over this many servers.
     ///
@@ -74,7 +125,52 @@ impl Ring {
             }
         }
         cells.extend_from_within(..period.next_power_of_two() - period);
-        Ring { cells: cells.into_boxed_slice(), servers: servers as u16 }
+        Ring { cells: cells.into_boxed_slice(), servers: servers as u16, lookup: Lookup::Bits }
+    }
+
+    /// The table of this kind over these servers.
+    ///
+    /// # Panics
+    ///
+    /// Unless there are 1 to [`Ring::SERVERS_MAX`] of them, each with a weight of 1 to [`Ring::WEIGHT_MAX`].
+    pub fn of(distribution: Distribution, members: &[Member<'_>]) -> Ring {
+        assert!((1..=Ring::SERVERS_MAX).contains(&members.len()), "{} servers in one ring", members.len());
+        assert!(members.iter().all(|member| (1..=Ring::WEIGHT_MAX).contains(&member.weight)), "a weight out of range");
+        match distribution {
+            Distribution::Rmux => Ring::new(members.len()),
+            Distribution::Ketama => Ring::ketama(members),
+            Distribution::Modula => Ring::modula(members),
+        }
+    }
+
+    fn modula(members: &[Member<'_>]) -> Ring {
+        let cells_of = |server: usize| (0..members[server].weight).map(move |_| server as u16);
+        let cells = by_name(members).into_iter().flat_map(cells_of).collect();
+        Ring { cells, servers: members.len() as u16, lookup: Lookup::Remainder }
+    }
+
+    fn ketama(members: &[Member<'_>]) -> Ring {
+        let total: u32 = members.iter().map(|member| member.weight).sum();
+        let mut points = Vec::new();
+        for server in by_name(members) {
+            let member = members[server];
+            // In the precision that twemproxy has, step by step: the last digit decides over a hash more or less.
+            let share = member.weight as f32 / total as f32;
+            let hashes = share * POINTS_PER_SERVER / POINTS_PER_HASH as f32 * members.len() as f32;
+            let hashes = (f64::from(hashes) + 0.000_000_000_1) as f32;
+            for number in 0..hashes.floor() as u32 {
+                let digest = md5::compute(format!("{}-{number}", member.name)).0;
+                let words = digest.chunks_exact(digest.len() / POINTS_PER_HASH);
+                points.extend(
+                    words.map(|word| (u32::from_le_bytes(word.try_into().expect("four bytes")), server as u16)),
+                );
+            }
+        }
+        // Of two points in one place the first counts, as it came in.
+        points.sort_by_key(|&(point, _)| point);
+        let cells = points.iter().map(|&(_, server)| server).collect();
+        let lookup = Lookup::Points(points.into_iter().map(|(point, _)| point).collect());
+        Ring { cells, servers: members.len() as u16, lookup }
     }
 
     /// How many servers the ring spreads keys over.
@@ -108,7 +204,14 @@ impl Ring {
 
     /// The cell that a hash falls into: 0 to `T` - 1.
     pub fn cell(&self, hash: u32) -> usize {
-        hash as usize & (self.cells.len() - 1)
+        match &self.lookup {
+            Lookup::Bits => hash as usize & (self.cells.len() - 1),
+            Lookup::Remainder => hash as usize % self.cells.len(),
+            Lookup::Points(points) => {
+                let place = points.partition_point(|&point| point < hash);
+                if place < points.len() { place } else { 0 }
+            }
+        }
     }
 
     /// The server that a hash belongs to, whether it is up or not.
@@ -116,14 +219,17 @@ impl Ring {
         ServerIndex(self.cells[self.cell(hash)])
     }
 
-    /// How many keys have another server in `other`: so many cells, of so many, in a table as long as the longer of
-    /// both. `is_same` says whether a server of this ring, and one of the other, are the same.
+    /// How many keys have another server in `other`: so many, of so many. `is_same` says whether a server of this ring,
+    /// and one of the other, are the same.
     ///
-    /// That is no estimate. A hash's cell is its lowest bits, so over the longer table the shorter one repeats itself,
-    /// and each cell takes as many of all hashes as any other.
+    /// Between two of the original's tables that is no estimate: they are cells of a table as long as the longer of
+    /// both. A hash's cell is its lowest bits, so over the longer table the shorter one repeats itself, and each cell
+    /// takes as many of all hashes as any other. Otherwise they are hashes that lie evenly on the circle.
     pub fn moved_cells(&self, other: &Ring, is_same: impl Fn(ServerIndex, ServerIndex) -> bool) -> (usize, usize) {
-        let cells = self.cells.len().max(other.cells.len());
-        let is_moved = |cell: &usize| !is_same(self.primary(*cell as u32), other.primary(*cell as u32));
+        let is_exact = self.lookup == Lookup::Bits && other.lookup == Lookup::Bits;
+        let cells = if is_exact { self.cells.len().max(other.cells.len()) } else { SAMPLES };
+        let hash = |cell: usize| if is_exact { cell as u32 } else { (cell as u32).wrapping_mul(GOLDEN_RATIO) };
+        let is_moved = |cell: &usize| !is_same(self.primary(hash(*cell)), other.primary(hash(*cell)));
         ((0..cells).filter(is_moved).count(), cells)
     }
 
@@ -136,7 +242,7 @@ impl Ring {
         if up.none_up() {
             return None;
         }
-        // Ends at a server that is up, since each one has a cell; the bound is there for the reader.
+        // Ends at a server that is up, if that has a cell.
         let (before, from) = self.cells.split_at(self.cell(hash));
         from.iter().chain(before).map(|&server| ServerIndex(server)).find(|&server| up.is_up(server))
     }
@@ -235,6 +341,21 @@ impl UpSet {
     pub fn up(&self) -> usize {
         self.servers - self.down
     }
+}
+
+/// Points that a server of ketama's has on the circle, if all weigh alike; and how many of them one MD5 gives.
+const POINTS_PER_SERVER: f32 = 160.0;
+const POINTS_PER_HASH: usize = 4;
+/// Hashes by which two rings are compared of which one is twemproxy's.
+const SAMPLES: usize = 1 << 16;
+/// 2^32 divided by the golden ratio: its multiples lie evenly on the circle, and in every remainder.
+const GOLDEN_RATIO: u32 = 0x9e37_79b9;
+
+/// The places of the servers in the order that twemproxy brings them in.
+fn by_name(members: &[Member<'_>]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..members.len()).collect();
+    places.sort_by_key(|&place| (members[place].name.len(), members[place].name));
+    places
 }
 
 /// The hash of eight bytes, the first one lowest: bytes → pairs → fours → all, in lanes that cannot overflow
