@@ -35,6 +35,7 @@ mod placement;
 mod pool;
 mod server;
 mod spelling;
+mod spread;
 mod written;
 
 use std::path::PathBuf;

@@ -23,18 +23,20 @@
 //!
 //! ```text
 //! modula   a cell for each server and unit of weight, the shortest name first, and then by the alphabet; a key is in
-//!          cell hash mod T
+//!          the cell that its hash leaves as a remainder
 //! ketama   points on a circle of 32 bits, up to 160 a server, from the MD5 of its name; a key is at the next one
 //! ```
 //!
-//! Invariants: every cell is < `N`; `T` is a power of two, but for twemproxy's; every server has at least one cell, but
-//! for one in ketama that has less than a fortieth of the weight of the others' mean.
+//! Invariants: every cell is < `N`; `T` is a power of two, for which a table of twemproxy's is repeated from its start;
+//! every server has at least one cell, but for one in ketama that has less than a fortieth of the mean weight.
 
 mod key_hash;
+mod spread;
 
 use std::fmt;
 
 pub use key_hash::KeyHash;
+pub use spread::{Distribution, Member, Spread};
 
 /// The place of a server in the pool's list (TCP first, then Unix, each in the order given), from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,31 +71,10 @@ pub struct Ring {
 enum Lookup {
     /// By its lowest bits.
     Bits,
-    /// By its remainder.
-    Remainder,
+    /// By its remainder, divided by this.
+    Remainder(u32),
     /// By the first of these points that is not below it; behind the last one comes the first.
     Points(Box<[u32]>),
-}
-
-/// The kind of table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Distribution {
-    /// The original rmux's. It knows neither names nor weights.
-    #[default]
-    Rmux,
-    /// twemproxy's `ketama`: a server that comes or goes moves few keys.
-    Ketama,
-    /// twemproxy's `modula`.
-    Modula,
-}
-
-/// A server, as far as a table of twemproxy's goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member<'a> {
-    /// What ketama hashes, and modula sorts: up to [`Ring::NAME_MAX`] bytes.
-    pub name: &'a str,
-    /// Its share of the keys, as a part of the sum of all: 1 to [`Ring::WEIGHT_MAX`].
-    pub weight: u32,
 }
 
 impl Ring {
@@ -124,8 +105,7 @@ impl Ring {
                 cells.push(last);
             }
         }
-        cells.extend_from_within(..period.next_power_of_two() - period);
-        Ring { cells: cells.into_boxed_slice(), servers: servers as u16, lookup: Lookup::Bits }
+        Ring { cells: padded(cells), servers: servers as u16, lookup: Lookup::Bits }
     }
 
     /// The table of this kind over these servers.
@@ -133,7 +113,7 @@ impl Ring {
     /// # Panics
     ///
     /// Unless there are 1 to [`Ring::SERVERS_MAX`] of them, each with a weight of 1 to [`Ring::WEIGHT_MAX`].
-    pub fn of(distribution: Distribution, members: &[Member<'_>]) -> Ring {
+    pub fn of(distribution: Distribution, members: &[Member]) -> Ring {
         assert!((1..=Ring::SERVERS_MAX).contains(&members.len()), "{} servers in one ring", members.len());
         assert!(members.iter().all(|member| (1..=Ring::WEIGHT_MAX).contains(&member.weight)), "a weight out of range");
         match distribution {
@@ -143,17 +123,18 @@ impl Ring {
         }
     }
 
-    fn modula(members: &[Member<'_>]) -> Ring {
+    fn modula(members: &[Member]) -> Ring {
         let cells_of = |server: usize| (0..members[server].weight).map(move |_| server as u16);
-        let cells = by_name(members).into_iter().flat_map(cells_of).collect();
-        Ring { cells, servers: members.len() as u16, lookup: Lookup::Remainder }
+        let cells: Vec<u16> = by_name(members).into_iter().flat_map(cells_of).collect();
+        let lookup = Lookup::Remainder(cells.len() as u32);
+        Ring { cells: padded(cells), servers: members.len() as u16, lookup }
     }
 
-    fn ketama(members: &[Member<'_>]) -> Ring {
+    fn ketama(members: &[Member]) -> Ring {
         let total: u32 = members.iter().map(|member| member.weight).sum();
         let mut points = Vec::new();
         for server in by_name(members) {
-            let member = members[server];
+            let member = &members[server];
             // In the precision that twemproxy has, step by step: the last digit decides over a hash more or less.
             let share = member.weight as f32 / total as f32;
             let hashes = share * POINTS_PER_SERVER / POINTS_PER_HASH as f32 * members.len() as f32;
@@ -168,7 +149,7 @@ impl Ring {
         }
         // Of two points in one place the first counts, as it came in.
         points.sort_by_key(|&(point, _)| point);
-        let cells = points.iter().map(|&(_, server)| server).collect();
+        let cells = padded(points.iter().map(|&(_, server)| server).collect());
         let lookup = Lookup::Points(points.into_iter().map(|(point, _)| point).collect());
         Ring { cells, servers: members.len() as u16, lookup }
     }
@@ -202,16 +183,23 @@ impl Ring {
         hash
     }
 
-    /// The cell that a hash falls into: 0 to `T` - 1.
-    pub fn cell(&self, hash: u32) -> usize {
+    /// What of a hash the table goes by: the hash itself in the original's, its cell in twemproxy's. All that is asked
+    /// by a hash is asked by this.
+    #[inline(never)]
+    pub fn place_of(&self, hash: u32) -> u32 {
         match &self.lookup {
-            Lookup::Bits => hash as usize & (self.cells.len() - 1),
-            Lookup::Remainder => hash as usize % self.cells.len(),
+            Lookup::Bits => hash,
+            Lookup::Remainder(cells) => hash % cells,
             Lookup::Points(points) => {
                 let place = points.partition_point(|&point| point < hash);
-                if place < points.len() { place } else { 0 }
+                if place < points.len() { place as u32 } else { 0 }
             }
         }
+    }
+
+    /// The cell that a hash falls into: 0 to `T` - 1.
+    pub fn cell(&self, hash: u32) -> usize {
+        hash as usize & (self.cells.len() - 1)
     }
 
     /// The server that a hash belongs to, whether it is up or not.
@@ -219,18 +207,19 @@ impl Ring {
         ServerIndex(self.cells[self.cell(hash)])
     }
 
-    /// How many keys have another server in `other`: so many, of so many. `is_same` says whether a server of this ring,
-    /// and one of the other, are the same.
+    /// How many keys have another server in `other`. `is_same` says whether a server of this ring, and one of the
+    /// other, are the same.
     ///
     /// Between two of the original's tables that is no estimate: they are cells of a table as long as the longer of
     /// both. A hash's cell is its lowest bits, so over the longer table the shorter one repeats itself, and each cell
     /// takes as many of all hashes as any other. Otherwise they are hashes that lie evenly on the circle.
-    pub fn moved_cells(&self, other: &Ring, is_same: impl Fn(ServerIndex, ServerIndex) -> bool) -> (usize, usize) {
+    pub fn moved_cells(&self, other: &Ring, is_same: impl Fn(ServerIndex, ServerIndex) -> bool) -> Moved {
         let is_exact = self.lookup == Lookup::Bits && other.lookup == Lookup::Bits;
         let cells = if is_exact { self.cells.len().max(other.cells.len()) } else { SAMPLES };
         let hash = |cell: usize| if is_exact { cell as u32 } else { (cell as u32).wrapping_mul(GOLDEN_RATIO) };
-        let is_moved = |cell: &usize| !is_same(self.primary(hash(*cell)), other.primary(hash(*cell)));
-        ((0..cells).filter(is_moved).count(), cells)
+        let primary = |ring: &Ring, cell: usize| ring.primary(ring.place_of(hash(cell)));
+        let is_moved = |&cell: &usize| !is_same(primary(self, cell), primary(other, cell));
+        Moved { moved: (0..cells).filter(is_moved).count(), cells, is_exact }
     }
 
     /// The server that takes this hash now: its own, or the next in the table that is up. `None` when all are down.
@@ -267,6 +256,17 @@ impl Ring {
         }
         line
     }
+}
+
+/// A share of all keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// So many get another server
+    pub moved: usize,
+    /// of so many.
+    pub cells: usize,
+    /// Whether those are the cells of a table, or hashes that stand for others.
+    pub is_exact: bool,
 }
 
 /// Two bytes between which a key says what of it is hashed, so that keys can be put on one server.
@@ -351,10 +351,16 @@ const SAMPLES: usize = 1 << 16;
 /// 2^32 divided by the golden ratio: its multiples lie evenly on the circle, and in every remainder.
 const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 
+/// A table of a power of two of cells: these, and then from their start again.
+fn padded(mut cells: Vec<u16>) -> Box<[u16]> {
+    cells.extend_from_within(..cells.len().next_power_of_two() - cells.len());
+    cells.into_boxed_slice()
+}
+
 /// The places of the servers in the order that twemproxy brings them in.
-fn by_name(members: &[Member<'_>]) -> Vec<usize> {
+fn by_name(members: &[Member]) -> Vec<usize> {
     let mut places: Vec<usize> = (0..members.len()).collect();
-    places.sort_by_key(|&place| (members[place].name.len(), members[place].name));
+    places.sort_by_key(|&place| (members[place].name.len(), &members[place].name));
     places
 }
 
@@ -479,7 +485,12 @@ mod tests {
 
     #[test]
     fn the_cells_that_move_are_counted_over_the_longer_table() {
-        let moved = |old: usize, new: usize| Ring::new(old).moved_cells(&Ring::new(new), |one, other| one == other);
+        let moved = |old: usize, new: usize| {
+            let Moved { moved, cells, is_exact } =
+                Ring::new(old).moved_cells(&Ring::new(new), |one, other| one == other);
+            assert!(is_exact);
+            (moved, cells)
+        };
         assert_eq!(moved(3, 3), (0, 8));
         assert_eq!(moved(1, 2), (1, 2), "every other cell");
         assert_eq!(moved(2, 1), (1, 2), "and back");
@@ -494,7 +505,53 @@ mod tests {
         }
         // Two servers that change places take each other's keys: here, six of the eight cells.
         let swapped = |one: ServerIndex, other: ServerIndex| [1, 0, 2][one.index()] == other.index();
-        assert_eq!(Ring::new(3).moved_cells(&Ring::new(3), swapped), (6, 8));
+        assert_eq!(Ring::new(3).moved_cells(&Ring::new(3), swapped), Moved { moved: 6, cells: 8, is_exact: true });
+    }
+
+    fn members(names: &[(&str, u32)]) -> Vec<Member> {
+        names.iter().map(|&(name, weight)| Member { name: name.to_owned(), weight }).collect()
+    }
+
+    /// How many of a hundred keys get another server, when the last one comes.
+    fn percent_moved(distribution: Distribution, names: &[(&str, u32)]) -> usize {
+        let all = members(names);
+        let (old, new) = (Ring::of(distribution, &all[..all.len() - 1]), Ring::of(distribution, &all));
+        let Moved { moved, cells, is_exact } = old.moved_cells(&new, |one, other| one == other);
+        assert!(!is_exact);
+        (moved * 100 + cells / 2) / cells
+    }
+
+    #[test]
+    fn ketama_moves_about_the_share_of_the_server_that_comes_and_modula_nearly_all() {
+        let alike = [("a", 1), ("b", 1), ("c", 1), ("d", 1)];
+        assert!((20..=30).contains(&percent_moved(Distribution::Ketama, &alike)));
+        assert_eq!(percent_moved(Distribution::Modula, &alike), 75);
+        let heavy = [("a", 1), ("b", 1), ("c", 1), ("d", 3)];
+        assert!((45..=65).contains(&percent_moved(Distribution::Ketama, &heavy)));
+    }
+
+    #[test]
+    fn a_server_of_a_table_of_twemproxy_s_is_stood_in_for_and_the_others_keep_their_keys() {
+        for distribution in [Distribution::Ketama, Distribution::Modula] {
+            let ring = Ring::of(distribution, &members(&[("a", 1), ("b", 2), ("c", 1)]));
+            let up = up_except(3, [1]);
+            let mut stand_ins = [0; 3];
+            for key in 0..3000u32 {
+                let hash = ring.place_of(key.wrapping_mul(GOLDEN_RATIO));
+                let (primary, taken) = (ring.primary(hash), ring.server(hash, &up).expect("two are up"));
+                assert!(taken != ServerIndex(1) && (primary == ServerIndex(1) || taken == primary));
+                stand_ins[taken.index()] += usize::from(taken != primary);
+            }
+            assert!(stand_ins[0] + stand_ins[2] > 1000, "{stand_ins:?}");
+            assert_eq!(ring.server(7, &up_except(3, 0..3)), None);
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_cell_has_no_keys_and_stands_in_for_nobody() {
+        let ring = Ring::of(Distribution::Ketama, &members(&[("a", 1), ("b", 1000)]));
+        assert!(ring.cells.iter().all(|&server| server == 1));
+        assert_eq!(ring.server(7, &up_except(2, [1])), None);
     }
 
     #[test]

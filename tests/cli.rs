@@ -636,6 +636,45 @@ fn a_key_is_where_the_original_has_it_and_so_is_it_while_servers_are_down() {
 }
 
 #[test]
+fn a_ring_of_twemproxy_s_goes_by_names_and_weights() {
+    let servers = ["alpha 1", "beta 2", "gamma 10", "delta 3", "epsilon 1", "zeta 7", "eta 300"];
+    let server = |text: &str| {
+        let (name, weight) = text.split_once(' ').expect("two words");
+        format!(r#"{{"master": "{name}.example:1", "name": "{name}", "weight": {weight}}}"#)
+    };
+    let list = servers.map(server).join(", ");
+    let file = File::new(format!(r#"[{{"port": 7000, "distribution": "modula", "tcpConnections": [{list}]}}]"#));
+    // By nutcracker itself: the last 15 of the row of modula and fnv1a_64 in ring_twemproxy.tsv.
+    let vectors = include_str!("ring_twemproxy.tsv");
+    let row = vectors.lines().find(|line| line.starts_with("ring\tmodula\tfnv1a_64\talpha=1")).expect("it is there");
+    let expected = row.rsplit('\t').next().expect("the servers");
+    let keys = vectors.lines().filter_map(|line| line.strip_prefix("key\t"));
+    let mut checked = 0;
+    for (key, digit) in keys.zip(expected.chars()).take(60) {
+        let pairs = (0..key.len()).step_by(2).map(|at| u8::from_str_radix(&key[at..at + 2], 16).expect("hexadecimal"));
+        let Ok(key) = String::from_utf8(pairs.collect()) else { continue };
+        let output = rmux(&["-config", file.path(), &format!("-key={key}")]);
+        let server = servers[digit.to_digit(10).expect("a digit") as usize].split(' ').next().expect("a name");
+        assert!(text(&output.stdout).contains(&format!(" {server}.example:1 ")), "{key}: {digit}\n{output:?}");
+        checked += 1;
+    }
+    assert_eq!(checked, 60);
+    for (pool, reason) in [
+        (r#""distribution": "random""#, "\"random\" is not one of rmux, ketama, modula"),
+        (r#""hash": "sha1""#, "\"sha1\" is not one of times33, one_at_a_time, md5, "),
+        (
+            r#""tcpConnections": [{"master": "a:1", "weight": 2}]"#,
+            "entry 1: weight: counts only with distribution ketama or modula",
+        ),
+    ] {
+        let servers = if pool.contains("tcp") { "" } else { r#", "tcpConnections": ["a:1"]"# };
+        let file = File::new(format!(r#"[{{"port": 7000, {pool}{servers}}}]"#));
+        let output = rmux(&["-config", file.path(), "-test"]);
+        assert!(text(&output.stderr).contains(reason), "{reason}: {output:?}");
+    }
+}
+
+#[test]
 fn keys_stand_in_their_order_and_each_in_every_pool() {
     let file = File::new(
         r#"[

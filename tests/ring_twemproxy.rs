@@ -19,9 +19,9 @@ fn every_key_goes_to_the_server_that_twemproxy_sends_it_to() {
             ["key", key] => keys.push(bytes_of_hex(key)),
             ["ring", distribution, hash, servers, expected] => {
                 let members: Vec<Member> = servers.split(',').map(member).collect();
-                let ring = Ring::of(distribution_of(distribution), &members);
-                let (_, hash) = KeyHash::NAMES.into_iter().find(|(name, _)| *name == hash).expect(line);
-                let server = |key: &Vec<u8>| ring.primary(hash.hash(key)).to_string();
+                let ring = Ring::of(named(&Distribution::NAMES, distribution), &members);
+                let hash = named(&KeyHash::NAMES, hash);
+                let server = |key: &Vec<u8>| ring.primary(ring.place_of(hash.hash(key))).to_string();
                 assert_eq!(keys.iter().map(server).collect::<String>(), expected, "{line}");
                 rings += 1;
             }
@@ -31,17 +31,13 @@ fn every_key_goes_to_the_server_that_twemproxy_sends_it_to() {
     assert_eq!((keys.len(), rings), (186, 56), "rows in ring_twemproxy.tsv");
 }
 
-fn distribution_of(name: &str) -> Distribution {
-    match name {
-        "ketama" => Distribution::Ketama,
-        "modula" => Distribution::Modula,
-        other => panic!("{other}"),
-    }
+fn named<T: Copy>(names: &[(&str, T)], name: &str) -> T {
+    names.iter().find(|(other, _)| *other == name).expect(name).1
 }
 
-fn member(text: &str) -> Member<'_> {
+fn member(text: &str) -> Member {
     let (name, weight) = text.split_once('=').expect(text);
-    Member { name, weight: weight.parse().expect(text) }
+    Member { name: name.to_owned(), weight: weight.parse().expect(text) }
 }
 
 fn bytes_of_hex(text: &str) -> Vec<u8> {

@@ -19,7 +19,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::net::Address;
-use crate::ring::{Ring, ServerIndex};
+use crate::ring::{Moved, ServerIndex};
 
 use super::address::is_same_place;
 use super::error::{Plain, Quoted};
@@ -88,13 +88,12 @@ pub enum PoolChange {
     },
     /// The same servers, in another order.
     ServersReordered,
-    /// Keys get another server, since the servers are others: an exact share, by the cells of both rings.
-    KeysMoved {
-        /// Cells whose server is another one.
-        moved: usize,
-        /// Of how many.
-        cells: usize,
-    },
+    /// Other names or weights in the ring.
+    MembersChanged,
+    /// Keys get another server, since the ring is another.
+    KeysMoved(Moved),
+    /// Keys get another server, since they are hashed in another way: all but a few that happen to stay.
+    KeysRehashed,
     /// Keys get another server, since another part of them is hashed. How many depends on the keys.
     TaggedKeysMoved,
 }
@@ -178,12 +177,16 @@ impl fmt::Display for PoolChange {
                 write_setting(f, &key, &list(old), &list(server.replicas()))
             }
             PoolChange::ServersReordered => f.write_str("servers: the same in another order"),
-            PoolChange::KeysMoved { moved, cells } => {
+            PoolChange::MembersChanged => f.write_str("servers: other names or weights in the ring"),
+            PoolChange::KeysRehashed => f.write_str("most keys get another server: they are hashed in another way"),
+            PoolChange::KeysMoved(Moved { moved, cells, is_exact }) => {
                 // In tenths of a per cent, rounded; in 64 bits, which no two rings come near to.
                 let tenths = (*moved as u64 * 1000 + *cells as u64 / 2) / *cells as u64;
                 let (less, tenths) = if *moved > 0 && tenths == 0 { ("less than ", 1) } else { ("", tenths) };
                 let share = format!("{less}{}.{}", tenths / 10, tenths % 10);
-                write!(f, "{share} % of the keys get another server (exact: {moved} of {cells} cells of the ring)")
+                let of = if *is_exact { "exact" } else { "measured" };
+                let what = if *is_exact { "cells of the ring" } else { "hashes" };
+                write!(f, "{share} % of the keys get another server ({of}: {moved} of {cells} {what})")
             }
             PoolChange::TaggedKeysMoved => {
                 f.write_str("keys with such a tag get another server (how many depends on the keys)")
@@ -216,13 +219,13 @@ fn pool_changes(old: &PoolConfig, new: &PoolConfig) -> Vec<PoolChange> {
         };
         changes.push(change);
     }
-    changes.extend(server_changes(&old.servers, &new.servers));
+    changes.extend(server_changes(old, new));
     for server in &new.servers {
         let before = old.servers.iter().find(|other| server.is_same(other)).map(ServerConfig::replicas);
         let old = before.filter(|before| *before != server.replicas());
         changes.extend(old.map(|old| PoolChange::ReplicasChanged { server: server.clone(), old: old.to_vec() }));
     }
-    if old.hash_tag != new.hash_tag && old.servers.len().max(new.servers.len()) > 1 {
+    if old.spread.tag != new.spread.tag && old.servers.len().max(new.servers.len()) > 1 {
         changes.push(PoolChange::TaggedKeysMoved);
     }
     changes
@@ -236,7 +239,8 @@ fn shown(key: &Key, text: String) -> String {
     }
 }
 
-fn server_changes(old: &[ServerConfig], new: &[ServerConfig]) -> Vec<PoolChange> {
+fn server_changes(old_pool: &PoolConfig, new_pool: &PoolConfig) -> Vec<PoolChange> {
+    let (old, new) = (&old_pool.servers, &new_pool.servers);
     let mut known: Vec<&ServerConfig> = Vec::new();
     let mut number_of = |server| {
         known.iter().position(|other| other.is_same(server)).unwrap_or_else(|| {
@@ -246,18 +250,30 @@ fn server_changes(old: &[ServerConfig], new: &[ServerConfig]) -> Vec<PoolChange>
     };
     let old_numbers: Vec<usize> = old.iter().map(&mut number_of).collect();
     let new_numbers: Vec<usize> = new.iter().map(&mut number_of).collect();
-    if old_numbers == new_numbers {
+    let has_other_servers = old_numbers != new_numbers;
+    let is_same_kind = old_pool.spread.distribution == new_pool.spread.distribution;
+    let has_other_ring = !is_same_kind || old_pool.members != new_pool.members;
+    let is_rehashed = old_pool.spread.hash != new_pool.spread.hash;
+    if !has_other_servers && !has_other_ring && !is_rehashed {
         return Vec::new();
     }
     let added = lacking(new, &new_numbers, &old_numbers).into_iter().map(PoolChange::ServerAdded);
     let removed = lacking(old, &old_numbers, &new_numbers).into_iter().map(PoolChange::ServerRemoved);
     let mut changes: Vec<PoolChange> = added.chain(removed).collect();
-    if changes.is_empty() {
+    if has_other_servers && changes.is_empty() {
         changes.push(PoolChange::ServersReordered);
     }
+    if !has_other_servers && is_same_kind && has_other_ring {
+        changes.push(PoolChange::MembersChanged);
+    }
+    if is_rehashed {
+        if old.len().max(new.len()) > 1 {
+            changes.push(PoolChange::KeysRehashed);
+        }
+        return changes;
+    }
     let is_same = |one: ServerIndex, other: ServerIndex| old_numbers[one.index()] == new_numbers[other.index()];
-    let (moved, cells) = Ring::new(old.len()).moved_cells(&Ring::new(new.len()), is_same);
-    changes.push(PoolChange::KeysMoved { moved, cells });
+    changes.push(PoolChange::KeysMoved(old_pool.ring().moved_cells(&new_pool.ring(), is_same)));
     changes
 }
 

@@ -15,7 +15,6 @@ use crate::command::{self, Declared, Objection, Policy};
 use crate::limits::{Limits, Timeouts};
 use crate::net::Address;
 use crate::read_from::ReadFrom;
-use crate::ring::HashTag;
 use crate::users::{self, Credentials, Unfit, Users};
 
 use super::address::{is_reached_at, listen_host, socket_path};
@@ -25,6 +24,7 @@ use super::password::{Names, Source};
 use super::pool::PoolConfig;
 use super::server::{self, ServerConfig};
 use super::spelling::nearest;
+use super::spread;
 
 /// What the flags say about the program as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub struct Draft {
     pub(crate) failover: bool,
     pub(crate) multi_key: bool,
     pub(crate) strict_replies: bool,
+    pub(crate) distribution: Option<String>,
+    pub(crate) hash: Option<String>,
     pub(crate) hash_tag: Option<String>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
@@ -125,6 +127,8 @@ impl Default for Draft {
             failover: true,
             multi_key: true,
             strict_replies: false,
+            distribution: None,
+            hash: None,
             hash_tag: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -163,7 +167,12 @@ impl Draft {
     pub(crate) fn into_pool(self, missing: Missing) -> Result<PoolConfig, Fault> {
         let listen = self.listen(missing)?;
         let servers = self.servers(missing)?;
-        let hash_tag = hash_tag(self.hash_tag.as_deref().unwrap_or_default())?;
+        let said = |text: &Option<String>| text.clone().unwrap_or_default();
+        let spread =
+            spread::spread(&said(&self.distribution), &said(&self.hash), &said(&self.hash_tag)).map_err(at_key)?;
+        let places = self.tcp_connections.as_deref().unwrap_or_default();
+        let members = spread::members(spread.distribution, places, &servers);
+        let members = members.map_err(|problem| (Some("tcpConnections"), problem))?;
         let sentinels = server::sentinels(self.sentinels.as_deref().unwrap_or_default(), &servers);
         let sentinels = sentinels.map_err(|problem| (Some("sentinels"), problem))?;
         let read_from = read_from(self.read_from.as_deref().unwrap_or_default(), &servers)?;
@@ -200,7 +209,8 @@ impl Draft {
             failover: self.failover,
             multi_key: self.multi_key,
             strict_replies: self.strict_replies,
-            hash_tag,
+            spread,
+            members,
             timeouts: self.timeouts,
             limits: self.limits,
             users,
@@ -302,18 +312,6 @@ impl Draft {
 /// The words of a list as a flag holds it: separated by any white space.
 pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
-}
-
-/// The two bytes of a hash tag; nothing is none.
-fn hash_tag(text: &str) -> Result<Option<HashTag>, Fault> {
-    match *text.as_bytes() {
-        [] => Ok(None),
-        [open, close] if text.is_ascii() => Ok(Some(HashTag { open, close })),
-        _ => {
-            let wanted = "two ASCII characters, the one before and the one behind the tag, like \"{}\"".to_owned();
-            Err((Some("hashTag"), Problem::WrongKind { value: Quoted(text).to_string(), wanted }))
-        }
-    }
 }
 
 /// Where reads go: nothing is where the keys are. To replicas, if any server may have some.

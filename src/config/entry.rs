@@ -7,6 +7,7 @@
 //! It does not know whether the entries make sense together; that is the draft's business.
 
 use crate::command::Declared;
+use crate::ring::Ring;
 use crate::users::Secret;
 
 use super::error::Problem;
@@ -26,8 +27,8 @@ pub(crate) struct User {
 pub(crate) enum Place {
     /// An address.
     Address(String),
-    /// The address or the name of a master, and, of an address, those that follow it.
-    Master { master: String, replicas: Vec<String> },
+    /// The address or the name of a master; of an address, those that follow it; and what a ring of twemproxy's knows.
+    Master { master: String, replicas: Vec<String>, name: Option<String>, weight: Option<u32> },
 }
 
 /// The value of `tcpConnections`.
@@ -42,9 +43,14 @@ pub(crate) fn places(json: &Json) -> Result<Vec<Place>, Problem> {
     let place = |(index, element): (usize, &Json)| match element {
         Json::Text(text) => Ok(Place::Address(text.clone())),
         Json::Object(_) => {
-            let entry = Entry::new(index + 1, element, &["master", "replicas"])?;
+            let entry = Entry::new(index + 1, element, &["master", "replicas", "name", "weight"])?;
             let master = entry.text("master")?.ok_or_else(|| entry.problem("master", "is missing"))?;
-            Ok(Place::Master { master, replicas: entry.texts("replicas")? })
+            Ok(Place::Master {
+                master,
+                replicas: entry.texts("replicas")?,
+                name: entry.text("name")?,
+                weight: entry.number("weight", &format!("a whole number from 1 to {}", Ring::WEIGHT_MAX))?,
+            })
         }
         other => Err(Problem::WrongKind {
             value: other.to_string(),

@@ -401,6 +401,10 @@ pub static KEYS: &[Key] = &[
     pool("strictReplies", Servers, Switch(|d| &mut d.strict_replies),
         "behind each script, function and transaction an ECHO makes sure that its reply was one, for servers whose \
          scripts can say more than one"),
+    pool("distribution", Servers, Text("table", "rmux", |d| &mut d.distribution),
+        "how keys are spread: rmux, as the original does, or, as twemproxy does, ketama or modula"),
+    pool("hash", Servers, Text("function", "", |d| &mut d.hash),
+        "what hashes a key; the default is times33, and with ketama or modula fnv1a_64"),
     pool("hashTag", Servers, Text("characters", "", |d| &mut d.hash_tag),
         "two characters, like {}: what stands between them in a key chooses its server"),
 

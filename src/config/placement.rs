@@ -70,13 +70,12 @@ struct Servers<'a> {
 
 impl Servers<'_> {
     fn new(pool: &PoolConfig) -> Servers<'_> {
-        Servers { pool, ring: Ring::new(pool.servers.len()) }
+        Servers { pool, ring: pool.ring() }
     }
 
     /// The server of a key, who stands in for it, and who stands in for both.
     fn line_of(&self, key: &[u8]) -> Vec<&ServerConfig> {
-        let key = self.pool.hash_tag.map_or(key, |tag| tag.hashed_part(key));
-        let (servers, hash) = (&self.pool.servers, Ring::hash(key));
+        let (servers, hash) = (&self.pool.servers, self.ring.place_of(self.pool.spread.hash(key)));
         let has_stand_in = self.pool.failover && servers[self.ring.primary(hash).index()].master().is_none();
         let most = if has_stand_in { SERVERS_SHOWN } else { 1 };
         let is_same = |a: ServerIndex, b: ServerIndex| servers[a.index()].is_same(&servers[b.index()]);

@@ -8,7 +8,7 @@ use crate::command::{Declared, Policy};
 use crate::limits::{Limits, Timeouts};
 use crate::net::Address;
 use crate::read_from::ReadFrom;
-use crate::ring::HashTag;
+use crate::ring::{Member, Ring, Spread};
 use crate::users::{Credentials, Users};
 
 use super::server::ServerConfig;
@@ -67,8 +67,10 @@ pub struct PoolConfig {
     pub multi_key: bool,
     /// Whether the replies to scripts are made sure of, each by a question behind it.
     pub strict_replies: bool,
-    /// What of a key chooses its server; `None`: all of it.
-    pub hash_tag: Option<HashTag>,
+    /// How keys are spread over the servers.
+    pub spread: Spread,
+    /// The servers' names and weights in the ring, in their order; empty for a ring that knows neither.
+    pub members: Vec<Member>,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// How much to hold; what is about all clients together is shared out among the reactors.
@@ -83,4 +85,14 @@ pub struct PoolConfig {
     pub policy: Policy,
     /// The declared ones among them, as they were written.
     pub module_commands: Vec<Declared>,
+}
+
+impl PoolConfig {
+    /// The ring of its servers.
+    pub(crate) fn ring(&self) -> Ring {
+        match self.members.is_empty() {
+            true => Ring::new(self.servers.len()),
+            false => Ring::of(self.spread.distribution, &self.members),
+        }
+    }
 }

@@ -99,13 +99,13 @@ pub(crate) fn tcp_servers(places: &[Place], has_sentinels: bool) -> Result<Vec<S
                 let refuse = |reason| Problem::BadAddress { value: Quoted(text).to_string(), reason };
                 ServerConfig::at(tcp_server(text).map_err(refuse)?)
             }
-            Place::Master { master, replicas } if master.contains(':') => {
+            Place::Master { master, replicas, .. } if master.contains(':') => {
                 let address = tcp_server(master);
                 let address = address.map_err(|reason| entry("master", format!("{} {reason}", Quoted(master))))?;
                 let replicas = addresses(replicas).map_err(|reason| entry("replicas", reason))?;
                 ServerConfig::Fixed { address, replicas }
             }
-            Place::Master { master, replicas } => {
+            Place::Master { master, replicas, .. } => {
                 let quoted = Quoted(master);
                 if !is_name(master) {
                     return Err(entry("master", format!("{quoted} {BAD_NAME}")));

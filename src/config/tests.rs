@@ -3,7 +3,7 @@
 use super::*;
 use crate::command::Policy;
 use crate::read_from::ReadFrom;
-use crate::ring::HashTag;
+use crate::ring::{HashTag, Spread};
 use crate::users::Users;
 
 fn flags(texts: &[(&str, &str)]) -> Vec<(&'static Key, String)> {
@@ -59,7 +59,8 @@ fn without_flags_it_is_the_original_without_flags() {
         read_from: ReadFrom::Master,
         multi_key: true,
         strict_replies: false,
-        hash_tag: None,
+        spread: Spread::default(),
+        members: Vec::new(),
         timeouts: Timeouts::default(),
         limits: Limits::default(),
         users: Users::default(),
@@ -178,8 +179,8 @@ fn null_is_as_if_not_there() {
 
 #[test]
 fn a_hash_tag_is_two_characters_or_none() {
-    assert_eq!(from_flags(&[("hashTag", "")]).hash_tag, None);
-    assert_eq!(from_flags(&[("hashTag", "<>")]).hash_tag, Some(HashTag { open: b'<', close: b'>' }));
+    assert_eq!(from_flags(&[("hashTag", "")]).spread.tag, None);
+    assert_eq!(from_flags(&[("hashTag", "<>")]).spread.tag, Some(HashTag { open: b'<', close: b'>' }));
     for text in ["{", "{x}", "é", "{{}}"] {
         let error = load(&flags(&[("hashTag", text)])).unwrap_err().to_string();
         assert!(error.starts_with(&format!("-hashTag: \"{text}\" is not two ASCII characters")), "{error}");
@@ -222,6 +223,8 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
             "paths" => "/x",
             "octal" => "0600",
             "characters" => "{}",
+            "table" => "modula",
+            "function" => "md5",
             "" if key.name == "strictReplies" => "true",
             "" => "false",
             // Some number that is allowed, and is no default.
@@ -231,7 +234,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
         let changed = from_flags(&[(key.name, text)]);
         assert_ne!(changed, plain, "-{}={text}", key.name);
         let json = match key.hint() {
-            "path" | "host" | "octal" | "characters" => format!("\"{text}\""),
+            "path" | "host" | "octal" | "characters" | "table" | "function" => format!("\"{text}\""),
             "servers" | "paths" => format!("[\"{text}\"]"),
             _ => text.to_owned(),
         };

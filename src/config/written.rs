@@ -5,15 +5,17 @@
 //! parts. Nothing is said of where the pool listens, its servers and its users: those are no values of one key.
 
 use crate::command::{self, Command, Declared, Policy};
+use crate::ring::{Distribution, HashTag, KeyHash};
 use crate::users::Credentials;
 
 use super::draft::Draft;
 use super::password::Source;
 use super::pool::PoolConfig;
+use super::spread::name_of;
 
 /// The draft.
 pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
-    let tag = |tag: crate::ring::HashTag| [tag.open, tag.close].map(char::from).iter().collect();
+    let tag = |tag: HashTag| [tag.open, tag.close].map(char::from).iter().collect();
     let user = |of: &Option<Credentials>| of.as_ref().and_then(|of| of.user.as_deref()).map(str::to_owned);
     let password =
         |of: &Option<Credentials>| Source { text: of.as_ref().map(|of| of.password.clone()), ..Source::default() };
@@ -31,7 +33,9 @@ pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
         failover: pool.failover,
         multi_key: pool.multi_key,
         strict_replies: pool.strict_replies,
-        hash_tag: pool.hash_tag.map(tag),
+        distribution: Some(name_of(&Distribution::NAMES, &pool.spread.distribution).to_owned()),
+        hash: Some(name_of(&KeyHash::NAMES, &pool.spread.hash).to_owned()),
+        hash_tag: pool.spread.tag.map(tag),
         timeouts: pool.timeouts,
         limits: pool.limits,
         sentinels: Some(pool.sentinels.iter().map(ToString::to_string).collect()),

@@ -21,7 +21,7 @@ use super::replicas::{Reader, Replicas};
 use super::settings::Settings;
 use crate::command::Command;
 use crate::resp::Arg;
-use crate::ring::{HashTag, Ring, ServerIndex, UpSet};
+use crate::ring::{Member, Ring, ServerIndex, Spread, UpSet};
 use crate::server_id::ServerId;
 
 /// The part of a server that has none.
@@ -64,8 +64,12 @@ pub(super) struct Router {
     places: Vec<u16>,
     /// Whether a server that is down is stood in for by the next one of the ring.
     failover: bool,
-    /// The part of a key that chooses its server; `None`: all of it.
-    hash_tag: Option<HashTag>,
+    /// How keys are spread over them.
+    spread: Spread,
+    /// True exactly when that is as the original does it: the whole key, by its hash, in its table.
+    is_plain: bool,
+    /// Their names and weights in the ring, if it knows those.
+    members: Vec<Member>,
     /// Counts how often the server of some key has become another one, because a server went down or came back, or the
     /// settings are others.
     epoch: u32,
@@ -88,7 +92,9 @@ impl Router {
             servers: Arc::new([]),
             places: Vec::new(),
             failover: settings.failover,
-            hash_tag: settings.hash_tag,
+            spread: settings.spread,
+            is_plain: true,
+            members: Vec::new(),
             epoch: 0,
             revision: 0,
             replicas: Replicas::default(),
@@ -102,7 +108,7 @@ impl Router {
     /// The servers of these settings are these, in the order of the ring; all of them are up, until `set_up` says
     /// otherwise.
     pub fn set_servers(&mut self, settings: &Settings, servers: Vec<ServerId>) {
-        self.ring = Ring::new(servers.len());
+        self.set_spread(settings);
         self.up = UpSet::new(servers.len());
         self.places = Vec::new();
         for (place, server) in servers.iter().enumerate() {
@@ -119,16 +125,25 @@ impl Router {
         self.servers = servers.into();
     }
 
+    fn set_spread(&mut self, settings: &Settings) {
+        self.ring = settings.ring();
+        (self.spread, self.members) = (settings.spread, settings.members.clone());
+        self.is_plain = self.spread.is_plain();
+    }
+
     /// Other settings hold, and perhaps there are other servers: these, in the order of the ring; all of those are up,
     /// until `set_up` says otherwise. If a key may have another server now, a new epoch begins.
     pub fn settle(&mut self, settings: &Settings, servers: Vec<ServerId>) {
         let has_others = *servers != *self.servers;
+        self.revision += u64::from(has_others);
+        let is_other = has_others || self.spread != settings.spread || self.members != settings.members;
         if has_others {
-            self.revision += 1;
             self.set_servers(settings, servers);
+        } else if is_other {
+            self.set_spread(settings);
         }
-        if has_others || self.failover != settings.failover || self.hash_tag != settings.hash_tag {
-            (self.failover, self.hash_tag) = (settings.failover, settings.hash_tag);
+        if is_other || self.failover != settings.failover {
+            self.failover = settings.failover;
             self.epoch = self.epoch.wrapping_add(1);
         }
     }
@@ -242,10 +257,7 @@ impl Router {
     /// The hash of a key, or of its tag.
     #[inline]
     pub fn hash_of(&self, key: &[u8]) -> u32 {
-        match self.hash_tag {
-            None => Ring::hash(key),
-            Some(tag) => Ring::hash(tag.hashed_part(key)),
-        }
+        if self.is_plain { Ring::hash(key) } else { self.ring.place_of(self.spread.hash(key)) }
     }
 
     /// The server that has this hash now; `None` when it is down, and, with failover, all others are, too.

@@ -11,7 +11,7 @@ use crate::command::Policy;
 use crate::limits::{Limits, Timeouts};
 use crate::read_from::ReadFrom;
 use crate::recent::RecentWrites;
-use crate::ring::HashTag;
+use crate::ring::{Member, Ring, Spread};
 use crate::slots::Id;
 use crate::subscription::hidden::HiddenSubscribers;
 use crate::users::{Credentials, Users};
@@ -29,8 +29,10 @@ pub struct Settings {
     pub read_from: ReadFrom,
     /// Whether a server that is down is stood in for by the next one of the ring.
     pub failover: bool,
-    /// The part of a key that chooses its server; `None`: all of it.
-    pub hash_tag: Option<HashTag>,
+    /// How keys are spread over the servers.
+    pub spread: Spread,
+    /// Their names and weights in the ring, in their order; empty where the ring knows neither.
+    pub members: Vec<Member>,
     /// Whether a command is sent to several servers; if not, it is refused, as the original rmux did.
     pub multi_key: bool,
     /// Whether the replies to scripts are made sure of, each by a question behind it.
@@ -142,7 +144,8 @@ impl Settings {
             replicas: Vec::new(),
             read_from: ReadFrom::Master,
             failover: true,
-            hash_tag: None,
+            spread: Spread::default(),
+            members: Vec::new(),
             multi_key: true,
             strict_replies: false,
             pool_size: 50,
@@ -170,6 +173,14 @@ impl Settings {
     /// All of them: those of the first place, of the second one …
     pub fn all_replicas(&self) -> impl Iterator<Item = &String> {
         (0..self.servers.len()).flat_map(|place| self.replicas_of(place))
+    }
+
+    /// The ring of the servers.
+    pub(super) fn ring(&self) -> Ring {
+        match self.members.is_empty() {
+            true => Ring::new(self.servers.len()),
+            false => Ring::of(self.spread.distribution, &self.members),
+        }
     }
 
     /// A number that this run of rmux has for itself; all proxies of a pool have the same.

@@ -1,8 +1,8 @@
 //! From a key to its hash: the original's, and those that twemproxy knows under the names of its setting `hash`.
 //!
 //! Bit for bit what twemproxy 0.5 on x86 gives, its peculiarities included, since a key has to be found where it was
-//! written: `crc32` has 15 bits, `fnv1_64` and `fnv1a_64` are those of 64 bits cut to 32, and where C's `char` has a sign
-//! a byte above 127 counts as a negative number. The hash of an empty key is 0.
+//! written: `crc32` has 15 bits, `fnv1_64` and `fnv1a_64` are those of 64 bits cut to 32, and where C's `char` has a
+//! sign a byte above 127 counts as a negative number. The hash of an empty key is 0.
 //!
 //! Knows no servers and no tags: what of a key counts is cut out before ([`super::HashTag`]).
 
@@ -81,8 +81,8 @@ impl KeyHash {
     }
 }
 
-/// FNV's offset basis and prime: of 32 bits, and the lower halves of those of 64, since the upper ones change nothing of
-/// the lower half of a product.
+/// FNV's offset basis and prime: of 32 bits, and the lower halves of those of 64, since the upper ones change nothing
+/// of the lower half of a product.
 const FNV_32: (u32, u32) = (0x811c_9dc5, 0x0100_0193);
 const FNV_64: (u32, u32) = (0x8422_2325, 0x0000_01b3);
 

@@ -187,8 +187,39 @@ fn servers_come_and_go_and_the_share_of_the_keys_that_move_is_told() {
             "pool localhost:1: keys with such a tag get another server (how many depends on the keys)"
         ]
     );
-    let share = |moved| PoolChange::KeysMoved { moved, cells: 1 << 20 }.to_string();
+    let share = |moved| PoolChange::KeysMoved(Moved { moved, cells: 1 << 20, is_exact: true }).to_string();
     assert!(share(1).starts_with("less than 0.1 %") && share(0).starts_with("0.0 %"), "{} {}", share(1), share(0));
+}
+
+#[test]
+fn another_kind_of_ring_says_what_it_moves() {
+    let ring = |servers: &str, keys: &str| format!(r#""port": 1, "tcpConnections": [{servers}]{keys}"#);
+    let ketama = r#", "distribution": "ketama""#;
+    let named = |name: &str, weight: u32| format!(r#"{{"master": "{name}:1", "name": "{name}", "weight": {weight}}}"#);
+    let three = [named("a", 1), named("b", 1), named("c", 1)].join(", ");
+    let lines = |old: &str, new: &str| -> Vec<String> {
+        let lines = lines(&[old], &[new]);
+        lines.iter().map(|line| line.strip_prefix("pool localhost:1: ").expect(line).to_owned()).collect()
+    };
+    let old = ring(&three, ketama);
+    assert_eq!(lines(&old, &old), [""; 0]);
+    let four = lines(&old, &ring(&format!("{three}, {}", named("d", 1)), ketama));
+    assert_eq!(four[0], "server d:1: added");
+    assert!(
+        four[1].ends_with(" of 65536 hashes)") && four[1].contains(" % of the keys get another server (measured: ")
+    );
+    let heavier = lines(&old, &ring(&[named("a", 1), named("b", 5), named("c", 1)].join(", "), ketama));
+    assert_eq!(heavier[0], "servers: other names or weights in the ring");
+    assert!(heavier[1].contains("(measured: "), "{heavier:?}");
+    let modula = lines(&old, &ring(&three, r#", "distribution": "modula""#));
+    assert_eq!(modula[0], r#"distribution: "ketama" -> "modula""#);
+    assert!(modula[1].contains("(measured: ") && modula.len() == 2, "{modula:?}");
+    assert_eq!(
+        lines(&old, &ring(&three, &format!(r#"{ketama}, "hash": "md5""#))),
+        [r#"hash: "fnv1a_64" -> "md5""#, "most keys get another server: they are hashed in another way"]
+    );
+    let alone = ring(&named("a", 1), ketama);
+    assert_eq!(lines(&alone, &ring(&named("a", 1), &format!(r#"{ketama}, "hash": "md5""#))).len(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::subscriptions::{confirmed, message, subscribe};
 use super::*;
+use crate::ring::{Distribution, KeyHash, Member, Spread};
 use crate::users::{Credentials, Secret, Users};
 
 const RETIRED_MS: u64 = crate::proxy::reload::RETIRED_MS;
@@ -53,6 +54,30 @@ fn users(names: &[(&str, &str)]) -> Users {
         users.add(name, Secret::new(password.as_bytes())).expect("a good name");
     }
     users
+}
+
+#[test]
+fn another_ring_over_the_same_servers_closes_nothing_and_forgets_nobody_who_is_down() {
+    let (mut bench, backends) = Bench::ready(3, |_| {});
+    bench.take_down(backends[1], 1);
+    let (epoch, closed) = (bench.proxy.router.epoch(), bench.closed.len());
+    let members = |weight| {
+        let names = ["server-0", "server-1", "server-2"];
+        names.map(|name| Member { name: name.to_owned(), weight }).to_vec()
+    };
+    let ketama = Spread { distribution: Distribution::Ketama, hash: KeyHash::Md5, tag: None };
+    bench.settle(|settings| (settings.spread, settings.members) = (ketama, members(1)));
+    bench.turn();
+    assert_eq!((bench.proxy.router.epoch(), bench.closed.len()), (epoch + 1, closed));
+    for number in 0..1000 {
+        let key = format!("k{number}");
+        let server = bench.proxy.router.server_of_key(key.as_bytes()).expect("two are up");
+        assert_ne!(bench.proxy.upstreams.address(server), "server-1");
+    }
+    bench.settle(|settings| settings.members = members(1));
+    assert_eq!(bench.proxy.router.epoch(), epoch + 1, "the same");
+    bench.settle(|settings| settings.members[0].weight = 9);
+    assert_eq!(bench.proxy.router.epoch(), epoch + 2);
 }
 
 #[test]

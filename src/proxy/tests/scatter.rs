@@ -453,7 +453,7 @@ fn servers_that_say_something_else_are_an_error() {
 #[test]
 fn a_tag_puts_keys_on_one_server() {
     let tag = HashTag { open: b'{', close: b'}' };
-    let (mut bench, backends) = Bench::ready(2, |settings| settings.hash_tag = Some(tag));
+    let (mut bench, backends) = Bench::ready(2, |settings| settings.spread.tag = Some(tag));
     let (a, b) = (key_on(&bench, 0), key_on(&bench, 1));
     let client = bench.client();
     let words = ["MGET", &format!("{{{b}}}:{a}"), &format!("x{{{b}}}"), &format!("{a}{{{b}}}{{{a}}}")];
