@@ -528,6 +528,12 @@ impl Proxy {
         authenticate::handle_password_readable(self);
     }
 
+    /// From here on these are the replicas of a server, as shown to people: who watches it has found others than there
+    /// were. Other settings say anew which ones the file names; of a server that is known by its name they say nothing.
+    pub fn handle_replicas(&mut self, server: ServerId, replicas: Vec<String>, now: Millis) {
+        reload::handle_replicas(self, server, replicas, now);
+    }
+
     /// The servers, in the order of `Settings::servers`, and behind them the replicas, in that of
     /// `Settings::all_replicas`.
     pub fn servers(&self) -> Vec<ServerId> {

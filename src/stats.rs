@@ -188,6 +188,31 @@ impl ServerState {
     }
 }
 
+/// What a server is to the ring, the worst last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerRole {
+    /// It has a place there.
+    #[default]
+    Master,
+    /// It has none, and reads go there.
+    Replica,
+    /// It has none, and no reads go there at this moment.
+    Unread,
+}
+
+/// The names of the roles, in their order, as people are shown them.
+pub const SERVER_ROLES: [&str; 3] = ["master", "replica", "unread"];
+
+impl ServerRole {
+    /// All of them, in their order.
+    pub const ALL: [ServerRole; 3] = [ServerRole::Master, ServerRole::Replica, ServerRole::Unread];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        SERVER_ROLES[self as usize]
+    }
+}
+
 /// Something that the log was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -202,6 +227,8 @@ pub struct Event {
 /// What there is to tell about one server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerFigures {
+    /// What it is.
+    pub role: ServerRole,
     /// How it is.
     pub state: ServerState,
     /// Connections to it.
@@ -301,6 +328,7 @@ impl ServerFigures {
             Ordering::Equal => self.state_ms = self.state_ms.max(other.state_ms),
             Ordering::Greater => {}
         }
+        self.role = self.role.max(other.role);
         if self.why.is_empty() || self.state < other.state {
             self.why.clone_from(&other.why);
         }
@@ -362,6 +390,7 @@ mod tests {
     #[test]
     fn figures_are_added_one_by_one_and_the_worst_state_counts() {
         let server = |state, number: u64| ServerFigures {
+            role: ServerRole::Master,
             state,
             connections: number as usize,
             outstanding: 10 * number as usize,

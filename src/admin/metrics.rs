@@ -15,8 +15,8 @@
 
 use super::report::{Process, Report};
 use crate::stats::{
-    CLIENT_CLOSE_REASONS, CONNECTION_STATES, ErrorCodes, FAILURES, Figures, Histogram, REQUEST_CLASSES, SPLIT,
-    ServerFigures,
+    CLIENT_CLOSE_REASONS, CONNECTION_STATES, ErrorCodes, FAILURES, Figures, Histogram, REQUEST_CLASSES, SERVER_ROLES,
+    SPLIT, ServerFigures,
 };
 
 /// One family: samples of the same name.
@@ -321,6 +321,8 @@ const FAMILIES: &[Family] = &[
 
     family(Gauge, "server_up", 0, Server(|s| s.state.is_up().into()),
         "1 if requests may go there, else 0."),
+    family(Gauge, "server_role", 0, ServerBy("role", &SERVER_ROLES, |s, place| (s.role as usize == place).into()),
+        "1 for what it is: a server with keys of its own, a replica, or one that is not read from now; else 0."),
     family(Gauge, "server_state_seconds", MILLIS, Server(|s| s.state_ms),
         "For how long it is in its state."),
     family(Counter, "server_state_changes", 0, Server(|s| s.stats.changes),

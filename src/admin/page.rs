@@ -10,7 +10,7 @@ use super::interval::{self, Interval};
 use super::problem::{self, Problem};
 use super::report::{PoolReport, Report};
 use super::words;
-use crate::stats::{CODES, Histogram, ServerFigures};
+use crate::stats::{CODES, Histogram, ServerFigures, ServerRole};
 
 /// Appends the page. Rates and latencies are those since the older report, which is best
 /// [`interval::Recent`]'s; without
@@ -111,7 +111,11 @@ fn write_server(page: &mut Html<'_>, report: &Report, address: &str, server: &Se
         (false, _) => "bad",
     };
     let since = words::time_of_day(report.unix_ms.saturating_sub(server.state_ms));
-    page.raw("<tr><th scope=row>").text(address).raw("<td><b class=").raw(class).raw(">").raw(server.state.name());
+    page.raw("<tr><th scope=row>").text(address);
+    if server.role != ServerRole::Master {
+        page.raw("<small>replica</small>");
+    }
+    page.raw("<td><b class=").raw(class).raw(">").raw(server.state.name());
     page.raw("</b> for ").text(&words::span(server.state_ms));
     if problem::is_unwell(server) {
         page.raw("<small>since ").text(&since).raw(" UTC</small>");

@@ -5,7 +5,7 @@
 use super::interval::Interval;
 use super::report::{PoolReport, Report};
 use super::words;
-use crate::stats::ServerFigures;
+use crate::stats::{ServerFigures, ServerRole};
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +32,16 @@ pub fn problems(report: &Report, interval: &Interval) -> Vec<Problem> {
             add(true, &["pool ", &pool.listen, ": no server is up"]);
         }
         for (server, address) in servers.iter().zip(&pool.figures.addresses) {
+            if server.role == ServerRole::Unread && !is_unwell(server) {
+                add(false, &["replica ", address, " is not read from: the log says why"]);
+            }
             if is_unwell(server) {
                 let since = words::time_of_day(report.unix_ms.saturating_sub(server.state_ms));
                 let why = if server.why.is_empty() { "" } else { ": " };
                 let span = words::span(server.state_ms);
                 let state = server.state.name();
-                let is_grave = !server.state.is_up();
+                // What a replica would answer others do.
+                let is_grave = !server.state.is_up() && server.role == ServerRole::Master;
                 add(
                     is_grave,
                     &["server ", address, " is ", state, " since ", &since, " UTC (", &span, ")", why, &server.why],

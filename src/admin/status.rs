@@ -12,7 +12,7 @@ use super::report::{PoolReport, Report};
 use crate::config::Json;
 use crate::stats::{
     CLIENT_CLOSE_REASONS, CODES, CONNECTION_STATES, ErrorCodes, Event, FAILURES, Figures, Histogram, REQUEST_CLASSES,
-    ServerFigures, ServerState,
+    ServerFigures, ServerRole, ServerState,
 };
 
 /// Appends the report.
@@ -187,6 +187,9 @@ fn walk_clients(figures: &mut Figures, form: &mut dyn Form) {
 fn walk_server(server: &mut ServerFigures, form: &mut dyn Form) {
     let mut is_up = server.state.is_up();
     let mut state = server.state.name().to_owned();
+    let mut role = server.role.name().to_owned();
+    form.text("role", &mut role);
+    server.role = ServerRole::ALL.into_iter().find(|known| known.name() == role).unwrap_or_default();
     form.text("state", &mut state);
     // A state that this version does not know is none in which requests go there.
     let known = ServerState::ALL.into_iter().find(|known| known.name() == state);

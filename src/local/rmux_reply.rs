@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   RMUX STATUS     field:value                          one line each, as INFO has them
-//!   RMUX SERVERS    address=… state=up connections=…      one line for each server, as CLIENT LIST has them
+//!   RMUX SERVERS    address=… role=master state=up …      one line for each server, as CLIENT LIST has them
 //!   RMUX LATENCY    waiting_for=server count=… p50_us=…       one line for each thing that requests wait for
 //!   RMUX RING a     a map for each key
 //!   RMUX SLOWLOG    arrays, as those of Redis' SLOWLOG, with what only rmux knows behind
@@ -113,7 +113,11 @@ pub fn status(protocol: Protocol, figures: &Figures, listen: &str, process_id: u
 pub fn servers(protocol: Protocol, figures: &Figures, out: &mut Vec<u8>) {
     let mut text = Vec::new();
     for (server, address) in figures.servers.iter().zip(&figures.addresses) {
-        fields::texts(&mut text, ["", "=", ""], &[("address", address), (" state", server.state.name())]);
+        fields::texts(
+            &mut text,
+            ["", "=", ""],
+            &[("address", address), (" role", server.role.name()), (" state", server.state.name())],
+        );
         let numbers = [
             ("since_ms", server.state_ms),
             ("connections", server.connections as u64),

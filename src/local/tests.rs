@@ -10,7 +10,7 @@ use crate::backend::handshake::Introduction;
 use crate::command::Class;
 use crate::resp::{Frame, RequestFramer, RequestLimits};
 use crate::session::Protocol;
-use crate::stats::{Figures, ProxyStats, ServerFigures, ServerState, ServerStats};
+use crate::stats::{Figures, ProxyStats, ServerFigures, ServerRole, ServerState, ServerStats};
 use crate::users::{Secret, UserId, Users};
 
 /// One client of a pool, and what the proxy would know about it.
@@ -25,6 +25,7 @@ struct Talk {
 
 const fn server(state: ServerState, connections: usize, outstanding: usize, stats: ServerStats) -> ServerFigures {
     ServerFigures {
+        role: ServerRole::Master,
         state,
         connections,
         outstanding,

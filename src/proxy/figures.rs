@@ -6,7 +6,7 @@ use super::journal::Journal;
 use super::state::Proxy;
 use super::{dispatch, memory};
 use crate::client::{Flow, Need};
-use crate::stats::{Event, Figures, READ, WRITE};
+use crate::stats::{Event, Figures, READ, ServerRole, WRITE};
 use crate::timer::Millis;
 use log::Level;
 
@@ -23,9 +23,14 @@ pub(super) fn figures(proxy: &mut Proxy, now: Millis) -> Figures {
     let mut waits = journal.waits;
     // Those that were asked for at once are not recorded one by one.
     waits.add_immediate(journal.requests.saturating_sub(waits.count()));
+    let mut servers = upstreams.figures(router.servers().chain(router.replicas().servers()), now);
+    for (replica, figures) in router.replicas().servers().zip(&mut servers[router.servers().len()..]) {
+        let is_read = router.replicas().is_read(replica);
+        figures.role = if is_read { ServerRole::Replica } else { ServerRole::Unread };
+    }
     Figures {
         stats,
-        servers: upstreams.figures(router.servers().chain(router.replicas().servers()), now),
+        servers,
         addresses: settings.servers.iter().chain(settings.all_replicas()).cloned().collect(),
         clients: clients.len() as u64,
         clients_paused: clients.paused() as u64,

@@ -70,6 +70,20 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
     shrink(proxy);
 }
 
+/// From here on these are the replicas of a server, wherever it stands in the ring.
+pub(super) fn handle_replicas(proxy: &mut Proxy, server: ServerId, replicas: Vec<String>, now: Millis) {
+    let places = proxy.router.servers().enumerate();
+    let Some(place) = places.filter(|&(_, other)| other == server).map(|(place, _)| place).next() else { return };
+    let all = &mut proxy.settings.replicas;
+    all.resize(all.len().max(place + 1), Vec::new());
+    if all[place] != replicas {
+        all[place] = replicas;
+        change_servers(proxy, now);
+        proxy.turn.room_is_new();
+        shrink(proxy);
+    }
+}
+
 /// Has each deadline looked at, and set anew; no request that is out waits longer than one that is sent now.
 fn look_at_deadlines(proxy: &mut Proxy, now: Millis) {
     proxy.in_flight.requests.cap_deadlines(now + proxy.settings.timeouts.remote_read_ms);

@@ -117,6 +117,11 @@ impl Replicas {
         self.all.iter().any(|replica| replica.server == server && replica.is_up)
     }
 
+    /// True exactly when reads go to this one.
+    pub fn is_read(&self, server: ServerId) -> bool {
+        self.all.iter().any(|replica| replica.server == server && replica.is_chosen())
+    }
+
     /// What this one said last; [`Link::Unknown`] if it is none.
     pub fn link(&self, server: ServerId) -> Link {
         let found = self.all.iter().find(|replica| replica.server == server);

@@ -25,7 +25,7 @@ use crate::server::{Health, Seen, Server};
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::{Id, Slots};
-use crate::stats::{CONNECTION_STATES, ServerFigures, ServerState, ServerStats};
+use crate::stats::{CONNECTION_STATES, ServerFigures, ServerRole, ServerState, ServerStats};
 use crate::timer::{Alarm, Millis, Wheel};
 use crate::{reply, sha1};
 
@@ -532,6 +532,7 @@ impl Upstreams {
         let figures = |endpoint: &Endpoint| {
             let backends = || endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id));
             ServerFigures {
+                role: ServerRole::Master,
                 state: match endpoint.health.health() {
                     Health::Up => ServerState::Up,
                     Health::Unsteady { .. } => ServerState::Unsteady,

@@ -133,7 +133,7 @@ fn status_and_servers_tell_of_all_threads() {
         let shown = clients[1].line("RMUX SERVERS");
         for server in &servers {
             assert!(
-                shown.contains(&format!("address={} state=up ", server.address(Kind::Unix).flag_value())),
+                shown.contains(&format!("address={} role=master state=up ", server.address(Kind::Unix).flag_value())),
                 "{shown}"
             );
         }

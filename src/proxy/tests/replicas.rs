@@ -455,3 +455,56 @@ fn a_replica_hears_no_messages() {
     assert_eq!(bench.asked(replica), ROLE);
     assert!(bench.connects.is_empty(), "it is back, and nobody wants to hear it");
 }
+
+#[test]
+fn what_replicas_are_is_told_with_the_figures() {
+    use crate::stats::ServerRole;
+    let (mut bench, backends) = with_replicas(2, 1, ReadFrom::PreferReplica, |_| ());
+    bench.pass(1_000);
+    bench.answer(backends[3], role("sync"));
+    let figures = bench.proxy.figures(bench.now);
+    assert_eq!(figures.addresses, ["server-0", "server-1", "replica-0-0", "replica-1-0"]);
+    let roles: Vec<ServerRole> = figures.servers.iter().map(|server| server.role).collect();
+    assert_eq!(roles, [ServerRole::Master, ServerRole::Master, ServerRole::Replica, ServerRole::Unread]);
+    let client = bench.client();
+    bench.say(client, request(&["RMUX", "SERVERS"]));
+    let told = bench.told(client);
+    for line in ["address=server-0 role=master ", "address=replica-0-0 role=replica ", "=replica-1-0 role=unread "] {
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[test]
+fn who_watches_a_server_tells_its_replicas() {
+    let mut bench = Bench::new(1, |settings| settings.read_from = ReadFrom::PreferReplica);
+    let master = bench.connect(0);
+    let server = bench.proxy.servers()[0];
+    let client = bench.client();
+    let tell = |bench: &mut Bench, replicas: &[&str]| {
+        let replicas = replicas.iter().map(|&replica| replica.to_owned()).collect();
+        bench.proxy.handle_replicas(server, replicas, bench.now);
+        bench.turn();
+    };
+    tell(&mut bench, &["a:1"]);
+    let first = bench.connect(1);
+    assert_eq!(bench.asked(first), ROLE);
+    bench.answer(first, role("connected"));
+    bench.say(client, get("a"));
+    assert_eq!(bench.asked(first), get("a"));
+    // The same again is no news; another one has another connection, and what is owed comes all the same.
+    tell(&mut bench, &["a:1"]);
+    assert!(bench.connects.is_empty() && bench.closed.is_empty());
+    tell(&mut bench, &["b:2"]);
+    let second = bench.connect(2);
+    assert_eq!(bench.asked(second), ROLE);
+    bench.answer(second, role("connected"));
+    bench.answer(first, "$1\r\nA\r\n");
+    assert_eq!(bench.told(client), "$1\r\nA\r\n");
+    assert!(bench.is_closed(Conn::Backend(first)));
+    bench.say(client, get("a"));
+    assert_eq!(bench.asked(second), get("a"));
+    bench.answer(second, "$1\r\nB\r\n");
+    tell(&mut bench, &[]);
+    bench.say(client, get("a"));
+    assert_eq!(bench.asked(master), get("a"));
+}
