@@ -73,6 +73,7 @@ pub mod request;
 pub mod resolve;
 pub mod resp;
 pub mod ring;
+pub mod sentinel;
 pub mod serve;
 pub mod server;
 pub mod server_id;

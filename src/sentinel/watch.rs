@@ -1,0 +1,707 @@
+//! The machine: who is asked when, and what follows from the answers.
+//!
+//! ```text
+//!   round:  each sentinel that can be asked is asked where each master is ─► answers, or their time is over ─► decide
+//!   next:   in CALM_MS; sooner where something is not well; at once after a hint or a +switch-master, but never within
+//!           HINT_GAP_MS of the last one
+//! ```
+//!
+//! Invariant: a vote is counted exactly as long as the connection that it came by is there.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use log::Level;
+
+use crate::notice::printable;
+use crate::reply;
+use crate::timer::Millis;
+use crate::users::Credentials;
+
+use super::HostPort;
+use super::answer::{self, Located, Replica};
+use super::link::{Heard, Link, LinkId as Id, Question};
+use super::vote::{self, Poll};
+
+pub use super::link::LinkId;
+
+/// What it is told about a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The sentinels that the user names; at least one.
+    pub sentinels: Vec<HostPort>,
+    /// The names of the masters, each once.
+    pub masters: Vec<String>,
+    /// Who rmux is to the sentinels.
+    pub credentials: Option<Credentials>,
+    /// Whether the replicas of the masters are asked for, too.
+    pub wants_replicas: bool,
+}
+
+/// What is to be done by the shell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to this sentinel.
+    Connect(LinkId, HostPort),
+    /// Send this.
+    Send(LinkId, Vec<u8>),
+    /// Close this.
+    Close(LinkId),
+    /// A master is there from now on.
+    Moved(String, HostPort),
+    /// It was asked about this master, and all is as it was.
+    Asked(String),
+    /// These follow a master from now on.
+    Replicas(String, Vec<Replica>),
+    /// Log this.
+    Say(Level, String),
+}
+
+/// What there is to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The sentinels that are known.
+    pub sentinels: Vec<SentinelView>,
+    /// The masters, in the order of the settings.
+    pub masters: Vec<MasterView>,
+}
+
+/// A sentinel, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentinelView {
+    /// Where it is.
+    pub address: String,
+    /// Whether it answers.
+    pub is_up: bool,
+    /// Whether its clock has jumped, and its word does not count.
+    pub is_tilted: bool,
+}
+
+/// A master, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterView {
+    /// Its name.
+    pub name: String,
+    /// Where it is; `None` as long as nobody has said so.
+    pub address: Option<String>,
+    /// How often it has moved.
+    pub switches: u64,
+}
+
+/// What a sentinel says of a master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Vote {
+    /// Nothing, or nothing that counts any more.
+    None,
+    /// That it does not know it.
+    Unknown,
+    /// That it is there.
+    At(HostPort),
+}
+
+#[derive(Debug)]
+struct Sentinel {
+    place: HostPort,
+    is_configured: bool,
+    /// Its own name, once it has told it.
+    own_id: Option<String>,
+    /// Where it turned out to be, if its place is a name.
+    peer: Option<String>,
+    ask: Link,
+    hear: Link,
+    is_tilted: bool,
+    /// By the places of the masters.
+    votes: Vec<Vote>,
+    /// Why it was last lost.
+    why: String,
+    /// When it last answered, or another one told of it.
+    known_at: Millis,
+}
+
+#[derive(Debug)]
+struct Master {
+    name: String,
+    current: Option<HostPort>,
+    switches: u64,
+    /// When somebody last had reason to think that it is not there any more.
+    hinted_at: Option<Millis>,
+    /// Whether whoever hinted waits for an answer.
+    awaited: Awaited,
+    replicas: Vec<Replica>,
+    /// What the log was told last.
+    told: Told,
+}
+
+/// Whether somebody waits for the answer of the next round, or of the one that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    No,
+    Next,
+    Now,
+}
+
+/// What is wrong, as far as the log was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Unreachable,
+    Unknown,
+    Divided(HostPort),
+}
+
+/// The watch over the masters of one pool.
+#[derive(Debug)]
+pub struct Watch {
+    sentinels: Vec<Sentinel>,
+    masters: Vec<Master>,
+    credentials: Option<Credentials>,
+    wants_replicas: bool,
+    actions: VecDeque<Action>,
+    last_id: u32,
+    /// When the last round began.
+    round_at: Millis,
+    next_round_at: Millis,
+    /// True from the beginning of a round until all have answered, or had their time.
+    is_asking: bool,
+    /// Since when sentinels are divided over some master.
+    divided_since: Option<Millis>,
+    random: u64,
+}
+
+impl Watch {
+    /// A watch that begins now. `seed` spreads the rounds of many hosts.
+    pub fn new(settings: Settings, seed: u64, now: Millis) -> Watch {
+        let mut watch = Watch {
+            sentinels: Vec::new(),
+            masters: Vec::new(),
+            credentials: None,
+            wants_replicas: false,
+            actions: VecDeque::new(),
+            last_id: 0,
+            round_at: now,
+            next_round_at: now,
+            is_asking: true,
+            divided_since: None,
+            random: seed | 1,
+        };
+        watch.handle_settings(settings, now);
+        watch
+    }
+
+    /// From now on this holds. What is known of masters and sentinels that stay is kept; who is new to the credentials
+    /// is asked on new connections.
+    pub fn handle_settings(&mut self, settings: Settings, now: Millis) {
+        if self.credentials != settings.credentials {
+            (0..self.sentinels.len()).for_each(|number| self.drop_links(number));
+        }
+        (self.credentials, self.wants_replicas) = (settings.credentials, settings.wants_replicas);
+        let mut known = mem::take(&mut self.masters);
+        for name in settings.masters {
+            let master = known.iter().position(|master| master.name == name).map(|place| known.swap_remove(place));
+            self.masters.push(master.unwrap_or_else(|| Master::new(name)));
+        }
+        // The masters have other places now, and one that answers late would be believed about another.
+        for number in (0..self.sentinels.len()).rev() {
+            let sentinel = &mut self.sentinels[number];
+            sentinel.is_configured = settings.sentinels.contains(&sentinel.place);
+            sentinel.votes = vec![Vote::None; self.masters.len()];
+            self.drop_links(number);
+            if !self.sentinels[number].is_configured {
+                self.sentinels.remove(number);
+            }
+        }
+        for place in settings.sentinels {
+            if !self.sentinels.iter().any(|sentinel| sentinel.place == place) {
+                self.sentinels.push(Sentinel::new(place, true, self.masters.len(), now));
+            }
+        }
+        self.is_asking = true;
+        self.connect_due(now);
+    }
+
+    /// Somebody wants to know anew where this master is, since a connection to it is lost; or, if `is_gone`, since it
+    /// is not there: it cannot be connected to, or says that it is no master. [`Action::Moved`] or [`Action::Asked`]
+    /// follows.
+    pub fn handle_hint(&mut self, name: &str, is_gone: bool, now: Millis) {
+        let Some(master) = self.masters.iter_mut().find(|master| master.name == name) else { return };
+        if is_gone {
+            master.hinted_at = Some(now);
+        }
+        master.awaited = Awaited::Next;
+        self.hurry(now);
+    }
+
+    /// A sentinel is connected; `peer` is where it turned out to be.
+    pub fn handle_connected(&mut self, id: LinkId, peer: Option<String>, now: Millis) {
+        let Some((number, is_hearing)) = self.find(id) else { return };
+        self.link(number, is_hearing).on_connected(now);
+        if let Some(credentials) = &self.credentials {
+            let request = credentials.request();
+            self.link(number, is_hearing).ask(Question::Auth, now);
+            self.actions.push_back(Action::Send(id, request));
+        }
+        if is_hearing {
+            return self.ask(number, true, &[Question::Subscribe], now);
+        }
+        self.sentinels[number].peer = peer;
+        self.ask(number, false, &[Question::OwnId], now);
+        self.ask_about_masters(number, now);
+    }
+
+    /// A connection to a sentinel is lost, or could not be made.
+    pub fn handle_lost(&mut self, id: LinkId, reason: &str, now: Millis) {
+        if let Some((number, is_hearing)) = self.find(id) {
+            self.lose(number, is_hearing, reason, now);
+            self.maybe_conclude(now);
+        }
+    }
+
+    /// A sentinel has sent this.
+    pub fn handle_data(&mut self, id: LinkId, bytes: &[u8], now: Millis) {
+        let Some((number, is_hearing)) = self.find(id) else { return };
+        self.link(number, is_hearing).push(bytes, now);
+        // It may be lost, or another one by then, because of what it said.
+        while let Some((number, is_hearing)) = self.find(id) {
+            let outcome = match self.link(number, is_hearing).next() {
+                Ok(None) => break,
+                Ok(Some(Heard::Message(push))) => {
+                    self.on_message(number, &push, now);
+                    Ok(())
+                }
+                Ok(Some(Heard::Answer(question, reply))) => self.on_answer(number, question, &reply, now),
+                Err(reason) => Err(reason.to_owned()),
+            };
+            if let Err(reason) = outcome {
+                self.actions.push_back(Action::Close(id));
+                self.lose(number, is_hearing, &reason, now);
+            }
+        }
+        self.maybe_conclude(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeouts(&mut self, now: Millis) {
+        for number in 0..self.sentinels.len() {
+            for is_hearing in [false, true] {
+                let link = self.link(number, is_hearing);
+                if link.is_late(now) {
+                    let id = link.id();
+                    self.actions.extend(id.map(Action::Close));
+                    self.lose(number, is_hearing, "no answer in time", now);
+                } else if is_hearing && link.is_quiet(now) {
+                    self.ask(number, true, &[Question::Ping], now);
+                }
+            }
+        }
+        self.connect_due(now);
+        if self.next_round_at <= now {
+            self.begin_round(now);
+        }
+        self.maybe_conclude(now);
+    }
+
+    /// The next thing that is to be done.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Watch::handle_timeouts`] is to be called at the latest.
+    pub fn next_deadline(&self) -> Millis {
+        let of_sentinel = |sentinel: &Sentinel| {
+            // Who does not answer is not heard.
+            let is_heard = sentinel.ask.is_open() || sentinel.hear.id().is_some();
+            let heard = is_heard.then(|| sentinel.hear.next_deadline(true)).flatten();
+            sentinel.ask.next_deadline(false).into_iter().chain(heard).min()
+        };
+        self.sentinels.iter().filter_map(of_sentinel).fold(self.next_round_at, Millis::min)
+    }
+
+    /// Where a master is known to be.
+    pub fn address(&self, name: &str) -> Option<&HostPort> {
+        self.masters.iter().find(|master| master.name == name)?.current.as_ref()
+    }
+
+    /// What there is to show.
+    pub fn view(&self) -> View {
+        let sentinel = |sentinel: &Sentinel| SentinelView {
+            address: sentinel.place.to_string(),
+            is_up: sentinel.ask.is_open(),
+            is_tilted: sentinel.is_tilted,
+        };
+        let master = |master: &Master| MasterView {
+            name: master.name.clone(),
+            address: master.current.as_ref().map(ToString::to_string),
+            switches: master.switches,
+        };
+        View {
+            sentinels: self.sentinels.iter().map(sentinel).collect(),
+            masters: self.masters.iter().map(master).collect(),
+        }
+    }
+
+    // The connections.
+
+    fn find(&self, id: LinkId) -> Option<(usize, bool)> {
+        let has = |link: &Link| link.id() == Some(id);
+        let number = self.sentinels.iter().position(|sentinel| has(&sentinel.ask) || has(&sentinel.hear))?;
+        Some((number, has(&self.sentinels[number].hear)))
+    }
+
+    fn link(&mut self, number: usize, is_hearing: bool) -> &mut Link {
+        let sentinel = &mut self.sentinels[number];
+        if is_hearing { &mut sentinel.hear } else { &mut sentinel.ask }
+    }
+
+    fn connect_due(&mut self, now: Millis) {
+        for number in 0..self.sentinels.len() {
+            for is_hearing in [false, true] {
+                // Who does not answer has nothing to be heard.
+                let is_wanted = !is_hearing || self.sentinels[number].ask.is_open();
+                if is_wanted && self.link(number, is_hearing).is_due(now) {
+                    self.last_id += 1;
+                    let id = Id(self.last_id);
+                    self.link(number, is_hearing).begin(id, now);
+                    self.actions.push_back(Action::Connect(id, self.sentinels[number].place.clone()));
+                }
+            }
+        }
+    }
+
+    fn lose(&mut self, number: usize, is_hearing: bool, reason: &str, now: Millis) {
+        self.link(number, is_hearing).on_lost(now);
+        if !is_hearing {
+            let sentinel = &mut self.sentinels[number];
+            sentinel.why = reason.to_owned();
+            sentinel.votes.fill(Vote::None);
+        }
+    }
+
+    /// Closes what there is, to be made anew at once.
+    fn drop_links(&mut self, number: usize) {
+        for is_hearing in [false, true] {
+            let link = self.link(number, is_hearing);
+            let id = link.id();
+            *link = Link::new(Millis(0));
+            self.actions.extend(id.map(Action::Close));
+        }
+    }
+
+    fn ask(&mut self, number: usize, is_hearing: bool, questions: &[Question], now: Millis) {
+        let mut request = Vec::new();
+        for &question in questions {
+            self.push_question(&mut request, question);
+            self.link(number, is_hearing).ask(question, now);
+        }
+        if let Some(id) = self.link(number, is_hearing).id() {
+            self.actions.push_back(Action::Send(id, request));
+        }
+    }
+
+    fn push_question(&self, request: &mut Vec<u8>, question: Question) {
+        let name = |place: usize| self.masters[place].name.as_bytes();
+        let mut push = |words: &[&[u8]]| {
+            reply::array(request, words.len());
+            words.iter().for_each(|word| reply::bulk(request, word));
+        };
+        match question {
+            Question::Auth => debug_assert!(false, "who has the password writes this question"),
+            Question::OwnId => push(&[b"SENTINEL", b"MYID"]),
+            Question::Tilt => push(&[b"INFO", b"sentinel"]),
+            Question::Address(place) => push(&[b"SENTINEL", b"get-master-addr-by-name", name(place)]),
+            Question::Sentinels(place) => push(&[b"SENTINEL", b"sentinels", name(place)]),
+            Question::Replicas(place) => push(&[b"SENTINEL", b"replicas", name(place)]),
+            Question::Subscribe => push(&[b"SUBSCRIBE", answer::SWITCHES]),
+            Question::Ping => push(&[b"PING"]),
+        }
+    }
+
+    fn ask_about_masters(&mut self, number: usize, now: Millis) {
+        // In this order: whether its word counts is known before it is given.
+        let mut questions = vec![Question::Tilt];
+        for place in 0..self.masters.len() {
+            questions.extend([Question::Address(place), Question::Sentinels(place)]);
+            questions.extend(self.wants_replicas.then_some(Question::Replicas(place)));
+        }
+        self.ask(number, false, &questions, now);
+    }
+
+    // The rounds.
+
+    fn begin_round(&mut self, now: Millis) {
+        (self.round_at, self.is_asking) = (now, true);
+        for master in self.masters.iter_mut().filter(|master| master.awaited == Awaited::Next) {
+            master.awaited = Awaited::Now;
+        }
+        for number in 0..self.sentinels.len() {
+            if self.sentinels[number].ask.is_open() && !self.sentinels[number].ask.is_busy() {
+                self.ask_about_masters(number, now);
+            }
+        }
+        self.next_round_at = now + self.pause_ms(now);
+    }
+
+    /// Asks as soon as may be.
+    fn hurry(&mut self, now: Millis) {
+        self.next_round_at = self.next_round_at.min((self.round_at + HINT_GAP_MS).max(now));
+        for sentinel in &mut self.sentinels {
+            sentinel.ask.hurry();
+        }
+    }
+
+    /// Until the next round, over the last quarter of which many hosts are spread.
+    fn pause_ms(&mut self, now: Millis) -> u64 {
+        let is_unwell = |master: &Master| master.current.is_none() || master.is_failing(now);
+        let ms = match self.divided_since {
+            Some(since) if now - since < DIVIDED_MS => HINT_GAP_MS,
+            _ if self.divided_since.is_some() || self.masters.iter().any(is_unwell) => UNWELL_MS,
+            _ => CALM_MS,
+        };
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        ms - self.random % (ms / 4)
+    }
+
+    fn on_message(&mut self, number: usize, push: &[u8], now: Millis) {
+        let Some((name, place)) = answer::switched(push) else { return };
+        let Some(master) = self.masters.iter().position(|master| master.name == name) else { return };
+        if self.sentinels[number].ask.is_open() {
+            self.sentinels[number].votes[master] = Vote::At(place);
+        }
+        // A message may be late, and others may not agree.
+        self.hurry(now);
+        self.decide(now);
+    }
+
+    fn on_answer(&mut self, number: usize, question: Question, reply: &[u8], now: Millis) -> Result<(), String> {
+        let is_refusal = [&b"-NOAUTH"[..], b"-WRONGPASS", b"-DENIED"].iter().any(|word| reply.starts_with(word));
+        let is_needed = matches!(question, Question::Auth | Question::Address(_) | Question::Subscribe);
+        if is_refusal || is_needed && reply.starts_with(b"-") {
+            let text = printable(reply);
+            let text = self.credentials.as_ref().map_or(text.clone(), |credentials| credentials.without_secret(&text));
+            return Err(format!("it refuses us: {text}"));
+        }
+        match question {
+            Question::Auth | Question::Subscribe | Question::Ping => {}
+            Question::OwnId => self.on_own_id(number, answer::own_id(reply)),
+            Question::Tilt => {
+                let is_tilted = answer::is_tilted(reply);
+                if mem::replace(&mut self.sentinels[number].is_tilted, is_tilted) != is_tilted && is_tilted {
+                    let place = &self.sentinels[number].place;
+                    let text = format!("sentinel {place}: it is in TILT mode: its word does not count");
+                    self.actions.push_back(Action::Say(Level::Warn, text));
+                }
+            }
+            Question::Address(place) => match answer::located(reply) {
+                Located::At(address) => self.sentinels[number].votes[place] = Vote::At(address),
+                Located::Unknown => self.sentinels[number].votes[place] = Vote::Unknown,
+                Located::Nonsense => return Err("its answer is none to what was asked".to_owned()),
+            },
+            Question::Sentinels(_) => {
+                for (place, own_id) in answer::sentinels(reply) {
+                    self.learn(place, own_id, now);
+                }
+            }
+            Question::Replicas(place) => {
+                let replicas = answer::replicas(reply);
+                // Of several that answer the last one is as good as any.
+                let master = &mut self.masters[place];
+                if !self.sentinels[number].is_tilted && master.replicas != replicas {
+                    master.replicas.clone_from(&replicas);
+                    self.actions.push_back(Action::Replicas(master.name.clone(), replicas));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A sentinel has told its own name. If it is known by another address already, it is not asked twice.
+    fn on_own_id(&mut self, number: usize, own_id: Option<String>) {
+        if own_id.is_none() {
+            return;
+        }
+        let is_same = |other: &Sentinel| other.own_id == own_id;
+        let other = (0..self.sentinels.len()).find(|&other| other != number && is_same(&self.sentinels[other]));
+        self.sentinels[number].own_id = own_id;
+        let Some(other) = other else { return };
+        // The user's own spelling is kept.
+        let spare = if self.sentinels[other].is_configured { number } else { other };
+        if !self.sentinels[spare].is_configured {
+            self.drop_links(spare);
+            self.sentinels.remove(spare);
+        }
+    }
+
+    /// One sentinel has told of another.
+    fn learn(&mut self, place: HostPort, own_id: Option<String>, now: Millis) {
+        let text = place.to_string();
+        let is_it = |known: &Sentinel| {
+            known.place == place || known.peer.as_deref() == Some(&text) || own_id.is_some() && known.own_id == own_id
+        };
+        if let Some(known) = self.sentinels.iter_mut().find(|known| is_it(known)) {
+            known.known_at = now;
+        } else if self.sentinels.len() < answer::RECORDS_MAX {
+            self.sentinels.push(Sentinel { own_id, ..Sentinel::new(place, false, self.masters.len(), now) });
+            self.connect_due(now);
+        }
+    }
+
+    // What follows.
+
+    /// If all who were asked have answered, or had their time, there is no more to wait for.
+    fn maybe_conclude(&mut self, now: Millis) {
+        self.connect_due(now);
+        let is_awaited = |sentinel: &Sentinel| sentinel.ask.is_busy();
+        if self.is_asking && !self.sentinels.iter().any(is_awaited) {
+            self.is_asking = false;
+        }
+        self.decide(now);
+        if self.is_asking {
+            return;
+        }
+        for place in 0..self.masters.len() {
+            self.tell_trouble(place, now);
+            let master = &mut self.masters[place];
+            if master.awaited == Awaited::Now {
+                master.awaited = Awaited::No;
+                self.actions.push_back(Action::Asked(master.name.clone()));
+            }
+        }
+        for sentinel in self.sentinels.iter_mut().filter(|sentinel| sentinel.ask.is_open()) {
+            sentinel.known_at = now;
+        }
+        // One that others have told of, that they know no more, and that does not answer, is gone.
+        self.sentinels.retain(|sentinel| sentinel.is_configured || now - sentinel.known_at < FORGET_MS);
+    }
+
+    fn decide(&mut self, now: Millis) {
+        let mut is_divided = false;
+        for place in 0..self.masters.len() {
+            let votes = self.votes(place);
+            is_divided |= votes.len() > 1;
+            let master = &self.masters[place];
+            let poll = Poll {
+                votes,
+                sentinels: self.sentinels.len(),
+                current: master.current.as_ref(),
+                is_failing: master.is_failing(now),
+                is_complete: !self.is_asking,
+            };
+            let Some(there) = vote::decide(&poll).cloned() else { continue };
+            let master = &mut self.masters[place];
+            let (name, told) = (&master.name, &there);
+            let (level, text) = match &master.current {
+                Some(before) => (Level::Warn, format!("master {name}: is at {told} now, and no more at {before}")),
+                None => (Level::Info, format!("master {name}: is at {told}")),
+            };
+            self.actions.push_back(Action::Say(level, text));
+            self.actions.push_back(Action::Moved(name.clone(), there.clone()));
+            master.switches += u64::from(master.current.is_some());
+            (master.current, master.hinted_at, master.awaited) = (Some(there), None, Awaited::No);
+            master.told = Told::Nothing;
+        }
+        self.divided_since = is_divided.then(|| self.divided_since.unwrap_or(now));
+        if is_divided {
+            let soon = self.round_at + self.pause_ms(now);
+            self.next_round_at = self.next_round_at.min(soon);
+        }
+    }
+
+    /// The addresses that are named, each with how many name it. While nothing is known at all, and nobody else
+    /// answers, the word of those counts whose clocks have jumped.
+    fn votes(&self, place: usize) -> Vec<(&HostPort, usize)> {
+        let count = |may_tilt: bool| {
+            let mut votes: Vec<(&HostPort, usize)> = Vec::new();
+            for sentinel in self.sentinels.iter().filter(|sentinel| may_tilt || !sentinel.is_tilted) {
+                let Vote::At(address) = &sentinel.votes[place] else { continue };
+                match votes.iter_mut().find(|vote| vote.0 == address) {
+                    Some(vote) => vote.1 += 1,
+                    None => votes.push((address, 1)),
+                }
+            }
+            votes
+        };
+        let votes = count(false);
+        if votes.is_empty() && self.masters[place].current.is_none() { count(true) } else { votes }
+    }
+
+    /// The log is told what is wrong with a master once, and when it is over.
+    fn tell_trouble(&mut self, place: usize, now: Millis) {
+        let (votes, count) = (self.votes(place), self.sentinels.len());
+        let name = &self.masters[place].name;
+        let is_reached = self.sentinels.iter().any(|sentinel| sentinel.votes[place] != Vote::None);
+        let other = votes.iter().find(|vote| Some(vote.0) != self.masters[place].current.as_ref());
+        let (told, text) = match other {
+            _ if !is_reached => {
+                let last = self.sentinels.iter().rev().find(|sentinel| !sentinel.why.is_empty());
+                let why = last.map_or(String::new(), |last| format!(", {}: {}", last.place, last.why));
+                (Told::Unreachable, format!("master {name}: no sentinel can be asked, of {count}{why}"))
+            }
+            _ if votes.is_empty() && self.sentinels.iter().all(|sentinel| !sentinel.is_tilted) => {
+                (Told::Unknown, format!("master {name}: no sentinel knows a master by this name, of {count}"))
+            }
+            // Right behind a failover some have not heard of it yet.
+            Some(_) if self.divided_since.is_none_or(|since| now - since < DIVIDED_MS) => return,
+            Some(&(address, by)) if self.masters[place].current.is_some() => {
+                let text =
+                    format!("master {name}: of {count} sentinels {by} say that it is at {address}: not believed");
+                (Told::Divided(address.clone()), text)
+            }
+            _ => (Told::Nothing, format!("master {name}: its sentinels can be asked, and agree")),
+        };
+        let level = if told == Told::Nothing { Level::Info } else { Level::Warn };
+        if mem::replace(&mut self.masters[place].told, told.clone()) != told {
+            self.actions.push_back(Action::Say(level, text));
+        }
+    }
+}
+
+impl Master {
+    fn new(name: String) -> Master {
+        Master {
+            name,
+            current: None,
+            switches: 0,
+            hinted_at: None,
+            awaited: Awaited::No,
+            replicas: Vec::new(),
+            told: Told::Nothing,
+        }
+    }
+
+    /// Whether there is reason to think that it is not where it was.
+    fn is_failing(&self, now: Millis) -> bool {
+        self.hinted_at.is_some_and(|hinted_at| now - hinted_at < FAILING_MS)
+    }
+}
+
+impl Sentinel {
+    fn new(place: HostPort, is_configured: bool, masters: usize, now: Millis) -> Sentinel {
+        Sentinel {
+            place,
+            is_configured,
+            own_id: None,
+            peer: None,
+            ask: Link::new(now),
+            hear: Link::new(now),
+            is_tilted: false,
+            votes: vec![Vote::None; masters],
+            why: String::new(),
+            known_at: now,
+        }
+    }
+}
+
+/// A sentinel of which nothing is seen or heard for so long is none any more, unless the user names it; in milliseconds.
+const FORGET_MS: u64 = 60_000;
+/// Between two rounds while all is well, in milliseconds.
+const CALM_MS: u64 = 5_000;
+/// The same while something is not.
+const UNWELL_MS: u64 = 1_000;
+/// The same while sentinels have just become divided, and at the least.
+const HINT_GAP_MS: u64 = 100;
+/// For so long that is the reason to ask often, in milliseconds.
+const DIVIDED_MS: u64 = 3_000;
+/// So long after a hint there is reason to think that a master is gone, in milliseconds: while it is, hints come with
+/// each attempt to connect.
+const FAILING_MS: u64 = 3_000;
