@@ -134,6 +134,8 @@ pub struct Backend {
     is_read_paused: bool,
     /// True while it is at an address that its server's name does not have any more.
     is_outdated: bool,
+    /// True while it connects, and there is nowhere to connect to yet.
+    is_held_back: bool,
 }
 
 /// What was in flight on a backend that has none of it any more.
@@ -189,6 +191,7 @@ impl Backend {
             is_write_blocked: false,
             is_read_paused: false,
             is_outdated: false,
+            is_held_back: false,
         }
     }
 
@@ -252,6 +255,23 @@ impl Backend {
         self.is_outdated = is_outdated;
     }
 
+    /// There is nowhere to connect it to yet.
+    pub fn hold_back(&mut self) {
+        self.is_held_back = true;
+    }
+
+    /// True while it connects, and there is nowhere to connect to yet.
+    pub fn is_held_back(&self) -> bool {
+        self.is_held_back && matches!(self.phase, Phase::Connecting)
+    }
+
+    /// There is somewhere to connect to. True exactly when that has to be done.
+    pub fn let_on(&mut self) -> bool {
+        let is_to_be_connected = self.is_held_back();
+        self.is_held_back = false;
+        is_to_be_connected
+    }
+
     /// True while it connects or shakes hands: no request was sent on it since then.
     pub fn is_setting_up(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Handshake(_))
@@ -291,12 +311,13 @@ impl Backend {
         matches!(self.phase, Phase::Ready | Phase::Draining | Phase::Settling)
     }
 
-    /// Its socket is connected: it shakes hands. False if it does not connect any more.
-    pub fn on_connected(&mut self, credentials: Option<&Credentials>, now: Millis) -> bool {
+    /// Its socket is connected: it shakes hands, and if `is_master`, makes sure that its server is one. False if it does
+    /// not connect any more.
+    pub fn on_connected(&mut self, credentials: Option<&Credentials>, is_master: bool, now: Millis) -> bool {
         if !matches!(self.phase, Phase::Connecting) {
             return false;
         }
-        self.phase = Phase::Handshake(Handshake::first(self.profile, credentials));
+        self.phase = Phase::Handshake(Handshake::first(self.profile, credentials, is_master));
         self.took_at = now;
         true
     }
@@ -365,6 +386,11 @@ impl Backend {
         let is_first = self.ready_at.is_none();
         self.ready_at.get_or_insert(now);
         (is_first, refusal)
+    }
+
+    /// It takes no requests from here on, whether it is ready or not.
+    pub fn abandon(&mut self) {
+        self.phase = Phase::Draining;
     }
 
     /// It is ready, and takes no new requests from here on.

@@ -88,3 +88,4 @@ pub mod thread;
 pub mod timer;
 pub mod top;
 pub mod users;
+pub mod watcher;

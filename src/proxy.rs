@@ -36,7 +36,7 @@
 //!                      relief          memory is short                  fast_path      runs of plain ones
 //!                      replica_watch   what replicas say of themselves
 //!   settings           reload          what follows from others     authenticate   and from another password
-//!                      renew           a name that has moved
+//!                      renew           a name that has moved            moved          a master that has
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
 //!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list,
@@ -104,10 +104,12 @@ mod leases;
 mod listening;
 mod local_steps;
 mod mark;
+mod mastership;
 mod memory;
 mod merged;
 mod merging;
 mod mode;
+mod moved;
 mod pick;
 mod pieces;
 mod publish;
@@ -460,6 +462,33 @@ impl Proxy {
     /// shell knows of the server's connections by then it has told before ([`Proxy::handle_outdated`]).
     pub fn handle_resolved(&mut self, server: ServerId, is_changed: bool, now: Millis) {
         renew::handle_resolved(self, server, is_changed, now);
+    }
+
+    /// The master that is known by this name is at this address from here on, as shown to people: what connects to it
+    /// goes there. Before that is told first, nothing connects to it. Connections to where it was are closed.
+    pub fn handle_moved(&mut self, server: ServerId, address: &str, now: Millis) {
+        moved::handle_moved(self, server, address, now);
+    }
+
+    /// The server of this name, if there is one: those of [`Settings::servers`].
+    pub fn find_server(&self, name: &str) -> Option<ServerId> {
+        self.upstreams.find_server(name)
+    }
+
+    /// Whether a server is at the name of a master, and so not to be looked up.
+    pub fn is_master(&self, server: ServerId) -> bool {
+        self.upstreams.whereabouts(server).master.is_some()
+    }
+
+    /// What a server is called.
+    pub fn server_name(&self, server: ServerId) -> &str {
+        self.upstreams.address(server)
+    }
+
+    /// Whether there is reason to think that a master is not where it was said to be: there is no connection to it to
+    /// be had, or who was found there is none.
+    pub fn is_master_lost(&self, server: ServerId) -> bool {
+        moved::is_lost(self, server)
     }
 
     /// A lookup has found that the name of this server has these addresses: in words, for people; the same words for

@@ -20,6 +20,7 @@
 mod dial;
 mod handle;
 mod mailbox;
+mod masters;
 mod names;
 mod passwords;
 mod sockets;
@@ -37,11 +38,12 @@ use crate::proxy::{Action, Conn, Proxy, Settings};
 use crate::slots::Id;
 use crate::stats::Bytes;
 use crate::timer::Millis;
-pub use handle::{FiguresAnswer, FiguresQuestion, Handle};
+pub use handle::{FiguresAnswer, FiguresQuestion, Handle, Hint, Hints};
 
 use dial::Dialer;
 use handle::Post;
 use mailbox::Mailbox;
+use masters::Masters;
 use passwords::Passwords;
 use sockets::{ACCEPTS_MAX, Sockets};
 
@@ -74,6 +76,7 @@ pub struct Reactor {
     dialer: Dialer,
     passwords: Passwords,
     mailbox: Mailbox,
+    masters: Masters,
     scratch: Scratch,
     /// Connections that may have something to read.
     ready_clients: Vec<Id>,
@@ -136,6 +139,7 @@ impl Reactor {
             dialer,
             passwords,
             mailbox,
+            masters: Masters::default(),
             scratch: Scratch::new(),
             ready_clients: Vec::new(),
             ready_backends: Vec::new(),
@@ -350,6 +354,11 @@ impl Reactor {
                 }
                 Post::Open => self.open(),
                 Post::Figures(question) => question.answer(self.proxy.figures(self.now)),
+                Post::Hints(hints) => self.masters.set_hints(hints),
+                Post::Moved(moved) => {
+                    masters::on_moved(&moved.0, &moved.1, &mut self.dialer, &mut self.proxy, self.now);
+                }
+                Post::Looked(master) => masters::on_looked(&master, &mut self.proxy, self.now),
             }
         }
         self.passwords.on_read(&mut self.proxy, self.now);
@@ -548,6 +557,9 @@ impl Reactor {
                 Action::Connect { backend, server } => {
                     let proxy = &mut self.proxy;
                     self.dialer.dial(backend, server, &mut self.sockets, proxy, self.now);
+                }
+                Action::Resolve(server) if self.proxy.is_master(server) => {
+                    self.masters.hint(server, &mut self.proxy, self.now)
                 }
                 Action::Resolve(server) => self.dialer.resolve(server, &mut self.proxy, self.now),
                 Action::Close(conn) => {

@@ -222,7 +222,8 @@ impl Ring {
         Moved { moved: (0..cells).filter(is_moved).count(), cells, is_exact }
     }
 
-    /// The server that takes this hash now: its own, or the next in the table that is up. `None` when all are down.
+    /// The server that takes this hash now: its own, or the next in the table that is up. `None` when all are down, or
+    /// when nobody stands in for its own.
     pub fn server(&self, hash: u32, up: &UpSet) -> Option<ServerIndex> {
         debug_assert_eq!(up.servers, self.servers(), "an up-set of another ring");
         if up.all_up() {
@@ -230,6 +231,10 @@ impl Ring {
         }
         if up.none_up() {
             return None;
+        }
+        let own = self.primary(hash);
+        if up.alone.contains(&own) {
+            return Some(own).filter(|&own| up.is_up(own));
         }
         // Ends at a server that is up, if that has a cell.
         let (before, from) = self.cells.split_at(self.cell(hash));
@@ -299,12 +304,14 @@ pub struct UpSet {
     servers: usize,
     /// How many servers are down: `servers` minus the bits that are set.
     down: usize,
+    /// Servers for which nobody stands in.
+    alone: Vec<ServerIndex>,
 }
 
 impl UpSet {
     /// The set of this many servers, all of them up.
     pub fn new(servers: usize) -> UpSet {
-        let mut set = UpSet { words: vec![0; servers.div_ceil(64)].into(), servers, down: servers };
+        let mut set = UpSet { words: vec![0; servers.div_ceil(64)].into(), servers, down: servers, alone: Vec::new() };
         for server in 0..servers {
             set.set(ServerIndex(server as u16), true);
         }
@@ -320,6 +327,11 @@ impl UpSet {
         self.words[server.index() / 64] ^= 1 << (server.index() % 64);
         self.down = if up { self.down - 1 } else { self.down + 1 };
         true
+    }
+
+    /// Nobody stands in for this server while it is down.
+    pub fn leave_alone(&mut self, server: ServerIndex) {
+        self.alone.push(server);
     }
 
     /// True exactly when this server is up.

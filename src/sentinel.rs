@@ -1,7 +1,7 @@
 //! Where the masters of one pool are, by the word of its sentinels.
 //!
-//! A machine without sockets and without a clock, as the core is one: `handle_*` tells it what has happened, `poll_action`
-//! asks what is to be done, time is an argument.
+//! A machine without sockets and without a clock, as the core is one: `handle_*` tells it what has happened,
+//! `poll_action` asks what is to be done, time is an argument.
 //!
 //! ```text
 //!   sentinel 1 ◄─ asks ── its address, by name, each second or five ──┐
@@ -20,33 +20,22 @@
 //! Bounded: sentinels, replicas and bytes of one reply have limits, each question and each connect has a deadline, and
 //! questions have a pause between them, however many ask for them.
 //!
-//! The parts, from top to bottom: `watch`, the machine; `link`, one connection; `answer`, what replies mean; `vote`.
+//! The parts, from top to bottom: `watch`, the machine; `known`, what it knows of each sentinel and master; `interface`,
+//! its words to the shell; `link`, one connection; `answer`, what replies mean; `vote`.
 
 mod answer;
+mod host_port;
+mod interface;
+mod known;
 mod link;
 mod vote;
 mod watch;
 
-use std::fmt;
-
 pub use answer::Replica;
-pub use watch::{Action, LinkId, MasterView, SentinelView, Settings, View, Watch};
-
-/// Where something is: a name or an IP address, without brackets, and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPort {
-    /// A name or an IP address.
-    pub host: String,
-    /// 1 to 65535.
-    pub port: u16,
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let HostPort { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
-}
+pub use host_port::HostPort;
+pub use interface::{Action, MasterView, SentinelView, Settings, View};
+pub use link::LinkId;
+pub use watch::Watch;
 
 #[cfg(test)]
 mod tests;

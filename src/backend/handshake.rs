@@ -1,8 +1,8 @@
 //! What is said on a new connection before it takes requests: who rmux is, and what its session is to be set to.
 //!
 //! ```text
-//!   first      [AUTH] HELLO [SELECT] PING        change    [HELLO] [SELECT]: as far as the profiles differ
-//!   answers     +OK    any    +OK    +PONG       again     AUTH, since the password has changed: +OK, or an error
+//!   first      [AUTH] HELLO [SELECT] [ROLE] PING     change    [HELLO] [SELECT]: as far as the profiles differ
+//!   answers     +OK    any    +OK    master +PONG    again     AUTH, since the password has changed: +OK, or an error
 //! ```
 //!
 //! Knows no sockets and no time; where it stands is counted in bytes that were sent and in steps that were answered.
@@ -26,6 +26,8 @@ pub enum Step {
     Hello(Protocol),
     /// `SELECT`: `+OK`.
     Select(u32),
+    /// `ROLE`: that of a master, or an error that says that it is not told.
+    Role,
     /// `PING`: `+PONG` (`-LOADING` is not alive), or `-BUSY`: the server is alive, and a script keeps it from more.
     Ping,
 }
@@ -51,8 +53,8 @@ pub struct Handshake {
 
 impl Handshake {
     /// What a new connection says first: who rmux is, if the server wants to know that; then it asks who is there,
-    /// selects the database, and makes sure that it is served.
-    pub fn first(goal: Profile, credentials: Option<&Credentials>) -> Handshake {
+    /// selects the database, and makes sure that it is served; and, if `is_master`, by a master.
+    pub fn first(goal: Profile, credentials: Option<&Credentials>, is_master: bool) -> Handshake {
         let mut handshake = Handshake::default();
         if let Some(credentials) = credentials {
             handshake.bytes.0 = credentials.request();
@@ -61,6 +63,9 @@ impl Handshake {
         handshake.add(Step::Hello(goal.protocol));
         if goal.database != 0 {
             handshake.add(Step::Select(goal.database));
+        }
+        if is_master {
+            handshake.add(Step::Role);
         }
         handshake.add(Step::Ping);
         handshake.steps.reverse();
@@ -136,7 +141,7 @@ impl Handshake {
         match step {
             Step::Hello(protocol) => self.reached.protocol = protocol,
             Step::Select(database) => self.reached.database = database,
-            Step::Auth | Step::AuthAgain | Step::Ping => {}
+            Step::Auth | Step::AuthAgain | Step::Role | Step::Ping => {}
         }
     }
 
@@ -145,7 +150,7 @@ impl Handshake {
         let words = match step {
             // An old server does not know the command; its clients know this answer.
             Step::Hello(_) => b"-NOPROTO unsupported protocol version\r\n",
-            Step::Auth | Step::AuthAgain | Step::Select(_) | Step::Ping => reply,
+            Step::Auth | Step::AuthAgain | Step::Select(_) | Step::Role | Step::Ping => reply,
         };
         self.refusal.get_or_insert_with(|| words.to_vec());
     }
@@ -163,6 +168,7 @@ impl Handshake {
                 let database = database.to_string();
                 format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{database}\r\n", database.len())
             }
+            Step::Role => "*1\r\n$4\r\nROLE\r\n".to_string(),
             Step::Ping => "*1\r\n$4\r\nPING\r\n".to_string(),
             Step::Auth | Step::AuthAgain => return debug_assert!(false, "who has the password writes this step"),
         };
@@ -198,6 +204,8 @@ pub enum Refusal {
     Profile,
     /// The server is fine, and the connection stays what it was.
     Kept,
+    /// It is no master.
+    Role,
 }
 
 impl Step {
@@ -212,15 +220,39 @@ impl Step {
         match self {
             Step::AuthAgain if reply == b"+OK\r\n" => Ok(()),
             Step::AuthAgain if is_error => Err(Refusal::Kept),
+            // A user may be denied it, and an old server not know it.
+            Step::Role if reply.starts_with(b"-NOPERM") || reply.starts_with(b"-ERR") => Ok(()),
             _ if is_unserved => Err(Refusal::Server),
             Step::Hello(Protocol::Resp2) => Ok(()),
             Step::Hello(Protocol::Resp3) | Step::Select(_) if is_error => Err(Refusal::Profile),
             Step::Hello(Protocol::Resp3) | Step::Select(_) => Ok(()),
             Step::Auth if reply == b"+OK\r\n" => Ok(()),
             Step::Auth | Step::AuthAgain => Err(Refusal::Server),
+            Step::Role if role(reply) == Some(b"master") => Ok(()),
+            Step::Role if is_error => Err(Refusal::Server),
+            Step::Role => Err(Refusal::Role),
             Step::Ping if reply == b"+PONG\r\n" || is_busy(reply) => Ok(()),
             Step::Ping => Err(Refusal::Server),
         }
+    }
+}
+
+/// The word that the reply to `ROLE` begins with.
+fn role(reply: &[u8]) -> Option<&[u8]> {
+    Elements::of(reply).and_then(|mut elements| elements::bulk(elements.next()?))
+}
+
+/// What a server says that it is, if not a master: in words, for people.
+pub fn role_text(reply: &[u8]) -> String {
+    let mut elements = Elements::of(reply).into_iter().flatten();
+    let mut word = || elements.next().and_then(elements::text).map(str::to_owned);
+    match (word(), word()) {
+        (Some(role), Some(master)) if role == "slave" => {
+            let port = elements.next().and_then(elements::integer).unwrap_or(0);
+            format!("it follows {master}:{port}")
+        }
+        (Some(role), _) => format!("it is a {role}"),
+        _ => "it does not say what it is".to_owned(),
     }
 }
 
@@ -296,7 +328,7 @@ mod tests {
     fn a_handshake_asks_only_for_what_differs() {
         let resp2 = Profile::default();
         let resp3 = Profile { protocol: Protocol::Resp3, database: 12 };
-        let first = Handshake::first(resp3, None);
+        let first = Handshake::first(resp3, None, false);
         assert_eq!(
             &*first.bytes,
             b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n*1\r\n$4\r\nPING\r\n"
@@ -310,7 +342,7 @@ mod tests {
     fn who_rmux_is_comes_before_everything_and_is_not_shown() {
         let password = crate::users::Secret::new(*b"hunter2");
         let credentials = Credentials { user: None, password };
-        let first = Handshake::first(Profile::default(), Some(&credentials));
+        let first = Handshake::first(Profile::default(), Some(&credentials), false);
         assert!(first.bytes.starts_with(b"*2\r\n$4\r\nAUTH\r\n$7\r\nhunter2\r\n*2\r\n$5\r\nHELLO"));
         assert_eq!(first.steps, [Step::Ping, Step::Hello(Protocol::Resp2), Step::Auth]);
         assert!(!format!("{first:?}").contains("hunter2"));
@@ -339,6 +371,28 @@ mod tests {
             ["-ERR unknown command\r\n", "*2\r\n$7\r\nversion\r\n$1\r\n\x01\r\n", "*0\r\n", "%1\r\n$7\r\nversion\r\n"];
         for reply in unfit {
             assert!(Introduction::read(reply.as_bytes()).is_none(), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn a_master_is_asked_whether_it_is_one_and_who_may_not_say_so_is_believed() {
+        let first = Handshake::first(Profile::default(), None, true);
+        assert!(first.bytes.ends_with(b"*1\r\n$4\r\nROLE\r\n*1\r\n$4\r\nPING\r\n"));
+        assert_eq!(first.steps, [Step::Ping, Step::Role, Step::Hello(Protocol::Resp2)]);
+        let slave = b"*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.1\r\n:6379\r\n$9\r\nconnected\r\n:7\r\n";
+        assert_eq!(Step::Role.check(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"), Ok(()));
+        assert_eq!(Step::Role.check(slave), Err(Refusal::Role));
+        assert_eq!(role_text(slave), "it follows 10.0.0.1:6379");
+        let sentinel = b"*2\r\n$8\r\nsentinel\r\n*0\r\n";
+        assert_eq!((Step::Role.check(sentinel), role_text(sentinel)), (Err(Refusal::Role), "it is a sentinel".into()));
+        assert_eq!((Step::Role.check(b"*0\r\n"), role_text(b"+x\r\n").len()), (Err(Refusal::Role), 26));
+        for reply in
+            [&b"-NOPERM User x has no permissions to run the 'role' command\r\n"[..], b"-ERR unknown command\r\n"]
+        {
+            assert_eq!(Step::Role.check(reply), Ok(()));
+        }
+        for reply in [&b"-NOAUTH x\r\n"[..], b"-LOADING x\r\n", b"-MASTERDOWN x\r\n"] {
+            assert_eq!(Step::Role.check(reply), Err(Refusal::Server));
         }
     }
 

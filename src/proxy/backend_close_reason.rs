@@ -39,6 +39,10 @@ pub(super) enum BackendCloseReason {
     OwnerGone,
     /// Its server was removed some time ago.
     Retired,
+    /// It is no master: it says what it is.
+    NotMaster(String),
+    /// Another server is the master from now on.
+    Moved,
     /// Its server's name has other addresses since some time ago.
     Outdated,
 }
@@ -64,6 +68,8 @@ impl fmt::Display for BackendCloseReason {
             BackendCloseReason::Idle => f.write_str("no longer needed"),
             BackendCloseReason::OwnerGone => f.write_str("the client that held it is gone"),
             BackendCloseReason::Retired => f.write_str("its server is removed"),
+            BackendCloseReason::NotMaster(role) => write!(f, "it is no master: {role}"),
+            BackendCloseReason::Moved => f.write_str("another server is the master now"),
             BackendCloseReason::Outdated => f.write_str("the name of its server has other addresses"),
         }
     }
@@ -74,7 +80,10 @@ impl BackendCloseReason {
     pub fn is_connection_down(&self) -> bool {
         matches!(
             self,
-            BackendCloseReason::Connect(_) | BackendCloseReason::ConnectTimeout | BackendCloseReason::Refused(_)
+            BackendCloseReason::Connect(_)
+                | BackendCloseReason::ConnectTimeout
+                | BackendCloseReason::Refused(_)
+                | BackendCloseReason::NotMaster(_)
         )
     }
 
@@ -86,13 +95,15 @@ impl BackendCloseReason {
             BackendCloseReason::ProtocolError(_) => Some(Kind::Garbage),
             BackendCloseReason::WriteTimeout | BackendCloseReason::Stalled => Some(Kind::Stalled),
             BackendCloseReason::SubscribeTimeout => Some(Kind::Subscription),
-            BackendCloseReason::Refused(_) | BackendCloseReason::Connect(_) | BackendCloseReason::ConnectTimeout => {
-                Some(Kind::Refused)
-            }
+            BackendCloseReason::Refused(_)
+            | BackendCloseReason::Connect(_)
+            | BackendCloseReason::ConnectTimeout
+            | BackendCloseReason::NotMaster(_) => Some(Kind::Refused),
             BackendCloseReason::Drained
             | BackendCloseReason::Idle
             | BackendCloseReason::OwnerGone
             | BackendCloseReason::Retired
+            | BackendCloseReason::Moved
             | BackendCloseReason::Outdated => None,
         }
     }
@@ -102,7 +113,7 @@ impl BackendCloseReason {
         match self {
             BackendCloseReason::Connect(_) => 0,
             BackendCloseReason::ConnectTimeout => 1,
-            BackendCloseReason::Refused(_) => 2,
+            BackendCloseReason::Refused(_) | BackendCloseReason::NotMaster(_) => 2,
             _ => 3,
         }
     }
@@ -115,7 +126,14 @@ impl BackendCloseReason {
                 | BackendCloseReason::Idle
                 | BackendCloseReason::OwnerGone
                 | BackendCloseReason::Retired
+                | BackendCloseReason::NotMaster(_)
+                | BackendCloseReason::Moved
                 | BackendCloseReason::Outdated
         )
+    }
+
+    /// True exactly when it may be elsewhere by now.
+    pub fn doubts_place(&self) -> bool {
+        self.blames_server() || matches!(self, BackendCloseReason::NotMaster(_))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::interface::Timer;
 use super::mark;
+use super::mastership::Seat;
 use super::state::Proxy;
 use super::upstreams::Upstreams;
 use crate::backend::{Backend, Purpose};
@@ -38,7 +39,11 @@ pub(super) fn begin_connect(proxy: &mut Proxy, backend: Backend, now: Millis) ->
     if let Some(backend) = proxy.upstreams.backend_mut(id) {
         backend.wake_at(&mut proxy.wheel, Timer::Backend(id), deadline);
     }
-    proxy.turn.connect(id, server);
+    let is_nowhere = proxy.upstreams.mastership_mut(server).is_some_and(|master| master.seat != Seat::Known);
+    match proxy.upstreams.backend_mut(id).filter(|_| is_nowhere) {
+        Some(backend) => backend.hold_back(),
+        None => proxy.turn.connect(id, server),
+    }
     id
 }
 

@@ -3,15 +3,21 @@
 use super::authentication::Authentication;
 use super::backend_close_reason::BackendCloseReason;
 use super::interface::{NO_DEADLINE, Timer};
+use super::mastership::Seat;
 use super::settings::Settings;
 use super::state::Proxy;
-use super::{answer, authenticate, enqueue, health, leases, mark, recover, replica_watch, subscription_connection};
+use super::{
+    answer, authenticate, enqueue, health, leases, mark, recover, replica_watch, report, subscription_connection,
+};
 use crate::backend::Backend;
-use crate::backend::handshake::{Handshake, Introduction, Refusal, Step};
-use crate::notice::printable;
+use crate::backend::handshake::{self, Handshake, Introduction, Refusal, Step};
+use crate::notice::{Kind, printable};
 use crate::request::RequestId;
 use crate::slots::Id;
 use crate::timer::Millis;
+
+/// Who is no master is not asked again whether he is one for so long, in milliseconds.
+const DOUBT_MS: u64 = 250;
 
 /// The reply to the next step of a handshake.
 pub(super) fn on_handshake_reply(
@@ -28,7 +34,7 @@ pub(super) fn on_handshake_reply(
         return Err(words.map_or(BackendCloseReason::UnsolicitedReply, BackendCloseReason::Refused));
     }
     let step = handshake.next_step().ok_or(BackendCloseReason::UnsolicitedReply)?;
-    on_step_answered(proxy, id, step, reply, words)?;
+    on_step_answered(proxy, id, step, reply, words, now)?;
     if let Step::Hello(_) = step {
         if let Some((told, number)) = Introduction::read(reply) {
             proxy.upstreams.on_introduced(id, told, number);
@@ -74,6 +80,7 @@ fn on_step_answered(
     step: Step,
     reply: &[u8],
     words: Option<String>,
+    now: Millis,
 ) -> Result<(), BackendCloseReason> {
     let Some(handshake) = proxy.upstreams.backend_mut(id).and_then(Backend::handshake_mut) else { return Ok(()) };
     let checked = step.check(reply);
@@ -85,14 +92,39 @@ fn on_step_answered(
         }
         Err(Refusal::Profile) => handshake.on_refused(step, reply),
         Err(Refusal::Kept) => {}
+        Err(Refusal::Role) => return Err(doubt(proxy, id, reply, now)),
     }
     handshake.on_answered(words.clone());
     match (checked, words) {
+        (Ok(()), Some(words)) if step == Step::Role => note_unspoken(proxy, id, &words),
         (Ok(()), _) => authenticate::on_taken(proxy, id, step),
         (Err(Refusal::Kept), Some(words)) => authenticate::on_refused_again(proxy, id, &words),
         _ => {}
     }
     Ok(())
+}
+
+/// The server is no master: nobody tries again there for a while, or before it is known to be elsewhere.
+fn doubt(proxy: &mut Proxy, id: Id, reply: &[u8], now: Millis) -> BackendCloseReason {
+    let reason = BackendCloseReason::NotMaster(printable(handshake::role_text(reply).as_bytes()));
+    let Some(server) = proxy.upstreams.backend(id).map(Backend::server) else { return reason };
+    if let Some(master) = proxy.upstreams.mastership_mut(server) {
+        let until = now + DOUBT_MS;
+        master.seat = Seat::Doubted { until };
+        proxy.wheel.arm(Timer::Moved(server), until);
+    }
+    report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, format_args!("{reason}; its sentinels are asked"));
+    reason
+}
+
+/// The server does not say whether it is a master. That is told once.
+fn note_unspoken(proxy: &mut Proxy, id: Id, words: &str) {
+    let Some(server) = proxy.upstreams.backend(id).map(Backend::server) else { return };
+    let Some(master) = proxy.upstreams.mastership_mut(server) else { return };
+    if !std::mem::replace(&mut master.is_unspoken, true) {
+        let text = format_args!("it does not say whether it is a master ({words}): that is believed from now on");
+        report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, text);
+    }
 }
 
 /// What a server said to a step that it refuses, fit for a log line: without the password.

@@ -25,6 +25,7 @@ use super::turn::FollowUp;
 use super::upstreams::Upstreams;
 use super::whereabouts::Whereabouts;
 use super::{connect, drain, mark, report, subscription_connection};
+use crate::backend::Backend;
 use crate::notice::{About, Kind};
 use crate::server::{Health, Seen};
 use crate::server_id::ServerId;
@@ -34,8 +35,10 @@ use crate::timer::Millis;
 
 /// A backend's socket is connected.
 pub(super) fn handle_connected(proxy: &mut Proxy, id: Id, now: Millis) {
+    let Some(server) = proxy.upstreams.backend(id).map(Backend::server) else { return };
+    let is_master = proxy.upstreams.mastership_mut(server).is_some();
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
-    if backend.on_connected(proxy.settings.credentials.as_ref(), now) {
+    if backend.on_connected(proxy.settings.credentials.as_ref(), is_master, now) {
         backend.on_told(proxy.authentication.number());
         mark::mark_backend_dirty(&mut proxy.upstreams, &mut proxy.turn, id);
     }

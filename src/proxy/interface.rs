@@ -80,6 +80,7 @@ pub(super) enum Timer {
     Retired(ServerId),
     Renewal(ServerId),
     Replica(ServerId),
+    Moved(ServerId),
     Dismiss,
     Authenticate,
 }

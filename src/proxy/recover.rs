@@ -86,7 +86,7 @@ fn close_backend(proxy: &mut Proxy, id: Id, reason: BackendCloseReason, now: Mil
         let count = if kind == Kind::Lost { awaited } else { 1 };
         report::warn_of(&mut proxy.journal, kind, server, count, format_args!("{reason}"));
     }
-    if reason.blames_server() {
+    if reason.doubts_place() {
         // Before it is connected to again: it may be elsewhere.
         proxy.turn.resolve(server);
         proxy.upstreams.count_lost(server, was_new.then(|| reason.failure()));

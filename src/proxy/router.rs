@@ -122,6 +122,9 @@ impl Router {
                 self.distinct_servers.push(servers[place]);
             }
         }
+        for (place, _) in settings.servers.iter().enumerate().filter(|(_, address)| settings.is_master(address)) {
+            self.up.leave_alone(ServerIndex(place as u16));
+        }
         self.servers = servers.into();
     }
 
@@ -274,7 +277,8 @@ impl Router {
     /// there are so many, all others being up. Of the servers of these settings.
     pub fn line_of(&self, settings: &Settings, hash: u32, most: usize) -> (usize, Vec<ServerId>) {
         let is_same = |a: ServerIndex, b: ServerIndex| settings.servers[a.index()] == settings.servers[b.index()];
-        let line = self.ring.line_of(hash, if self.failover { most } else { 1 }, &is_same);
+        let has_stand_in = self.failover && !settings.is_master(&settings.servers[self.ring.primary(hash).index()]);
+        let line = self.ring.line_of(hash, if has_stand_in { most } else { 1 }, &is_same);
         (self.ring.cell(hash), line.into_iter().map(|place| self.servers[place.index()]).collect())
     }
 

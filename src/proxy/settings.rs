@@ -27,6 +27,9 @@ pub struct Settings {
     pub replicas: Vec<Vec<String>>,
     /// Where reads go to.
     pub read_from: ReadFrom,
+    /// Those of them that are the names of masters: where they are it is told by `Proxy::handle_moved`. Nobody stands
+    /// in for them.
+    pub masters: Vec<String>,
     /// Whether a server that is down is stood in for by the next one of the ring.
     pub failover: bool,
     /// How keys are spread over the servers.
@@ -143,6 +146,7 @@ impl Settings {
             servers,
             replicas: Vec::new(),
             read_from: ReadFrom::Master,
+            masters: Vec::new(),
             failover: true,
             spread: Spread::default(),
             members: Vec::new(),
@@ -181,6 +185,11 @@ impl Settings {
             true => Ring::new(self.servers.len()),
             false => Ring::of(self.spread.distribution, &self.members),
         }
+    }
+
+    /// Whether this server is the name of a master.
+    pub(super) fn is_master(&self, server: &str) -> bool {
+        self.masters.iter().any(|master| master == server)
     }
 
     /// A number that this run of rmux has for itself; all proxies of a pool have the same.

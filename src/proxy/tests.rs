@@ -19,6 +19,7 @@ mod local_steps;
 mod log_lines;
 mod many_channels;
 mod memory;
+mod moved;
 mod own_replies;
 mod pools;
 mod promises;

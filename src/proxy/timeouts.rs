@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{
     answer, authenticate, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue, health, kept,
-    memory, merged, publish, reask, recover, reload, renew, replica_watch, report, reroute, slow,
+    memory, merged, moved, publish, reask, recover, reload, renew, replica_watch, report, reroute, slow,
     subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
@@ -58,6 +58,7 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             // That there is a turn is enough: all who are late were looked at.
             Timer::Renewal(_) => {}
             Timer::Replica(server) => replica_watch::on_due(proxy, server, now),
+            Timer::Moved(server) => moved::on_moved_due(proxy, server, now),
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }
@@ -164,7 +165,8 @@ fn on_backend_alarm(proxy: &mut Proxy, id: Id, now: Millis) {
         Phase::Connecting | Phase::Handshake(_) => {
             let deadline = backend.since() + proxy.settings.timeouts.remote_connect_ms;
             if deadline <= now {
-                return recover::lose_backend(proxy, id, BackendCloseReason::ConnectTimeout, now);
+                let reason = moved::why_unconnected(proxy, id);
+                return recover::lose_backend(proxy, id, reason, now);
             }
             Some(deadline)
         }

@@ -13,6 +13,7 @@
 
 use std::mem;
 
+use super::mastership::Mastership;
 use super::settings::Settings;
 use super::whereabouts::{Renewal, Whereabouts};
 use crate::backend::handshake::Introduction;
@@ -98,21 +99,21 @@ impl Endpoint {
             address: address.to_owned(),
             is_replica,
             retired_until: None,
-            health: Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings, is_replica)),
+            health: Server::new(settings.timeouts.failover_after_ms, has_stand_in(settings, address, is_replica)),
             pool: Pool::new(settings.pool_size, settings.lease_max),
             stats: ServerStats::default(),
             changed_at: now,
             why: String::new(),
             probe: Alarm::default(),
-            whereabouts: Whereabouts::default(),
+            whereabouts: Whereabouts::new(settings.is_master(address)),
         }
     }
 }
 
 /// Whether others take the keys of a server that is down, and what it has is lost to clients then: it is given time. A
-/// replica is not, since others have what it has.
-fn has_stand_in(settings: &Settings, is_replica: bool) -> bool {
-    settings.failover && settings.servers.len() > 1 && !is_replica
+/// replica is not, since others have what it has; and nobody stands in for a master that sentinels watch.
+fn has_stand_in(settings: &Settings, server: &str, is_replica: bool) -> bool {
+    settings.failover && settings.servers.len() > 1 && !is_replica && !settings.is_master(server)
 }
 
 impl Upstreams {
@@ -359,7 +360,7 @@ impl Upstreams {
     pub fn revive(&mut self, server: ServerId, settings: &Settings) {
         let endpoint = &mut self.endpoints[server.index()];
         endpoint.retired_until = None;
-        let has_stand_in = has_stand_in(settings, endpoint.is_replica);
+        let has_stand_in = has_stand_in(settings, &endpoint.address, endpoint.is_replica);
         endpoint.health = Server::new(settings.timeouts.failover_after_ms, has_stand_in);
         endpoint.pool.pause(Millis(0));
     }
@@ -384,7 +385,7 @@ impl Upstreams {
     /// From here on these settings hold for the health of all servers.
     pub fn set_patience(&mut self, settings: &Settings) {
         for endpoint in &mut self.endpoints {
-            let has_stand_in = has_stand_in(settings, endpoint.is_replica);
+            let has_stand_in = has_stand_in(settings, &endpoint.address, endpoint.is_replica);
             endpoint.health.set_patience(settings.timeouts.failover_after_ms, has_stand_in);
         }
     }
@@ -420,6 +421,11 @@ impl Upstreams {
     pub fn whereabouts_mut(&mut self, server: ServerId) -> Option<&mut Whereabouts> {
         let endpoint = self.endpoints.get_mut(server.index()).filter(|endpoint| endpoint.id == server)?;
         Some(&mut endpoint.whereabouts)
+    }
+
+    /// Where the master of a place is; `None` if it is at an address of its own, or gone.
+    pub fn mastership_mut(&mut self, server: ServerId) -> Option<&mut Mastership> {
+        self.whereabouts_mut(server)?.master.as_mut()
     }
 
     // How they are.

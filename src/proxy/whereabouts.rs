@@ -9,6 +9,7 @@
 //!
 //! Knows no connections: which of them are outdated they know themselves.
 
+use super::mastership::Mastership;
 use crate::timer::Millis;
 
 /// How far the connections of a server follow its name.
@@ -36,9 +37,16 @@ pub(super) struct Whereabouts {
     pub is_lost: bool,
     /// How far its connections follow.
     pub renewal: Renewal,
+    /// Where it is, if that is what sentinels say.
+    pub master: Option<Mastership>,
 }
 
 impl Whereabouts {
+    /// Of a server at a name or an address; or, if `is_master`, at the name that sentinels know it by.
+    pub fn new(is_master: bool) -> Whereabouts {
+        Whereabouts { master: is_master.then(Mastership::new), ..Whereabouts::default() }
+    }
+
     /// A connection that was to replace others could not be made. True exactly when the log is to be told.
     pub fn on_failed(&mut self) -> bool {
         match &mut self.renewal {

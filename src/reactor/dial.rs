@@ -78,6 +78,11 @@ impl Dialer {
         self.names.set_servers(servers, addresses, resolve_ms, is_needed);
     }
 
+    /// This server is there from here on.
+    pub fn set_place(&mut self, server: ServerId, address: &Address) {
+        self.names.set_place(server, address);
+    }
+
     /// When something is to be tried again, or to be looked up.
     pub fn next_deadline(&self) -> Option<Millis> {
         let retry_at = |dial: &Dial| match dial.state {

@@ -65,6 +65,21 @@ impl Handle {
         self.leave(Post::Settings(Box::new((settings, servers))))
     }
 
+    /// From now on it tells there when it doubts where a master is.
+    pub fn give_hints(&self, hints: Hints) {
+        self.leave(Post::Hints(hints));
+    }
+
+    /// The master of this name is there from now on.
+    pub fn moved(&self, master: String, address: Address) {
+        self.leave(Post::Moved(Box::new((master, address))));
+    }
+
+    /// It was asked where the master of this name is, and it is where it was.
+    pub fn looked(&self, master: String) {
+        self.leave(Post::Looked(master.into()));
+    }
+
     /// Asks for its figures; the answer comes with its next turn, or when it has ended.
     pub fn ask_figures(&self, question: FiguresQuestion) {
         self.leave(Post::Figures(question));
@@ -94,6 +109,34 @@ impl Handle {
         if let Err(error) = self.waker.wake() {
             error!("cannot wake a reactor: {error}");
         }
+    }
+}
+
+/// Somebody has reason to ask where a master is.
+#[derive(Debug)]
+pub struct Hint {
+    /// Its name.
+    pub master: String,
+    /// Whether it is not where it was said to be; if not, only a connection was lost.
+    pub is_lost: bool,
+}
+
+/// Where hints go.
+#[derive(Debug, Clone)]
+pub struct Hints {
+    sender: Sender<Hint>,
+    waker: Arc<Waker>,
+}
+
+impl Hints {
+    /// They go there, and wake this.
+    pub fn new(sender: Sender<Hint>, waker: Arc<Waker>) -> Hints {
+        Hints { sender, waker }
+    }
+
+    /// Gives one. False if nobody is there to take it.
+    pub(super) fn give(&self, hint: Hint) -> bool {
+        self.sender.send(hint) && self.waker.wake().is_ok()
     }
 }
 
@@ -153,6 +196,12 @@ pub(super) enum Post {
     Open,
     /// Somebody asks for the figures.
     Figures(FiguresQuestion),
+    /// Where to tell that a master may have moved.
+    Hints(Hints),
+    /// A master is there from now on.
+    Moved(Box<(String, Address)>),
+    /// A master was asked about, and is where it was.
+    Looked(Box<str>),
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ struct Name {
     /// When the last lookup ended.
     ended_at: Millis,
     lookup: Lookup,
+    /// True while the answer to a lookup of another name is still to come under the number of this one.
+    is_answer_old: bool,
 }
 
 /// An address that a name had.
@@ -142,6 +144,19 @@ impl Names {
                 *due_at = due_after(name.ended_at, interval_ms);
             }
         }
+        self.note_due();
+    }
+
+    /// This server is there from here on; what is known of where it was is forgotten.
+    pub fn set_place(&mut self, server: ServerId, address: &Address) {
+        let mut target = Target::new(address);
+        let old = self.targets.iter().position(|entry| entry.0 == server).map(|place| self.targets.swap_remove(place));
+        if let (Some((_, Target::Name(old))), Some(name)) = (&old, target.name()) {
+            // The answer that is still to come is about another name.
+            name.is_answer_old = old.is_answer_old || matches!(old.lookup, Lookup::Running { .. });
+        }
+        self.connected.retain(|connected| connected.1 != server);
+        self.targets.push((server, target));
         self.note_due();
     }
 
@@ -231,6 +246,12 @@ impl Names {
             let interval_ms = self.interval_ms;
             let asked = self.targets.iter_mut().find(|entry| entry.0.number() == number);
             let Some((server, Target::Name(name))) = asked else { continue };
+            if std::mem::take(&mut name.is_answer_old) {
+                if matches!(name.lookup, Lookup::Running { .. }) {
+                    self.resolver.resolve(number, &name.host, name.port);
+                }
+                continue;
+            }
             let ended = (*server, name.on_answer(result, interval_ms, now));
             self.note_due();
             return Some(ended);
@@ -295,6 +316,7 @@ impl Target {
                     failure: None,
                     ended_at: Millis(0),
                     lookup: Lookup::Never,
+                    is_answer_old: false,
                 }),
             },
         }

@@ -5,7 +5,7 @@
 
 use crate::resp::elements::{self, Elements};
 
-use super::HostPort;
+use super::host_port::HostPort;
 
 /// A server that follows a master, as a sentinel sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,136 +18,12 @@ use crate::reply;
 use crate::timer::Millis;
 use crate::users::Credentials;
 
-use super::HostPort;
-use super::answer::{self, Located, Replica};
-use super::link::{Heard, Link, LinkId as Id, Question};
+use super::answer::{self, Located};
+use super::host_port::HostPort;
+use super::interface::{Action, MasterView, SentinelView, Settings, View};
+use super::known::{Awaited, Master, Sentinel, Told, Vote};
+use super::link::{Heard, Link, LinkId, Question};
 use super::vote::{self, Poll};
-
-pub use super::link::LinkId;
-
-/// What it is told about a pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The sentinels that the user names; at least one.
-    pub sentinels: Vec<HostPort>,
-    /// The names of the masters, each once.
-    pub masters: Vec<String>,
-    /// Who rmux is to the sentinels.
-    pub credentials: Option<Credentials>,
-    /// Whether the replicas of the masters are asked for, too.
-    pub wants_replicas: bool,
-}
-
-/// What is to be done by the shell.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Connect to this sentinel.
-    Connect(LinkId, HostPort),
-    /// Send this.
-    Send(LinkId, Vec<u8>),
-    /// Close this.
-    Close(LinkId),
-    /// A master is there from now on.
-    Moved(String, HostPort),
-    /// It was asked about this master, and all is as it was.
-    Asked(String),
-    /// These follow a master from now on.
-    Replicas(String, Vec<Replica>),
-    /// Log this.
-    Say(Level, String),
-}
-
-/// What there is to show.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
-    /// The sentinels that are known.
-    pub sentinels: Vec<SentinelView>,
-    /// The masters, in the order of the settings.
-    pub masters: Vec<MasterView>,
-}
-
-/// A sentinel, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SentinelView {
-    /// Where it is.
-    pub address: String,
-    /// Whether it answers.
-    pub is_up: bool,
-    /// Whether its clock has jumped, and its word does not count.
-    pub is_tilted: bool,
-}
-
-/// A master, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MasterView {
-    /// Its name.
-    pub name: String,
-    /// Where it is; `None` as long as nobody has said so.
-    pub address: Option<String>,
-    /// How often it has moved.
-    pub switches: u64,
-}
-
-/// What a sentinel says of a master.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Vote {
-    /// Nothing, or nothing that counts any more.
-    None,
-    /// That it does not know it.
-    Unknown,
-    /// That it is there.
-    At(HostPort),
-}
-
-#[derive(Debug)]
-struct Sentinel {
-    place: HostPort,
-    is_configured: bool,
-    /// Its own name, once it has told it.
-    own_id: Option<String>,
-    /// Where it turned out to be, if its place is a name.
-    peer: Option<String>,
-    ask: Link,
-    hear: Link,
-    is_tilted: bool,
-    /// By the places of the masters.
-    votes: Vec<Vote>,
-    /// Why it was last lost.
-    why: String,
-    /// When it last answered, or another one told of it.
-    known_at: Millis,
-}
-
-#[derive(Debug)]
-struct Master {
-    name: String,
-    current: Option<HostPort>,
-    switches: u64,
-    /// When somebody last had reason to think that it is not there any more.
-    hinted_at: Option<Millis>,
-    /// Whether whoever hinted waits for an answer.
-    awaited: Awaited,
-    replicas: Vec<Replica>,
-    /// What the log was told last.
-    told: Told,
-}
-
-/// Whether somebody waits for the answer of the next round, or of the one that is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Awaited {
-    No,
-    Next,
-    Now,
-}
-
-/// What is wrong, as far as the log was told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Unreachable,
-    Unknown,
-    Divided(HostPort),
-}
 
 /// The watch over the masters of one pool.
 #[derive(Debug)]
@@ -359,7 +235,7 @@ impl Watch {
                 let is_wanted = !is_hearing || self.sentinels[number].ask.is_open();
                 if is_wanted && self.link(number, is_hearing).is_due(now) {
                     self.last_id += 1;
-                    let id = Id(self.last_id);
+                    let id = LinkId(self.last_id);
                     self.link(number, is_hearing).begin(id, now);
                     self.actions.push_back(Action::Connect(id, self.sentinels[number].place.clone()));
                 }
@@ -656,43 +532,8 @@ impl Watch {
     }
 }
 
-impl Master {
-    fn new(name: String) -> Master {
-        Master {
-            name,
-            current: None,
-            switches: 0,
-            hinted_at: None,
-            awaited: Awaited::No,
-            replicas: Vec::new(),
-            told: Told::Nothing,
-        }
-    }
-
-    /// Whether there is reason to think that it is not where it was.
-    fn is_failing(&self, now: Millis) -> bool {
-        self.hinted_at.is_some_and(|hinted_at| now - hinted_at < FAILING_MS)
-    }
-}
-
-impl Sentinel {
-    fn new(place: HostPort, is_configured: bool, masters: usize, now: Millis) -> Sentinel {
-        Sentinel {
-            place,
-            is_configured,
-            own_id: None,
-            peer: None,
-            ask: Link::new(now),
-            hear: Link::new(now),
-            is_tilted: false,
-            votes: vec![Vote::None; masters],
-            why: String::new(),
-            known_at: now,
-        }
-    }
-}
-
-/// A sentinel of which nothing is seen or heard for so long is none any more, unless the user names it; in milliseconds.
+/// A sentinel of which nothing is seen or heard for so long is none any more, unless the user names it; in
+/// milliseconds.
 const FORGET_MS: u64 = 60_000;
 /// Between two rounds while all is well, in milliseconds.
 const CALM_MS: u64 = 5_000;
@@ -702,6 +543,3 @@ const UNWELL_MS: u64 = 1_000;
 const HINT_GAP_MS: u64 = 100;
 /// For so long that is the reason to ask often, in milliseconds.
 const DIVIDED_MS: u64 = 3_000;
-/// So long after a hint there is reason to think that a master is gone, in milliseconds: while it is, hints come with
-/// each attempt to connect.
-const FAILING_MS: u64 = 3_000;

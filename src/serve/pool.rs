@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use log::warn;
+use log::{error, warn};
 
 use super::thread::Thread;
 use super::wakeup::Wakeup;
@@ -25,7 +25,9 @@ use crate::net::{self, Address, Listener, ResolvedAddress, SocketFile};
 use crate::proxy::{Settings, Workers};
 use crate::reactor::Reactor;
 use crate::read_from::ReadFrom;
+use crate::sentinel::{self, HostPort};
 use crate::service::upgrade::Passed;
+use crate::watcher;
 
 /// A pool at work.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(super) struct Pool {
     /// Whether the listener is the service manager's, which goes on listening.
     is_given: bool,
     threads: Vec<Thread>,
+    /// `None` if it has no sentinels.
+    watcher: Option<watcher::Link>,
 }
 
 impl Pool {
@@ -56,7 +60,7 @@ impl Pool {
     /// has one, until it is told to.
     pub fn of_listener(config: &PoolConfig, listener: Listener) -> Pool {
         let (config, listener) = (config.clone(), Some(listener));
-        Pool { config, listener, socket_file: None, is_given: false, threads: Vec::new() }
+        Pool { config, listener, socket_file: None, is_given: false, threads: Vec::new(), watcher: None }
     }
 
     /// The same with the service manager's listener.
@@ -92,7 +96,8 @@ impl Pool {
     ///
     /// When there is no descriptor or no thread for one; the text names the pool.
     pub fn start(&mut self, first_number: usize, wakeup: &Wakeup, is_held: bool) -> io::Result<()> {
-        let cannot = |error: io::Error| io::Error::new(error.kind(), format!("pool {}: {error}", self.config.listen));
+        let listen = self.config.listen.clone();
+        let cannot = |error: io::Error| io::Error::new(error.kind(), format!("pool {listen}: {error}"));
         let Some(listener) = &self.listener else { return Ok(()) };
         for mut reactor in reactors(&self.config, listener).map_err(cannot)? {
             if is_held {
@@ -102,7 +107,7 @@ impl Pool {
             let thread = wakeup.notifier().and_then(|notifier| Thread::start(number, reactor, notifier));
             self.threads.push(thread.map_err(cannot)?);
         }
-        Ok(())
+        self.watch().map_err(cannot)
     }
 
     /// What it is asked to do.
@@ -128,6 +133,27 @@ impl Pool {
             thread.handle().settle(settings.clone(), addresses(&config));
         }
         self.config = config;
+        if let Err(error) = self.watch() {
+            // As before a sentinel has answered: its masters are not known.
+            error!("pool {}: its sentinels cannot be asked: {error}", self.config.listen);
+        }
+    }
+
+    /// Has its masters watched, if it has any.
+    fn watch(&mut self) -> io::Result<()> {
+        let Some(settings) = watch_settings(&self.config) else {
+            self.watcher = None;
+            return Ok(());
+        };
+        match &self.watcher {
+            Some(watcher) => watcher.settle(settings),
+            None => {
+                let watcher = watcher::start(settings)?;
+                watcher.tell_reactors(self.threads.iter().map(|thread| thread.handle().clone()).collect());
+                self.watcher = Some(watcher);
+            }
+        }
+        Ok(())
     }
 
     /// Those that run, or have run.
@@ -204,6 +230,21 @@ fn addresses(pool: &PoolConfig) -> Vec<Option<Address>> {
     servers.chain(replicas.filter(|_| are_read)).collect()
 }
 
+/// What the watcher of a pool is told; `None` if it has no sentinels.
+fn watch_settings(pool: &PoolConfig) -> Option<sentinel::Settings> {
+    let place = |address: &Address| match address {
+        Address::Tcp { host, port } => Some(HostPort { host: host.clone(), port: *port }),
+        Address::Unix(_) => None,
+    };
+    let settings = sentinel::Settings {
+        sentinels: pool.sentinels.iter().filter_map(place).collect(),
+        masters: pool.servers.iter().filter_map(|server| server.master().map(str::to_owned)).collect(),
+        credentials: pool.sentinel_credentials.clone(),
+        wants_replicas: false,
+    };
+    (!settings.sentinels.is_empty()).then_some(settings)
+}
+
 /// What each of a pool's reactors is told: its share of what the whole pool may have.
 fn settings(pool: &PoolConfig) -> Settings {
     let share = |whole: usize| (whole / pool.reactors).max(1);
@@ -221,6 +262,7 @@ fn settings(pool: &PoolConfig) -> Settings {
     Settings {
         listen: pool.listen.to_string(),
         servers: pool.servers.iter().map(ToString::to_string).collect(),
+        masters: pool.servers.iter().filter_map(|server| server.master().map(str::to_owned)).collect(),
         replicas: pool
             .servers
             .iter()

@@ -74,7 +74,12 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["blocking"], Layer::Top, &[&["net"]]),
     (&["healthcheck"], Layer::Top, &[&["blocking", "config", "net"]]),
     (&["admin"], Layer::Top, &[LEAVES, &["channel", "config", "net", "reactor", "resolve"]]),
-    (&["serve"], Layer::Top, &[LEAVES, &["admin", "config", "net", "proxy", "reactor", "service", "thread"]]),
+    (&["watcher"], Layer::Top, &[LEAVES, &["channel", "net", "reactor", "resolve", "sentinel", "thread"]]),
+    (
+        &["serve"],
+        Layer::Top,
+        &[LEAVES, &["admin", "config", "net", "proxy", "reactor", "sentinel", "service", "thread", "watcher"]],
+    ),
     (&["top"], Layer::Top, &[LEAVES, &["admin", "blocking", "net", "thread"]]),
     (&["main"], Layer::Top, &[&["cli", "config", "healthcheck", "logger", "serve", "service", "top"]]),
     (&["lib"], Layer::Top, &[]),
