@@ -311,8 +311,8 @@ impl Backend {
         matches!(self.phase, Phase::Ready | Phase::Draining | Phase::Settling)
     }
 
-    /// Its socket is connected: it shakes hands, and if `is_master`, makes sure that its server is one. False if it does
-    /// not connect any more.
+    /// Its socket is connected: it shakes hands, and if `is_master`, makes sure that its server is one. False if it
+    /// does not connect any more.
     pub fn on_connected(&mut self, credentials: Option<&Credentials>, is_master: bool, now: Millis) -> bool {
         if !matches!(self.phase, Phase::Connecting) {
             return false;

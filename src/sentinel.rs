@@ -13,15 +13,15 @@
 //! There are two connections to each sentinel: one that asks, and one that hears what happens. What is heard only makes
 //! it ask, since messages get lost. Sentinels tell each other's addresses, so one that answers is enough to know all.
 //!
-//! What one sentinel says is a vote (`vote` has the rules): the address that fewer of them name is not believed, and nor
-//! is a sentinel whose clock jumps (TILT). Whether who was named is a master the connections to it find out (`ROLE`),
+//! What one sentinel says is a vote (`vote` has the rules): the address that fewer of them name is not believed, nor is
+//! a sentinel whose clock jumps (TILT). Whether who was named is a master the connections to it find out (`ROLE`),
 //! and one that is not is asked about anew. As long as no sentinel answers, all stays as it is known.
 //!
 //! Bounded: sentinels, replicas and bytes of one reply have limits, each question and each connect has a deadline, and
 //! questions have a pause between them, however many ask for them.
 //!
-//! The parts, from top to bottom: `watch`, the machine; `known`, what it knows of each sentinel and master; `interface`,
-//! its words to the shell; `link`, one connection; `answer`, what replies mean; `vote`.
+//! The parts, from top to bottom: `watch`, the machine; `known`, what it knows of each sentinel and master;
+//! `interface`, its words to the shell; `link`, one connection; `answer`, what replies mean; `vote`.
 
 mod answer;
 mod host_port;

@@ -55,7 +55,8 @@ impl Watch {
             actions: VecDeque::new(),
             last_id: 0,
             round_at: now,
-            next_round_at: now,
+            // Who is connected is asked at once.
+            next_round_at: now + UNWELL_MS,
             is_asking: true,
             divided_since: None,
             random: seed | 1,
