@@ -14,6 +14,7 @@ COPY src src
 COPY benches benches
 RUN target="$(uname -m)-unknown-linux-musl" \
     && rustup target add "$target" \
+    && apt-get update && apt-get install -y --no-install-recommends musl-tools \
     && cargo build --locked --profile small --target "$target" \
     && install -D -m 755 "target/$target/small/rmux" /image/rmux \
     && mkdir -p /image/run/rmux

@@ -266,10 +266,11 @@ const HELP_COLUMN: usize = 34;
 
 const HELP_COLUMNS_MAX: usize = 100;
 
-const HEADINGS: [(Group, &str); 8] = [
+const HEADINGS: [(Group, &str); 9] = [
     (Group::Listening, "Listening"),
     (Group::Servers, "Servers"),
     (Group::Access, "Users and passwords"),
+    (Group::Tls, "TLS"),
     (Group::Commands, "Commands"),
     (Group::Timeouts, "Timeouts, in milliseconds"),
     (Group::Limits, "Limits, the most of each"),

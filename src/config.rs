@@ -36,6 +36,7 @@ mod pool;
 mod server;
 mod spelling;
 mod spread;
+mod tls;
 mod written;
 
 use std::path::PathBuf;
@@ -107,6 +108,7 @@ pub fn load(flags: &[(&'static Key, String)]) -> Result<Loaded, Error> {
     };
     for (index, pool) in pools.iter().enumerate() {
         warnings.add_twice(index + 1, pool);
+        warnings.add_expiring(index + 1, pool);
     }
     // An empty text counts as not given, as with the addresses.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -265,6 +267,11 @@ impl Warnings {
         if !names.is_empty() {
             self.lines.push(format!("-config is given, so these flags are ignored: {}", names.join(" ")));
         }
+    }
+
+    fn add_expiring(&mut self, index: usize, pool: &PoolConfig) {
+        let place = format!("pool {index} ({})", error::Plain(&pool.listen.to_string()));
+        self.lines.extend(tls::expiries(pool).filter_map(tls::concern).map(|concern| format!("{place}: {concern}")));
     }
 
     fn add_twice(&mut self, index: usize, pool: &PoolConfig) {

@@ -1,7 +1,7 @@
 //! `rmux -healthcheck`: asks the rmux that runs with this configuration whether it answers, as a client of its would.
 //!
-//! A connection to each pool's listener, `PING`, and within [`TIMEOUT`] the answer `+PONG` (or that a password is
-//! wanted first). rmux answers that itself, so it tells of rmux alone, and not of the servers behind it: a container
+//! A connection to each pool's listener, `PING`, and within [`TIMEOUT`] the answer `+PONG` (or that a password, or TLS,
+//! is wanted first). rmux answers that itself, so it tells of rmux alone, and not of the servers behind it: a container
 //! whose Redis is away is not to be restarted. It blocks, asks one pool after the other, and needs nothing of the
 //! running process but its listeners.
 
@@ -58,8 +58,9 @@ fn ping(address: &Address, deadline: Instant) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    // Who wants a password first is alive.
-    match reply == b"+PONG\r\n" || reply.starts_with(b"-NOAUTH ") {
+    // Who wants a password first is alive, and so is who wants TLS.
+    let is_wanting = reply.starts_with(b"-NOAUTH ") || reply.starts_with(b"-ERR this port speaks TLS");
+    match reply == b"+PONG\r\n" || is_wanting {
         true => Ok(()),
         false => Err(io::Error::other(format!("answered \"{}\", not +PONG", reply.trim_ascii_end().escape_ascii()))),
     }
@@ -99,6 +100,7 @@ mod tests {
     fn a_pong_is_health_and_nothing_else_is() {
         assert_eq!(ask(b"+PONG\r\n"), Ok(()));
         assert_eq!(ask(b"-NOAUTH Authentication required.\r\n"), Ok(()));
+        assert_eq!(ask(b"-ERR this port speaks TLS, and nothing else\r\n"), Ok(()));
         let refusal = ask(b"-ERR max number of clients reached\r\n").expect_err("ill");
         assert_eq!(refusal, r#"answered "-ERR max number of clients reached", not +PONG"#);
         assert!(ask(&[0; 1000]).expect_err("ill").starts_with(r#"answered "\x00\x00"#));

@@ -14,6 +14,7 @@
 //! `stream` and `error`; `address`.
 
 mod address;
+mod encryption;
 mod error;
 mod handover;
 mod inherit;
@@ -21,8 +22,11 @@ mod listen;
 mod listener;
 mod socket_file;
 mod stream;
+#[cfg_attr(not(feature = "tls"), path = "net/tls_absent.rs")]
+mod tls;
 
 pub use address::{Address, ResolvedAddress};
+pub use encryption::{Expiry, LocalTlsFiles, RemoteTlsFiles, TlsFault};
 pub use error::ListenError;
 pub use handover::Handover;
 pub use inherit::inherited;
@@ -30,6 +34,7 @@ pub use listen::{backlog_max, listen};
 pub use listener::Listener;
 pub use socket_file::SocketFile;
 pub use stream::{Incoming, Stream};
+pub use tls::{Buffers, LocalTls, RemoteTls, Session};
 
 /// How many files (sockets included) this process may have open: the soft limit, read from `/proc/self/limits`.
 /// `u64::MAX` when there is none; 1,024, the kernel's default, where that cannot be read.

@@ -61,6 +61,8 @@ pub enum Kind {
     Password,
     /// A client gave a wrong password.
     Denied,
+    /// A client does not agree on TLS.
+    ClientHandshake,
     /// There are too many clients, or the system takes no more.
     ClientRefused,
 }

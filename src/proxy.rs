@@ -436,6 +436,11 @@ impl Proxy {
         report::handle_accept_failed(&mut self.journal, reason);
     }
 
+    /// A client cannot be met inside of TLS, and its connection is broken.
+    pub fn handle_handshake_failed(&mut self, id: Id, reason: fmt::Arguments<'_>) {
+        report::handle_handshake_failed(&self.clients, &mut self.journal, id, reason);
+    }
+
     /// A turn begins, so many µs after the start: by this clock latencies are measured, and by nothing else.
     #[inline]
     pub fn handle_turn(&mut self, us: u64) {

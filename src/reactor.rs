@@ -18,27 +18,32 @@
 //! messages go through `mailbox`: who gets one is woken, and never waited for.
 
 mod dial;
+mod dismiss;
 mod handle;
+mod inside;
 mod mailbox;
 mod masters;
 mod names;
 mod passwords;
+mod sessions;
 mod sockets;
+mod start;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use log::log;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::buffer::Scratch;
-use crate::net::{Address, Listener};
+use crate::net::{Address, Incoming, Listener, LocalTls};
 use crate::proxy::{Action, Conn, Proxy, Settings};
 use crate::slots::Id;
 use crate::stats::Bytes;
 use crate::timer::Millis;
 pub use handle::{FiguresAnswer, FiguresQuestion, Handle, Hint, Hints};
+pub use sessions::Tls;
 
 use dial::Dialer;
 use handle::Post;
@@ -71,6 +76,8 @@ pub struct Reactor {
     poll: Poll,
     events: Events,
     listener: Option<Listener>,
+    /// How clients are met, if with TLS.
+    local_tls: Option<LocalTls>,
     proxy: Proxy,
     sockets: Sockets,
     dialer: Dialer,
@@ -98,17 +105,6 @@ pub struct Reactor {
     is_draining: bool,
 }
 
-/// A proxy; in a build for tests without its fast path, if the environment says so: what peers see must be the same.
-fn new_proxy(settings: Settings, now: Millis) -> Proxy {
-    #[cfg(debug_assertions)]
-    if std::env::var_os("RMUX_TEST_FAST_PATH").is_some_and(|word| word == "off") {
-        let mut proxy = Proxy::new(settings, now);
-        proxy.turn_fast_path_off();
-        return proxy;
-    }
-    Proxy::new(settings, now)
-}
-
 impl Reactor {
     /// A reactor that will serve `listener`, with `servers` behind it in the order of `settings.servers`: their
     /// addresses, as far as they are known.
@@ -124,9 +120,7 @@ impl Reactor {
         let (mailbox, sender) = Mailbox::new();
         let passwords = Passwords::new(Arc::clone(&waker), &settings, now);
         let resolve_ms = settings.timeouts.resolve_ms;
-        let mut proxy = new_proxy(settings, now);
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        proxy.handle_time_of_day(unix.as_millis() as u64, now);
+        let proxy = start::new_proxy(settings, now);
         let sockets = Sockets::new(poll.registry().try_clone()?, proxy.clients_expected());
         let mut dialer = Dialer::new(Arc::clone(&waker));
         dialer.set_servers(&proxy.servers(), servers, resolve_ms);
@@ -134,6 +128,7 @@ impl Reactor {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             listener: Some(listener),
+            local_tls: None,
             proxy,
             sockets,
             dialer,
@@ -153,6 +148,12 @@ impl Reactor {
             end_at: None,
             is_draining: false,
         })
+    }
+
+    /// From now on, connections that are made are inside of this.
+    pub fn set_tls(&mut self, tls: Tls) {
+        self.dialer.set_tls(tls.remote);
+        self.local_tls = tls.local;
     }
 
     /// Accepts nobody until it is told to (`Handle::open`); to be called before it runs.
@@ -217,7 +218,7 @@ impl Reactor {
 
     /// True exactly when no client is left, and none could find a reset in the place of the end.
     fn is_done(&self) -> bool {
-        self.proxy.is_empty() && self.sockets.next_deadline().is_none()
+        self.proxy.is_empty() && self.sockets.is_settled()
     }
 
     /// The clock, in µs since the start.
@@ -266,6 +267,7 @@ impl Reactor {
         }
         self.read();
         self.sockets.end_lingering(self.now);
+        inside::end_late_handshakes(&mut self.sockets, &mut self.proxy, self.now);
         self.proxy.handle_timeouts(self.now, &mut self.sockets);
         self.proxy.transmit(self.now, &mut self.sockets);
         self.carry_out();
@@ -306,7 +308,8 @@ impl Reactor {
                                     continue;
                                 }
                             }
-                            _ => self.proxy.handle_writable(conn),
+                            _ if self.sockets.is_flushed(conn) => self.proxy.handle_writable(conn),
+                            _ => {}
                         }
                     }
                     if !(event.is_readable() || event.is_read_closed() || event.is_error()) {
@@ -342,11 +345,12 @@ impl Reactor {
                 Post::WorkerMessage(from, message) => self.proxy.handle_worker_message(from, message, self.now),
                 Post::WorkerGone(from) => self.proxy.handle_worker_gone(from, self.now),
                 Post::Settings(settled) => {
-                    let (settings, servers) = *settled;
+                    let (settings, servers, tls) = *settled;
                     self.passwords.settle(&settings, self.now);
                     let resolve_ms = settings.timeouts.resolve_ms;
                     self.proxy.handle_settings(settings, self.now);
                     self.dialer.set_servers(&self.proxy.servers(), &servers, resolve_ms);
+                    self.set_tls(tls);
                 }
                 Post::Dismiss(drain_ms) => {
                     self.end_within(drain_ms);
@@ -399,7 +403,7 @@ impl Reactor {
                     return;
                 }
                 // Who gave up before it was accepted is no reason to stop; nor is a signal.
-                Err(error) if is_about_the_peer(&error) => continue,
+                Err(error) if Listener::is_about_the_peer(&error) => continue,
                 // What it listens on was ended before it is told.
                 Err(_) if self.handle.is_to_end() => {
                     self.is_accepting = false;
@@ -415,14 +419,18 @@ impl Reactor {
             };
             let Some(id) = self.proxy.handle_accept(self.now) else {
                 // It may not even be reading; what it can not be told at once it is not told.
-                let _ = io::Write::write(&mut stream, Proxy::TOO_MANY_CLIENTS);
+                if self.local_tls.is_none() {
+                    let _ = io::Write::write(&mut stream, Proxy::TOO_MANY_CLIENTS);
+                }
                 continue;
             };
             if let Some(address) = stream.peer_address() {
                 self.proxy.handle_peer(id, address);
             }
             let conn = Conn::Client(id);
-            match self.sockets.add(conn, stream) {
+            let added = self.sockets.add(conn, stream);
+            let tls = self.local_tls.as_ref();
+            match added.and_then(|()| self.sockets.maybe_begin_session(tls, conn)) {
                 // Who connects has often asked already; if not, the kernel will tell.
                 Ok(()) => {
                     if let Some(socket) = self.sockets.get_mut(conn) {
@@ -463,29 +471,40 @@ impl Reactor {
             return;
         }
         let asked = self.proxy.read_max(conn);
-        let incoming = match socket.stream.receive(self.scratch.read_area(), asked) {
-            Ok(incoming) => incoming,
-            Err(error) => {
-                self.on_broken(conn, &error);
-                return;
+        if socket.has_session {
+            let area = (self.scratch.read_area(), asked);
+            let (sockets, proxy) = (&mut self.sockets, &mut self.proxy);
+            return match inside::receive(conn, area, &mut self.dialer, sockets, proxy, self.now) {
+                Some(Ok((incoming, is_end))) => self.on_received(conn, incoming, is_end),
+                Some(Err(error)) => self.on_broken(conn, &error),
+                None => {}
+            };
+        }
+        match socket.stream.receive(self.scratch.read_area(), asked) {
+            Ok(incoming) => {
+                let is_end = socket.take_in(incoming);
+                self.on_received(conn, incoming, is_end);
             }
-        };
-        // If the peer had closed before the socket was drained, that was the end.
-        let is_end = incoming.is_ended || (incoming.is_drained && incoming.count > 0 && socket.is_ending);
-        socket.is_readable = !incoming.is_drained;
+            Err(error) => self.on_broken(conn, &error),
+        }
+    }
+
+    /// Hands on what a read has brought.
+    #[inline]
+    fn on_received(&mut self, conn: Conn, incoming: Incoming, is_end: bool) {
         let got = incoming.count;
+        if !incoming.is_drained {
+            self.queue(conn);
+        }
         if got == 0 {
             if is_end {
                 self.on_end(conn);
-            } else if !incoming.is_drained {
-                self.queue(conn);
-            } else if socket.is_dismissed {
-                self.on_silent(conn);
+            } else if incoming.is_drained && self.sockets.get_mut(conn).is_some_and(|socket| socket.is_dismissed) {
+                if dismiss::on_silent(conn, &mut self.sockets, &mut self.proxy, self.now) {
+                    self.queue(conn);
+                }
             }
             return;
-        }
-        if !incoming.is_drained {
-            self.queue(conn);
         }
         self.sockets.count_read(conn, got);
         match conn {
@@ -498,23 +517,6 @@ impl Reactor {
         }
         if is_end {
             self.on_end(conn);
-        }
-    }
-
-    /// A read has found nothing, and the client is to leave. What it says in this moment is not lost where the kernel
-    /// can tell (a Unix socket): then it is a request like any other, with the end behind it. Otherwise nobody reads
-    /// it, and the client finds the end in the place of a reply.
-    fn on_silent(&mut self, conn: Conn) {
-        let (Conn::Client(id), Some(socket)) = (conn, self.sockets.get_mut(conn)) else { return };
-        if !self.proxy.may_dismiss(id) {
-            return;
-        }
-        if socket.stream.end_input() {
-            socket.is_readable = true;
-            self.queue(conn);
-        } else {
-            self.sockets.linger(id, self.now);
-            self.proxy.handle_client_silent(id);
         }
     }
 
@@ -588,12 +590,4 @@ impl Reactor {
             self.accept_at = None;
         }
     }
-}
-
-/// Whether an accept failed because of the one connection, and not because of this process or system.
-fn is_about_the_peer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    )
 }

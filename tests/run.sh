@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 
 need_rust
 need_redis
+need_openssl
 # What judges and reads figures; without them those tests are skipped.
 command -v promtool >/dev/null 2>&1 || install_packages prometheus || true
 command -v prometheus-redis-exporter >/dev/null 2>&1 || install_packages prometheus-redis-exporter || true

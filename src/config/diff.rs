@@ -86,6 +86,8 @@ pub enum PoolChange {
         /// Who followed it.
         old: Vec<Address>,
     },
+    /// What the files have that this key is about, and those beside it.
+    Files(&'static str),
     /// The same servers, in another order.
     ServersReordered,
     /// Other names or weights in the ring.
@@ -170,6 +172,7 @@ impl fmt::Display for PoolChange {
         match self {
             PoolChange::Setting { key, old, new } => write_setting(f, key, old, new),
             PoolChange::Secret(keys) => write!(f, "{keys}: differs"),
+            PoolChange::Files(key) => write!(f, "{key}: what its files have differs"),
             PoolChange::ServerAdded(server) => write!(f, "server {}: added", Plain(&server.to_string())),
             PoolChange::ServerRemoved(server) => write!(f, "server {}: removed", Plain(&server.to_string())),
             PoolChange::ReplicasChanged { server, old } => {
@@ -219,6 +222,7 @@ fn pool_changes(old: &PoolConfig, new: &PoolConfig) -> Vec<PoolChange> {
         };
         changes.push(change);
     }
+    changes.extend(file_changes(old, new));
     changes.extend(server_changes(old, new));
     for server in &new.servers {
         let before = old.servers.iter().find(|other| server.is_same(other)).map(ServerConfig::replicas);
@@ -227,6 +231,22 @@ fn pool_changes(old: &PoolConfig, new: &PoolConfig) -> Vec<PoolChange> {
     }
     if old.spread.tag != new.spread.tag && old.servers.len().max(new.servers.len()) > 1 {
         changes.push(PoolChange::TaggedKeysMoved);
+    }
+    changes
+}
+
+/// Files that have other contents than they had.
+fn file_changes(old: &PoolConfig, new: &PoolConfig) -> Vec<PoolChange> {
+    let mut changes = Vec::new();
+    if let (Some(old), Some(new)) = (&old.remote_tls, &new.remote_tls) {
+        if old.files() == new.files() && old != new {
+            changes.push(PoolChange::Files("remoteTls"));
+        }
+    }
+    if let (Some(old), Some(new)) = (&old.local_tls, &new.local_tls) {
+        if old.files() == new.files() && old != new {
+            changes.push(PoolChange::Files("localTlsCertFile"));
+        }
     }
     changes
 }

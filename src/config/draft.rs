@@ -25,6 +25,7 @@ use super::pool::PoolConfig;
 use super::server::{self, ServerConfig};
 use super::spelling::nearest;
 use super::spread;
+use super::tls::TlsDraft;
 
 /// What the flags say about the program as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +93,7 @@ pub struct Draft {
     pub(crate) remote_password: Source,
     pub(crate) sentinel_user: Option<String>,
     pub(crate) sentinel_password: Source,
+    pub(crate) tls: TlsDraft,
     pub(crate) allow_commands: Option<Vec<String>>,
     pub(crate) deny_commands: Option<Vec<String>>,
     pub(crate) module_commands: Option<Vec<Declared>>,
@@ -138,6 +140,7 @@ impl Default for Draft {
             remote_password: Source::default(),
             sentinel_user: None,
             sentinel_password: Source::default(),
+            tls: TlsDraft::default(),
             allow_commands: None,
             deny_commands: None,
             module_commands: None,
@@ -196,6 +199,8 @@ impl Draft {
             return Err((Some(key), Problem::Needs { key: "sentinels" }));
         }
         let policy = self.policy(servers.len())?;
+        let has_tcp = servers.iter().any(|server| !matches!(server.address(), Some(Address::Unix(_))));
+        let (remote_tls, local_tls) = (self.tls.remote(has_tcp)?, self.tls.local(&listen)?);
         Ok(PoolConfig {
             listen,
             socket_mode: self.socket_mode,
@@ -216,6 +221,8 @@ impl Draft {
             users,
             credentials: remote,
             remote_password_file: self.remote_password.path(),
+            remote_tls,
+            local_tls,
             policy,
             module_commands: self.module_commands.unwrap_or_default(),
         })

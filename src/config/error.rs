@@ -118,6 +118,12 @@ pub(crate) enum Problem {
     BadPassword {
         reason: String,
     },
+    /// The reason names the file.
+    BadFile {
+        reason: String,
+    },
+    /// TLS where clients come in through a Unix socket.
+    TlsOnSocket,
     TwoPasswords {
         other: &'static str,
     },
@@ -205,7 +211,8 @@ impl fmt::Display for Problem {
             }
             Problem::Entry { number, key: Some(key), reason } => write!(f, "entry {number}: {}: {reason}", Plain(key)),
             Problem::Entry { number, key: None, reason } => write!(f, "entry {number} {reason}"),
-            Problem::BadPassword { reason } => f.write_str(reason),
+            Problem::BadPassword { reason } | Problem::BadFile { reason } => f.write_str(reason),
+            Problem::TlsOnSocket => f.write_str("is for clients over TCP: give host and port in the place of socket"),
             Problem::TwoPasswords { other } => write!(f, "stands there besides {other}: one of them is enough"),
             Problem::NoPassword { file, variable } => write!(f, "needs a password: give {file} or {variable}"),
             Problem::NoUsers => f.write_str("the list is empty: leave it out to let everybody in"),

@@ -18,7 +18,7 @@ use super::json::Json;
 use crate::command::Declared;
 use crate::users::Secret;
 
-use Group::{Access, Commands, Limits, Listening, Servers, Timeouts};
+use Group::{Access, Commands, Limits, Listening, Servers, Timeouts, Tls};
 use Kind::{
     List, LocalTimeout, Mode, ModuleCommands, Number, Password, Places, Port, RemoteTimeout, Switch, Text, Users,
 };
@@ -49,6 +49,8 @@ pub enum Group {
     Servers,
     /// Who may be a client, and who rmux is to the servers.
     Access,
+    /// What of it is inside of TLS.
+    Tls,
     /// Which commands there are.
     Commands,
     /// How long to wait.
@@ -433,6 +435,23 @@ pub static KEYS: &[Key] = &[
         "file with that password, as its only line"),
     file("sentinelPasswordEnv", Access, Text("variable", "", |d| &mut d.sentinel_password.variable),
         "environment variable with that password"),
+
+    pool("remoteTls", Tls, Switch(|d| &mut d.tls.remote),
+        "reach the servers of tcpConnections over TLS 1.2 or 1.3, and check their certificates"),
+    pool("remoteTlsCaFile", Tls, Text("path", "", |d| &mut d.tls.remote_authorities),
+        "PEM file of the authorities that a server's certificate may come from; the default are those of the system"),
+    pool("remoteTlsServerName", Tls, Text("name", "", |d| &mut d.tls.remote_server_name),
+        "name that a server's certificate must be for; the default is its host in tcpConnections"),
+    pool("remoteTlsCertFile", Tls, Text("path", "", |d| &mut d.tls.remote_certificate),
+        "PEM file of the certificate that rmux shows to the servers, if they ask for one"),
+    pool("remoteTlsKeyFile", Tls, Text("path", "", |d| &mut d.tls.remote_key),
+        "PEM file of its private key"),
+    pool("localTlsCertFile", Tls, Text("path", "", |d| &mut d.tls.local_certificate),
+        "PEM file of the certificate that rmux shows to clients on host and port, who must speak TLS then"),
+    pool("localTlsKeyFile", Tls, Text("path", "", |d| &mut d.tls.local_key),
+        "PEM file of its private key"),
+    pool("localTlsClientCaFile", Tls, Text("path", "", |d| &mut d.tls.local_client_authorities),
+        "PEM file of the authorities that each client's certificate must come from; without it, clients need none"),
 
     pool("allowCommands", Commands, List("commands", "", |d| &mut d.allow_commands),
         "commands to forward that rmux refuses: save, or config|set for a part of one"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::command::{Declared, Policy};
 use crate::limits::{Limits, Timeouts};
-use crate::net::Address;
+use crate::net::{Address, LocalTls, RemoteTls};
 use crate::read_from::ReadFrom;
 use crate::ring::{Member, Ring, Spread};
 use crate::users::{Credentials, Users};
@@ -81,6 +81,10 @@ pub struct PoolConfig {
     pub credentials: Option<Credentials>,
     /// The file that their password comes from, if it does: it is read again.
     pub remote_password_file: Option<PathBuf>,
+    /// How servers are reached that are there over TCP, if over TLS.
+    pub remote_tls: Option<RemoteTls>,
+    /// How clients are met, if with TLS: then it listens over TCP.
+    pub local_tls: Option<LocalTls>,
     /// Which commands are allowed, denied or declared.
     pub policy: Policy,
     /// The declared ones among them, as they were written.

@@ -66,6 +66,8 @@ fn without_flags_it_is_the_original_without_flags() {
         users: Users::default(),
         credentials: None,
         remote_password_file: None,
+        remote_tls: None,
+        local_tls: None,
         policy: Policy::default(),
         module_commands: vec![],
     };
@@ -213,7 +215,7 @@ fn reads_go_where_there_is_somebody_to_answer_them() {
 #[test]
 fn each_row_of_the_table_reaches_a_field_of_its_own() {
     let plain = from_flags(&[]);
-    let has_own_test = |key: &Key| matches!(key.group, Group::Access | Group::Commands);
+    let has_own_test = |key: &Key| matches!(key.group, Group::Access | Group::Commands | Group::Tls);
     for key in KEYS.iter().filter(|key| key.scope == Scope::Pool && !key.is_retired() && !has_own_test(key)) {
         let range = key.range();
         let text = match key.hint() {

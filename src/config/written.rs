@@ -12,6 +12,7 @@ use super::draft::Draft;
 use super::password::Source;
 use super::pool::PoolConfig;
 use super::spread::name_of;
+use super::tls::TlsDraft;
 
 /// The draft.
 pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
@@ -47,6 +48,7 @@ pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
         },
         sentinel_user: user(&pool.sentinel_credentials),
         sentinel_password: password(&pool.sentinel_credentials),
+        tls: TlsDraft::of(pool),
         allow_commands: Some(names_for(|row, word| pool.policy.is_allowed(row, word))),
         deny_commands: Some(names_for(|row, word| is_denied(&pool.policy, row, word))),
         module_commands: Some(module_commands),

@@ -55,6 +55,12 @@ impl Listener {
         }
     }
 
+    /// Whether an accept failed because of the one connection, and not because of this process or system.
+    pub fn is_about_the_peer(error: &io::Error) -> bool {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset)
+    }
+
     /// The same listening socket once more, for another reactor: each client is accepted by one of them.
     ///
     /// # Errors

@@ -121,6 +121,26 @@ impl Stream {
         }
     }
 
+    /// Writes the slices in order, as far as the socket takes them at once, and returns how many bytes were taken.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken. A full socket is no error.
+    #[inline]
+    pub fn send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            let result = match slices {
+                [slice] => self.write(slice),
+                slices => self.write_vectored(slices),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                result => return result,
+            }
+        }
+    }
+
     /// Tells the peer that nothing more will come, while its own words can still be read.
     ///
     /// # Errors
@@ -147,7 +167,7 @@ pub struct Incoming {
 
 impl Incoming {
     /// Nothing has come, and the kernel tells when something does.
-    const NOTHING: Incoming = Incoming { count: 0, is_drained: true, is_ended: false };
+    pub(super) const NOTHING: Incoming = Incoming { count: 0, is_drained: true, is_ended: false };
 
     /// What a read of at most `asked` bytes, more than none, tells that has brought `count`.
     #[inline]
@@ -167,6 +187,7 @@ impl Read for Stream {
 }
 
 impl Write for Stream {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
@@ -175,6 +196,7 @@ impl Write for Stream {
     }
 
     /// One `writev`: at most 1,024 parts are looked at (the kernel's `IOV_MAX`).
+    #[inline]
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.write_vectored(parts),

@@ -50,6 +50,12 @@ pub(super) fn handle_accept_failed(journal: &mut Journal, reason: fmt::Arguments
     journal.notices.note(Kind::ClientRefused, About::Clients, Level::Warn, 1, reason);
 }
 
+/// A client and rmux do not agree on TLS.
+pub(super) fn handle_handshake_failed(clients: &Clients, journal: &mut Journal, id: Id, reason: fmt::Arguments<'_>) {
+    let text = format_args!("failed to shake hands for TLS: {reason}");
+    warn_of_client(clients, journal, Kind::ClientHandshake, id, text);
+}
+
 /// Something happened with a server that whoever runs it should know.
 pub(super) fn warn_of(journal: &mut Journal, kind: Kind, server: ServerId, count: usize, text: fmt::Arguments<'_>) {
     journal.notices.note(kind, About::Server(server), Level::Warn, count as u64, text);

@@ -8,9 +8,11 @@
 //! ```text
 //!   dial ─► known? ─► connect to the next address ─► on_writable: connected, or the next, or failed
 //!             │            ▲  ▲                  └── none is left: a lookup may have more (LOOKUP_MS)
-//!             └─ look up ──┘  └── the name has other addresses now
+//!             └─ look up ──┘  └── the name has other addresses now        │
+//!                                            TLS ─► on_handshake: connected, or the next, or failed
 //! ```
 //!
+//! A server that is not who it should be, or does not speak TLS, is no reason to try the next address of its name.
 //! What is known of a name, and when it is looked up, is the business of `names`.
 //!
 //! Invariant: a backend stands in `dials` from `dial` until it is connected, has failed, or is closed by the proxy.
@@ -23,7 +25,7 @@ use mio::Waker;
 
 use super::names::{Names, Outcome, Place};
 use super::sockets::Sockets;
-use crate::net::{Address, ResolvedAddress, Stream};
+use crate::net::{Address, Incoming, RemoteTls, ResolvedAddress, Session, Stream};
 use crate::proxy::{Conn, Proxy};
 use crate::server_id::ServerId;
 use crate::slots::Id;
@@ -54,6 +56,8 @@ enum State {
     LookingUp(Option<Millis>),
     /// Its socket is connecting to this address.
     Connecting(ResolvedAddress),
+    /// It is connected there, and the two sides do not agree yet on the keys of TLS.
+    Shaking(ResolvedAddress),
     /// It is tried again at this time.
     Retrying(Millis),
 }
@@ -62,11 +66,13 @@ enum State {
 pub(super) struct Dialer {
     names: Names,
     dials: Vec<Dial>,
+    /// How servers are reached, if over TLS.
+    tls: Option<RemoteTls>,
 }
 
 impl Dialer {
     pub fn new(waker: Arc<Waker>) -> Dialer {
-        Dialer { names: Names::new(waker), dials: Vec::new() }
+        Dialer { names: Names::new(waker), dials: Vec::new(), tls: None }
     }
 
     /// These are the servers from here on, each with its address, if that is known, and a name is looked up after so
@@ -83,12 +89,17 @@ impl Dialer {
         self.names.set_place(server, address);
     }
 
+    /// From now on, servers that are not on this machine's file system are reached like this.
+    pub fn set_tls(&mut self, tls: Option<RemoteTls>) {
+        self.tls = tls;
+    }
+
     /// When something is to be tried again, or to be looked up.
     pub fn next_deadline(&self) -> Option<Millis> {
         let retry_at = |dial: &Dial| match dial.state {
             State::Retrying(at) => Some(at),
             State::LookingUp(until) => until,
-            State::Connecting(_) => None,
+            State::Connecting(_) | State::Shaking(_) => None,
         };
         self.dials.iter().filter_map(retry_at).chain(self.names.next_deadline()).min()
     }
@@ -177,7 +188,7 @@ impl Dialer {
             let Some(dial) = self.dials.get_mut(index).filter(|dial| dial.server == server) else { continue };
             let is_on_its_way = match &dial.state {
                 State::LookingUp(_) => false,
-                State::Connecting(address) => !is_changed || known.contains(address),
+                State::Connecting(address) | State::Shaking(address) => !is_changed || known.contains(address),
                 State::Retrying(_) => true,
             };
             if is_on_its_way {
@@ -205,23 +216,87 @@ impl Dialer {
     pub fn on_writable(&mut self, conn: Conn, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) -> bool {
         let Some(index) = self.dials.iter().position(|dial| Conn::Backend(dial.backend) == conn) else { return true };
         let Some(socket) = sockets.get_mut(conn) else { return false };
+        if matches!(self.dials[index].state, State::Shaking(_)) {
+            // What it is to be told goes out; if that fails, its next read tells.
+            let _ = sockets.is_flushed(conn);
+            return true;
+        }
         match socket.stream.is_connected() {
             Ok(false) => true,
-            Ok(true) => {
-                let dial = self.dials.swap_remove(index);
-                if let State::Connecting(address) = &dial.state {
-                    self.names.on_connected(dial.backend, dial.server, address);
-                }
-                proxy.handle_connected(dial.backend, now);
-                true
-            }
-            Err(error) => {
-                sockets.remove(conn);
-                self.dials[index].fail(error.to_string());
-                self.try_next(index, sockets, proxy, now);
-                false
-            }
+            Ok(true) => match self.session(index) {
+                None => self.on_connected(index, proxy, now),
+                Some(session) => match session.and_then(|session| sockets.begin_session(conn, session)) {
+                    Ok(()) => true,
+                    Err(error) => self.on_failed(index, &error, sockets, proxy, now),
+                },
+            },
+            Err(error) => self.on_failed(index, &error, sockets, proxy, now),
         }
+    }
+
+    /// A socket inside of TLS was read while the two sides did not agree yet. Returns as `on_writable` does.
+    pub fn on_handshake(
+        &mut self,
+        conn: Conn,
+        result: &io::Result<Incoming>,
+        sockets: &mut Sockets,
+        proxy: &mut Proxy,
+        now: Millis,
+    ) -> bool {
+        let Some(index) = self.dials.iter().position(|dial| Conn::Backend(dial.backend) == conn) else { return true };
+        let is_ending = sockets.get_mut(conn).is_some_and(|socket| socket.is_ending);
+        match result {
+            Ok(_) if !sockets.is_shaking(conn) => self.on_connected(index, proxy, now),
+            Ok(incoming) if incoming.is_ended || (incoming.is_drained && is_ending) => {
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it closes the connection instead");
+                self.on_failed(index, &error, sockets, proxy, now)
+            }
+            Ok(_) => true,
+            Err(error) => self.on_failed(index, error, sockets, proxy, now),
+        }
+    }
+
+    /// The session that begins now, if the server is reached over TLS.
+    fn session(&mut self, index: usize) -> Option<io::Result<Session>> {
+        let tls = self.tls.as_ref()?;
+        let dial = &mut self.dials[index];
+        let host = self.names.host(dial.server)?;
+        if let State::Connecting(address) = &dial.state {
+            dial.state = State::Shaking(address.clone());
+        }
+        Some(tls.session(&host))
+    }
+
+    /// The backend can be used. Always true.
+    fn on_connected(&mut self, index: usize, proxy: &mut Proxy, now: Millis) -> bool {
+        let dial = self.dials.swap_remove(index);
+        if let State::Connecting(address) | State::Shaking(address) = &dial.state {
+            self.names.on_connected(dial.backend, dial.server, address);
+        }
+        proxy.handle_connected(dial.backend, now);
+        true
+    }
+
+    /// This address has failed: the next one is tried, unless the server is not who it should be. Always false.
+    fn on_failed(
+        &mut self,
+        index: usize,
+        error: &io::Error,
+        sockets: &mut Sockets,
+        proxy: &mut Proxy,
+        now: Millis,
+    ) -> bool {
+        let dial = &mut self.dials[index];
+        sockets.remove(Conn::Backend(dial.backend));
+        dial.fail(match dial.state {
+            State::Shaking(_) => format!("TLS handshake: {error}"),
+            _ => error.to_string(),
+        });
+        if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) {
+            dial.rest.clear();
+        }
+        self.try_next(index, sockets, proxy, now);
+        false
     }
 
     /// Tries again what was put off, gives up what has waited for long enough, and looks up what is due.
@@ -229,7 +304,7 @@ impl Dialer {
         let is_due = |dial: &Dial| match dial.state {
             State::Retrying(at) => at <= now,
             State::LookingUp(until) => until.is_some_and(|until| until <= now),
-            State::Connecting(_) => false,
+            State::Connecting(_) | State::Shaking(_) => false,
         };
         while let Some(index) = self.dials.iter().position(is_due) {
             self.try_next(index, sockets, proxy, now);
@@ -275,7 +350,7 @@ impl Dial {
     /// The address to which it was connecting could not be connected to.
     fn fail(&mut self, reason: String) {
         self.reason = reason;
-        if let State::Connecting(address) = &self.state {
+        if let State::Connecting(address) | State::Shaking(address) = &self.state {
             self.failed.push(address.clone());
         }
     }

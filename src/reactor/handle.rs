@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use log::error;
 use mio::Waker;
 
+use super::sessions::Tls;
 use crate::channel::Sender;
 use crate::net::Address;
 use crate::proxy::{Settings, WorkerMessage};
@@ -61,8 +62,8 @@ impl Handle {
 
     /// From its next turn on these settings hold, with `servers` behind it in the order of `settings.servers`: their
     /// addresses, as far as they are known. False if it has ended.
-    pub fn settle(&self, settings: Settings, servers: Vec<Option<Address>>) -> bool {
-        self.leave(Post::Settings(Box::new((settings, servers))))
+    pub fn settle(&self, settings: Settings, servers: Vec<Option<Address>>, tls: Tls) -> bool {
+        self.leave(Post::Settings(Box::new((settings, servers, tls))))
     }
 
     /// From now on it tells there when it doubts where a master is.
@@ -189,7 +190,7 @@ pub(super) enum Post {
     /// The reactor of this number has ended: it reads and writes no more.
     WorkerGone(usize),
     /// Other settings for its proxy, and the servers of these.
-    Settings(Box<(Settings, Vec<Option<Address>>)>),
+    Settings(Box<(Settings, Vec<Option<Address>>, Tls)>),
     /// Another process takes over; so many milliseconds are left.
     Dismiss(u64),
     /// Clients are to be accepted from now on.

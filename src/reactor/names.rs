@@ -160,6 +160,15 @@ impl Names {
         self.note_due();
     }
 
+    /// What a server's certificate must be for; `None` where it is reached over a Unix socket, or not known.
+    pub fn host(&self, server: ServerId) -> Option<String> {
+        match &self.targets.iter().find(|entry| entry.0 == server)?.1 {
+            Target::Name(name) => Some(name.host.clone()),
+            Target::Fixed(ResolvedAddress::Tcp(address)) => Some(address.ip().to_string()),
+            Target::Fixed(ResolvedAddress::Unix(_)) => None,
+        }
+    }
+
     /// Where to connect to. A name of which nothing is known, or nothing fresh, is looked up.
     pub fn find(&mut self, server: ServerId, now: Millis) -> Place {
         match self.targets.iter_mut().find(|entry| entry.0 == server).map(|(_, target)| target) {

@@ -19,11 +19,12 @@
 //! left as it is, and not registered again for each large value. A write that goes through whole costs nothing more.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 
 use mio::{Interest, Registry, Token};
 
-use crate::net::Stream;
+use super::sessions::Sessions;
+use crate::net::{Buffers, Incoming, LocalTls, Session, Stream};
 use crate::proxy::{Conn, Wire};
 use crate::slots::Id;
 use crate::stats::Bytes;
@@ -33,6 +34,8 @@ use crate::timer::Millis;
 pub(super) struct Socket {
     id: Id,
     pub stream: Stream,
+    /// True exactly when what goes over it is inside of TLS: then `Sessions` has its session.
+    pub has_session: bool,
     /// True exactly while it is watched for writing.
     is_watched_for_writing: bool,
     /// True until a read has found the end of what there is.
@@ -53,10 +56,11 @@ pub(super) struct Sockets {
     clients: Vec<Option<Socket>>,
     backends: Vec<Option<Socket>>,
     /// Those of clients that are to be closed. It takes the kernel some time, and there may be thousands of them.
-    closing: Vec<Socket>,
+    closing: Vec<Stream>,
     /// Those whose clients were told the end, and may be writing still; and until when, in order. Closed at once, what
     /// comes meanwhile would be answered with a reset, and a client may find that before the end.
     lingering: VecDeque<(Millis, Stream)>,
+    sessions: Sessions,
     /// How often one was registered again.
     registered_again: Count,
 }
@@ -109,6 +113,7 @@ impl Sockets {
             backends: Vec::new(),
             closing: Vec::new(),
             lingering: VecDeque::new(),
+            sessions: Sessions::default(),
             registered_again: Count::default(),
         }
     }
@@ -129,6 +134,7 @@ impl Sockets {
         table[id.slot()] = Some(Socket {
             id,
             stream,
+            has_session: false,
             is_watched_for_writing,
             is_readable: false,
             is_ending: false,
@@ -140,33 +146,143 @@ impl Sockets {
 
     /// Closes the socket of a connection, if it has one: a backend's at once, a client's with `close_some`.
     pub fn remove(&mut self, conn: Conn) {
-        if self.get_mut(conn).is_some() {
-            let (table, id) = self.table(conn);
-            let socket = table[id.slot()].take();
-            if let Conn::Client(_) = conn {
-                self.closing.extend(socket);
-            }
+        if let (Some(stream), Conn::Client(_)) = (self.take(conn), conn) {
+            self.closing.push(stream);
         }
     }
 
     /// Tells a client the end, and closes its socket some time later.
     pub fn linger(&mut self, id: Id, now: Millis) {
-        if let Some(socket) =
-            self.clients.get_mut(id.slot()).and_then(|socket| socket.take_if(|socket| socket.id == id))
-        {
+        if let Some(stream) = self.take(Conn::Client(id)) {
             // It fails if the client has left itself.
-            let _ = socket.stream.shutdown_write();
-            self.lingering.push_back((now + LINGER_MS, socket.stream));
+            let _ = stream.shutdown_write();
+            self.lingering.push_back((now + LINGER_MS, stream));
         }
     }
 
-    /// When the next of them is to be closed.
-    pub fn next_deadline(&self) -> Option<Millis> {
-        self.lingering.front().map(|(until, _)| *until)
+    /// Takes a socket out of its table; `None` if there is none, or if it has something to send before it is closed.
+    #[inline]
+    fn take(&mut self, conn: Conn) -> Option<Stream> {
+        let (table, id) = self.table(conn);
+        let socket = table.get_mut(id.slot())?.take_if(|socket| socket.id == id)?;
+        match socket.has_session {
+            false => Some(socket.stream),
+            true => self.take_session(conn, socket),
+        }
     }
 
-    /// Closes those of them whose time has come.
+    #[cold]
+    #[inline(never)]
+    fn take_session(&mut self, conn: Conn, mut socket: Socket) -> Option<Stream> {
+        if !socket.is_watched_for_writing {
+            // What its peer does not take at once is sent when it can be. If that cannot be watched, it is closed late.
+            let _ = self.registry.reregister(&mut socket.stream, token(conn), interest(true));
+        }
+        self.sessions.remove(conn, socket.stream)
+    }
+
+    /// From now on, what goes over the socket of a connection is inside of this session, which begins.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken.
+    pub fn begin_session(&mut self, conn: Conn, session: Session) -> io::Result<()> {
+        self.sessions.add(conn, session);
+        self.inside(conn, |socket, session, buffers| {
+            socket.has_session = true;
+            session.begin(&mut socket.stream, buffers)
+        })
+    }
+
+    /// The same of a client that was accepted, if it is met with TLS.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken, or the system gives no random bytes.
+    pub fn maybe_begin_session(&mut self, tls: Option<&LocalTls>, client: Conn) -> io::Result<()> {
+        match tls {
+            None => Ok(()),
+            Some(tls) => self.begin_session(client, tls.session()?),
+        }
+    }
+
+    /// True exactly when the two sides of a TLS connection have not agreed yet.
+    pub fn is_shaking(&mut self, conn: Conn) -> bool {
+        let has_session = self.get_mut(conn).is_some_and(|socket| socket.has_session);
+        has_session && self.sessions.get(conn).is_some_and(|(session, _)| session.is_shaking())
+    }
+
+    /// The next client of which the time for shaking hands is over. It may be done with that, or gone.
+    pub fn poll_late(&mut self, now: Millis) -> Option<Id> {
+        self.sessions.poll_late(now)
+    }
+
+    /// Reads a socket inside of TLS: see [`Session::receive`].
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken.
+    pub fn receive_inside(&mut self, conn: Conn, area: &mut [u8], asked: usize) -> io::Result<Incoming> {
+        self.inside(conn, |socket, session, buffers| session.receive(&mut socket.stream, area, asked, buffers))
+    }
+
+    /// A socket is writable. True exactly when its connection may go on: nothing that it was told before waits still.
+    #[inline]
+    pub fn is_flushed(&mut self, conn: Conn) -> bool {
+        !self.get_mut(conn).is_some_and(|socket| socket.has_session) || self.flush_inside(conn)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flush_inside(&mut self, conn: Conn) -> bool {
+        // That it is broken is found by its next read.
+        self.inside(conn, |socket, session, _| session.flush(&mut socket.stream)).unwrap_or(true)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_inside(&mut self, conn: Conn, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let taken = self.inside(conn, |socket, session, buffers| session.write(&mut socket.stream, slices, buffers))?;
+        self.count_written(conn, taken);
+        Ok(taken)
+    }
+
+    /// Does something with a socket inside of TLS, its session, and the buffers of all sessions; and watches it for
+    /// writing if it has something to send then.
+    fn inside<T>(
+        &mut self,
+        conn: Conn,
+        act: impl FnOnce(&mut Socket, &mut Session, &mut Buffers) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let (table, id) = match conn {
+            Conn::Client(id) => (&mut self.clients, id),
+            Conn::Backend(id) => (&mut self.backends, id),
+        };
+        let socket = table.get_mut(id.slot()).and_then(Option::as_mut).filter(|socket| socket.id == id);
+        let (Some(socket), Some((session, buffers))) = (socket, self.sessions.get(conn)) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let result = act(socket, session, buffers);
+        if session.has_unsent() && !socket.is_watched_for_writing {
+            self.watch_for_writing(conn, true)?;
+        }
+        result
+    }
+
+    /// When something is to be closed next: one of them, or a client that shakes hands.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let lingering = self.lingering.front().map(|(until, _)| *until);
+        lingering.into_iter().chain(self.sessions.next_deadline()).min()
+    }
+
+    /// True exactly when every client that has left was told all that there was.
+    pub fn is_settled(&self) -> bool {
+        self.lingering.is_empty() && self.sessions.is_settled()
+    }
+
+    /// Closes those of them whose time has come. To be called in each turn.
     pub fn end_lingering(&mut self, now: Millis) {
+        self.sessions.handle_turn(now);
         while self.lingering.front().is_some_and(|(until, _)| *until <= now) {
             self.lingering.pop_front();
         }
@@ -181,7 +297,16 @@ impl Sockets {
         }
     }
 
-    /// How many bytes were read and written.
+    /// So many bytes were written to this connection.
+    #[inline]
+    fn count_written(&mut self, conn: Conn, count: usize) {
+        match conn {
+            Conn::Client(_) => self.bytes.to_clients += count as u64,
+            Conn::Backend(_) => self.bytes.to_servers += count as u64,
+        }
+    }
+
+    /// How many bytes were read and written; inside of TLS, those that are in it.
     #[inline]
     pub fn bytes(&self) -> Bytes {
         self.bytes
@@ -240,6 +365,14 @@ impl Sockets {
 }
 
 impl Socket {
+    /// A read has brought this. Returns whether nothing comes behind it.
+    #[inline]
+    pub fn take_in(&mut self, incoming: Incoming) -> bool {
+        self.is_readable = !incoming.is_drained;
+        // If the peer had closed before the socket was drained, that was the end.
+        incoming.is_ended || (incoming.is_drained && self.is_ending)
+    }
+
     /// Whether it is to be watched for writing from now on, or no longer, where that has to change: after a write that
     /// was taken whole, or not.
     #[inline]
@@ -266,23 +399,13 @@ impl Wire for Sockets {
             // It is being closed; nobody will miss these bytes.
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let taken = loop {
-            let result = match slices {
-                [slice] => socket.stream.write(slice),
-                slices => socket.stream.write_vectored(slices),
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
-                result => break result?,
-            }
-        };
+        if socket.has_session {
+            return self.write_inside(conn, slices);
+        }
+        let taken = socket.stream.send(slices)?;
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let change = socket.change_after(taken == total);
-        match conn {
-            Conn::Client(_) => self.bytes.to_clients += taken as u64,
-            Conn::Backend(_) => self.bytes.to_servers += taken as u64,
-        }
+        self.count_written(conn, taken);
         if let Some(is_wanted) = change {
             self.watch_for_writing(conn, is_wanted)?;
         }

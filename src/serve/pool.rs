@@ -23,7 +23,7 @@ use crate::config::{self, PoolConfig};
 use crate::limits::Limits;
 use crate::net::{self, Address, Listener, ResolvedAddress, SocketFile};
 use crate::proxy::{Settings, Workers};
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, Tls};
 use crate::read_from::ReadFrom;
 use crate::sentinel::{self, HostPort};
 use crate::service::upgrade::Passed;
@@ -121,7 +121,14 @@ impl Pool {
     }
 
     /// From now on this is what it is asked to do, by as many threads as before: a message to each of them.
-    pub fn settle(&mut self, config: PoolConfig) {
+    pub fn settle(&mut self, mut config: PoolConfig) {
+        // What is remembered of servers and for clients, to be resumed, is worth keeping.
+        if config.remote_tls == self.config.remote_tls {
+            config.remote_tls = self.config.remote_tls.clone();
+        }
+        if config.local_tls == self.config.local_tls {
+            config.local_tls = self.config.local_tls.clone();
+        }
         let mode = config.socket_mode;
         if let Some(file) = self.socket_file.as_ref().filter(|_| mode != self.config.socket_mode) {
             if let Err(error) = file.set_mode(mode) {
@@ -130,7 +137,7 @@ impl Pool {
         }
         let settings = settings(&config);
         for thread in &self.threads {
-            thread.handle().settle(settings.clone(), addresses(&config));
+            thread.handle().settle(settings.clone(), addresses(&config), tls(&config));
         }
         self.config = config;
         if let Err(error) = self.watch() {
@@ -216,7 +223,9 @@ fn reactors(pool: &PoolConfig, listener: &Listener) -> io::Result<Vec<Reactor>> 
         let listener = listener.try_clone()?;
         let workers = settings.workers.nth(number);
         let settings = Settings { seed: settings.seed.wrapping_add(number as u64), workers, ..settings.clone() };
-        reactors.push(Reactor::new(settings, listener, &addresses(pool))?);
+        let mut reactor = Reactor::new(settings, listener, &addresses(pool))?;
+        reactor.set_tls(tls(pool));
+        reactors.push(reactor);
     }
     Reactor::introduce(&mut reactors);
     Ok(reactors)
@@ -243,6 +252,11 @@ fn watch_settings(pool: &PoolConfig) -> Option<sentinel::Settings> {
         wants_replicas: false,
     };
     (!settings.sentinels.is_empty()).then_some(settings)
+}
+
+/// What of its connections is inside of TLS.
+fn tls(pool: &PoolConfig) -> Tls {
+    Tls { remote: pool.remote_tls.clone(), local: pool.local_tls.clone() }
 }
 
 /// What each of a pool's reactors is told: its share of what the whole pool may have.

@@ -6,6 +6,7 @@
 //! ```text
 //! server  RedisServer   a redis-server of its own, on a TCP port and on a Unix socket at once
 //! proxy   Rmux          the rmux binary, its listener, its log and its end
+//! certificates          right and wrong ones, made by openssl
 //! client  Client        raw bytes out, exactly one reply in (RESP2 and RESP3)
 //! fake    FakeServer    a Redis that behaves as badly as a script tells it to
 //! golden  keys_of       which key lives on which server
@@ -21,6 +22,7 @@
 // Each of them compiles this module for itself and uses its own part of it.
 #![allow(dead_code)]
 
+pub mod certificates;
 pub mod client;
 pub mod fake;
 pub mod golden;

@@ -66,6 +66,16 @@ impl Rmux {
         Rmux::wait_for_start(process, address, scratch)
     }
 
+    /// Starts it with exactly these flags, of which some have it listen at this port with TLS, and waits until it does.
+    pub fn start_tls(port: u16, scratch: Scratch, flags: &[&str]) -> Rmux {
+        let process = spawn(None, flags, &scratch.join("rmux.log"));
+        let mut rmux = Rmux { process, address: Address::Tcp(port), scratch };
+        let Rmux { process, address, .. } = &mut rmux;
+        let is_ready = process.await_ready(|| address.connect().map(drop).map_err(|error| error.to_string()));
+        is_ready.unwrap_or_else(|why| panic!("rmux: {why}\n{}", rmux.log()));
+        rmux
+    }
+
     /// The same, with its output to a file, or a pipe, of the test's own.
     pub fn start_writing_to(address: Address, scratch: Scratch, flags: &[&str], log: &Path) -> Rmux {
         Rmux::wait_for_start(spawn(None, flags, log), address, scratch)

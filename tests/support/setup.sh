@@ -55,6 +55,17 @@ need_redis() {
             "Install them (Debian, Ubuntu: apt-get install redis-server redis-tools) and try again."
 }
 
+need_openssl() {
+    command -v openssl >/dev/null 2>&1 || install_packages openssl ||
+        give_up "openssl is missing, with which the tests make certificates. Install it (apt-get install openssl) and try again."
+}
+
+# TLS has parts in C, which a compiler for the static binary's C library makes.
+need_musl_compiler() {
+    command -v musl-gcc >/dev/null 2>&1 || install_packages musl-tools ||
+        give_up "musl-gcc is missing. Install it (Debian, Ubuntu: apt-get install musl-tools) and try again."
+}
+
 # True when there is a compiler that is new enough.
 has_rust() {
     command -v cargo >/dev/null 2>&1 || return 1

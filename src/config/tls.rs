@@ -1,0 +1,137 @@
+//! The keys of a pool that are about TLS: what goes together, and what is made of the files that they name.
+//!
+//! The files are read when the configuration is read, as those with passwords are: so `-test` tries them, and a reload
+//! that finds something wrong with one changes nothing.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::net::{Address, Expiry, LocalTls, LocalTlsFiles, RemoteTls, RemoteTlsFiles, TlsFault};
+
+use super::error::Problem;
+use super::pool::PoolConfig;
+
+/// What was said about TLS in one pool.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TlsDraft {
+    pub(crate) remote: bool,
+    pub(crate) remote_authorities: Option<String>,
+    pub(crate) remote_server_name: Option<String>,
+    pub(crate) remote_certificate: Option<String>,
+    pub(crate) remote_key: Option<String>,
+    pub(crate) local_certificate: Option<String>,
+    pub(crate) local_key: Option<String>,
+    pub(crate) local_client_authorities: Option<String>,
+}
+
+/// A key, and what is wrong with it.
+type Wrong = (Option<&'static str>, Problem);
+
+impl TlsDraft {
+    /// What a pool was made of.
+    pub(crate) fn of(pool: &PoolConfig) -> TlsDraft {
+        let remote = pool.remote_tls.as_ref().map(|tls| tls.files().clone()).unwrap_or_default();
+        let (remote_certificate, remote_key) = remote.identity.unzip();
+        let local = pool.local_tls.as_ref().map(LocalTls::files);
+        TlsDraft {
+            remote: pool.remote_tls.is_some(),
+            remote_authorities: remote.authorities,
+            remote_server_name: remote.server_name,
+            remote_certificate,
+            remote_key,
+            local_certificate: local.map(|files| files.identity.0.clone()),
+            local_key: local.map(|files| files.identity.1.clone()),
+            local_client_authorities: local.and_then(|files| files.client_authorities.clone()),
+        }
+    }
+
+    /// How servers are reached; `has_tcp` says whether there is one over TCP.
+    ///
+    /// # Errors
+    ///
+    /// What does not go together, or is wrong with a file.
+    pub(crate) fn remote(&self, has_tcp: bool) -> Result<Option<RemoteTls>, Wrong> {
+        let authorities = given(&self.remote_authorities);
+        let server_name = given(&self.remote_server_name);
+        let identity = both(
+            ["remoteTlsCertFile", "remoteTlsKeyFile"],
+            [given(&self.remote_certificate), given(&self.remote_key)],
+        )?;
+        if !self.remote {
+            let keys = [
+                ("remoteTlsCaFile", authorities.is_some()),
+                ("remoteTlsServerName", server_name.is_some()),
+                ("remoteTlsCertFile", identity.is_some()),
+            ];
+            return match keys.into_iter().find(|(_, is_given)| *is_given) {
+                Some((key, _)) => Err((Some(key), Problem::Needs { key: "remoteTls" })),
+                None => Ok(None),
+            };
+        }
+        if !has_tcp {
+            return Err((Some("remoteTls"), Problem::Needs { key: "tcpConnections" }));
+        }
+        RemoteTls::load(RemoteTlsFiles { authorities, server_name, identity }).map(Some).map_err(wrong)
+    }
+
+    /// How clients are met, who come in there.
+    ///
+    /// # Errors
+    ///
+    /// What does not go together, or is wrong with a file.
+    pub(crate) fn local(&self, listen: &Address) -> Result<Option<LocalTls>, Wrong> {
+        let client_authorities = given(&self.local_client_authorities);
+        let identity =
+            both(["localTlsCertFile", "localTlsKeyFile"], [given(&self.local_certificate), given(&self.local_key)])?;
+        match (identity, listen) {
+            (None, _) if client_authorities.is_some() => {
+                Err((Some("localTlsClientCaFile"), Problem::Needs { key: "localTlsCertFile" }))
+            }
+            (None, _) => Ok(None),
+            (Some(_), Address::Unix(_)) => Err((Some("localTlsCertFile"), Problem::TlsOnSocket)),
+            (Some(identity), Address::Tcp { .. }) => {
+                LocalTls::load(LocalTlsFiles { identity, client_authorities }).map(Some).map_err(wrong)
+            }
+        }
+    }
+}
+
+/// Until when the certificates are good that a pool has files of.
+pub(crate) fn expiries(pool: &PoolConfig) -> impl Iterator<Item = &Expiry> {
+    let remote = pool.remote_tls.as_ref().map(RemoteTls::expiries).unwrap_or_default();
+    remote.iter().chain(pool.local_tls.as_ref().map(LocalTls::expiries).unwrap_or_default())
+}
+
+/// What its owner should know of a certificate, if there is anything: that it is not good, or will not be for long.
+pub(crate) fn concern(expiry: &Expiry) -> Option<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
+    let Expiry { key, path, subject, until_text, .. } = expiry;
+    let what = match expiry.until - now {
+        ..0 => "expired on",
+        0..SOON_SECONDS => "expires on",
+        _ if expiry.from > now => return Some(format!("{key}: {path}: the certificate of {subject} is not valid yet")),
+        _ => return None,
+    };
+    Some(format!("{key}: {path}: the certificate of {subject} {what} {until_text}"))
+}
+
+/// An empty text counts as not given, as with the addresses.
+fn given(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
+/// Both of two keys, or none.
+fn both(keys: [&'static str; 2], values: [Option<String>; 2]) -> Result<Option<(String, String)>, Wrong> {
+    match values {
+        [Some(first), Some(second)] => Ok(Some((first, second))),
+        [Some(_), None] => Err((Some(keys[0]), Problem::Needs { key: keys[1] })),
+        [None, Some(_)] => Err((Some(keys[1]), Problem::Needs { key: keys[0] })),
+        [None, None] => Ok(None),
+    }
+}
+
+fn wrong(fault: TlsFault) -> Wrong {
+    (Some(fault.key), Problem::BadFile { reason: fault.reason })
+}
+
+/// Before a certificate expires, so long is soon: 30 days, in seconds.
+const SOON_SECONDS: i64 = 30 * 86_400;

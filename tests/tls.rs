@@ -1,0 +1,414 @@
+//! TLS to servers and to clients, with real ones: what works, what is refused and in which words, and what a reload does.
+//!
+//! The certificates are made by openssl, for each test anew. What a record may do to a session is tried in
+//! `src/net/tls/tests.rs`, without sockets.
+#![cfg(feature = "tls")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use support::certificates::{Authority, Identity, Validity};
+use support::client::encode;
+use support::proxy::{Rmux, run_to_end};
+use support::server::RedisServer;
+use support::{Kind, PATIENCE, Scratch, free_port, wait_until};
+
+/// A client inside of TLS.
+type TlsClient = StreamOwned<ClientConnection, TcpStream>;
+
+/// An authority, a certificate of it for this machine, and room for more.
+struct House {
+    folder: Scratch,
+    authority: Authority,
+    identity: Identity,
+}
+
+impl House {
+    fn new() -> House {
+        let folder = Scratch::new();
+        let authority = Authority::new(folder.path(), "authority");
+        let identity = authority.issue("redis", "DNS:localhost,IP:127.0.0.1", Validity::Now);
+        House { folder, authority, identity }
+    }
+
+    /// A redis-server with this certificate, and its port for TLS.
+    fn redis_with(&self, identity: &Identity, more: &[&str]) -> (RedisServer, u16) {
+        let port = free_port();
+        let text = port.to_string();
+        let ca = self.authority.certificate();
+        let mut settings = vec!["--tls-port", &text, "--tls-cert-file", &identity.certificate];
+        settings.extend(["--tls-key-file", &identity.key, "--tls-ca-cert-file", &ca]);
+        settings.extend(more);
+        (RedisServer::start_with(&settings), port)
+    }
+
+    fn redis(&self) -> (RedisServer, u16) {
+        self.redis_with(&self.identity, &["--tls-auth-clients", "no"])
+    }
+
+    /// The flags for servers on this port.
+    fn remote(&self, port: u16) -> Vec<String> {
+        vec![
+            format!("-tcpConnections=localhost:{port}"),
+            "-remoteTls".to_owned(),
+            format!("-remoteTlsCaFile={}", self.authority.certificate()),
+        ]
+    }
+
+    fn rmux(&self, flags: &[String]) -> Rmux {
+        Rmux::start(Kind::Unix, &flags.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// What rmux says of a server that it cannot use.
+    fn refusal(&self, flags: &[String]) -> String {
+        let rmux = self.rmux(flags);
+        wait_until("the server to be down", PATIENCE, || rmux.log().contains(" is down: "));
+        rmux.log()
+    }
+
+    /// How a client is that trusts the authority.
+    fn client_config(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(self.authority.certificate()).expect("PEM");
+        roots.add(certificate).expect("an authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(config.expect("versions").with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// A client that trusts the authority.
+    fn client(&self, port: u16) -> TlsClient {
+        client_of(self.client_config(), port)
+    }
+
+    /// How a server of the test's own meets those who come.
+    fn server_config(&self) -> Arc<ServerConfig> {
+        let chain = vec![CertificateDer::from_pem_file(&self.identity.certificate).expect("PEM")];
+        let key = PrivateKeyDer::from_pem_file(&self.identity.key).expect("PEM");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(config.expect("versions").with_no_client_auth().with_single_cert(chain, key).expect("they fit"))
+    }
+}
+
+fn client_of(config: Arc<ClientConfig>, port: u16) -> TlsClient {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = ClientConnection::new(config, name).expect("a client");
+    let socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("open");
+    StreamOwned::new(connection, socket)
+}
+
+fn ask(client: &mut TlsClient, parts: &[&str], reply: &[u8]) {
+    client.write_all(&encode(parts)).expect("it is open");
+    let mut got = vec![0; reply.len()];
+    client.read_exact(&mut got).expect("a reply");
+    assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(reply));
+}
+
+#[test]
+fn all_goes_through_tls_on_both_sides() {
+    let house = House::new();
+    let (redis, port) = house.redis();
+    let own_port = free_port();
+    let mut flags = vec!["-host=127.0.0.1".to_owned(), format!("-port={own_port}")];
+    flags.extend(house.remote(port));
+    flags.push(format!("-localTlsCertFile={}", house.identity.certificate));
+    flags.push(format!("-localTlsKeyFile={}", house.identity.key));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let folder = Scratch::new();
+    let rmux = Rmux::start_tls(own_port, folder, &flags);
+    let mut client = house.client(own_port);
+    ask(&mut client, &["SET", "a", "1"], b"+OK\r\n");
+    ask(&mut client, &["INCR", "a"], b":2\r\n");
+
+    // Values of many records, each way; a pipeline; a transaction; what blocks; messages.
+    let large = "0123456789abcdef".repeat(200_000);
+    ask(&mut client, &["SET", "large", &large], b"+OK\r\n");
+    ask(&mut client, &["STRLEN", "large"], b":3200000\r\n");
+    ask(&mut client, &["GET", "large"], format!("$3200000\r\n{large}\r\n").as_bytes());
+    let pipeline = b"INCR n\r\n".repeat(5_000);
+    client.write_all(&pipeline).expect("it is open");
+    let replies: String = (1..=5_000).map(|number| format!(":{number}\r\n")).collect();
+    let mut got = vec![0; replies.len()];
+    client.read_exact(&mut got).expect("5,000 replies");
+    assert!(got == replies.as_bytes());
+    ask(&mut client, &["MULTI"], b"+OK\r\n");
+    ask(&mut client, &["INCR", "a"], b"+QUEUED\r\n");
+    ask(&mut client, &["EXEC"], b"*1\r\n:3\r\n");
+    let mut subscriber = house.client(own_port);
+    ask(&mut subscriber, &["SUBSCRIBE", "news"], b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    ask(&mut client, &["PUBLISH", "news", "x"], b":1\r\n");
+    let message = b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n";
+    let mut got = [0; 34];
+    subscriber.read_exact(&mut got).expect("a message");
+    assert_eq!(&got, message);
+
+    // The end comes in words, behind what was owed.
+    ask(&mut client, &["QUIT"], b"+OK\r\n");
+    assert_eq!(client.read(&mut got).expect("an end in words"), 0);
+    // rmux has told nobody's secrets to the port without TLS.
+    assert_eq!(redis.ask("GET a"), b"$1\r\n3\r\n");
+    drop(rmux);
+}
+
+#[test]
+fn each_reason_not_to_trust_a_server_is_said() {
+    let house = House::new();
+    let old = house.authority.issue("old", "DNS:localhost", Validity::Past);
+    let early = house.authority.issue("early", "DNS:localhost", Validity::Future);
+    let other = house.authority.issue("other", "DNS:a.example,DNS:b.example", Validity::Now);
+    let stranger = Authority::new(house.folder.path(), "stranger").issue("strange", "DNS:localhost", Validity::Now);
+    let at_fault = "cannot connect: TLS handshake: its certificate";
+    for (identity, words) in [
+        (&old, "(old, issued by authority) expired on 2021-01-01 00:00:00 UTC"),
+        (&early, "(early, issued by authority) is not valid before 2090-01-01 00:00:00 UTC"),
+        (&other, "(other, issued by authority) is not for localhost, but for a.example, b.example"),
+        (&stranger, "(strange, issued by stranger) comes from an authority that is not known: stranger is not in"),
+    ] {
+        let (_redis, port) = house.redis_with(identity, &["--tls-auth-clients", "no"]);
+        let log = house.refusal(&house.remote(port));
+        assert!(log.contains(&format!("server localhost:{port} is down: {at_fault} {words}")), "{log}");
+    }
+    // The same server under the name that its certificate is for.
+    let (_redis, port) = house.redis_with(&other, &["--tls-auth-clients", "no"]);
+    let mut flags = house.remote(port);
+    flags.push("-remoteTlsServerName=b.example".to_owned());
+    assert_eq!(house.rmux(&flags).client().cmd(&["SET", "a", "1"]), b"+OK\r\n");
+}
+
+#[test]
+fn a_server_that_wants_a_certificate_gets_one_or_is_said_to_want_one() {
+    let house = House::new();
+    for more in [&["--tls-auth-clients", "yes"][..], &["--tls-auth-clients", "yes", "--tls-protocols", "TLSv1.2"]] {
+        let (_redis, port) = house.redis_with(&house.identity, more);
+        let log = house.refusal(&house.remote(port));
+        assert!(log.contains("remoteTlsCertFile"), "{log}");
+        let client = house.authority.issue("client", "", Validity::Now);
+        let mut flags = house.remote(port);
+        flags.push(format!("-remoteTlsCertFile={}", client.certificate));
+        flags.push(format!("-remoteTlsKeyFile={}", client.key));
+        assert_eq!(house.rmux(&flags).client().cmd(&["SET", "a", "1"]), b"+OK\r\n");
+    }
+}
+
+#[test]
+fn the_older_version_will_do_and_one_that_is_older_still_will_not() {
+    let house = House::new();
+    let (_redis, port) = house.redis_with(&house.identity, &["--tls-auth-clients", "no", "--tls-protocols", "TLSv1.2"]);
+    let rmux = house.rmux(&house.remote(port));
+    let large = "x".repeat(1_000_000);
+    assert_eq!(rmux.client().cmd(&["SET", "a", &large]), b"+OK\r\n");
+    assert_eq!(rmux.client().cmd(&["GET", "a"]).len(), 1_000_000 + 12);
+}
+
+#[test]
+fn a_server_without_tls_is_said_to_have_none() {
+    let house = House::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut bytes = [0; 1_024];
+            let _ = client.read(&mut bytes).map(|_| client.write_all(b"-ERR unknown command 'x'\r\n"));
+        }
+    });
+    let log = house.refusal(&house.remote(port));
+    assert!(log.contains("it does not speak TLS on this port: it answers \"-ERR unknown command 'x'\""), "{log}");
+}
+
+#[test]
+fn a_server_that_shakes_hands_and_leaves_or_never_does_is_down_and_said_to_be_once() {
+    let house = House::new();
+    let config = house.server_config();
+    let leaves = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let leaving = leaves.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        for mut socket in leaves.incoming().flatten() {
+            let mut connection = ServerConnection::new(Arc::clone(&config)).expect("a server");
+            let _ = connection.complete_io(&mut socket);
+        }
+    });
+    let log = house.refusal(&house.remote(leaving));
+    assert!(log.contains(": it closed the connection") || log.contains("is down: connection lost"), "{log}");
+
+    // The kernel accepts, and nobody answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mut flags = house.remote(silent.local_addr().expect("bound").port());
+    flags.push("-remoteConnectTimeout=50".to_owned());
+    let rmux = house.rmux(&flags);
+    wait_until("the server to be down", PATIENCE, || rmux.log().contains("no handshake within remoteConnectTimeout"));
+    let count = rmux.log().matches("is down").count();
+    assert_eq!(count, 1, "{}", rmux.log());
+}
+
+#[test]
+fn connections_to_a_server_are_resumed() {
+    let house = House::new();
+    let config = house.server_config();
+    let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = server.local_addr().expect("bound").port();
+    let (sender, kinds) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for mut socket in server.incoming().flatten() {
+            let mut connection = ServerConnection::new(Arc::clone(&config)).expect("a server");
+            let _ = connection.complete_io(&mut socket);
+            let mut stream = StreamOwned::new(connection, socket);
+            // Whatever it is asked first, it has answered, and closes.
+            let mut bytes = [0; 1_024];
+            let _ = stream.read(&mut bytes).and_then(|_| stream.write_all(b"-LOADING x\r\n"));
+            let _ = sender.send(stream.conn.handshake_kind());
+        }
+    });
+    let _rmux = house.rmux(&house.remote(port));
+    let first = kinds.recv_timeout(PATIENCE).expect("a connection");
+    assert_eq!(first, Some(rustls::HandshakeKind::Full));
+    let resumed = (0..10)
+        .any(|_| kinds.recv_timeout(PATIENCE).expect("another connection") == Some(rustls::HandshakeKind::Resumed));
+    assert!(resumed);
+}
+
+/// Writes a file of one pool that listens at this port, and says how it is met there.
+fn write_pool(path: &Path, own_port: u16, redis: u16, house: &House, identity: &Identity) {
+    let text = format!(
+        r#"[{{"host": "127.0.0.1", "port": {own_port}, "tcpConnections": ["localhost:{redis}"], "remoteTls": true,
+             "remoteTlsCaFile": "{}", "localTlsCertFile": "{}", "localTlsKeyFile": "{}"}}]"#,
+        house.authority.certificate(),
+        identity.certificate,
+        identity.key
+    );
+    fs::write(path, text).expect("the folder can be written");
+}
+
+/// The serial number of the certificate that a server shows.
+fn shown(house: &House, port: u16) -> Vec<u8> {
+    let mut client = house.client(port);
+    ask(&mut client, &["PING"], b"+PONG\r\n");
+    client.conn.peer_certificates().expect("it has shown one")[0].to_vec()
+}
+
+#[test]
+fn a_reload_takes_new_certificates_and_no_wrong_ones() {
+    let house = House::new();
+    let (_redis, port) = house.redis();
+    let own_port = free_port();
+    let file = house.folder.join("rmux.json");
+    let identity = house.authority.issue("front", "DNS:localhost", Validity::Now);
+    write_pool(&file, own_port, port, &house, &identity);
+    let config = format!("-config={}", file.display());
+    let rmux = Rmux::start_tls(own_port, Scratch::new(), &[&config]);
+    let hangup = |end: &str| {
+        let before = rmux.log().len();
+        rmux.signal("HUP");
+        wait_until("the end of a reload", PATIENCE, || rmux.log()[before..].contains(end));
+        rmux.log()[before..].to_owned()
+    };
+    let first = shown(&house, own_port);
+    let mut stays = house.client(own_port);
+    ask(&mut stays, &["SET", "a", "1"], b"+OK\r\n");
+    assert!(hangup("reload: done").contains("reload: done: no changes"));
+
+    let renewed = house.authority.issue("renewed", "DNS:localhost", Validity::Now);
+    fs::copy(&renewed.certificate, &identity.certificate).expect("the folder can be written");
+    let refused = hangup("reload: refused");
+    assert!(
+        refused.contains("localTlsKeyFile: ") && refused.contains("is not the key of the certificate"),
+        "{refused}"
+    );
+    assert_eq!(shown(&house, own_port), first, "nothing is changed");
+
+    fs::copy(&renewed.key, &identity.key).expect("the folder can be written");
+    let done = hangup("reload: done");
+    assert!(done.contains("localTlsCertFile: what its files have differs"), "{done}");
+    wait_until("the new certificate", PATIENCE, || shown(&house, own_port) != first);
+    ask(&mut stays, &["GET", "a"], b"$1\r\n1\r\n");
+}
+
+#[test]
+fn who_speaks_plainly_to_a_port_with_tls_is_told_so_and_logged_once() {
+    let house = House::new();
+    let (_redis, port) = house.redis();
+    let own_port = free_port();
+    let file = house.folder.join("rmux.json");
+    write_pool(&file, own_port, port, &house, &house.identity);
+    let rmux = Rmux::start_tls(own_port, Scratch::new(), &[&format!("-config={}", file.display())]);
+    for _ in 0..20 {
+        let mut plain = TcpStream::connect(("127.0.0.1", own_port)).expect("it listens");
+        plain.set_read_timeout(Some(PATIENCE)).expect("open");
+        plain.write_all(b"PING\r\n").expect("open");
+        let mut heard = Vec::new();
+        // It may be cut behind the words.
+        let _ = plain.read_to_end(&mut heard);
+        assert_eq!(heard, b"-ERR this port speaks TLS, and nothing else\r\n");
+    }
+    let words = "failed to shake hands for TLS: it does not speak TLS, which this port asks for: it says \"PING\"";
+    wait_until("a line in the log", PATIENCE, || rmux.log().contains(words));
+    assert!(rmux.log().matches(words).count() <= 3, "{}", rmux.log());
+    // Half of a handshake, often, hurts nobody else.
+    let half: Vec<TcpStream> = (0..500)
+        .map(|_| {
+            let mut socket = TcpStream::connect(("127.0.0.1", own_port)).expect("it listens");
+            socket.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252]).expect("open");
+            socket
+        })
+        .collect();
+    ask(&mut house.client(own_port), &["SET", "a", "1"], b"+OK\r\n");
+    drop(half);
+}
+
+#[test]
+fn test_tries_the_files_and_says_when_they_expire() {
+    let house = House::new();
+    let old = house.authority.issue("old", "DNS:localhost", Validity::Past);
+    let mut flags = vec!["-test".to_owned(), "-host=127.0.0.1".to_owned(), "-port=1".to_owned()];
+    flags.extend(house.remote(6379));
+    flags.push(format!("-localTlsCertFile={}", old.certificate));
+    flags.push(format!("-localTlsKeyFile={}", old.key));
+    let all: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let ended = run_to_end(&all);
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let words = "the certificate of old expired on 2021-01-01 00:00:00 UTC";
+    assert!(ended.output.contains(words), "{}", ended.output);
+
+    for (flags, words) in [
+        (&["-remoteTlsCaFile=x"][..], "-remoteTlsCaFile: has no meaning without remoteTls: give both"),
+        (&["-remoteTls", "-remoteTlsCertFile=x"], "-remoteTlsCertFile: has no meaning without remoteTlsKeyFile"),
+        (&["-remoteTls", "-remoteTlsCaFile=/no/such"], "-remoteTlsCaFile: \"/no/such\" cannot be read"),
+        (&["-remoteTls", "-unixConnections=/a"], "-remoteTls: has no meaning without tcpConnections"),
+        (&["-localTlsKeyFile=x"], "-localTlsKeyFile: has no meaning without localTlsCertFile"),
+        (&["-localTlsClientCaFile=x"], "-localTlsClientCaFile: has no meaning without localTlsCertFile"),
+        (&["-socket=/a", "-localTlsCertFile=x", "-localTlsKeyFile=y"], "-localTlsCertFile: is for clients over TCP"),
+    ] {
+        let mut all = vec!["-test"];
+        all.extend(flags);
+        let ended = run_to_end(&all);
+        assert_eq!(ended.code, Some(2), "{}", ended.output);
+        assert!(ended.output.contains(words), "{}", ended.output);
+    }
+}
+
+#[test]
+fn clients_are_resumed() {
+    let house = House::new();
+    let (_redis, port) = house.redis();
+    let own_port = free_port();
+    let file = house.folder.join("rmux.json");
+    write_pool(&file, own_port, port, &house, &house.identity);
+    let _rmux = Rmux::start_tls(own_port, Scratch::new(), &[&format!("-config={}", file.display())]);
+    let config = house.client_config();
+    for kind in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+        let mut client = client_of(Arc::clone(&config), own_port);
+        ask(&mut client, &["PING"], b"+PONG\r\n");
+        assert_eq!(client.conn.handshake_kind(), Some(kind));
+    }
+}
