@@ -90,7 +90,8 @@ impl Proxy {
         }
         // A server has two: for its next probe, and for the connection that hears its messages, or, a replica, for the
         // next question to it. One that is retired, or was, has more, until they are over.
-        let timers_max = self.clients.len() + self.upstreams.backends_len() + 2 * self.upstreams.slots();
+        // And one more while it moves.
+        let timers_max = self.clients.len() + self.upstreams.backends_len() + 3 * self.upstreams.slots();
         let timers_max = timers_max + 3 * self.router.revision() as usize * self.upstreams.slots();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         let listed = self.clients.iter().filter(|(_, client)| client.connection().is_listed()).count();

@@ -24,7 +24,7 @@ use super::interface::Timer;
 use super::reload::RETIRED_MS;
 use super::state::Proxy;
 use super::whereabouts::Renewal;
-use super::{connect, drain, recover};
+use super::{connect, drain, recover, reload};
 use crate::notice::{About, Kind};
 use crate::request::Role;
 use crate::server_id::ServerId;
@@ -81,6 +81,13 @@ pub(super) fn review_all(proxy: &mut Proxy, now: Millis) {
     }
 }
 
+/// A turn was needed, in which those were let go that are late.
+pub(super) fn on_due(proxy: &mut Proxy, server: ServerId) {
+    if let Some(known) = proxy.upstreams.whereabouts_mut(server) {
+        known.alarm.on_fired();
+    }
+}
+
 /// What there is of a server's connections.
 #[derive(Default)]
 struct Census {
@@ -92,6 +99,8 @@ struct Census {
     is_ready: bool,
     /// True exactly when one is on its way there.
     is_on_its_way: bool,
+    /// How many there are at an address of the name, in any state.
+    current: usize,
 }
 
 fn census(proxy: &Proxy, server: ServerId) -> Census {
@@ -107,6 +116,7 @@ fn census(proxy: &Proxy, server: ServerId) -> Census {
                 census.outdated.push(id);
             }
         } else if backend.is_pooled() {
+            census.current += 1;
             census.is_ready |= backend.is_ready();
             census.is_on_its_way |= backend.is_setting_up();
         }
@@ -122,23 +132,28 @@ fn review(proxy: &mut Proxy, server: ServerId, now: Millis) {
         _ if census.outdated.is_empty() && !census.is_draining => Renewal::Following,
         _ if census.outdated.is_empty() => before,
         Renewal::LettingGo { .. } if census.is_ready => before,
-        _ if census.is_ready => {
-            let until = now + RETIRED_MS;
-            proxy.wheel.arm(Timer::Renewal(server), until);
-            Renewal::LettingGo { until }
-        }
+        _ if census.is_ready => Renewal::LettingGo { until: now + RETIRED_MS },
         Renewal::Connecting { .. } => before,
         // It may have moved once more.
         Renewal::Following | Renewal::LettingGo { .. } => Renewal::Connecting { has_failed: false },
     };
     if let Some(known) = proxy.upstreams.whereabouts_mut(server) {
         known.renewal = after;
+        match after {
+            Renewal::LettingGo { until } if until > now => {
+                known.alarm.set(&mut proxy.wheel, Timer::Renewal(server), until);
+            }
+            _ => {}
+        }
     }
     match after {
-        Renewal::Following => return,
+        Renewal::Following if before == after => return,
+        // If the address is back, there may be more than the pool may have.
+        Renewal::Following => return reload::shrink(proxy),
         Renewal::Connecting { .. } if census.outdated.is_empty() || census.is_on_its_way => {}
         Renewal::Connecting { .. } => {
-            if proxy.upstreams.may_renew(server, now) {
+            // Those that owe something still are no reason to make ever more.
+            if census.current < proxy.settings.pool_size && proxy.upstreams.may_renew(server, now) {
                 connect::open_backend(proxy, server, Profile::default(), now);
             }
         }
@@ -163,6 +178,8 @@ fn let_go(proxy: &mut Proxy, id: Id, is_late: bool, now: Millis) {
             }
         }
         _ if !is_late && backend.is_held() => {}
+        // What was asked on it, and is not sent, waits for it: for another one there may be no room.
+        _ if backend.is_setting_up() && !backend.in_flight().is_empty() => {}
         _ if is_late && backend.in_flight().iter(&proxy.in_flight.requests).any(is_blocking) => {
             recover::lose_backend(proxy, id, BackendCloseReason::Outdated, now);
         }

@@ -55,10 +55,9 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Probe(server) => health::on_probe_due(proxy, server, now),
             Timer::Subscription(server) => subscription_connection::on_subscription_due(proxy, server, now),
             Timer::Retired(server) => reload::on_retired(proxy, server, now),
-            // That there is a turn is enough: all who are late were looked at.
-            Timer::Renewal(_) => {}
             Timer::Replica(server) => replica_watch::on_due(proxy, server, now),
             Timer::Moved(server) => moved::on_moved_due(proxy, server, now),
+            Timer::Renewal(server) => renew::on_due(proxy, server),
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }

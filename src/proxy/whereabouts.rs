@@ -10,7 +10,7 @@
 //! Knows no connections: which of them are outdated they know themselves.
 
 use super::mastership::Mastership;
-use crate::timer::Millis;
+use crate::timer::{Alarm, Millis};
 
 /// How far the connections of a server follow its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +39,8 @@ pub(super) struct Whereabouts {
     pub renewal: Renewal,
     /// Where it is, if that is what sentinels say.
     pub master: Option<Mastership>,
+    /// When a turn is needed, to let go those that are late.
+    pub alarm: Alarm,
 }
 
 impl Whereabouts {

@@ -35,6 +35,7 @@ mod fault;
 mod history;
 mod ledger;
 mod lists;
+mod names;
 mod network;
 mod plan;
 mod protocol;
@@ -100,6 +101,11 @@ fn every_promise_holds_for_every_seed() {
 #[test]
 fn every_promise_holds_while_the_settings_change() {
     try_all_seeds(World::to_reload);
+}
+
+#[test]
+fn every_promise_holds_while_servers_move() {
+    try_all_seeds(World::to_move);
 }
 
 fn try_all_seeds(world: fn(u64) -> World) {

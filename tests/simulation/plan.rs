@@ -54,6 +54,8 @@ pub struct Plan {
     pub fault_in: usize,
     /// One step in so many, the settings change; 0 for never. There are more servers then than are in use.
     pub reload_in: usize,
+    /// One step in so many, the name of a server moves; 0 for never.
+    pub move_in: usize,
     /// All settings that there were, with those of now.
     pub seen: Vec<Settings>,
     /// Whether replies may take too long though nobody is at fault.
@@ -164,6 +166,7 @@ impl Plan {
             jump_in: if is_calm || is_test_of_patience { 0 } else { random.pick(&[0, 0, 100, 300]) },
             fault_in: if is_calm { 0 } else { random.pick(&[10, 30, 100]) },
             reload_in: 0,
+            move_in: 0,
             seen: vec![settings.clone()],
             settings,
         }
@@ -173,6 +176,15 @@ impl Plan {
     pub fn reload(&mut self, random: &mut Random) {
         self.reload_in = random.pick(&[20, 50, 150]);
         self.is_test_of_patience = false;
+    }
+
+    /// Servers move, at times, and with some seeds settings change, too.
+    pub fn make_moving(&mut self, random: &mut Random) {
+        self.move_in = random.pick(&[20, 50, 150]);
+        self.is_test_of_patience = false;
+        if random.one_in(3) {
+            self.reload(random);
+        }
     }
 
     /// How many servers there are, in use or not.

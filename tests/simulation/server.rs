@@ -66,6 +66,14 @@ pub struct Server {
     pub mood_since: (u64, u64),
     /// While silent: whether it still completes connects.
     pub is_deaf: bool,
+    /// Where its name leads to.
+    pub address: u32,
+    /// How often it has moved.
+    pub moves: usize,
+    /// Nobody takes connections at a former address.
+    pub is_deserted: bool,
+    /// Until this step nobody takes connections at its address.
+    pub is_away_until: u64,
     pub knows_hello: bool,
     pub connections: Vec<Connection>,
     store: Store,
@@ -85,6 +93,10 @@ impl Server {
             mood_until: 0,
             mood_since: (0, 0),
             is_deaf: false,
+            address: 0,
+            moves: 0,
+            is_deserted: false,
+            is_away_until: 0,
             knows_hello: plan.knows_hello,
             connections: Vec::new(),
             store: Store::default(),
@@ -105,6 +117,15 @@ impl Server {
             Mood::Dead => random.pick(&[Answer::RefusedAtOnce, Answer::Refused]),
             _ if self.is_unreachable() => Answer::Nothing,
             _ => Answer::Connected,
+        }
+    }
+
+    /// What becomes of an attempt to connect to this address.
+    pub fn answer_at(&self, address: u32, step: u64, random: &mut Random) -> Answer {
+        let is_left = address != self.address && self.is_deserted;
+        match is_left || address == self.address && self.is_away_until > step {
+            true => Answer::Refused,
+            false => self.answer(random),
         }
     }
 

@@ -16,6 +16,7 @@ use rmux::server_id::ServerId;
 use rmux::slots::Id;
 use rmux::timer::Millis;
 
+use crate::names::Names;
 use crate::network::{LinkId, Network};
 use crate::plan::{Plan, number};
 use crate::random::Random;
@@ -36,8 +37,11 @@ pub struct Shell {
     /// By the number of the link.
     sockets: Vec<Option<Socket>>,
     ready: Vec<LinkId>,
-    /// Backends on their way to a server.
-    dials: Vec<(Id, u16)>,
+    /// Backends on their way to a server, and to which of its addresses.
+    dials: Vec<(Id, u16, u32)>,
+    pub names: Names,
+    /// Steps of the world.
+    pub step: u64,
     /// The numbers of the servers, by the proxy's names for them; those of servers that are no more, too.
     numbers: HashMap<ServerId, usize>,
     /// How many connections the proxy has asked for, by the number of the server.
@@ -54,7 +58,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    pub fn new(proxy: Proxy, network: Network, servers: usize) -> Shell {
+    pub fn new(proxy: Proxy, network: Network, names: Names, servers: usize) -> Shell {
         Shell {
             proxy,
             network,
@@ -63,6 +67,8 @@ impl Shell {
             lines: 0,
             ready: Vec::new(),
             dials: Vec::new(),
+            names,
+            step: 0,
             numbers: HashMap::new(),
             connects: vec![0; servers],
             dead: Vec::new(),
@@ -86,7 +92,7 @@ impl Shell {
             link.readable_edge || link.writable_edge
         };
         let has_edges = (0..self.sockets.len()).any(|link| self.sockets[link].is_some() && has_edge(link));
-        is_due || is_dialing || !self.ready.is_empty() || !self.backlog.is_empty() || has_edges
+        is_due || is_dialing || self.names.is_asked() || !self.ready.is_empty() || !self.backlog.is_empty() || has_edges
     }
 
     /// Whether no connect is under way.
@@ -185,18 +191,31 @@ impl Shell {
             }
         }
         self.tell_stale(now, random);
+        self.names.look_up(&mut self.proxy, &self.numbers, servers, now);
         for index in (0..self.dials.len()).rev() {
-            let (backend, server) = self.dials[index];
+            let (backend, server, address) = self.dials[index];
+            if address != self.names.known(usize::from(server)) {
+                trace!("{backend:?} is turned round");
+                self.dials[index].2 = self.names.known(usize::from(server));
+                continue;
+            }
             if random.one_in(3) {
                 continue;
             }
-            match servers[usize::from(server)].answer(random) {
+            let is_elsewhere = address != servers[usize::from(server)].address;
+            match servers[usize::from(server)].answer_at(address, self.step, random) {
                 Answer::Nothing => continue,
+                Answer::Refused if is_elsewhere => {
+                    // A lookup may know more.
+                    self.names.ask(usize::from(server));
+                    continue;
+                }
                 Answer::Connected => {
                     let link = self.network.connect(plan.pipe(random));
                     trace!("{backend:?} is connected to server {server} by link {link}");
                     self.network.set_server(link, usize::from(server));
                     self.add(link, Conn::Backend(backend));
+                    self.names.on_connected(backend, usize::from(server), address);
                     servers[usize::from(server)].accept(link, &mut self.network);
                     self.proxy.handle_connected(backend, now);
                 }
@@ -328,11 +347,12 @@ impl Shell {
                     self.connects[server] += 1;
                     match servers[server].answer(random) {
                         Answer::RefusedAtOnce => self.proxy.handle_connect_failed(backend, "refused at once", now),
-                        _ => self.dials.push((backend, server as u16)),
+                        _ => self.dials.push((backend, server as u16, self.names.known(server))),
                     }
                 }
                 Action::Close(conn) => {
                     self.dials.retain(|dial| Conn::Backend(dial.0) != conn);
+                    self.names.forget(conn);
                     self.dead.push(conn);
                     trace!("{conn:?} is closed, link {:?}", self.network.find(conn));
                     if let Some(link) = self.network.find(conn) {
@@ -340,7 +360,11 @@ impl Shell {
                         self.sockets[link] = None;
                     }
                 }
-                Action::Resolve(server) => self.proxy.handle_resolved(server, false, now),
+                Action::Resolve(server) => {
+                    if !self.names.ask(self.numbers[&server]) {
+                        self.proxy.handle_resolved(server, false, now);
+                    }
+                }
                 Action::Dismiss(id) => {
                     let Some(link) = self.network.find(Conn::Client(id)) else { continue };
                     let Some(socket) = &mut self.sockets[link] else { continue };

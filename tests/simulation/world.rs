@@ -14,6 +14,7 @@ use rmux::timer::Millis;
 
 use crate::client::{Client, Scene};
 use crate::history::History;
+use crate::names::Names;
 use crate::network::Network;
 use crate::plan::{Faults, Plan, number};
 use crate::random::Random;
@@ -34,6 +35,7 @@ pub struct World {
     disturbed_at: Option<u64>,
     /// Chance of its own, so that the rest of the world is that of the seed.
     reloads: Random,
+    moves: Random,
     has_reloaded: bool,
     is_ending: bool,
     /// In which step another process takes over, if one does, and how many milliseconds this one has then.
@@ -66,6 +68,14 @@ impl World {
         let mut random = Random::new(seed);
         let mut plan = Plan::draw(&mut random);
         plan.reload(&mut Random::new(!seed));
+        World::of(seed, plan, random)
+    }
+
+    /// The same world, in which the names of servers move at times.
+    pub fn to_move(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let mut plan = Plan::draw(&mut random);
+        plan.make_moving(&mut Random::new(!seed));
         World::of(seed, plan, random)
     }
 
@@ -109,10 +119,11 @@ impl World {
         }
         let drain_ms = random.pick(&[0, 100, 2_000, 30_000]);
         let dismissal = random.one_in(4).then(|| (random.between(20, plan.steps as usize) as u64, drain_ms));
+        let names = Names::new(plan.universe(), (plan.move_in > 0).then(|| Random::new(seed ^ 0xadd2)));
         World {
             dismissal,
             history,
-            shell: Shell::new(proxy, network, plan.universe()),
+            shell: Shell::new(proxy, network, names, plan.universe()),
             servers,
             clients: Vec::new(),
             born: 0,
@@ -121,6 +132,7 @@ impl World {
             paced: 0,
             disturbed_at: None,
             reloads: Random::new(seed ^ 0x5eed),
+            moves: Random::new(seed ^ 0x0ddf),
             has_reloaded: false,
             is_ending: false,
             happened: (0, 0),
@@ -144,6 +156,7 @@ impl World {
 
     fn step(&mut self) {
         self.step += 1;
+        self.shell.step = self.step;
         crate::trace::at(self.step, self.now);
         self.pass();
         if let Some((_, drain_ms)) = self.dismissal.filter(|(step, _)| *step == self.step) {
@@ -181,6 +194,9 @@ impl World {
         self.befall();
         if self.plan.reload_in > 0 && !self.is_ending && self.reloads.one_in(self.plan.reload_in) {
             self.reload();
+        }
+        if self.plan.move_in > 0 {
+            self.maybe_move();
         }
         if self.shell.surplus.is_some() || self.shell.has_events(self.now, &self.servers) && !self.random.one_in(8) {
             self.shell.turn(self.now, &self.plan, &mut self.servers, &mut self.random);
@@ -333,13 +349,42 @@ impl World {
         self.shell.name_servers(&self.plan);
     }
 
+    /// The name of a server may move, and names are looked up by time.
+    fn maybe_move(&mut self) {
+        let number = self.moves.below(self.servers.len());
+        let server = &mut self.servers[number];
+        if !self.is_ending && self.moves.one_in(self.plan.move_in) {
+            // Some come back.
+            server.address = if self.moves.one_in(3) { server.address.saturating_sub(1) } else { server.address + 1 };
+            server.moves += 1;
+            server.is_deserted = self.moves.one_in(2);
+            trace!("server {number} moves to address {}", server.address);
+            // What holds a connection may lose it.
+            self.has_reloaded = true;
+            if self.plan.faults == Faults::All && self.moves.one_in(3) {
+                server.is_away_until = self.step + self.moves.between(1, 200) as u64;
+            }
+        }
+        if self.is_ending && self.servers[number].is_away_until > self.step {
+            self.servers[number].is_away_until = 0;
+        }
+        if self.moves.one_in(20) || self.is_ending && self.shell.names.known(number) != self.servers[number].address {
+            self.shell.names.ask(number);
+        }
+        if self.servers.iter().any(|server| server.is_away_until > self.step) {
+            self.disturb();
+        }
+    }
+
     /// What must hold after every step.
     fn check(&mut self) {
         let proxy = &self.shell.proxy;
         let timeouts = &self.plan.settings.timeouts;
         for server in &self.servers {
             let open = self.shell.connections_to(server);
-            let is_too_many = |settings: &Settings| open > settings.pool_size;
+            // One more for each move: it replaces others, and those owe something for as long as replies trickle.
+            let more = server.moves;
+            let is_too_many = |settings: &Settings| open > settings.pool_size + more;
             assert!(!self.plan.seen.iter().all(is_too_many), "{open} connections to server {}", server.number);
             let network = &self.shell.network;
             let silent_ms = network.asked_at.get(&server.number).map_or(0, |at| self.now - at);

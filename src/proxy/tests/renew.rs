@@ -282,3 +282,25 @@ fn a_server_that_is_removed_is_not_renewed() {
     assert!(bench.connects.is_empty());
     assert!(bench.is_closed(Conn::Backend(backends[0])));
 }
+
+#[test]
+fn what_waits_for_an_old_connection_that_shakes_hands_is_not_refused() {
+    let (mut bench, old) = bench(|settings| (settings.pool_size, settings.lease_max) = (2, 1));
+    let (first, client) = (bench.client(), bench.client());
+    bench.say(first, get("a"));
+    // Another database needs another connection, which is connected when the name moves.
+    bench.say(client, request(&["SELECT", "1"]) + &get("b"));
+    let slow = bench.next_connect(0);
+    bench.proxy.handle_connected(slow, bench.now);
+    bench.turn();
+    bench.move_away(&[old, slow]);
+    let new = bench.connect(0);
+    bench.turn();
+    assert!(!bench.is_closed(Conn::Backend(slow)));
+    bench.shake_hands(slow);
+    assert!(bench.asked(slow).contains(&get("b")), "it was queued there");
+    bench.answer(slow, bulk("1"));
+    assert!(bench.told(client).ends_with(&bulk("1")));
+    bench.turn();
+    assert!(bench.is_closed(Conn::Backend(slow)) && !bench.is_closed(Conn::Backend(new)));
+}
