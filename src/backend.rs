@@ -41,6 +41,7 @@ mod batches;
 pub mod handshake;
 mod in_flight;
 mod lease;
+pub mod pace;
 mod stream;
 
 pub use self::in_flight::Unsent;

@@ -87,6 +87,8 @@ pub struct Limits {
     pub buffered_bytes_max: usize,
     /// Requests outstanding on one connection to a server; at the limit, the next connection is used.
     pub pipeline_max: usize,
+    /// Connections that are made to one server within a second, beyond those that its pool takes at once. 0 = no limit.
+    pub connects_per_second: usize,
     /// Bytes queued on one connection to a server; at the limit, the next connection is used.
     pub send_queue_bytes_max: usize,
     /// File descriptors that clients never get: for connections to servers, logging and name lookups.
@@ -111,6 +113,7 @@ impl Default for Limits {
             subscriber_unread_soft_bytes: 8 * MIB,
             subscriber_unread_soft_ms: 60_000,
             buffered_bytes_max: 256 * MIB,
+            connects_per_second: 100,
             pipeline_max: 8192,
             send_queue_bytes_max: MIB,
             fd_reserve: 32,

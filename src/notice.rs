@@ -87,7 +87,7 @@ pub struct Notice {
     pub level: Level,
     /// How often it has happened since the last line; never 0.
     pub count: u64,
-    /// What was said of the first time; for [`Kind::State`], of the last.
+    /// What was said of the first time; for [`Kind::State`] and [`Kind::Address`], of the last.
     pub text: String,
 }
 
@@ -120,7 +120,7 @@ impl Notices {
         if notice.count == 0 {
             self.waiting += 1;
         }
-        if notice.count == 0 || kind == Kind::State {
+        if notice.count == 0 || matches!(kind, Kind::State | Kind::Address) {
             notice.level = level;
             notice.text.clear();
             notice.text.write_fmt(text).expect("a String takes every write");

@@ -161,6 +161,11 @@ impl Pool {
         self.backends.len() < self.size_max && self.is_unpaused(now)
     }
 
+    /// True exactly when there are as many as there may be.
+    pub fn is_full(&self) -> bool {
+        self.backends.len() >= self.size_max
+    }
+
     /// True exactly when nothing but their number speaks against one more backend.
     pub fn is_unpaused(&self, now: Millis) -> bool {
         self.paused_until <= now

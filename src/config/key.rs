@@ -512,6 +512,8 @@ pub static KEYS: &[Key] = &[
         "how long a subscriber may be past that; 0 is no limit"),
     pool("bufferedBytesMax", Limits, Number(65_536..=BYTES_MAX, "bytes", |d| &mut d.limits.buffered_bytes_max),
         "requests and replies in memory, all together"),
+    pool("connectsPerSecond", Limits, Number(0..=1_000_000, "connections", |d| &mut d.limits.connects_per_second),
+        "connections made to one server within a second, when poolSize of them are made already; 0 is no limit"),
     pool("pipelineMax", Limits, Number(1..=COUNT_MAX, "requests", |d| &mut d.limits.pipeline_max),
         "unanswered requests on one connection to a server; then the next one is used"),
     pool("sendQueueBytesMax", Limits, Number(1024..=BYTES_MAX, "bytes", |d| &mut d.limits.send_queue_bytes_max),

@@ -122,13 +122,17 @@ pub(super) fn judge_loss(
     let health = proxy.upstreams.health_mut(server);
     health.note(seen, now);
     match reason {
+        // A probe that was given up has told nothing: another one has to.
+        _ if !reason.blames_server() && is_new && matches!(health.health(), Health::Probing { .. }) => {
+            health.on_failed(now, random);
+        }
         _ if !reason.blames_server() => {}
         // It says nothing of the server where that is.
         _ if is_elsewhere && health.is_up() => {
             health.on_full(began_at, now, random);
             if proxy.upstreams.whereabouts_mut(server).is_some_and(Whereabouts::on_failed) {
                 let text = format_args!("{reason}; connections to addresses that its name had before are used");
-                report::warn_of(&mut proxy.journal, Kind::Address, server, 1, text);
+                report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, text);
             }
         }
         BackendCloseReason::ConnectTimeout => health.on_silence(began_at, true, now, random),
@@ -192,11 +196,13 @@ pub(super) fn on_probe_due(proxy: &mut Proxy, server: ServerId, now: Millis) {
     let Some(is_probe_due) = proxy.upstreams.on_probe_due(server, now) else { return };
     if !is_probe_due {
         review(proxy, server, now);
+        // Before it is looked: after other settings the pause may be shorter, and nobody comes by here again.
+        connect::keep_pace(&mut proxy.upstreams, &mut proxy.wheel, server, now);
         proxy.turn.room_is_new();
-        maybe_look(proxy, server, now);
-        return connect::keep_pace(&mut proxy.upstreams, &mut proxy.wheel, server, now);
+        return maybe_look(proxy, server, now);
     }
-    if proxy.upstreams.pool(server).has_room(now) {
+    // It is counted, and does not wait.
+    if !proxy.upstreams.pool(server).is_full() {
         connect::open_backend(proxy, server, Profile::default(), now);
     } else {
         // Every place is taken by a connection that still owes something, or there were more places when this server

@@ -36,6 +36,7 @@ pub(super) fn poll_notice(
         }
         Kind::Lost => write!(line, ": {text}, with {count} request{s} outstanding"),
         Kind::State if count > 1 => write!(line, " {text} ({count} changes)"),
+        Kind::Address => write!(line, ": {text}"),
         Kind::State => write!(line, " {text}"),
         _ if count > 1 => write!(line, ": {text} ({count} times)"),
         _ => write!(line, ": {text}"),

@@ -21,6 +21,7 @@ mod many_channels;
 mod memory;
 mod moved;
 mod own_replies;
+mod pace;
 mod pools;
 mod promises;
 mod publish;
@@ -102,6 +103,7 @@ impl Bench {
         let servers = (0..servers).map(|server| format!("server-{server}")).collect();
         let mut settings =
             Settings { listen: "the bench".into(), pool_size: 4, lease_max: 4, seed: 7, ..Settings::new(servers) };
+        settings.limits.connects_per_second = 0;
         change(&mut settings);
         let now = Millis(1_000);
         let mut bench = Bench {

@@ -38,14 +38,15 @@ const IDLE_MS: u64 = 30_000;
 
 /// Time has passed.
 pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mut W) {
+    // First, so that of two that are too many the outdated one goes.
+    if proxy.upstreams.is_renewing() {
+        renew::review_all(proxy, now);
+    }
     if proxy.upstreams.is_shrinking() {
         reload::shrink(proxy);
     }
     if proxy.authentication.is_owed() {
         authenticate::authenticate_idle(proxy, now);
-    }
-    if proxy.upstreams.is_renewing() {
-        renew::review_all(proxy, now);
     }
     proxy.wheel.advance(now);
     while let Some(timer) = proxy.wheel.poll_expired() {

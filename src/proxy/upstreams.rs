@@ -17,6 +17,7 @@ use super::mastership::Mastership;
 use super::settings::Settings;
 use super::whereabouts::{Renewal, Whereabouts};
 use crate::backend::handshake::Introduction;
+use crate::backend::pace::Pace;
 use crate::backend::{Backend, Unanswered};
 use crate::buffer::Arena;
 use crate::client::Need;
@@ -52,6 +53,8 @@ struct Endpoint {
     why: String,
     /// When to look at it again, while it is down.
     probe: Alarm,
+    /// How fast connections are made.
+    pace: Pace,
     whereabouts: Whereabouts,
 }
 
@@ -106,6 +109,7 @@ impl Endpoint {
             why: String::new(),
             probe: Alarm::default(),
             whereabouts: Whereabouts::new(settings.is_master(address)),
+            pace: Pace::new(settings.limits.connects_per_second, settings.pool_size),
         }
     }
 }
@@ -170,6 +174,7 @@ impl Upstreams {
         let id = self.backends.insert(backend);
         let endpoint = &mut self.endpoints[server.index()];
         endpoint.stats.connects += 1;
+        endpoint.pace.take(now);
         if is_pooled {
             endpoint.pool.add(id);
             endpoint.health.on_connect(connect_ms, now);
@@ -382,11 +387,12 @@ impl Upstreams {
         id
     }
 
-    /// From here on these settings hold for the health of all servers.
+    /// From here on these settings hold for the health of all servers, and for how fast connections are made.
     pub fn set_patience(&mut self, settings: &Settings) {
         for endpoint in &mut self.endpoints {
             let has_stand_in = has_stand_in(settings, &endpoint.address, endpoint.is_replica);
             endpoint.health.set_patience(settings.timeouts.failover_after_ms, has_stand_in);
+            endpoint.pace.set(settings.limits.connects_per_second, settings.pool_size);
         }
     }
 
@@ -503,11 +509,14 @@ impl Upstreams {
         (mem::discriminant(&before) != mem::discriminant(&after)).then_some(after)
     }
 
-    /// Makes no connection earlier than the server's health says, and has it looked at in time; `key` is that look's.
+    /// Makes no connection earlier than the server's health and pace say, and has it looked at in time; `key` is that
+    /// look's.
     pub fn keep_pace<K: Copy>(&mut self, server: ServerId, wheel: &mut Wheel<K>, key: K, now: Millis) {
         let endpoint = &mut self.endpoints[server.index()];
-        endpoint.pool.pause(endpoint.health.retry_at());
-        if let Some(at) = endpoint.health.next_look(now) {
+        let pace_at = endpoint.pace.ready_at();
+        endpoint.pool.pause(endpoint.health.retry_at().max(pace_at));
+        let paced = Some(pace_at).filter(|&at| at > now);
+        if let Some(at) = endpoint.health.next_look(now).into_iter().chain(paced).min() {
             endpoint.probe.set(wheel, key, at);
         }
     }

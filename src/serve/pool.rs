@@ -262,7 +262,12 @@ fn tls(pool: &PoolConfig) -> Tls {
 /// What each of a pool's reactors is told: its share of what the whole pool may have.
 fn settings(pool: &PoolConfig) -> Settings {
     let share = |whole: usize| (whole / pool.reactors).max(1);
-    let mut limits = Limits { buffered_bytes_max: share(pool.limits.buffered_bytes_max), ..pool.limits };
+    let connects_per_second = match pool.limits.connects_per_second {
+        0 => 0,
+        some => share(some),
+    };
+    let buffered_bytes_max = share(pool.limits.buffered_bytes_max);
+    let mut limits = Limits { buffered_bytes_max, connects_per_second, ..pool.limits };
     let files = usize::try_from(net::file_limit()).unwrap_or(usize::MAX).saturating_sub(limits.fd_reserve).max(1);
     if limits.clients_max > files {
         warn!(

@@ -113,6 +113,7 @@ impl Plan {
             client_outstanding_max: random.pick(&[1, 2, 5, 50, 4096]),
             client_unread_pause_bytes: pause,
             pipeline_max: random.pick(&[1, 2, 3, 8, 8192]),
+            connects_per_second: if is_calm { 0 } else { [0, 5, 20, 100][random.next() as usize % 4] },
             send_queue_bytes_max: random.pick(&[1, 1_000, 30_000, 1_000_000]),
             ..Limits::default()
         };

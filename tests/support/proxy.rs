@@ -206,6 +206,8 @@ fn spawn(descriptors_max: Option<usize>, flags: &[&str], log: &Path) -> Process 
         None => Command::new(binary),
         Some(descriptors) => limited(&format!("-n {descriptors}"), binary),
     };
+    // What a test says of names, if it does.
+    command.env("RMUX_TEST_HOSTS", log.with_file_name("hosts"));
     Process::start("rmux", command.args(flags), log).expect("cargo has built rmux")
 }
 

@@ -304,3 +304,39 @@ fn what_waits_for_an_old_connection_that_shakes_hands_is_not_refused() {
     bench.turn();
     assert!(bench.is_closed(Conn::Backend(slow)) && !bench.is_closed(Conn::Backend(new)));
 }
+
+#[test]
+fn the_new_connection_is_not_the_one_that_is_too_many() {
+    let (mut bench, old) = bench(|settings| (settings.pool_size, settings.lease_max) = (2, 1));
+    let client = bench.client();
+    bench.say(client, request(&["WATCH", "k"]));
+    let held = bench.connect(0);
+    bench.answer(held, "+OK\r\n");
+    // It has more than it may, as after a reload, and after a name that came back at once.
+    bench.proxy.upstreams.set_shrinking(true);
+    bench.move_away(&[old, held]);
+    bench.proxy.upstreams.set_shrinking(true);
+    let new = bench.connect(0);
+    bench.turn();
+    assert!(bench.is_closed(Conn::Backend(old)) && !bench.is_closed(Conn::Backend(new)));
+    for _ in 0..100 {
+        bench.pass(1);
+        bench.proxy.upstreams.set_shrinking(true);
+    }
+    assert!(bench.connects.is_empty() && !bench.is_closed(Conn::Backend(new)));
+}
+
+#[test]
+fn a_probe_that_is_let_go_is_followed_by_another_one() {
+    let (mut bench, backends) = Bench::ready(2, |_| {});
+    bench.take_down(backends[0], 0);
+    bench.until_connect();
+    let probe = bench.next_connect(0);
+    bench.proxy.handle_connected(probe, bench.now);
+    drain::drain_backend(&mut bench.proxy.upstreams, &mut bench.proxy.turn, probe);
+    bench.turn();
+    assert!(bench.is_closed(Conn::Backend(probe)));
+    assert!(bench.until_connect() <= 1_000);
+    bench.connect(0);
+    assert!(bench.proxy.is_all_up());
+}
