@@ -562,6 +562,11 @@ impl Proxy {
         authenticate::handle_password_readable(self);
     }
 
+    /// How many servers the ring has.
+    pub fn places(&self) -> usize {
+        self.router.servers().len()
+    }
+
     /// From here on these are the replicas of a server, as shown to people: who watches it has found others than there
     /// were. Other settings say anew which ones the file names; of a server that is known by its name they say nothing.
     pub fn handle_replicas(&mut self, server: ServerId, replicas: Vec<String>, now: Millis) {

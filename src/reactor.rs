@@ -349,6 +349,7 @@ impl Reactor {
                     self.passwords.settle(&settings, self.now);
                     let resolve_ms = settings.timeouts.resolve_ms;
                     self.proxy.handle_settings(settings, self.now);
+                    let servers = masters::addresses_of(&self.proxy, servers);
                     self.dialer.set_servers(&self.proxy.servers(), &servers, resolve_ms);
                     self.set_tls(tls);
                 }
@@ -361,6 +362,10 @@ impl Reactor {
                 Post::Hints(hints) => self.masters.set_hints(hints),
                 Post::Moved(moved) => {
                     masters::on_moved(&moved.0, &moved.1, &mut self.dialer, &mut self.proxy, self.now);
+                }
+                Post::Followed(followed) => {
+                    let (master, replicas) = *followed;
+                    masters::on_followed(&master, &replicas, &mut self.dialer, &mut self.proxy, self.now);
                 }
                 Post::Looked(master) => masters::on_looked(&master, &mut self.proxy, self.now),
             }

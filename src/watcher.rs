@@ -26,7 +26,7 @@ use crate::channel::{Receiver, Sender, channel};
 use crate::net::{Address, ResolvedAddress, Stream};
 use crate::reactor::{Handle, Hint, Hints};
 use crate::resolve::Resolver;
-use crate::sentinel::{Action, HostPort, LinkId, Settings, View, Watch};
+use crate::sentinel::{Action, HostPort, LinkId, Replica, Settings, View, Watch};
 use crate::thread;
 use crate::timer::Millis;
 
@@ -194,6 +194,7 @@ impl Watcher {
                 if let Some(place) = self.watch.address(name) {
                     reactor.moved(name.clone(), address_of(place));
                 }
+                tell_replicas(reactor, name, self.watch.replicas(name));
             }
         }
         self.reactors = reactors;
@@ -219,7 +220,9 @@ impl Watcher {
                     self.reactors.iter().for_each(|reactor| reactor.moved(name.clone(), address.clone()));
                 }
                 Action::Asked(name) => self.reactors.iter().for_each(|reactor| reactor.looked(name.clone())),
-                Action::Replicas(..) => {}
+                Action::Replicas(name, replicas) => {
+                    self.reactors.iter().for_each(|reactor| tell_replicas(reactor, &name, &replicas));
+                }
                 Action::Say(level, text) => log!(level, "{text}"),
             }
         }
@@ -324,6 +327,12 @@ impl Watcher {
             }
         }
     }
+}
+
+/// Tells a reactor who follows the master of this name. Whether one is up to date it finds out by itself.
+fn tell_replicas(reactor: &Handle, name: &str, replicas: &[Replica]) {
+    let replicas = replicas.iter().map(|replica| address_of(&replica.place)).collect();
+    reactor.followed(name.to_owned(), replicas);
 }
 
 fn address_of(place: &HostPort) -> Address {

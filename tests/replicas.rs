@@ -5,11 +5,13 @@
 mod support;
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use support::client::{Client, body, show, text};
+use support::process::Process;
 use support::proxy::Rmux;
 use support::server::RedisServer;
-use support::{Address, PATIENCE, Scratch, wait_until};
+use support::{Address, PATIENCE, Scratch, free_port, wait_until};
 
 /// A master, two replicas, and rmux in front of them.
 struct Setup {
@@ -20,20 +22,29 @@ struct Setup {
 
 impl Setup {
     fn start(read_from: &str, replica_settings: &[&str]) -> Setup {
+        Setup::start_in(Scratch::new(), read_from, replica_settings, |master, [first, second]| {
+            format!(r#"[{{"master": "{master}", "replicas": ["{first}", "{second}"]}}]"#)
+        })
+    }
+
+    /// The same, where `places` makes the value of `tcpConnections`, and perhaps more, of the addresses of all.
+    fn start_in(
+        folder: Scratch,
+        read_from: &str,
+        replica_settings: &[&str],
+        places: impl FnOnce(&str, [&str; 2]) -> String,
+    ) -> Setup {
         let master = RedisServer::start_with(&["--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes"]);
         let port = master.port().to_string();
         let settings = ["--replicaof", "127.0.0.1", &port, "--replica-read-only", "no"];
         let all = [&settings[..], &["--enable-debug-command", "yes"], replica_settings].concat();
         let replicas = [(); 2].map(|()| RedisServer::start_with(&all));
-        let folder = Scratch::new();
         let socket = folder.join("rmux.sock");
         let file = folder.join("rmux.json");
         let [first, second] = [&replicas[0], &replicas[1]].map(|replica| format!("127.0.0.1:{}", replica.port()));
-        let pool = format!(
-            r#"[{{"socket": "{}", "tcpConnections": [{{"master": "127.0.0.1:{port}", "replicas": ["{first}", "{second}"]}}],
-                "readFrom": "{read_from}"}}]"#,
-            socket.display()
-        );
+        let places = places(&format!("127.0.0.1:{port}"), [&first, &second]);
+        let pool =
+            format!(r#"[{{"socket": "{}", "tcpConnections": {places}, "readFrom": "{read_from}"}}]"#, socket.display());
         fs::write(&file, pool).expect("a folder of its own");
         replicas.iter().for_each(await_link);
         master.ask("SET who master");
@@ -253,4 +264,46 @@ fn reads_are_the_masters_unless_it_is_said_otherwise() {
         assert_eq!(setup.who(), "master");
     }
     assert_eq!(setup.replicas[0].clients_connected(), 1, "its master alone");
+}
+
+#[test]
+fn replicas_that_sentinels_know_are_read_from() {
+    let folder = Scratch::new();
+    let (port, file) = (free_port(), folder.join("sentinel.conf"));
+    let log = folder.join("sentinel.log");
+    let mut sentinel = None;
+    let setup = Setup::start_in(folder, "preferReplica", &[], |master, _| {
+        let place = master.replace(':', " ");
+        let rules = ["down-after-milliseconds cache-1 1000", "failover-timeout cache-1 3000"];
+        let rules = rules.map(|rule| format!("sentinel {rule}")).join("\n");
+        fs::write(&file, format!("port {port}\nsentinel monitor cache-1 {place} 1\n{rules}\n")).expect("a folder");
+        let mut command = Command::new("redis-server");
+        command.args([file.as_os_str(), "--sentinel".as_ref()]);
+        sentinel = Some(Process::start("redis-sentinel", &mut command, &log).expect("it is installed"));
+        format!(r#"[{{"master": "cache-1"}}], "sentinels": ["127.0.0.1:{port}"]"#)
+    });
+    assert_eq!(setup.rmux.client().cmd(&["SET", "a", "1"]), b"+OK\r\n");
+    // What was told stays when the file is read again, which knows nothing of it.
+    let done = |log: &str| log.contains("reload: done");
+    setup.rmux.signal("HUP");
+    wait_until("the end of a reload", PATIENCE, || done(&setup.rmux.log()));
+    for _ in 0..20 {
+        assert!(["first", "second"].contains(&setup.who().as_str()));
+    }
+    // One of them becomes master: it is none that is read from, and takes the writes.
+    wait_until("a switch", PATIENCE, || {
+        Client::connect(&Address::Tcp(port)).cmd(&["SENTINEL", "FAILOVER", "cache-1"]) == b"+OK\r\n"
+    });
+    wait_until("another master", PATIENCE, || {
+        setup.replicas.iter().any(|replica| show(&replica.ask("ROLE")).contains("master"))
+    });
+    let is_there = |server: &&RedisServer| show(&server.ask("ROLE")).contains("master");
+    let promoted = setup.replicas.iter().find(is_there).expect("it was seen");
+    wait_until("a write to it", PATIENCE, || {
+        setup.rmux.client().cmd(&["SET", "b", "1"]);
+        show(&promoted.ask("GET b")) == "$1\r\n1\r\n"
+    });
+    for _ in 0..100 {
+        assert_ne!(show(&setup.rmux.client().cmd(&["GET", "b"])), "-ERR Connection down\r\n");
+    }
 }

@@ -46,6 +46,7 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
     settings.workers = proxy.settings.workers.clone();
     settings.process_id = proxy.settings.process_id;
     settings.seed = proxy.settings.seed;
+    keep_replicas(&proxy.settings, &mut settings);
     let mut old = mem::replace(&mut proxy.settings, settings);
     if old.credentials != proxy.settings.credentials {
         authenticate::on_changed(proxy, old.credentials.take(), now);
@@ -68,6 +69,17 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
     // Who waits may find room now, or at another server.
     proxy.turn.room_is_new();
     shrink(proxy);
+}
+
+/// Who follows a master that is known by its name was told by who watches it, and is not in the file.
+fn keep_replicas(old: &Settings, new: &mut Settings) {
+    new.replicas.resize(new.servers.len(), Vec::new());
+    for (name, replicas) in new.servers.iter().zip(&mut new.replicas) {
+        if new.masters.contains(name) {
+            let place = old.servers.iter().position(|other| other == name);
+            *replicas = place.and_then(|place| old.replicas.get(place).cloned()).unwrap_or_default();
+        }
+    }
 }
 
 /// From here on these are the replicas of a server, wherever it stands in the ring.

@@ -94,6 +94,12 @@ impl Dialer {
         self.tls = tls;
     }
 
+    /// There are no other servers than these, and those that are being dialled.
+    pub fn forget_others(&mut self, servers: &[ServerId]) {
+        let dials = &self.dials;
+        self.names.forget_others(servers, |server| dials.iter().any(|dial| dial.server == server));
+    }
+
     /// When something is to be tried again, or to be looked up.
     pub fn next_deadline(&self) -> Option<Millis> {
         let retry_at = |dial: &Dial| match dial.state {

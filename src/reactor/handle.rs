@@ -76,6 +76,11 @@ impl Handle {
         self.leave(Post::Moved(Box::new((master, address))));
     }
 
+    /// These follow the master of this name from now on.
+    pub fn followed(&self, master: String, replicas: Vec<Address>) {
+        self.leave(Post::Followed(Box::new((master, replicas))));
+    }
+
     /// It was asked where the master of this name is, and it is where it was.
     pub fn looked(&self, master: String) {
         self.leave(Post::Looked(master.into()));
@@ -201,6 +206,8 @@ pub(super) enum Post {
     Hints(Hints),
     /// A master is there from now on.
     Moved(Box<(String, Address)>),
+    /// These follow a master from now on.
+    Followed(Box<(String, Vec<Address>)>),
     /// A master was asked about, and is where it was.
     Looked(Box<str>),
 }

@@ -39,6 +39,33 @@ pub(super) fn on_moved(name: &str, address: &Address, dialer: &mut Dialer, proxy
     }
 }
 
+/// These follow the master of this name from here on.
+pub(super) fn on_followed(name: &str, replicas: &[Address], dialer: &mut Dialer, proxy: &mut Proxy, now: Millis) {
+    let Some(master) = proxy.find_server(name) else { return };
+    let before = proxy.servers();
+    proxy.handle_replicas(master, replicas.iter().map(ToString::to_string).collect(), now);
+    let servers = proxy.servers();
+    for &server in servers.iter().filter(|server| !before.contains(server)) {
+        let name = proxy.server_name(server);
+        if let Some(address) = replicas.iter().find(|address| address.to_string() == name) {
+            dialer.set_place(server, address);
+        }
+    }
+    dialer.forget_others(&servers);
+}
+
+/// The addresses of a proxy's servers, in their order, as far as `known` has them: those of its ring, and behind them
+/// those of the replicas that the configuration names. Others stand between these.
+pub(super) fn addresses_of(proxy: &Proxy, known: Vec<Option<Address>>) -> Vec<Option<Address>> {
+    let mut known = known;
+    let replicas = known.split_off(proxy.places().min(known.len()));
+    for &server in &proxy.servers()[known.len()..] {
+        let is_it = |address: &&Address| address.to_string() == proxy.server_name(server);
+        known.push(replicas.iter().flatten().find(is_it).cloned());
+    }
+    known
+}
+
 /// It was looked where the master of this name is, and it is where it was.
 pub(super) fn on_looked(name: &str, proxy: &mut Proxy, now: Millis) {
     if let Some(server) = proxy.find_server(name) {

@@ -137,7 +137,7 @@ impl Names {
                 self.targets.push((server, Target::new(address)));
             }
         }
-        self.targets.retain(|&(server, _)| servers.contains(&server) || is_needed(server));
+        self.forget_others(servers, is_needed);
         self.interval_ms = interval_ms;
         for name in self.targets.iter_mut().filter_map(|(_, target)| target.name()) {
             if let Lookup::Done { due_at, .. } = &mut name.lookup {
@@ -167,6 +167,11 @@ impl Names {
             Target::Fixed(ResolvedAddress::Tcp(address)) => Some(address.ip().to_string()),
             Target::Fixed(ResolvedAddress::Unix(_)) => None,
         }
+    }
+
+    /// Nothing is to be known of others than these, and those that are needed.
+    pub fn forget_others(&mut self, servers: &[ServerId], is_needed: impl Fn(ServerId) -> bool) {
+        self.targets.retain(|&(server, _)| servers.contains(&server) || is_needed(server));
     }
 
     /// Where to connect to. A name of which nothing is known, or nothing fresh, is looked up.

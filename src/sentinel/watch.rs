@@ -18,7 +18,7 @@ use crate::reply;
 use crate::timer::Millis;
 use crate::users::Credentials;
 
-use super::answer::{self, Located};
+use super::answer::{self, Located, Replica};
 use super::host_port::HostPort;
 use super::interface::{Action, MasterView, SentinelView, Settings, View};
 use super::known::{Awaited, Master, Sentinel, Told, Vote};
@@ -196,6 +196,11 @@ impl Watch {
     /// Where a master is known to be.
     pub fn address(&self, name: &str) -> Option<&HostPort> {
         self.masters.iter().find(|master| master.name == name)?.current.as_ref()
+    }
+
+    /// Who follows the master of this name, as far as that was asked.
+    pub fn replicas(&self, name: &str) -> &[Replica] {
+        self.masters.iter().find(|master| master.name == name).map_or(&[], |master| &master.replicas)
     }
 
     /// What there is to show.

@@ -249,7 +249,7 @@ fn watch_settings(pool: &PoolConfig) -> Option<sentinel::Settings> {
         sentinels: pool.sentinels.iter().filter_map(place).collect(),
         masters: pool.servers.iter().filter_map(|server| server.master().map(str::to_owned)).collect(),
         credentials: pool.sentinel_credentials.clone(),
-        wants_replicas: false,
+        wants_replicas: pool.read_from != ReadFrom::Master,
     };
     (!settings.sentinels.is_empty()).then_some(settings)
 }

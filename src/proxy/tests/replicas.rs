@@ -508,3 +508,25 @@ fn who_watches_a_server_tells_its_replicas() {
     bench.say(client, get("a"));
     assert_eq!(bench.asked(master), get("a"));
 }
+
+#[test]
+fn what_was_told_of_a_master_outlasts_other_settings() {
+    let mut bench = Bench::new(2, |settings| {
+        settings.read_from = ReadFrom::PreferReplica;
+        settings.masters = vec!["server-0".to_owned()];
+        settings.replicas = vec![Vec::new(), vec!["f:1".to_owned()]];
+    });
+    let servers = bench.proxy.servers();
+    bench.proxy.handle_replicas(servers[0], vec!["a:1".to_owned()], bench.now);
+    bench.turn();
+    let names = |bench: &Bench| -> Vec<String> {
+        let proxy = &bench.proxy;
+        proxy.servers().iter().map(|&server| proxy.server_name(server).to_owned()).collect()
+    };
+    assert_eq!(names(&bench), ["server-0", "server-1", "a:1", "f:1"]);
+    let mut settings = bench.proxy.settings.clone();
+    settings.replicas = vec![Vec::new(), vec!["g:1".to_owned()]];
+    bench.proxy.handle_settings(settings, bench.now);
+    bench.turn();
+    assert_eq!(names(&bench), ["server-0", "server-1", "a:1", "g:1"]);
+}
