@@ -297,6 +297,21 @@ impl Client {
         self.routing_epoch == epoch
     }
 
+    /// Something that it sent is held, and what it sends next has to wait: it is routed in no epoch.
+    pub fn hold(&mut self) {
+        self.routing_epoch = EPOCH_OF_HELD;
+    }
+
+    /// True exactly when something that it sent is held.
+    pub fn is_held(&self) -> bool {
+        self.routing_epoch == EPOCH_OF_HELD
+    }
+
+    /// Nothing is held any more: what it sends next waits until what is outstanding is answered.
+    pub fn let_go(&mut self) {
+        self.routing_epoch = EPOCH_OF_NONE;
+    }
+
     /// None are outstanding; the next ones are routed in this epoch.
     pub fn route_in(&mut self, epoch: u32) {
         debug_assert!(self.affinities.is_empty(), "what is outstanding was routed in another epoch");
@@ -508,6 +523,10 @@ impl Client {
         self.affinities.change(server, backend);
     }
 }
+
+/// Routing epochs that never come.
+const EPOCH_OF_HELD: u32 = u32::MAX;
+const EPOCH_OF_NONE: u32 = u32::MAX - 1;
 
 #[cfg(test)]
 mod tests {

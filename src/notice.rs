@@ -59,6 +59,8 @@ pub enum Kind {
     ClientTruncated,
     /// The password of the servers has changed, or cannot be read, or a server does not take it.
     Password,
+    /// A server refuses writes, since it is no master, or does so no longer.
+    ReadOnly,
     /// A client gave a wrong password.
     Denied,
     /// A client does not agree on TLS.

@@ -22,7 +22,7 @@
 //!   in_flight   requests and replies, their bytes      turn       what is still to be done in this turn
 //!   pubsub      who hears what                         worker_queries   what is asked of the other workers of the pool
 //!   scripts     what EVALSHA may mean                  journal    what it did, and what the log is told
-//!   authentication   who rmux is to its servers
+//!   authentication   who rmux is to its servers        held       what waits for a master
 //! ```
 //!
 //! What is done with them are policies, functions whose signatures say which owners they touch. They call downwards
@@ -40,12 +40,13 @@
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
 //!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list,
-//!                      rmux_command), scatter (collect, merged, compose, pieces), evalsha, kill ─► dispatch
+//!                      rmux_command), scatter (collect, merged, compose, pieces), kill ─► dispatch
 //!                      reads             whether a replica is asked   reask   and again, whom it does not answer
 //!   a connection       pick            which backend is taken           connect        or made
 //!                      leases          one that a client has alone      drain          one that takes nothing more
 //!                      enqueue         into its queue                   forward, write   and the bytes on their way
 //!                      reroute         out of the queue of one that is held up
+//!                      not_run         and once more: await_master (refused by one that is none), evalsha
 //!   a reply            answer          in its place                     guard          whether it was one, and no more
 //!                      delivery        messages, and who gets them      denial         one that comes late
 //!   a client           bulk            deep pipelines, slow readers     close          the end
@@ -63,6 +64,7 @@ mod answer;
 mod audit;
 mod authenticate;
 mod authentication;
+mod await_master;
 mod backend_close_reason;
 mod backend_read;
 mod blocking;
@@ -93,6 +95,7 @@ mod forward;
 mod guard;
 mod handshake_read;
 mod health;
+mod held;
 mod hidden_count;
 mod in_flight;
 mod interface;
@@ -110,6 +113,7 @@ mod merged;
 mod merging;
 mod mode;
 mod moved;
+mod not_run;
 mod pick;
 mod pieces;
 mod publish;
@@ -158,6 +162,7 @@ use log::{Level, debug};
 
 use self::authentication::Authentication;
 use self::clients::Clients;
+use self::held::Held;
 use self::in_flight::InFlight;
 use self::interface::CLIENTS_EXPECTED_MAX;
 use self::interface::Timer;
@@ -204,6 +209,7 @@ impl Proxy {
             turn: Turn::new(),
             worker_queries: WorkerQueries::default(),
             scripts: Scripts::default(),
+            held: Held::default(),
             wheel: Wheel::new(now),
             journal: Journal::new(now),
             settings,
@@ -467,12 +473,14 @@ impl Proxy {
     /// shell knows of the server's connections by then it has told before ([`Proxy::handle_outdated`]).
     pub fn handle_resolved(&mut self, server: ServerId, is_changed: bool, now: Millis) {
         renew::handle_resolved(self, server, is_changed, now);
+        await_master::on_resolved(self, server, is_changed, now);
     }
 
     /// The master that is known by this name is at this address from here on, as shown to people: what connects to it
     /// goes there. Before that is told first, nothing connects to it. Connections to where it was are closed.
     pub fn handle_moved(&mut self, server: ServerId, address: &str, now: Millis) {
         moved::handle_moved(self, server, address, now);
+        await_master::on_resolved(self, server, true, now);
     }
 
     /// The server of this name, if there is one: those of [`Settings::servers`].

@@ -88,6 +88,8 @@ pub enum Role {
     Internal,
     /// The same, and it cleans the session of a leased backend: the lease ends with its reply.
     Cleanup,
+    /// rmux asks with it what the server is: nobody waits.
+    Question,
     /// rmux sent it to see whether the reply before it was one: nobody waits, and the reply must be its own word.
     Guard,
     /// rmux sent it to a replica, to hear how that one is: nobody waits, and any reply will do.

@@ -78,6 +78,8 @@ pub struct ProxyStats {
     pub resends: u64,
     /// Reads that were sent a second time, because they stood behind a huge reply, or one that was taken too slowly.
     pub moves: u64,
+    /// Requests that a server refused because it was no master, and that waited for one.
+    pub held: u64,
     /// Times that a connection which heard messages was lost, and all of its subscriptions were made anew.
     pub resubscriptions: u64,
     /// Messages that were given to a subscriber; one that several get counts for each.
@@ -307,6 +309,7 @@ impl ProxyStats {
         self.denials += other.denials;
         self.resends += other.resends;
         self.moves += other.moves;
+        self.held += other.held;
         self.resubscriptions += other.resubscriptions;
         self.messages += other.messages;
         add_all(&mut self.clients_closed, &other.clients_closed);
@@ -416,6 +419,7 @@ mod tests {
             denials: 60 * number,
             resends: 20 * number,
             moves: 30 * number,
+            held: 70 * number,
             resubscriptions: 40 * number,
             messages: 50 * number,
             clients_closed: [number; 12],

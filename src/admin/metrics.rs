@@ -296,8 +296,10 @@ const FAMILIES: &[Family] = &[
     family(Counter, "requests_split", 0, Pool(|f| f.stats.requests[SPLIT]),
         "Requests of which several servers had a part."),
     family(Counter, "requests_retried", 0,
-        PoolBy("reason", &["lost", "slow"], |f, place| [f.stats.resends, f.stats.moves][place]),
-        "Reads that were sent again: their connection was lost, or they stood behind a reply that took its time."),
+        PoolBy("reason", &["lost", "slow", "read_only"],
+            |f, place| [f.stats.resends, f.stats.moves, f.stats.held][place]),
+        "Reads that were sent again: their connection was lost, or they stood behind a reply that took its time; and \
+         requests that waited for a master."),
     family(Counter, "replies_error", 0, PoolErrors,
         "Errors that were replied to clients, by who said so and by their code."),
     family(Kind::Histogram, "request_wait_seconds", MICROS, PoolTimes(|f| &f.waits),

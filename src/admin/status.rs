@@ -134,6 +134,7 @@ fn walk_pool(pool: &mut PoolReport, form: &mut dyn Form) {
         ("bytes_to_servers", &mut bytes.to_servers),
         ("resends", &mut stats.resends),
         ("moves", &mut stats.moves),
+        ("held", &mut stats.held),
         ("resubscriptions", &mut stats.resubscriptions),
         ("messages", &mut stats.messages),
     ] {

@@ -96,6 +96,7 @@ fn write_summed(text: &mut Vec<u8>, facts: &Facts<'_>) {
         ("acl_access_denied_auth", stats.denials),
         ("resends", stats.resends),
         ("moves", stats.moves),
+        ("held", stats.held),
         ("resubscriptions", stats.resubscriptions),
         ("messages", stats.messages),
         ("servers_summed", told.servers()),

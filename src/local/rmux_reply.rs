@@ -103,6 +103,7 @@ pub fn status(protocol: Protocol, figures: &Figures, listen: &str, process_id: u
         ("errors", sum(|server| server.stats.errors)),
         ("resends", stats.resends),
         ("moves", stats.moves),
+        ("held", stats.held),
         ("messages", stats.messages),
     ];
     fields::numbers(&mut text, LINE, &numbers);

@@ -111,6 +111,7 @@ impl Talk {
             clients_refused: 1,
             denials: 6,
             resends: 2,
+            held: 7,
             moves: 5,
             resubscriptions: 3,
             messages: 4,

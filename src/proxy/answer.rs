@@ -149,6 +149,22 @@ pub(super) fn advance_line(proxy: &mut Proxy, id: Id, now: Millis) {
     bulk::check_unread(proxy, id, now);
 }
 
+/// What came of a reply before its turn is worth nothing: the rest is lost, and the client has seen none of it.
+pub(super) fn forget_early(
+    clients: &mut Clients,
+    in_flight: &mut InFlight,
+    client: Id,
+    request: RequestId,
+    early: u32,
+) {
+    let mut queue = in_flight.early.remove(early as usize);
+    if let Some(client) = clients.get_mut(client) {
+        client.replies_mut().drop_early(queue.unsent());
+    }
+    queue.clear(&mut in_flight.arena);
+    in_flight.requests[request].move_to(Place::Waiting);
+}
+
 /// Takes the last request, which will get no reply, out of a client's line.
 pub(super) fn drop_place(clients: &mut Clients, in_flight: &mut InFlight, id: Id, request: RequestId) {
     if let Some(client) = clients.get_mut(id) {

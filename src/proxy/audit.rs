@@ -83,6 +83,7 @@ impl Proxy {
             ensure!((entry.client() != Id::NONE) == owned.contains(&request), "request {request} has lost its client");
             ensure!(entry.is_at_backend() || entry.client() != Id::NONE, "request {request} is nobody's");
         }
+        self.check_held()?;
         self.check_account()?;
         let mut parked = 0;
         for server in self.upstreams.servers() {
@@ -90,8 +91,8 @@ impl Proxy {
         }
         // A server has two: for its next probe, and for the connection that hears its messages, or, a replica, for the
         // next question to it. One that is retired, or was, has more, until they are over.
-        // And one more while it moves.
-        let timers_max = self.clients.len() + self.upstreams.backends_len() + 3 * self.upstreams.slots();
+        // And one more while it moves; and one each for passwords that have changed, and for what waits for a master.
+        let timers_max = self.clients.len() + self.upstreams.backends_len() + 3 * self.upstreams.slots() + 2;
         let timers_max = timers_max + 3 * self.router.revision() as usize * self.upstreams.slots();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         let listed = self.clients.iter().filter(|(_, client)| client.connection().is_listed()).count();
@@ -102,6 +103,30 @@ impl Proxy {
         ensure!(is_left == self.turn.is_rationed(), "something waits for the next turn, or not: {is_left}");
         ensure!(pending == self.pubsub.pending, "{pending} messages are under way, and not {}", self.pubsub.pending);
         ensure!(parked == self.clients.parked(), "{} clients are parked, and {parked} wait", self.clients.parked());
+        Ok(())
+    }
+
+    /// What waits for a master is in no backend's line, and its client is read no further.
+    fn check_held(&self) -> Result<(), String> {
+        let mut count = 0;
+        for line in self.held.lines() {
+            let Some(client) = self.clients.get(line.client).filter(|client| !client.is_closed()) else { continue };
+            ensure!(client.is_held(), "client {} is read on, and something of it is held", line.client);
+            ensure!(!line.requests.is_empty(), "client {} has a line of nothing", line.client);
+            for held in &line.requests {
+                let entry = self.in_flight.requests.get(held.request).ok_or("a held request is gone")?;
+                ensure!(entry.client() == line.client, "request {} is held for another client", held.request);
+                ensure!(!entry.is_at_backend(), "request {} is held, and sent", held.request);
+                let is_answered = matches!(entry.place(), Place::Early(_));
+                ensure!(
+                    is_answered == held.refusal.is_none(),
+                    "request {} is held, and stands elsewhere",
+                    held.request
+                );
+            }
+            count += line.requests.len();
+        }
+        ensure!(count <= self.held.count(), "{count} requests are held, and not {}", self.held.count());
         Ok(())
     }
 
@@ -119,6 +144,7 @@ impl Proxy {
             ("of subscriptions", self.pubsub.count()),
             ("of scripts", self.scripts.held()),
             ("of questions", self.worker_queries.held()),
+            ("for a master", self.held.charged()),
         ];
         let held: usize = kinds.iter().map(|(_, held)| held).sum();
         let account = self.in_flight.arena.bytes();
@@ -319,7 +345,7 @@ impl Proxy {
             Flow::Paused { .. } => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
             Flow::AwaitingOwnReplies { server } => {
                 ensure!(
-                    client.affinity(server).is_some() || is_coming,
+                    client.affinity(server).is_some() || is_coming || self.held.server_of(id).is_some(),
                     "client {id} waits for itself at server {server}"
                 );
             }

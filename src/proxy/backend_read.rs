@@ -21,15 +21,13 @@
 use super::backend_close_reason::BackendCloseReason;
 use super::client_close_reason::ClientCloseReason;
 use super::hidden_count::correct;
-use super::in_flight::InFlight;
 use super::interface::{Conn, DIRECT_MIN, LARGE, Timer, Wire};
+use super::not_run::{self, Doubt};
 use super::reroute::{self, HUGE};
-use super::router::Router;
-use super::scripts::NO_SCRIPT;
 use super::state::Proxy;
 use super::write::{Sent, gather};
 use super::{
-    answer, blocking, bulk, close, collect, enqueue, evalsha, fast_path, guard, handshake_read, mark, merged, reask,
+    answer, await_master, blocking, bulk, close, collect, enqueue, fast_path, guard, handshake_read, mark, merged,
     recover, relief, replica_watch, slow, subscription_read,
 };
 use crate::backend::{Backend, Phase};
@@ -38,7 +36,6 @@ use crate::client::Client;
 use crate::notice::printable;
 use crate::request::{Place, RequestId, Role};
 use crate::resp::{Frame, ProtocolError, ReplyFramer};
-use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -198,8 +195,8 @@ fn on_reply<W: Wire>(
         // The answer to a question that was not asked yet.
         return Err(BackendCloseReason::UnsolicitedReply);
     }
-    let is_not_run = kind == b'-' && is_not_run(&proxy.router, backend.server(), reply);
-    let not_run = if is_not_run { first_bytes(backend, &proxy.in_flight, len) } else { None };
+    let knows = (&proxy.held, &proxy.in_flight, &proxy.router);
+    let mut doubt = Doubt::about(knows, backend, request, (kind, reply));
     let is_marked = proxy.in_flight.requests[request].is_marked();
     let backend = match is_marked || backend.is_late(&proxy.in_flight.measured) {
         false => backend,
@@ -222,13 +219,11 @@ fn on_reply<W: Wire>(
             backend.remove_tombstone();
         }
         proxy.in_flight.requests.remove(request);
-        return on_reply_for_nobody(proxy, id, role, (kind, reply));
+        return on_reply_for_nobody(proxy, id, role, (kind, reply), now);
     }
     enqueue::unpin(&mut proxy.clients, &mut proxy.turn, client, server);
-    if let Some(bytes) = not_run {
-        if send_again(proxy, (client, request), id, reply, bytes, now) {
-            return Ok(());
-        }
+    if not_run::maybe_send_again(proxy, &mut doubt, (client, request, id), reply, now) {
+        return Ok(());
     }
     proxy.in_flight.measured.count_error(kind, reply);
     let mut corrected = Vec::new();
@@ -238,31 +233,11 @@ fn on_reply<W: Wire>(
         reply = &corrected;
     }
     hand_over(proxy, client, request, reply, is_last_piece, now, wire);
+    not_run::on_answered(proxy, doubt, (client, request, id), now);
     if role != Role::Plain {
         blocking::on_role(&mut proxy.upstreams, &mut proxy.clients, &mut proxy.turn, id, client, role, (kind, reply));
     }
     Ok(())
-}
-
-/// Whether an error says that a request was not run, and that it may be of use to send it again.
-#[cold]
-fn is_not_run(router: &Router, server: ServerId, reply: &[u8]) -> bool {
-    router.has_several() && reply.starts_with(NO_SCRIPT) || reask::is_not_run(router, server, reply)
-}
-
-/// Sends a request again that was not run. False if it is not sent: then what the server said is the reply.
-#[cold]
-fn send_again(
-    proxy: &mut Proxy,
-    (client, request): (Id, RequestId),
-    from: Id,
-    reply: &[u8],
-    bytes: Vec<u8>,
-    now: Millis,
-) -> bool {
-    let is_unknown_script = proxy.router.has_several() && reply.starts_with(NO_SCRIPT);
-    is_unknown_script && evalsha::send_with_script(proxy, client, request, from, &bytes, now)
-        || reask::on_not_run(proxy, request, from, reply, bytes, now)
 }
 
 /// Gives a client a reply, or the last piece of one.
@@ -285,12 +260,6 @@ fn hand_over<W: Wire>(
     }
 }
 
-/// The bytes of the first request in flight, which are so many.
-#[cold]
-fn first_bytes(backend: &Backend, in_flight: &InFlight, len: u64) -> Option<Vec<u8>> {
-    backend.queue().copy_range(&in_flight.arena, backend.answered(), backend.answered() + len)
-}
-
 /// The request whose reply has come may be slow: if it is, it is noted. Of a large one the first piece was looked at.
 #[cold]
 fn look_for_slow(proxy: &mut Proxy, id: Id, is_last_piece: bool, now: Millis) {
@@ -305,9 +274,14 @@ fn on_reply_for_nobody(
     id: Id,
     role: Role,
     (kind, reply): (u8, &[u8]),
+    now: Millis,
 ) -> Result<(), BackendCloseReason> {
     match role {
         Role::Plain => return Ok(()),
+        Role::Question => {
+            await_master::on_role_told(proxy, id, reply, now);
+            return Ok(());
+        }
         Role::Guard if !guard::is_guard_word(&proxy.upstreams, reply) => return Err(no_guard_word(reply)),
         Role::Internal | Role::Cleanup if kind != b'+' => {
             return Err(BackendCloseReason::Refused(printable(reply)));

@@ -21,6 +21,7 @@ use std::{fmt, mem};
 
 use super::call::{Standing, Verdict, When};
 use super::clients::Clients;
+use super::held::Held;
 use super::in_flight::Ticket;
 use super::interface::{Conn, LARGE, Wire};
 use super::kept::{self, Input};
@@ -108,7 +109,7 @@ fn intake<W: Wire>(
         let Some(client) = proxy.clients.get(id) else { break };
         let (flow, mode) = (client.flow(), client.mode());
         match flow {
-            Flow::Open if !may_route(&proxy.router, &mut proxy.clients, &mut proxy.turn, id) => break,
+            Flow::Open if !may_route(&proxy.router, &proxy.held, &mut proxy.clients, &mut proxy.turn, id) => break,
             Flow::Open => {}
             Flow::Uploading { .. } => {
                 let (taken, is_whole) = upload(proxy, id, &input.bytes()[at..], &mut framer, when.now, wire);
@@ -265,11 +266,14 @@ fn decide<W: Wire>(
 /// stand in for one, what is outstanding from the old one is waited for: else a request could overtake an earlier
 /// one for the same key.
 #[inline]
-fn may_route(router: &Router, clients: &mut Clients, turn: &mut Turn, id: Id) -> bool {
+fn may_route(router: &Router, held: &Held, clients: &mut Clients, turn: &mut Turn, id: Id) -> bool {
     let epoch = router.epoch();
     let Some(client) = clients.get_mut(id).filter(|client| !client.is_routed_in(epoch)) else { return true };
-    if let Some(&affinity) = client.affinities().first() {
-        bulk::await_replies(clients, turn, id, Flow::AwaitingOwnReplies { server: affinity.server });
+    let outstanding = client.affinities().first().map(|affinity| affinity.server);
+    // What a server has refused because it is no master is not overtaken either.
+    let refused = if client.is_held() { held.server_of(id) } else { None };
+    if let Some(server) = outstanding.or(refused) {
+        bulk::await_replies(clients, turn, id, Flow::AwaitingOwnReplies { server });
         return false;
     }
     client.route_in(epoch);

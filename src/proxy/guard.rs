@@ -40,7 +40,7 @@ pub(super) fn is_guarded(settings: &Settings, reading: &Reading, bytes: &[u8]) -
 }
 
 #[cold]
-fn is_doubtful_request(reading: &Reading, bytes: &[u8]) -> bool {
+pub(super) fn is_doubtful_request(reading: &Reading, bytes: &[u8]) -> bool {
     let mut framer = RequestFramer::new();
     let is_whole = matches!(framer.frame(bytes, &reading.request_limits), Ok(Frame::Complete(_)));
     let name = framer.args().first().filter(|_| is_whole).map(|name| name.of(bytes));

@@ -83,4 +83,5 @@ pub(super) enum Timer {
     Moved(ServerId),
     Dismiss,
     Authenticate,
+    Held,
 }

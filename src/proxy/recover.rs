@@ -20,7 +20,6 @@ use log::debug;
 use super::backend_close_reason::BackendCloseReason;
 use super::client_close_reason::ClientCloseReason;
 use super::clients::Clients;
-use super::in_flight::InFlight;
 use super::interface::{Conn, Timer};
 use super::refusals::{CONNECTION_DOWN, CROSS_SLOT};
 use super::router::Route;
@@ -29,8 +28,8 @@ use super::topics::State;
 use super::turn::Turn;
 use super::upstreams::{Lost, Upstreams};
 use super::{
-    answer, close, enqueue, guard, health, leases, mark, merged, pick, reads, reparse, report, scatter, subscribe,
-    subscription_connection,
+    answer, await_master, close, enqueue, guard, health, leases, mark, merged, pick, reads, reparse, report, scatter,
+    subscribe, subscription_connection,
 };
 use crate::backend::{Backend, Unanswered};
 use crate::buffer::Queue;
@@ -179,7 +178,9 @@ fn save(proxy: &mut Proxy, owed: &Owed, debts: &Debts<'_>, now: Millis) -> Optio
             close::close_client(proxy, client, ClientCloseReason::Truncated);
             return None;
         }
-        Place::ArrivingEarly(early) => forget_early(&mut proxy.clients, &mut proxy.in_flight, client, request, early),
+        Place::ArrivingEarly(early) => {
+            answer::forget_early(&mut proxy.clients, &mut proxy.in_flight, client, request, early)
+        }
         _ => {}
     }
     if debts.uploader == Some(client) && discard_upload(&mut proxy.clients, &mut proxy.turn, client, request, now) {
@@ -201,16 +202,6 @@ fn save(proxy: &mut Proxy, owed: &Owed, debts: &Debts<'_>, now: Millis) -> Optio
     None
 }
 
-/// What came of a reply before its turn is worth nothing: the rest is lost, and the client has seen none of it.
-fn forget_early(clients: &mut Clients, in_flight: &mut InFlight, client: Id, request: RequestId, early: u32) {
-    let mut queue = in_flight.early.remove(early as usize);
-    if let Some(client) = clients.get_mut(client) {
-        client.replies_mut().drop_early(queue.unsent());
-    }
-    queue.clear(&mut in_flight.arena);
-    in_flight.requests[request].move_to(Place::Waiting);
-}
-
 /// If this is the request that the client is uploading, the rest of it is thrown away as it comes.
 pub(super) fn discard_upload(
     clients: &mut Clients,
@@ -228,6 +219,7 @@ pub(super) fn discard_upload(
 
 /// A request was sent and can not be repeated: its client is told that nobody knows what became of it.
 fn lose_request(proxy: &mut Proxy, client: Id, request: RequestId, server: ServerId, now: Millis) {
+    await_master::on_run(proxy, client, server, now);
     proxy.upstreams.count_errors(server, 1);
     let text = format!(
         "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
@@ -254,6 +246,7 @@ fn send_again(
         return;
     }
     entry.lose();
+    let Some(bytes) = await_master::hold_behind(proxy, client, request, lost, bytes, now) else { return };
     let route = match place {
         Place::Part(merging) => scatter::route_part_again(proxy, merging, request, lost, &bytes),
         _ => reparse::route_again(&proxy.settings, &proxy.router, &proxy.reading, &bytes, hash),

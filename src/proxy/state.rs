@@ -2,6 +2,7 @@
 
 use super::authentication::Authentication;
 use super::clients::Clients;
+use super::held::Held;
 use super::in_flight::InFlight;
 use super::interface::Timer;
 use super::journal::Journal;
@@ -34,6 +35,8 @@ pub struct Proxy {
     pub(super) worker_queries: WorkerQueries,
     /// What `EVALSHA` may mean at a server that does not know it.
     pub(super) scripts: Scripts,
+    /// What servers have refused that are no masters.
+    pub(super) held: Held,
     pub(super) wheel: Wheel<Timer>,
     pub(super) journal: Journal,
 }

@@ -5,6 +5,7 @@
 //! but what a test does, and time stands still until it is told to pass.
 
 mod authenticate;
+mod await_master;
 mod bulk;
 mod delivery;
 mod denials;

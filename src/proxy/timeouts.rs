@@ -21,8 +21,8 @@ use super::interface::{NO_DEADLINE, Timer, Wire};
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{
-    answer, authenticate, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue, health, kept,
-    memory, merged, moved, publish, reask, recover, reload, renew, replica_watch, report, reroute, slow,
+    answer, authenticate, await_master, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue,
+    health, kept, memory, merged, moved, publish, reask, recover, reload, renew, replica_watch, report, reroute, slow,
     subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
@@ -60,8 +60,12 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Moved(server) => moved::on_moved_due(proxy, server, now),
             Timer::Renewal(server) => renew::on_due(proxy, server),
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
+            Timer::Held => proxy.held.on_woken(),
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }
+    }
+    if !proxy.held.is_empty() {
+        await_master::go_on(proxy, now);
     }
 }
 
@@ -351,6 +355,7 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
             if reask::on_late(proxy, request, &mut late_reads, now) {
                 continue;
             }
+            await_master::on_run(proxy, client, server, now);
             answer::deliver_error(proxy, client, request, text.as_bytes(), now);
         }
     }

@@ -19,5 +19,6 @@ mod chaos;
 mod failover;
 mod parts;
 mod placing;
+mod read_only;
 mod rmux_command;
 mod scripts;

@@ -322,6 +322,7 @@ impl Client {
                     is_refused && scene.plan.was(|settings| settings.servers.len() > 1)
                 }
                 Fault::NoScript => pending.is_call,
+                Fault::ReadOnly => scene.plan.demote_in > 0,
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
                 Fault::NoRoomForReply => {
                     let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();

@@ -105,7 +105,7 @@ impl Expect {
                 value.clone()
             }
         };
-        if let Expect::Own(_, last) = self {
+        if let Expect::Own(key, last) = self {
             let number = match value {
                 Value::Bulk(bytes) => Some(Token::of_value(bytes)?.number),
                 _ => None,
@@ -113,7 +113,11 @@ impl Expect {
             if number > Some(pending.number) {
                 return Err("which it wrote later".to_string());
             }
-            if scene.plan.faults == Faults::None && !scene.has_reloaded && number != *last {
+            // Its key begins with its number.
+            let client = Token::parse(&key[1..]).map(|key| key.client).ok_or("a key of nobody")?;
+            let is_refused = |&number: &u32| scene.history.is_refused(Token { client, number });
+            let is_certain = scene.plan.faults == Faults::None && !scene.has_reloaded;
+            if is_certain && number != *last && !last.as_ref().is_some_and(is_refused) {
                 return Err(format!("though it wrote {last:?} last"));
             }
             return Ok(());

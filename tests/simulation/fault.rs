@@ -31,6 +31,8 @@ pub enum Fault {
     Unread(u64),
     /// The server does not know the script.
     NoScript,
+    /// It was not run: the server is no master, and was none in time.
+    ReadOnly,
 }
 
 impl Fault {
@@ -57,6 +59,7 @@ impl Fault {
             _ if text.starts_with("CROSSSLOT ") => Some(Fault::Spread),
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),
             _ if text.starts_with("NOSCRIPT ") => Some(Fault::NoScript),
+            _ if text.starts_with("READONLY ") => Some(Fault::ReadOnly),
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
             _ if text.contains(" would take more memory than bufferedBytesMax allows ") => {
                 let is_reply = text.starts_with("ERR The replies of the servers ");

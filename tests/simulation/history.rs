@@ -122,6 +122,8 @@ pub struct History {
     pub ledger: Ledger,
     /// The elements of lists.
     pub lists: Lists,
+    /// Whether reads behind a write that was refused are asked again with it, as often as it is refused.
+    pub may_read_again: bool,
     /// True once a server may have been taken for down.
     pub is_disturbed: bool,
     /// Servers whose keys no other server may have, since they were never silent for long enough.
@@ -142,6 +144,7 @@ impl History {
             has_failover,
             ledger: Ledger::default(),
             lists: Lists::default(),
+            may_read_again: false,
             is_disturbed: false,
             trusted: BTreeSet::new(),
             is_given_up: false,
@@ -190,7 +193,11 @@ impl History {
         }
         let reads = self.reads.entry(key.to_vec()).or_insert(0);
         *reads += 1;
-        assert!(*reads <= 2, "{} is read for the third time, now from server {server}", show(key));
+        assert!(
+            *reads <= 2 || self.may_read_again,
+            "{} is read for the third time, now from server {server}",
+            show(key)
+        );
     }
 
     /// One of several choices, more often than not one whose key lives where these keys do.
@@ -231,6 +238,11 @@ impl History {
             Fate::NotDone => assert!(write.runs == 0, "{token} was run, and its client is told that it was not"),
             Fate::Open | Fate::Unknown => {}
         }
+    }
+
+    /// Whether a client was told that its write was not done.
+    pub fn is_refused(&self, token: Token) -> bool {
+        self.writes.get(&token).is_some_and(|write| write.fate == Fate::NotDone)
     }
 
     /// Whether somebody asked for this write of this key.

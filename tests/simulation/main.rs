@@ -108,6 +108,11 @@ fn every_promise_holds_while_servers_move() {
     try_all_seeds(World::to_move);
 }
 
+#[test]
+fn every_promise_holds_while_servers_are_demoted() {
+    try_all_seeds(World::to_demote);
+}
+
 fn try_all_seeds(world: fn(u64) -> World) {
     if let Some(seed) = number_from("RMUX_SEED") {
         if env::var_os("RMUX_TRACE").is_some() {

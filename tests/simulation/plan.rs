@@ -56,6 +56,8 @@ pub struct Plan {
     pub reload_in: usize,
     /// One step in so many, the name of a server moves; 0 for never.
     pub move_in: usize,
+    /// One step in so many, a server becomes a replica, or a master again; 0 for never.
+    pub demote_in: usize,
     /// All settings that there were, with those of now.
     pub seen: Vec<Settings>,
     /// Whether replies may take too long though nobody is at fault.
@@ -168,6 +170,7 @@ impl Plan {
             fault_in: if is_calm { 0 } else { random.pick(&[10, 30, 100]) },
             reload_in: 0,
             move_in: 0,
+            demote_in: 0,
             seen: vec![settings.clone()],
             settings,
         }
@@ -186,6 +189,12 @@ impl Plan {
         if random.one_in(3) {
             self.reload(random);
         }
+    }
+
+    /// Servers become replicas at times, and masters again. In a calm world nothing else goes wrong.
+    pub fn demote(&mut self, random: &mut Random) {
+        self.demote_in = random.pick(&[5, 20, 60]);
+        self.is_test_of_patience = false;
     }
 
     /// How many servers there are, in use or not.

@@ -52,6 +52,11 @@ impl Store {
         (Kind::User, self.run_for_user(name, words, session, here.number, history))
     }
 
+    /// Whether it was shown the script with this digest.
+    pub fn knows_script(&self, digest: &[u8]) -> bool {
+        self.scripts.contains(digest)
+    }
+
     /// Changes with every write to this key.
     pub fn version(&self, database: u32, key: &[u8]) -> u64 {
         self.values.get(&(database, key.to_vec())).map_or(0, |value| value.1)

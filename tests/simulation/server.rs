@@ -75,6 +75,8 @@ pub struct Server {
     /// Until this step nobody takes connections at its address.
     pub is_away_until: u64,
     pub knows_hello: bool,
+    /// It refuses writes.
+    pub is_replica: bool,
     pub connections: Vec<Connection>,
     store: Store,
     /// As in the plan.
@@ -98,6 +100,7 @@ impl Server {
             is_deserted: false,
             is_away_until: 0,
             knows_hello: plan.knows_hello,
+            is_replica: false,
             connections: Vec::new(),
             store: Store::default(),
             push_in: plan.push_in,
@@ -212,6 +215,7 @@ impl Server {
                 number: self.number,
                 knows_hello: self.knows_hello,
                 is_loading: self.mood == Mood::Loading,
+                is_replica: self.is_replica,
                 now,
             };
             trace!("server {} takes {} of link {}", self.number, show_request(&words), connection.link);

@@ -41,10 +41,20 @@ pub struct Here {
     pub number: usize,
     pub knows_hello: bool,
     pub is_loading: bool,
+    /// It is a replica: it refuses writes, and runs what is none.
+    pub is_replica: bool,
     pub now: u64,
 }
 
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
+const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
+
+fn is_write(name: &[u8]) -> bool {
+    !matches!(
+        name,
+        b"GET" | b"MGET" | b"HGETALL" | b"STRLEN" | b"ECHO" | b"EXISTS" | b"PUBLISH" | b"HELLO" | b"SELECT" | b"PING"
+    )
+}
 
 impl Store {
     /// Answers one request; with `None`, if it has to wait for its answer. Says to `history` what was run.
@@ -56,6 +66,11 @@ impl Store {
         history: &mut History,
     ) -> (Kind, Option<Value>) {
         let name = words[0].to_ascii_uppercase();
+        if name == b"ROLE" {
+            assert!(session.is_greeted, "server {} is sent ROLE before its handshake", here.number);
+            let role = if here.is_replica { &b"slave"[..] } else { b"master" };
+            return (Kind::Refused, Some(Value::Array(vec![Value::Bulk(role.to_vec()), Value::Int(0)])));
+        }
         let is_known = matches!(&name[..], b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH");
         if is_known || session.block.is_some() {
             assert!(session.is_greeted, "server {} is sent {} before its handshake", here.number, show(&name));
@@ -66,6 +81,11 @@ impl Store {
         }
         if let Some(token) = token(words) {
             session.check_owner(token, here.number);
+        }
+        let is_unknown = name == b"EVALSHA" && !self.knows_script(&words[1]);
+        if here.is_replica && is_write(&name) && !is_unknown {
+            assert!(session.is_greeted, "server {} is sent {} before its handshake", here.number, show(&name));
+            return (Kind::User, Some(Value::Error(READ_ONLY.into())));
         }
         if let Some(waiting) = self.shelf.parse(&name, words, token(words), session.database, here.now) {
             assert!(session.is_greeted, "server {} is sent {} before its handshake", here.number, show(&name));
@@ -138,6 +158,9 @@ impl Store {
         if here.is_loading {
             return Value::Error(format!("EXECABORT Transaction discarded because of: {LOADING}").into_bytes());
         }
+        if here.is_replica && block.queued.iter().any(|words| is_write(&words[0].to_ascii_uppercase())) {
+            return Value::Error(format!("EXECABORT Transaction discarded because of: {READ_ONLY}").into_bytes());
+        }
         if has_changed {
             history.ledger.refuse(here.number, &block.steps, watch);
             return Value::Nil(b'*');
@@ -171,6 +194,10 @@ impl Block {
         if here.is_loading && name != b"PING" {
             self.is_bad = true;
             return Value::Error(LOADING.into());
+        }
+        if here.is_replica && is_write(name) {
+            self.is_bad = true;
+            return Value::Error(READ_ONLY.into());
         }
         self.queued.push(words.to_vec());
         Value::Status(b"QUEUED".to_vec())

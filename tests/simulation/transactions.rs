@@ -314,7 +314,8 @@ impl Progress {
             }
             Value::Error(text) if text.starts_with(b"EXECABORT ") => {
                 let is_unknown = pending.is_resp3 && !scene.plan.knows_hello;
-                match self.trouble.is_some() || is_unknown || scene.has_reloaded || scene.is_excused(self.since) {
+                let is_changing = scene.has_reloaded || scene.plan.demote_in > 0;
+                match self.trouble.is_some() || is_unknown || is_changing || scene.is_excused(self.since) {
                     true => Ok(Fate::NotDone),
                     false => Err("though nothing was wrong with it".to_string()),
                 }

@@ -36,6 +36,7 @@ pub struct World {
     /// Chance of its own, so that the rest of the world is that of the seed.
     reloads: Random,
     moves: Random,
+    demotions: Random,
     has_reloaded: bool,
     is_ending: bool,
     /// In which step another process takes over, if one does, and how many milliseconds this one has then.
@@ -79,6 +80,14 @@ impl World {
         World::of(seed, plan, random)
     }
 
+    /// The same world, in which servers become replicas at times, and masters again.
+    pub fn to_demote(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let mut plan = Plan::draw(&mut random);
+        plan.demote(&mut Random::new(!seed));
+        World::of(seed, plan, random)
+    }
+
     /// A world in which each write takes what there is room for, so that it makes no difference in how many pieces
     /// something is written.
     #[cfg(debug_assertions)]
@@ -114,6 +123,7 @@ impl World {
         let servers = (0..plan.universe()).map(|number| Server::new(number, &plan)).collect();
         let mut history = History::new(plan.settings.servers.len(), plan.settings.failover);
         history.is_disturbed = plan.is_sluggish;
+        history.may_read_again = plan.demote_in > 0;
         if plan.is_test_of_patience {
             history.trusted = (0..plan.settings.servers.len()).collect();
         }
@@ -133,6 +143,7 @@ impl World {
             disturbed_at: None,
             reloads: Random::new(seed ^ 0x5eed),
             moves: Random::new(seed ^ 0x0ddf),
+            demotions: Random::new(seed ^ 0xdeed),
             has_reloaded: false,
             is_ending: false,
             happened: (0, 0),
@@ -192,6 +203,12 @@ impl World {
             }
         }
         self.befall();
+        if self.plan.demote_in > 0 && !self.is_ending && self.demotions.one_in(self.plan.demote_in) {
+            let count = self.servers.len();
+            let server = &mut self.servers[self.demotions.below(count)];
+            server.is_replica = !server.is_replica;
+            trace!("server {} is a {}", server.number, if server.is_replica { "replica" } else { "master" });
+        }
         if self.plan.reload_in > 0 && !self.is_ending && self.reloads.one_in(self.plan.reload_in) {
             self.reload();
         }
@@ -382,8 +399,9 @@ impl World {
         let timeouts = &self.plan.settings.timeouts;
         for server in &self.servers {
             let open = self.shell.connections_to(server);
-            // One more for each move: it replaces others, and those owe something for as long as replies trickle.
-            let more = server.moves;
+            // One more for each move: it replaces others, and those owe something for as long as replies trickle. And one
+            // more asks what a server is that has refused a write.
+            let more = server.moves + usize::from(self.plan.demote_in > 0);
             let is_too_many = |settings: &Settings| open > settings.pool_size + more;
             assert!(!self.plan.seen.iter().all(is_too_many), "{open} connections to server {}", server.number);
             let network = &self.shell.network;
@@ -448,6 +466,7 @@ impl World {
         self.plan.relax();
         for server in &mut self.servers {
             server.mood = Mood::Fine;
+            server.is_replica = false;
             server.connections.iter_mut().for_each(|connection| connection.stalled_until = 0);
         }
         let steps_max = self.step + STEPS_TO_END;

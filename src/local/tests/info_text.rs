@@ -34,7 +34,7 @@ fn info_of_several_servers_adds_up_what_they_tell_and_ends_with_the_lines_of_the
                     uptime_in_days:2||# Clients|connected_clients:5|blocked_clients:3||# Memory|used_memory:300||\
                     # Persistence|loading:0||\
                     # Stats|total_connections_received:9|total_commands_processed:60|rejected_connections:1|\
-                    acl_access_denied_auth:6|resends:2|moves:5|resubscriptions:3|messages:4|servers_summed:2|\
+                    acl_access_denied_auth:6|resends:2|moves:5|held:7|resubscriptions:3|messages:4|servers_summed:2|\
                     keyspace_hits:7||\
                     # Replication|role:master|connected_slaves:0||\
                     # CPU|used_cpu_sys:2.500000||# Commandstats|cmdstat_get:calls=3||\

@@ -1,0 +1,128 @@
+//! Errors that say that a request was not run: it is sent again, with what was missing, or to who will run it.
+//!
+//! ```text
+//!   -NOSCRIPT    the server does not know the script of an EVALSHA        `evalsha`: once more, with the script
+//!   -READONLY    it is no master, or no longer                            `await_master`: held, until there is one
+//!   all others   of a replica                                             `reask`: the master, or another replica
+//! ```
+//!
+//! Which error it is is looked at where no plain reply comes by; a request of which the bytes are gone keeps its error.
+
+use super::held::Held;
+use super::in_flight::InFlight;
+use super::router::Router;
+use super::scripts::NO_SCRIPT;
+use super::state::Proxy;
+use super::{await_master, evalsha, reask};
+use crate::backend::Backend;
+use crate::request::RequestId;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// Why a server has not run a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NotRun {
+    /// It does not know the script.
+    UnknownScript,
+    /// It is no master.
+    ReadOnly,
+    /// It is a replica, and does not answer this now.
+    Replica,
+}
+
+/// A reply that may not be the last word on its request.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    /// Why the request was not run, if it says so.
+    why: Option<NotRun>,
+    /// Whether something is held of the same client at the same server.
+    is_behind_held: bool,
+    /// The request itself, unless its bytes are gone.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Doubt {
+    /// Whether there is any about this reply to the first request in flight on this backend, which has its bytes still.
+    #[inline]
+    pub fn about(
+        (held, in_flight, router): (&Held, &InFlight, &Router),
+        backend: &Backend,
+        request: RequestId,
+        (kind, reply): (u8, &[u8]),
+    ) -> Option<Box<Doubt>> {
+        if kind != b'-' && held.is_empty() {
+            return None;
+        }
+        Doubt::of((held, in_flight, router), backend, request, (kind, reply))
+    }
+
+    #[cold]
+    fn of(
+        (held, in_flight, router): (&Held, &InFlight, &Router),
+        backend: &Backend,
+        request: RequestId,
+        (kind, reply): (u8, &[u8]),
+    ) -> Option<Box<Doubt>> {
+        let entry = &in_flight.requests[request];
+        let why = match kind {
+            b'-' if router.has_several() && reply.starts_with(NO_SCRIPT) => Some(NotRun::UnknownScript),
+            b'-' if reask::is_not_run(router, backend.server(), reply) => Some(NotRun::Replica),
+            b'-' if reply.starts_with(await_master::READ_ONLY) => Some(NotRun::ReadOnly),
+            _ => None,
+        };
+        let is_behind_held = held.line(entry.client(), backend.server()).is_some();
+        if why.is_none() && !is_behind_held {
+            return None;
+        }
+        let (start, len) = (backend.answered(), u64::from(entry.bytes()));
+        let bytes = backend.queue().copy_range(&in_flight.arena, start, start + len);
+        Some(Box::new(Doubt { why, is_behind_held, bytes }))
+    }
+}
+
+/// A request, which stands in no backend's line any more, has this reply from backend `from`. If the server has not run
+/// it, and it is sent again, now or later, `true`; if not, nothing was done.
+#[inline]
+pub(super) fn maybe_send_again(
+    proxy: &mut Proxy,
+    doubt: &mut Option<Box<Doubt>>,
+    ids: (Id, RequestId, Id),
+    reply: &[u8],
+    now: Millis,
+) -> bool {
+    doubt.as_deref_mut().is_some_and(|doubt| send_again(proxy, doubt, ids, reply, now))
+}
+
+#[cold]
+fn send_again(
+    proxy: &mut Proxy,
+    doubt: &mut Doubt,
+    (client, request, from): (Id, RequestId, Id),
+    reply: &[u8],
+    now: Millis,
+) -> bool {
+    let (Some(why), true) = (doubt.why, doubt.bytes.is_some()) else { return false };
+    let bytes = doubt.bytes.take().unwrap_or_default();
+    match why {
+        NotRun::UnknownScript if evalsha::send_with_script(proxy, client, request, from, &bytes, now) => true,
+        NotRun::UnknownScript | NotRun::Replica => reask::on_not_run(proxy, request, from, reply, bytes, now),
+        NotRun::ReadOnly => await_master::hold(proxy, client, request, from, bytes, reply, now),
+    }
+}
+
+/// The reply is in its place. What is held of the same client was sent before it.
+#[inline]
+pub(super) fn on_answered(proxy: &mut Proxy, doubt: Option<Box<Doubt>>, ids: (Id, RequestId, Id), now: Millis) {
+    if let Some(doubt) = doubt {
+        answered(proxy, *doubt, ids, now);
+    }
+}
+
+#[cold]
+fn answered(proxy: &mut Proxy, doubt: Doubt, (client, request, from): (Id, RequestId, Id), now: Millis) {
+    let Some(server) = proxy.upstreams.backend(from).map(Backend::server) else { return };
+    // One that was not run does not come before what is held.
+    if doubt.is_behind_held && doubt.why != Some(NotRun::ReadOnly) {
+        await_master::on_answered(proxy, client, request, server, doubt.bytes, now);
+    }
+}
