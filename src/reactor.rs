@@ -504,10 +504,8 @@ impl Reactor {
         if got == 0 {
             if is_end {
                 self.on_end(conn);
-            } else if incoming.is_drained && self.sockets.get_mut(conn).is_some_and(|socket| socket.is_dismissed) {
-                if dismiss::on_silent(conn, &mut self.sockets, &mut self.proxy, self.now) {
-                    self.queue(conn);
-                }
+            } else if incoming.is_drained && dismiss::on_silent(conn, &mut self.sockets, &mut self.proxy, self.now) {
+                self.queue(conn);
             }
             return;
         }
