@@ -5,16 +5,16 @@
 //! ```
 //!
 //! A server that starts again, or an rmux that does, has its pool connected at once: that is what pools are small for.
-//! What is bounded is all beyond that, such as a server that takes connections and drops them, so that its clients would
-//! have one handshake for each request; with TLS that costs more than the requests. So the bucket holds as much as the
-//! pool, or a second's worth where that is less, and nobody who loses his connections once will ever notice it. Who finds
-//! no token waits in line as for any other connection, and gets an error after `remoteConnectTimeout`.
+//! What is bounded is all beyond that, such as a server that takes connections and drops them, so that its clients
+//! would have one handshake for each request; with TLS that costs more than the requests. So the bucket holds as much
+//! as the pool, or a second's worth where that is less, and nobody who loses his connections once will ever notice it.
+//! Who finds no token waits in line as for any other connection, and gets an error after `remoteConnectTimeout`.
 //!
-//! A probe, and a connection that hears messages, are few and have a pace of their own: they do not wait, and are counted
-//! all the same, by one token more than there are at the most.
+//! A probe, and a connection that hears messages, are few and have a pace of their own: they do not wait, and are
+//! counted all the same, by one token more than there are at the most.
 //!
-//! Knows no connections and no clock. Invariant: with `rate` tokens a second no more than `burst + 1 + rate × t` are taken
-//! in a time of t seconds by those who wait for them.
+//! Knows no connections and no clock. Invariant: with `rate` tokens a second no more than `burst + 1 + rate × t` are
+//! taken in a time of t seconds by those who wait for them.
 
 use crate::timer::Millis;
 
