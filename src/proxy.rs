@@ -30,11 +30,10 @@
 //!
 //! ```text
 //!   what happened      timeouts        a deadline has passed            flush          the end of a turn
-//!                      client_read     bytes of clients                 backend_read   bytes of backends
+//!                      client_read     bytes of clients (fast_path)     backend_read   bytes of backends
 //!                      subscription_read   bytes of subscription connections   handshake_read   of new backends
 //!                      worker_mail     messages of other workers        follow_up      what the lists of the turn say
-//!                      relief          memory is short                  fast_path      runs of plain ones
-//!                      replica_watch   what replicas say of themselves
+//!                      relief          memory is short                  replica_watch  what they say of themselves
 //!   settings           reload          what follows from others     authenticate   and from another password
 //!                      renew           a name that has moved            moved          a master that has
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
@@ -49,8 +48,7 @@
 //!                      not_run         and once more: await_master (refused by one that is none), evalsha
 //!   a reply            answer          in its place                     guard          whether it was one, and no more
 //!                      delivery        messages, and who gets them      denial         one that comes late
-//!   a client           bulk            deep pipelines, slow readers     close          the end
-//!                      dismiss         another process takes over
+//!   a client           bulk            deep pipelines, slow readers     close, dismiss the end
 //!   notes              mark, memory, report, slow
 //! ```
 //!
