@@ -47,8 +47,11 @@ fn one_that_was_cut_off_is_not_believed() {
     trio.sentinels[0].signal("STOP");
     trio.replace_master(&[1, 2]);
     let master = trio.master(1);
-    await_write(&rmux, "b");
-    assert_eq!(held(&trio.servers[master], "b"), "$1\r\n1\r\n");
+    // rmux hears of it when they have agreed, and so a moment later.
+    wait_until("writes to reach the new master", LONG, || {
+        await_write(&rmux, "b");
+        held(&trio.servers[master], "b") == "$1\r\n1\r\n"
+    });
     trio.sentinels[0].signal("CONT");
     // Until it has heard of it, it names the old one; from the start on, to another rmux.
     let other = trio.rmux(&[0, 1, 2], "");
