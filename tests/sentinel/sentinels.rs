@@ -10,6 +10,9 @@ fn one_that_was_never_named_takes_the_place_of_one_that_dies() {
     let mut trio = Trio::start();
     let rmux = trio.rmux(&[0], "");
     await_write(&rmux, "a");
+    // It has been told of the others when it hears them.
+    let is_heard = |number: usize| shown(&trio.sentinels[number].client().cmd(&["CLIENT", "LIST"])).contains("sub=1");
+    wait_until("rmux to know the others", LONG, || is_heard(1) && is_heard(2));
     trio.sentinels[0].kill();
     trio.servers[0].kill();
     trio.await_master(&[1, 2], 0);
