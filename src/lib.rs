@@ -12,7 +12,7 @@
 //! SHELL   reactor ─► net, resolve, proxy    epoll, sockets, the clock, host names
 //!         reactor ─► password_file          a password that may change
 //!         reactor, resolve ─► channel       what threads leave for each other
-//! CORE    proxy ─► local, pool ─► backend, client ─► subscription, server, request
+//! CORE    proxy ─► cluster, local, pool ─► backend, client ─► subscription, server, request
 //!         what speaks Redis's language: reply ─► session
 //!         the leaves (ring, timer, command, resp, buffer, slots, slow_log, stats …) ─► nothing of this crate
 //! ```
@@ -53,6 +53,7 @@ pub mod buffer;
 pub mod channel;
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod glob;
