@@ -112,7 +112,8 @@ impl Proxy {
         for line in self.held.lines() {
             let Some(client) = self.clients.get(line.client).filter(|client| !client.is_closed()) else { continue };
             ensure!(client.is_held(), "client {} is read on, and something of it is held", line.client);
-            ensure!(!line.requests.is_empty(), "client {} has a line of nothing", line.client);
+            let first = line.requests.front().ok_or_else(|| format!("client {} has a line of nothing", line.client))?;
+            ensure!(first.refusal.is_some(), "a line of client {} begins with a read that has a reply", line.client);
             for held in &line.requests {
                 let entry = self.in_flight.requests.get(held.request).ok_or("a held request is gone")?;
                 ensure!(entry.client() == line.client, "request {} is held for another client", held.request);

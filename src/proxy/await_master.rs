@@ -26,8 +26,8 @@
 //!   is not asked again: as if it had been run.
 //! - transactions, whatever a client has a connection of its own for (`WATCH`, `BLPOP` …): refused, as by the server:
 //!   what they stand on is that connection.
-//! - a request whose bytes were not kept, since it is large; and when memory is short, or more than `HELD_MAX` are
-//!   held: refused.
+//! - a request whose bytes were not kept, since it is large; when memory is short, or more than `HELD_MAX` are held; and
+//!   when replies behind it are so large that they are left with the server (`bulk`): refused.
 //! - `-MASTERDOWN`, `-LOADING`: not looked at; nobody says that they end soon.
 
 use std::ops::Range;
@@ -39,7 +39,7 @@ use super::interface::{NO_DEADLINE, Timer};
 use super::refusals::CONNECTION_DOWN;
 use super::router::Route;
 use super::state::Proxy;
-use super::{answer, bulk, connect, drain, enqueue, guard, memory, pick, reparse, scatter};
+use super::{answer, bulk, connect, drain, enqueue, guard, mark, memory, pick, reparse, scatter};
 use crate::backend::{Backend, Purpose};
 use crate::client::Client;
 use crate::notice::{About, Kind};
@@ -60,6 +60,9 @@ const MASTER: &[u8] = b"$6\r\nmaster\r\n";
 const PAUSE_FIRST_MS: u64 = 5;
 /// And so long after that at the most.
 const PAUSE_MAX_MS: u64 = 50;
+
+/// Requests that are sent or refused in one turn, at least; the rest has to wait a millisecond.
+const WORK_MAX: usize = 512;
 
 /// The server of backend `from` has refused a request with `error`, which stands in no backend's line any more. True if
 /// it is held, and sent again; if not, nothing was done.
@@ -88,7 +91,7 @@ pub(super) fn hold(
     }
     proxy.in_flight.requests[request].leave_backend();
     proxy.journal.stats.held += 1;
-    on_refused(proxy, server, now);
+    on_refused(proxy, server, profile, now);
     push(proxy, client, server, profile, HeldRequest { request, bytes, refusal: Some(error.into()) }, now);
     true
 }
@@ -103,7 +106,7 @@ pub(super) fn hold_behind(
     bytes: Vec<u8>,
     now: Millis,
 ) -> Option<Vec<u8>> {
-    let Some(line) = proxy.held.line(client, server) else { return Some(bytes) };
+    let Some(line) = proxy.held.line_of(client, server) else { return Some(bytes) };
     let profile = line.profile;
     push(proxy, client, server, profile, HeldRequest { request, bytes, refusal: Some(CONNECTION_DOWN.into()) }, now);
     None
@@ -119,7 +122,7 @@ fn push(proxy: &mut Proxy, client: Id, server: ServerId, profile: Profile, held:
 }
 
 /// A server has refused a write: its name is looked up, and soon it is asked what it is.
-fn on_refused(proxy: &mut Proxy, server: ServerId, now: Millis) {
+fn on_refused(proxy: &mut Proxy, server: ServerId, profile: Profile, now: Millis) {
     if let Some(refuser) = proxy.held.refuser_mut(server) {
         refuser.is_master = false;
         return;
@@ -128,6 +131,8 @@ fn on_refused(proxy: &mut Proxy, server: ServerId, now: Millis) {
     let pause_ms = 2 * PAUSE_FIRST_MS;
     proxy.held.add_refuser(Refuser {
         server,
+        lines: 0,
+        profile,
         since: now,
         ask_at,
         pause_ms,
@@ -150,7 +155,12 @@ pub(super) fn on_answered(
     bytes: Option<Vec<u8>>,
     now: Millis,
 ) {
-    let Some(profile) = proxy.held.line(client, server).map(|line| line.profile) else { return };
+    let Some(line) = proxy.held.line_of(client, server) else { return };
+    if line.place == Some(0) || stands_before(proxy, client, request, line.requests[0].request) {
+        // What is held was sent behind it.
+        return;
+    }
+    let profile = line.profile;
     let is_early = |place| matches!(place, Place::Early(_));
     let entry = proxy.in_flight.requests.get(request).filter(|entry| entry.client() == client);
     let is_read = entry.is_some_and(|entry| entry.is_read() && entry.role() == Role::Plain && is_early(entry.place()));
@@ -160,25 +170,51 @@ pub(super) fn on_answered(
     }
 }
 
+/// Whether a request that was asked once more stands before a held one in its client's order, though it was sent behind
+/// it. Others are answered in the order in which they stand.
+fn stands_before(proxy: &Proxy, client: Id, request: RequestId, held: RequestId) -> bool {
+    let requests = &proxy.in_flight.requests;
+    let is_moved = requests.get(request).is_some_and(|entry| entry.losses() > 0 || entry.is_moved());
+    let Some(client) = proxy.clients.get(client).filter(|_| is_moved) else { return false };
+    let held = match requests[held].place() {
+        Place::Part(merging) => proxy.in_flight.merges[merging as usize].parent,
+        _ => held,
+    };
+    client.reply_order().iter(requests).find(|&other| other == request || other == held) == Some(request)
+}
+
 /// A request of this client was run at `server`, or may have been: what is held there and was sent before comes too
 /// late.
 pub(super) fn on_run(proxy: &mut Proxy, client: Id, server: ServerId, now: Millis) {
-    let Some(index) = proxy.held.index_of(client, server) else { return };
-    let line = &proxy.held.lines()[index];
+    let Some(number) = proxy.held.number_of(client, server) else { return };
+    let Some(line) = proxy.held.line(number) else { return };
     let end = line.place.unwrap_or(line.requests.len());
-    refuse(proxy, index, 0..end, now);
+    refuse(proxy, number, 0..end, now);
 }
 
 /// Those of a line are told that they were refused; reads keep the replies that they have.
-fn refuse(proxy: &mut Proxy, index: usize, range: Range<usize>, now: Millis) {
-    let client = proxy.held.lines()[index].client;
-    for held in proxy.held.take(index, range, &mut proxy.in_flight.arena) {
+fn refuse(proxy: &mut Proxy, number: u64, range: Range<usize>, now: Millis) {
+    let Some(client) = proxy.held.line(number).map(|line| line.client) else { return };
+    for held in proxy.held.take(number, range, &mut proxy.in_flight.arena) {
         if let Some(refusal) = held.refusal.filter(|_| is_alive(proxy, client)) {
             proxy.in_flight.measured.count_error(b'-', &refusal);
             answer::deliver(proxy, client, held.request, &refusal, now);
         }
     }
+    drop_answered_reads(proxy, client);
     maybe_let_go(proxy, client);
+}
+
+/// Reads in front of all that is held of a client at a server have the replies that they should have, which may be on
+/// their way by now: nothing of them is held any more.
+fn drop_answered_reads(proxy: &mut Proxy, client: Id) {
+    for number in proxy.held.numbers_of(client) {
+        let line = proxy.held.line(number);
+        let reads = line.map_or(0, |line| line.requests.iter().take_while(|held| held.refusal.is_none()).count());
+        if reads > 0 {
+            drop(proxy.held.take(number, 0..reads, &mut proxy.in_flight.arena));
+        }
+    }
 }
 
 fn is_alive(proxy: &Proxy, client: Id) -> bool {
@@ -232,21 +268,24 @@ fn leave_connections(proxy: &mut Proxy, server: ServerId) {
 }
 
 /// Looks at all that is held: what its time is over for, what can be sent, and who is to be asked. To be called in each
-/// turn, while anything is.
+/// turn, while anything is. Of thousands of lines it does so less often, and not all of it in one turn.
 #[cold]
 #[inline(never)]
 pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
-    // From the last to the first: those that go leave the numbers of the others as they are.
-    for index in (0..proxy.held.lines().len()).rev() {
-        drop_expired(proxy, index, now);
+    if !proxy.held.is_look_due(now) {
+        return watch(proxy, now);
     }
     ask_refusers(proxy, now);
+    let mut work_left = WORK_MAX;
     // The oldest first.
-    let mut index = 0;
-    while let Some(line) = proxy.held.lines().get(index) {
-        let (client, server) = (line.client, line.server);
-        let is_sent = is_to_be_sent(proxy, client, server) && send(proxy, index, now);
-        index += usize::from(!is_sent);
+    for number in proxy.held.numbers() {
+        let work = drop_expired(proxy, number, now) + maybe_send(proxy, number, now);
+        if work >= work_left {
+            proxy.held.look_by(now + 1);
+            break;
+        }
+        work_left -= work;
+        look_by_deadline(proxy, number);
     }
     for refuser in proxy.held.take_unneeded(now) {
         let ms = now - refuser.since;
@@ -260,28 +299,40 @@ pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
     watch(proxy, now);
 }
 
-/// Takes those out of a line whose client is gone, or whose time is over: they are told what the server said.
-fn drop_expired(proxy: &mut Proxy, index: usize, now: Millis) {
-    let line = &proxy.held.lines()[index];
+/// Takes those out of a line whose client is gone, or whose time is over: they are told what the server said. Returns
+/// how many.
+fn drop_expired(proxy: &mut Proxy, number: u64, now: Millis) -> usize {
+    let Some(line) = proxy.held.line(number) else { return 0 };
     let (client, server) = (line.client, line.server);
     if !is_alive(proxy, client) {
         let all = 0..line.requests.len();
-        drop(proxy.held.take(index, all, &mut proxy.in_flight.arena));
-        return;
+        return proxy.held.take(number, all, &mut proxy.in_flight.arena).len();
     }
     if proxy.clients.get(client).is_some_and(|client| client.affinity(server).is_none()) {
-        proxy.held.on_all_answered(index);
+        proxy.held.on_all_answered(number);
     }
-    while let Some(index) = proxy.held.index_of(client, server) {
-        let line = &proxy.held.lines()[index];
+    let mut dropped = 0;
+    if is_held_back(proxy, client, server) {
+        let place = proxy.held.line(number).map_or(0, |line| line.place.unwrap_or(line.requests.len()));
+        refuse(proxy, number, 0..place, now);
+        dropped += place;
+    }
+    while let Some(line) = proxy.held.line(number) {
         let requests = &proxy.in_flight.requests;
-        let is_over = |held: &HeldRequest| requests[held.request].deadline() <= now;
-        // A read in front of all that is held has the reply that it should have.
-        let is_first_read = line.requests[0].refusal.is_none();
-        let place = if is_first_read { Some(0) } else { line.requests.iter().position(is_over) };
-        let Some(place) = place else { return };
-        refuse(proxy, index, place..place + 1, now);
+        let is_over = |held: &HeldRequest| held.refusal.is_some() && requests[held.request].deadline() <= now;
+        let Some(start) = line.requests.iter().position(is_over) else { break };
+        let over = line.requests.range(start..).take_while(|held| is_over(held)).count();
+        refuse(proxy, number, start..start + over, now);
+        dropped += over;
     }
+    dropped
+}
+
+/// Whether replies to this client are left with a server at which something of it is held: they wait for what is held,
+/// and that for them.
+fn is_held_back(proxy: &Proxy, client: Id, server: ServerId) -> bool {
+    let affinity = proxy.clients.get(client).and_then(|client| client.affinity(server));
+    affinity.and_then(|affinity| proxy.upstreams.backend(affinity.backend)).is_some_and(Backend::is_read_paused)
 }
 
 /// Whether what is held in a line can be sent: all that was sent before it is answered, and its server, or who stands
@@ -296,13 +347,10 @@ fn is_to_be_sent(proxy: &Proxy, client: Id, server: ServerId) -> bool {
 
 /// Asks those what they are whose time has come.
 fn ask_refusers(proxy: &mut Proxy, now: Millis) {
-    let is_due = |refuser: &&Refuser| refuser.ask_at <= now;
-    let due: Vec<ServerId> = proxy.held.refusers().iter().filter(is_due).map(|refuser| refuser.server).collect();
-    for server in due {
-        let Some(profile) = proxy.held.lines().iter().find(|line| line.server == server).map(|line| line.profile)
-        else {
-            continue;
-        };
+    let is_due = |refuser: &&Refuser| refuser.ask_at <= now && refuser.lines > 0;
+    let due: Vec<(ServerId, Profile)> =
+        proxy.held.refusers().iter().filter(is_due).map(|refuser| (refuser.server, refuser.profile)).collect();
+    for (server, profile) in due {
         if let Some(refuser) = proxy.held.refuser_mut(server) {
             refuser.ask_at = now + refuser.pause_ms;
             refuser.pause_ms = (2 * refuser.pause_ms).min(PAUSE_MAX_MS);
@@ -325,25 +373,31 @@ fn ask_refusers(proxy: &mut Proxy, now: Millis) {
     }
 }
 
-/// Sends what is held in a line, as much as a connection takes at once. True if that was all.
-fn send(proxy: &mut Proxy, index: usize, now: Millis) -> bool {
-    let line = &proxy.held.lines()[index];
+/// Sends what is held in a line, if that can be sent, as much as a connection takes at once. Returns how many.
+fn maybe_send(proxy: &mut Proxy, number: u64, now: Millis) -> usize {
+    let Some(line) = proxy.held.line(number) else { return 0 };
     let (client, server, profile) = (line.client, line.server, line.profile);
+    if !is_to_be_sent(proxy, client, server) {
+        return 0;
+    }
     bulk::release_unused(proxy, client);
-    for request in proxy.held.forget_replies(index, &mut proxy.in_flight.arena) {
+    for request in proxy.held.forget_replies(number, &mut proxy.in_flight.arena) {
         if let Place::Early(early) = proxy.in_flight.requests[request].place() {
             answer::forget_early(&mut proxy.clients, &mut proxy.in_flight, client, request, early);
         }
     }
-    while let Some(index) = proxy.held.index_of(client, server) {
-        let next = proxy.held.take(index, 0..1, &mut proxy.in_flight.arena).pop();
-        if let Some(held) = next.and_then(|held| send_one(proxy, client, held, profile, server, now)) {
+    // It has less unread, and may wait for less; and what is held back for it may be what it waits for.
+    mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, client);
+    let mut sent = 0;
+    while let Some(held) = proxy.held.take(number, 0..1, &mut proxy.in_flight.arena).pop() {
+        if let Some(held) = send_one(proxy, client, held, profile, server, now) {
             proxy.held.put_back(client, server, profile, held, &mut proxy.in_flight.arena);
-            return false;
+            return sent;
         }
+        sent += 1;
     }
     maybe_let_go(proxy, client);
-    true
+    sent
 }
 
 /// Sends one request that was held, where its route says now. Gives it back if no connection takes it.
@@ -386,14 +440,20 @@ fn send_one(
     None
 }
 
+/// A line is looked at again when the time of one of its requests is over.
+fn look_by_deadline(proxy: &mut Proxy, number: u64) {
+    let Some(line) = proxy.held.line(number) else { return };
+    // Of a client that was closed in this turn there may be nothing left; its line goes in the next.
+    let deadline = |held: &HeldRequest| proxy.in_flight.requests.get(held.request).map(|entry| entry.deadline());
+    if let Some(deadline) = line.requests.iter().filter_map(deadline).min() {
+        proxy.held.look_by(deadline);
+    }
+}
+
 /// Has it looked at again in time.
 fn watch(proxy: &mut Proxy, now: Millis) {
-    let requests = &proxy.in_flight.requests;
-    // Of a client that was closed in this turn there may be nothing left; its line goes in the next.
-    let deadline = |held: &HeldRequest| requests.get(held.request).map(|entry| entry.deadline());
-    let deadlines = proxy.held.lines().iter().flat_map(|line| &line.requests).filter_map(deadline);
-    let next = proxy.held.refusers().iter().map(|refuser| refuser.ask_at).chain(deadlines).min();
-    if let Some(next) = next {
+    let ask_at = proxy.held.refusers().iter().map(|refuser| refuser.ask_at);
+    if let Some(next) = ask_at.chain(proxy.held.next_look()).min() {
         proxy.held.wake_at(&mut proxy.wheel, Timer::Held, next.max(now + 1));
     }
 }

@@ -8,10 +8,15 @@
 //!   its reply order                 [SET a 1: waiting] [GET a: early "x"] [SET a 2: waiting] [PING: early]
 //! ```
 //!
+//! A line has a number, which grows: the oldest has the least. To find the line of a client, or to take one out, costs no
+//! more when there are thousands.
+//!
 //! Invariants: of a client at a server there is one line at the most, and none without a request; those in a line are
-//! in no backend's line, and in the order in which they were sent; `charged` is what the account has for them; no more
-//! than `HELD_MAX` are held, so long as no connection is lost with what stands behind them.
+//! in no backend's line, and in the order in which they were sent; the first of a line is no read that has a reply;
+//! `charged` is what the account has for them; no more than `HELD_MAX` are held, so long as no connection is lost with
+//! what stands behind them; a server of which there are lines is a refuser, and its `lines` says how many.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::ops::Range;
 
@@ -24,6 +29,10 @@ use crate::timer::{Alarm, Millis, Wheel};
 
 /// So many requests are held at the most; what is refused beyond that is told so.
 pub(super) const HELD_MAX: usize = 10_000;
+
+/// So many lines are looked at in each turn; of twice as many not more often than each 2 ms, and so on: what looking
+/// takes of the time does not grow with them.
+const LOOK_FREELY: usize = 1_000;
 
 /// So often a server is asked on a new connection, in milliseconds.
 const CONNECT_MS: u64 = 250;
@@ -50,7 +59,7 @@ pub(super) struct Line {
     pub server: ServerId,
     /// What the session of a backend must be set to that runs them.
     pub profile: Profile,
-    pub requests: Vec<HeldRequest>,
+    pub requests: VecDeque<HeldRequest>,
     /// Where the next one goes that is refused, if the first ones were sent again and are not all answered: those
     /// behind that place were not sent.
     pub place: Option<usize>,
@@ -60,6 +69,10 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Refuser {
     pub server: ServerId,
+    /// How many lines wait for it.
+    pub lines: usize,
+    /// The profile of the youngest of them.
+    pub profile: Profile,
     /// Since when.
     pub since: Millis,
     /// When it is asked next what it is.
@@ -86,11 +99,18 @@ impl Refuser {
 /// All that is held.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    lines: Vec<Line>,
+    /// By their numbers.
+    lines: BTreeMap<u64, Line>,
+    /// Their numbers, by client and server.
+    numbers: BTreeMap<(Id, ServerId), u64>,
+    next_number: u64,
     refusers: Vec<Refuser>,
     count: usize,
     /// What the account of memory has for it, in bytes.
     charged: usize,
+    /// When all was looked at last, and when that is to be done again; `None` as long as nothing happens.
+    looked_at: Millis,
+    look_at: Option<Millis>,
     alarm: Alarm,
 }
 
@@ -113,41 +133,76 @@ impl Held {
 
     /// Whether anything is held of this client, and at which server.
     pub fn server_of(&self, client: Id) -> Option<ServerId> {
-        self.lines.iter().find(|line| line.client == client).map(|line| line.server)
+        self.places_of(client).next().map(|(server, _)| server)
+    }
+
+    /// The numbers of this client's lines.
+    pub fn numbers_of(&self, client: Id) -> Vec<u64> {
+        self.places_of(client).map(|(_, number)| number).collect()
+    }
+
+    fn places_of(&self, client: Id) -> impl Iterator<Item = (ServerId, u64)> {
+        // No server's id is less.
+        let from_here = self.numbers.range((client, ServerId::of_index(0))..);
+        from_here.take_while(move |((owner, _), _)| *owner == client).map(|((_, server), number)| (*server, *number))
+    }
+
+    /// The number of the line of this client at this server.
+    pub fn number_of(&self, client: Id, server: ServerId) -> Option<u64> {
+        self.numbers.get(&(client, server)).copied()
     }
 
     /// What is held of this client at this server.
-    pub fn line(&self, client: Id, server: ServerId) -> Option<&Line> {
-        self.lines.iter().find(|line| line.client == client && line.server == server)
+    pub fn line_of(&self, client: Id, server: ServerId) -> Option<&Line> {
+        self.line(self.number_of(client, server)?)
+    }
+
+    /// The line with this number.
+    pub fn line(&self, number: u64) -> Option<&Line> {
+        self.lines.get(&number)
     }
 
     /// All lines, the oldest first.
-    pub fn lines(&self) -> &[Line] {
-        &self.lines
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = &Line> {
+        self.lines.values()
     }
 
-    /// One more request of this client is held, in the order in which they were sent.
+    /// The numbers of all lines, the oldest first.
+    pub fn numbers(&self) -> Vec<u64> {
+        self.lines.keys().copied().collect()
+    }
+
+    /// One more request of this client is held, in the order in which they were sent. Its server is a refuser.
     pub fn push(&mut self, client: Id, server: ServerId, profile: Profile, held: HeldRequest, arena: &mut Arena) {
         self.count += 1;
         self.charged += held.held();
         arena.charge(held.held());
-        match self.lines.iter_mut().find(|line| line.client == client && line.server == server) {
-            Some(line) => {
-                let place = line.place.unwrap_or(line.requests.len());
-                line.requests.insert(place, held);
-                line.place = line.place.map(|place| place + 1);
-            }
-            None => self.lines.push(Line { client, server, profile, requests: vec![held], place: None }),
+        let number = *self.numbers.entry((client, server)).or_insert(self.next_number);
+        if let Some(line) = self.lines.get_mut(&number) {
+            let place = line.place.unwrap_or(line.requests.len());
+            line.requests.insert(place, held);
+            line.place = line.place.map(|place| place + 1);
+            return;
+        }
+        self.next_number += 1;
+        self.lines.insert(number, Line { client, server, profile, requests: VecDeque::from([held]), place: None });
+        if let Some(refuser) = self.refuser_mut(server) {
+            (refuser.lines, refuser.profile) = (refuser.lines + 1, profile);
         }
     }
 
     /// Takes out those of a line in this range. They are held no longer; without any, the line is gone.
-    pub fn take(&mut self, index: usize, range: Range<usize>, arena: &mut Arena) -> Vec<HeldRequest> {
-        let line = &mut self.lines[index];
+    pub fn take(&mut self, number: u64, range: Range<usize>, arena: &mut Arena) -> Vec<HeldRequest> {
+        let Some(line) = self.lines.get_mut(&number) else { return Vec::new() };
+        let (client, server) = (line.client, line.server);
         line.place = line.place.map(|place| place - range.end.min(place).saturating_sub(range.start));
         let taken: Vec<HeldRequest> = line.requests.drain(range).collect();
         if line.requests.is_empty() {
-            self.lines.remove(index);
+            self.lines.remove(&number);
+            self.numbers.remove(&(client, server));
+            if let Some(refuser) = self.refuser_mut(server) {
+                refuser.lines -= 1;
+            }
         }
         self.count -= taken.len();
         let held: usize = taken.iter().map(HeldRequest::held).sum();
@@ -159,24 +214,19 @@ impl Held {
     /// This one, which was the first of its line, is held again; those before it were sent.
     pub fn put_back(&mut self, client: Id, server: ServerId, profile: Profile, held: HeldRequest, arena: &mut Arena) {
         self.push(client, server, profile, held, arena);
-        if let Some(index) = self.index_of(client, server) {
-            let line = &mut self.lines[index];
+        let line = self.number_of(client, server).and_then(|number| self.lines.get_mut(&number));
+        if let Some(line) = line {
             let place = line.place.map_or(line.requests.len(), |place| place) - 1;
-            line.requests[..=place].rotate_right(1);
+            line.requests.make_contiguous()[..=place].rotate_right(1);
             line.place = Some(0);
         }
     }
 
-    /// The number of a line.
-    pub fn index_of(&self, client: Id, server: ServerId) -> Option<usize> {
-        self.lines.iter().position(|line| line.client == client && line.server == server)
-    }
-
     /// The first of a line is sent: what reads behind it were answered before is worth nothing. If they are not asked
     /// again, they are told the same as the first one. Returns them.
-    pub fn forget_replies(&mut self, index: usize, arena: &mut Arena) -> Vec<RequestId> {
-        let line = &mut self.lines[index];
-        let first = line.requests.first().and_then(|first| first.refusal.clone());
+    pub fn forget_replies(&mut self, number: u64, arena: &mut Arena) -> Vec<RequestId> {
+        let Some(line) = self.lines.get_mut(&number) else { return Vec::new() };
+        let first = line.requests.front().and_then(|first| first.refusal.clone());
         let mut reads = Vec::new();
         for held in line.requests.iter_mut().filter(|held| held.refusal.is_none()) {
             held.refusal = Some(first.clone().unwrap_or_default());
@@ -189,8 +239,10 @@ impl Held {
     }
 
     /// All that was sent of a line is answered.
-    pub fn on_all_answered(&mut self, index: usize) {
-        self.lines[index].place = None;
+    pub fn on_all_answered(&mut self, number: u64) {
+        if let Some(line) = self.lines.get_mut(&number) {
+            line.place = None;
+        }
     }
 
     /// Those that are no masters.
@@ -210,12 +262,33 @@ impl Held {
 
     /// Takes out those for which nothing waits any more, and has not since they were asked last.
     pub fn take_unneeded(&mut self, now: Millis) -> Vec<Refuser> {
-        let lines = &self.lines;
-        let is_needed =
-            |refuser: &Refuser| refuser.ask_at > now || lines.iter().any(|line| line.server == refuser.server);
+        let is_needed = |refuser: &Refuser| refuser.ask_at > now || refuser.lines > 0;
         let (needed, unneeded) = mem::take(&mut self.refusers).into_iter().partition(is_needed);
         self.refusers = needed;
         unneeded
+    }
+
+    /// Whether all is to be looked at now, since something may have changed: of few lines in each turn, of many less
+    /// often.
+    pub fn is_look_due(&mut self, now: Millis) -> bool {
+        let due_at = self.looked_at + (self.lines.len() / LOOK_FREELY) as u64;
+        let is_due = due_at <= now || self.look_at.is_some_and(|look_at| look_at <= now);
+        if is_due {
+            (self.looked_at, self.look_at) = (now, None);
+        } else {
+            self.look_by(due_at);
+        }
+        is_due
+    }
+
+    /// All is to be looked at by then.
+    pub fn look_by(&mut self, at: Millis) {
+        self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// When it is to be looked at next, if nothing happens before.
+    pub fn next_look(&self) -> Option<Millis> {
+        self.look_at
     }
 
     /// It is looked at then; `key` is that look's.

@@ -70,7 +70,7 @@ impl Doubt {
             b'-' if reply.starts_with(await_master::READ_ONLY) => Some(NotRun::ReadOnly),
             _ => None,
         };
-        let is_behind_held = held.line(entry.client(), backend.server()).is_some();
+        let is_behind_held = held.number_of(entry.client(), backend.server()).is_some();
         if why.is_none() && !is_behind_held {
             return None;
         }

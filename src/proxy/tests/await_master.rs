@@ -354,3 +354,89 @@ fn a_large_request_whose_bytes_are_gone_and_what_is_too_much_are_refused() {
     }
     assert!(bench.proxy.held.count() <= HELD_MAX, "{}", bench.proxy.held.count());
 }
+
+/// Thousands of clients, each of which waits with one request for the same server.
+fn with_thousands_who_wait() -> (Bench, Vec<Id>, Id) {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.pool_size = 1;
+        settings.limits.pipeline_max = 10_000;
+        settings.timeouts.remote_read_ms = 1_000;
+    });
+    let clients: Vec<Id> = (0..2_000).map(|_| bench.client()).collect();
+    for &client in &clients {
+        bench.hear(client, set("k", "v"));
+    }
+    bench.turn();
+    bench.asked(backends[0]);
+    bench.answer(backends[0], REFUSED.repeat(clients.len()));
+    assert_eq!(bench.proxy.held.count(), clients.len());
+    (bench, clients, backends[0])
+}
+
+#[test]
+fn of_thousands_that_wait_each_turn_sends_a_part() {
+    let (mut bench, clients, backend) = with_thousands_who_wait();
+    let mut asked = String::new();
+    while asked != ROLE {
+        bench.pass(1);
+        asked = bench.asked(backend);
+    }
+    bench.hear_server(backend, MASTER);
+    let (request, mut count, mut all) = (set("k", "v"), 0, String::new());
+    for _ in 0..30 {
+        bench.pass(1);
+        let asked = bench.asked(backend);
+        let sent = asked.matches(&request).count();
+        assert!(sent <= 512, "{sent} in one turn");
+        count += sent;
+        all += &asked;
+    }
+    assert_eq!(count, clients.len());
+    bench.answer(backend, all.replace(ROLE, MASTER).replace(&request, "+OK\r\n"));
+    assert!(clients.iter().all(|&client| bench.told(client) == "+OK\r\n"));
+    bench.pass(1_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn of_thousands_that_wait_in_vain_each_turn_refuses_a_part() {
+    let (mut bench, clients, _) = with_thousands_who_wait();
+    // The server says nothing more.
+    bench.pass(900);
+    let (mut count, mut told_at) = (0, Vec::new());
+    for ms in 900..1_100 {
+        bench.pass(1);
+        let told = clients.iter().filter(|&&client| bench.told(client) == REFUSED).count();
+        assert!(told <= 512, "{told} in one turn");
+        count += told;
+        told_at.extend((told > 0).then_some(ms));
+    }
+    assert_eq!(count, clients.len(), "{told_at:?}");
+    assert!(told_at.iter().all(|&ms| ms < 1_030), "{told_at:?}");
+}
+
+#[test]
+fn what_waits_in_front_of_replies_that_are_left_with_the_server_is_refused() {
+    let (mut bench, backends) = Bench::ready(1, |settings| {
+        settings.limits.client_unread_pause_bytes = 20_000;
+        settings.pool_size = 1;
+        settings.timeouts.remote_read_ms = 10_000;
+    });
+    let client = bench.client();
+    bench.say(client, set("k", "v") + &get("a").repeat(40));
+    bench.answer(backends[0], REFUSED);
+    assert_eq!(bench.told(client), "");
+    let reply = bulk(&"x".repeat(1_000));
+    let mut count = 0;
+    while count < 40 && bench.proxy.is_listening_to(Conn::Backend(backends[0])) {
+        bench.answer(backends[0], &reply);
+        count += 1;
+    }
+    bench.pass(10);
+    let told = bench.told(client);
+    assert!(told.starts_with(REFUSED), "it would wait for what waits for it: {count} replies, {} bytes", told.len());
+    for _ in count..40 {
+        bench.answer(backends[0], &reply);
+    }
+    assert_eq!(REFUSED.len() + 40 * reply.len(), told.len() + bench.told(client).len());
+}
