@@ -34,15 +34,17 @@ until redis-cli -p 27901 sentinel ckquorum cache-1 2>/dev/null | grep -q "OK 3" 
     redis-cli -p 27901 sentinel master cache-1 | grep -A1 num-slaves | grep -q 2; do sleep 0.2; done
 "$rmux" -config="$dir/rmux.json" >"$dir/rmux.log" &
 pids="$pids $!"
-sleep 1
+until redis-cli -p 27700 ping 2>/dev/null | grep -q PONG; do sleep 0.1; done
 
 run() {
     echo "$1:"
-    "$dir/venv/bin/python" benches/sentinel/write.py rmux &
+    rm -f "$dir/writes.rmux" "$dir/writes.redis-py"
+    "$dir/venv/bin/python" benches/sentinel/write.py rmux "$dir/writes.rmux" &
     first=$!
-    "$dir/venv/bin/python" benches/sentinel/write.py redis-py &
+    "$dir/venv/bin/python" benches/sentinel/write.py redis-py "$dir/writes.redis-py" &
     second=$!
-    sleep 2
+    # Until both write.
+    until [ -e "$dir/writes.rmux" ] && [ -e "$dir/writes.redis-py" ]; do sleep 0.1; done
     $2
     wait $first $second
 }
