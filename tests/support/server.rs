@@ -106,6 +106,16 @@ impl RedisServer {
         self.process = None;
     }
 
+    /// True from its start until it is killed.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// From its next start on it has another TCP port.
+    pub fn take_another_port(&mut self) {
+        self.port = free_port();
+    }
+
     /// Starts it again, at the addresses that it had, and waits until it answers.
     pub fn revive(&mut self) {
         self.try_revive().unwrap_or_else(|why| panic!("{why}\n{}", self.log()));
