@@ -42,22 +42,37 @@ pub(super) fn handle_password(proxy: &mut Proxy, password: Secret, now: Millis) 
     }
     let credentials = Credentials { user: credentials.user.clone(), password };
     let former = proxy.settings.credentials.replace(credentials);
-    let text = format_args!("remotePasswordFile has another password: connections to servers log in again");
-    proxy.journal.notices.note(Kind::Password, About::Clients, Level::Info, 1, text);
+    proxy.journal.notices.note(
+        Kind::Password,
+        About::Clients,
+        Level::Info,
+        1,
+        format_args!("remotePasswordFile has another password: connections to servers log in again"),
+    );
     on_changed(proxy, former, now);
     true
 }
 
 /// The file of the password cannot be used, for this reason; it could before, or the reason was another.
 pub(super) fn handle_password_unread(proxy: &mut Proxy, reason: &str) {
-    let text = format_args!("remotePasswordFile {reason}; the password that is known stays in use");
-    proxy.journal.notices.note(Kind::Password, About::Clients, Level::Warn, 1, text);
+    proxy.journal.notices.note(
+        Kind::Password,
+        About::Clients,
+        Level::Warn,
+        1,
+        format_args!("remotePasswordFile {reason}; the password that is known stays in use"),
+    );
 }
 
 /// The same file can be used again.
 pub(super) fn handle_password_readable(proxy: &mut Proxy) {
-    let text = format_args!("remotePasswordFile can be read again");
-    proxy.journal.notices.note(Kind::Password, About::Clients, Level::Info, 1, text);
+    proxy.journal.notices.note(
+        Kind::Password,
+        About::Clients,
+        Level::Info,
+        1,
+        format_args!("remotePasswordFile can be read again"),
+    );
 }
 
 /// Other credentials hold than these.
@@ -127,8 +142,13 @@ pub(super) fn on_refused_again(proxy: &mut Proxy, id: Id, words: &str) {
     let server = backend.server();
     // Meanwhile they may have changed once more.
     if backend.told() == proxy.authentication.number() && proxy.authentication.on_refused(server) {
-        let text = format_args!("it refuses the new password, and connections go on with the one before: {words}");
-        report::warn_of(&mut proxy.journal, Kind::Password, server, 1, text);
+        report::warn_of(
+            &mut proxy.journal,
+            Kind::Password,
+            server,
+            1,
+            format_args!("it refuses the new password, and connections go on with the one before: {words}"),
+        );
     }
 }
 

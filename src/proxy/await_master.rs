@@ -26,8 +26,8 @@
 //!   is not asked again: as if it had been run.
 //! - transactions, whatever a client has a connection of its own for (`WATCH`, `BLPOP` …): refused, as by the server:
 //!   what they stand on is that connection.
-//! - a request whose bytes were not kept, since it is large; when memory is short, or more than `HELD_MAX` are held; and
-//!   when replies behind it are so large that they are left with the server (`bulk`): refused.
+//! - a request whose bytes were not kept, since it is large; when memory is short, or more than `HELD_MAX` are held;
+//!   and when replies behind it are so large that they are left with the server (`bulk`): refused.
 //! - `-MASTERDOWN`, `-LOADING`: not looked at; nobody says that they end soon.
 
 use std::ops::Range;
@@ -141,8 +141,13 @@ fn on_refused(proxy: &mut Proxy, server: ServerId, profile: Profile, now: Millis
     });
     proxy.held.wake_at(&mut proxy.wheel, Timer::Held, ask_at);
     proxy.turn.resolve(server);
-    let text = format_args!("it refuses writes (READONLY), which wait until there is a master");
-    proxy.journal.notices.note(Kind::ReadOnly, About::Server(server), Level::Warn, 1, text);
+    proxy.journal.notices.note(
+        Kind::ReadOnly,
+        About::Server(server),
+        Level::Warn,
+        1,
+        format_args!("it refuses writes (READONLY), which wait until there is a master"),
+    );
 }
 
 /// A request of a client of which something is held at `server` was answered there, and its reply is in its place. With

@@ -122,8 +122,13 @@ fn note_unspoken(proxy: &mut Proxy, id: Id, words: &str) {
     let Some(server) = proxy.upstreams.backend(id).map(Backend::server) else { return };
     let Some(master) = proxy.upstreams.mastership_mut(server) else { return };
     if !std::mem::replace(&mut master.is_unspoken, true) {
-        let text = format_args!("it does not say whether it is a master ({words}): that is believed from now on");
-        report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, text);
+        report::warn_of(
+            &mut proxy.journal,
+            Kind::Refused,
+            server,
+            1,
+            format_args!("it does not say whether it is a master ({words}): that is believed from now on"),
+        );
     }
 }
 

@@ -131,8 +131,13 @@ pub(super) fn judge_loss(
         _ if is_elsewhere && health.is_up() => {
             health.on_full(began_at, now, random);
             if proxy.upstreams.whereabouts_mut(server).is_some_and(Whereabouts::on_failed) {
-                let text = format_args!("{reason}; connections to addresses that its name had before are used");
-                report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, text);
+                report::warn_of(
+                    &mut proxy.journal,
+                    Kind::Refused,
+                    server,
+                    1,
+                    format_args!("{reason}; connections to addresses that its name had before are used"),
+                );
             }
         }
         BackendCloseReason::ConnectTimeout => health.on_silence(began_at, true, now, random),

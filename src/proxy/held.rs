@@ -8,8 +8,8 @@
 //!   its reply order                 [SET a 1: waiting] [GET a: early "x"] [SET a 2: waiting] [PING: early]
 //! ```
 //!
-//! A line has a number, which grows: the oldest has the least. To find the line of a client, or to take one out, costs no
-//! more when there are thousands.
+//! A line has a number, which grows: the oldest has the least. To find the line of a client, or to take one out, costs
+//! no more when there are thousands.
 //!
 //! Invariants: of a client at a server there is one line at the most, and none without a request; those in a line are
 //! in no backend's line, and in the order in which they were sent; the first of a line is no read that has a reply;

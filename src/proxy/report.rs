@@ -53,8 +53,13 @@ pub(super) fn handle_accept_failed(journal: &mut Journal, reason: fmt::Arguments
 
 /// A client and rmux do not agree on TLS.
 pub(super) fn handle_handshake_failed(clients: &Clients, journal: &mut Journal, id: Id, reason: fmt::Arguments<'_>) {
-    let text = format_args!("failed to shake hands for TLS: {reason}");
-    warn_of_client(clients, journal, Kind::ClientHandshake, id, text);
+    warn_of_client(
+        clients,
+        journal,
+        Kind::ClientHandshake,
+        id,
+        format_args!("failed to shake hands for TLS: {reason}"),
+    );
 }
 
 /// Something happened with a server that whoever runs it should know.

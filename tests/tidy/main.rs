@@ -8,6 +8,7 @@
 //!   owns.
 //! - What rmux says, in the log, to clients or at the start, stands in `doc/messages.md` (`messages`).
 //! - No let chains: Rust 1.88 brought them, the oldest that must compile this is 1.85, and a newer one does not warn.
+//!   Nor is what `format_args!` makes kept in a variable, which needs Rust 1.89.
 //!
 //! Code is looked at without its comments and literals. What stands under `#[cfg(test)]`, and in files named `tests.rs`,
 //! is test code, and free to import what it likes.
@@ -219,6 +220,7 @@ fn complaints_about(path: &str, text: &str) -> Vec<String> {
         found.extend(lines_with(searched, word).map(|line| (line, format!("`{word}`: {why}"))));
     }
     found.extend(let_chains(&all_code).map(|line| (line, "a let chain, which needs Rust 1.88".to_owned())));
+    found.extend(kept_format_args(&all_code).map(|line| (line, "`let … = format_args!` needs Rust 1.89".to_owned())));
     if is_source {
         if !text.starts_with("//!") {
             found.push((1, "no head comment (`//!`) that says what this file owns".to_owned()));
@@ -258,6 +260,18 @@ fn complaints_about_imports(path: &str, code: &str) -> Vec<(usize, String)> {
         }
     }
     found
+}
+
+/// The lines of variables that keep what `format_args!` has made.
+fn kept_format_args(code: &str) -> impl Iterator<Item = usize> + '_ {
+    let starts = code.match_indices("let ").map(|(at, _)| at);
+    starts
+        .filter(move |&start| {
+            let statement = code[start..].split(';').next().unwrap_or_default();
+            let value = statement.split_once('=').map_or("", |(_, value)| value.trim());
+            value.starts_with("format_args!(") && value.find(')').is_some_and(|end| end + 1 == value.len())
+        })
+        .map(move |start| line_of(code, start))
 }
 
 /// The lines of conditions that join a `let` with something else: with `&&` outside all parentheses, before the block.
@@ -373,6 +387,17 @@ fn let_chains_are_reported() {
         "fn f() { if let Some(&&a) = b.filter(|c| c && d) { e && f } else if c && d {} }",
         "fn f() { let Some(a) = b else { return c && d }; while a && b {} }",
     ] {
+        assert!(complaints_in("tests/t.rs", code).is_empty(), "{code}");
+    }
+}
+
+#[test]
+fn what_format_args_makes_is_not_kept() {
+    let complaint = ":3: `let … = format_args!` needs Rust 1.89";
+    for code in ["fn f() {\nlet a = format_args!(b);}", "fn f() {\nlet a: A =\n format_args!(b);}"] {
+        assert_eq!(complaints_in("tests/t.rs", code), [complaint], "{code}");
+    }
+    for code in ["fn f() { g(format_args!(b)) }", "fn f() { let a = format_args!(b).to_string(); }"] {
         assert!(complaints_in("tests/t.rs", code).is_empty(), "{code}");
     }
 }
