@@ -34,6 +34,33 @@ fn shown<'a, 'b>(own: &'a CertificateDer<'b>, others: &'a [CertificateDer<'b>]) 
     std::iter::once(own).chain(others).collect()
 }
 
+/// Signatures are checked as the check itself does, whichever side it is for.
+macro_rules! signatures_of_the_check {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.check.verify_tls12_signature(message, cert, dss)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.check.verify_tls13_signature(message, cert, dss)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.check.supported_verify_schemes()
+        }
+    };
+}
+
 impl ServerCertVerifier for Explained<Arc<WebPkiServerVerifier>> {
     fn verify_server_cert(
         &self,
@@ -48,27 +75,7 @@ impl ServerCertVerifier for Explained<Arc<WebPkiServerVerifier>> {
         })
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.check.supported_verify_schemes()
-    }
+    signatures_of_the_check!();
 }
 
 impl ClientCertVerifier for Explained<Arc<dyn ClientCertVerifier>> {
@@ -87,25 +94,5 @@ impl ClientCertVerifier for Explained<Arc<dyn ClientCertVerifier>> {
             .map_err(|error| untrusted(error, &shown(end_entity, intermediates), None, now, &self.authorities))
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.check.supported_verify_schemes()
-    }
+    signatures_of_the_check!();
 }
