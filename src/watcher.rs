@@ -9,40 +9,44 @@
 //! There is one for each pool that has sentinels, and none for others. It ends when its [`Link`] is dropped, with its
 //! pool.
 //!
+//! Each connection to a sentinel is a line (`line`); inside of TLS it is connected when both sides agree on the keys.
+//!
 //! Knows where to send what the machine says, and nothing of why.
+
+mod line;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{error, log};
+use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::channel::{Receiver, Sender, channel};
-use crate::net::{Address, ResolvedAddress, Stream};
+use crate::net::{Address, RemoteTls, ResolvedAddress, Stream};
 use crate::reactor::{Handle, Hint, Hints};
 use crate::resolve::Resolver;
 use crate::sentinel::{Action, HostPort, LinkId, Replica, Settings, View, Watch};
 use crate::thread;
 use crate::timer::Millis;
 
+use line::{Failure, Line, Progress, Room};
+
 const WAKER: Token = Token(0);
 /// Readiness events taken from the kernel at one time.
 const EVENTS_MAX: usize = 64;
-/// One read.
-const READ_BYTES: usize = 16 * 1024;
-
 /// What it is told by its pool.
 #[derive(Debug)]
 enum News {
     /// From now on these want to know.
     Reactors(Vec<Handle>),
-    /// From now on this holds.
-    Settings(Settings),
+    /// From now on this holds, and sentinels are reached like this, if over TLS.
+    Settings(Settings, Option<RemoteTls>),
     /// It ends.
     End,
 }
@@ -61,9 +65,9 @@ impl Link {
         self.tell(News::Reactors(reactors));
     }
 
-    /// From now on this holds.
-    pub fn settle(&self, settings: Settings) {
-        self.tell(News::Settings(settings));
+    /// From now on this holds, and sentinels are reached like this, if over TLS.
+    pub fn settle(&self, settings: Settings, tls: Option<RemoteTls>) {
+        self.tell(News::Settings(settings, tls));
     }
 
     /// What there is to show at this moment.
@@ -85,17 +89,6 @@ impl Drop for Link {
     }
 }
 
-/// A connection to a sentinel, or the way to one.
-#[derive(Debug)]
-struct Line {
-    /// Addresses that were not tried yet, the next one last.
-    rest: Vec<SocketAddr>,
-    /// `None` while its name is looked up.
-    stream: Option<Stream>,
-    is_connected: bool,
-    unsent: Vec<u8>,
-}
-
 /// The watcher of one pool.
 #[derive(Debug)]
 struct Watcher {
@@ -106,20 +99,21 @@ struct Watcher {
     hint_sender: Hints,
     watch: Watch,
     settings: Settings,
+    tls: Option<RemoteTls>,
     lines: BTreeMap<u32, Line>,
     resolver: Resolver,
     reactors: Vec<Handle>,
     start: Instant,
     view: Arc<Mutex<View>>,
-    area: Vec<u8>,
+    room: Room,
 }
 
-/// Starts a watcher.
+/// Starts a watcher, which reaches sentinels like this, if over TLS.
 ///
 /// # Errors
 ///
 /// When no descriptor is free, or no thread can be made.
-pub fn start(settings: Settings) -> io::Result<Link> {
+pub fn start(settings: Settings, tls: Option<RemoteTls>) -> io::Result<Link> {
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let ((news_sender, news), (hint_sender, hints)) = (channel(), channel());
@@ -132,12 +126,13 @@ pub fn start(settings: Settings) -> io::Result<Link> {
         // The hasher knows what the system calls random.
         watch: Watch::new(settings.clone(), RandomState::new().build_hasher().finish(), Millis(0)),
         settings,
+        tls,
         lines: BTreeMap::new(),
         resolver: Resolver::new(Arc::clone(&waker)),
         reactors: Vec::new(),
         start: Instant::now(),
         view: Arc::clone(&view),
-        area: vec![0; READ_BYTES],
+        room: Room::default(),
     };
     let run = Box::new(move || watcher.run().inspect_err(|error| error!("sentinels: the watcher has failed: {error}")));
     thread::spawn("rmux-sentinel", None, run)?;
@@ -156,16 +151,16 @@ impl Watcher {
             }
             for event in &events {
                 if event.token() != WAKER {
-                    let is_readable = event.is_readable() || event.is_read_closed() || event.is_error();
-                    self.on_event((event.token().0 - 1) as u32, event.is_writable(), is_readable);
+                    self.on_event((event.token().0 - 1) as u32, event);
                 }
             }
             while let Some(news) = self.news.try_recv() {
                 match news {
                     News::Reactors(reactors) => self.meet(reactors),
-                    News::Settings(settings) if settings == self.settings => {}
-                    News::Settings(settings) => {
-                        self.settings = settings.clone();
+                    News::Settings(settings, tls) if settings == self.settings && tls == self.tls => {}
+                    News::Settings(settings, tls) => {
+                        // All connections are made anew.
+                        (self.settings, self.tls) = (settings.clone(), tls);
                         self.watch.handle_settings(settings, self.now());
                     }
                     News::End => return Ok(()),
@@ -204,17 +199,16 @@ impl Watcher {
         while let Some(action) = self.watch.poll_action() {
             match action {
                 Action::Connect(LinkId(id), place) => {
-                    let line = Line { rest: Vec::new(), stream: None, is_connected: false, unsent: Vec::new() };
-                    self.lines.insert(id, line);
+                    self.lines.insert(id, Line::new(&place.host));
                     self.resolver.resolve(id, &place.host, place.port);
                 }
                 Action::Send(LinkId(id), bytes) => {
                     if let Some(line) = self.lines.get_mut(&id) {
-                        line.unsent.extend_from_slice(&bytes);
+                        line.push(&bytes);
                     }
                     self.flush(id);
                 }
-                Action::Close(LinkId(id)) => drop(self.lines.remove(&id)),
+                Action::Close(LinkId(id)) => self.close(id),
                 Action::Moved(name, place) => {
                     let address = address_of(&place);
                     self.reactors.iter().for_each(|reactor| reactor.moved(name.clone(), address.clone()));
@@ -234,8 +228,7 @@ impl Watcher {
         let Some(line) = self.lines.get_mut(&id) else { return };
         match outcome {
             Ok(addresses) => {
-                line.rest = addresses;
-                line.rest.reverse();
+                line.set_addresses(addresses);
                 self.try_next(id, "it has no address".to_owned());
             }
             Err(error) => self.lose(id, &format!("its name is not found: {error}")),
@@ -244,79 +237,86 @@ impl Watcher {
 
     /// Connects to the next address, or gives up when there is none.
     fn try_next(&mut self, id: u32, mut reason: String) {
-        loop {
-            let Some(line) = self.lines.get_mut(&id) else { return };
-            line.stream = None;
-            let Some(address) = line.rest.pop() else { break };
+        while let Some(address) = self.lines.get_mut(&id).and_then(Line::next_address) {
             let begun = Stream::connect(&ResolvedAddress::Tcp(address)).and_then(|mut stream| {
                 let both = Interest::READABLE | Interest::WRITABLE;
                 self.poll.registry().register(&mut stream, Token(id as usize + 1), both)?;
                 Ok(stream)
             });
-            match begun {
-                Ok(stream) => {
-                    line.stream = Some(stream);
-                    return;
-                }
-                Err(error) => reason = error.to_string(),
+            match (begun, self.lines.get_mut(&id)) {
+                (Ok(stream), Some(line)) => return line.begin(stream),
+                (Ok(_), None) => return,
+                (Err(error), _) => reason = error.to_string(),
             }
         }
         self.lose(id, &reason);
     }
 
+    fn close(&mut self, id: u32) {
+        if let Some(line) = self.lines.remove(&id) {
+            line.end(&mut self.room);
+        }
+    }
+
     fn lose(&mut self, id: u32, reason: &str) {
-        self.lines.remove(&id);
+        self.close(id);
         let now = self.now();
         self.watch.handle_lost(LinkId(id), reason, now);
     }
 
-    fn on_event(&mut self, id: u32, is_writable: bool, is_readable: bool) {
+    fn on_event(&mut self, id: u32, event: &Event) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let Some(stream) = &line.stream else { return };
-        if !line.is_connected {
-            if !is_writable {
-                return;
-            }
-            match stream.is_connected() {
-                Ok(false) => return,
-                Ok(true) => {
-                    line.is_connected = true;
-                    let peer = stream.peer_address().map(String::from);
-                    let now = self.now();
-                    self.watch.handle_connected(LinkId(id), peer, now);
-                    self.carry_out();
-                }
-                Err(error) => return self.try_next(id, error.to_string()),
+        if event.is_writable() {
+            match line.on_writable(self.tls.as_ref(), &mut self.room) {
+                Ok(Progress::Nothing) => {}
+                Ok(Progress::Shaking) => self.watch.handle_shaking(LinkId(id)),
+                Ok(Progress::Connected) => self.on_connected(id),
+                Err(error) => return self.fail(id, &error),
             }
         }
         self.flush(id);
-        if is_readable {
-            self.read(id);
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(id, event.is_read_closed());
+        }
+    }
+
+    /// It can be asked.
+    fn on_connected(&mut self, id: u32) {
+        let peer = self.lines.get(&id).and_then(Line::peer_address).map(String::from);
+        let now = self.now();
+        self.watch.handle_connected(LinkId(id), peer, now);
+        self.carry_out();
+    }
+
+    /// This address has failed: the next one is tried, unless the sentinel is not who it should be.
+    fn fail(&mut self, id: u32, error: &Failure) {
+        match error.is_about_address {
+            true => self.try_next(id, error.to_string()),
+            false => self.lose(id, &error.to_string()),
         }
     }
 
     fn flush(&mut self, id: u32) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let Some(stream) = line.stream.as_mut().filter(|_| line.is_connected) else { return };
-        while !line.unsent.is_empty() {
-            match stream.write(&line.unsent) {
-                Ok(count) => drop(line.unsent.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => return self.lose(id, &error.to_string()),
-            }
+        if let Err(error) = line.flush(&mut self.room) {
+            self.lose(id, &error.to_string());
         }
     }
 
-    fn read(&mut self, id: u32) {
+    /// Reads until its socket is drained; `is_ending` if the sentinel had closed it before.
+    fn read(&mut self, id: u32, is_ending: bool) {
         while let Some(line) = self.lines.get_mut(&id) {
-            let Some(stream) = line.stream.as_mut() else { return };
-            let incoming = match stream.receive(&mut self.area, READ_BYTES) {
-                Ok(incoming) => incoming,
-                Err(error) => return self.lose(id, &error.to_string()),
+            let incoming = match line.read(&mut self.room, is_ending) {
+                Ok((incoming, Progress::Connected)) => {
+                    self.on_connected(id);
+                    incoming
+                }
+                Ok((incoming, _)) => incoming,
+                Err(error) => return self.fail(id, &error),
             };
             let now = self.now();
             if incoming.count > 0 {
-                self.watch.handle_data(LinkId(id), &self.area[..incoming.count], now);
+                self.watch.handle_data(LinkId(id), &self.room.area[..incoming.count], now);
                 self.carry_out();
             }
             if incoming.is_ended {

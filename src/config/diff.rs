@@ -238,9 +238,10 @@ fn pool_changes(old: &PoolConfig, new: &PoolConfig) -> Vec<PoolChange> {
 /// Files that have other contents than they had.
 fn file_changes(old: &PoolConfig, new: &PoolConfig) -> Vec<PoolChange> {
     let mut changes = Vec::new();
-    if let (Some(old), Some(new)) = (&old.remote_tls, &new.remote_tls) {
+    let remote = [(&old.remote_tls, &new.remote_tls), (&old.sentinel_tls, &new.sentinel_tls)];
+    for (old, new) in remote.into_iter().filter_map(|(old, new)| old.as_ref().zip(new.as_ref())) {
         if old.files() == new.files() && old != new {
-            changes.push(PoolChange::Files("remoteTls"));
+            changes.push(PoolChange::Files(new.files().keys.switch));
         }
     }
     if let (Some(old), Some(new)) = (&old.local_tls, &new.local_tls) {

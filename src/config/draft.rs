@@ -191,22 +191,18 @@ impl Draft {
         let users = self.users()?;
         let names = ["remotePassword", "remotePasswordFile", "remotePasswordEnv"];
         let remote = credentials("remoteUser", self.remote_user.as_deref(), &self.remote_password, names)?;
-        let names = ["sentinelPassword", "sentinelPasswordFile", "sentinelPasswordEnv"];
-        let user = self.sentinel_user.as_deref();
-        let sentinel_credentials = credentials("sentinelUser", user, &self.sentinel_password, names)?;
-        if sentinels.is_empty() && sentinel_credentials.is_some() {
-            let key = if user.is_some() { "sentinelUser" } else { "sentinelPassword" };
-            return Err((Some(key), Problem::Needs { key: "sentinels" }));
-        }
+        let sentinel_credentials = self.sentinel_credentials(!sentinels.is_empty())?;
         let policy = self.policy(servers.len())?;
         let has_tcp = servers.iter().any(|server| !matches!(server.address(), Some(Address::Unix(_))));
         let (remote_tls, local_tls) = (self.tls.remote(has_tcp)?, self.tls.local(&listen)?);
+        let sentinel_tls = self.tls.sentinel(!sentinels.is_empty())?;
         Ok(PoolConfig {
             listen,
             socket_mode: self.socket_mode,
             servers,
             sentinels,
             sentinel_credentials,
+            sentinel_tls,
             read_from,
             reactors: self.reactors.max(1),
             pool_size: self.pool_size,
@@ -226,6 +222,18 @@ impl Draft {
             policy,
             module_commands: self.module_commands.unwrap_or_default(),
         })
+    }
+
+    /// Who rmux is to the sentinels; `has_any` says whether there are some.
+    fn sentinel_credentials(&self, has_any: bool) -> Result<Option<Credentials>, Fault> {
+        let names = ["sentinelPassword", "sentinelPasswordFile", "sentinelPasswordEnv"];
+        let user = self.sentinel_user.as_deref();
+        let found = credentials("sentinelUser", user, &self.sentinel_password, names)?;
+        if !has_any && found.is_some() {
+            let key = if user.is_some() { "sentinelUser" } else { "sentinelPassword" };
+            return Err((Some(key), Problem::Needs { key: "sentinels" }));
+        }
+        Ok(found)
     }
 
     /// `password` is that of the default user, which may as well be one of `users`.

@@ -53,6 +53,8 @@ pub struct PoolConfig {
     pub sentinels: Vec<Address>,
     /// Who rmux is to the sentinels; `None` where they ask for no password.
     pub sentinel_credentials: Option<Credentials>,
+    /// How sentinels are reached, if over TLS.
+    pub sentinel_tls: Option<RemoteTls>,
     /// Where reads go: to replicas only if there may be some.
     pub read_from: ReadFrom,
     /// Threads that share the listener, 1 to 64.

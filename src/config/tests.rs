@@ -67,6 +67,7 @@ fn without_flags_it_is_the_original_without_flags() {
         credentials: None,
         remote_password_file: None,
         remote_tls: None,
+        sentinel_tls: None,
         local_tls: None,
         policy: Policy::default(),
         module_commands: vec![],

@@ -5,7 +5,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::net::{Address, Expiry, LocalTls, LocalTlsFiles, RemoteTls, RemoteTlsFiles, TlsFault};
+use crate::net::{
+    Address, Expiry, LocalTls, LocalTlsFiles, RemoteTls, RemoteTlsFiles, RemoteTlsKeys, SENTINEL_KEYS, SERVER_KEYS,
+    TlsFault,
+};
 
 use super::error::Problem;
 use super::pool::PoolConfig;
@@ -13,14 +16,21 @@ use super::pool::PoolConfig;
 /// What was said about TLS in one pool.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TlsDraft {
-    pub(crate) remote: bool,
-    pub(crate) remote_authorities: Option<String>,
-    pub(crate) remote_server_name: Option<String>,
-    pub(crate) remote_certificate: Option<String>,
-    pub(crate) remote_key: Option<String>,
+    pub(crate) remote: RemoteTlsDraft,
+    pub(crate) sentinel: RemoteTlsDraft,
     pub(crate) local_certificate: Option<String>,
     pub(crate) local_key: Option<String>,
     pub(crate) local_client_authorities: Option<String>,
+}
+
+/// What was said about those whom rmux connects to: the servers, or the sentinels.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct RemoteTlsDraft {
+    pub(crate) is_on: bool,
+    pub(crate) authorities: Option<String>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) certificate: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 /// A key, and what is wrong with it.
@@ -29,15 +39,10 @@ type Wrong = (Option<&'static str>, Problem);
 impl TlsDraft {
     /// What a pool was made of.
     pub(crate) fn of(pool: &PoolConfig) -> TlsDraft {
-        let remote = pool.remote_tls.as_ref().map(|tls| tls.files().clone()).unwrap_or_default();
-        let (remote_certificate, remote_key) = remote.identity.unzip();
         let local = pool.local_tls.as_ref().map(LocalTls::files);
         TlsDraft {
-            remote: pool.remote_tls.is_some(),
-            remote_authorities: remote.authorities,
-            remote_server_name: remote.server_name,
-            remote_certificate,
-            remote_key,
+            remote: RemoteTlsDraft::of(pool.remote_tls.as_ref()),
+            sentinel: RemoteTlsDraft::of(pool.sentinel_tls.as_ref()),
             local_certificate: local.map(|files| files.identity.0.clone()),
             local_key: local.map(|files| files.identity.1.clone()),
             local_client_authorities: local.and_then(|files| files.client_authorities.clone()),
@@ -50,27 +55,16 @@ impl TlsDraft {
     ///
     /// What does not go together, or is wrong with a file.
     pub(crate) fn remote(&self, has_tcp: bool) -> Result<Option<RemoteTls>, Wrong> {
-        let authorities = given(&self.remote_authorities);
-        let server_name = given(&self.remote_server_name);
-        let identity = both(
-            ["remoteTlsCertFile", "remoteTlsKeyFile"],
-            [given(&self.remote_certificate), given(&self.remote_key)],
-        )?;
-        if !self.remote {
-            let keys = [
-                ("remoteTlsCaFile", authorities.is_some()),
-                ("remoteTlsServerName", server_name.is_some()),
-                ("remoteTlsCertFile", identity.is_some()),
-            ];
-            return match keys.into_iter().find(|(_, is_given)| *is_given) {
-                Some((key, _)) => Err((Some(key), Problem::Needs { key: "remoteTls" })),
-                None => Ok(None),
-            };
-        }
-        if !has_tcp {
-            return Err((Some("remoteTls"), Problem::Needs { key: "tcpConnections" }));
-        }
-        RemoteTls::load(RemoteTlsFiles { authorities, server_name, identity }).map(Some).map_err(wrong)
+        self.remote.load(&SERVER_KEYS, has_tcp, "tcpConnections")
+    }
+
+    /// How sentinels are reached; `has_any` says whether there are some.
+    ///
+    /// # Errors
+    ///
+    /// What does not go together, or is wrong with a file.
+    pub(crate) fn sentinel(&self, has_any: bool) -> Result<Option<RemoteTls>, Wrong> {
+        self.sentinel.load(&SENTINEL_KEYS, has_any, "sentinels")
     }
 
     /// How clients are met, who come in there.
@@ -95,10 +89,40 @@ impl TlsDraft {
     }
 }
 
+impl RemoteTlsDraft {
+    fn of(tls: Option<&RemoteTls>) -> RemoteTlsDraft {
+        let files = tls.map(|tls| tls.files().clone()).unwrap_or_default();
+        let (certificate, key) = files.identity.unzip();
+        let RemoteTlsFiles { authorities, server_name, .. } = files;
+        RemoteTlsDraft { is_on: tls.is_some(), authorities, server_name, certificate, key }
+    }
+
+    /// `is_any` says whether there is somebody to reach, who stands under the key `whom`.
+    fn load(&self, keys: &'static RemoteTlsKeys, is_any: bool, whom: &'static str) -> Result<Option<RemoteTls>, Wrong> {
+        let (authorities, server_name) = (given(&self.authorities), given(&self.server_name));
+        let identity = both([keys.certificate, keys.key], [given(&self.certificate), given(&self.key)])?;
+        if !self.is_on {
+            let said = [
+                (keys.authorities, authorities.is_some()),
+                (keys.server_name, server_name.is_some()),
+                (keys.certificate, identity.is_some()),
+            ];
+            return match said.into_iter().find(|(_, is_given)| *is_given) {
+                Some((key, _)) => Err((Some(key), Problem::Needs { key: keys.switch })),
+                None => Ok(None),
+            };
+        }
+        if !is_any {
+            return Err((Some(keys.switch), Problem::Needs { key: whom }));
+        }
+        RemoteTls::load(RemoteTlsFiles { keys, authorities, server_name, identity }).map(Some).map_err(wrong)
+    }
+}
+
 /// Until when the certificates are good that a pool has files of.
 pub(crate) fn expiries(pool: &PoolConfig) -> impl Iterator<Item = &Expiry> {
-    let remote = pool.remote_tls.as_ref().map(RemoteTls::expiries).unwrap_or_default();
-    remote.iter().chain(pool.local_tls.as_ref().map(LocalTls::expiries).unwrap_or_default())
+    let remote = pool.remote_tls.iter().chain(&pool.sentinel_tls).flat_map(RemoteTls::expiries);
+    remote.chain(pool.local_tls.as_ref().map(LocalTls::expiries).unwrap_or_default())
 }
 
 /// What its owner should know of a certificate, if there is anything: that it is not good, or will not be for long.

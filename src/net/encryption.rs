@@ -3,15 +3,57 @@
 
 use std::fmt;
 
-/// How servers are to be reached over TLS, as it was written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The keys that say how somebody is to be reached over TLS: they are named where something is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RemoteTlsKeys {
+    /// The one that turns it on.
+    pub switch: &'static str,
+    /// The one with the authorities.
+    pub authorities: &'static str,
+    /// The one with a name.
+    pub server_name: &'static str,
+    /// The one with rmux's own certificate.
+    pub certificate: &'static str,
+    /// The one with the key of that.
+    pub key: &'static str,
+}
+
+/// Those of the servers.
+pub const SERVER_KEYS: RemoteTlsKeys = RemoteTlsKeys {
+    switch: "remoteTls",
+    authorities: "remoteTlsCaFile",
+    server_name: "remoteTlsServerName",
+    certificate: "remoteTlsCertFile",
+    key: "remoteTlsKeyFile",
+};
+
+/// Those of the sentinels.
+pub const SENTINEL_KEYS: RemoteTlsKeys = RemoteTlsKeys {
+    switch: "sentinelTls",
+    authorities: "sentinelTlsCaFile",
+    server_name: "sentinelTlsServerName",
+    certificate: "sentinelTlsCertFile",
+    key: "sentinelTlsKeyFile",
+};
+
+/// How servers, or sentinels, are to be reached over TLS, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteTlsFiles {
+    /// Whose they are.
+    pub keys: &'static RemoteTlsKeys,
     /// The authorities that are trusted, as PEM; `None`: those of the system.
     pub authorities: Option<String>,
     /// The name that a server's certificate must be for; `None`: the server's own, as it stands in the list.
     pub server_name: Option<String>,
     /// The certificate that is shown to a server that asks for one, and the file of its key.
     pub identity: Option<(String, String)>,
+}
+
+impl Default for RemoteTlsFiles {
+    /// A server's, of which nothing more was said.
+    fn default() -> RemoteTlsFiles {
+        RemoteTlsFiles { keys: &SERVER_KEYS, authorities: None, server_name: None, identity: None }
+    }
 }
 
 /// How clients are to be met with TLS, as it was written.

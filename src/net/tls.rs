@@ -35,7 +35,7 @@ use verify::Explained;
 
 pub use session::{Buffers, Session};
 
-/// How servers are reached over TLS. Clones share what is remembered of them.
+/// How servers, or sentinels, are reached over TLS. Clones share what is remembered of them.
 #[derive(Clone)]
 pub struct RemoteTls {
     files: RemoteTlsFiles,
@@ -62,26 +62,27 @@ impl RemoteTls {
     pub fn load(files: RemoteTlsFiles) -> Result<RemoteTls, TlsFault> {
         if let Some(name) = files.server_name.as_deref().filter(|name| ServerName::try_from(*name).is_err()) {
             let reason = format!("\"{}\" is no name of a host", certificate::printable(name.as_bytes()));
-            return Err(TlsFault { key: "remoteTlsServerName", reason });
+            return Err(TlsFault { key: files.keys.server_name, reason });
         }
+        let keys = files.keys;
         let mut reading = Reading::default();
-        let (store, place) = reading.authorities("remoteTlsCaFile", files.authorities.as_deref())?;
+        let (store, place) = reading.authorities(keys.authorities, files.authorities.as_deref())?;
         let provider = Arc::new(default_provider());
         let check = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider));
-        let check = check.build().map_err(|_| no_authority("remoteTlsCaFile", &place))?;
+        let check = check.build().map_err(|_| no_authority(keys.authorities, &place))?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|_| no_authority("remoteTls", &place))?
+            .map_err(|_| no_authority(keys.switch, &place))?
             .dangerous()
             .with_custom_certificate_verifier(Explained::new(check, place));
         let config = match &files.identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
-                let paths = [certificate.as_str(), key.as_str()];
-                let identity = reading.identity(REMOTE_KEYS, paths)?;
+                let (keys, paths) = ([keys.certificate, keys.key], [certificate.as_str(), key.as_str()]);
+                let identity = reading.identity(keys, paths)?;
                 builder
                     .with_client_auth_cert(identity.chain, identity.key)
-                    .map_err(|error| unfit(&error, REMOTE_KEYS, paths))?
+                    .map_err(|error| unfit(&error, keys, paths))?
             }
         };
         let digest = reading.digest();
@@ -108,7 +109,11 @@ impl RemoteTls {
         let unfit = |_| io::Error::new(io::ErrorKind::InvalidInput, "its name cannot stand in a certificate");
         let name = ServerName::try_from(name.to_owned()).map_err(unfit)?;
         let connection = UnbufferedClientConnection::new(Arc::clone(&self.config), name);
-        connection.map(Session::to_server).map_err(|error| reason::broken(&error, reason::Side::Server))
+        let peer = reason::Side::Server(self.files.keys);
+        match connection {
+            Ok(connection) => Ok(Session::to_server(connection, peer)),
+            Err(error) => Err(reason::broken(&error, peer)),
+        }
     }
 }
 
@@ -176,7 +181,6 @@ fn no_authority(key: &'static str, place: &str) -> TlsFault {
     TlsFault { key, reason: format!("{place} has no authority that can be trusted") }
 }
 
-const REMOTE_KEYS: [&str; 2] = ["remoteTlsCertFile", "remoteTlsKeyFile"];
 const LOCAL_KEYS: [&str; 2] = ["localTlsCertFile", "localTlsKeyFile"];
 
 impl PartialEq for RemoteTls {

@@ -30,8 +30,8 @@ impl RemoteTls {
     /// # Errors
     ///
     /// Always: it is not in this build.
-    pub fn load(_: RemoteTlsFiles) -> Result<RemoteTls, TlsFault> {
-        Err(absent("remoteTls"))
+    pub fn load(files: RemoteTlsFiles) -> Result<RemoteTls, TlsFault> {
+        Err(absent(files.keys.switch))
     }
 
     /// What it was made of.

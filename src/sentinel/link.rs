@@ -1,7 +1,9 @@
 //! One connection to a sentinel: made, asked, heard, and made anew when it is lost.
 //!
 //! ```text
-//!   Waiting { at } ─► Connecting { until } ─► Open: each question has ANSWER_MS ─► lost ─► Waiting, longer each time
+//!   Waiting { at } ─► Connecting { until } ──────────────────────► Open: each question has ANSWER_MS
+//!       ▲                 └── over TLS ─► Shaking { until } ───────┘ │
+//!       └── lost, each time for longer ◄─────────────────────────────┘
 //! ```
 //!
 //! Knows questions and the frames of replies, not what they mean. Invariant: `asked` holds the questions whose answers
@@ -33,9 +35,19 @@ pub(super) enum Question {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Waiting { at: Millis },
-    Connecting { until: Millis },
-    Open { heard_at: Millis },
+    Waiting {
+        at: Millis,
+    },
+    Connecting {
+        until: Millis,
+    },
+    /// Connected, and the two sides do not agree on the keys of TLS yet.
+    Shaking {
+        until: Millis,
+    },
+    Open {
+        heard_at: Millis,
+    },
 }
 
 /// A connection, or the want of one.
@@ -85,7 +97,7 @@ impl Link {
 
     /// True exactly when an answer is still to come, or it is being connected.
     pub fn is_busy(&self) -> bool {
-        !self.asked.is_empty() || matches!(self.state, State::Connecting { .. })
+        !self.asked.is_empty() || matches!(self.state, State::Connecting { .. } | State::Shaking { .. })
     }
 
     /// True exactly when it is to be connected now.
@@ -97,6 +109,13 @@ impl Link {
     pub fn begin(&mut self, id: LinkId, now: Millis) {
         (self.id, self.began_at) = (id, now);
         self.state = State::Connecting { until: now + CONNECT_MS };
+    }
+
+    /// It is connected, and shakes hands, for which it has the rest of the time.
+    pub fn on_shaking(&mut self) {
+        if let State::Connecting { until } = self.state {
+            self.state = State::Shaking { until };
+        }
     }
 
     /// It is connected.
@@ -159,12 +178,15 @@ impl Link {
         Ok(Some(Heard::Answer(question, frame)))
     }
 
-    /// Whether its time is over: connected too slowly, or not answered.
-    pub fn is_late(&self, now: Millis) -> bool {
+    /// What took too long, if its time is over: connected too slowly, or not answered.
+    pub fn lateness(&self, now: Millis) -> Option<&'static str> {
         match self.state {
-            State::Waiting { .. } => false,
-            State::Connecting { until } => until <= now,
-            State::Open { .. } => !self.asked.is_empty() && self.answer_until <= now,
+            State::Shaking { until } if until <= now => {
+                Some("TLS handshake: not done in time; does it speak TLS there?")
+            }
+            State::Connecting { until } if until <= now => Some(NO_ANSWER),
+            State::Open { .. } if !self.asked.is_empty() && self.answer_until <= now => Some(NO_ANSWER),
+            _ => None,
         }
     }
 
@@ -176,14 +198,15 @@ impl Link {
     /// When it is to be looked at again; `is_hearing` if it is not asked each second.
     pub fn next_deadline(&self, is_hearing: bool) -> Option<Millis> {
         match self.state {
-            State::Waiting { at: when } | State::Connecting { until: when } => Some(when),
+            State::Waiting { at: until } | State::Connecting { until } | State::Shaking { until } => Some(until),
             State::Open { .. } if !self.asked.is_empty() => Some(self.answer_until),
             State::Open { heard_at } => is_hearing.then_some(heard_at + QUIET_MS),
         }
     }
 }
 
-/// For a connect, in milliseconds.
+const NO_ANSWER: &str = "no answer in time";
+/// For a connect, TLS included, in milliseconds.
 const CONNECT_MS: u64 = 500;
 /// For an answer, in milliseconds.
 pub(super) const ANSWER_MS: u64 = 500;

@@ -18,6 +18,8 @@ struct Model {
     is_down: bool,
     /// Takes connections, and says nothing.
     is_silent: bool,
+    /// Takes connections, and does not shake hands for TLS.
+    is_shaking: bool,
     is_tilted: bool,
     /// Where it says masters are, by their names.
     masters: BTreeMap<String, HostPort>,
@@ -126,7 +128,10 @@ impl Bench {
         match self.models.get(to) {
             Some(model) if !model.is_down => {
                 self.open.insert(id.0, (to.to_owned(), false, model.password.is_none()));
-                self.watch.handle_connected(id, Some(to.to_owned()), self.now);
+                match model.is_shaking {
+                    true => self.watch.handle_shaking(id),
+                    false => self.watch.handle_connected(id, Some(to.to_owned()), self.now),
+                }
             }
             _ => self.watch.handle_lost(id, "connection refused", self.now),
         }

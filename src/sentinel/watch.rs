@@ -108,6 +108,13 @@ impl Watch {
         self.hurry(now);
     }
 
+    /// A sentinel is connected to, and has to agree on the keys of TLS before it can be asked.
+    pub fn handle_shaking(&mut self, id: LinkId) {
+        if let Some((number, is_hearing)) = self.find(id) {
+            self.link(number, is_hearing).on_shaking();
+        }
+    }
+
     /// A sentinel is connected; `peer` is where it turned out to be.
     pub fn handle_connected(&mut self, id: LinkId, peer: Option<String>, now: Millis) {
         let Some((number, is_hearing)) = self.find(id) else { return };
@@ -161,10 +168,10 @@ impl Watch {
         for number in 0..self.sentinels.len() {
             for is_hearing in [false, true] {
                 let link = self.link(number, is_hearing);
-                if link.is_late(now) {
+                if let Some(reason) = link.lateness(now) {
                     let id = link.id();
                     self.actions.extend(id.map(Action::Close));
-                    self.lose(number, is_hearing, "no answer in time", now);
+                    self.lose(number, is_hearing, reason, now);
                 } else if is_hearing && link.is_quiet(now) {
                     self.ask(number, true, &[Question::Ping], now);
                 }

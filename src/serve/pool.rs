@@ -126,6 +126,9 @@ impl Pool {
         if config.remote_tls == self.config.remote_tls {
             config.remote_tls = self.config.remote_tls.clone();
         }
+        if config.sentinel_tls == self.config.sentinel_tls {
+            config.sentinel_tls = self.config.sentinel_tls.clone();
+        }
         if config.local_tls == self.config.local_tls {
             config.local_tls = self.config.local_tls.clone();
         }
@@ -153,9 +156,9 @@ impl Pool {
             return Ok(());
         };
         match &self.watcher {
-            Some(watcher) => watcher.settle(settings),
+            Some(watcher) => watcher.settle(settings, self.config.sentinel_tls.clone()),
             None => {
-                let watcher = watcher::start(settings)?;
+                let watcher = watcher::start(settings, self.config.sentinel_tls.clone())?;
                 watcher.tell_reactors(self.threads.iter().map(|thread| thread.handle().clone()).collect());
                 self.watcher = Some(watcher);
             }

@@ -6,6 +6,7 @@
 //! load       clients that write tokens which nobody else writes, and what became of each
 //! failover   a master dies, is frozen, is replaced; under load
 //! sentinels  of them some die, all die, one knows nothing of the others' decision, none is there at the start
+//! tls        all of it inside of TLS, and what is wrong with certificates
 //! sessions   what clients have for themselves: keys that they watch, channels that they hear
 //! ```
 //!
@@ -19,4 +20,6 @@ mod failover;
 mod load;
 mod sentinels;
 mod sessions;
+#[cfg(feature = "tls")]
+mod tls;
 mod trio;

@@ -91,7 +91,7 @@ fn what_can_be_served_is_served_before_any_sentinel_answers() {
 
 #[test]
 fn a_password_of_their_own_and_several_threads() {
-    let mut trio = Trio::start_with(Some("watchword"));
+    let mut trio = Trio::start_with(Some("watchword"), None);
     let rmux = trio.rmux(&[0, 1, 2], r#", "sentinelPassword": "watchword", "maxProcesses": 2"#);
     let load = Load::start(&rmux);
     trio.servers[0].kill();

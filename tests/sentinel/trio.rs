@@ -15,16 +15,43 @@ pub const NAME: &str = "cache-1";
 /// A failover and all that belongs to it takes some seconds; on a loaded machine more.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// One sentinel.
+/// What servers and sentinels show each other inside of TLS: files, and whether each has to show one.
+pub struct Files {
+    pub certificate: String,
+    pub key: String,
+    pub authorities: String,
+    pub is_mutual: bool,
+}
+
+impl Files {
+    /// The settings of a server or sentinel that speaks TLS on this port, and to the others.
+    fn settings(&self, port: u16) -> Vec<String> {
+        let asks = if self.is_mutual { "yes" } else { "no" };
+        let of_files = [
+            ("tls-cert-file", self.certificate.as_str()),
+            ("tls-key-file", &self.key),
+            ("tls-ca-cert-file", &self.authorities),
+            ("tls-auth-clients", asks),
+            ("tls-replication", "yes"),
+        ];
+        let mut settings = vec!["tls-port".to_owned(), port.to_string()];
+        settings.extend(of_files.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]));
+        settings
+    }
+}
+
+/// One sentinel. One with TLS has a port without it as well, for the test alone.
 pub struct Sentinel {
     process: Option<Process>,
     port: u16,
+    tls_port: Option<u16>,
     scratch: Scratch,
     password: Option<&'static str>,
 }
 
 impl Sentinel {
-    fn start(master: u16, password: Option<&'static str>) -> Sentinel {
+    fn start(master: u16, password: Option<&'static str>, files: Option<&Files>) -> Sentinel {
+        let tls_port = files.map(|_| free_port());
         let (port, scratch) = (free_port(), Scratch::new());
         let dir = scratch.path().display();
         let mut lines = format!(
@@ -34,8 +61,11 @@ impl Sentinel {
         if let Some(password) = password {
             lines += &format!("requirepass {password}\nsentinel sentinel-pass {password}\n");
         }
+        if let (Some(files), Some(port)) = (files, tls_port) {
+            files.settings(port).chunks(2).for_each(|pair| lines += &format!("{} {}\n", pair[0], pair[1]));
+        }
         fs::write(scratch.join("sentinel.conf"), lines).expect("the folder can be written");
-        let mut sentinel = Sentinel { process: None, port, scratch, password };
+        let mut sentinel = Sentinel { process: None, port, tls_port, scratch, password };
         sentinel.revive();
         sentinel
     }
@@ -60,7 +90,7 @@ impl Sentinel {
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.tls_port.unwrap_or(self.port))
     }
 
     pub fn client(&self) -> Client {
@@ -88,28 +118,38 @@ impl Sentinel {
 /// All of them.
 pub struct Trio {
     pub servers: Vec<RedisServer>,
+    /// Where sentinels say that these are.
+    ports: Vec<u16>,
     pub sentinels: Vec<Sentinel>,
 }
 
 impl Trio {
     pub fn start() -> Trio {
-        Trio::start_with(None)
+        Trio::start_with(None, None)
     }
 
-    /// With sentinels that ask for a password.
-    pub fn start_with(password: Option<&'static str>) -> Trio {
-        let settings = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
-        let master = RedisServer::start_with(&settings);
-        let port = master.port().to_string();
-        let mut servers = vec![master];
-        for _ in 0..2 {
-            let replica = ["--replicaof", "127.0.0.1", &port];
-            servers.push(RedisServer::start_with(&[&settings[..], &replica[..]].concat()));
+    /// With sentinels that ask for a password, or with TLS between all of them.
+    pub fn start_with(password: Option<&'static str>, files: Option<&Files>) -> Trio {
+        let (mut servers, mut ports): (Vec<RedisServer>, Vec<u16>) = Default::default();
+        for _ in 0..3 {
+            let mut settings = vec!["--repl-diskless-sync-delay".to_owned(), "0".to_owned()];
+            settings.extend(["--repl-ping-replica-period".to_owned(), "1".to_owned()]);
+            let tls_port = files.map(|_| free_port());
+            if let (Some(files), Some(port)) = (files, tls_port) {
+                let pairs = files.settings(port);
+                settings.extend(pairs.chunks(2).flat_map(|pair| [format!("--{}", pair[0]), pair[1].clone()]));
+            }
+            if let Some(master) = ports.first() {
+                settings.extend(["--replicaof".to_owned(), "127.0.0.1".to_owned(), master.to_string()]);
+            }
+            let server = RedisServer::start_with(&settings.iter().map(String::as_str).collect::<Vec<_>>());
+            ports.push(tls_port.unwrap_or(server.port()));
+            servers.push(server);
         }
         let is_linked = |server: &RedisServer| shown(&server.ask("ROLE")).contains("connected");
         wait_until("the replicas", LONG, || servers[1..].iter().all(is_linked));
-        let sentinels = (0..3).map(|_| Sentinel::start(servers[0].port(), password)).collect();
-        let trio = Trio { servers, sentinels };
+        let sentinels = (0..3).map(|_| Sentinel::start(ports[0], password, files)).collect();
+        let trio = Trio { servers, ports, sentinels };
         wait_until("the sentinels to know each other", LONG, || trio.sentinels.iter().all(Sentinel::knows_all));
         trio
     }
@@ -126,7 +166,7 @@ impl Trio {
     /// Its place among the servers, by the word of a sentinel.
     pub fn master(&self, sentinel: usize) -> usize {
         let port = self.sentinels[sentinel].master_port();
-        self.servers.iter().position(|server| server.port() == port).expect("one of these")
+        self.ports.iter().position(|known| *known == port).expect("one of these")
     }
 
     /// Has a sentinel replace the master, and waits until it has one that these agree on.

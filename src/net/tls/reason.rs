@@ -9,12 +9,13 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 use super::certificate::{Certificate, date, printable};
+use crate::net::encryption::RemoteTlsKeys;
 
-/// Which side of the connection the peer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which side of the connection the peer is; of a server, with the keys that are about it.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Side {
     Client,
-    Server,
+    Server(&'static RemoteTlsKeys),
 }
 
 /// A certificate that is not trusted, in words. It travels through rustls as its "other" error.
@@ -44,7 +45,7 @@ pub(super) fn plain_peer(peer: Side, words: &[u8]) -> io::Error {
     let line = words.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
     let line = printable(line);
     protocol_error(&match peer {
-        Side::Server => format!("it does not speak TLS on this port: it answers \"{line}\""),
+        Side::Server(_) => format!("it does not speak TLS on this port: it answers \"{line}\""),
         Side::Client => format!("it does not speak TLS, which this port asks for: it says \"{line}\""),
     })
 }
@@ -55,13 +56,13 @@ pub(super) fn broken(error: &Error, peer: Side) -> io::Error {
 }
 
 fn words(error: &Error, peer: Side) -> String {
-    let is_server = peer == Side::Server;
+    let is_server = matches!(peer, Side::Server(_));
     match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => match other.0.downcast_ref::<Untrusted>() {
             Some(Untrusted(words)) => words.clone(),
             None => "its certificate cannot be used".to_owned(),
         },
-        Error::AlertReceived(alert) => alert_words(*alert, is_server),
+        Error::AlertReceived(alert) => alert_words(*alert, peer),
         Error::NoCertificatesPresented if is_server => "it shows no certificate".to_owned(),
         Error::NoCertificatesPresented => "it shows no certificate, and localTlsClientCaFile asks for one".to_owned(),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => "what it says is not TLS".to_owned(),
@@ -90,19 +91,34 @@ fn words(error: &Error, peer: Side) -> String {
 }
 
 /// What the peer says as it gives up.
-fn alert_words(alert: AlertDescription, is_server: bool) -> String {
+fn alert_words(alert: AlertDescription, peer: Side) -> String {
     use AlertDescription as Alert;
-    let certificate =
-        if is_server { "the certificate of remoteTlsCertFile" } else { "the certificate of localTlsCertFile" };
+    let certificate = match peer {
+        Side::Client => "the certificate of localTlsCertFile".to_owned(),
+        Side::Server(keys) => format!("the certificate of {}", keys.certificate),
+    };
+    match (alert, peer) {
+        (Alert::CertificateRequired, Side::Server(keys)) => {
+            format!("it wants a client's certificate: give {} and {}", keys.certificate, keys.key)
+        }
+        (Alert::HandshakeFailure, Side::Server(keys)) => {
+            format!(
+                "it refuses the TLS handshake: it has no version or cipher in common with rmux, or wants a client's \
+                 certificate ({})",
+                keys.certificate
+            )
+        }
+        (Alert::UnrecognisedName, Side::Server(keys)) => {
+            format!("it does not serve the name that it was asked for: see {}", keys.server_name)
+        }
+        _ => of_either(alert, &certificate),
+    }
+}
+
+/// What either side may say as it gives up.
+fn of_either(alert: AlertDescription, certificate: &str) -> String {
+    use AlertDescription as Alert;
     match alert {
-        Alert::CertificateRequired if is_server => {
-            "it wants a client's certificate: give remoteTlsCertFile and remoteTlsKeyFile".to_owned()
-        }
-        Alert::HandshakeFailure if is_server => {
-            "it refuses the TLS handshake: it has no version or cipher in common with rmux, or wants a client's \
-             certificate (remoteTlsCertFile)"
-                .to_owned()
-        }
         Alert::UnknownCA => format!("it does not know the authority that has signed {certificate}"),
         Alert::CertificateExpired => format!("it says that {certificate} has expired"),
         Alert::BadCertificate
@@ -111,9 +127,6 @@ fn alert_words(alert: AlertDescription, is_server: bool) -> String {
         | Alert::CertificateUnknown
         | Alert::AccessDenied => format!("it does not accept {certificate} (TLS alert {})", u8::from(alert)),
         Alert::ProtocolVersion => "it speaks neither TLS 1.2 nor TLS 1.3".to_owned(),
-        Alert::UnrecognisedName => {
-            "it does not serve the name that it was asked for: see remoteTlsServerName".to_owned()
-        }
         _ => format!("it gives up, with TLS alert {}", u8::from(alert)),
     }
 }

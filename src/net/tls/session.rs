@@ -66,6 +66,7 @@ enum Protocol {
 /// A connection inside of TLS.
 pub struct Session {
     protocol: Protocol,
+    peer: Side,
     /// Ciphertext of something that has not come whole; without capacity while there is none.
     kept: Vec<u8>,
     /// Ciphertext that the socket did not take, from `sent` on; without capacity while there is none.
@@ -89,17 +90,17 @@ enum Step {
 
 impl Session {
     /// A session with a server, which [`Session::begin`] begins.
-    pub(super) fn to_server(connection: UnbufferedClientConnection) -> Session {
-        Session::new(Protocol::ToServer(Box::new(connection)))
+    pub(super) fn to_server(connection: UnbufferedClientConnection, peer: Side) -> Session {
+        Session::new(Protocol::ToServer(Box::new(connection)), peer)
     }
 
     /// A session with a client, who begins.
     pub(super) fn to_client(connection: UnbufferedServerConnection) -> Session {
-        Session::new(Protocol::ToClient(Box::new(connection)))
+        Session::new(Protocol::ToClient(Box::new(connection)), Side::Client)
     }
 
-    fn new(protocol: Protocol) -> Session {
-        Session { protocol, kept: Vec::new(), unsent: Vec::new(), sent: 0, is_ended: false, is_broken: false }
+    fn new(protocol: Protocol, peer: Side) -> Session {
+        Session { protocol, peer, kept: Vec::new(), unsent: Vec::new(), sent: 0, is_ended: false, is_broken: false }
     }
 
     /// Says what the side that begins says first.
@@ -254,8 +255,8 @@ impl Session {
             let input = &mut back[..range.end - at];
             let mut out = Out { plain: &mut front[count..], count: 0, buffers };
             let (discard, step) = match &mut self.protocol {
-                Protocol::ToServer(connection) => out.act(connection.process_tls_records(input), Side::Server),
-                Protocol::ToClient(connection) => out.act(connection.process_tls_records(input), Side::Client),
+                Protocol::ToServer(connection) => out.act(connection.process_tls_records(input), self.peer),
+                Protocol::ToClient(connection) => out.act(connection.process_tls_records(input), self.peer),
             };
             count += out.count;
             at += discard;
@@ -277,8 +278,8 @@ impl Session {
         while self.wants_write() {
             let mut out = Out { plain: &mut [], count: 0, buffers };
             let (_, step) = match &mut self.protocol {
-                Protocol::ToServer(connection) => out.act(connection.process_tls_records(&mut []), Side::Server),
-                Protocol::ToClient(connection) => out.act(connection.process_tls_records(&mut []), Side::Client),
+                Protocol::ToServer(connection) => out.act(connection.process_tls_records(&mut []), self.peer),
+                Protocol::ToClient(connection) => out.act(connection.process_tls_records(&mut []), self.peer),
             };
             if step.is_err() {
                 return;
@@ -296,14 +297,11 @@ impl Session {
 
     /// A peer that does not speak TLS: a client that speaks Redis's language is told so in that.
     fn turn_away(&mut self, socket: &mut impl Write, words: &[u8]) -> io::Error {
-        match self.protocol {
-            Protocol::ToServer(_) => plain_peer(Side::Server, words),
-            Protocol::ToClient(_) => {
-                // It is closed in any case.
-                let _ = socket.write(b"-ERR this port speaks TLS, and nothing else\r\n");
-                plain_peer(Side::Client, words)
-            }
+        if let Side::Client = self.peer {
+            // It is closed in any case.
+            let _ = socket.write(b"-ERR this port speaks TLS, and nothing else\r\n");
         }
+        plain_peer(self.peer, words)
     }
 
     /// Keeps ciphertext of which nothing can be made yet.
@@ -330,10 +328,10 @@ impl Session {
             let kept = &mut self.kept[..];
             let (discard, is_done) = match &mut self.protocol {
                 Protocol::ToServer(connection) => {
-                    out.encrypt(connection.process_tls_records(kept), Side::Server, count)?
+                    out.encrypt(connection.process_tls_records(kept), self.peer, count)?
                 }
                 Protocol::ToClient(connection) => {
-                    out.encrypt(connection.process_tls_records(kept), Side::Client, count)?
+                    out.encrypt(connection.process_tls_records(kept), self.peer, count)?
                 }
             };
             self.kept.drain(..discard);

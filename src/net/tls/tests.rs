@@ -329,7 +329,8 @@ fn clients_show_certificates_where_they_must() {
     let refusal = |identity: Option<&Identity>| {
         let identity = identity.map(|identity| (identity.certificate.clone(), identity.key.clone()));
         let authorities = Some(authority.certificate());
-        let remote = RemoteTls::load(RemoteTlsFiles { authorities, identity, server_name: None }).expect("good files");
+        let remote =
+            RemoteTls::load(RemoteTlsFiles { authorities, identity, ..RemoteTlsFiles::default() }).expect("good files");
         let (mut client, mut server) = connected(&remote, &local, usize::MAX);
         let refused = shake_hands(&mut client, &mut server).err()?.to_string();
         Some((refused, client.read().expect_err("an alert").to_string()))
@@ -418,7 +419,7 @@ fn files_that_do_not_fit_are_named_with_their_keys() {
     };
     let load = |certificate: &str, key: &str, authorities: &str| {
         let identity = Some((certificate.to_owned(), key.to_owned()));
-        let files = RemoteTlsFiles { authorities: Some(authorities.to_owned()), identity, server_name: None };
+        let files = RemoteTlsFiles { authorities: Some(authorities.to_owned()), identity, ..RemoteTlsFiles::default() };
         RemoteTls::load(files).expect_err("refused").to_string()
     };
     let (good, key, trusted) = (&*identity.certificate, &*identity.key, &*authority.certificate());

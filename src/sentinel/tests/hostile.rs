@@ -52,6 +52,20 @@ fn what_is_no_address_is_not_taken_for_one() {
 }
 
 #[test]
+fn one_that_does_not_finish_its_handshake_is_left_in_time_and_said_to_be_so() {
+    let mut bench = Bench::new(&["s:1"]);
+    bench.model("s:1").is_shaking = true;
+    bench.run(499);
+    assert!(bench.said.is_empty() && bench.connects == 1, "{:?}", bench.said);
+    bench.run(1);
+    let words = "s:1: TLS handshake: not done in time; does it speak TLS there?";
+    assert!(bench.warnings()[0].ends_with(words), "{:?}", bench.said);
+    bench.model("s:1").is_shaking = false;
+    bench.run(1_000);
+    assert_eq!(bench.address().as_deref(), Some("a:1"));
+}
+
+#[test]
 fn null_in_any_spelling_is_a_name_that_is_not_known() {
     for reply in [&b"*-1\r\n"[..], b"$-1\r\n", b"_\r\n"] {
         let mut bench = answered(reply);
