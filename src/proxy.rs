@@ -114,6 +114,7 @@ mod moved;
 mod not_run;
 mod pick;
 mod pieces;
+mod places;
 mod publish;
 mod pubsub;
 mod reading;
@@ -464,61 +465,6 @@ impl Proxy {
     /// What there is to tell about this proxy, and what the log was told last.
     pub fn figures(&mut self, now: Millis) -> Figures {
         Figures { events: figures::events(&self.journal, now), ..figures::figures(self, now) }
-    }
-
-    /// The name of this server was looked up, as was asked for or for reasons of the shell; `is_changed` if it has
-    /// other addresses than before. False as well if nothing was found, or if there is nothing to look up. What the
-    /// shell knows of the server's connections by then it has told before ([`Proxy::handle_outdated`]).
-    pub fn handle_resolved(&mut self, server: ServerId, is_changed: bool, now: Millis) {
-        renew::handle_resolved(self, server, is_changed, now);
-        await_master::on_resolved(self, server, is_changed, now);
-    }
-
-    /// The master that is known by this name is at this address from here on, as shown to people: what connects to it
-    /// goes there. Before that is told first, nothing connects to it. Connections to where it was are closed.
-    pub fn handle_moved(&mut self, server: ServerId, address: &str, now: Millis) {
-        moved::handle_moved(self, server, address, now);
-        await_master::on_resolved(self, server, true, now);
-    }
-
-    /// The server of this name, if there is one: those of [`Settings::servers`].
-    pub fn find_server(&self, name: &str) -> Option<ServerId> {
-        self.upstreams.find_server(name)
-    }
-
-    /// Whether a server is at the name of a master, and so not to be looked up.
-    pub fn is_master(&self, server: ServerId) -> bool {
-        self.upstreams.whereabouts(server).master.is_some()
-    }
-
-    /// What a server is called.
-    pub fn server_name(&self, server: ServerId) -> &str {
-        self.upstreams.address(server)
-    }
-
-    /// Whether there is reason to think that a master is not where it was said to be: there is no connection to it to
-    /// be had, or who was found there is none.
-    pub fn is_master_lost(&self, server: ServerId) -> bool {
-        moved::is_lost(self, server)
-    }
-
-    /// A lookup has found that the name of this server has these addresses: in words, for people; the same words for
-    /// the same addresses.
-    pub fn handle_addresses(&mut self, server: ServerId, addresses: &str) {
-        renew::handle_addresses(self, server, addresses);
-    }
-
-    /// A lookup of the name of this server has found nothing: in words, why.
-    pub fn handle_not_resolved(&mut self, server: ServerId, reason: &str) {
-        renew::handle_not_resolved(self, server, reason);
-    }
-
-    /// This backend is at an address that the name of its server does not have any more; or, if not `is_outdated`, at
-    /// one that it has. Nothing follows from it before [`Proxy::handle_resolved`].
-    pub fn handle_outdated(&mut self, id: Id, is_outdated: bool) {
-        if let Some(backend) = self.upstreams.backend_mut(id) {
-            backend.set_outdated(is_outdated);
-        }
     }
 
     /// A backend could not be connected.

@@ -150,7 +150,7 @@ impl Reactor {
         })
     }
 
-    /// From now on, connections that are made are inside of this.
+    /// From now on, connections that are made are inside of this; those to servers that are there are renewed.
     pub fn set_tls(&mut self, tls: Tls) {
         self.dialer.set_tls(tls.remote);
         self.local_tls = tls.local;
@@ -329,6 +329,7 @@ impl Reactor {
         }
         self.events = events;
         if is_woken {
+            self.dialer.maybe_renew(&mut self.sockets, &mut self.proxy, self.now);
             self.dialer.on_resolved(&mut self.sockets, &mut self.proxy, self.now);
         }
     }

@@ -86,7 +86,7 @@ fn a_name_that_is_lost_or_leads_to_nobody_leaves_connections_alone() {
     // A port on which nobody listens.
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     hosts.say(&closed.to_string());
-    ask_until("it is told", &mut client, || rmux.log().contains("connections to addresses that its name had before"));
+    ask_until("it is told", &mut client, || rmux.log().contains("connections from before are used"));
     let until = Instant::now() + Duration::from_secs(1);
     ask_until("it goes on", &mut client, || Instant::now() > until);
     assert_eq!(rmux.log().matches("[WARN]").count(), 2, "{}", rmux.log());

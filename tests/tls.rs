@@ -6,12 +6,14 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -21,7 +23,7 @@ use support::certificates::{Authority, Identity, Validity};
 use support::client::encode;
 use support::proxy::{Rmux, run_to_end};
 use support::server::RedisServer;
-use support::{Kind, PATIENCE, Scratch, free_port, wait_until};
+use support::{Address, Kind, PATIENCE, Scratch, free_port, wait_until};
 
 /// A client inside of TLS.
 type TlsClient = StreamOwned<ClientConnection, TcpStream>;
@@ -332,6 +334,195 @@ fn a_reload_takes_new_certificates_and_no_wrong_ones() {
     assert!(done.contains("localTlsCertFile: what its files have differs"), "{done}");
     wait_until("the new certificate", PATIENCE, || shown(&house, own_port) != first);
     ask(&mut stays, &["GET", "a"], b"$1\r\n1\r\n");
+}
+
+/// The ids of the connections that rmux has to a server.
+fn ids(redis: &RedisServer) -> BTreeSet<u64> {
+    let list = String::from_utf8_lossy(&redis.ask("CLIENT LIST")).into_owned();
+    let id = |line: &str| line.split_once("id=")?.1.split(' ').next()?.parse().ok();
+    list.lines().filter(|line| line.contains(" laddr=127.0.0.1:")).filter_map(id).collect()
+}
+
+/// Clients that ask all the time, each of them one thing after the other, until told to stop; none may get an error.
+struct Askers {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Askers {
+    fn start(rmux: &Rmux) -> Askers {
+        let (stop, done): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
+        let asker = |number: usize| {
+            let (mut client, stop, done) = (rmux.client(), Arc::clone(&stop), Arc::clone(&done));
+            thread::spawn(move || {
+                let key = format!("key-{number}");
+                for turn in 1.. {
+                    let reply = client.cmd(&["INCR", &key]);
+                    assert_eq!(String::from_utf8_lossy(&reply), format!(":{turn}\r\n"), "of client {number}");
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            })
+        };
+        Askers { threads: (0..4).map(asker).collect(), stop, done }
+    }
+
+    /// Waits for so many replies more.
+    fn await_more(&self, count: usize) {
+        let until = self.done.load(Ordering::Relaxed) + count;
+        wait_until("replies", PATIENCE, || self.done.load(Ordering::Relaxed) >= until);
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().expect("no error, and nothing twice"));
+    }
+}
+
+/// Has rmux reload, and returns what it logs until it is done.
+fn reload(rmux: &Rmux) -> String {
+    let before = rmux.log().len();
+    rmux.signal("HUP");
+    wait_until("the end of a reload", PATIENCE, || rmux.log()[before..].contains("reload: "));
+    wait_until("the end of a reload", PATIENCE, || {
+        ["reload: done", "reload: refused"].iter().any(|end| rmux.log()[before..].contains(end))
+    });
+    rmux.log()[before..].to_owned()
+}
+
+/// A pool at a Unix socket, started with this file, of which these are the keys.
+fn start_with_file(file: &Path, keys: &str) -> Rmux {
+    let scratch = Scratch::new();
+    let socket = scratch.join("rmux.sock");
+    fs::write(file, pool_text(&socket, keys)).expect("the folder can be written");
+    Rmux::start_at(Address::Unix(socket), scratch, &[&format!("-config={}", file.display())])
+}
+
+fn pool_text(socket: &Path, keys: &str) -> String {
+    format!(r#"[{{"socket": "{}", {keys}}}]"#, socket.display())
+}
+
+#[test]
+fn a_reload_renews_connections_to_servers_when_their_files_differ_and_no_client_sees_it() {
+    let house = House::new();
+    let (redis, port) = house.redis();
+    let ca = house.folder.join("ca.pem");
+    fs::copy(house.authority.certificate(), &ca).expect("the folder can be written");
+    let keys = format!(
+        r#""tcpConnections": ["localhost:{port}", "127.0.0.1:{port}"], "remoteTls": true, "remoteTlsCaFile": "{}""#,
+        ca.display()
+    );
+    let rmux = start_with_file(&house.folder.join("rmux.json"), &keys);
+    let askers = Askers::start(&rmux);
+    let mut holder = rmux.client();
+    holder.cmd(&["SUBSCRIBE", "news"]);
+    askers.await_more(100);
+    let first = ids(&redis);
+    assert!(first.len() >= 3, "of two servers, and one that hears: {first:?}");
+
+    // The same contents, written anew, are nothing new.
+    fs::copy(house.authority.certificate(), &ca).expect("the folder can be written");
+    let done = reload(&rmux);
+    assert!(done.contains("reload: done: no changes"), "{done}");
+    askers.await_more(200);
+    assert!(ids(&redis).is_superset(&first), "nothing is made anew");
+
+    // One authority more.
+    let other = Authority::new(house.folder.path(), "other");
+    let both = [house.authority.certificate(), other.certificate()].map(|path| fs::read_to_string(path).expect("text"));
+    fs::write(&ca, both.concat()).expect("the folder can be written");
+    let done = reload(&rmux);
+    assert!(done.contains("remoteTls: what its files have differs"), "{done}");
+    wait_until("all connections to be others", PATIENCE, || ids(&redis).is_disjoint(&first));
+    askers.await_more(200);
+    let mut publisher = rmux.client();
+    wait_until("a message", PATIENCE, || publisher.cmd(&["PUBLISH", "news", "x"]) != b":0\r\n");
+
+    // An authority that has signed nothing: what is there goes on, and the log says why.
+    let second = ids(&redis);
+    fs::copy(other.certificate(), &ca).expect("the folder can be written");
+    reload(&rmux);
+    let words = "comes from an authority that is not known: authority is not in";
+    wait_until("the log to say so", PATIENCE, || {
+        rmux.log().lines().any(|line| line.contains(words) && line.contains("connections from before are used"))
+    });
+    askers.await_more(200);
+    assert!(!ids(&redis).is_disjoint(&second), "they are used");
+    assert!(!rmux.log().contains("is down"), "{}", rmux.log());
+    fs::copy(house.authority.certificate(), &ca).expect("the folder can be written");
+    reload(&rmux);
+    wait_until("all connections to be others", PATIENCE, || ids(&redis).is_disjoint(&second));
+    askers.stop();
+}
+
+/// A server that speaks TLS to whoever begins with it, and plainly to others. It answers each request with `+PONG`.
+/// Counts the connections of both kinds that are open.
+fn bilingual(config: Arc<ServerConfig>) -> (u16, Arc<[AtomicUsize; 2]>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let open: Arc<[AtomicUsize; 2]> = Default::default();
+    let counts = Arc::clone(&open);
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let (config, counts) = (Arc::clone(&config), Arc::clone(&counts));
+            thread::spawn(move || {
+                let is_tls = first_byte(&socket) == Some(22);
+                let count = &counts[usize::from(is_tls)];
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = match is_tls {
+                    true => answer_all(StreamOwned::new(ServerConnection::new(config).expect("a server"), socket)),
+                    false => answer_all(socket),
+                };
+                count.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    (port, open)
+}
+
+fn first_byte(socket: &TcpStream) -> Option<u8> {
+    let mut first = [0];
+    socket.peek(&mut first).ok().filter(|count| *count == 1).map(|_| first[0])
+}
+
+fn answer_all(mut stream: impl Read + Write) -> std::io::Result<()> {
+    loop {
+        let mut bytes = [0; 4_096];
+        let count = stream.read(&mut bytes)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let requests = bytes[..count].iter().filter(|byte| **byte == b'*').count();
+        stream.write_all(&b"+PONG\r\n".repeat(requests))?;
+    }
+}
+
+#[test]
+fn a_switch_to_tls_and_back_renews_connections_to_servers() {
+    let house = House::new();
+    let (port, open) = bilingual(house.server_config());
+    let counts = || [0, 1].map(|kind| open[kind].load(Ordering::SeqCst));
+    let file = house.folder.join("rmux.json");
+    let plain = format!(r#""tcpConnections": ["localhost:{port}"], "poolSize": 2"#);
+    let ca = house.authority.certificate();
+    let inside = format!(r#"{plain}, "remoteTls": true, "remoteTlsCaFile": "{ca}""#);
+    let rmux = start_with_file(&file, &plain);
+    let mut client = rmux.client();
+    assert_eq!(client.cmd(&["SET", "a", "1"]), b"+PONG\r\n");
+    assert!(counts()[0] > 0 && counts()[1] == 0, "{:?}", counts());
+    for (keys, is_tls) in [(&inside, true), (&plain, false), (&inside, true)] {
+        fs::write(&file, pool_text(Path::new(&rmux.address().flag_value()), keys)).expect("the folder can be written");
+        let done = reload(&rmux);
+        assert!(done.contains(&format!("remoteTls: {} -> {is_tls}", !is_tls)), "{done}");
+        wait_until("all connections to be of the other kind", PATIENCE, || {
+            assert_eq!(client.cmd(&["SET", "a", "1"]), b"+PONG\r\n");
+            counts()[usize::from(!is_tls)] == 0 && counts()[usize::from(is_tls)] > 0
+        });
+    }
+    assert!(!rmux.log().contains("is down"), "{}", rmux.log());
 }
 
 #[test]

@@ -131,13 +131,8 @@ pub(super) fn judge_loss(
         _ if is_elsewhere && health.is_up() => {
             health.on_full(began_at, now, random);
             if proxy.upstreams.whereabouts_mut(server).is_some_and(Whereabouts::on_failed) {
-                report::warn_of(
-                    &mut proxy.journal,
-                    Kind::Refused,
-                    server,
-                    1,
-                    format_args!("{reason}; connections to addresses that its name had before are used"),
-                );
+                let text = "connections from before are used";
+                report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, format_args!("{reason}; {text}"));
             }
         }
         BackendCloseReason::ConnectTimeout => health.on_silence(began_at, true, now, random),

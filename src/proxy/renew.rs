@@ -1,8 +1,9 @@
 //! Names that move: connections at an address that their server's name does not have any more are let go, as soon as
-//! there is another one.
+//! there is another one. So are those that were made in a way that is none any more, as with another certificate.
 //!
 //! ```text
 //!   a lookup     handle_addresses, handle_outdated for each connection, handle_resolved ─► review
+//!   a reload     handle_outdated for each connection, handle_renewal ─► review
 //!   Connecting   one connection more than the pool may have, if need be; the old ones are used meanwhile. While it
 //!                can not be made they stay, and it is tried again, as after any other connect that failed
 //!   LettingGo    it is ready: of the old ones none takes a new request. They close when they owe nothing, those that a
@@ -32,8 +33,8 @@ use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
-/// The name of a server was looked up.
-pub(super) fn handle_resolved(proxy: &mut Proxy, server: ServerId, _is_changed: bool, now: Millis) {
+/// Which connections of a server are outdated was told.
+pub(super) fn handle_renewal(proxy: &mut Proxy, server: ServerId, now: Millis) {
     if !proxy.upstreams.is_retired(server) {
         review(proxy, server, now);
     }

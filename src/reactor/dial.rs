@@ -68,11 +68,13 @@ pub(super) struct Dialer {
     dials: Vec<Dial>,
     /// How servers are reached, if over TLS.
     tls: Option<RemoteTls>,
+    /// True while connections are there, or on their way, that do not know of a change in that.
+    has_changed: bool,
 }
 
 impl Dialer {
     pub fn new(waker: Arc<Waker>) -> Dialer {
-        Dialer { names: Names::new(waker), dials: Vec::new(), tls: None }
+        Dialer { names: Names::new(waker), dials: Vec::new(), tls: None, has_changed: false }
     }
 
     /// These are the servers from here on, each with its address, if that is known, and a name is looked up after so
@@ -89,9 +91,35 @@ impl Dialer {
         self.names.set_place(server, address);
     }
 
-    /// From now on, servers that are not on this machine's file system are reached like this.
+    /// From now on, servers that are not on this machine's file system are reached like this. If they were reached in
+    /// another way, [`Dialer::maybe_renew`] is to be called when all events of the turn are dealt with.
     pub fn set_tls(&mut self, tls: Option<RemoteTls>) {
+        self.has_changed |= self.tls != tls;
         self.tls = tls;
+    }
+
+    /// If servers are reached in another way than before: who shakes hands in the old way begins anew, and the
+    /// connections that are there are renewed. To be called where events can be late no more, as with `on_resolved`.
+    pub fn maybe_renew(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {
+        if !std::mem::take(&mut self.has_changed) {
+            return;
+        }
+        self.names.on_way_changed();
+        // From the last to the first: one that fails is taken out.
+        for index in (0..self.dials.len()).rev() {
+            let Some(dial) = self.dials.get_mut(index) else { continue };
+            if let State::Shaking(address) = dial.state.clone() {
+                dial.rest.push(address);
+                sockets.remove(Conn::Backend(dial.backend));
+                self.try_next(index, sockets, proxy, now);
+            }
+        }
+        for server in proxy.servers() {
+            for (backend, is_outdated) in self.names.connections(server) {
+                proxy.handle_outdated(backend, is_outdated);
+            }
+            proxy.handle_renewal(server, now);
+        }
     }
 
     /// There are no other servers than these, and those that are being dialled.

@@ -15,12 +15,14 @@
 //! come back after it was missing is taken for one that comes and goes: it is outdated only when the last
 //! [`REMEMBERED`] answers were without it. One that goes for the first time is outdated at once.
 //!
+//! A connection that was made in a way that is none any more (with TLS or without it, with other files) is outdated
+//! wherever it is.
+//!
 //! Knows no sockets, and not what becomes of an outdated connection: that is the core's business. An IP address and the
 //! path of a Unix socket are no names; there is nothing to look up.
 //!
 //! Invariants: of a name something is known from the first answer on; a name that is being looked up has no time at
-//! which it is due; a connection stands in `connected` from `on_connected` until it is closed, if its server has a
-//! name.
+//! which it is due; a connection over TCP stands in `connected` from `on_connected` until it is closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -113,7 +115,16 @@ pub(super) struct Names {
     interval_ms: u64,
     /// When the next one is due; asked for in each turn.
     due_at: Option<Millis>,
-    connected: Vec<(Id, ServerId, SocketAddr)>,
+    connected: Vec<Connected>,
+}
+
+/// A connection, and where it is.
+struct Connected {
+    backend: Id,
+    server: ServerId,
+    address: SocketAddr,
+    /// True once others are made in another way.
+    is_stale: bool,
 }
 
 impl Names {
@@ -155,7 +166,7 @@ impl Names {
             // The answer that is still to come is about another name.
             name.is_answer_old = old.is_answer_old || matches!(old.lookup, Lookup::Running { .. });
         }
-        self.connected.retain(|connected| connected.1 != server);
+        self.connected.retain(|connected| connected.server != server);
         self.targets.push((server, target));
         self.note_due();
     }
@@ -290,24 +301,33 @@ impl Names {
 
     /// A backend is connected to this address of its server.
     pub fn on_connected(&mut self, backend: Id, server: ServerId, address: &ResolvedAddress) {
-        if let (Some(_), ResolvedAddress::Tcp(address)) = (self.name(server), address) {
-            self.connected.push((backend, server, *address));
+        if let ResolvedAddress::Tcp(address) = *address {
+            self.connected.push(Connected { backend, server, address, is_stale: false });
         }
+    }
+
+    /// From here on, connections are made in another way.
+    pub fn on_way_changed(&mut self) {
+        self.connected.iter_mut().for_each(|connected| connected.is_stale = true);
     }
 
     /// A backend is closed.
     pub fn forget(&mut self, backend: Id) {
-        self.connected.retain(|connected| connected.0 != backend);
+        self.connected.retain(|connected| connected.backend != backend);
     }
 
-    /// The connections of a server, and whether each is at an address that the server's name has no more.
+    /// The connections of a server, and whether each is at an address that the server's name has no more, or was made
+    /// in another way than those that are made now.
     pub fn connections(&self, server: ServerId) -> impl Iterator<Item = (Id, bool)> {
         let name = self.targets.iter().find(|entry| entry.0 == server).and_then(|(_, target)| match target {
             Target::Name(name) => Some(name),
             Target::Fixed(_) => None,
         });
-        let of_it = self.connected.iter().filter(move |connected| connected.1 == server);
-        of_it.map(move |(id, _, address)| (*id, name.is_some_and(|name| name.is_outdated(*address))))
+        let of_it = self.connected.iter().filter(move |connected| connected.server == server);
+        of_it.map(move |connected| {
+            let is_elsewhere = name.is_some_and(|name| name.is_outdated(connected.address));
+            (connected.backend, connected.is_stale || is_elsewhere)
+        })
     }
 
     fn name(&mut self, server: ServerId) -> Option<&mut Name> {
@@ -534,6 +554,21 @@ mod tests {
             names.on_connected(ids.insert(()), server(0), &ResolvedAddress::Tcp(address));
         }
         names
+    }
+
+    #[test]
+    fn what_was_made_in_another_way_is_outdated_wherever_it_is() {
+        let mut names = connected(&[A, B]);
+        let mut ids = crate::slots::Slots::new();
+        let [fixed, new] = [2, 3].map(|_| (0..3).map(|_| ids.insert(())).last().expect("three"));
+        let fixed_server = ServerId::of_index(1);
+        names.on_connected(fixed, fixed_server, &ResolvedAddress::Tcp(addresses(&[C])[0]));
+        names.on_way_changed();
+        names.on_connected(new, server(0), &ResolvedAddress::Tcp(addresses(&[B])[0]));
+        assert_eq!(is_outdated(&names), [true, true, false]);
+        assert!(names.connections(fixed_server).eq([(fixed, true)]), "it has no name, and follows all the same");
+        assert!(!names.learn(server(0), addresses(&[B, A]), Millis(0)));
+        assert_eq!(is_outdated(&names), [true, true, false], "a lookup does not make it new");
     }
 
     #[test]
