@@ -299,7 +299,9 @@ impl Watcher {
     fn flush(&mut self, id: u32) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         if let Err(error) = line.flush(&mut self.room) {
-            self.lose(id, &error.to_string());
+            // It may have said why, before it closed.
+            let why = line.read(&mut self.room, true).err().map_or(error.to_string(), |failure| failure.to_string());
+            self.lose(id, &why);
         }
     }
 

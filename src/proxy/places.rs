@@ -25,7 +25,7 @@ impl Proxy {
         await_master::on_resolved(self, server, true, now);
     }
 
-    /// The server of this name, if there is one: those of [`Settings::servers`].
+    /// The server of this name, if there is one: those of `Settings::servers`.
     pub fn find_server(&self, name: &str) -> Option<ServerId> {
         self.upstreams.find_server(name)
     }

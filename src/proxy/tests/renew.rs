@@ -95,10 +95,7 @@ fn where_the_new_address_does_not_answer_the_old_connections_stay_in_use() {
             bench.pass(250);
         }
         let why = if is_refused { "cannot connect: refused" } else { "no handshake within remoteConnectTimeout" };
-        assert_eq!(
-            bench.lines,
-            [format!("WARN server server-0: {why}; connections from before are used")]
-        );
+        assert_eq!(bench.lines, [format!("WARN server server-0: {why}; connections from before are used")]);
         assert!(bench.proxy.is_all_up());
         bench.say(client, get("a"));
         assert_eq!(bench.asked(old), get("a"));
