@@ -23,6 +23,7 @@
 //!   pubsub      who hears what                         worker_queries   what is asked of the other workers of the pool
 //!   scripts     what EVALSHA may mean                  journal    what it did, and what the log is told
 //!   authentication   who rmux is to its servers        held       what waits for a master
+//!   nodes       of a cluster, beside its map           redirected what its nodes have not run
 //! ```
 //!
 //! What is done with them are policies, functions whose signatures say which owners they touch. They call downwards
@@ -34,7 +35,9 @@
 //!                      subscription_read   bytes of subscription connections   handshake_read   of new backends
 //!                      worker_mail     messages of other workers        follow_up      what the lists of the turn say
 //!                      relief          memory is short                  replica_watch  what they say of themselves
+//!                      resend          what nodes of a cluster have not run
 //!   settings           reload          what follows from others     authenticate   and from another password
+//!                      topology        nodes of a cluster, and their slots
 //!                      renew           a name that has moved            moved          a master that has
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
@@ -45,7 +48,7 @@
 //!                      leases          one that a client has alone      drain          one that takes nothing more
 //!                      enqueue         into its queue                   forward, write   and the bytes on their way
 //!                      reroute         out of the queue of one that is held up
-//!                      not_run         and once more: await_master (refused by one that is none), evalsha
+//!                      not_run         and once more: await_master (refused by one that is none), redirect, evalsha
 //!   a reply            answer          in its place                     guard          whether it was one, and no more
 //!                      delivery        messages, and who gets them      denial         one that comes late
 //!   a client           bulk            deep pipelines, slow readers     close, dismiss the end
@@ -111,6 +114,7 @@ mod merged;
 mod merging;
 mod mode;
 mod moved;
+mod nodes;
 mod not_run;
 mod pick;
 mod pieces;
@@ -121,6 +125,8 @@ mod reading;
 mod reads;
 mod reask;
 mod recover;
+mod redirect;
+mod redirected;
 mod refusals;
 mod relief;
 mod reload;
@@ -130,6 +136,7 @@ mod replica_watch;
 mod replicas;
 mod report;
 mod reroute;
+mod resend;
 mod rmux_command;
 mod router;
 mod routing;
@@ -137,6 +144,7 @@ mod scatter;
 mod scripts;
 mod session_reply;
 mod settings;
+mod slot_table;
 mod slow;
 mod state;
 mod step;
@@ -145,6 +153,7 @@ mod subscription_connection;
 mod subscription_read;
 mod timeouts;
 mod topics;
+mod topology;
 mod transaction;
 mod transaction_marks;
 mod turn;
@@ -167,8 +176,10 @@ use self::interface::CLIENTS_EXPECTED_MAX;
 use self::interface::Timer;
 pub use self::interface::{Action, Conn, Wire};
 use self::journal::Journal;
+use self::nodes::Nodes;
 use self::pubsub::Pubsub;
 use self::reading::Reading;
+use self::redirected::Redirected;
 use self::router::Router;
 use self::scripts::Scripts;
 pub use self::settings::{Settings, Workers};
@@ -185,7 +196,6 @@ use crate::session::Profile;
 use crate::slots::Id;
 use crate::stats::{Bytes, Figures, ProxyStats};
 use crate::timer::{Millis, Wheel};
-use crate::users::Secret;
 impl Proxy {
     /// A proxy that has no clients and no connections yet.
     pub fn new(settings: Settings, now: Millis) -> Proxy {
@@ -209,6 +219,8 @@ impl Proxy {
             worker_queries: WorkerQueries::default(),
             scripts: Scripts::default(),
             held: Held::default(),
+            nodes: Nodes::default(),
+            redirected: Redirected::default(),
             wheel: Wheel::new(now),
             journal: Journal::new(now),
             settings,
@@ -497,21 +509,6 @@ impl Proxy {
     /// number, the seed) stays as it was at the start. To be called between two turns, or among their input.
     pub fn handle_settings(&mut self, settings: Settings, now: Millis) {
         reload::handle_settings(self, settings, now);
-    }
-
-    /// `Settings::password_file` was read, and this is the password in it. True if it is another than before.
-    pub fn handle_password(&mut self, password: Secret, now: Millis) -> bool {
-        authenticate::handle_password(self, password, now)
-    }
-
-    /// `Settings::password_file` cannot be used, for this reason. To be told once, as long as it stays the same.
-    pub fn handle_password_unread(&mut self, reason: &str) {
-        authenticate::handle_password_unread(self, reason);
-    }
-
-    /// `Settings::password_file` can be used again, and the password is the same.
-    pub fn handle_password_readable(&mut self) {
-        authenticate::handle_password_readable(self);
     }
 
     /// How many servers the ring has.

@@ -573,6 +573,7 @@ impl Reactor {
                     self.dialer.forget(conn);
                     self.sockets.remove(conn);
                 }
+                Action::Refresh(_) => {}
                 Action::Resume(conn) => self.queue(conn),
                 Action::Dismiss(id) => {
                     if let Some(socket) = self.sockets.get_mut(Conn::Client(id)) {

@@ -84,6 +84,7 @@ impl Proxy {
             ensure!(entry.is_at_backend() || entry.client() != Id::NONE, "request {request} is nobody's");
         }
         self.check_held()?;
+        self.check_redirected()?;
         self.check_account()?;
         let mut parked = 0;
         for server in self.upstreams.servers() {
@@ -92,8 +93,8 @@ impl Proxy {
         // A server has two: for its next probe, and for the connection that hears its messages, or, a replica, for the
         // next question to it. One that is retired, or was, has more, until they are over.
         // And one more while it moves; and one each for passwords that have changed, and for what waits for a master.
-        let timers_max = self.clients.len() + self.upstreams.backends_len() + 3 * self.upstreams.slots() + 2;
-        let timers_max = timers_max + 3 * self.router.revision() as usize * self.upstreams.slots();
+        let timers_max = self.clients.len() + self.upstreams.backends_len() + 3 * self.upstreams.slots() + 3;
+        let timers_max = timers_max + 3 * self.router.changes() as usize * self.upstreams.slots();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         let listed = self.clients.iter().filter(|(_, client)| client.connection().is_listed()).count();
         let known = self.pubsub.unsent.iter().filter(|id| self.clients.get(**id).is_some()).count();
@@ -131,6 +132,22 @@ impl Proxy {
         Ok(())
     }
 
+    /// What waits for a node of a cluster is in no backend's line, and its client is read no further.
+    fn check_redirected(&self) -> Result<(), String> {
+        for id in self.redirected.clients() {
+            let Some(client) = self.clients.get(id).filter(|client| !client.is_closed()) else { continue };
+            let Some(line) = self.redirected.line(id) else { continue };
+            ensure!(client.is_held(), "client {id} is read on, and something of it is redirected");
+            for waiting in line.waiting() {
+                let entry = self.in_flight.requests.get(waiting.request).ok_or("a redirected request is gone")?;
+                ensure!(entry.client() == id, "request {} is redirected for another client", waiting.request);
+                ensure!(!entry.is_at_backend(), "request {} is redirected, and sent", waiting.request);
+                ensure!(entry.place().early().is_none(), "request {} waits, and is answered", waiting.request);
+            }
+        }
+        Ok(())
+    }
+
     /// Counts all memory anew that requests and replies take.
     fn check_account(&self) -> Result<(), String> {
         let clients = self.clients.iter().map(|(_, client)| {
@@ -146,6 +163,7 @@ impl Proxy {
             ("of scripts", self.scripts.held()),
             ("of questions", self.worker_queries.held()),
             ("for a master", self.held.charged()),
+            ("redirected", self.redirected.charged()),
         ];
         let held: usize = kinds.iter().map(|(_, held)| held).sum();
         let account = self.in_flight.arena.bytes();
@@ -345,8 +363,9 @@ impl Proxy {
         match client.flow() {
             Flow::Paused { .. } => ensure!(!client.is_quiet() || is_coming, "client {id} is paused for no reason"),
             Flow::AwaitingOwnReplies { server } => {
+                let is_held = self.held.server_of(id).is_some() || self.redirected.line(id).is_some();
                 ensure!(
-                    client.affinity(server).is_some() || is_coming || self.held.server_of(id).is_some(),
+                    client.affinity(server).is_some() || is_coming || is_held,
                     "client {id} waits for itself at server {server}"
                 );
             }

@@ -34,8 +34,25 @@ pub(super) const BUSY_MS: u64 = 2_000;
 /// So often those are looked at that are to say `AUTH`, if no turn has come by, in milliseconds.
 const LOOK_MS: u64 = 250;
 
+impl Proxy {
+    /// `Settings::password_file` was read, and this is the password in it. True if it is another than before.
+    pub fn handle_password(&mut self, password: Secret, now: Millis) -> bool {
+        handle_password(self, password, now)
+    }
+
+    /// `Settings::password_file` cannot be used, for this reason. To be told once, as long as it stays the same.
+    pub fn handle_password_unread(&mut self, reason: &str) {
+        handle_password_unread(self, reason);
+    }
+
+    /// `Settings::password_file` can be used again, and the password is the same.
+    pub fn handle_password_readable(&mut self) {
+        handle_password_readable(self);
+    }
+}
+
 /// The file of the password was read, and has this one. True if it is another than before.
-pub(super) fn handle_password(proxy: &mut Proxy, password: Secret, now: Millis) -> bool {
+fn handle_password(proxy: &mut Proxy, password: Secret, now: Millis) -> bool {
     let Some(credentials) = &proxy.settings.credentials else { return false };
     if credentials.password == password {
         return false;
@@ -54,7 +71,7 @@ pub(super) fn handle_password(proxy: &mut Proxy, password: Secret, now: Millis) 
 }
 
 /// The file of the password cannot be used, for this reason; it could before, or the reason was another.
-pub(super) fn handle_password_unread(proxy: &mut Proxy, reason: &str) {
+fn handle_password_unread(proxy: &mut Proxy, reason: &str) {
     proxy.journal.notices.note(
         Kind::Password,
         About::Clients,
@@ -65,7 +82,7 @@ pub(super) fn handle_password_unread(proxy: &mut Proxy, reason: &str) {
 }
 
 /// The same file can be used again.
-pub(super) fn handle_password_readable(proxy: &mut Proxy) {
+fn handle_password_readable(proxy: &mut Proxy) {
     proxy.journal.notices.note(
         Kind::Password,
         About::Clients,

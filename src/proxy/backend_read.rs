@@ -195,7 +195,7 @@ fn on_reply<W: Wire>(
         // The answer to a question that was not asked yet.
         return Err(BackendCloseReason::UnsolicitedReply);
     }
-    let knows = (&proxy.held, &proxy.in_flight, &proxy.router);
+    let knows = (&proxy.held, &proxy.redirected, &proxy.in_flight, &proxy.router);
     let mut doubt = Doubt::about(knows, backend, request, (kind, reply));
     let is_marked = proxy.in_flight.requests[request].is_marked();
     let backend = match is_marked || backend.is_late(&proxy.in_flight.measured) {

@@ -366,9 +366,11 @@ pub(super) fn maybe_stop_waiting(proxy: &mut Proxy, id: Id) -> bool {
 /// A backend in bulk has sent some of what it was given.
 #[cold]
 pub(super) fn on_sent_in_bulk(proxy: &mut Proxy, id: Id) {
+    // A node of a cluster may not have run it: then it is sent again.
+    let is_kept = proxy.settings.cluster && !memory::is_memory_short(&proxy.settings, &proxy.in_flight);
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
     // Of a long pipeline nothing is sent again, and nothing kept for that.
-    if backend.queue().sent() - backend.answered() > LARGE as u64 {
+    if backend.queue().sent() - backend.answered() > LARGE as u64 && !is_kept {
         backend.release_sent(&mut proxy.in_flight.arena);
     }
     let is_throttled = |client: &Client| client.flow() == (Flow::Throttled { backend: id });

@@ -26,6 +26,7 @@ use super::in_flight::Ticket;
 use super::interface::{Conn, LARGE, Wire};
 use super::kept::{self, Input};
 use super::memory::{self, COLLECTED_MIN};
+use super::redirected::Redirected;
 use super::router::Router;
 use super::state::Proxy;
 use super::transaction_marks::is_multi;
@@ -109,7 +110,7 @@ fn intake<W: Wire>(
         let Some(client) = proxy.clients.get(id) else { break };
         let (flow, mode) = (client.flow(), client.mode());
         match flow {
-            Flow::Open if !may_route(&proxy.router, &proxy.held, &mut proxy.clients, &mut proxy.turn, id) => break,
+            Flow::Open if !may_route_now(proxy, id) => break,
             Flow::Open => {}
             Flow::Uploading { .. } => {
                 let (taken, is_whole) = upload(proxy, id, &input.bytes()[at..], &mut framer, when.now, wire);
@@ -262,16 +263,29 @@ fn decide<W: Wire>(
     whole.unwrap_or_else(|| (len, routing::on_request(proxy, id, request, framer.args(), when)))
 }
 
+#[inline]
+fn may_route_now(proxy: &mut Proxy, id: Id) -> bool {
+    let waiting = (&proxy.held, &proxy.redirected);
+    may_route(&proxy.router, waiting, &mut proxy.clients, &mut proxy.turn, id)
+}
+
 /// Whether the next request of a client may be routed. In a new routing epoch, when another server has come to
 /// stand in for one, what is outstanding from the old one is waited for: else a request could overtake an earlier
 /// one for the same key.
 #[inline]
-fn may_route(router: &Router, held: &Held, clients: &mut Clients, turn: &mut Turn, id: Id) -> bool {
+fn may_route(
+    router: &Router,
+    (held, redirected): (&Held, &Redirected),
+    clients: &mut Clients,
+    turn: &mut Turn,
+    id: Id,
+) -> bool {
     let epoch = router.epoch();
     let Some(client) = clients.get_mut(id).filter(|client| !client.is_routed_in(epoch)) else { return true };
     let outstanding = client.affinities().first().map(|affinity| affinity.server);
     // What a server has refused because it is no master is not overtaken either.
-    let refused = if client.is_held() { held.server_of(id) } else { None };
+    let redirected_at = || redirected.line(id).map(|line| line.server);
+    let refused = if client.is_held() { held.server_of(id).or_else(redirected_at) } else { None };
     if let Some(server) = outstanding.or(refused) {
         bulk::await_replies(clients, turn, id, Flow::AwaitingOwnReplies { server });
         return false;

@@ -9,12 +9,13 @@
 use super::call::{Call, Verdict, When};
 use super::interface::{Conn, Timer};
 use super::pick::{self, Pick};
-use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, UNSUPPORTED};
+use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, UNSERVED, UNSUPPORTED};
 use super::router::Route;
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{answer, bulk, close, enqueue, mark};
 use crate::client::{Client, Flow, Need};
+use crate::cluster::RefreshCause;
 use crate::command::{self, Access};
 use crate::pool::Offer;
 use crate::reply::error;
@@ -172,6 +173,10 @@ pub(super) fn can_serve(proxy: &Proxy, id: Id, server: ServerId, need: Need, now
 pub(super) fn refuse(proxy: &mut Proxy, id: Id, call: &Call<'_>, route: Route) -> Verdict {
     let reply = match route {
         Route::Down => CONNECTION_DOWN,
+        Route::Unserved => {
+            proxy.turn.refresh(RefreshCause::Down);
+            UNSERVED
+        }
         Route::CrossSlot if call.command.arity_allows(call.args.len()) => CROSS_SLOT,
         // What is no request to any server is not one to several either.
         Route::Arity | Route::CrossSlot => {

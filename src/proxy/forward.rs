@@ -11,7 +11,21 @@ use crate::timer::Millis;
 /// Gives a backend the bytes of the request that stands last in its in-flight queue, or the first of them.
 #[inline]
 pub(super) fn forward<W: Wire>(proxy: &mut Proxy, ticket: Ticket, bytes: &[u8], now: Millis, wire: &mut W) {
-    forward_more(proxy, ticket.redeem(), bytes, now, wire);
+    let id = ticket.redeem();
+    if proxy.settings.cluster {
+        return forward_kept(proxy, id, bytes);
+    }
+    forward_more(proxy, id, bytes, now, wire);
+}
+
+/// The same for a request to a node of a cluster: its bytes are kept until it is answered, since it may be that it was
+/// not run.
+#[cold]
+fn forward_kept(proxy: &mut Proxy, id: Id, bytes: &[u8]) {
+    if let Some(backend) = proxy.upstreams.backend_mut(id) {
+        backend.push(&mut proxy.in_flight.arena, bytes);
+        mark::mark_backend_dirty(&mut proxy.upstreams, &mut proxy.turn, id);
+    }
 }
 
 /// The same for the next bytes of a request that is passed on as it arrives. A large piece goes straight to the socket,

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 
+use crate::cluster::RefreshCause;
 use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -48,6 +49,9 @@ pub enum Action {
     /// Look the name of this server up as soon as may be, and say when that is done, whatever came of it
     /// (`Proxy::handle_resolved`). Asked for often, it is done once.
     Resolve(ServerId),
+    /// The map of the cluster's slots may not be true any more: ask for it again as soon as may be, and tell what is
+    /// new (`Proxy::handle_slot_map`). Asked for often, it is done as often as a cluster can bear.
+    Refresh(RefreshCause),
     /// Close the socket. The id is dead from here on.
     Close(Conn),
     /// Read this connection again, if its socket had more when reading stopped.
@@ -84,4 +88,5 @@ pub(super) enum Timer {
     Dismiss,
     Authenticate,
     Held,
+    Redirected,
 }

@@ -47,6 +47,8 @@ pub(super) struct Part {
     pub backend: Id,
     /// How many bytes it has in that one's queue.
     pub len: usize,
+    /// The hash of its first key; 0 if it has none.
+    pub hash: u32,
     /// How many keys it has.
     pub keys: usize,
     /// Its request; `None` before it is asked, and after it is answered.
@@ -119,15 +121,22 @@ impl Merging {
     pub fn add_part(&mut self, server: ServerId) -> u16 {
         if self.used == self.parts.len() {
             let (bytes, pieces) = (Vec::new(), Queue::new());
-            self.parts.push(Part { server, backend: Id::NONE, len: 0, keys: 0, request: None, bytes, pieces });
+            self.parts.push(Part { server, backend: Id::NONE, len: 0, hash: 0, keys: 0, request: None, bytes, pieces });
         }
         let part = &mut self.parts[self.used];
         part.server = server;
-        part.keys = 0;
+        (part.hash, part.keys) = (0, 0);
         part.request = None;
         self.used += 1;
         self.unanswered += 1;
         (self.used - 1) as u16
+    }
+
+    /// The same, for keys with this hash.
+    pub fn add_part_of(&mut self, server: ServerId, hash: u32) -> u16 {
+        let part = self.add_part(server);
+        self.parts[usize::from(part)].hash = hash;
+        part
     }
 
     /// The parts, in the order of their numbers.

@@ -3,6 +3,7 @@
 //! ```text
 //!   -NOSCRIPT    the server does not know the script of an EVALSHA        `evalsha`: once more, with the script
 //!   -READONLY    it is no master, or no longer                            `await_master`: held, until there is one
+//!   -MOVED …     a node of a cluster does not have the slot, or not now   `redirect`: held, for whoever has it
 //!   all others   of a replica                                             `reask`: the master, or another replica
 //! ```
 //!
@@ -10,10 +11,13 @@
 
 use super::held::Held;
 use super::in_flight::InFlight;
+use super::redirect::Answered;
+use super::redirected::Redirected;
 use super::router::Router;
 use super::scripts::NO_SCRIPT;
+use super::slot_table::slot_in;
 use super::state::Proxy;
-use super::{await_master, evalsha, reask};
+use super::{await_master, evalsha, reask, redirect};
 use crate::backend::Backend;
 use crate::request::RequestId;
 use crate::slots::Id;
@@ -28,6 +32,8 @@ enum NotRun {
     ReadOnly,
     /// It is a replica, and does not answer this now.
     Replica,
+    /// It is a node of a cluster, and does not serve its slot, or not now.
+    Redirected,
 }
 
 /// A reply that may not be the last word on its request.
@@ -37,6 +43,8 @@ pub(super) struct Doubt {
     why: Option<NotRun>,
     /// Whether something is held of the same client at the same server.
     is_behind_held: bool,
+    /// What of it is to be known, if something of the same client is redirected.
+    behind_redirected: Option<(u16, bool)>,
     /// The request itself, unless its bytes are gone.
     bytes: Option<Vec<u8>>,
 }
@@ -45,20 +53,20 @@ impl Doubt {
     /// Whether there is any about this reply to the first request in flight on this backend, which has its bytes still.
     #[inline]
     pub fn about(
-        (held, in_flight, router): (&Held, &InFlight, &Router),
+        (held, redirected, in_flight, router): (&Held, &Redirected, &InFlight, &Router),
         backend: &Backend,
         request: RequestId,
         (kind, reply): (u8, &[u8]),
     ) -> Option<Box<Doubt>> {
-        if kind != b'-' && held.is_empty() {
+        if kind != b'-' && held.is_empty() && redirected.is_empty() {
             return None;
         }
-        Doubt::of((held, in_flight, router), backend, request, (kind, reply))
+        Doubt::of((held, redirected, in_flight, router), backend, request, (kind, reply))
     }
 
     #[cold]
     fn of(
-        (held, in_flight, router): (&Held, &InFlight, &Router),
+        (held, redirected, in_flight, router): (&Held, &Redirected, &InFlight, &Router),
         backend: &Backend,
         request: RequestId,
         (kind, reply): (u8, &[u8]),
@@ -67,16 +75,19 @@ impl Doubt {
         let why = match kind {
             b'-' if router.has_several() && reply.starts_with(NO_SCRIPT) => Some(NotRun::UnknownScript),
             b'-' if reask::is_not_run(router, backend.server(), reply) => Some(NotRun::Replica),
+            b'-' if router.slots().is_some() && redirect::is_refusal(reply) => Some(NotRun::Redirected),
             b'-' if reply.starts_with(await_master::READ_ONLY) => Some(NotRun::ReadOnly),
             _ => None,
         };
         let is_behind_held = held.number_of(entry.client(), backend.server()).is_some();
-        if why.is_none() && !is_behind_held {
+        let is_behind_redirected = redirected.line(entry.client()).is_some_and(|line| !line.is_idle());
+        let behind_redirected = is_behind_redirected.then(|| (slot_in(entry.hash()), entry.is_read()));
+        if why.is_none() && !is_behind_held && behind_redirected.is_none() {
             return None;
         }
         let (start, len) = (backend.answered(), u64::from(entry.bytes()));
         let bytes = backend.queue().copy_range(&in_flight.arena, start, start + len);
-        Some(Box::new(Doubt { why, is_behind_held, bytes }))
+        Some(Box::new(Doubt { why, is_behind_held, behind_redirected, bytes }))
     }
 }
 
@@ -101,10 +112,17 @@ fn send_again(
     reply: &[u8],
     now: Millis,
 ) -> bool {
+    if doubt.why == Some(NotRun::Redirected) {
+        // From a node that has not run it nothing is learned twice.
+        let is_done = redirect::on_refused(proxy, (client, request, from), doubt.bytes.take(), reply, now);
+        doubt.behind_redirected = None;
+        return is_done;
+    }
     let (Some(why), true) = (doubt.why, doubt.bytes.is_some()) else { return false };
     let bytes = doubt.bytes.take().unwrap_or_default();
     match why {
         NotRun::UnknownScript if evalsha::send_with_script(proxy, client, request, from, &bytes, now) => true,
+        NotRun::Redirected => false,
         NotRun::UnknownScript | NotRun::Replica => reask::on_not_run(proxy, request, from, reply, bytes, now),
         NotRun::ReadOnly => await_master::hold(proxy, client, request, from, bytes, reply, now),
     }
@@ -121,6 +139,10 @@ pub(super) fn on_answered(proxy: &mut Proxy, doubt: Option<Box<Doubt>>, ids: (Id
 #[cold]
 fn answered(proxy: &mut Proxy, doubt: Doubt, (client, request, from): (Id, RequestId, Id), now: Millis) {
     let Some(server) = proxy.upstreams.backend(from).map(Backend::server) else { return };
+    if let Some((slot, is_read)) = doubt.behind_redirected {
+        let answered = Answered { server, slot, is_read, bytes: doubt.bytes };
+        return redirect::on_answered(proxy, client, request, answered, now);
+    }
     // One that was not run does not come before what is held.
     if doubt.is_behind_held && doubt.why != Some(NotRun::ReadOnly) {
         await_master::on_answered(proxy, client, request, server, doubt.bytes, now);

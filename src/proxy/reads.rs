@@ -163,9 +163,8 @@ pub(super) fn key_reader<'a>(
 }
 
 impl KeyReader<'_> {
-    /// The server that answers a read of this key; `None` if none does.
-    pub fn server_of_key(&self, router: &Router, key: &[u8]) -> Option<ServerId> {
-        let hash = router.hash_of(key);
+    /// The server that answers a read of a key with this hash; `None` if none does.
+    pub fn server_of(&self, router: &Router, hash: u32) -> Option<ServerId> {
         match self.reader_of(router, hash) {
             Reader::Master => router.server_of(hash),
             Reader::Replica(server) => Some(server),
@@ -187,10 +186,9 @@ impl KeyReader<'_> {
         let mut hashes = span.iter().map(|index| router.hash_of(call.arg(index as usize)));
         let first = hashes.next()?;
         let (mut hash, mut reader) = (first, self.reader_of(router, first));
-        let place = router.server_of(first);
         for other in hashes {
             hash = SEVERAL;
-            if router.has_several() && router.server_of(other) != place {
+            if router.has_several() && !router.is_together(first, other) {
                 return None;
             }
             match (reader, self.reader_of(router, other)) {

@@ -28,8 +28,8 @@ use super::topics::State;
 use super::turn::Turn;
 use super::upstreams::{Lost, Upstreams};
 use super::{
-    answer, await_master, close, enqueue, guard, health, leases, mark, merged, pick, reads, reparse, report, scatter,
-    subscribe, subscription_connection,
+    answer, await_master, close, enqueue, guard, health, leases, mark, merged, pick, reads, redirect, reparse, report,
+    scatter, subscribe, subscription_connection,
 };
 use crate::backend::{Backend, Unanswered};
 use crate::buffer::Queue;
@@ -220,6 +220,7 @@ pub(super) fn discard_upload(
 /// A request was sent and can not be repeated: its client is told that nobody knows what became of it.
 fn lose_request(proxy: &mut Proxy, client: Id, request: RequestId, server: ServerId, now: Millis) {
     await_master::on_run(proxy, client, server, now);
+    redirect::on_run(proxy, client, request, server, now);
     proxy.upstreams.count_errors(server, 1);
     let text = format!(
         "-ERR Connection to {} lost before its reply; the command may have been run\r\n",
@@ -247,6 +248,7 @@ fn send_again(
     }
     entry.lose();
     let Some(bytes) = await_master::hold_behind(proxy, client, request, lost, bytes, now) else { return };
+    let Some(bytes) = redirect::hold_behind(proxy, client, request, lost, bytes, now) else { return };
     let route = match place {
         Place::Part(merging) => scatter::route_part_again(proxy, merging, request, lost, &bytes),
         _ => reparse::route_again(&proxy.settings, &proxy.router, &proxy.reading, &bytes, hash),

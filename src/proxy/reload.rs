@@ -47,6 +47,11 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
     settings.process_id = proxy.settings.process_id;
     settings.seed = proxy.settings.seed;
     keep_replicas(&proxy.settings, &mut settings);
+    if settings.cluster && proxy.settings.cluster {
+        // Those of the file are where it is found; which nodes there are it has told.
+        settings.servers.clone_from(&proxy.settings.servers);
+        settings.replicas.clone_from(&proxy.settings.replicas);
+    }
     let mut old = mem::replace(&mut proxy.settings, settings);
     if old.credentials != proxy.settings.credentials {
         authenticate::on_changed(proxy, old.credentials.take(), now);
@@ -131,7 +136,7 @@ fn change_users(proxy: &mut Proxy, old: &Users) {
 }
 
 /// The servers of the settings are those that there are from here on.
-fn change_servers(proxy: &mut Proxy, now: Millis) {
+pub(super) fn change_servers(proxy: &mut Proxy, now: Millis) {
     let before = proxy.servers();
     let (servers, replicas) = find_servers(proxy, &before, now);
     let after: Vec<ServerId> = servers.iter().chain(replicas.iter().flatten()).copied().collect();

@@ -11,6 +11,9 @@
 //! A place in the ring is a number of its own: other settings give a server another one, or none. A place may have
 //! replicas besides its server (`replicas`): reads go there, if the settings say so; all else goes to the server.
 //!
+//! A cluster has a table of slots instead of a ring (`slot_table`), in which nobody stands in for anybody. Keys belong
+//! together there exactly if they have the same slot, whoever has that now.
+//!
 //! Invariants: the epoch changes exactly when the server of some key has become another one, so a client's order over
 //! such a change can be kept; `part_of_server` holds [`NO_PART`] for every server but between `part_for` and
 //! `forget_parts`.
@@ -19,6 +22,7 @@ use std::sync::Arc;
 
 use super::replicas::{Reader, Replicas};
 use super::settings::Settings;
+use super::slot_table::{self, SlotTable, slot_in};
 use crate::command::Command;
 use crate::resp::Arg;
 use crate::ring::{Member, Ring, ServerIndex, Spread, UpSet};
@@ -35,6 +39,8 @@ pub(super) enum Route {
     To(ServerId, u32),
     /// Nowhere, because no server of its is up.
     Down,
+    /// Nowhere, because nobody in the cluster has its slot.
+    Unserved,
     /// Nowhere as a whole, because its keys live on several servers.
     CrossSlot,
     /// Nowhere, because it has not the arguments that it needs.
@@ -53,17 +59,42 @@ impl Route {
     }
 }
 
+/// How a hash finds its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    /// By the ring; if its server is down, the next one stands in.
+    RingAndNext,
+    /// By the ring, and only by that.
+    Ring,
+    /// By the table of a cluster's slots.
+    Slots,
+}
+
+impl Lookup {
+    fn of(settings: &Settings) -> Lookup {
+        match settings.has_failover() {
+            _ if settings.cluster => Lookup::Slots,
+            true => Lookup::RingAndNext,
+            false => Lookup::Ring,
+        }
+    }
+}
+
 /// Where keys live.
 #[derive(Debug)]
 pub(super) struct Router {
+    /// Of a cluster: of no meaning.
     ring: Ring,
     up: UpSet,
     /// By their places.
     servers: Arc<[ServerId]>,
     /// By their slots.
     places: Vec<u16>,
-    /// Whether a server that is down is stood in for by the next one of the ring.
-    failover: bool,
+    lookup: Lookup,
+    /// True exactly when there is one server, and it has all keys.
+    is_single: bool,
+    /// Who has which slot, of a cluster alone.
+    slots: Option<Box<SlotTable>>,
     /// How keys are spread over them.
     spread: Spread,
     /// True exactly when that is as the original does it: the whole key, by its hash, in its table.
@@ -75,6 +106,8 @@ pub(super) struct Router {
     epoch: u32,
     /// Counts how often the servers have become others.
     revision: u64,
+    /// A number for the servers of a cluster that there are; 0 in the beginning, and where there is none.
+    mark: u64,
     /// Who answers reads besides.
     replicas: Replicas,
     /// One index for each server that there is, even if its address is given twice.
@@ -91,12 +124,15 @@ impl Router {
             up: UpSet::new(1),
             servers: Arc::new([]),
             places: Vec::new(),
-            failover: settings.failover,
+            lookup: Lookup::of(settings),
+            is_single: false,
+            slots: None,
             spread: settings.spread,
             is_plain: true,
             members: Vec::new(),
             epoch: 0,
             revision: 0,
+            mark: 0,
             replicas: Replicas::default(),
             distinct_servers: Vec::new(),
             part_of_server: Vec::new(),
@@ -109,6 +145,10 @@ impl Router {
     /// otherwise.
     pub fn set_servers(&mut self, settings: &Settings, servers: Vec<ServerId>) {
         self.set_spread(settings);
+        if let Some(slots) = &mut self.slots {
+            let place_now = |before: &ServerId| servers.iter().position(|now| now == before);
+            slots.move_places(&self.servers.iter().map(place_now).collect::<Vec<_>>());
+        }
         self.up = UpSet::new(servers.len());
         self.places = Vec::new();
         for (place, server) in servers.iter().enumerate() {
@@ -131,7 +171,14 @@ impl Router {
     fn set_spread(&mut self, settings: &Settings) {
         self.ring = settings.ring();
         (self.spread, self.members) = (settings.spread, settings.members.clone());
-        self.is_plain = self.spread.is_plain();
+        self.is_plain = self.spread.is_plain() && !settings.cluster;
+        self.is_single = self.ring.servers() == 1 && !settings.cluster;
+        self.lookup = Lookup::of(settings);
+        match settings.cluster {
+            true if self.slots.is_none() => self.slots = Some(Box::new(SlotTable::new())),
+            true => {}
+            false => self.slots = None,
+        }
     }
 
     /// Other settings hold, and perhaps there are other servers: these, in the order of the ring; all of those are up,
@@ -140,21 +187,48 @@ impl Router {
         let has_others = *servers != *self.servers;
         self.revision += u64::from(has_others);
         let is_other = has_others || self.spread != settings.spread || self.members != settings.members;
+        let is_other = is_other || self.lookup != Lookup::of(settings);
         if has_others {
             self.set_servers(settings, servers);
         } else if is_other {
             self.set_spread(settings);
         }
-        if is_other || self.failover != settings.failover {
-            self.failover = settings.failover;
+        if is_other {
             self.epoch = self.epoch.wrapping_add(1);
         }
+    }
+
+    /// A cluster's slots have these owners from here on, each a place among the servers.
+    pub fn tell_slots(&mut self, owner_of: impl Fn(u16) -> Option<usize>) {
+        if self.slots.as_mut().is_some_and(|slots| slots.tell(owner_of)) {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+
+    /// A slot of a cluster has another owner: this server. False if it is none of those that there are.
+    pub fn give_slot(&mut self, slot: u16, server: ServerId) -> bool {
+        let Some(place) = self.place(server) else { return false };
+        if self.slots.as_mut().is_some_and(|slots| slots.give(slot, place.index())) {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+        true
+    }
+
+    /// The server that has this slot, whether it is up or not, as far as that is known.
+    pub fn owner(&self, slot: u16) -> Option<ServerId> {
+        self.slots.as_deref().and_then(|slots| slots.owner(slot)).map(|place| self.servers[place])
+    }
+
+    /// Who has which slot, if this is a cluster.
+    #[inline]
+    pub fn slots(&self) -> Option<&SlotTable> {
+        self.slots.as_deref()
     }
 
     /// True exactly when there is one server: it has all keys, and nothing is hashed.
     #[inline]
     pub fn is_single(&self) -> bool {
-        self.ring.servers() == 1
+        self.is_single
     }
 
     /// True exactly when keys may live on different servers.
@@ -183,8 +257,14 @@ impl Router {
     /// Who answers a read of a key with this hash, for the client with this number.
     pub fn reader_of(&self, hash: u32, number: u32) -> Reader {
         let server = self.server_of(hash).and_then(|server| self.place(server));
-        let place = server.unwrap_or_else(|| self.ring.primary(hash));
-        self.replicas.reader(place.index(), number, server.is_some())
+        let owner = || match &self.slots {
+            Some(slots) => slots.owner(slot_in(hash)),
+            None => Some(self.ring.primary(hash).index()),
+        };
+        match server.map(ServerIndex::index).or_else(owner) {
+            Some(place) => self.replicas.reader(place, number, server.is_some()),
+            None => Reader::Master,
+        }
     }
 
     /// All servers, in the order of the ring.
@@ -200,8 +280,19 @@ impl Router {
     }
 
     /// How often the servers have become others.
-    pub fn revision(&self) -> u64 {
+    pub fn changes(&self) -> u64 {
         self.revision
+    }
+
+    /// A number for the servers that there are: how often they have become others, or in a cluster one that other
+    /// proxies have for the same servers, too.
+    pub fn revision(&self) -> u64 {
+        if self.mark > 0 { self.mark } else { self.revision }
+    }
+
+    /// This is that number for the servers of a cluster from here on.
+    pub fn set_revision(&mut self, mark: u64) {
+        self.mark = mark;
     }
 
     /// The place of a server in the ring, if it has one.
@@ -246,7 +337,7 @@ impl Router {
     /// A server went down or came back. Where others stand in for one that is down, a new epoch begins.
     pub fn set_up(&mut self, server: ServerId, is_up: bool) {
         let Some(place) = self.place(server) else { return };
-        if self.up.set(place, is_up) && self.failover && self.has_several() {
+        if self.up.set(place, is_up) && self.lookup == Lookup::RingAndNext && self.has_several() {
             self.epoch = self.epoch.wrapping_add(1);
         }
     }
@@ -260,32 +351,59 @@ impl Router {
     /// The hash of a key, or of its tag.
     #[inline]
     pub fn hash_of(&self, key: &[u8]) -> u32 {
-        if self.is_plain { Ring::hash(key) } else { self.ring.place_of(self.spread.hash(key)) }
+        if self.is_plain { Ring::hash(key) } else { self.hash_otherwise(key) }
+    }
+
+    #[inline(never)]
+    fn hash_otherwise(&self, key: &[u8]) -> u32 {
+        match self.lookup {
+            Lookup::Slots => slot_table::hash_of(key),
+            Lookup::Ring | Lookup::RingAndNext => self.ring.place_of(self.spread.hash(key)),
+        }
     }
 
     /// The server that has this hash now; `None` when it is down, and, with failover, all others are, too.
     #[inline]
     pub fn server_of(&self, hash: u32) -> Option<ServerId> {
-        let server = match self.failover {
-            true => self.ring.server(hash, &self.up)?,
-            false => Some(self.ring.primary(hash)).filter(|&server| self.up.is_up(server))?,
+        let server = match self.lookup {
+            Lookup::RingAndNext => self.ring.server(hash, &self.up)?,
+            Lookup::Ring => Some(self.ring.primary(hash)).filter(|&server| self.up.is_up(server))?,
+            Lookup::Slots => return self.server_of_slot(slot_in(hash)),
         };
         Some(self.servers[server.index()])
+    }
+
+    /// The server that has this slot, if it is up. As long as nobody has said who has which, it is any that is.
+    fn server_of_slot(&self, slot: u16) -> Option<ServerId> {
+        let slots = self.slots.as_deref()?;
+        match slots.owner(slot) {
+            Some(place) if self.up.is_up(ServerIndex(place as u16)) => Some(self.servers[place]),
+            None if !slots.is_told() => self.route_any().server(),
+            _ => None,
+        }
+    }
+
+    /// Whether keys with these hashes belong together: one server answers requests that have both.
+    #[inline]
+    pub fn is_together(&self, one: u32, other: u32) -> bool {
+        match self.lookup {
+            Lookup::Slots => slot_in(one) == slot_in(other),
+            Lookup::Ring | Lookup::RingAndNext => self.server_of(one) == self.server_of(other),
+        }
     }
 
     /// The cell of the ring that a hash falls into; its server, who stands in for that one, and who for both, as far as
     /// there are so many, all others being up. Of the servers of these settings.
     pub fn line_of(&self, settings: &Settings, hash: u32, most: usize) -> (usize, Vec<ServerId>) {
+        if let Some(slots) = &self.slots {
+            let slot = slot_in(hash);
+            return (usize::from(slot), slots.owner(slot).map(|place| self.servers[place]).into_iter().collect());
+        }
         let is_same = |a: ServerIndex, b: ServerIndex| settings.servers[a.index()] == settings.servers[b.index()];
-        let has_stand_in = self.failover && !settings.is_master(&settings.servers[self.ring.primary(hash).index()]);
+        let has_stand_in = self.lookup == Lookup::RingAndNext
+            && !settings.is_master(&settings.servers[self.ring.primary(hash).index()]);
         let line = self.ring.line_of(hash, if has_stand_in { most } else { 1 }, &is_same);
         (self.ring.cell(hash), line.into_iter().map(|place| self.servers[place.index()]).collect())
-    }
-
-    /// The server that has this key now, in the same way.
-    #[inline]
-    pub fn server_of_key(&self, key: &[u8]) -> Option<ServerId> {
-        self.server_of(self.hash_of(key))
     }
 
     /// The server that has this hash now.
@@ -293,8 +411,14 @@ impl Router {
     pub fn route_hash(&self, hash: u32) -> Route {
         match self.server_of(hash) {
             Some(server) => Route::To(server, hash),
-            None => Route::Down,
+            None => self.route_nowhere(hash),
         }
+    }
+
+    #[cold]
+    fn route_nowhere(&self, hash: u32) -> Route {
+        let is_unserved = self.slots().is_some_and(|slots| slots.is_told() && slots.owner(slot_in(hash)).is_none());
+        if is_unserved { Route::Unserved } else { Route::Down }
     }
 
     /// The server of this key.
@@ -339,6 +463,9 @@ impl Router {
         let route = self.route_hash(first);
         if let Route::To(server, _) = route {
             for hash in keys {
+                if self.lookup == Lookup::Slots && !self.is_together(first, hash) {
+                    return Route::CrossSlot;
+                }
                 match self.route_hash(hash) {
                     Route::To(other, _) if other == server => {}
                     Route::To(..) => return Route::CrossSlot,
@@ -349,9 +476,19 @@ impl Router {
         route
     }
 
-    /// The part that this server has of the request that is being split; if it has none yet, the one that `add` makes.
+    /// The part that keys with this hash, at this server, have of the request that is being split: that of the server,
+    /// or in a cluster that of the slot. If there is none yet, it is the one that `add` makes.
     #[inline]
-    pub fn part_for(&mut self, server: ServerId, add: impl FnOnce() -> u16) -> u16 {
+    pub fn part_for(&mut self, server: ServerId, hash: u32, add: impl FnOnce() -> u16) -> u16 {
+        match &mut self.slots {
+            Some(slots) => slots.part_for(slot_in(hash), add),
+            None => self.first_part_at(server, add),
+        }
+    }
+
+    /// The part of this server; if it has none yet, the one that `add` makes.
+    #[inline]
+    pub fn first_part_at(&mut self, server: ServerId, add: impl FnOnce() -> u16) -> u16 {
         let part = &mut self.part_of_server[server.index()];
         if *part == NO_PART {
             *part = add();
@@ -359,14 +496,24 @@ impl Router {
         *part
     }
 
-    /// A request was split, over these servers.
-    pub fn forget_parts(&mut self, servers: impl Iterator<Item = ServerId>) {
-        servers.for_each(|server| self.part_of_server[server.index()] = NO_PART);
+    /// A request was split, over these servers and hashes.
+    pub fn forget_parts(&mut self, parts: impl Iterator<Item = (ServerId, u32)>) {
+        for (server, hash) in parts {
+            self.part_of_server[server.index()] = NO_PART;
+            if let Some(slots) = &mut self.slots {
+                slots.forget_part(slot_in(hash));
+            }
+        }
     }
 }
 
 #[cfg(test)]
 impl Router {
+    /// The server that has this key now.
+    pub fn server_of_key(&self, key: &[u8]) -> Option<ServerId> {
+        self.server_of(self.hash_of(key))
+    }
+
     /// The ring itself.
     pub fn ring(&self) -> &Ring {
         &self.ring

@@ -14,6 +14,7 @@ use super::pick::{self, Pick};
 use super::refusals::{CONNECTION_DOWN, UNSUPPORTED};
 use super::router::{Route, Router};
 use super::scripts::shows_script;
+use super::slot_table::slot_in;
 use super::state::Proxy;
 use super::{
     answer, blocking, bulk, client_list, close, denial, dispatch, enqueue, evalsha, guard, hidden_count, introspect,
@@ -27,6 +28,7 @@ use crate::request::Request;
 use crate::resp::Arg;
 use crate::server_id::ServerId;
 use crate::slots::Id;
+use crate::timer::Millis;
 
 /// Decides about one whole request. `args` are its arguments; there is at least one.
 #[inline]
@@ -236,7 +238,8 @@ pub(super) fn route_upload(
     if !is_passed_on || guard::is_guarded_command(&proxy.settings, command.name()) {
         return None;
     }
-    let (server, mut hash) = route_start(&proxy.router, command, start, &args[..known], args_total)?;
+    let routed = route_start(&proxy.router, command, start, &args[..known], args_total);
+    let (server, mut hash) = routed.filter(|&(_, hash)| !is_being_moved(proxy, hash, when.now))?;
     if !proxy.router.replicas().is_empty() {
         let key = args.get(1).filter(|_| known > 1 && command.has_one_key())?;
         hash = proxy.router.hash_of(key.of(start));
@@ -266,6 +269,12 @@ pub(super) fn route_upload(
         }
     }
     Some(ticket)
+}
+
+/// Whether the slot of this hash is being moved: of a request that is passed on as it comes nothing is kept, and it may
+/// have to be sent again.
+fn is_being_moved(proxy: &Proxy, hash: u32, now: Millis) -> bool {
+    proxy.settings.cluster && proxy.redirected.is_moving(slot_in(hash), now)
 }
 
 /// Where a request of `args_total` arguments goes of which only `args` are known, the first ones, which stand whole in

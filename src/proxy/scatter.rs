@@ -31,12 +31,13 @@ use super::interface::{LARGE, NO_DEADLINE};
 use super::merging::{Merging, Part};
 use super::pick::{self, Pick};
 use super::reads::{self, KeyReader};
-use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, UNSUPPORTED};
+use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, UNSUPPORTED, UNTOLD};
 use super::router::{Route, Router};
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{answer, bulk, collect, dispatch, enqueue, evalsha, guard, kill, mark, memory, reparse};
 use crate::client::Need;
+use crate::cluster::RefreshCause;
 use crate::command::{self, Access, Class, Gather, Merge};
 use crate::reply::{self, error};
 use crate::request::{MergingId, Place, Request, RequestId, Role};
@@ -119,7 +120,7 @@ fn sort_keys(
     merging: &mut Merging,
 ) -> bool {
     let is_whole = sort_each_key(router, call, row, reader, merging);
-    router.forget_parts(merging.parts().iter().map(|part| part.server));
+    router.forget_parts(merging.parts().iter().map(|part| (part.server, part.hash)));
     is_whole
 }
 
@@ -133,14 +134,19 @@ fn sort_each_key(
     let KeyRow { first, tail, step } = row;
     let mut start = call.args[first - 1].end();
     for index in (first..tail).step_by(step) {
+        let hash = router.hash_of(call.arg(index));
         let server = match reader {
-            None => router.server_of_key(call.arg(index)),
-            Some(reader) => reader.server_of_key(router, call.arg(index)),
+            None => router.server_of(hash),
+            Some(reader) => reader.server_of(router, hash),
         };
         let Some(server) = server else { return false };
-        let part = router.part_for(server, || merging.add_part(server));
+        let part = router.part_for(server, hash, || merging.add_part_of(server, hash));
         let end = call.args[index + step - 1].end();
         let entry = &mut merging.parts_mut()[usize::from(part)];
+        if entry.server != server {
+            // Some keys of this slot are to be read where they were written: so are all.
+            entry.server = router.server_of(hash).unwrap_or(server);
+        }
         entry.keys += 1;
         entry.bytes.extend_from_slice(&call.request[start..end]);
         start = end;
@@ -154,6 +160,11 @@ pub(super) fn on_gather(proxy: &mut Proxy, id: Id, call: &Call<'_>, gather: Gath
     let is_whole = proxy.router.distinct_servers().iter().all(|&server| proxy.router.is_up(server));
     if proxy.router.has_several() && (!proxy.settings.multi_key || gather == Gather::Masked) {
         answer::reply_here(proxy, id, UNSUPPORTED);
+        return Verdict::Done;
+    }
+    if proxy.router.slots().is_some_and(|slots| !slots.is_told()) {
+        proxy.turn.refresh(RefreshCause::Down);
+        answer::reply_here(proxy, id, UNTOLD);
         return Verdict::Done;
     }
     let shape = match gather {
@@ -257,8 +268,22 @@ fn send_pinned(
 
 /// Finds a backend for every part. If one must be waited for, the verdict says so, and nothing was asked of any.
 fn claim_all(proxy: &mut Proxy, id: Id, merging: &mut Merging, when: When) -> Result<(), Verdict> {
+    let claimed = claim_each(proxy, id, merging, when);
+    proxy.router.forget_parts(merging.parts().iter().map(|part| (part.server, part.hash)));
+    claimed
+}
+
+fn claim_each(proxy: &mut Proxy, id: Id, merging: &mut Merging, when: When) -> Result<(), Verdict> {
     let shape = merging.shape;
-    for part in merging.parts_mut() {
+    for number in 0..merging.parts().len() {
+        // All of one server go to the same backend.
+        let server = merging.parts()[number].server;
+        let first = proxy.router.first_part_at(server, || number as u16);
+        if usize::from(first) < number {
+            merging.parts_mut()[number].backend = merging.parts()[usize::from(first)].backend;
+            continue;
+        }
+        let part = &mut merging.parts_mut()[number];
         let Some(client) = proxy.clients.get(id) else { return Err(Verdict::Done) };
         let profile = client.profile();
         let pick = match shape {
@@ -298,7 +323,7 @@ pub(super) fn line_up_parts(
     let role = merging.role;
     let mut last = None;
     for (part, entry) in (0..).zip(merging.parts_mut()) {
-        let mut request = Request::new(id, deadline, entry.len as u32, 0, access == Access::Read);
+        let mut request = Request::new(id, deadline, entry.len as u32, entry.hash, access == Access::Read);
         request.make_part(id_of_merging, part);
         request.set_role(role);
         let request = proxy.in_flight.requests.insert(request);

@@ -30,8 +30,11 @@ pub struct Settings {
     /// Those of them that are the names of masters: where they are it is told by `Proxy::handle_moved`. Nobody stands
     /// in for them.
     pub masters: Vec<String>,
-    /// Whether a server that is down is stood in for by the next one of the ring.
+    /// Whether a server that is down is stood in for by the next one of the ring. In a cluster nobody does.
     pub failover: bool,
+    /// Whether the servers are nodes of a Redis Cluster, each with some of the slots: those of the settings are where
+    /// it is found, and the others it tells (`Proxy::handle_slot_map`).
+    pub cluster: bool,
     /// How keys are spread over the servers.
     pub spread: Spread,
     /// Their names and weights in the ring, in their order; empty where the ring knows neither.
@@ -148,6 +151,7 @@ impl Settings {
             read_from: ReadFrom::Master,
             masters: Vec::new(),
             failover: true,
+            cluster: false,
             spread: Spread::default(),
             members: Vec::new(),
             multi_key: true,
@@ -179,9 +183,15 @@ impl Settings {
         (0..self.servers.len()).flat_map(|place| self.replicas_of(place))
     }
 
-    /// The ring of the servers.
+    /// Whether a server that is down is stood in for by another one.
+    pub(super) fn has_failover(&self) -> bool {
+        self.failover && !self.cluster
+    }
+
+    /// The ring of the servers; of a cluster, one of no meaning.
     pub(super) fn ring(&self) -> Ring {
         match self.members.is_empty() {
+            _ if self.cluster => Ring::new(1),
             true => Ring::new(self.servers.len()),
             false => Ring::of(self.spread.distribution, &self.members),
         }

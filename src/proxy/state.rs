@@ -6,8 +6,10 @@ use super::held::Held;
 use super::in_flight::InFlight;
 use super::interface::Timer;
 use super::journal::Journal;
+use super::nodes::Nodes;
 use super::pubsub::Pubsub;
 use super::reading::Reading;
+use super::redirected::Redirected;
 use super::router::Router;
 use super::scripts::Scripts;
 use super::settings::Settings;
@@ -37,6 +39,10 @@ pub struct Proxy {
     pub(super) scripts: Scripts,
     /// What servers have refused that are no masters.
     pub(super) held: Held,
+    /// Nodes of a cluster that the map of its slots does not have.
+    pub(super) nodes: Nodes,
+    /// What nodes of a cluster have not run.
+    pub(super) redirected: Redirected,
     pub(super) wheel: Wheel<Timer>,
     pub(super) journal: Journal,
 }

@@ -7,6 +7,7 @@
 mod authenticate;
 mod await_master;
 mod bulk;
+mod cluster;
 mod delivery;
 mod denials;
 mod dismiss;
@@ -27,6 +28,7 @@ mod pools;
 mod promises;
 mod publish;
 mod recover;
+mod redirect;
 mod reload;
 mod renew;
 mod replicas;
@@ -45,6 +47,7 @@ use std::io::{self, IoSlice};
 use super::interface::LARGE;
 use super::*;
 use crate::buffer::Scratch;
+use crate::cluster::RefreshCause;
 use crate::ring::{Ring, ServerIndex, UpSet};
 use crate::server_id::ServerId;
 
@@ -88,6 +91,8 @@ struct Bench {
     connects: Vec<(Id, u16)>,
     /// Servers whose names are to be looked up.
     resolves: Vec<ServerId>,
+    /// Why the map of a cluster's slots is to be asked for again.
+    refreshes: Vec<RefreshCause>,
     closed: Vec<Conn>,
     resumed: Vec<Conn>,
     /// Who is to leave.
@@ -114,6 +119,7 @@ impl Bench {
             now,
             connects: Vec::new(),
             resolves: Vec::new(),
+            refreshes: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
             dismissed: Vec::new(),
@@ -140,6 +146,7 @@ impl Bench {
             match action {
                 Action::Connect { backend, server } => self.connects.push((backend, server.index() as u16)),
                 Action::Resolve(server) => self.resolves.push(server),
+                Action::Refresh(cause) => self.refreshes.push(cause),
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Resume(conn) => self.resumed.push(conn),
                 Action::Dismiss(id) => self.dismissed.push(id),

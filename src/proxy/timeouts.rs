@@ -22,8 +22,8 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{
     answer, authenticate, await_master, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue,
-    health, kept, memory, merged, moved, publish, reask, recover, reload, renew, replica_watch, report, reroute, slow,
-    subscription_connection, subscription_read,
+    health, kept, memory, merged, moved, publish, reask, recover, redirect, reload, renew, replica_watch, report,
+    reroute, resend, slow, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -61,11 +61,15 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Renewal(server) => renew::on_due(proxy, server),
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
             Timer::Held => proxy.held.on_woken(),
+            Timer::Redirected => proxy.redirected.on_woken(),
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }
     }
     if !proxy.held.is_empty() {
         await_master::go_on(proxy, now);
+    }
+    if !proxy.redirected.is_empty() {
+        resend::go_on(proxy, now);
     }
 }
 
@@ -356,6 +360,7 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
                 continue;
             }
             await_master::on_run(proxy, client, server, now);
+            redirect::on_run(proxy, client, request, server, now);
             answer::deliver_error(proxy, client, request, text.as_bytes(), now);
         }
     }

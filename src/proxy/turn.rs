@@ -15,6 +15,7 @@ use std::mem;
 use super::backend_close_reason::BackendCloseReason;
 use super::interface::{Action, Conn};
 use crate::client::Bulk;
+use crate::cluster::RefreshCause;
 use crate::request::MergingId;
 use crate::server_id::ServerId;
 use crate::slots::Id;
@@ -82,6 +83,13 @@ impl Turn {
     /// The shell is to look up where this server is.
     pub fn resolve(&mut self, server: ServerId) {
         self.actions.push_back(Action::Resolve(server));
+    }
+
+    /// The map of a cluster's slots may not be true any more, for this reason.
+    pub fn refresh(&mut self, cause: RefreshCause) {
+        if !self.actions.contains(&Action::Refresh(cause)) {
+            self.actions.push_back(Action::Refresh(cause));
+        }
     }
 
     /// The shell is to close this connection.

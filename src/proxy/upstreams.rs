@@ -117,7 +117,7 @@ impl Endpoint {
 /// Whether others take the keys of a server that is down, and what it has is lost to clients then: it is given time. A
 /// replica is not, since others have what it has; and nobody stands in for a master that sentinels watch.
 fn has_stand_in(settings: &Settings, server: &str, is_replica: bool) -> bool {
-    settings.failover && settings.servers.len() > 1 && !is_replica && !settings.is_master(server)
+    settings.has_failover() && settings.servers.len() > 1 && !is_replica && !settings.is_master(server)
 }
 
 impl Upstreams {

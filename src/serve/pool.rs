@@ -291,6 +291,7 @@ fn settings(pool: &PoolConfig) -> Settings {
             .map(|server| server.replicas().iter().map(ToString::to_string).collect())
             .collect(),
         read_from: pool.read_from,
+        cluster: false,
         failover: pool.failover,
         spread: pool.spread,
         members: pool.members.clone(),

@@ -374,6 +374,7 @@ impl Shell {
                         self.ready.push(link);
                     }
                 }
+                Action::Refresh(_) => unreachable!("there is no cluster"),
                 Action::Post => unreachable!("there is one proxy only"),
                 Action::Resume(conn) => {
                     let Some(link) = self.network.find(conn) else { continue };

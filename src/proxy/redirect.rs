@@ -1,0 +1,393 @@
+//! What a node of a cluster says that has not run a request: it is held, to be sent again (`resend`).
+//!
+//! ```text
+//!   -MOVED 7 10.0.0.2:6379   that node has the slot from here on, and has the request at once
+//!   -ASK 7 10.0.0.2:6379     that node has this request alone, with ASKING before it; the slot stays where it is
+//!   -TRYAGAIN …              some of its keys have moved, and some not: the same again, in a moment
+//!   -CLUSTERDOWN, -READONLY  whoever has the slot, in a moment
+//! ```
+//!
+//! A write is as good as a read here: nothing was run. `-MOVED` and `-CLUSTERDOWN` have the map of all slots asked for
+//! again. A node that does not have the slot, as far as is known, is not believed in who has it: that was true before.
+//! One that names itself as the owner is not the node that it was (`RefreshCause::SameAddress`). What a script says is
+//! not learned from, since a script may say anything.
+//!
+//! Order: whatever of a client is redirected is in one line, its client is read no further, and it is sent again when
+//! the client has nothing in flight at any node. What was run *behind* a held request counts only if both have a key of
+//! the same slot in common: a read is asked again, behind the held one; after a write the held one comes too late, and
+//! is told what the node said. That can happen to requests with several keys, while their slot is moved.
+//!
+//! What is not sent again, and is told what the node said: transactions, and what a client has a connection of its own
+//! for, since that connection is what they stand on; what was redirected `TRIES_MAX` times; and when memory is short,
+//! or more than `REDIRECTED_MAX` wait. Of a large request the bytes were not kept; it is told so.
+
+use super::interface::{NO_DEADLINE, Timer};
+use super::redirected::{Goal, REDIRECTED_MAX, Waiting};
+use super::refusals::CONNECTION_DOWN;
+use super::slot_table::slot_in;
+use super::state::Proxy;
+use super::{answer, guard, mark, memory, reparse};
+use crate::backend::Backend;
+use crate::client::Client;
+use crate::cluster::RefreshCause;
+use crate::command;
+use crate::request::{Place, RequestId, Role};
+use crate::server_id::ServerId;
+use crate::slots::Id;
+use crate::timer::Millis;
+
+/// So often a request is redirected at the most.
+const TRIES_MAX: u8 = 16;
+/// The same for a script, which may have said it itself.
+const SCRIPT_TRIES_MAX: u8 = 3;
+/// So often it is sent at once; after that there is a pause, since nodes may not agree yet.
+const AT_ONCE_MAX: u8 = 3;
+/// The shortest and the longest pause, in milliseconds, but for a cluster that is down: then each is twice as long.
+const PAUSE_MS: std::ops::Range<u64> = 10..50;
+
+/// What a large request is told.
+const NOT_KEPT: &[u8] = b"-TRYAGAIN The slot of this large request was moved while it was sent; it was not run\r\n";
+
+/// What a node says that has not run a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal<'a> {
+    /// The slot is that node's.
+    Moved { slot: u16, host: &'a str, port: u16 },
+    /// This request is for that node.
+    Ask { slot: u16, host: &'a str, port: u16 },
+    /// Some keys have moved.
+    TryAgain,
+    /// Nobody serves it now.
+    Down,
+}
+
+/// Whether this error says that a node of a cluster has not run a request.
+pub(super) fn is_refusal(reply: &[u8]) -> bool {
+    refusal(reply).is_some()
+}
+
+fn refusal(reply: &[u8]) -> Option<Refusal<'_>> {
+    let text = std::str::from_utf8(reply.strip_suffix(b"\r\n")?).ok()?;
+    let (word, rest) = text.split_once(' ')?;
+    match word {
+        "-TRYAGAIN" => return Some(Refusal::TryAgain),
+        "-CLUSTERDOWN" | "-READONLY" => return Some(Refusal::Down),
+        "-MOVED" | "-ASK" => {}
+        _ => return None,
+    }
+    let (slot, endpoint) = rest.split_once(' ')?;
+    let slot = slot.parse().ok().filter(|&slot: &u16| usize::from(slot) < crate::cluster::SLOTS)?;
+    // An IPv6 address has colons of its own, and no brackets.
+    let (host, port) = endpoint.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    match word {
+        "-MOVED" => Some(Refusal::Moved { slot, host, port }),
+        _ => Some(Refusal::Ask { slot, host, port }),
+    }
+}
+
+/// The address that a node has named, as seen from the node at `from`. `None` if it says that it does not know it.
+fn address(host: &str, port: u16, from: &str) -> Option<String> {
+    match host {
+        "?" => None,
+        // The host that was asked.
+        "" => from.rsplit_once(':').map(|(host, _)| format!("{host}:{port}")),
+        _ if host.contains(':') => Some(format!("[{host}]:{port}")),
+        _ => Some(format!("{host}:{port}")),
+    }
+}
+
+/// The node of backend `from` has not run a request, which stands in no backend's line any more: `reply` says so. True
+/// if it is held, or was told something else; if not, what the node said is the reply. Without `bytes` they were not
+/// kept.
+pub(super) fn on_refused(
+    proxy: &mut Proxy,
+    (client, request, from): (Id, RequestId, Id),
+    bytes: Option<Vec<u8>>,
+    reply: &[u8],
+    now: Millis,
+) -> bool {
+    let Some((server, profile)) = proxy.upstreams.backend(from).map(|entry| (entry.server(), entry.profile())) else {
+        return false;
+    };
+    let Some(refusal) = refusal(reply) else { return false };
+    let entry = &proxy.in_flight.requests[request];
+    let (slot, role) = (slot_in(entry.hash()), entry.role());
+    let named = match refusal {
+        Refusal::Moved { slot, .. } | Refusal::Ask { slot, .. } => Some(slot),
+        Refusal::TryAgain | Refusal::Down => None,
+    };
+    let is_alone = matches!(role, Role::Plain | Role::Published { .. });
+    if is_alone && named.is_some_and(|named| named != slot) {
+        // It is no node that says so.
+        return false;
+    }
+    let is_script = bytes.as_ref().is_some_and(|bytes| guard::is_doubtful_request(&proxy.reading, bytes));
+    let tries = proxy.redirected.tries(client, request);
+    let (goal, pause_ms) = learn(proxy, server, named.unwrap_or(slot), &refusal, (is_script, tries), now);
+    let tries_max = if is_script { SCRIPT_TRIES_MAX } else { TRIES_MAX };
+    if !is_alone || tries >= tries_max || !may_wait(proxy, client, request, server, now) {
+        return false;
+    }
+    let Some(bytes) = bytes else {
+        proxy.in_flight.requests[request].leave_backend();
+        answer::deliver_error(proxy, client, request, NOT_KEPT, now);
+        return true;
+    };
+    let waiting = Waiting { request, bytes, slot, profile, goal, due: now + pause_ms, refusal: reply.into() };
+    hold(proxy, client, server, waiting, now);
+    true
+}
+
+/// What follows from it for the request, and for others: where it goes, and after how many milliseconds.
+fn learn(
+    proxy: &mut Proxy,
+    from: ServerId,
+    slot: u16,
+    refusal: &Refusal<'_>,
+    (is_script, tries): (bool, u8),
+    now: Millis,
+) -> (Goal, u64) {
+    let pause_ms = PAUSE_MS.start + proxy.upstreams.random() % (PAUSE_MS.end - PAUSE_MS.start);
+    let at_once = if tries < AT_ONCE_MAX { 0 } else { pause_ms };
+    match *refusal {
+        Refusal::TryAgain => {
+            proxy.redirected.on_moving(slot, now);
+            (Goal::Owner, pause_ms)
+        }
+        Refusal::Down => {
+            proxy.turn.refresh(RefreshCause::Down);
+            (Goal::Owner, 2 * pause_ms)
+        }
+        Refusal::Ask { host, port, .. } => {
+            proxy.redirected.on_moving(slot, now);
+            match address(host, port, proxy.upstreams.address(from)) {
+                Some(address) => (Goal::Asking(address.into()), at_once),
+                None => (Goal::Owner, pause_ms),
+            }
+        }
+        Refusal::Moved { host, port, .. } => {
+            let own = proxy.upstreams.address(from);
+            let Some(address) = address(host, port, own).filter(|_| !is_script) else {
+                proxy.turn.refresh(RefreshCause::Moved);
+                return (Goal::Owner, pause_ms);
+            };
+            if address == own {
+                proxy.turn.refresh(RefreshCause::SameAddress);
+                return (Goal::Owner, pause_ms);
+            }
+            proxy.turn.refresh(RefreshCause::Moved);
+            learn_owner(proxy, from, slot, &address);
+            (Goal::Owner, at_once)
+        }
+    }
+}
+
+/// A node says that this one has a slot. If it was thought to have it itself, it is believed.
+fn learn_owner(proxy: &mut Proxy, from: ServerId, slot: u16, address: &str) {
+    let owner = proxy.router.owner(slot);
+    if owner.is_some_and(|owner| owner != from) {
+        return;
+    }
+    let known = proxy.router.servers().find(|&server| proxy.upstreams.address(server) == address);
+    match known {
+        Some(server) => drop(proxy.router.give_slot(slot, server)),
+        None => proxy.redirected.on_named(slot, address),
+    }
+}
+
+/// Whether this request can be held at all.
+fn may_wait(proxy: &Proxy, client: Id, request: RequestId, server: ServerId, now: Millis) -> bool {
+    let entry = &proxy.in_flight.requests[request];
+    let is_waiting = matches!(entry.place(), Place::Waiting | Place::Part(_));
+    let is_in_time = entry.deadline() != NO_DEADLINE && entry.deadline() > now;
+    let leased = proxy.clients.get(client).and_then(Client::leased);
+    let is_watching = leased.is_some_and(|leased| leased.server == server);
+    let has_room =
+        proxy.redirected.count() < REDIRECTED_MAX && !memory::is_memory_short(&proxy.settings, &proxy.in_flight);
+    is_waiting && is_in_time && !is_watching && has_room
+}
+
+fn hold(proxy: &mut Proxy, client: Id, server: ServerId, waiting: Waiting, now: Millis) {
+    let entry = &mut proxy.in_flight.requests[waiting.request];
+    entry.leave_backend();
+    let look_at = waiting.due.min(entry.deadline()).max(now);
+    proxy.redirected.push(client, server, waiting, &mut proxy.in_flight.arena);
+    proxy.redirected.look_by(look_at);
+    proxy.redirected.wake_at(&mut proxy.wheel, Timer::Redirected, look_at);
+    if let Some(client) = proxy.clients.get_mut(client) {
+        client.hold();
+    }
+}
+
+/// A request was not run because its connection is lost, and something of its client is redirected: it is sent behind
+/// that. Gives the bytes back if nothing is.
+pub(super) fn hold_behind(
+    proxy: &mut Proxy,
+    client: Id,
+    request: RequestId,
+    server: ServerId,
+    bytes: Vec<u8>,
+    now: Millis,
+) -> Option<Vec<u8>> {
+    if proxy.redirected.line(client).is_none() {
+        return Some(bytes);
+    }
+    let profile = proxy.clients.get(client).map(Client::profile).unwrap_or_default();
+    let slot = slot_in(proxy.in_flight.requests[request].hash());
+    let refusal = CONNECTION_DOWN.into();
+    let waiting = Waiting { request, bytes, slot, profile, goal: Goal::Owner, due: now, refusal };
+    hold(proxy, client, server, waiting, now);
+    None
+}
+
+/// A request of a client of which something waits was answered, and its reply is in its place. If what waits was sent
+/// before it, and has a key in common with it, the order of both is looked after.
+pub(super) fn on_answered(proxy: &mut Proxy, client: Id, request: RequestId, answered: Answered, now: Millis) {
+    let overtaken = overtaken(proxy, client, request, &answered);
+    if overtaken.is_empty() {
+        return;
+    }
+    let entry = proxy.in_flight.requests.get(request).filter(|entry| entry.client() == client);
+    let early = entry.filter(|entry| entry.is_read() && entry.role() == Role::Plain).and_then(|entry| {
+        let place = entry.place();
+        matches!(place, Place::Early(_)).then(|| place.early()).flatten()
+    });
+    match (early, answered.bytes) {
+        (Some(early), Some(bytes)) if proxy.redirected.count() < REDIRECTED_MAX => {
+            answer::forget_early(&mut proxy.clients, &mut proxy.in_flight, client, request, early);
+            mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, client);
+            let _ = hold_behind(proxy, client, request, answered.server, bytes, now);
+        }
+        _ => refuse_all(proxy, client, &overtaken, now),
+    }
+}
+
+/// A request that a node has answered, though others before it wait.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub server: ServerId,
+    pub slot: u16,
+    pub is_read: bool,
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// Those that wait, were sent before this one, have a key in common with it, and are not both reads.
+fn overtaken(proxy: &Proxy, client: Id, request: RequestId, answered: &Answered) -> Vec<u64> {
+    let Some(line) = proxy.redirected.line(client) else { return Vec::new() };
+    let keys = answered.bytes.as_ref().and_then(|bytes| keys_of(proxy, bytes));
+    let is_overtaken = |waiting: &Waiting| {
+        let is_read = proxy.in_flight.requests.get(waiting.request).is_some_and(|entry| entry.is_read());
+        waiting.slot == answered.slot
+            && !(answered.is_read && is_read)
+            && have_common(&keys, &keys_of(proxy, &waiting.bytes))
+            && !stands_before(proxy, client, request, waiting.request)
+    };
+    line.numbered().filter(|(_, waiting)| is_overtaken(waiting)).map(|(number, _)| number).collect()
+}
+
+/// The hashes of a request's keys; `None` if they are not known.
+fn keys_of(proxy: &Proxy, bytes: &[u8]) -> Option<Vec<u32>> {
+    let framer = reparse::framed(&proxy.reading, bytes)?;
+    let args = framer.args();
+    let command = command::find(args.first()?.of(bytes))?;
+    let span = command.key_span(args.len(), |index| args[index].of(bytes)).ok()?;
+    Some(span.iter().map(|index| proxy.router.hash_of(args[index as usize].of(bytes))).collect())
+}
+
+fn have_common(one: &Option<Vec<u32>>, other: &Option<Vec<u32>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.iter().any(|key| other.contains(key)),
+        _ => true,
+    }
+}
+
+/// Whether a request stands before another one in its client's order.
+fn stands_before(proxy: &Proxy, client: Id, request: RequestId, other: RequestId) -> bool {
+    let requests = &proxy.in_flight.requests;
+    let Some(client) = proxy.clients.get(client) else { return true };
+    let place_of = |request: RequestId| match requests.get(request).map(|entry| entry.place()) {
+        Some(Place::Part(merging)) => {
+            proxy.in_flight.merges.get(merging as usize).map_or(request, |whole| whole.parent)
+        }
+        _ => request,
+    };
+    let (one, other) = (place_of(request), place_of(other));
+    // One that is answered, and gone, was the first.
+    let first = client.reply_order().iter(requests).find(|&stands| stands == one || stands == other);
+    first == Some(one) || !client.reply_order().iter(requests).any(|stands| stands == one)
+}
+
+/// A request may have been run, though nobody has said so: what waits, was sent before it, and has its slot comes too
+/// late.
+pub(super) fn on_run(proxy: &mut Proxy, client: Id, request: RequestId, server: ServerId, now: Millis) {
+    if proxy.redirected.line(client).is_none() {
+        return;
+    }
+    let entry = &proxy.in_flight.requests[request];
+    let answered = Answered { server, slot: slot_in(entry.hash()), is_read: entry.is_read(), bytes: None };
+    let overtaken = overtaken(proxy, client, request, &answered);
+    refuse_all(proxy, client, &overtaken, now);
+}
+
+fn refuse_all(proxy: &mut Proxy, client: Id, numbers: &[u64], now: Millis) {
+    for &number in numbers {
+        refuse(proxy, client, number, now);
+    }
+}
+
+/// This one is told what the node said.
+pub(super) fn refuse(proxy: &mut Proxy, client: Id, number: u64, now: Millis) {
+    let Some(waiting) = proxy.redirected.take(client, number, false, &mut proxy.in_flight.arena) else { return };
+    proxy.in_flight.measured.count_error(b'-', &waiting.refusal);
+    answer::deliver(proxy, client, waiting.request, &waiting.refusal, now);
+}
+
+/// Whether the replies to this client are left with a node: they wait for what is redirected, and that for them.
+pub(super) fn is_held_back(proxy: &Proxy, client: Id) -> bool {
+    let Some(client) = proxy.clients.get(client) else { return false };
+    let is_paused = |id: Id| proxy.upstreams.backend(id).is_some_and(Backend::is_read_paused);
+    client.affinities().iter().any(|affinity| is_paused(affinity.backend))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_says_is_read_as_it_is_meant() {
+        let moved = |slot, host, port| Some(Refusal::Moved { slot, host, port });
+        assert_eq!(refusal(b"-MOVED 3999 127.0.0.1:6381\r\n"), moved(3999, "127.0.0.1", 6381));
+        assert_eq!(refusal(b"-MOVED 0 ::1:6381\r\n"), moved(0, "::1", 6381));
+        assert_eq!(refusal(b"-MOVED 16383 :6380\r\n"), moved(16383, "", 6380));
+        assert_eq!(refusal(b"-ASK 1 ?:6380\r\n"), Some(Refusal::Ask { slot: 1, host: "?", port: 6380 }));
+        let again = b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+        assert_eq!(refusal(again), Some(Refusal::TryAgain));
+        assert_eq!(refusal(b"-CLUSTERDOWN Hash slot not served\r\n"), Some(Refusal::Down));
+        for other in [
+            &b"-MOVED 16384 a:1\r\n"[..],
+            b"-MOVED -1 a:1\r\n",
+            b"-MOVED 1\r\n",
+            b"-MOVED 1 a\r\n",
+            b"-MOVED 1 a:x\r\n",
+            b"-MOVED 1 a:65536\r\n",
+            b"-MOVED",
+            b"-MOVEDX 1 a:1\r\n",
+            b"-ERR MOVED 1 a:1\r\n",
+            b"-\xff 1 a:1\r\n",
+            b"+OK\r\n",
+        ] {
+            assert_eq!(refusal(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_in_the_map() {
+        let named = |host: &str| address(host, 1, "10.0.0.9:6379");
+        assert_eq!(named("10.0.0.1").as_deref(), Some("10.0.0.1:1"));
+        assert_eq!(named("::1").as_deref(), Some("[::1]:1"));
+        assert_eq!(named("").as_deref(), Some("10.0.0.9:1"));
+        assert_eq!(address("", 7, "[::1]:6379").as_deref(), Some("[::1]:7"));
+        assert_eq!(named("?"), None);
+    }
+}

@@ -1,0 +1,283 @@
+//! Requests that a node of a cluster has not run, and that wait to be sent again, with their bytes.
+//!
+//! Owns the line of each client, in the order in which its requests were sent, and says when something of it may be
+//! sent. Decides nothing: `redirect` holds them, and `resend` sends them.
+//!
+//! ```text
+//!   client 7   [1: SET a 1, sent again] [2: SET a 2, waits] [3: GET b, waits until 20 ms from now]
+//!   its reply order   [SET a 1] [SET a 2] [GET c: early "x"] [GET b] [PING: early]
+//! ```
+//!
+//! What is sent again keeps its number until its client owes and is owed nothing any more at any node: if it is not run
+//! once more, it stands in its old place, in front of what was sent after it.
+//!
+//! Invariants: a client has one line at the most; those that wait are in no backend's line, and their clients are read
+//! no further; `charged` is what the account has for them; no more than `REDIRECTED_MAX` wait.
+
+use std::collections::BTreeMap;
+
+use crate::buffer::Arena;
+use crate::request::RequestId;
+use crate::server_id::ServerId;
+use crate::session::Profile;
+use crate::slots::Id;
+use crate::timer::{Alarm, Millis, Wheel};
+
+/// So many requests wait at the most; what is refused beyond that is told so.
+pub(super) const REDIRECTED_MAX: usize = 10_000;
+
+/// So many lines are looked at in each turn; of twice as many not more often than each 2 ms, and so on.
+const LOOK_FREELY: usize = 1_000;
+
+/// So long after a node has said that a slot is being moved it is taken to be, in milliseconds.
+const MOVING_MS: u64 = 10_000;
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// To the node that has its slot then.
+    Owner,
+    /// To the node at this address, which is to be told `ASKING` before.
+    Asking(Box<str>),
+}
+
+/// A request that waits, and its bytes.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub request: RequestId,
+    pub bytes: Vec<u8>,
+    pub slot: u16,
+    /// What the session of a backend must be set to that runs it.
+    pub profile: Profile,
+    pub goal: Goal,
+    /// When it may be sent.
+    pub due: Millis,
+    /// What it is told if it is not sent in time.
+    pub refusal: Box<[u8]>,
+}
+
+impl Waiting {
+    fn held(&self) -> usize {
+        size_of::<Entry>() + self.bytes.capacity() + self.refusal.len()
+    }
+}
+
+/// A request of a line.
+#[derive(Debug)]
+struct Entry {
+    request: RequestId,
+    /// How often it was not run.
+    tries: u8,
+    /// `None` while it is sent.
+    waiting: Option<Waiting>,
+}
+
+/// What is redirected of one client.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Who has not run the last of them.
+    pub server: ServerId,
+    /// By their numbers.
+    entries: BTreeMap<u64, Entry>,
+    /// The number of each.
+    numbers: BTreeMap<RequestId, u64>,
+}
+
+impl Line {
+    fn new(server: ServerId) -> Line {
+        Line { server, entries: BTreeMap::new(), numbers: BTreeMap::new() }
+    }
+
+    /// Those that wait, in the order in which they were sent first.
+    pub fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.entries.values().filter_map(|entry| entry.waiting.as_ref())
+    }
+
+    /// The one with this number, if it waits.
+    pub fn waiting_as(&self, number: u64) -> Option<&Waiting> {
+        self.entries.get(&number)?.waiting.as_ref()
+    }
+
+    /// The same, with their numbers.
+    pub fn numbered(&self) -> impl Iterator<Item = (u64, &Waiting)> {
+        self.entries.iter().filter_map(|(&number, entry)| Some((number, entry.waiting.as_ref()?)))
+    }
+
+    /// True exactly when none waits.
+    pub fn is_idle(&self) -> bool {
+        self.waiting().next().is_none()
+    }
+}
+
+/// All that is redirected.
+#[derive(Debug, Default)]
+pub(super) struct Redirected {
+    lines: BTreeMap<Id, Line>,
+    next_number: u64,
+    count: usize,
+    /// What the account of memory has for it, in bytes.
+    charged: usize,
+    /// Slots that are being moved, and until when they are taken to be.
+    moving: BTreeMap<u16, Millis>,
+    /// Owners of slots at addresses that no server has yet.
+    named: Vec<(u16, Box<str>)>,
+    looked_at: Millis,
+    look_at: Option<Millis>,
+    alarm: Alarm,
+}
+
+impl Redirected {
+    /// True exactly when nothing is redirected, and nobody is named.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.named.is_empty()
+    }
+
+    /// How many requests wait.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// What the account of memory has for them, in bytes.
+    pub fn charged(&self) -> usize {
+        self.charged
+    }
+
+    /// The clients of all lines.
+    pub fn clients(&self) -> Vec<Id> {
+        self.lines.keys().copied().collect()
+    }
+
+    /// What is redirected of this client.
+    pub fn line(&self, client: Id) -> Option<&Line> {
+        self.lines.get(&client)
+    }
+
+    /// A request of this client was not run, and waits: in its old place if it was sent again, or behind all others.
+    pub fn push(&mut self, client: Id, server: ServerId, waiting: Waiting, arena: &mut Arena) {
+        let held = waiting.held();
+        self.count += 1;
+        self.charged += held;
+        arena.charge(held);
+        let line = self.lines.entry(client).or_insert_with(|| Line::new(server));
+        line.server = server;
+        let request = waiting.request;
+        let number = *line.numbers.entry(request).or_insert(self.next_number);
+        self.next_number += u64::from(number == self.next_number);
+        let entry = line.entries.entry(number).or_insert(Entry { request, tries: 0, waiting: None });
+        debug_assert!(entry.waiting.is_none(), "it waits already");
+        (entry.tries, entry.waiting) = (entry.tries.saturating_add(1), Some(waiting));
+    }
+
+    /// How often this request of a client was not run so far.
+    pub fn tries(&self, client: Id, request: RequestId) -> u8 {
+        let line = self.lines.get(&client);
+        let entry = line.and_then(|line| line.entries.get(line.numbers.get(&request)?));
+        entry.map_or(0, |entry| entry.tries)
+    }
+
+    /// Takes out the one with this number. `is_sent` if it is sent; then it keeps its number.
+    pub fn take(&mut self, client: Id, number: u64, is_sent: bool, arena: &mut Arena) -> Option<Waiting> {
+        let line = self.lines.get_mut(&client)?;
+        let waiting = line.entries.get_mut(&number)?.waiting.take()?;
+        if !is_sent {
+            line.entries.remove(&number);
+            line.numbers.remove(&waiting.request);
+        }
+        let held = waiting.held();
+        self.count -= 1;
+        self.charged -= held;
+        arena.uncharge(held);
+        Some(waiting)
+    }
+
+    /// One that was to be sent is not: no connection takes it now.
+    pub fn put_back(&mut self, client: Id, number: u64, waiting: Waiting, arena: &mut Arena) {
+        let Some(entry) = self.lines.get_mut(&client).and_then(|line| line.entries.get_mut(&number)) else { return };
+        let held = waiting.held();
+        self.count += 1;
+        self.charged += held;
+        arena.charge(held);
+        entry.waiting = Some(waiting);
+    }
+
+    /// Everything of this client that was sent is answered, or waits again: what was answered is forgotten.
+    pub fn forget_answered(&mut self, client: Id) {
+        if let Some(line) = self.lines.get_mut(&client) {
+            line.entries.retain(|_, entry| entry.waiting.is_some());
+            line.numbers = line.entries.iter().map(|(&number, entry)| (entry.request, number)).collect();
+        }
+    }
+
+    /// Nothing of this client is redirected any more.
+    pub fn remove(&mut self, client: Id, arena: &mut Arena) {
+        let Some(line) = self.lines.remove(&client) else { return };
+        for waiting in line.entries.into_values().filter_map(|entry| entry.waiting) {
+            let held = waiting.held();
+            self.count -= 1;
+            self.charged -= held;
+            arena.uncharge(held);
+        }
+    }
+
+    /// Whether this slot is being moved, as far as anybody has said so of late.
+    pub fn is_moving(&self, slot: u16, now: Millis) -> bool {
+        self.moving.get(&slot).is_some_and(|&until| until > now)
+    }
+
+    /// A node has said that this slot is being moved.
+    pub fn on_moving(&mut self, slot: u16, now: Millis) {
+        self.moving.retain(|_, until| *until > now);
+        self.moving.insert(slot, now + MOVING_MS);
+    }
+
+    /// A node has said that this slot has its owner at this address, which no server has yet.
+    pub fn on_named(&mut self, slot: u16, address: &str) {
+        if !self.named.iter().any(|(other, known)| *other == slot && **known == *address) {
+            self.named.push((slot, address.into()));
+        }
+    }
+
+    /// All that was said so.
+    pub fn take_named(&mut self) -> Vec<(u16, Box<str>)> {
+        std::mem::take(&mut self.named)
+    }
+
+    /// Whether all is to be looked at now, since something may have changed: of few lines in each turn, of many less
+    /// often.
+    pub fn is_look_due(&mut self, now: Millis) -> bool {
+        let due_at = self.looked_at + (self.lines.len() / LOOK_FREELY) as u64;
+        let is_due = due_at <= now || self.look_at.is_some_and(|look_at| look_at <= now);
+        if is_due {
+            (self.looked_at, self.look_at) = (now, None);
+        } else {
+            self.look_by(due_at);
+        }
+        is_due
+    }
+
+    /// All is to be looked at by then.
+    pub fn look_by(&mut self, at: Millis) {
+        self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// The same, in the next turn: other nodes have come, or slots have other owners.
+    pub fn look_now(&mut self) {
+        self.look_by(Millis(0));
+    }
+
+    /// When it is to be looked at next, if nothing happens before.
+    pub fn next_look(&self) -> Option<Millis> {
+        self.look_at
+    }
+
+    /// It is looked at then; `key` is that look's.
+    pub fn wake_at<K: Copy>(&mut self, wheel: &mut Wheel<K>, key: K, deadline: Millis) {
+        self.alarm.set(wheel, key, deadline);
+    }
+
+    /// That look is due.
+    pub fn on_woken(&mut self) {
+        self.alarm.on_fired();
+    }
+}

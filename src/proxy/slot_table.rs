@@ -1,0 +1,103 @@
+//! Which server has which slot of a cluster: what the router knows instead of a ring.
+//!
+//! ```text
+//!   key ─► slot ─► owners[slot]: a place among the servers ─► its server, or nobody
+//! ```
+//!
+//! The hash of a key, in a cluster, is its slot in the lowest bits, and above it a few bits of another hash, so that
+//! those who compare hashes rarely take one key for another one of its slot.
+//!
+//! Knows places only: no servers, no health. Invariants: an owner is a place of the servers that there are, or
+//! [`NOBODY`]; `parts` holds [`NO_PART`] for every slot but while a request is taken apart.
+
+use crate::cluster::{self, SLOTS};
+use crate::ring::Ring;
+
+/// The owner of a slot that has none.
+const NOBODY: u16 = u16::MAX;
+/// The part of a slot that has none.
+const NO_PART: u16 = u16::MAX;
+/// A slot takes so many bits.
+const SLOT_BITS: u32 = SLOTS.trailing_zeros();
+
+/// The hash of a key: its slot, and something of the rest.
+#[inline]
+pub(super) fn hash_of(key: &[u8]) -> u32 {
+    u32::from(cluster::slot_of(key)) | Ring::hash(key) << SLOT_BITS
+}
+
+/// The slot in a hash.
+#[inline]
+pub(super) fn slot_in(hash: u32) -> u16 {
+    (hash & (SLOTS as u32 - 1)) as u16
+}
+
+/// Who has which slot.
+#[derive(Debug)]
+pub(super) struct SlotTable {
+    owners: Box<[u16]>,
+    /// The part that each slot has of the request that is being taken apart.
+    parts: Box<[u16]>,
+    /// True once somebody has told all of them.
+    is_told: bool,
+}
+
+impl SlotTable {
+    /// Nobody has said who has which.
+    pub fn new() -> SlotTable {
+        SlotTable { owners: vec![NOBODY; SLOTS].into(), parts: vec![NO_PART; SLOTS].into(), is_told: false }
+    }
+
+    /// Whether somebody has told who has which slot; until then any server is asked, and says who has this one.
+    #[inline]
+    pub fn is_told(&self) -> bool {
+        self.is_told
+    }
+
+    /// The place of the server that has this slot.
+    #[inline]
+    pub fn owner(&self, slot: u16) -> Option<usize> {
+        let owner = self.owners[usize::from(slot)];
+        (owner != NOBODY).then_some(usize::from(owner))
+    }
+
+    /// These are the owners from here on. True if any is another one.
+    pub fn tell(&mut self, owner_of: impl Fn(u16) -> Option<usize>) -> bool {
+        self.is_told = true;
+        let mut is_other = false;
+        for (slot, owner) in (0..).zip(self.owners.iter_mut()) {
+            let now = owner_of(slot).map_or(NOBODY, |place| place as u16);
+            is_other |= now != *owner;
+            *owner = now;
+        }
+        is_other
+    }
+
+    /// The server in this place has this slot from here on. True if it had another one.
+    pub fn give(&mut self, slot: u16, place: usize) -> bool {
+        let owner = &mut self.owners[usize::from(slot)];
+        std::mem::replace(owner, place as u16) != place as u16
+    }
+
+    /// Servers stand in other places, or nowhere: `moved` says where each is now.
+    pub fn move_places(&mut self, moved: &[Option<usize>]) {
+        for owner in self.owners.iter_mut().filter(|owner| **owner != NOBODY) {
+            *owner = moved.get(usize::from(*owner)).copied().flatten().map_or(NOBODY, |place| place as u16);
+        }
+    }
+
+    /// The part of this slot; if it has none yet, the one that `add` makes.
+    #[inline]
+    pub fn part_for(&mut self, slot: u16, add: impl FnOnce() -> u16) -> u16 {
+        let part = &mut self.parts[usize::from(slot)];
+        if *part == NO_PART {
+            *part = add();
+        }
+        *part
+    }
+
+    /// This slot has no part any more.
+    pub fn forget_part(&mut self, slot: u16) {
+        self.parts[usize::from(slot)] = NO_PART;
+    }
+}
