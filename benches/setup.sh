@@ -3,7 +3,7 @@
 # service of their own; it is not used, and may be stopped.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
-packages="redis-server redis-tools nutcracker haproxy nginx-light php-fpm php-cli php-redis wrk valgrind"
+packages="redis-server redis-tools nutcracker haproxy stunnel4 openssl nginx-light php-fpm php-cli php-redis wrk valgrind"
 apt-get install -y -qq $packages >/dev/null 2>&1 || { apt-get update -qq; apt-get install -y -qq $packages >/dev/null; }
 
 # Debian has no envoy; there is one among Python's packages, a program alone in a folder of its own. What is missing is

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::program;
 use crate::redis::BENCHMARK_KEY;
 use crate::support::{Address, Scratch};
+use crate::tls::Target;
 use crate::work::{Doing, Work};
 
 /// What redis-benchmark saw.
@@ -37,7 +38,7 @@ pub struct Outcome {
 /// Runs the work load to its end and calls `sample` some ten times a second meanwhile.
 pub fn run(
     folder: &Scratch,
-    target: &Address,
+    target: &Target,
     work: &Work,
     interrupted: &AtomicBool,
     mut sample: impl FnMut(),
@@ -78,8 +79,8 @@ pub fn run(
     parse(&output, work)
 }
 
-fn arguments(target: &Address, work: &Work) -> Vec<String> {
-    let mut arguments = match target {
+fn arguments(target: &Target, work: &Work) -> Vec<String> {
+    let mut arguments = match &target.address {
         Address::Tcp(port) => vec!["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.to_string()],
         Address::Unix(path) => vec!["-s".to_owned(), path.display().to_string()],
     };
@@ -92,6 +93,9 @@ fn arguments(target: &Address, work: &Work) -> Vec<String> {
     ] {
         arguments.push(flag.to_owned());
         arguments.push(value);
+    }
+    if let Some(authority) = &target.authority {
+        arguments.extend(["--tls".to_owned(), "--cacert".to_owned(), authority.clone()]);
     }
     if work.keys > 0 {
         arguments.extend(["-r".to_owned(), work.keys.to_string()]);

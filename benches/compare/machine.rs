@@ -64,7 +64,7 @@ pub fn ephemeral_ports() -> u32 {
     }
 }
 
-/// The first line that a program prints about itself.
+/// The first line with a number that a program prints about itself.
 fn version(program: &str, flag: &str) -> String {
     let Ok(output) = Command::new(program).arg(flag).output() else {
         return "unknown version".to_owned();
@@ -72,7 +72,8 @@ fn version(program: &str, flag: &str) -> String {
     let mut text = output.stdout;
     text.extend_from_slice(&output.stderr);
     let text = String::from_utf8_lossy(&text);
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    // Some say something else before.
+    let line = text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()));
     // Some begin with their own path, which is nobody's business.
     let line = line.map(|line| line.strip_prefix(program).unwrap_or(line).trim_start());
     line.unwrap_or("unknown version").to_owned()

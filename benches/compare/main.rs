@@ -9,7 +9,8 @@
 //!                                       │
 //!                                       ├─ subject   how each one is started ─► proxy, floor
 //!                                       ├─ program   how each of the children is started
-//!                                       ├─ redis     the servers behind all of them; relay, a network before them
+//!                                       ├─ redis     the servers behind all of them; relay, a network before them;
+//!                                       │            tls, their certificates
 //!                                       └─ load, probe, php   the clients; hold, the idle ones
 //! ```
 //!
@@ -43,6 +44,7 @@ mod subject;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod targets;
+mod tls;
 mod work;
 
 use std::env;
@@ -61,6 +63,7 @@ use scene::{Scene, View};
 use subject::Subject;
 use support::process::Process;
 use support::{Address, Scratch, free_port};
+use tls::{Certificates, Target};
 use work::{Doing, Work};
 
 fn main() -> ExitCode {
@@ -115,14 +118,18 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
     let (subjects, missing) = subject::installed(&arguments.only);
     let mut stage = Stage {
         fleet: None,
+        certificates: None,
         php: None,
         folder: Scratch::new(),
         interrupted,
         samples: Vec::new(),
         failures: Vec::new(),
     };
-    stage.fleet = Some(Fleet::start()?);
-    if arguments.scenes.iter().any(|scene| matches!(scene.view, View::Php)) {
+    if arguments.scenes.iter().any(|scene| scene.works.iter().any(|work| work.is_tls)) {
+        stage.certificates = Some(Certificates::new());
+    }
+    stage.fleet = Some(Fleet::start(stage.certificates.as_ref().map_or_else(Vec::new, Certificates::server_flags))?);
+    if arguments.scenes.iter().any(|scene| matches!(scene.view, View::Php(_))) {
         stage.find_php();
     }
     let mut facts = machine::facts(&subjects);
@@ -187,6 +194,8 @@ fn write(scenes: &[Scene], subjects: &[Subject], samples: &Samples, facts: &str)
 struct Stage {
     // Dropped first: what lives in the folder goes before it.
     fleet: Option<Fleet>,
+    /// Present exactly when a work load has TLS.
+    certificates: Option<Certificates>,
     php: Option<Programs>,
     folder: Scratch,
     interrupted: Arc<AtomicBool>,
@@ -208,11 +217,11 @@ impl Stage {
 
     /// Every round of one scene.
     fn play(&mut self, scene: &Scene, rounds: u32, subjects: &[Subject]) -> Result<(), String> {
-        if matches!(scene.view, View::Php) && self.php.is_none() {
+        if matches!(scene.view, View::Php(_)) && self.php.is_none() {
             return Ok(());
         }
         let mut failed: Vec<(&str, &str)> = Vec::new();
-        if let Some(work) = scene.works.iter().find(|work| !work.keep_alive && !work.is_far) {
+        if let Some(work) = scene.works.iter().find(|work| !work.keep_alive && !work.is_far && !work.is_tls) {
             self.use_up_ports(work)?;
         }
         for round in 1..=rounds {
@@ -245,12 +254,13 @@ impl Stage {
 
     /// One run: start the subject, load it, read the counters before and after, stop it.
     fn measure(&mut self, subject: &Subject, work: &Work, round: u32) -> Result<Sample, String> {
-        let Stage { fleet, php, folder, interrupted, .. } = self;
+        let Stage { fleet, certificates, php, folder, interrupted, .. } = self;
         let fleet = fleet.as_mut().expect("started before anything is measured");
         fleet.fill(work.bytes)?;
         let clients_before_start = fleet.clients()?;
         let (ports, _relays) = ports(folder, fleet, work)?;
-        let running = subject.start(folder, fleet, &ports, work)?;
+        let authority = certificates.as_ref().filter(|_| work.is_tls).map(Certificates::authority);
+        let running = subject.start(folder, fleet, &ports, authority, work)?;
         if work.keys > 0 {
             running.fill(work)?;
         }
@@ -259,7 +269,7 @@ impl Stage {
             running.keep_to(cores.proxy)?;
         }
         let at_rest = running.usage()?;
-        let _idle = hold(folder, &running.target, work)?;
+        let _idle = hold(folder, &running.target.address, work)?;
         let time_wait = machine::time_wait();
         let clients_at_rest = fleet.clients()?.saturating_sub(clients_before_start);
         let counters_before = fleet.counters()?;
@@ -271,8 +281,8 @@ impl Stage {
         let mut sample = || clients_peak = clients_peak.max(fleet.clients().unwrap_or(0));
         let outcome = match work.doing {
             Doing::Tests(_) | Doing::Mget(_) => load::run(folder, &running.target, work, interrupted, sample),
-            Doing::Alone => probe::alone(&running.target, work),
-            Doing::Huge => probe::huge(&running.target, work),
+            Doing::Alone => probe::alone(&running.target.address, work),
+            Doing::Huge => probe::huge(&running.target.address, work),
             Doing::Php(is_persistent) => {
                 let programs = php.as_ref().ok_or("no PHP")?;
                 programs.run(folder, &running.target, work, is_persistent, interrupted, &mut sample)
@@ -295,7 +305,7 @@ impl Stage {
         });
         let own = at_rest.zip(own_before).zip(own_after).map(|((at_rest, before), after)| Own {
             cpu: after.cpu.saturating_sub(before.cpu),
-            waits: after.waits.saturating_sub(before.waits),
+            waits: after.waits.zip(before.waits).map(|(after, before)| after.saturating_sub(before)),
             bytes_at_rest: at_rest.bytes,
             bytes_with_idle: before.bytes,
             bytes_after: after.bytes,
@@ -314,22 +324,27 @@ impl Stage {
         eprintln!("{}: {requests} connections over TCP, not counted", work.scene);
         let fleet = self.fleet.as_ref().expect("started before anything is played");
         let unmeasured = Work { doing: Doing::Tests(&["get"]), requests, ..work.clone() };
-        load::run(&self.folder, &Address::Tcp(fleet.first().port()), &unmeasured, &self.interrupted, || ()).map(drop)
+        let target = Target::plain(Address::Tcp(fleet.first().port()));
+        load::run(&self.folder, &target, &unmeasured, &self.interrupted, || ()).map(drop)
     }
 }
 
 /// The ports that a subject is to go to: the servers' own, or those of a relay before each of them.
 fn ports(folder: &Scratch, fleet: &Fleet, work: &Work) -> Result<(Vec<u16>, Vec<Process>), String> {
+    let targets = if work.is_tls { fleet.tls_ports() } else { fleet.ports() };
     if !work.is_far {
-        return Ok((fleet.ports(), Vec::new()));
+        return Ok((targets, Vec::new()));
     }
     let mut relays = Vec::new();
     let mut ports = Vec::new();
-    for (number, target) in fleet.ports().into_iter().enumerate() {
+    for (number, target) in targets.into_iter().enumerate() {
         let port = free_port();
         let arguments = [relay::FLAG.to_owned(), port.to_string(), target.to_string()];
         let mut relay = program::start(folder, &format!("relay-{number}"), &own_path()?, &arguments)?;
-        relay.await_ready(|| redis::Link::connect(&Address::Tcp(port))?.command(&[b"PING"]))?;
+        relay.await_ready(|| match work.is_tls {
+            true => Address::Tcp(port).connect().map(drop).map_err(|error| error.to_string()),
+            false => redis::Link::connect(&Address::Tcp(port))?.command(&[b"PING"]).map(drop),
+        })?;
         relays.push(relay);
         ports.push(port);
     }

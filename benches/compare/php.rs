@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::load::Outcome;
 use crate::program;
 use crate::support::{Address, Scratch, free_port};
+use crate::tls::Target;
 use crate::work::{PHP_CALLS, Work};
 
 /// The programs that are needed: web server, workers, load.
@@ -69,7 +70,7 @@ impl Programs {
     pub fn run(
         &self,
         folder: &Scratch,
-        target: &Address,
+        target: &Target,
         work: &Work,
         is_persistent: bool,
         interrupted: &AtomicBool,
@@ -120,11 +121,14 @@ impl Programs {
 }
 
 /// The page. Of the ten calls, eight read, one writes and one counts.
-fn page(target: &Address, is_persistent: bool) -> String {
+fn page(target: &Target, is_persistent: bool) -> String {
     let connect = if is_persistent { "pconnect" } else { "connect" };
-    let address = match target {
-        Address::Tcp(port) => format!("'127.0.0.1', {port}, 2.0"),
-        Address::Unix(path) => format!("'{}', 0, 2.0", path.display()),
+    let address = match (&target.address, &target.authority) {
+        (Address::Tcp(port), None) => format!("'127.0.0.1', {port}, 2.0"),
+        (Address::Tcp(port), Some(authority)) => {
+            format!("'tls://127.0.0.1', {port}, 2.0, null, 0, 0, ['stream' => ['cafile' => '{authority}']]")
+        }
+        (Address::Unix(path), _) => format!("'{}', 0, 2.0", path.display()),
     };
     // Closing a persistent connection would be the end of it.
     let close = if is_persistent { "" } else { "$redis->close();\n" };

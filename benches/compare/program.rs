@@ -10,8 +10,9 @@ use crate::support::process::{Process, limited};
 
 /// Starts a program with its output in a log file of the folder.
 pub fn start(folder: &Scratch, name: &str, program: &Path, arguments: &[String]) -> Result<Process, String> {
-    // Thousands of clients need as many descriptors, and a soft limit of 1,024 is common.
-    let mut command = limited(&format!("-S -n {DESCRIPTORS} 2>/dev/null"), program);
+    // Thousands of clients need as many descriptors, and a soft limit of 1,024 is common. PHP's workers, another user, are
+    // to be let in at a socket whose mode its owner leaves to the umask.
+    let mut command = limited(&format!("-S -n {DESCRIPTORS} 2>/dev/null; umask 0"), program);
     command.args(arguments).current_dir(folder.path());
     Process::start(name, &mut command, &folder.join(&format!("{name}.log")))
 }

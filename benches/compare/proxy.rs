@@ -10,7 +10,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::name::{ENVOY, RMUX_TWO, TWEMPROXY};
+use crate::name::{ENVOY, HAPROXY, RMUX_TWO, STUNNEL, TWEMPROXY};
 use crate::support::Address;
 
 /// A proxy that can be compared.
@@ -49,6 +49,8 @@ pub struct Place {
     pub clients: u32,
     /// The servers' ports on 127.0.0.1.
     pub server_ports: Vec<u16>,
+    /// When the servers speak TLS there: the file of the authority that their certificates come from.
+    pub authority: Option<String>,
     /// Where its configuration file will be.
     pub config: PathBuf,
     /// Where it may leave its process id.
@@ -65,6 +67,11 @@ impl Place {
 
     fn config(&self) -> String {
         self.config.display().to_string()
+    }
+
+    /// A text made from the authority's file; nothing where there is no TLS.
+    fn tls(&self, text: impl Fn(&str) -> String) -> String {
+        self.authority.as_deref().map(text).unwrap_or_default()
     }
 
     /// One text per server, made from its port.
@@ -170,21 +177,40 @@ pub const PROXIES: &[Proxy] = &[
     },
     // It moves bytes between two sockets and parses nothing: a connection to the server for each client.
     Proxy {
-        name: "haproxy",
+        name: HAPROXY,
         variable: "HAPROXY",
-        programs: &["haproxy"],
+        programs: &[HAPROXY],
         listens: Listens::Unix,
         version_flag: Some("-v"),
         config_extension: "cfg",
         config: |place| {
+            let tls = place.tls(|authority| format!(" ssl verify required ca-file {authority} verifyhost localhost"));
             Some(format!(
                 "global\n  nbthread 1\n  maxconn 9000\ndefaults\n  mode tcp\n  backlog 65535\n  timeout connect 5s\n  timeout client 1m\n  \
                  timeout server 1m\nfrontend clients\n  bind unix@{} mode 666\n  default_backend servers\nbackend servers\n{}",
                 place.listen(),
-                place.servers(|port| format!("  server server{port} 127.0.0.1:{port}\n")),
+                place.servers(|port| format!("  server server{port} 127.0.0.1:{port}{tls}\n")),
             ))
         },
         arguments: |place| words(&["-db", "-f", &place.config()]),
+    },
+    // It moves bytes as well, in and out of TLS, and has a thread for each client: it knows no other way.
+    Proxy {
+        name: STUNNEL,
+        variable: "STUNNEL",
+        programs: &["stunnel4", "stunnel"],
+        listens: Listens::Unix,
+        version_flag: Some("-version"),
+        config_extension: "conf",
+        config: |place| {
+            Some(format!(
+                "foreground = yes\npid =\nsyslog = no\ndebug = err\n[redis]\nclient = yes\naccept = {}\n{}{}",
+                place.listen(),
+                place.servers(|port| format!("connect = 127.0.0.1:{port}\n")),
+                place.tls(|authority| format!("CAfile = {authority}\nverifyChain = yes\ncheckIP = 127.0.0.1\n")),
+            ))
+        },
+        arguments: |place| vec![place.config()],
     },
     Proxy {
         name: ENVOY,
@@ -228,6 +254,9 @@ fn original_arguments(place: &Place) -> Vec<String> {
 
 fn rmux_arguments(place: &Place) -> Vec<String> {
     let mut arguments = original_arguments(place);
+    if let Some(authority) = &place.authority {
+        arguments.extend(["-remoteTls=true".to_owned(), format!("-remoteTlsCaFile={authority}")]);
+    }
     // The limit is 10,000 unless it is told another.
     if place.clients > 9_000 {
         arguments.push(format!("-clientsMax={}", place.clients + 100));
@@ -262,6 +291,7 @@ fn envoy_config(place: &Place) -> String {
     "name": "servers",
     "type": "STATIC",
     "connect_timeout": "1s",
+    {tls}
     "lb_policy": "MAGLEV",
     "load_assignment": {{
       "cluster_name": "servers",
@@ -270,7 +300,24 @@ fn envoy_config(place: &Place) -> String {
   }}]
 }}}}
 "#,
+        tls = place.tls(envoy_tls),
         listen = place.listen(),
         endpoints = endpoints.trim_end_matches(", "),
+    )
+}
+
+/// What a cluster has when its servers speak TLS.
+fn envoy_tls(authority: &str) -> String {
+    format!(
+        r#""transport_socket": {{
+      "name": "envoy.transport_sockets.tls",
+      "typed_config": {{
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": {{"validation_context": {{
+          "trusted_ca": {{"filename": "{authority}"}},
+          "match_typed_subject_alt_names": [{{"san_type": "IP_ADDRESS", "matcher": {{"exact": "127.0.0.1"}}}}]
+        }}}}
+      }}
+    }},"#
     )
 }

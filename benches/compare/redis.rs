@@ -11,23 +11,27 @@ use std::time::Duration;
 use crate::program;
 use crate::support::client::{Client, body, show};
 use crate::support::server::RedisServer;
-use crate::support::{Address, Kind};
+use crate::support::{Address, Kind, free_port};
 
 /// The servers of the work load that is running.
 pub struct Fleet {
     servers: Vec<Controlled>,
+    /// What makes them speak TLS, on a port of its own besides; nothing when they do not.
+    tls_flags: Vec<String>,
 }
 
 /// A server, and the connection that asks it.
 struct Controlled {
     server: RedisServer,
+    /// Where it speaks TLS, if it does.
+    tls_port: Option<u16>,
     control: Link,
 }
 
 impl Fleet {
-    /// Starts the first one.
-    pub fn start() -> Result<Fleet, String> {
-        Ok(Fleet { servers: vec![Controlled::start()?] })
+    /// Starts the first one. With flags for TLS, which name no port, each server speaks it on a port of its own, besides.
+    pub fn start(tls_flags: Vec<String>) -> Result<Fleet, String> {
+        Ok(Fleet { servers: vec![Controlled::start(&tls_flags)?], tls_flags })
     }
 
     /// Makes it this many.
@@ -35,7 +39,7 @@ impl Fleet {
         let count = (count as usize).max(1);
         self.servers.truncate(count);
         while self.servers.len() < count {
-            self.servers.push(Controlled::start()?);
+            self.servers.push(Controlled::start(&self.tls_flags)?);
         }
         Ok(())
     }
@@ -53,6 +57,11 @@ impl Fleet {
     /// Their TCP ports.
     pub fn ports(&self) -> Vec<u16> {
         self.servers.iter().map(|controlled| controlled.server.port()).collect()
+    }
+
+    /// The ports where they speak TLS; none where they do not.
+    pub fn tls_ports(&self) -> Vec<u16> {
+        self.servers.iter().filter_map(|controlled| controlled.tls_port).collect()
     }
 
     /// Empties all of them, and gives the first one the values that are asked for.
@@ -98,10 +107,16 @@ pub struct Counters {
 }
 
 impl Controlled {
-    fn start() -> Result<Controlled, String> {
-        let server = start_server()?;
+    fn start(tls_flags: &[String]) -> Result<Controlled, String> {
+        let tls_port = (!tls_flags.is_empty()).then(free_port);
+        let port = tls_port.map(|port| port.to_string());
+        let mut flags: Vec<&str> = tls_flags.iter().map(String::as_str).collect();
+        if let Some(port) = &port {
+            flags.extend(["--tls-port", port]);
+        }
+        let server = start_server(&flags)?;
         let control = Link::connect(&server.address(Kind::Unix))?;
-        Ok(Controlled { server, control })
+        Ok(Controlled { server, tls_port, control })
     }
 
     fn clients(&mut self) -> Result<u64, String> {
@@ -118,9 +133,10 @@ impl Controlled {
     }
 }
 
-/// A server with room for all clients, that keeps nothing; it answers by now.
-pub fn start_server() -> Result<RedisServer, String> {
-    RedisServer::try_start_with(&["--tcp-backlog", "65535", "--maxclients", "15000", "--loglevel", "warning"])
+/// A server with room for all clients, that keeps nothing, and with more flags; it answers by now.
+pub fn start_server(more: &[&str]) -> Result<RedisServer, String> {
+    let flags = ["--tcp-backlog", "65535", "--maxclients", "15000", "--loglevel", "warning"];
+    RedisServer::try_start_with(&[&flags, more].concat())
 }
 
 /// The path of a server's Unix socket.

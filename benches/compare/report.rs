@@ -3,7 +3,7 @@
 //! Knows what each column and each plot is made of, and no process. BENCHMARKS.md says what each column means.
 
 use crate::book::align;
-use crate::name::{DIRECT_TCP, DIRECT_UNIX, ENVOY, FLOOR, TWEMPROXY};
+use crate::name::{DIRECT_TCP, DIRECT_TLS, DIRECT_UNIX, ENVOY, FLOOR, HAPROXY, STUNNEL, TWEMPROXY};
 use crate::plot::{Bars, Curves, Key};
 use crate::sample::{Figure, Sample, Samples};
 use crate::scene::{Axes, Scene, Shown, View};
@@ -159,10 +159,11 @@ fn columns(view: View) -> Vec<Column> {
             Median("other p99 ms", 3, Sample::p99_ms),
             max("other max ms"),
         ],
-        View::Php => vec![
+        View::Tls => columns_of_tls(),
+        View::Php(direct) => vec![
             Median("pages/s", 0, Sample::per_second),
             Spread(Sample::per_second),
-            Over("/ tcp", DIRECT_TCP, Sample::per_second),
+            Over(if direct == DIRECT_TLS { "/ tls" } else { "/ tcp" }, direct, Sample::per_second),
             Median("p50 ms", 2, Sample::p50_ms),
             Median("p90 ms", 2, |sample| sample.outcome.p90_ms),
             Median("p99 ms", 2, Sample::p99_ms),
@@ -173,6 +174,27 @@ fn columns(view: View) -> Vec<Column> {
             Median("CPU us", 0, Sample::own_us),
         ],
     }
+}
+
+fn columns_of_tls() -> Vec<Column> {
+    use Column::{Median, Over, Spread};
+    vec![
+        Median("req/s", 0, Sample::per_second),
+        Spread(Sample::per_second),
+        Over("/ tls", DIRECT_TLS, Sample::per_second),
+        Median("p50 ms", 3, Sample::p50_ms),
+        Median("p99 ms", 3, Sample::p99_ms),
+        Median("CPU us", 2, Sample::own_us),
+        Spread(Sample::own_us),
+        Over("/ haproxy", HAPROXY, Sample::own_us),
+        Over("/ envoy", ENVOY, Sample::own_us),
+        Median("req/wait", 1, Sample::requests_per_wait),
+        Median("redis us", 2, Sample::behind_us),
+        Over("/ tls", DIRECT_TLS, Sample::behind_us),
+        Median("conns", 0, Sample::accepted),
+        Median("MB rest", 1, |sample| sample.own.map(|own| own.bytes_at_rest as f64 / 1e6)),
+        Median("MB after", 1, |sample| sample.own.map(|own| own.bytes_after as f64 / 1e6)),
+    ]
 }
 
 fn columns_beside_peers() -> Vec<Column> {
@@ -256,12 +278,13 @@ pub fn bars(subjects: &[Subject], samples: &Samples) -> Vec<(&'static str, Strin
 fn key(subject: &'static str) -> Key {
     let colour = match subject {
         "rmux" => "#d55e00",
-        DIRECT_TCP => "#000000",
+        DIRECT_TCP | DIRECT_TLS => "#000000",
         DIRECT_UNIX => "#777777",
         FLOOR => "#bbbbbb",
         TWEMPROXY => "#0072b2",
         "predixy" => "#009e73",
-        "haproxy" => "#cc79a7",
+        HAPROXY => "#cc79a7",
+        STUNNEL => "#999933",
         ENVOY => "#56b4e9",
         "go-rmux" => "#e69f00",
         _ => "#f0e442",

@@ -32,8 +32,8 @@ pub struct Sample {
 pub struct Own {
     /// CPU time of all its threads.
     pub cpu: Duration,
-    /// How often one of them went to sleep.
-    pub waits: u64,
+    /// How often one of them went to sleep; not known where threads come and go.
+    pub waits: Option<u64>,
     /// Resident memory before the run, after a first SET and GET.
     pub bytes_at_rest: u64,
     /// The same, with the idle clients connected.
@@ -81,7 +81,7 @@ impl Sample {
 
     /// Requests for each time that a thread of the proxy went to sleep.
     pub fn requests_per_wait(&self) -> Option<f64> {
-        self.own.map(|own| self.outcome.requests as f64 / own.waits as f64)
+        self.own?.waits.map(|waits| self.outcome.requests as f64 / waits as f64)
     }
 
     /// CPU time of the servers per request, in microseconds.
@@ -127,7 +127,7 @@ impl Sample {
 
     /// Names of a raw row's fields.
     pub fn header() -> &'static str {
-        "scene,variant,round,through,clients,pipeline,keep_alive,value_bytes,keys,servers,idle_clients,relay,requests,seconds,\
+        "scene,variant,round,through,clients,pipeline,keep_alive,value_bytes,keys,servers,idle_clients,relay,tls,requests,seconds,\
          requests_per_second,p50_ms,p90_ms,p99_ms,max_ms,streamed_bytes,proxy_cpu_us_per_request,proxy_waits,\
          proxy_bytes_at_rest,proxy_bytes_with_idle,proxy_bytes_after,proxy_bytes_peak,redis_cpu_us_per_request,\
          redis_connections_accepted,redis_connections_peak,time_wait_before"
@@ -151,6 +151,7 @@ impl Sample {
             work.servers.to_string(),
             work.idle.to_string(),
             u8::from(work.is_far).to_string(),
+            u8::from(work.is_tls).to_string(),
             outcome.requests.to_string(),
             format!("{:.4}", outcome.seconds),
             format!("{:.1}", self.per_second().unwrap_or_default()),
@@ -160,7 +161,7 @@ impl Sample {
             maybe(outcome.max_ms),
             outcome.streamed_bytes.to_string(),
             maybe(self.own_us()),
-            bytes(|own| own.waits),
+            own.and_then(|own| own.waits).map_or_else(String::new, |waits| waits.to_string()),
             bytes(|own| own.bytes_at_rest),
             bytes(|own| own.bytes_with_idle),
             bytes(|own| own.bytes_after),

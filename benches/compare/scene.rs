@@ -3,7 +3,7 @@
 //! Knows no process. A new work load is a new entry of [`all`]. The numbers of requests are chosen so that a run takes
 //! about a second through a fast proxy, and less in a sweep, where neighbouring points vouch for each other.
 
-use crate::name::{DIRECT_TCP, DIRECT_UNIX, ENVOY, FLOOR, RMUX_TWO, TWEMPROXY};
+use crate::name::{DIRECT_TCP, DIRECT_TLS, DIRECT_UNIX, ENVOY, FLOOR, HAPROXY, RMUX_TWO, STUNNEL, TWEMPROXY};
 use crate::work::{Doing, Work};
 
 /// Work loads that belong together.
@@ -34,8 +34,10 @@ pub enum View {
     Delay,
     /// Memory of the proxy, and the delay of the other client.
     Huge,
-    /// Pages.
-    Php,
+    /// Pages, beside those of this direct way.
+    Php(&'static str),
+    /// All there is to say about each subject that reaches the server over TLS; there is one work load.
+    Tls,
     /// A curve for each subject.
     Plot(Axes),
 }
@@ -68,7 +70,8 @@ pub fn all() -> Vec<Scene> {
         view,
         works: works.into_iter().map(|work| Work { scene: name, ..work }).collect(),
     };
-    let mut scenes = vec![scene("php", "PHP: pages that connect, do ten cache calls and disconnect", View::Php, php())];
+    let mut scenes =
+        vec![scene("php", "PHP: pages that connect, do ten cache calls and disconnect", View::Php(DIRECT_TCP), php())];
     let full = |name, title, work| scene(name, title, View::Full, vec![work]);
     scenes.extend([
         full("keepalive", "Keep-alive: 50 clients, SET and GET of 32 bytes", keep_alive()),
@@ -105,6 +108,7 @@ pub fn all() -> Vec<Scene> {
         scene("reactors", "maxProcesses 1 and 2: 200 clients", View::Variants, vec![reactors()]),
         scene("mget", "MGET of 100 keys, 50 clients, 1 server and 4", View::Variants, mget()),
     ]);
+    scenes.extend(tls_scenes().into_iter().map(|(name, title, view, works)| scene(name, title, view, works)));
     let plot = |name, title, x, y, works| scene(name, title, View::Plot(Axes { x, is_x_log: true, y }), works);
     scenes.extend([
         plot("by-clients", "Throughput by clients", "clients", Shown::Throughput, by_clients()),
@@ -136,6 +140,7 @@ fn keep_alive() -> Work {
         servers: 1,
         idle: 0,
         is_far: false,
+        is_tls: false,
         cores: None,
         subjects: &[],
     }
@@ -218,6 +223,37 @@ fn php() -> Vec<Work> {
     vec![near.clone(), persistent.clone(), far(&near), far(&persistent)]
 }
 
+/// The server is reached over TLS, and clients come as they do otherwise.
+fn tls_scenes() -> [(&'static str, &'static str, View, Vec<Work>); 4] {
+    let keep_alive = Work { is_tls: true, subjects: TLS, ..keep_alive() };
+    let pipeline = Work { pipeline: 16, requests: 400_000, ..keep_alive.clone() };
+    // As many as the direct way does in some seconds: rmux does them in a fraction of one.
+    let reconnect = Work { keep_alive: false, requests: 4_000, ..keep_alive.clone() };
+    let mut php: Vec<Work> = php()
+        .into_iter()
+        .map(|work| Work {
+            is_tls: true,
+            subjects: if work.doing == Doing::Php(true) { &[DIRECT_TLS] } else { TLS },
+            ..work
+        })
+        .collect();
+    // Nobody is short of CPU: what is compared is the waiting.
+    let variant = "connect, 2 ms away, 1 visitor".to_owned();
+    php.push(Work {
+        variant,
+        clients: 1,
+        is_far: true,
+        subjects: &[DIRECT_TLS, "rmux", "rmux-base"],
+        ..php[0].clone()
+    });
+    [
+        ("tls", "TLS to the server, keep-alive: 50 clients, SET and GET of 32 bytes", View::Tls, vec![keep_alive]),
+        ("tls-pipeline", "TLS to the server, a pipeline of 16: 50 clients, SET and GET", View::Tls, vec![pipeline]),
+        ("tls-reconnect", "TLS to the server, a connection per request: 50 clients", View::Tls, vec![reconnect]),
+        ("tls-php", "TLS to the server: the same PHP pages", View::Php(DIRECT_TLS), php),
+    ]
+}
+
 fn by_clients() -> Vec<Work> {
     let point = |clients: u32| Work {
         x: f64::from(clients),
@@ -293,5 +329,6 @@ const PEERS: &[&str] = &[FLOOR, "rmux", "rmux-base", TWEMPROXY, "predixy", ENVOY
 const CURVES: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", TWEMPROXY, "predixy", ENVOY];
 const SPREADING: &[&str] = &["rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", ENVOY];
 const PHP: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", "go-rmux", TWEMPROXY];
-const NOT_UNIX: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", "haproxy", ENVOY];
-const NOT_FLOOR: &[&str] = &[DIRECT_TCP, DIRECT_UNIX, "rmux", "rmux-base", TWEMPROXY, "predixy", "haproxy", ENVOY];
+const NOT_UNIX: &[&str] = &[DIRECT_TCP, "rmux", "rmux-base", "go-rmux", TWEMPROXY, "predixy", HAPROXY, ENVOY];
+const NOT_FLOOR: &[&str] = &[DIRECT_TCP, DIRECT_UNIX, "rmux", "rmux-base", TWEMPROXY, "predixy", HAPROXY, ENVOY];
+const TLS: &[&str] = &[DIRECT_TLS, "rmux", "rmux-base", HAPROXY, STUNNEL, ENVOY];

@@ -7,8 +7,9 @@
 //! ```text
 //! direct-tcp    clients ─TCP─────────────────────► redis
 //! direct-unix   clients ─Unix────────────────────► redis
+//! direct-tls    clients ─TLS─────────────────────► redis
 //! floor         clients ─Unix─► a constant
-//! every proxy   clients ─Unix─► proxy ─TCP───────► redis
+//! every proxy   clients ─Unix─► proxy ─TCP, TLS──► redis
 //! ```
 
 use std::env;
@@ -16,12 +17,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::floor;
-use crate::name::{DIRECT_TCP, DIRECT_UNIX, FLOOR, RMUX_TWO};
+use crate::name::{DIRECT_TCP, DIRECT_TLS, DIRECT_UNIX, FLOOR, RMUX_TWO, STUNNEL};
 use crate::program;
 use crate::proxy::{Listens, PROXIES, Place, Proxy};
 use crate::redis::{Fleet, Link, socket_of};
 use crate::support::process::{Process, Usage};
 use crate::support::{Address, Scratch, free_port};
+use crate::tls::Target;
 use crate::work::Work;
 
 /// One way to reach the server, found on this machine.
@@ -34,6 +36,7 @@ pub struct Subject {
 enum Kind {
     DirectTcp,
     DirectUnix,
+    DirectTls,
     Floor,
     Proxy { proxy: &'static Proxy, program: PathBuf },
 }
@@ -41,7 +44,7 @@ enum Kind {
 /// A subject that is ready to take clients; dropped, it ends.
 pub struct Running {
     /// Where clients go.
-    pub target: Address,
+    pub target: Target,
     process: Option<Process>,
 }
 
@@ -58,7 +61,7 @@ impl Running {
 
     /// Gives every key that the work load draws from a value: through the subject, for only it knows where they belong.
     pub fn fill(&self, work: &Work) -> Result<(), String> {
-        let mut link = Link::connect(&self.target)?;
+        let mut link = Link::connect(&self.target.address)?;
         let value = vec![b'x'; work.bytes as usize];
         // As redis-benchmark writes a random key.
         (0..work.keys)
@@ -71,7 +74,7 @@ impl Subject {
     pub fn can_do(&self, work: &Work) -> bool {
         match work.subjects {
             // What differs from another subject in nothing but what one work load is about stays out of all others.
-            [] => self.name != RMUX_TWO && (self.reaches_redis() || work.is_small()),
+            [] => ![RMUX_TWO, DIRECT_TLS, STUNNEL].contains(&self.name) && (self.reaches_redis() || work.is_small()),
             subjects => subjects.contains(&self.name),
         }
     }
@@ -91,13 +94,21 @@ impl Subject {
         }
     }
 
-    /// Starts it in front of these ports, and returns when a request has come back through it.
-    pub fn start(&self, folder: &Scratch, fleet: &Fleet, ports: &[u16], work: &Work) -> Result<Running, String> {
+    /// Starts it in front of these ports, and returns when a request has come back through it. With an authority, TLS is
+    /// spoken at the ports, and its certificates come from there.
+    pub fn start(
+        &self,
+        folder: &Scratch,
+        fleet: &Fleet,
+        ports: &[u16],
+        authority: Option<&str>,
+        work: &Work,
+    ) -> Result<Running, String> {
         let socket = folder.join(&format!("{}.sock", self.name));
         // The last run's process was killed and may have left it behind.
         let _ = fs::remove_file(&socket);
         let (target, mut process) = match &self.kind {
-            Kind::DirectTcp => (Address::Tcp(ports[0]), None),
+            Kind::DirectTcp | Kind::DirectTls => (Address::Tcp(ports[0]), None),
             Kind::DirectUnix => (Address::Unix(socket_of(fleet.first())), None),
             Kind::Floor => {
                 let own = env::current_exe().map_err(|error| format!("own path: {error}"))?;
@@ -114,6 +125,7 @@ impl Subject {
                     listen,
                     clients: work.clients + work.idle,
                     server_ports: ports.to_vec(),
+                    authority: authority.map(str::to_owned),
                     config: folder.join(&format!("{}.{}", self.name, proxy.config_extension)),
                     pid_file: folder.join(&format!("{}.pid", self.name)),
                     spare_port: free_port(),
@@ -129,7 +141,9 @@ impl Subject {
         if let Some(process) = &mut process {
             process.await_ready(|| try_once(&target, reaches_redis))?;
         }
-        Ok(Running { target, process })
+        // Clients of a proxy speak no TLS with it: it is on their own machine.
+        let authority = authority.filter(|_| matches!(self.kind, Kind::DirectTls)).map(str::to_owned);
+        Ok(Running { target: Target { address: target, authority }, process })
     }
 }
 
@@ -149,6 +163,7 @@ pub fn installed(only: &[String]) -> (Vec<Subject>, Vec<(&'static str, String)>)
     let mut subjects = vec![
         Subject { name: DIRECT_TCP, kind: Kind::DirectTcp },
         Subject { name: DIRECT_UNIX, kind: Kind::DirectUnix },
+        Subject { name: DIRECT_TLS, kind: Kind::DirectTls },
         Subject { name: FLOOR, kind: Kind::Floor },
     ];
     subjects.retain(|subject| is_wanted(subject.name, only));
@@ -167,13 +182,14 @@ pub fn known() -> Vec<(&'static str, String)> {
     let mut list = vec![
         (DIRECT_TCP, "redis itself over TCP".to_owned()),
         (DIRECT_UNIX, "redis itself over its Unix socket".to_owned()),
+        (DIRECT_TLS, "redis itself over TLS".to_owned()),
         (FLOOR, "a program that answers a constant".to_owned()),
     ];
     list.extend(PROXIES.iter().map(|proxy| (proxy.name, proxy.source())));
     list
 }
 
-/// True for a name in [`known`], and for `direct`, which stands for both.
+/// True for a name in [`known`], and for `direct`, which stands for all of those without a proxy.
 pub fn is_known(name: &str) -> bool {
     name == "direct" || known().iter().any(|(known, _)| *known == name)
 }

@@ -4,7 +4,7 @@
 //! the run fail: a benchmark is never a timed test.
 
 use crate::book::align;
-use crate::name::{DIRECT_TCP, DIRECT_UNIX, ENVOY, FLOOR, RMUX_TWO, TWEMPROXY};
+use crate::name::{DIRECT_TCP, DIRECT_TLS, DIRECT_UNIX, ENVOY, FLOOR, HAPROXY, RMUX_TWO, TWEMPROXY};
 use crate::report::cell;
 use crate::sample::{Figure, Sample, Samples};
 use crate::scene::{CLIENTS, SEVERAL};
@@ -21,7 +21,7 @@ enum Bound {
 pub fn table(samples: &Samples) -> String {
     let mut rows = vec![["figure", "aimed at", "measured", ""].map(str::to_owned).to_vec()];
     let of_scenes = targets(samples).into_iter().map(|(title, bound, measured)| (title.to_owned(), bound, measured));
-    for (title, bound, measured) in of_scenes.chain(beside_peers(samples)) {
+    for (title, bound, measured) in of_scenes.chain(beside_peers(samples)).chain(with_tls(samples)) {
         let (sign, value, is_met) = match bound {
             Bound::AtMost(value) => ("≤", value, measured.map(|measured| measured <= value)),
             Bound::AtLeast(value) => ("≥", value, measured.map(|measured| measured >= value)),
@@ -91,7 +91,7 @@ fn targets(samples: &Samples) -> Vec<(&'static str, Bound, Option<f64>)> {
         ("a connection each: connections that Redis accepts", AtMost(5.0), rmux("reconnect").median(Sample::accepted)),
         ("the same, 2 ms away: throughput / direct TCP's", AtLeast(1.9), over("relay", DIRECT_TCP, Sample::per_second)),
         ("GET of 100 kB: CPU / twemproxy's", AtMost(0.8), over("get100k", TWEMPROXY, Sample::own_us)),
-        ("SET of 100 kB: CPU / haproxy's", AtMost(1.0), over("set100k", "haproxy", Sample::own_us)),
+        ("SET of 100 kB: CPU / haproxy's", AtMost(1.0), over("set100k", HAPROXY, Sample::own_us)),
         ("GET of 100 MB: memory grows by, MB", AtMost(4.0), rmux("huge").median(Sample::growth_mb)),
         ("GET of 100 MB: another client's p99, ms", AtMost(2.0), rmux("huge").median(Sample::p99_ms)),
         ("one client: added p50 / twemproxy's", AtMost(0.9), adds(Sample::p50_ms)),
@@ -145,6 +145,34 @@ fn beside_peers(samples: &Samples) -> Vec<Target> {
     for (_, variant) in counts.iter().filter(|(count, _)| (20..1_000).contains(count)) {
         let measured = ratio(variant, FLOOR, Sample::own_us);
         all.push((title(variant, "CPU / floor's"), Bound::AtMost(1.5), measured));
+    }
+    all
+}
+
+/// The targets of servers that are reached over TLS.
+fn with_tls(samples: &Samples) -> Vec<Target> {
+    let of = |scene: &str, variant: &str, name: &str| samples.of_scene(scene).of_variant(variant).of(name);
+    let over = |scene: &str, variant: &str, other: &str, figure: Figure| {
+        of(scene, variant, "rmux").ratio(&of(scene, variant, other), figure)
+    };
+    let throughput = |scene: &str, variant: &str| over(scene, variant, DIRECT_TLS, Sample::per_second);
+    let mut all = vec![
+        (
+            "TLS, a connection each: throughput / direct TLS's".to_owned(),
+            Bound::AtLeast(20.0),
+            throughput("tls-reconnect", ""),
+        ),
+        (
+            "TLS, PHP that connects, 2 ms away: pages / direct TLS's".to_owned(),
+            Bound::AtLeast(2.0),
+            throughput("tls-php", "connect, 2 ms away"),
+        ),
+    ];
+    for (scene, title) in [("tls", "keep-alive"), ("tls-pipeline", "pipeline of 16")] {
+        for peer in [HAPROXY, ENVOY] {
+            let measured = over(scene, "", peer, Sample::own_us);
+            all.push((format!("TLS, {title}: CPU / {peer}'s"), Bound::AtMost(0.6), measured));
+        }
     }
     all
 }

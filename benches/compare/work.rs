@@ -31,6 +31,8 @@ pub struct Work {
     pub idle: u32,
     /// True: a relay before the server delays each direction, as a network does.
     pub is_far: bool,
+    /// True: the server is reached over TLS.
+    pub is_tls: bool,
     /// The cores that the three sides are kept to; none: wherever the system puts them.
     pub cores: Option<Cores>,
     /// Subjects that do it; all that can when empty.
@@ -66,7 +68,11 @@ pub enum Doing {
 impl Work {
     /// True exactly when the floor program's constant answer stands for this one: its price is that of small replies.
     pub fn is_small(&self) -> bool {
-        matches!(self.doing, Doing::Tests(_)) && self.bytes <= SMALL_MAX && !self.is_far && self.servers == 1
+        matches!(self.doing, Doing::Tests(_))
+            && self.bytes <= SMALL_MAX
+            && !self.is_far
+            && !self.is_tls
+            && self.servers == 1
     }
 
     /// Commands that the server sees, at least, for one request of the outcome.

@@ -188,7 +188,7 @@ fn measure(way: Way, pipeline: &Pipeline, interrupted: &AtomicBool) -> Result<Ro
         Way::Direct => 1,
         Way::Rmux(servers) => servers,
     };
-    let servers = (0..servers).map(|_| start_server()).collect::<Result<Vec<RedisServer>, String>>()?;
+    let servers = (0..servers).map(|_| start_server(&[])).collect::<Result<Vec<RedisServer>, String>>()?;
     let (socket, rmux) = match way {
         Way::Direct => {
             let socket = socket_of(&servers[0]);

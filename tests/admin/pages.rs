@@ -150,34 +150,3 @@ fn a_server_that_is_down_is_told_and_a_pool_without_one_is_not_ready() {
     servers[0].revive();
     watched.await_ready();
 }
-
-/// Prints a figure, and fails only if it is far off: `cargo test --release --test admin -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn how_long_a_turn_with_metrics_takes() {
-    let (server, folder) = (RedisServer::start(), Scratch::new());
-    // One server under sixteen names is sixteen to rmux.
-    let names = (0..16).map(|number| {
-        let name = folder.join(&format!("redis{number}.sock"));
-        std::os::unix::fs::symlink(server.address(Kind::Unix).flag_value(), &name).expect("the folder can be written");
-        Address::Unix(name)
-    });
-    let watched = Watched::start(Kind::Unix, &names.collect::<Vec<_>>(), &["-maxProcesses=4"]);
-    watched.await_ready();
-    let mut clients: Vec<_> = (0..400).map(|_| watched.rmux.client()).collect();
-    for (number, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.line(&format!("SET k{number} v")), "+OK\r\n");
-    }
-    // What the start took is forgotten after a minute.
-    let series = watched.pool("rmux_loop_turn_seconds_max", "");
-    let (mut http, mut scrapes, mut bytes) = (Http::connect(&watched.admin), 0, 0);
-    let (began, before) = (std::time::Instant::now(), watched.rmux.usage().cpu);
-    while began.elapsed() < std::time::Duration::from_secs(95) {
-        bytes = http.get("/metrics").body.len();
-        scrapes += 1;
-    }
-    let cpu = (watched.rmux.usage().cpu - before) / scrapes;
-    let longest = watched.metrics().value(&series);
-    println!("{scrapes} scrapes of {bytes} bytes, {cpu:?} of the processor for each; the longest turn: {longest} s");
-    assert!(longest < 0.1, "{longest}");
-}

@@ -3,7 +3,8 @@
 //! Knows not what the child is; what can go wrong with it is an error here, and whoever starts it says what that means.
 //!
 //! CPU time is read from each thread's `schedstat`, in nanoseconds: it is what `utime + stime` in `stat` is made of,
-//! before it is cut down to clock ticks of 10 ms. A kernel without schedstat gives the ticks.
+//! before it is cut down to clock ticks of 10 ms. A kernel without schedstat gives the ticks; so does a process of which
+//! threads have ended, for only its own `stat` still has their time.
 //!
 //! Invariant: no child outlives its value here, failures included.
 
@@ -31,8 +32,8 @@ pub struct Usage {
     /// CPU time, user and system, all threads.
     pub cpu: Duration,
     /// How often a thread of it went to sleep of its own will: about two per poll that found nothing, so a measure of
-    /// how much work one wake-up finds.
-    pub waits: u64,
+    /// how much work one wake-up finds. Not known once threads have ended.
+    pub waits: Option<u64>,
     /// Resident memory.
     pub bytes: u64,
     /// The most resident memory that it ever had.
@@ -116,13 +117,26 @@ impl Process {
 
     fn read_usage(&self) -> io::Result<Usage> {
         let root = PathBuf::from(format!("/proc/{}", self.child.id()));
+        // Before the threads, so that it is more than theirs only if others have ended.
+        let whole = cpu_ticks(&root)?;
         let mut cpu = Duration::ZERO;
         let mut waits = 0;
         for entry in fs::read_dir(root.join("task"))? {
             let thread = entry?.path();
-            cpu += thread_cpu(&thread)?;
-            waits += status_number(&fs::read_to_string(thread.join("status"))?, "voluntary_ctxt_switches:");
+            let read = || Ok((thread_cpu(&thread)?, fs::read_to_string(thread.join("status"))?));
+            match read() {
+                Ok((own, status)) => {
+                    cpu += own;
+                    waits += status_number(&status, "voluntary_ctxt_switches:");
+                }
+                // It has just ended.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
+        // What a thread that runs has used in its present slice is not in its schedstat yet.
+        let has_lost_threads = whole > cpu + Duration::from_millis(TICK_MS);
+        let (cpu, waits) = if has_lost_threads { (whole, None) } else { (cpu, Some(waits)) };
         let status = fs::read_to_string(root.join("status"))?;
         let bytes = |field| status_number(&status, field) * 1_024;
         Ok(Usage { cpu, waits, bytes: bytes("VmRSS:"), bytes_peak: bytes("VmHWM:") })
@@ -153,7 +167,12 @@ fn thread_cpu(thread: &Path) -> io::Result<Duration> {
             return Ok(Duration::from_nanos(nanoseconds));
         }
     }
-    let stat = fs::read_to_string(thread.join("stat"))?;
+    cpu_ticks(thread)
+}
+
+/// The CPU time of a process, or of a thread, in whole ticks; that of its threads that have ended is in a process's.
+fn cpu_ticks(folder: &Path) -> io::Result<Duration> {
+    let stat = fs::read_to_string(folder.join("stat"))?;
     // The name in brackets may hold blanks, so fields are counted from behind it: utime and stime are the 12th and 13th.
     let ticks: u64 = stat
         .rsplit(')')
@@ -163,6 +182,11 @@ fn thread_cpu(thread: &Path) -> io::Result<Duration> {
         .filter_map(|word| word.parse::<u64>().ok())
         .sum();
     Ok(Duration::from_millis(ticks * TICK_MS))
+}
+
+/// True for what the kernel says of a thread that has ended: of its folder, and of a file that was open already.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
 }
 
 fn status_number(status: &str, field: &str) -> u64 {
@@ -177,5 +201,7 @@ fn status_number(status: &str, field: &str) -> u64 {
 const READY_POLL: Duration = Duration::from_millis(1);
 /// For one that is told to end, and has to end its children.
 const END_PATIENCE: Duration = Duration::from_secs(2);
+/// `ESRCH`.
+const NO_SUCH_PROCESS: i32 = 3;
 /// Linux shows user space 100 ticks per second everywhere.
 const TICK_MS: u64 = 10;
