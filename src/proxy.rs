@@ -38,6 +38,7 @@
 //!                      resend          what nodes of a cluster have not run
 //!   settings           reload          what follows from others     authenticate   and from another password
 //!                      topology        nodes of a cluster, and their slots
+//!                      resubscribe     and where their channels are heard then (hearing)
 //!                      renew           a name that has moved            moved          a master that has
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
@@ -96,6 +97,7 @@ mod forward;
 mod guard;
 mod handshake_read;
 mod health;
+mod hearing;
 mod held;
 mod hidden_count;
 mod in_flight;
@@ -137,6 +139,7 @@ mod replicas;
 mod report;
 mod reroute;
 mod resend;
+mod resubscribe;
 mod rmux_command;
 mod router;
 mod routing;

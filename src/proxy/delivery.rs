@@ -65,6 +65,10 @@ pub(super) fn publish<W: Wire>(
     wire: &mut W,
 ) {
     let Some(topic) = proxy.pubsub.registry.find(family, topic) else { return };
+    if proxy.router.slots().is_some() && proxy.pubsub.connections[server.index()].asked_for(topic).is_none() {
+        // It is heard at another node by now.
+        return;
+    }
     let delivery = &mut proxy.pubsub.connections[server.index()].delivery;
     debug_assert!(!delivery.is_pending, "one message after the other");
     proxy.turn.ration();

@@ -7,7 +7,7 @@
 use super::backend_close_reason::BackendCloseReason;
 use super::state::Proxy;
 use super::turn::FollowUp;
-use super::{answer, bulk, drain, enqueue, leases, merged, recover, subscribe, subscription_connection};
+use super::{answer, bulk, drain, enqueue, leases, merged, recover, resubscribe, subscribe, subscription_connection};
 use crate::request::{RequestId, Role};
 use crate::server_id::ServerId;
 use crate::slots::Id;
@@ -78,6 +78,7 @@ fn on_turned(proxy: &mut Proxy, server: ServerId, is_up: bool, now: Millis) {
     } else {
         subscribe::review_confirmations(proxy, now);
     }
+    resubscribe::review(proxy, now);
 }
 
 /// Deals with what those have left who are gone: halves of requests, and backends that they had for themselves.

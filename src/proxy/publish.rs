@@ -22,7 +22,7 @@ use super::pubsub::{Publisher, Pubsub};
 use super::router::{Route, Router};
 use super::state::Proxy;
 use super::turn::Turn;
-use super::{bulk, dispatch, hidden_count, subscription_connection};
+use super::{bulk, dispatch, hearing, hidden_count, subscription_connection};
 use crate::client::Flow;
 use crate::command::Channels;
 use crate::server_id::ServerId;
@@ -34,7 +34,8 @@ use crate::timer::Millis;
 pub(super) fn on_publish(proxy: &mut Proxy, id: Id, call: &Call<'_>, family: Channels, when: When) -> Verdict {
     let route = proxy.router.route_key(call.arg(1));
     if let Route::To(server, _) = route {
-        if must_wait_for_confirmation(proxy, id, server, family, call.arg(1), when.now) {
+        let hearer = hearing::hearer_of(&proxy.router, &proxy.pubsub, server, family);
+        if must_wait_for_confirmation(proxy, id, hearer, family, call.arg(1), when.now) {
             return Verdict::Wait;
         }
     }
@@ -47,8 +48,8 @@ pub(super) fn on_publish(proxy: &mut Proxy, id: Id, call: &Call<'_>, family: Cha
     verdict
 }
 
-/// Whether somebody has asked to hear this channel, and the server does not know yet that it is published on: then
-/// the client waits until it does, and is not read.
+/// Whether somebody has asked to hear this channel, and the server at which it is heard does not know yet: then the
+/// client waits until it does, and is not read.
 ///
 /// Only for what is asked for when it comes, and no longer than for a reply: who subscribes again and again delays
 /// nobody.

@@ -33,6 +33,10 @@ pub(super) struct Pubsub {
     pub registry: Registry,
     /// One for each slot of a server.
     pub connections: Vec<SubscriptionConnection>,
+    /// The node of a cluster at which topics are heard that it hears of from all others (`hearing`).
+    pub hearer: Option<ServerId>,
+    /// Topics whose slot a node has said is another's, and how often in a row.
+    pub moved: Vec<(TopicId, u8)>,
     confirmations: Slab<Confirmation>,
     /// The same by what they wait for: the topic and their number, and nobody.
     awaited: Triples,
@@ -74,6 +78,8 @@ impl Pubsub {
         Pubsub {
             registry: Registry::new(hidden),
             connections: (0..servers).map(|_| SubscriptionConnection::default()).collect(),
+            hearer: None,
+            moved: Vec::new(),
             confirmations: Slab::new(),
             awaited: Triples::new(),
             confirming: 0,

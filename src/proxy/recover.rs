@@ -28,8 +28,8 @@ use super::topics::State;
 use super::turn::Turn;
 use super::upstreams::{Lost, Upstreams};
 use super::{
-    answer, await_master, close, enqueue, guard, health, leases, mark, merged, pick, reads, redirect, reparse, report,
-    scatter, subscribe, subscription_connection,
+    answer, await_master, close, enqueue, guard, health, hearing, leases, mark, merged, pick, reads, redirect, reparse,
+    report, resubscribe, scatter, subscribe, subscription_connection,
 };
 use crate::backend::{Backend, Unanswered};
 use crate::buffer::Queue;
@@ -336,7 +336,7 @@ pub(super) fn maybe_lose_subscription(
     };
     let server = backend.server();
     let is_up = proxy.router.is_up(server);
-    let is_needed = !proxy.pubsub.registry.is_empty();
+    let is_needed = hearing::is_anything_heard_at(&proxy.router, &proxy.pubsub, server);
     let random = proxy.upstreams.random();
     let connection = &mut proxy.pubsub.connections[server.index()];
     if is_needed && matches!(connection.state, State::Listening(_)) {
@@ -366,6 +366,7 @@ pub(super) fn maybe_lose_subscription(
     };
     subscription_connection::maybe_open_subscription(proxy, server, now);
     subscribe::review_confirmations(proxy, now);
+    resubscribe::review(proxy, now);
     true
 }
 

@@ -196,6 +196,12 @@ fn learn_owner(proxy: &mut Proxy, from: ServerId, slot: u16, address: &str) {
     }
 }
 
+/// The slot that is another node's, and the address of that, if this is what an error of the node `from` says.
+pub(super) fn moved_to(proxy: &Proxy, from: ServerId, reply: &[u8]) -> Option<(u16, String)> {
+    let Some(Refusal::Moved { slot, host, port }) = refusal(reply) else { return None };
+    Some((slot, address(host, port, proxy.upstreams.address(from))?))
+}
+
 /// Whether this request can be held at all.
 fn may_wait(proxy: &Proxy, client: Id, request: RequestId, server: ServerId, now: Millis) -> bool {
     let entry = &proxy.in_flight.requests[request];

@@ -2,8 +2,9 @@
 //! business.
 //!
 //! All servers are listened to (`subscription_connection`), since a script publishes on the server that it runs on;
-//! PUBLISH goes to one, so that a message arrives once. A subscription is confirmed, in its place among the client's
-//! replies, when every server that is up has confirmed it: what is published after that arrives.
+//! PUBLISH goes to one, so that a message arrives once. (In a cluster: `hearing`.) A subscription is confirmed, in its
+//! place among the client's replies, when every server that is up has confirmed it: what is published after that
+//! arrives.
 //!
 //! ```text
 //!   SUBSCRIBE a b ─► registry ─► are both heard everywhere? ─► yes: the reply
@@ -28,7 +29,7 @@ use super::interface::NO_DEADLINE;
 use super::pubsub::{CONFIRMED_MAX, Confirmation, FEW, Pubsub, SLICE};
 use super::refusals::CONNECTION_DOWN;
 use super::state::Proxy;
-use super::{answer, bulk, client_list, close, delivery, mark, memory, publish, subscription_connection};
+use super::{answer, bulk, client_list, close, delivery, hearing, mark, memory, publish, subscription_connection};
 use crate::buffer::Queue;
 use crate::client::{Client, Flow};
 use crate::command::{Channels, Class, Lease, Session};
@@ -96,7 +97,7 @@ fn subscribe(
 ) -> Option<Progress> {
     let (from, number) = match progress {
         Some(Progress { at, confirmation }) => (at, confirmation?),
-        None => (1, begin_subscription(proxy, id, call)?),
+        None => (1, begin_subscription(proxy, id, call, family)?),
     };
     let to = call.args.len().min(from + SLICE);
     let client = proxy.clients.get_mut(id)?;
@@ -134,11 +135,19 @@ fn subscribe(
 }
 
 /// Keeps the place of a confirmation in the client's line, unless there is none to be had. Returns its number.
-fn begin_subscription(proxy: &mut Proxy, id: Id, call: &Call<'_>) -> Option<usize> {
+fn begin_subscription(proxy: &mut Proxy, id: Id, call: &Call<'_>, family: Channels) -> Option<usize> {
     if !subscription_connection::is_anything_to_be_heard(&proxy.router, &proxy.pubsub) {
         answer::reply_here(proxy, id, CONNECTION_DOWN);
         return None;
     }
+    if family == Channels::Shard {
+        let refusal = hearing::refusal_of(&proxy.router, (1..call.args.len()).map(|index| call.arg(index)));
+        if let Some(refusal) = refusal {
+            answer::reply_here(proxy, id, refusal);
+            return None;
+        }
+    }
+    hearing::choose_hearer(proxy);
     // All subscriptions together may have half of the memory: nobody is asked to give one back.
     let asked = Registry::held_by_new(call.args.len(), call.request.len());
     if proxy.pubsub.held() + asked > proxy.settings.limits.buffered_bytes_max / 2 {

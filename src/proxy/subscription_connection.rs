@@ -19,6 +19,9 @@
 //!
 //! Knows nothing of the clients but that they hear topics; those are `pubsub`'s business.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use log::Level;
 
 use super::interface::Timer;
@@ -28,7 +31,7 @@ use super::router::Router;
 use super::settings::Settings;
 use super::state::Proxy;
 use super::topics::{Expected, Owed, State};
-use super::{connect, mark};
+use super::{connect, hearing, mark};
 use crate::backend::{Backend, Purpose};
 use crate::command::Channels;
 use crate::notice::{About, Kind};
@@ -41,15 +44,9 @@ use crate::timer::Millis;
 /// After so long without a word the server is asked whether it is there, in milliseconds.
 pub(super) const PING_MS: u64 = 30_000;
 
-/// True exactly when what is published on this server should be heard before a subscription is confirmed.
-fn is_to_be_heard(router: &Router, pubsub: &Pubsub, server: ServerId) -> bool {
-    let is_refused = pubsub.connections[server.index()].state == State::Pausing { is_refused: true };
-    router.is_up(server) && !is_refused
-}
-
 /// True exactly when there is any server to hear.
 pub(super) fn is_anything_to_be_heard(router: &Router, pubsub: &Pubsub) -> bool {
-    router.servers().any(|server| is_to_be_heard(router, pubsub, server))
+    router.servers().any(|server| hearing::is_to_be_heard(router, pubsub, server))
 }
 
 /// True exactly when a message for this topic that is published from now on, on any server that is up, will arrive.
@@ -59,22 +56,29 @@ pub(super) fn is_heard_everywhere(router: &Router, pubsub: &Pubsub, topic: Topic
 
 /// True exactly when a message for this topic that is published on this server now should arrive, and will not.
 pub(super) fn is_missed(router: &Router, pubsub: &Pubsub, server: ServerId, topic: TopicId) -> bool {
-    is_to_be_heard(router, pubsub, server) && !pubsub.connections[server.index()].is_hearing(topic)
+    hearing::is_to_be_heard(router, pubsub, server)
+        && hearing::is_heard_at(router, pubsub, server, topic)
+        && !pubsub.connections[server.index()].is_hearing(topic)
 }
 
 /// Asks every server for those of these topics, all of one family, that it was not asked for.
 pub(super) fn ask_all(proxy: &mut Proxy, family: Channels, topics: &[TopicId], now: Millis) {
     for server in proxy.router.servers() {
-        maybe_open_subscription(proxy, server, now);
-        ask(proxy, server, family, topics, now);
+        let is_here = |&topic: &TopicId| hearing::is_heard_at(&proxy.router, &proxy.pubsub, server, topic);
+        if topics.iter().any(is_here) {
+            open(proxy, server, now);
+            ask(proxy, server, family, topics, now);
+        }
     }
 }
 
 fn ask(proxy: &mut Proxy, server: ServerId, family: Channels, topics: &[TopicId], now: Millis) {
-    let connection = &mut proxy.pubsub.connections[server.index()];
+    let connection = &proxy.pubsub.connections[server.index()];
     let State::Listening(id) = connection.state else { return };
     let registry = &proxy.pubsub.registry;
-    let is_new = |topic: &TopicId| connection.asked_for(*topic).is_none();
+    let is_new = |topic: &TopicId| {
+        connection.asked_for(*topic).is_none() && hearing::is_heard_at(&proxy.router, &proxy.pubsub, server, *topic)
+    };
     let names: Vec<(TopicId, &Topic)> =
         topics.iter().copied().filter(is_new).filter_map(|id| Some((id, registry.topic(id)?))).collect();
     if names.is_empty() {
@@ -103,17 +107,65 @@ pub(super) fn ask_less(proxy: &mut Proxy, orphans: &[(TopicId, Topic)], now: Mil
             let asked = of_family.filter(|(id, _)| connection.forget(*id));
             let gone = asked.filter(|(_, topic)| registry.find(family, &topic.name).is_none());
             let names: Vec<&[u8]> = gone.map(|(_, topic)| &*topic.name).collect();
-            let State::Listening(id) = connection.state else { continue };
-            if names.is_empty() {
-                continue;
-            }
-            let mut bytes = Vec::new();
-            push::request(&mut bytes, family, false, names.iter().copied());
-            let command = begin_command(&proxy.settings, &mut proxy.pubsub, server, now);
-            let owed = &mut proxy.pubsub.connections[server.index()].owed;
-            owed.extend(names.iter().map(|_| Owed { command, what: Expected::Less }));
-            send_command(proxy, id, &bytes, now);
+            send_less(proxy, server, family, &names, now);
         }
+    }
+}
+
+/// Tells a server of these topics, all of one family, that nobody needs them there.
+fn send_less(proxy: &mut Proxy, server: ServerId, family: Channels, names: &[&[u8]], now: Millis) {
+    let State::Listening(id) = proxy.pubsub.connections[server.index()].state else { return };
+    if names.is_empty() {
+        return;
+    }
+    let mut bytes = Vec::new();
+    push::request(&mut bytes, family, false, names.iter().copied());
+    let command = begin_command(&proxy.settings, &mut proxy.pubsub, server, now);
+    let owed = &mut proxy.pubsub.connections[server.index()].owed;
+    owed.extend(names.iter().map(|_| Owed { command, what: Expected::Less }));
+    send_command(proxy, id, &bytes, now);
+}
+
+/// Tells a server which of the topics that it was asked for are heard elsewhere now.
+pub(super) fn ask_less_of_others(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    let Proxy { router, pubsub, .. } = proxy;
+    let others = pubsub.connections[server.index()].asked_topics();
+    let others: Vec<TopicId> = others.filter(|&topic| !hearing::is_heard_at(router, pubsub, server, topic)).collect();
+    if others.is_empty() {
+        return;
+    }
+    for family in FAMILIES {
+        let registry = &proxy.pubsub.registry;
+        let of_family = others.iter().filter_map(|&id| Some((id, registry.topic(id)?)));
+        let of_family = of_family.filter(|(_, topic)| topic.family == family);
+        let names: Vec<Arc<[u8]>> = of_family.map(|(_, topic)| topic.name.clone()).collect();
+        let names: Vec<&[u8]> = names.iter().map(|name| &**name).collect();
+        send_less(proxy, server, family, &names, now);
+    }
+    let connection = &mut proxy.pubsub.connections[server.index()];
+    for topic in others {
+        connection.forget(topic);
+    }
+}
+
+/// Asks a server for what is to be heard there and is not.
+pub(super) fn ask_for_missing(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    let (registry, connection) = (&proxy.pubsub.registry, &proxy.pubsub.connections[server.index()]);
+    let is_missing = |&topic: &TopicId| {
+        connection.asked_for(topic).is_none() && hearing::is_heard_at(&proxy.router, &proxy.pubsub, server, topic)
+    };
+    let missing: VecDeque<TopicId> = registry.topics().filter(is_missing).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let connection = &mut proxy.pubsub.connections[server.index()];
+    connection.is_new = true;
+    match connection.state {
+        State::Listening(_) => {
+            connection.to_ask = missing;
+            ask_some(proxy, server, now);
+        }
+        _ => open(proxy, server, now),
     }
 }
 
@@ -135,8 +187,15 @@ fn send_command(proxy: &mut Proxy, id: Id, bytes: &[u8], now: Millis) {
 
 /// Opens a server's subscription connection, if it is up, and if there is anything to listen for.
 pub(super) fn maybe_open_subscription(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    if hearing::is_anything_heard_at(&proxy.router, &proxy.pubsub, server) {
+        open(proxy, server, now);
+    }
+}
+
+/// The same, when there is something to listen for.
+fn open(proxy: &mut Proxy, server: ServerId, now: Millis) {
     let is_closed = proxy.pubsub.connections[server.index()].state == State::Closed;
-    if !is_closed || proxy.pubsub.registry.is_empty() || !proxy.router.is_up(server) {
+    if !is_closed || !proxy.router.is_up(server) {
         return;
     }
     let backend = Backend::new(server, Profile::default(), Purpose::Subscription, now);
@@ -172,7 +231,7 @@ pub(super) fn on_server_back(proxy: &mut Proxy, server: ServerId, now: Millis) {
 /// A server has come. If it was there before, and what is published there is heard still, it may have missed some
 /// topics.
 pub(super) fn on_server_added(proxy: &mut Proxy, server: ServerId, now: Millis) {
-    let is_needed = !proxy.pubsub.registry.is_empty();
+    let is_needed = hearing::is_anything_heard_at(&proxy.router, &proxy.pubsub, server);
     let connection = &mut proxy.pubsub.connections[server.index()];
     connection.is_new = is_needed;
     match connection.state {

@@ -5,15 +5,21 @@ use super::interface::{Conn, Wire};
 use super::state::Proxy;
 use super::subscription_connection::{self, PING_MS};
 use super::topics::{Asked, Expected, Owed, State};
-use super::{delivery, handshake_read, health, recover, report, subscribe};
+use super::{delivery, handshake_read, health, hearing, recover, redirect, report, subscribe, topology};
 use crate::backend::{Phase, handshake};
 use crate::buffer::Scratch;
+use crate::cluster::RefreshCause;
+use crate::command::Channels;
 use crate::notice::{Kind, printable};
 use crate::resp::{Frame, ReplyFramer};
 use crate::server_id::ServerId;
 use crate::slots::Id;
+use crate::subscription::TopicId;
 use crate::subscription::push::{self, Push};
 use crate::timer::Millis;
+
+/// So often in a row nodes of a cluster may say that the slot of a channel is another's.
+const MOVES_MAX: u8 = 16;
 
 /// The `n` bytes in the read area of `scratch` came from a connection.
 #[cold]
@@ -139,12 +145,17 @@ pub(super) fn on_said<W: Wire>(
 ) -> Result<(), BackendCloseReason> {
     let Some(backend) = proxy.upstreams.backend(id) else { return Ok(()) };
     let server = backend.server();
-    let connection = &mut proxy.pubsub.connections[server.index()];
     let push = push::read(frame).ok_or(BackendCloseReason::UnsolicitedReply)?;
     if let Push::Message { family, topic } = push {
         delivery::publish(proxy, server, (family, topic), frame, now, wire);
         return Ok(());
     }
+    if let Push::Confirmed { family: Channels::Shard, is_more: false, topic } = push {
+        if is_slot_gone(proxy, server, topic, now) {
+            return Ok(());
+        }
+    }
+    let connection = &mut proxy.pubsub.connections[server.index()];
     let owed = connection.owed.pop_front().ok_or(BackendCloseReason::UnsolicitedReply)?;
     connection.answer_by = now + proxy.settings.timeouts.remote_read_ms;
     match (push, owed.what) {
@@ -158,6 +169,7 @@ pub(super) fn on_said<W: Wire>(
             let is_this = |asked: &&mut Asked| (asked.topic, asked.command) == (topic, owed.command);
             if let Some(asked) = asked.filter(is_this) {
                 asked.is_heard = true;
+                proxy.pubsub.moved.retain(|(other, _)| *other != topic);
                 subscribe::on_topic_heard(proxy, topic, now);
             }
         }
@@ -166,6 +178,46 @@ pub(super) fn on_said<W: Wire>(
     }
     subscription_connection::maybe_restored(&mut proxy.pubsub, &mut proxy.journal, server, now);
     Ok(())
+}
+
+/// A node of a cluster tells its subscribers that it has the slot of their channel no longer, though nobody has asked
+/// it to say less. It is asked once more: who has the slot now it says then. True if it is so.
+fn is_slot_gone(proxy: &mut Proxy, server: ServerId, channel: &[u8], now: Millis) -> bool {
+    let Some(topic) = proxy.pubsub.registry.find(Channels::Shard, channel) else { return false };
+    if proxy.router.slots().is_none() || !proxy.pubsub.connections[server.index()].forget(topic) {
+        return false;
+    }
+    proxy.turn.refresh(RefreshCause::Moved);
+    let connection = &mut proxy.pubsub.connections[server.index()];
+    connection.lost_at.get_or_insert(now);
+    subscription_connection::ask_for_missing(proxy, server, now);
+    true
+}
+
+/// A node has refused this topic with `reply`. If it says that another one has its slot, that one is asked, and it is
+/// `true`.
+fn follow_slot(proxy: &mut Proxy, from: ServerId, topic: TopicId, reply: &[u8], now: Millis) -> bool {
+    if proxy.router.slots().is_none() {
+        return false;
+    }
+    let Some((slot, address)) = redirect::moved_to(proxy, from, reply) else { return false };
+    let moved = &mut proxy.pubsub.moved;
+    let count = match moved.iter_mut().find(|(other, _)| *other == topic) {
+        Some((_, count)) => count,
+        None => {
+            moved.push((topic, 0));
+            &mut moved.last_mut().expect("one was just pushed").1
+        }
+    };
+    *count += 1;
+    let is_too_often = *count > MOVES_MAX;
+    let owner = topology::named(proxy, &address, now).filter(|&owner| owner != from && !is_too_often);
+    let Some(owner) = owner.filter(|&owner| proxy.router.give_slot(slot, owner)) else {
+        proxy.pubsub.moved.retain(|(other, _)| *other != topic);
+        return false;
+    };
+    subscription_connection::ask_for_missing(proxy, owner, now);
+    true
 }
 
 /// A server does not do what it was asked: one answer for the whole command.
@@ -185,6 +237,7 @@ pub(super) fn on_question_refused(proxy: &mut Proxy, server: ServerId, first: Ow
     }
     match topics[..] {
         [] => {}
+        [topic] if follow_slot(proxy, server, topic, reply, now) => {}
         [topic] => {
             let words = printable(reply);
             report::warn_of(
@@ -230,7 +283,7 @@ pub(super) fn on_subscription_alarm(proxy: &mut Proxy, id: Id, now: Millis) -> O
     }
     let mut ping_at = connection.heard_at + PING_MS;
     if read_deadline.is_none() && ping_at <= now {
-        if proxy.pubsub.registry.is_empty() {
+        if !hearing::is_anything_heard_at(&proxy.router, &proxy.pubsub, server) {
             recover::lose_backend(proxy, id, BackendCloseReason::Idle, now);
             return None;
         }

@@ -14,6 +14,7 @@ mod dismiss;
 mod figures;
 mod guard;
 mod health;
+mod hearing;
 mod introspection;
 mod kill;
 mod leases;

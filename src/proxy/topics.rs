@@ -46,6 +46,11 @@ impl SubscriptionConnection {
         self.delivery.is_pending && self.state == State::Listening(id)
     }
 
+    /// All topics that it was asked for, and is heard for, or will be.
+    pub(super) fn asked_topics(&self) -> impl Iterator<Item = TopicId> {
+        self.asked.iter().flatten().map(|asked| asked.topic)
+    }
+
     pub(super) fn asked_for(&self, topic: TopicId) -> Option<&Asked> {
         self.asked.get(topic.slot())?.as_ref().filter(|asked| asked.topic == topic)
     }

@@ -12,8 +12,8 @@
 //!
 //! A SCAN's cursor says for which servers it was given, in a number that all proxies make alike from their addresses.
 
-use super::reload;
 use super::state::Proxy;
+use super::{reload, resubscribe};
 use crate::cluster::SlotMap;
 use crate::server_id::ServerId;
 use crate::timer::Millis;
@@ -41,6 +41,7 @@ fn on_slot_map(proxy: &mut Proxy, map: &SlotMap, now: Millis) {
     servers.extend(guests);
     set_nodes(proxy, servers, replicas, now);
     proxy.router.tell_slots(|slot| map.owner(slot));
+    resubscribe::review(proxy, now);
     proxy.redirected.look_now();
     proxy.turn.room_is_new();
     reload::shrink(proxy);

@@ -33,6 +33,8 @@ pub enum Push<'a> {
         family: Channels,
         /// True exactly when it was to say more.
         is_more: bool,
+        /// The name of the topic; empty if there was none to say less of.
+        topic: &'a [u8],
     },
     /// It is there.
     Pong,
@@ -49,7 +51,8 @@ pub fn read(frame: &[u8]) -> Option<Push<'_>> {
         _ => return None,
     }
     let (kind, rest) = bulk(line(frame)?.1)?;
-    let confirmed = |family, is_more| Some(Push::Confirmed { family, is_more });
+    let topic = bulk(rest).map_or(&[][..], |(topic, _)| topic);
+    let confirmed = |family, is_more| Some(Push::Confirmed { family, is_more, topic });
     let message = |family| bulk(rest).map(|(topic, _)| Push::Message { family, topic });
     match kind {
         b"message" => message(Channels::Exact),
@@ -146,15 +149,15 @@ mod tests {
     #[test]
     fn what_a_server_says_is_read() {
         let message = |family, topic| Some(Push::Message { family, topic });
-        let confirmed = |family, is_more| Some(Push::Confirmed { family, is_more });
+        let confirmed = |family, is_more, topic| Some(Push::Confirmed { family, is_more, topic });
         for (frame, expected) in [
             (&b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n"[..], message(Exact, b"news")),
             (b">3\r\n$7\r\nmessage\r\n$0\r\n\r\n$5\r\nhello\r\n", message(Exact, b"")),
             (b"*4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$0\r\n\r\n", message(Pattern, b"n*")),
             (b"*3\r\n$8\r\nsmessage\r\n$3\r\n\r\n\xff\r\n$0\r\n\r\n", message(Shard, b"\r\n\xff")),
-            (b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n", confirmed(Exact, true)),
-            (b"*3\r\n$12\r\npunsubscribe\r\n$-1\r\n:0\r\n", confirmed(Pattern, false)),
-            (b"*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n", confirmed(Shard, false)),
+            (b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n", confirmed(Exact, true, b"news")),
+            (b"*3\r\n$12\r\npunsubscribe\r\n$-1\r\n:0\r\n", confirmed(Pattern, false, b"")),
+            (b"*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n", confirmed(Shard, false, b"a")),
             (b"*2\r\n$4\r\npong\r\n$0\r\n\r\n", Some(Push::Pong)),
             (b"+PONG\r\n", Some(Push::Pong)),
             (b"-ERR unknown command 'SSUBSCRIBE'\r\n", Some(Push::Refused)),
