@@ -35,6 +35,8 @@ use crate::timer::Millis;
 
 /// A connection that is not the only one to its server is closed when it was of no use for so long, in milliseconds.
 const IDLE_MS: u64 = 30_000;
+/// The same for the only one to a node of a cluster: of 200 nodes most hosts ask few.
+const LAST_IDLE_MS: u64 = 300_000;
 
 /// Time has passed.
 pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mut W) {
@@ -218,7 +220,7 @@ fn next_backend_deadline(proxy: &mut Proxy, id: Id, write_deadline: Millis, now:
     }
     let reroute_at = reroute_at(&proxy.settings, backend).unwrap_or(NO_DEADLINE);
     let write_deadline = backend.is_write_blocked().then_some(write_deadline);
-    let idle_deadline = backend.is_idle().then(|| backend.since() + IDLE_MS);
+    let idle_deadline = backend.is_idle().then(|| backend.since() + idle_ms(proxy, id, backend));
     let deadlines = [Some(read_deadline), Some(reroute_at), write_deadline, idle_deadline];
     // One that waits without a limit will be idle some time, and then nobody else comes by here.
     let next = deadlines.into_iter().flatten().filter(|&next| next != NO_DEADLINE).min();
@@ -367,15 +369,26 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
     merged::finish_merges(proxy, now);
 }
 
-/// Closes a backend that was of no use for a while, unless it is the only one. False if it did.
+/// After how long a backend that is of no use is looked at, in milliseconds.
+fn idle_ms(proxy: &Proxy, id: Id, backend: &Backend) -> u64 {
+    let is_last_of_node = proxy.router.slots().is_some() && is_only_one(proxy, id, backend.server());
+    if is_last_of_node { LAST_IDLE_MS } else { IDLE_MS }
+}
+
+/// Whether a server has no other backend that serves.
+fn is_only_one(proxy: &Proxy, id: Id, server: ServerId) -> bool {
+    let is_another = |(other, backend): (Id, &Backend)| other != id && backend.is_serving();
+    !proxy.upstreams.backends_of(server).any(is_another)
+}
+
+/// Closes a backend that was of no use for a while, unless it is the only one to a server that is no node of a cluster.
+/// False if it did.
 fn maybe_close_idle(proxy: &mut Proxy, id: Id, now: Millis) -> bool {
     let Some(backend) = proxy.upstreams.backend(id) else { return false };
-    if !backend.is_idle() || backend.since() + IDLE_MS > now {
+    if !backend.is_idle() || backend.since() + idle_ms(proxy, id, backend) > now {
         return true;
     }
-    let is_another = |(other, backend): (Id, &Backend)| other != id && backend.is_serving();
-    let is_only_one = !proxy.upstreams.backends_of(backend.server()).any(is_another);
-    if is_only_one {
+    if proxy.router.slots().is_none() && is_only_one(proxy, id, backend.server()) {
         // Nothing to look at until it is used again.
         if let Some(backend) = proxy.upstreams.backend_mut(id) {
             backend.on_of_use(now);

@@ -261,3 +261,26 @@ fn a_cursor_is_of_use_on_another_worker_with_the_same_nodes() {
     other.say(elsewhere, request(&["SCAN", &cursor]));
     assert_eq!(other.asked(others[1]), request(&["SCAN", "0"]));
 }
+
+#[test]
+fn the_last_connection_to_a_node_is_closed_when_nobody_asks_it_for_minutes() {
+    let (mut bench, backends) = halves(|_| {});
+    let client = bench.client();
+    let key = key_in(0, 0);
+    for _ in 0..29 {
+        bench.pass(10_000);
+        bench.say(client, get(&key));
+        bench.answer(backends[0], bulk("x"));
+    }
+    assert!(!bench.is_closed(Conn::Backend(backends[1])));
+    bench.pass(15_000);
+    assert!(bench.is_closed(Conn::Backend(backends[1])), "300 s without a request");
+    assert!(!bench.is_closed(Conn::Backend(backends[0])));
+    assert!(bench.connects.is_empty());
+    // It is made anew when it is needed.
+    bench.say(client, get(&key_in(1, 0)));
+    let next = bench.connect(1);
+    assert_eq!(bench.asked(next), get(&key_in(1, 0)));
+    bench.answer(next, bulk("y"));
+    assert!(bench.told(client).ends_with(&bulk("y")));
+}
