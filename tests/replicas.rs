@@ -8,6 +8,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::client::{Client, body, show, text};
+use support::http;
 use support::process::Process;
 use support::proxy::Rmux;
 use support::server::RedisServer;
@@ -18,6 +19,7 @@ struct Setup {
     master: RedisServer,
     replicas: [RedisServer; 2],
     rmux: Rmux,
+    admin: Address,
 }
 
 impl Setup {
@@ -52,9 +54,10 @@ impl Setup {
             wait_until("the master's word", PATIENCE, || show(&replica.ask("GET who")).contains("master"));
             replica.ask(&format!("SET who {name}"));
         }
-        let config = format!("-config={}", file.display());
-        let rmux = Rmux::start_at(Address::Unix(socket), folder, &[&config]);
-        let setup = Setup { master, replicas, rmux };
+        let admin = Address::Unix(folder.join("admin.sock"));
+        let flags = [format!("-config={}", file.display()), format!("-admin={}", admin.flag_value())];
+        let rmux = Rmux::start_at(Address::Unix(socket), folder, &[&flags[0], &flags[1]]);
+        let setup = Setup { master, replicas, rmux, admin };
         if read_from != "master" {
             setup.await_readers(&["first", "second"]);
         }
@@ -255,6 +258,21 @@ fn with_replicas_alone_the_master_is_read_by_nobody() {
     setup.replicas[1].kill();
     wait_until("an error", PATIENCE, || setup.rmux.client().cmd(&["GET", "who"]) == b"-ERR Connection down\r\n");
     assert_eq!(setup.rmux.client().cmd(&["SET", "a", "1"]), b"+OK\r\n");
+}
+
+#[test]
+fn a_pool_of_which_replicas_alone_are_up_is_not_ready() {
+    let mut setup = Setup::start("preferReplica", &[]);
+    let ready = |setup: &Setup| http::get(&setup.admin, "/readyz");
+    wait_until("it is ready", PATIENCE, || ready(&setup).status == 200);
+    setup.master.kill();
+    wait_until("it is not ready", PATIENCE, || ready(&setup).status == 503);
+    let place = setup.rmux.address().flag_value();
+    let reason = format!("pool {place}: no master is up, and replicas answer reads alone\n");
+    assert_eq!(ready(&setup).body, reason);
+    assert_ne!(setup.who(), "master", "reads are answered");
+    setup.master.revive();
+    wait_until("it is ready again", PATIENCE, || ready(&setup).status == 200);
 }
 
 #[test]

@@ -28,8 +28,8 @@ pub fn problems(report: &Report, interval: &Interval) -> Vec<Problem> {
     }
     for pool in &report.pools {
         let servers = &pool.figures.servers;
-        if !servers.is_empty() && !servers.iter().any(|server| server.state.is_up()) {
-            add(true, &["pool ", &pool.listen, ": no server is up"]);
+        if let Some(reason) = pool.why_not_served().filter(|_| !servers.is_empty()) {
+            add(true, &["pool ", &pool.listen, ": ", reason]);
         }
         for (server, address) in servers.iter().zip(&pool.figures.addresses) {
             if server.role == ServerRole::Unread && !is_unwell(server) {

@@ -2,7 +2,7 @@
 //!
 //! Plain values. Knows nothing of how they are gathered or written.
 
-use crate::stats::Figures;
+use crate::stats::{Figures, ServerFigures, ServerRole};
 
 /// All there is to tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct PoolReport {
 }
 
 impl Report {
-    /// True exactly when it can serve: it accepts clients, its loops turn, and each pool has a server that is up.
+    /// True exactly when it can serve: it accepts clients, its loops turn, and each pool has a master that is up.
     pub fn is_ready(&self) -> bool {
         self.why_not_ready().is_none()
     }
@@ -74,9 +74,7 @@ impl Report {
             return Some("clients are not accepted: it starts, or is about to end".to_owned());
         }
         self.why_stuck().or_else(|| {
-            let is_served = |pool: &&PoolReport| pool.figures.servers.iter().any(|server| server.state.is_up());
-            let pool = self.pools.iter().find(|pool| !is_served(pool))?;
-            Some(["pool ", &pool.listen, ": no server is up"].concat())
+            self.pools.iter().find_map(|pool| Some(["pool ", &pool.listen, ": ", pool.why_not_served()?].concat()))
         })
     }
 
@@ -88,10 +86,24 @@ impl Report {
     }
 }
 
+impl PoolReport {
+    /// Why what clients ask is not answered, if it is not: what is written needs a master, whatever else is up.
+    pub fn why_not_served(&self) -> Option<&'static str> {
+        let mut up = self.figures.servers.iter().filter(|server| server.state.is_up()).peekable();
+        let is_any_up = up.peek().is_some();
+        let is_master = |server: &ServerFigures| server.role == ServerRole::Master;
+        match (up.any(is_master), is_any_up) {
+            (true, _) => None,
+            (false, true) => Some("no master is up, and replicas answer reads alone"),
+            (false, false) => Some("no server is up"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::{ServerFigures, ServerState};
+    use crate::stats::ServerState;
 
     #[test]
     fn it_is_ready_when_each_pool_turns_and_has_a_server() {
@@ -110,6 +122,10 @@ mod tests {
         assert!(report.is_ready());
         report.pools.push(pool(&[ServerState::Probing, down]));
         assert_eq!(report.why_not_ready().as_deref(), Some("pool localhost:7000: no server is up"));
+        let replica = ServerFigures { role: ServerRole::Replica, ..server(up) };
+        report.pools[2].figures.servers.push(replica);
+        let reason = "pool localhost:7000: no master is up, and replicas answer reads alone";
+        assert_eq!(report.why_not_ready().as_deref(), Some(reason), "a write would fail");
         report.pools[0].threads_silent = 1;
         let stuck = "pool localhost:7000: threads that do not turn: 1 of 2";
         assert_eq!([report.why_stuck(), report.why_not_ready()], [Some(stuck.to_owned()), Some(stuck.to_owned())]);
