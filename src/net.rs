@@ -26,7 +26,9 @@ mod stream;
 mod tls;
 
 pub use address::{Address, ResolvedAddress};
-pub use encryption::{Expiry, LocalTlsFiles, RemoteTlsFiles, RemoteTlsKeys, SENTINEL_KEYS, SERVER_KEYS, TlsFault};
+pub use encryption::{
+    Expiry, HEALTHCHECK, LocalTlsFiles, RemoteTlsFiles, RemoteTlsKeys, SENTINEL_KEYS, SERVER_KEYS, TlsFault,
+};
 pub use error::ListenError;
 pub use handover::Handover;
 pub use inherit::inherited;

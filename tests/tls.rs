@@ -558,6 +558,29 @@ fn who_speaks_plainly_to_a_port_with_tls_is_told_so_and_logged_once() {
 }
 
 #[test]
+fn a_health_check_is_answered_and_not_logged() {
+    let house = House::new();
+    let (_redis, port) = house.redis();
+    let own_port = free_port();
+    let file = house.folder.join("rmux.json");
+    write_pool(&file, own_port, port, &house, &house.identity);
+    let config = format!("-config={}", file.display());
+    let rmux = Rmux::start_tls(own_port, Scratch::new(), &[&config]);
+    for _ in 0..3 {
+        let healthy = run_to_end(&[&config, "-healthcheck"]);
+        assert_eq!((healthy.code, healthy.output.as_str()), (Some(0), ""));
+    }
+    // What is logged is logged in its order.
+    let mut plain = TcpStream::connect(("127.0.0.1", own_port)).expect("it listens");
+    plain.write_all(b"PING other\r\n").expect("open");
+    wait_until("a line in the log", PATIENCE, || rmux.log().contains("it says \"PING other\""));
+    assert_eq!(rmux.log().matches("shake hands").count(), 1, "{}", rmux.log());
+    drop(rmux);
+    let nobody = run_to_end(&[&config, "-healthcheck"]);
+    assert_eq!(nobody.code, Some(1), "{}", nobody.output);
+}
+
+#[test]
 fn test_tries_the_files_and_says_when_they_expire() {
     let house = House::new();
     let old = house.authority.issue("old", "DNS:localhost", Validity::Past);

@@ -33,6 +33,8 @@ pub(super) fn receive(
                     return None;
                 }
             }
+            // It has only asked whether rmux is alive.
+            (Conn::Client(_), Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             (Conn::Client(id), Err(error)) => proxy.handle_handshake_failed(id, format_args!("{error}")),
             // What it was to be told meanwhile can be sent.
             (Conn::Client(_), Ok(_)) if !sockets.is_shaking(conn) => proxy.handle_writable(conn),

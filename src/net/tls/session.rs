@@ -23,6 +23,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 
 use super::reason::{Side, broken, is_plain, plain_peer, protocol_error};
+use crate::net::encryption::HEALTHCHECK;
 use crate::net::stream::Incoming;
 
 /// Plaintext of one record, in bytes.
@@ -295,11 +296,15 @@ impl Session {
         }
     }
 
-    /// A peer that does not speak TLS: a client that speaks Redis's language is told so in that.
+    /// A peer that does not speak TLS: a client that speaks Redis's language is told so in that. One that asks whether
+    /// rmux is alive knows it by that, and nothing is wrong: `ErrorKind::ConnectionAborted`.
     fn turn_away(&mut self, socket: &mut impl Write, words: &[u8]) -> io::Error {
         if let Side::Client = self.peer {
             // It is closed in any case.
             let _ = socket.write(b"-ERR this port speaks TLS, and nothing else\r\n");
+            if words == HEALTHCHECK {
+                return io::ErrorKind::ConnectionAborted.into();
+            }
         }
         plain_peer(self.peer, words)
     }
