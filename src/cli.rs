@@ -96,12 +96,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, Error> 
     })
 }
 
-/// What `-test` prints when all is well: one line, and with `-against` one for each change, without the last line feed.
-pub fn summary(loaded: &Loaded) -> String {
+/// What `-test` prints when all is well: one line, one for each of these facts, and with `-against` one for each
+/// change, without the last line feed.
+pub fn summary(loaded: &Loaded, facts: &[String]) -> String {
     let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let pools = &loaded.config.pools;
     let servers = pools.iter().map(|pool| pool.servers.len()).sum();
     let mut text = format!("configuration ok: {}, {}", count(pools.len(), "pool"), count(servers, "server"));
+    facts.iter().for_each(|fact| text.push_str(&format!("\n{fact}")));
     let Some(old) = &loaded.against else { return text };
     let changes = diff(old, &loaded.config);
     match changes.len() {

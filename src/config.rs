@@ -57,6 +57,7 @@ pub use placement::Placements;
 pub use pool::{Config, PoolConfig};
 pub use server::{REPLICAS_MAX, ServerConfig};
 pub(crate) use spelling::nearest;
+pub(crate) use tls::{certificates, lasting};
 
 /// A configuration, and what its author should know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,6 +246,11 @@ fn finish(draft: Draft, missing: Missing, place: &Place) -> Result<PoolConfig, E
         .map_err(|(key, problem): Fault| Error::new(key.map_or_else(|| place.clone(), |key| place.at(key)), problem))
 }
 
+/// What a pool is called in a line about it; `number` counts from 1.
+pub(crate) fn label(number: usize, pool: &PoolConfig) -> String {
+    format!("pool {number} ({})", error::Plain(&pool.listen.to_string()))
+}
+
 /// Warnings in the order found; each retired key is mentioned once.
 #[derive(Default)]
 struct Warnings {
@@ -270,7 +276,7 @@ impl Warnings {
     }
 
     fn add_expiring(&mut self, index: usize, pool: &PoolConfig) {
-        let place = format!("pool {index} ({})", error::Plain(&pool.listen.to_string()));
+        let place = label(index, pool);
         self.lines.extend(tls::expiries(pool).filter_map(tls::concern).map(|concern| format!("{place}: {concern}")));
     }
 
@@ -279,8 +285,8 @@ impl Warnings {
             let earlier = pool.servers[..position].iter().filter(|other| other.is_same(server)).count();
             if earlier == 1 {
                 self.lines.push(format!(
-                    "pool {index} ({}): server {} is given more than once: each time, it gets a share of the keys",
-                    error::Plain(&pool.listen.to_string()),
+                    "{}: server {} is given more than once: each time, it gets a share of the keys",
+                    label(index, pool),
                     error::Plain(&server.to_string())
                 ));
             }

@@ -7,7 +7,7 @@
 //! ```text
 //! TOP     main ─► cli ─► config             argv in, exit code out
 //!         main ─► serve ─► service          threads and signals, and what a service manager wants to hear
-//!         main ─► logger, healthcheck, top
+//!         main ─► logger, check, healthcheck, top
 //!         serve ─► admin ─► reactor         who watches is told, by HTTP and statsd
 //! SHELL   reactor ─► net, resolve, proxy    epoll, sockets, the clock, host names
 //!         reactor ─► password_file          a password that may change
@@ -51,6 +51,7 @@ pub mod backend;
 pub mod blocking;
 pub mod buffer;
 pub mod channel;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod cluster;

@@ -13,7 +13,7 @@ use rmux::cli::{self, Action};
 use rmux::config::Loaded;
 use rmux::serve::serve;
 use rmux::service::privileges;
-use rmux::{healthcheck, logger, top};
+use rmux::{check, healthcheck, logger, top};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
@@ -32,7 +32,13 @@ fn run(action: Action) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Action::Check(loaded) => print_with_warnings(&loaded.warnings, &cli::summary(&loaded)),
+        Action::Check(loaded) => {
+            let findings = check::check(&loaded.config);
+            print_with_warnings(
+                &[&loaded.warnings[..], &findings.warnings].concat(),
+                &cli::summary(&loaded, &findings.lines),
+            )
+        }
         Action::Locate(loaded, keys) => print_with_warnings(&loaded.warnings, &cli::placements(&loaded, &keys)),
         Action::Healthcheck(loaded) => match healthcheck::check(&loaded.config) {
             Ok(()) => ExitCode::SUCCESS,

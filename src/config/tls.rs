@@ -120,22 +120,58 @@ impl RemoteTlsDraft {
 }
 
 /// Until when the certificates are good that a pool has files of.
-pub(crate) fn expiries(pool: &PoolConfig) -> impl Iterator<Item = &Expiry> {
+pub(super) fn expiries(pool: &PoolConfig) -> impl Iterator<Item = &Expiry> {
     let remote = pool.remote_tls.iter().chain(&pool.sentinel_tls).flat_map(RemoteTls::expiries);
     remote.chain(pool.local_tls.as_ref().map(LocalTls::expiries).unwrap_or_default())
 }
 
+/// For each key that names a file with certificates, the certificate until which it is good: of authorities the one
+/// that lasts longest. When another one of them ends, those that it has signed do as well, and that is seen in these.
+pub(crate) fn lasting(pool: &PoolConfig) -> Vec<&Expiry> {
+    let all: Vec<&Expiry> = expiries(pool).collect();
+    let of_keys = all.chunk_by(|one, next| one.key == next.key);
+    of_keys.filter_map(|of_key| of_key.iter().max_by_key(|expiry| expiry.until).copied()).collect()
+}
+
+/// The certificates of a pool, one line for each; of a file with many, one line for all.
+pub(crate) fn certificates(pool: &PoolConfig) -> Vec<String> {
+    let all: Vec<&Expiry> = expiries(pool).collect();
+    let mut lines = Vec::new();
+    for of_file in all.chunk_by(|one, next| one.key == next.key) {
+        if of_file.len() <= LINES_MAX {
+            lines.extend(of_file.iter().map(|expiry| line(expiry)));
+            continue;
+        }
+        if let Some(first) = of_file.iter().min_by_key(|expiry| expiry.until) {
+            let Expiry { key, path, until_text, .. } = first;
+            lines.push(format!("{key}: {path}: {} certificates, the first to expire on {until_text}", of_file.len()));
+        }
+    }
+    lines
+}
+
 /// What its owner should know of a certificate, if there is anything: that it is not good, or will not be for long.
 pub(crate) fn concern(expiry: &Expiry) -> Option<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
+    let now = now();
+    (expiry.until - now < SOON_SECONDS || expiry.from > now).then(|| line(expiry))
+}
+
+fn line(expiry: &Expiry) -> String {
+    let now = now();
     let Expiry { key, path, subject, until_text, .. } = expiry;
-    let what = match expiry.until - now {
-        ..0 => "expired on",
-        0..SOON_SECONDS => "expires on",
-        _ if expiry.from > now => return Some(format!("{key}: {path}: the certificate of {subject} is not valid yet")),
-        _ => return None,
+    let what = match expiry.until < now {
+        true => "expired on",
+        false => "expires on",
     };
-    Some(format!("{key}: {path}: the certificate of {subject} {what} {until_text}"))
+    match expiry.from > now {
+        true => format!("{key}: {path}: the certificate of {subject} is not valid yet"),
+        false => format!("{key}: {path}: the certificate of {subject} {what} {until_text}"),
+    }
+}
+
+/// In seconds since 1970.
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64
 }
 
 /// An empty text counts as not given, as with the addresses.
@@ -156,6 +192,9 @@ fn both(keys: [&'static str; 2], values: [Option<String>; 2]) -> Result<Option<(
 fn wrong(fault: TlsFault) -> Wrong {
     (Some(fault.key), Problem::BadFile { reason: fault.reason })
 }
+
+/// More certificates of one file are one line.
+const LINES_MAX: usize = 8;
 
 /// Before a certificate expires, so long is soon: 30 days, in seconds.
 const SOON_SECONDS: i64 = 30 * 86_400;
