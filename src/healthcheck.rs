@@ -1,12 +1,12 @@
 //! `rmux -healthcheck`: asks the rmux that runs with this configuration whether it answers, as a client of its would.
 //!
-//! A connection to each pool's listener, `PING`, and within [`TIMEOUT`] the answer `+PONG` (or that a password is wanted
-//! first). rmux answers that itself, so it tells of rmux alone, and not of the servers behind it: a container whose
-//! Redis is away is not to be restarted. It blocks, asks one pool after the other, and needs nothing of the running
-//! process but its listeners.
+//! A connection to each pool's listener, `PING`, and within [`TIMEOUT`] the answer `+PONG` (or that a password is
+//! wanted first). rmux answers that itself, so it tells of rmux alone, and not of the servers behind it: a container
+//! whose Redis is away is not to be restarted. It blocks, asks one pool after the other, and needs nothing of the
+//! running process but its listeners.
 //!
-//! A listener of clients inside of TLS is asked without it, in words that rmux knows ([`HEALTHCHECK`]), and answers that
-//! it wants TLS: so neither a certificate of a client's nor trust in its own is needed, and the log stays silent.
+//! A listener of clients inside of TLS is asked without it, in words that rmux knows ([`HEALTHCHECK`]), and answers
+//! that it wants TLS: so neither a certificate of a client's nor trust in its own is needed, and the log stays silent.
 
 use std::fmt;
 use std::io::{self, Read, Write};

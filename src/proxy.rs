@@ -253,7 +253,7 @@ impl Proxy {
         replica_watch::watch_all(self, now);
     }
 
-    /// The clock of the day shows this, in milliseconds since 1970. Only the slow log tells it.
+    /// The clock of the day shows this, in milliseconds since 1970. It is for people alone.
     pub fn handle_time_of_day(&mut self, unix_ms: u64, now: Millis) {
         self.journal.unix_ms = unix_ms.saturating_sub(now.0);
     }

@@ -33,7 +33,7 @@ mod watch;
 
 pub use answer::Replica;
 pub use host_port::HostPort;
-pub use interface::{Action, MasterView, SentinelView, Settings, View};
+pub use interface::{Action, SentinelView, Settings};
 pub use link::LinkId;
 pub use watch::Watch;
 

@@ -7,10 +7,12 @@ use std::cmp::Ordering;
 
 mod error_codes;
 mod histogram;
+mod location;
 mod longest;
 
 pub use error_codes::{CODES, ErrorCodes};
 pub use histogram::Histogram;
+pub use location::{ADDRESSES_SHOWN, Location};
 pub use longest::Longest;
 
 /// Why a connection to a server could not be made: the names of [`ServerStats::failures`].
@@ -249,6 +251,8 @@ pub struct ServerFigures {
     pub queue_bytes: u64,
     /// Clients that wait for room on one of its connections, and for one of their own.
     pub waiting: [u64; 2],
+    /// Where it is.
+    pub location: Location,
 }
 
 /// What there is to tell about a proxy, or about several as one. The default is that of none.
@@ -348,6 +352,7 @@ impl ServerFigures {
         add_all(&mut self.by_state, &other.by_state);
         self.queue_bytes += other.queue_bytes;
         add_all(&mut self.waiting, &other.waiting);
+        self.location.add(&other.location);
     }
 }
 
@@ -412,6 +417,7 @@ mod tests {
             by_state: [number; 5],
             queue_bytes: number,
             waiting: [number; 2],
+            location: Location { lookups: number, ..Location::default() },
         };
         let stats = |number| ProxyStats {
             clients: number,

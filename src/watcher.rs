@@ -31,7 +31,7 @@ use crate::channel::{Receiver, Sender, channel};
 use crate::net::{Address, RemoteTls, ResolvedAddress, Stream};
 use crate::reactor::{Handle, Hint, Hints};
 use crate::resolve::Resolver;
-use crate::sentinel::{Action, HostPort, LinkId, Replica, Settings, View, Watch};
+use crate::sentinel::{Action, HostPort, LinkId, Replica, SentinelView, Settings, Watch};
 use crate::thread;
 use crate::timer::Millis;
 
@@ -56,7 +56,22 @@ enum News {
 pub struct Link {
     news: Sender<News>,
     waker: Arc<Waker>,
-    view: Arc<Mutex<View>>,
+    viewer: Viewer,
+}
+
+/// With what it is seen which sentinels a watcher knows, for as long as there is somebody who wants to see it.
+#[derive(Debug, Clone, Default)]
+pub struct Viewer(Arc<Mutex<Vec<SentinelView>>>);
+
+impl Viewer {
+    /// What there is to show at this moment.
+    pub fn view(&self) -> Vec<SentinelView> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, view: Vec<SentinelView>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
 }
 
 impl Link {
@@ -70,9 +85,9 @@ impl Link {
         self.tell(News::Settings(settings, tls));
     }
 
-    /// What there is to show at this moment.
-    pub fn view(&self) -> View {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// With what its sentinels are seen.
+    pub fn viewer(&self) -> Viewer {
+        self.viewer.clone()
     }
 
     fn tell(&self, news: News) {
@@ -104,7 +119,7 @@ struct Watcher {
     resolver: Resolver,
     reactors: Vec<Handle>,
     start: Instant,
-    view: Arc<Mutex<View>>,
+    viewer: Viewer,
     room: Room,
 }
 
@@ -117,7 +132,7 @@ pub fn start(settings: Settings, tls: Option<RemoteTls>) -> io::Result<Link> {
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let ((news_sender, news), (hint_sender, hints)) = (channel(), channel());
-    let view = Arc::new(Mutex::new(View::default()));
+    let viewer = Viewer::default();
     let watcher = Watcher {
         poll,
         news,
@@ -131,12 +146,12 @@ pub fn start(settings: Settings, tls: Option<RemoteTls>) -> io::Result<Link> {
         resolver: Resolver::new(Arc::clone(&waker)),
         reactors: Vec::new(),
         start: Instant::now(),
-        view: Arc::clone(&view),
+        viewer: viewer.clone(),
         room: Room::default(),
     };
     let run = Box::new(move || watcher.run().inspect_err(|error| error!("sentinels: the watcher has failed: {error}")));
     thread::spawn("rmux-sentinel", None, run)?;
-    Ok(Link { news: news_sender, waker, view })
+    Ok(Link { news: news_sender, waker, viewer })
 }
 
 impl Watcher {
@@ -220,7 +235,7 @@ impl Watcher {
                 Action::Say(level, text) => log!(level, "{text}"),
             }
         }
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = self.watch.view();
+        self.viewer.show(self.watch.view());
     }
 
     /// The name of a sentinel was looked up.

@@ -71,6 +71,9 @@ fn a_name_that_moves_is_followed_and_no_request_fails() {
             assert_eq!(client.line("PING"), "+PONG\r\n");
         }
         assert!(rmux.log().contains("server cache.test:6379: its name has other addresses now"), "{}", rmux.log());
+        let at = format!(" address_changes=2 switches=0 at=127.0.0.1:{} why=", first.port());
+        wait_until("all threads to have seen it", PATIENCE, || clients[0].line("RMUX SERVERS").contains(&at));
+        assert!(!clients[0].line("RMUX STATUS").contains("\nresolutions:0\r"), "it was looked up");
     }
 }
 

@@ -21,6 +21,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 
 use support::certificates::{Authority, Identity, Validity};
 use support::client::encode;
+use support::http;
 use support::proxy::{Rmux, run_to_end};
 use support::server::RedisServer;
 use support::{Address, Kind, PATIENCE, Scratch, free_port, wait_until};
@@ -162,6 +163,36 @@ fn all_goes_through_tls_on_both_sides() {
     // rmux has told nobody's secrets to the port without TLS.
     assert_eq!(redis.ask("GET a"), b"$1\r\n3\r\n");
     drop(rmux);
+}
+
+#[test]
+fn figures_say_until_when_certificates_are_good() {
+    let house = House::new();
+    let (_redis, port) = house.redis();
+    let admin = Address::Unix(house.folder.join("admin.sock"));
+    let mut flags = house.remote(port);
+    flags.push(format!("-admin={}", admin.flag_value()));
+    let rmux = house.rmux(&flags);
+    assert_eq!(rmux.client().line("SET a 1"), "+OK\r\n");
+    let metrics = http::get(&admin, "/metrics").body;
+    let until = |series: &str| -> Option<f64> {
+        let line = metrics.lines().find(|line| line.starts_with(series))?;
+        line.rsplit(' ').next().expect("a value").parse().ok()
+    };
+    let pool = rmux.address().flag_value();
+    // 2100-01-01, in seconds since 1970.
+    let series =
+        format!("rmux_server_certificate_expiry_timestamp_seconds{{pool=\"{pool}\",server=\"localhost:{port}\"}}");
+    assert_eq!(until(&series), Some(4_102_444_800.0), "{metrics}");
+    let series =
+        format!("rmux_tls_certificate_expiry_timestamp_seconds{{pool=\"{pool}\",certificate=\"remoteTlsCaFile\"}}");
+    assert!(until(&series).is_some_and(|until| until > 1.7e9), "{metrics}");
+    let status = http::get(&admin, "/status.json").body;
+    assert!(
+        status.contains(&format!("\"file\":\"{}\",\"subject\":\"authority\"", house.authority.certificate())),
+        "{status}"
+    );
+    assert!(http::get(&admin, "/").body.contains("remoteTlsCaFile until 2"));
 }
 
 #[test]
@@ -593,6 +624,27 @@ fn test_tries_the_files_and_says_when_they_expire() {
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     let words = "the certificate of old expired on 2021-01-01 00:00:00 UTC";
     assert!(ended.output.contains(words), "{}", ended.output);
+    // Those that are good are named as well.
+    let place = "\npool 1 (127.0.0.1:1): ";
+    let line = format!(
+        "{place}remoteTlsCaFile: {}: the certificate of authority expires on 20",
+        house.authority.certificate()
+    );
+    assert!(ended.output.contains(&line), "{}", ended.output);
+    let line = format!(
+        "{place}localTlsCertFile: {}: the certificate of old expired on 2021-01-01 00:00:00 UTC\n",
+        old.certificate
+    );
+    assert!(ended.output.contains(&line), "{}", ended.output);
+    assert!(ended.output.contains(&format!("{place}server localhost:6379: 127.0.0.1")), "{}", ended.output);
+    // Of a file with many there is one line.
+    let many = house.folder.join("many.pem");
+    let one = fs::read_to_string(house.authority.certificate()).expect("PEM");
+    fs::write(&many, one.repeat(9)).expect("room");
+    let ca = format!("-remoteTlsCaFile={}", many.display());
+    let ended = run_to_end(&["-test", "-tcpConnections=localhost:1", "-remoteTls", &ca]);
+    let line = format!("remoteTlsCaFile: {}: 9 certificates, the first to expire on 20", many.display());
+    assert!(ended.output.contains(&line), "{}", ended.output);
 
     for (flags, words) in [
         (&["-remoteTlsCaFile=x"][..], "-remoteTlsCaFile: has no meaning without remoteTls: give both"),

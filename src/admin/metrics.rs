@@ -2,7 +2,7 @@
 //!
 //! One table of families, one row each: name, what it is, which samples it has and where they come from. A value that
 //! is not there is left out. Labels are few, and none is about a client or a key: `pool`, `server`, and `reason`,
-//! `class`, `source`, `code` or `state`.
+//! `class`, `source`, `code`, `state` or `certificate`. Addresses that come and go are no labels.
 //!
 //! ```text
 //!   # HELP rmux_server_timeouts_total Requests that a server did not answer in time.
@@ -13,10 +13,10 @@
 //! The two forms differ little: in OpenMetrics a family of counters is called without `_total`, says its unit, and
 //! there is an end.
 
-use super::report::{Process, Report};
+use super::report::{CertificateReport, PoolReport, Process, Report, SENTINEL_STATES};
 use crate::stats::{
     CLIENT_CLOSE_REASONS, CONNECTION_STATES, ErrorCodes, FAILURES, Figures, Histogram, REQUEST_CLASSES, SERVER_ROLES,
-    SPLIT, ServerFigures,
+    SPLIT, ServerFigures, ServerRole,
 };
 
 /// One family: samples of the same name.
@@ -53,7 +53,13 @@ enum Source {
     PoolTimes(fn(&Figures) -> &Histogram),
     /// Of its reactors: all of them, and those that are silent.
     Threads,
+    /// Of a pool's sentinels, by whether they answer; nothing of a pool that has none.
+    Sentinels,
+    /// Of each file with certificates.
+    Certificates,
     Server(fn(&ServerFigures) -> u64),
+    /// Of those servers of which there is something to tell.
+    ServerMaybe(fn(&PoolReport, &ServerFigures) -> Option<u64>),
     ServerBy(&'static str, &'static [&'static str], fn(&ServerFigures, usize) -> u64),
 }
 
@@ -95,10 +101,25 @@ impl Writer<'_> {
                     self.write_sample(family, "", &labels("silent"), silent as u64);
                 }
             }
-            Source::Server(_) | Source::ServerBy(..) => {
+            Source::Sentinels => {
+                for pool in report.pools.iter().filter(|pool| !pool.sentinels.is_empty()) {
+                    for (state, count) in SENTINEL_STATES.iter().zip(pool.sentinels_by_state()) {
+                        self.write_sample(family, "", &[("pool", &pool.listen), ("state", state)], count);
+                    }
+                }
+            }
+            Source::Certificates => {
+                for pool in &report.pools {
+                    for CertificateReport { key, until_unix_ms, .. } in &pool.certificates {
+                        let labels = [("pool", &*pool.listen), ("certificate", key)];
+                        self.write_sample(family, "", &labels, *until_unix_ms);
+                    }
+                }
+            }
+            Source::Server(_) | Source::ServerMaybe(_) | Source::ServerBy(..) => {
                 for pool in &report.pools {
                     for (server, address) in pool.figures.servers.iter().zip(&pool.figures.addresses) {
-                        self.write_server(family, &pool.listen, server, address);
+                        self.write_server(family, pool, server, address);
                     }
                 }
             }
@@ -169,9 +190,14 @@ impl Writer<'_> {
         }
     }
 
-    fn write_server(&mut self, family: &Family, pool: &str, server: &ServerFigures, address: &str) {
-        let (pool, address) = (("pool", pool), ("server", address));
+    fn write_server(&mut self, family: &Family, report: &PoolReport, server: &ServerFigures, address: &str) {
+        let (pool, address) = (("pool", &*report.listen), ("server", address));
         match family.source {
+            Source::ServerMaybe(value) => {
+                if let Some(value) = value(report, server) {
+                    self.write_sample(family, "", &[pool, address], value);
+                }
+            }
             Source::Server(value) => self.write_sample(family, "", &[pool, address], value(server)),
             Source::ServerBy(label, names, value) => {
                 for (place, name) in names.iter().enumerate() {
@@ -233,6 +259,11 @@ fn decimal(value: u64, decimals: usize) -> String {
     digits
 }
 
+/// This, of a server that has a name which was looked up.
+fn looked_up(server: &ServerFigures, value: u64) -> Option<u64> {
+    (server.location.lookups > 0).then_some(value)
+}
+
 /// What is counted in thousandths, and in millionths.
 const MILLIS: usize = 3;
 const MICROS: usize = 6;
@@ -242,7 +273,7 @@ const fn family(kind: Kind, name: &'static str, decimals: usize, source: Source,
 }
 
 use Kind::{Counter, Gauge, Info};
-use Source::{Pool, PoolBy, PoolErrors, PoolTimes, Program, Server, ServerBy, Threads, Version};
+use Source::{Pool, PoolBy, PoolErrors, PoolTimes, Program, Server, ServerBy, ServerMaybe, Threads, Version};
 
 /// All of them, in the order in which they are written.
 #[rustfmt::skip]
@@ -351,6 +382,31 @@ const FAMILIES: &[Family] = &[
         "Bytes that are queued for it."),
     family(Gauge, "server_waiting", 0, ServerBy("reason", &["room", "lease"], |s, place| s.waiting[place]),
         "Clients that wait for room on one of its connections, or for one of their own."),
+    family(Gauge, "server_addresses", 0, ServerMaybe(|_, s| looked_up(s, s.location.count)),
+        "Addresses that its name has."),
+    family(Counter, "server_resolutions", 0, ServerMaybe(|_, s| looked_up(s, s.location.lookups)),
+        "Times that its name was looked up."),
+    family(Counter, "server_resolutions_failed", 0, ServerMaybe(|_, s| looked_up(s, s.location.lookups_failed)),
+        "Times that no address was found for its name."),
+    family(Gauge, "server_last_resolution_timestamp_seconds", MILLIS,
+        ServerMaybe(|_, s| looked_up(s, s.location.looked_up_unix_ms)),
+        "When its name was looked up last, in seconds since 1970."),
+    family(Counter, "server_address_changes", 0, ServerMaybe(|_, s| looked_up(s, s.location.changes)),
+        "Times that its name had other addresses than before."),
+    family(Gauge, "server_certificate_expiry_timestamp_seconds", MILLIS,
+        ServerMaybe(|_, s| Some(s.location.certificate_until_unix_ms).filter(|until| *until > 0)),
+        "Until when the certificate is good that it has shown last, in seconds since 1970."),
+
+    family(Gauge, "sentinels", 0, Source::Sentinels,
+        "Sentinels that are known, by whether they answer."),
+    family(Counter, "sentinel_switches", 0,
+        ServerMaybe(|pool, s| {
+            Some(s.location.switches).filter(|_| !pool.sentinels.is_empty() && s.role == ServerRole::Master)
+        }),
+        "Times that another server became the master which sentinels know by its name."),
+    family(Gauge, "tls_certificate_expiry_timestamp_seconds", MILLIS, Source::Certificates,
+        "Until when the certificate of a file is good, in seconds since 1970; of authorities the one that lasts \
+         longest."),
 
     family(Counter, "cpu_seconds", MILLIS, Source::Process(|p, _| Some(p.cpu_ms).filter(|_| p.resident_bytes > 0)),
         "Time of the processor, in user and system."),

@@ -10,7 +10,7 @@ use super::interval::{self, Interval};
 use super::problem::{self, Problem};
 use super::report::{PoolReport, Report};
 use super::words;
-use crate::stats::{CODES, Histogram, ServerFigures, ServerRole};
+use crate::stats::{ADDRESSES_SHOWN, CODES, Histogram, ServerFigures, ServerRole};
 
 /// Appends the page. Rates and latencies are those since the older report, which is best
 /// [`interval::Recent`]'s; without
@@ -92,7 +92,24 @@ fn write_pool(page: &mut Html<'_>, before: &Report, report: &Report, pool: &Pool
         write_server(page, report, &figures.addresses[place], &figures.servers[place], &rate(requests));
     }
     page.raw("</table></div>");
+    write_others(page, report, pool);
     write_errors(page, pool, &interval);
+}
+
+/// A line about sentinels and certificates, if there are any.
+fn write_others(page: &mut Html<'_>, report: &Report, pool: &PoolReport) {
+    let mut parts = Vec::new();
+    if !pool.sentinels.is_empty() {
+        let [answering, all] = [pool.sentinels_by_state()[0], pool.sentinels.len() as u64].map(words::count);
+        parts.push([&answering, " of ", &all, " sentinels answer"].concat());
+    }
+    for certificate in &pool.certificates {
+        let left = words::span(certificate.until_unix_ms.saturating_sub(report.unix_ms));
+        parts.push([&certificate.key, " until ", &certificate.until, " (", &left, ")"].concat());
+    }
+    if !parts.is_empty() {
+        page.raw("<p class=dim>").text(&parts.join(" · ")).raw("</p>");
+    }
 }
 
 fn latency(page: &mut Html<'_>, name: &str, times: &Histogram) {
@@ -114,6 +131,12 @@ fn write_server(page: &mut Html<'_>, report: &Report, address: &str, server: &Se
     page.raw("<tr><th scope=row>").text(address);
     if server.role != ServerRole::Master {
         page.raw("<small>replica</small>");
+    }
+    if !server.location.addresses.is_empty() {
+        let more = server.location.count.saturating_sub(ADDRESSES_SHOWN as u64);
+        page.raw("<small>at ").text(&server.location.addresses);
+        page.text(&if more > 0 { [", and ", &words::count(more), " more"].concat() } else { String::new() });
+        page.raw("</small>");
     }
     page.raw("<td><b class=").raw(class).raw(">").raw(server.state.name());
     page.raw("</b> for ").text(&words::span(server.state_ms));
@@ -306,8 +329,10 @@ mod tests {
             "<dt>wait, p99</dt><dd>48 µs<small>p50 48 µs</small>",
             "<dt>server, p99</dt><dd>6.1 ms<small>p50 512 µs</small>",
             "<dt>errors/s</dt><dd>6<small>rmux&#39;s own 4, of servers 2</small>",
-            "<tr><th scope=row>redis1:6379<td><b class=ok>up</b> for 1 d 2 h<td class=n>1,500<td class=\"n m\">0",
+            "<tr><th scope=row>redis1:6379<small>at 10.0.0.7:6379, 10.0.0.8:6379</small>\
+             <td><b class=ok>up</b> for 1 d 2 h<td class=n>1,500<td class=\"n m\">0",
             "<tr><th scope=row>redis2:6379<td><b class=bad>down</b> for 4 min 12 s<small>since 10:07:59 UTC</small>",
+            "<p class=dim>1 of 2 sentinels answer · remoteTlsCaFile until 2027-10-21 12:12:09 UTC (329 d 1 h)</p>",
             "<tr><th scope=row>WRONGTYPE<td class=n>0<td class=n>0<td class=n>2<td class=n>4",
             "<b class=warn>warning</b> pool /run/rmux/&lt;cache&gt;.sock: client 7v1 closed: it spoke HTTP",
             "<dt>server, p99</dt><dd>–<small>nothing was timed</small>",

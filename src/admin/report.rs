@@ -2,6 +2,8 @@
 //!
 //! Plain values. Knows nothing of how they are gathered or written.
 
+use crate::net::Expiry;
+use crate::sentinel::SentinelView;
 use crate::stats::{Figures, ServerFigures, ServerRole};
 
 /// All there is to tell.
@@ -60,6 +62,37 @@ pub struct PoolReport {
     pub threads_silent: usize,
     /// What its reactors told, together.
     pub figures: Figures,
+    /// The sentinels that are known; none if it asks none.
+    pub sentinels: Vec<SentinelView>,
+    /// One for each file with certificates.
+    pub certificates: Vec<CertificateReport>,
+}
+
+/// A file with certificates, of which one is good for longest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateReport {
+    /// The key of the configuration that names the file.
+    pub key: String,
+    /// The file.
+    pub file: String,
+    /// Whose certificate it is.
+    pub subject: String,
+    /// Until when it is good, in words.
+    pub until: String,
+    /// The same, in milliseconds since 1970.
+    pub until_unix_ms: u64,
+}
+
+impl From<&Expiry> for CertificateReport {
+    fn from(expiry: &Expiry) -> CertificateReport {
+        CertificateReport {
+            key: expiry.key.to_owned(),
+            file: expiry.path.clone(),
+            subject: expiry.subject.clone(),
+            until: expiry.until_text.clone(),
+            until_unix_ms: expiry.until.max(0) as u64 * 1000,
+        }
+    }
 }
 
 impl Report {
@@ -86,6 +119,9 @@ impl Report {
     }
 }
 
+/// How a sentinel is: it answers; it does, and its clock has jumped, so that its word does not count; it does not.
+pub const SENTINEL_STATES: [&str; 3] = ["answering", "tilted", "silent"];
+
 impl PoolReport {
     /// Why what clients ask is not answered, if it is not: what is written needs a master, whatever else is up.
     pub fn why_not_served(&self) -> Option<&'static str> {
@@ -97,6 +133,16 @@ impl PoolReport {
             (false, true) => Some("no master is up, and replicas answer reads alone"),
             (false, false) => Some("no server is up"),
         }
+    }
+
+    /// How many of its sentinels are at what [`SENTINEL_STATES`] says.
+    pub fn sentinels_by_state(&self) -> [u64; SENTINEL_STATES.len()] {
+        let mut counts = [0; SENTINEL_STATES.len()];
+        for sentinel in &self.sentinels {
+            let state = if sentinel.is_up { usize::from(sentinel.is_tilted) } else { 2 };
+            counts[state] += 1;
+        }
+        counts
     }
 }
 

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use mio::Waker;
 
-use super::report::PoolReport;
+use super::report::{CertificateReport, PoolReport};
 use crate::channel::{Receiver, Sender, channel};
 use crate::reactor::{FiguresAnswer, FiguresQuestion, Handle};
 use crate::stats::Figures;
+use crate::watcher::Viewer;
 
 /// How long a reactor may take to answer before it counts as silent.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,6 +35,18 @@ pub struct Watched {
     pub listen: String,
     /// Its reactors.
     pub reactors: Vec<Handle>,
+    /// With what its sentinels are seen, if it has some.
+    pub sentinels: Option<Viewer>,
+    /// Its certificates.
+    pub certificates: Vec<CertificateReport>,
+}
+
+/// A pool of which reactors are asked.
+#[derive(Debug)]
+struct Pool {
+    /// But for its reactors.
+    watched: Watched,
+    asked: Vec<Asked>,
 }
 
 /// A reactor, and what is known of it.
@@ -47,7 +60,7 @@ struct Asked {
 /// All rounds.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    pools: Vec<(String, Vec<Asked>)>,
+    pools: Vec<Pool>,
     /// The number of the round that is under way, or was last.
     round: u32,
     /// When the one that is under way is over.
@@ -68,14 +81,15 @@ impl Rounds {
     /// From now on these are the pools. A pool that there was keeps its reactors, and what they said.
     pub fn set_pools(&mut self, pools: Vec<Watched>, now: Instant) {
         let mut former = std::mem::take(&mut self.pools);
-        for Watched { listen, reactors } in pools {
-            let known = former.iter_mut().find(|(other, _)| *other == listen);
-            let mut known = known.map(|(_, asked)| std::mem::take(asked)).unwrap_or_default().into_iter();
-            let asked = reactors.into_iter().map(|handle| {
+        for mut watched in pools {
+            let known = former.iter_mut().find(|other| other.watched.listen == watched.listen);
+            let mut known = known.map(|other| std::mem::take(&mut other.asked)).unwrap_or_default().into_iter();
+            let asked = std::mem::take(&mut watched.reactors).into_iter().map(|handle| {
                 let figures = known.next().map(|asked| asked.figures).unwrap_or_default();
                 Asked { handle, has_answered: false, figures }
             });
-            self.pools.push((listen, asked.collect()));
+            let asked = asked.collect();
+            self.pools.push(Pool { watched, asked });
         }
         if self.until.is_some() {
             self.begin(now);
@@ -102,7 +116,7 @@ impl Rounds {
         self.round = self.round.wrapping_add(1);
         self.until = Some(now + ANSWER_TIMEOUT);
         self.not_before = Some(now + PAUSE);
-        for (place, asked) in self.pools.iter_mut().flat_map(|(_, asked)| asked).enumerate() {
+        for (place, asked) in self.pools.iter_mut().flat_map(|pool| &mut pool.asked).enumerate() {
             let (answers, waker) = (self.sender.clone(), Arc::clone(&self.waker));
             asked.has_answered = false;
             asked.handle.ask_figures(FiguresQuestion::new(self.round, place, answers, waker));
@@ -112,7 +126,7 @@ impl Rounds {
     /// Takes the answers that have come. The report of the pools if the round that is under way is over.
     pub fn poll(&mut self, now: Instant) -> Option<Vec<PoolReport>> {
         while let Some((round, place, figures)) = self.receiver.try_recv() {
-            let mut asked = self.pools.iter_mut().flat_map(|(_, asked)| asked);
+            let mut asked = self.pools.iter_mut().flat_map(|pool| &mut pool.asked);
             match asked.nth(place) {
                 Some(asked) if round == self.round && self.until.is_some() => {
                     // One that has ended, since rmux ends, is not stuck.
@@ -123,24 +137,26 @@ impl Rounds {
             }
         }
         let until = self.until?;
-        let is_over = until <= now || self.pools.iter().flat_map(|(_, asked)| asked).all(|asked| asked.has_answered);
+        let is_over = until <= now || self.pools.iter().flat_map(|pool| &pool.asked).all(|asked| asked.has_answered);
         if !is_over {
             return None;
         }
         self.until = None;
-        Some(self.pools.iter().map(|(listen, asked)| report_of(listen, asked)).collect())
+        Some(self.pools.iter().map(report_of).collect())
     }
 }
 
-fn report_of(listen: &str, asked: &[Asked]) -> PoolReport {
+fn report_of(Pool { watched, asked }: &Pool) -> PoolReport {
     let mut figures = Figures::default();
     asked.iter().for_each(|asked| figures.add(&asked.figures));
     merge_servers(&mut figures);
     PoolReport {
-        listen: listen.to_owned(),
+        listen: watched.listen.clone(),
         threads: asked.len(),
         threads_silent: asked.iter().filter(|asked| !asked.has_answered).count(),
         figures,
+        sentinels: watched.sentinels.as_ref().map(Viewer::view).unwrap_or_default(),
+        certificates: watched.certificates.clone(),
     }
 }
 

@@ -8,11 +8,12 @@
 //! Of clients there are only counts: from the lines of the log their addresses are taken out ([`super::events`]).
 
 use super::events;
-use super::report::{PoolReport, Report};
+use super::report::{CertificateReport, PoolReport, Report};
 use crate::config::Json;
+use crate::sentinel::SentinelView;
 use crate::stats::{
-    CLIENT_CLOSE_REASONS, CODES, CONNECTION_STATES, ErrorCodes, Event, FAILURES, Figures, Histogram, REQUEST_CLASSES,
-    ServerFigures, ServerRole, ServerState,
+    CLIENT_CLOSE_REASONS, CODES, CONNECTION_STATES, ErrorCodes, Event, FAILURES, Figures, Histogram, Location,
+    REQUEST_CLASSES, ServerFigures, ServerRole, ServerState,
 };
 
 /// Appends the report.
@@ -152,6 +153,9 @@ fn walk_pool(pool: &mut PoolReport, form: &mut dyn Form) {
     }
     form.end();
 
+    walk_sentinels(&mut pool.sentinels, form);
+    walk_certificates(&mut pool.certificates, form);
+
     let count = form.begin_list("events", figures.events.len());
     let none = || Event { age_ms: 0, is_warning: false, text: String::new() };
     figures.events.resize_with(count, none);
@@ -160,6 +164,34 @@ fn walk_pool(pool: &mut PoolReport, form: &mut dyn Form) {
         form.number("age_ms", &mut event.age_ms);
         form.switch("warning", &mut event.is_warning);
         form.text("text", &mut event.text);
+        form.end();
+    }
+    form.end();
+}
+
+fn walk_sentinels(sentinels: &mut Vec<SentinelView>, form: &mut dyn Form) {
+    let count = form.begin_list("sentinels", sentinels.len());
+    sentinels.resize_with(count, SentinelView::default);
+    for sentinel in sentinels {
+        form.begin("");
+        form.text("address", &mut sentinel.address);
+        form.switch("up", &mut sentinel.is_up);
+        form.switch("tilted", &mut sentinel.is_tilted);
+        form.end();
+    }
+    form.end();
+}
+
+fn walk_certificates(certificates: &mut Vec<CertificateReport>, form: &mut dyn Form) {
+    let count = form.begin_list("certificates", certificates.len());
+    certificates.resize_with(count, CertificateReport::default);
+    for certificate in certificates {
+        form.begin("");
+        form.text("key", &mut certificate.key);
+        form.text("file", &mut certificate.file);
+        form.text("subject", &mut certificate.subject);
+        form.text("until", &mut certificate.until);
+        form.number("until_unix_ms", &mut certificate.until_unix_ms);
         form.end();
     }
     form.end();
@@ -216,6 +248,25 @@ fn walk_server(server: &mut ServerFigures, form: &mut dyn Form) {
         form.number(name, value);
     }
     numbers(form, "failures", &FAILURES, &mut stats.failures);
+    walk_location(&mut server.location, form);
+}
+
+fn walk_location(location: &mut Location, form: &mut dyn Form) {
+    form.begin("location");
+    form.text("addresses", &mut location.addresses);
+    form.number("count", &mut location.count);
+    form.switch("lost", &mut location.is_lost);
+    for (name, value) in [
+        ("resolutions", &mut location.lookups),
+        ("resolutions_failed", &mut location.lookups_failed),
+        ("resolved_unix_ms", &mut location.looked_up_unix_ms),
+        ("changes", &mut location.changes),
+        ("switches", &mut location.switches),
+        ("certificate_until_unix_ms", &mut location.certificate_until_unix_ms),
+    ] {
+        form.number(name, value);
+    }
+    form.end();
 }
 
 /// An object of numbers.

@@ -105,6 +105,10 @@ pub fn status(protocol: Protocol, figures: &Figures, listen: &str, process_id: u
         ("moves", stats.moves),
         ("held", stats.held),
         ("messages", stats.messages),
+        ("resolutions", sum(|server| server.location.lookups)),
+        ("resolutions_failed", sum(|server| server.location.lookups_failed)),
+        ("address_changes", sum(|server| server.location.changes)),
+        ("switches", sum(|server| server.location.switches)),
     ];
     fields::numbers(&mut text, LINE, &numbers);
     reply::verbatim(out, protocol, &text);
@@ -128,8 +132,12 @@ pub fn servers(protocol: Protocol, figures: &Figures, out: &mut Vec<u8>) {
             ("errors", server.stats.errors),
             ("connects", server.stats.connects),
             ("downs", server.stats.downs),
+            ("resolutions", server.location.lookups),
+            ("address_changes", server.location.changes),
+            ("switches", server.location.switches),
         ];
         fields::numbers(&mut text, WORD, &numbers);
+        fields::texts(&mut text, WORD, &[("at", &server.location.addresses.replace(", ", ","))]);
         // It has blanks: all that follows until the end of the line.
         fields::texts(&mut text, [" ", "=", "\n"], &[("why", &server.why)]);
     }

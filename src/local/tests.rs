@@ -10,7 +10,7 @@ use crate::backend::handshake::Introduction;
 use crate::command::Class;
 use crate::resp::{Frame, RequestFramer, RequestLimits};
 use crate::session::Protocol;
-use crate::stats::{Figures, ProxyStats, ServerFigures, ServerRole, ServerState, ServerStats};
+use crate::stats::{Figures, Location, ProxyStats, ServerFigures, ServerRole, ServerState, ServerStats};
 use crate::users::{Secret, UserId, Users};
 
 /// One client of a pool, and what the proxy would know about it.
@@ -35,8 +35,21 @@ const fn server(state: ServerState, connections: usize, outstanding: usize, stat
         by_state: [0; 5],
         queue_bytes: 0,
         waiting: [0; 2],
+        location: NOWHERE,
     }
 }
+
+const NOWHERE: Location = Location {
+    addresses: String::new(),
+    count: 0,
+    is_lost: false,
+    lookups: 0,
+    lookups_failed: 0,
+    looked_up_unix_ms: 0,
+    changes: 0,
+    switches: 0,
+    certificate_until_unix_ms: 0,
+};
 
 const UNUSED: ServerStats =
     ServerStats { requests: 0, errors: 0, connects: 0, downs: 0, failures: [0; 4], timeouts: 0, lost: 0, changes: 0 };

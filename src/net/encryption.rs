@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-/// What `-healthcheck` asks a listener of clients inside of TLS. That is not TLS, so it is turned away, which tells that
-/// rmux is alive; and since nobody else says this, the log is not told.
+/// What `-healthcheck` asks a listener of clients inside of TLS. That is not TLS, so it is turned away, which tells
+/// that rmux is alive; and since nobody else says this, the log is not told.
 pub const HEALTHCHECK: &[u8] = b"PING rmux-healthcheck\r\n";
 
 /// The keys that say how somebody is to be reached over TLS: they are named where something is wrong.

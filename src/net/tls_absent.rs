@@ -92,6 +92,10 @@ impl Session {
         match *self {}
     }
 
+    pub fn peer_expiry(&self) -> Option<u64> {
+        match *self {}
+    }
+
     pub fn receive<S: Read + Write>(
         &mut self,
         _: &mut S,

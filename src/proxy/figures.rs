@@ -23,7 +23,7 @@ pub(super) fn figures(proxy: &mut Proxy, now: Millis) -> Figures {
     let mut waits = journal.waits;
     // Those that were asked for at once are not recorded one by one.
     waits.add_immediate(journal.requests.saturating_sub(waits.count()));
-    let mut servers = upstreams.figures(router.servers().chain(router.replicas().servers()), now);
+    let mut servers = upstreams.figures(router.servers().chain(router.replicas().servers()), journal.unix_ms, now);
     for (replica, figures) in router.replicas().servers().zip(&mut servers[router.servers().len()..]) {
         let is_read = router.replicas().is_read(replica);
         figures.role = if is_read { ServerRole::Replica } else { ServerRole::Unread };

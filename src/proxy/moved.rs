@@ -41,6 +41,10 @@ pub(super) fn handle_moved(proxy: &mut Proxy, server: ServerId, address: &str, n
     let is_first = master.address.is_empty();
     master.switches += u64::from(!is_first);
     (master.address, master.moved_at) = (address.to_owned(), now);
+    if let Some(known) = proxy.upstreams.whereabouts_mut(server) {
+        // They were another name's.
+        (known.addresses, known.is_lost) = (String::new(), false);
+    }
     begin_anew(proxy, server, now);
     if !is_first {
         leave(proxy, server, now);

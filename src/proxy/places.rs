@@ -46,15 +46,15 @@ impl Proxy {
         moved::is_lost(self, server)
     }
 
-    /// A lookup has found that the name of this server has these addresses: in words, for people; the same words for
-    /// the same addresses.
-    pub fn handle_addresses(&mut self, server: ServerId, addresses: &str) {
-        renew::handle_addresses(self, server, addresses);
+    /// A lookup of the name of this server has ended: its addresses, or why there are none, in words for people; the
+    /// same words for the same addresses.
+    pub fn handle_lookup(&mut self, server: ServerId, outcome: Result<&str, &str>, now: Millis) {
+        renew::handle_lookup(self, server, outcome, now);
     }
 
-    /// A lookup of the name of this server has found nothing: in words, why.
-    pub fn handle_not_resolved(&mut self, server: ServerId, reason: &str) {
-        renew::handle_not_resolved(self, server, reason);
+    /// The certificate that this server has shown is good until then, in milliseconds since 1970.
+    pub fn handle_certificate(&mut self, server: ServerId, until_unix_ms: u64) {
+        renew::handle_certificate(&mut self.upstreams, server, until_unix_ms);
     }
 
     /// This backend is at an address that the name of its server does not have any more, or was made in a way that is

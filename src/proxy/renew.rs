@@ -2,7 +2,7 @@
 //! there is another one. So are those that were made in a way that is none any more, as with another certificate.
 //!
 //! ```text
-//!   a lookup     handle_addresses, handle_outdated for each connection, handle_resolved ─► review
+//!   a lookup     handle_lookup, handle_outdated for each connection, handle_resolved ─► review
 //!   a reload     handle_outdated for each connection, handle_renewal ─► review
 //!   Connecting   one connection more than the pool may have, if need be; the old ones are used meanwhile. While it
 //!                can not be made they stay, and it is tried again, as after any other connect that failed
@@ -24,6 +24,7 @@ use super::backend_close_reason::BackendCloseReason;
 use super::interface::Timer;
 use super::reload::RETIRED_MS;
 use super::state::Proxy;
+use super::upstreams::Upstreams;
 use super::whereabouts::Renewal;
 use super::{connect, drain, recover, reload};
 use crate::notice::{About, Kind};
@@ -40,20 +41,31 @@ pub(super) fn handle_renewal(proxy: &mut Proxy, server: ServerId, now: Millis) {
     }
 }
 
-/// It has these addresses, in words.
-pub(super) fn handle_addresses(proxy: &mut Proxy, server: ServerId, addresses: &str) {
+/// A lookup of its name has ended: the addresses, or why there are none, in words.
+pub(super) fn handle_lookup(proxy: &mut Proxy, server: ServerId, outcome: Result<&str, &str>, now: Millis) {
+    let Some(known) = proxy.upstreams.whereabouts_mut(server) else { return };
+    known.looked_up_at = now;
+    known.lookups[0] += 1;
+    known.lookups[1] += u64::from(outcome.is_err());
+    match outcome {
+        Ok(addresses) => on_found(proxy, server, addresses),
+        Err(reason) => on_not_found(proxy, server, reason),
+    }
+}
+
+fn on_found(proxy: &mut Proxy, server: ServerId, addresses: &str) {
     let Some(known) = proxy.upstreams.whereabouts_mut(server) else { return };
     let before = mem::replace(&mut known.addresses, addresses.to_owned());
     let was_lost = mem::replace(&mut known.is_lost, false);
     if !before.is_empty() && before != addresses {
+        known.changes += 1;
         note(proxy, server, Level::Info, format_args!("its name has other addresses now: {addresses}"));
     } else if was_lost {
         note(proxy, server, Level::Info, format_args!("its name is found again"));
     }
 }
 
-/// Nothing was found.
-pub(super) fn handle_not_resolved(proxy: &mut Proxy, server: ServerId, reason: &str) {
+fn on_not_found(proxy: &mut Proxy, server: ServerId, reason: &str) {
     let Some(known) = proxy.upstreams.whereabouts_mut(server) else { return };
     if known.addresses.is_empty() || known.is_lost {
         // The first connect fails for it, and says so; and once is enough.
@@ -62,6 +74,13 @@ pub(super) fn handle_not_resolved(proxy: &mut Proxy, server: ServerId, reason: &
     known.is_lost = true;
     let addresses = known.addresses.clone();
     note(proxy, server, Level::Warn, format_args!("{reason}; what was found before is used: {addresses}"));
+}
+
+/// Until when the certificate is good that it has shown.
+pub(super) fn handle_certificate(upstreams: &mut Upstreams, server: ServerId, until_unix_ms: u64) {
+    if let Some(known) = upstreams.whereabouts_mut(server) {
+        known.certificate_until_unix_ms = until_unix_ms;
+    }
 }
 
 fn note(proxy: &mut Proxy, server: ServerId, level: Level, text: fmt::Arguments<'_>) {

@@ -11,6 +11,8 @@
 //! Invariants: a backend that is pooled and not closed is in the pool of its server, and no other is; what is closed
 //! has nothing in flight.
 
+mod figures;
+
 use std::mem;
 
 use super::mastership::Mastership;
@@ -20,14 +22,13 @@ use crate::backend::handshake::Introduction;
 use crate::backend::pace::Pace;
 use crate::backend::{Backend, Unanswered};
 use crate::buffer::Arena;
-use crate::client::Need;
 use crate::limits::Limits;
 use crate::pool::{Offer, Pool};
 use crate::server::{Health, Seen, Server};
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::{Id, Slots};
-use crate::stats::{CONNECTION_STATES, ServerFigures, ServerRole, ServerState, ServerStats};
+use crate::stats::ServerStats;
 use crate::timer::{Alarm, Millis, Wheel};
 use crate::{reply, sha1};
 
@@ -540,50 +541,6 @@ impl Upstreams {
     pub fn may_renew(&self, server: ServerId, now: Millis) -> bool {
         let endpoint = &self.endpoints[server.index()];
         endpoint.health.is_up() && endpoint.pool.is_unpaused(now)
-    }
-
-    /// What `INFO` tells about each of these servers, in their order.
-    pub fn figures(&self, servers: impl Iterator<Item = ServerId>, now: Millis) -> Vec<ServerFigures> {
-        let figures = |endpoint: &Endpoint| {
-            let backends = || endpoint.pool.backends().iter().filter_map(|&id| self.backends.get(id));
-            ServerFigures {
-                role: ServerRole::Master,
-                state: match endpoint.health.health() {
-                    Health::Up => ServerState::Up,
-                    Health::Unsteady { .. } => ServerState::Unsteady,
-                    Health::Mute { .. } => ServerState::Mute,
-                    Health::Silent { .. } => ServerState::Silent,
-                    Health::Down { .. } => ServerState::Down,
-                    Health::Probing { .. } => ServerState::Probing,
-                },
-                state_ms: now - endpoint.changed_at,
-                why: endpoint.why.clone(),
-                queue_bytes: backends().map(|backend| backend.queue().unsent() as u64).sum(),
-                waiting: [Need::Room, Need::Lease].map(|need| endpoint.pool.waiting(need).len() as u64),
-                by_state: [0; CONNECTION_STATES.len()],
-                connections: backends().count(),
-                outstanding: backends().map(|backend| backend.in_flight().len()).sum(),
-                stats: endpoint.stats,
-            }
-        };
-        let ids: Vec<ServerId> = servers.collect();
-        let mut all: Vec<ServerFigures> = ids.iter().map(|id| figures(&self.endpoints[id.index()])).collect();
-        for (_, backend) in self.backends.iter().filter(|(_, backend)| !backend.is_closed()) {
-            if let Some(place) = ids.iter().position(|&id| id == backend.server()) {
-                all[place].by_state[state_of(backend)] += 1;
-            }
-        }
-        all
-    }
-}
-
-/// What a connection is at, by [`CONNECTION_STATES`].
-fn state_of(backend: &Backend) -> usize {
-    match backend {
-        _ if backend.is_subscription() => 4,
-        _ if backend.is_setting_up() => 0,
-        _ if backend.is_draining() => 3,
-        _ => 1 + usize::from(backend.is_held()),
     }
 }
 

@@ -10,6 +10,7 @@
 //! Knows no connections: which of them are outdated they know themselves.
 
 use super::mastership::Mastership;
+use crate::stats::Location;
 use crate::timer::{Alarm, Millis};
 
 /// How far the connections of a server follow its name.
@@ -35,6 +36,14 @@ pub(super) struct Whereabouts {
     pub addresses: String,
     /// True while the last lookup of its name has found nothing, though one before did.
     pub is_lost: bool,
+    /// How often its name was looked up; and how often nothing was found.
+    pub lookups: [u64; 2],
+    /// When that was done last.
+    pub looked_up_at: Millis,
+    /// How often its name had other addresses than before.
+    pub changes: u64,
+    /// Until when the certificate is good that it has shown last, in milliseconds since 1970; 0 if it has shown none.
+    pub certificate_until_unix_ms: u64,
     /// How far its connections follow.
     pub renewal: Renewal,
     /// Where it is, if that is what sentinels say.
@@ -47,6 +56,24 @@ impl Whereabouts {
     /// Of a server at a name or an address; or, if `is_master`, at the name that sentinels know it by.
     pub fn new(is_master: bool) -> Whereabouts {
         Whereabouts { master: is_master.then(Mastership::new), ..Whereabouts::default() }
+    }
+
+    /// All of it that is to be told; at 0 of the proxy's own clock, that of the day showed `unix_ms`.
+    pub fn location(&self, unix_ms: u64) -> Location {
+        let [lookups, lookups_failed] = self.lookups;
+        let mut location = Location {
+            is_lost: self.is_lost,
+            lookups,
+            lookups_failed,
+            looked_up_unix_ms: if lookups > 0 { unix_ms + self.looked_up_at.0 } else { 0 },
+            changes: self.changes,
+            switches: self.master.as_ref().map_or(0, |master| master.switches),
+            certificate_until_unix_ms: self.certificate_until_unix_ms,
+            ..Location::default()
+        };
+        let place = self.master.as_ref().map_or("", |master| &master.address);
+        location.set_addresses(if self.addresses.is_empty() { place } else { &self.addresses });
+        location
     }
 
     /// A connection that was to replace others could not be made. True exactly when the log is to be told.

@@ -190,14 +190,14 @@ impl Dialer {
             let is_changed = match outcome {
                 Outcome::Found { is_changed } => {
                     self.turn_round(server, is_changed, sockets, proxy, now);
-                    proxy.handle_addresses(server, &self.names.text(server));
+                    proxy.handle_lookup(server, Ok(&self.names.text(server)), now);
                     for (backend, is_outdated) in self.names.connections(server) {
                         proxy.handle_outdated(backend, is_outdated);
                     }
                     is_changed
                 }
                 Outcome::Failed(reason) => {
-                    proxy.handle_not_resolved(server, &reason);
+                    proxy.handle_lookup(server, Err(&reason), now);
                     self.stop_waiting(server, &reason, proxy, now);
                     false
                 }
@@ -280,7 +280,12 @@ impl Dialer {
         let Some(index) = self.dials.iter().position(|dial| Conn::Backend(dial.backend) == conn) else { return true };
         let is_ending = sockets.get_mut(conn).is_some_and(|socket| socket.is_ending);
         match result {
-            Ok(_) if !sockets.is_shaking(conn) => self.on_connected(index, proxy, now),
+            Ok(_) if !sockets.is_shaking(conn) => {
+                if let Some(until) = sockets.peer_expiry(conn) {
+                    proxy.handle_certificate(self.dials[index].server, until);
+                }
+                self.on_connected(index, proxy, now)
+            }
             Ok(incoming) if incoming.is_ended || (incoming.is_drained && is_ending) => {
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it closes the connection instead");
                 self.on_failed(index, &error, sockets, proxy, now)

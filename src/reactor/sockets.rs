@@ -212,6 +212,11 @@ impl Sockets {
         has_session && self.sessions.get(conn).is_some_and(|(session, _)| session.is_shaking())
     }
 
+    /// Until when the certificate is good that the peer of a TLS connection has shown, in milliseconds since 1970.
+    pub fn peer_expiry(&mut self, conn: Conn) -> Option<u64> {
+        self.sessions.get(conn).and_then(|(session, _)| session.peer_expiry())
+    }
+
     /// The next client of which the time for shaking hands is over. It may be done with that, or gone.
     pub fn poll_late(&mut self, now: Millis) -> Option<Id> {
         self.sessions.poll_late(now)

@@ -40,17 +40,8 @@ pub enum Action {
     Say(Level, String),
 }
 
-/// What there is to show.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
-    /// The sentinels that are known.
-    pub sentinels: Vec<SentinelView>,
-    /// The masters, in the order of the settings.
-    pub masters: Vec<MasterView>,
-}
-
 /// A sentinel, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SentinelView {
     /// Where it is.
     pub address: String,
@@ -58,15 +49,4 @@ pub struct SentinelView {
     pub is_up: bool,
     /// Whether its clock has jumped, and its word does not count.
     pub is_tilted: bool,
-}
-
-/// A master, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MasterView {
-    /// Its name.
-    pub name: String,
-    /// Where it is; `None` as long as nobody has said so.
-    pub address: Option<String>,
-    /// How often it has moved.
-    pub switches: u64,
 }

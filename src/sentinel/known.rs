@@ -41,7 +41,6 @@ pub(super) struct Sentinel {
 pub(super) struct Master {
     pub name: String,
     pub current: Option<HostPort>,
-    pub switches: u64,
     /// When somebody last had reason to think that it is not there any more.
     pub hinted_at: Option<Millis>,
     /// Whether whoever hinted waits for an answer.
@@ -70,15 +69,7 @@ pub(super) enum Told {
 
 impl Master {
     pub fn new(name: String) -> Master {
-        Master {
-            name,
-            current: None,
-            switches: 0,
-            hinted_at: None,
-            awaited: Awaited::No,
-            replicas: Vec::new(),
-            told: Told::Nothing,
-        }
+        Master { name, current: None, hinted_at: None, awaited: Awaited::No, replicas: Vec::new(), told: Told::Nothing }
     }
 
     /// Whether there is reason to think that it is not where it was.

@@ -20,7 +20,7 @@ use crate::users::Credentials;
 
 use super::answer::{self, Located, Replica};
 use super::host_port::HostPort;
-use super::interface::{Action, MasterView, SentinelView, Settings, View};
+use super::interface::{Action, SentinelView, Settings};
 use super::known::{Awaited, Master, Sentinel, Told, Vote};
 use super::link::{Heard, Link, LinkId, Question};
 use super::vote::{self, Poll};
@@ -210,22 +210,14 @@ impl Watch {
         self.masters.iter().find(|master| master.name == name).map_or(&[], |master| &master.replicas)
     }
 
-    /// What there is to show.
-    pub fn view(&self) -> View {
-        let sentinel = |sentinel: &Sentinel| SentinelView {
+    /// The sentinels that are known, as they are shown.
+    pub fn view(&self) -> Vec<SentinelView> {
+        let view = |sentinel: &Sentinel| SentinelView {
             address: sentinel.place.to_string(),
             is_up: sentinel.ask.is_open(),
             is_tilted: sentinel.is_tilted,
         };
-        let master = |master: &Master| MasterView {
-            name: master.name.clone(),
-            address: master.current.as_ref().map(ToString::to_string),
-            switches: master.switches,
-        };
-        View {
-            sentinels: self.sentinels.iter().map(sentinel).collect(),
-            masters: self.masters.iter().map(master).collect(),
-        }
+        self.sentinels.iter().map(view).collect()
     }
 
     // The connections.
@@ -485,7 +477,6 @@ impl Watch {
             };
             self.actions.push_back(Action::Say(level, text));
             self.actions.push_back(Action::Moved(name.clone(), there.clone()));
-            master.switches += u64::from(master.current.is_some());
             (master.current, master.hinted_at, master.awaited) = (Some(there), None, Awaited::No);
             master.told = Told::Nothing;
         }

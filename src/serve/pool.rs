@@ -166,6 +166,11 @@ impl Pool {
         Ok(())
     }
 
+    /// With what its sentinels are seen, if it has some.
+    pub fn sentinels(&self) -> Option<watcher::Viewer> {
+        self.watcher.as_ref().map(watcher::Link::viewer)
+    }
+
     /// Those that run, or have run.
     pub fn threads(&self) -> &[Thread] {
         &self.threads

@@ -19,6 +19,7 @@ use log::{error, info};
 
 use super::pool::Pool;
 use super::wakeup::Wakeup;
+use crate::admin::report::CertificateReport;
 use crate::admin::{Endpoint, Link, News, Watched};
 use crate::config::{self, Config};
 use crate::net::{self, Listener, ResolvedAddress, SocketFile};
@@ -96,6 +97,8 @@ impl Watch {
         let watched = |pool: &Pool| Watched {
             listen: pool.config().listen.to_string(),
             reactors: pool.threads().iter().map(|thread| thread.handle().clone()).collect(),
+            sentinels: pool.sentinels(),
+            certificates: config::lasting(pool.config()).into_iter().map(CertificateReport::from).collect(),
         };
         self.tell(|| News::Pools(pools.iter().map(watched).collect()));
     }

@@ -292,6 +292,7 @@ rmux 1.0.0 at 127.0.0.1:9121, process 4711, up 1 d 2 h, 10:12:11 UTC
 131 clients, 2,005 requests/s, in 48 KiB/s, out 439 KiB/s, processor 75 %, memory 32 MiB, files 171/16,384
 ! server redis2:6379 is down since 10:07:59 UTC (4 min 12 s): it does not take connections: \
 \"Connection <refused>\" & more
+! the name of server redis1:6379 is not found: what was found before is used
 ! pool /run/rmux/<cache>.sock: clients that wait for a connection: 12; the longest wait was 612 ms
 ! pool /run/rmux/<cache>.sock: memory is nearly full: 210 MiB of 256 MiB
 ! rmux itself answered 7 requests with an error within 2 s

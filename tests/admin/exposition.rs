@@ -92,7 +92,8 @@ impl Metrics {
         };
         assert!(is_fit, "{line} of {family:?}");
         let names = label_names(labels);
-        let known = ["pool", "server", "class", "reason", "source", "code", "role", "state", "le", "version"];
+        let known =
+            ["pool", "server", "class", "reason", "source", "code", "role", "state", "le", "version", "certificate"];
         assert!(names.iter().all(|name| known.contains(&name.as_str())), "{line}");
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{line}");
         assert_eq!(names.contains(&"le".to_owned()), suffix == "_bucket", "{line}");

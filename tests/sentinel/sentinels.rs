@@ -1,7 +1,7 @@
 //! Of the sentinels some die, all die, one knows nothing of what the others decided, none is there at the start.
 
 use super::load::{Load, assert_no_double};
-use super::trio::{LONG, Trio, await_write, held, shown, start_rmux};
+use super::trio::{LONG, Trio, await_write, figure, held, shown, start_rmux};
 use crate::support::server::RedisServer;
 use crate::support::wait_until;
 
@@ -13,10 +13,17 @@ fn one_that_was_never_named_takes_the_place_of_one_that_dies() {
     // It has been told of the others when it hears them.
     let is_heard = |number: usize| shown(&trio.sentinels[number].client().cmd(&["CLIENT", "LIST"])).contains("sub=1");
     wait_until("rmux to know the others", LONG, || is_heard(1) && is_heard(2));
+    let sentinels = |state| figure(&rmux, "rmux_sentinels{", state);
+    assert_eq!(["answering", "silent"].map(sentinels), [3.0, 0.0]);
+    assert_eq!(figure(&rmux, "rmux_sentinel_switches_total{", "server=\"cache-1\""), 0.0);
     trio.sentinels[0].kill();
     trio.servers[0].kill();
     trio.await_master(&[1, 2], 0);
     await_write(&rmux, "b");
+    assert_eq!(["answering", "silent"].map(sentinels), [2.0, 1.0]);
+    assert_eq!(figure(&rmux, "rmux_sentinel_switches_total{", "server=\"cache-1\""), 1.0);
+    let at = format!(" switches=1 at=127.0.0.1:{} ", trio.servers[trio.master(1)].port());
+    assert!(rmux.client().line("RMUX SERVERS").contains(&at), "{}", rmux.client().line("RMUX SERVERS"));
     assert_eq!(held(&trio.servers[trio.master(1)], "b"), "$1\r\n1\r\n");
 }
 
@@ -27,6 +34,7 @@ fn without_any_all_goes_on_as_it_is_known() {
     let load = Load::start(&rmux);
     trio.sentinels.iter_mut().for_each(|sentinel| sentinel.kill());
     wait_until("the log to say so", LONG, || rmux.log().contains("no sentinel can be asked, of 3"));
+    assert_eq!(figure(&rmux, "rmux_sentinels{", "answering"), 0.0);
     load.await_more(200);
     // Connections that are lost are made anew, though nobody can be asked.
     trio.servers[0].cut_connections();

@@ -1,11 +1,13 @@
 //! Three sentinels, a master and two replicas.
 
 use crate::support::client::Client;
+use crate::support::http;
 use crate::support::process::Process;
 use crate::support::proxy::Rmux;
 use crate::support::server::{RedisServer, answers};
 use crate::support::{Address, Kind, PATIENCE, Scratch, free_port, signal, wait_until};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -196,7 +198,20 @@ pub fn start_rmux(servers: &str, sentinels: &[String], keys: &str) -> Rmux {
     );
     fs::write(&file, text).expect("the folder can be written");
     let flag = format!("-config={}", file.display());
-    Rmux::start_at(Address::Unix(socket), scratch, &[&flag])
+    let admin = format!("-admin={}", admin_of(&socket).flag_value());
+    Rmux::start_at(Address::Unix(socket), scratch, &[&flag, &admin])
+}
+
+fn admin_of(socket: &Path) -> Address {
+    Address::Unix(socket.with_file_name("admin.sock"))
+}
+
+/// A value that an rmux of [`start_rmux`] shows: the sum of the series that begin so, and have this in them.
+pub fn figure(rmux: &Rmux, begin: &str, part: &str) -> f64 {
+    let Address::Unix(socket) = rmux.address() else { panic!("it listens on a Unix socket") };
+    let metrics = http::get(&admin_of(socket), "/metrics").body;
+    let lines = metrics.lines().filter(|line| line.starts_with(begin) && line.contains(part));
+    lines.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a value")).sum()
 }
 
 /// A reply as it came.

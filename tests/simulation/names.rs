@@ -73,7 +73,7 @@ impl Names {
             };
             if random.one_in(6) {
                 trace!("the name of server {number} is not found");
-                proxy.handle_not_resolved(id, "its name is not found: chance");
+                proxy.handle_lookup(id, Err("its name is not found: chance"), now);
                 proxy.handle_resolved(id, false, now);
                 continue;
             }
@@ -85,7 +85,7 @@ impl Names {
                     proxy.handle_outdated(backend, at != address);
                 }
             }
-            proxy.handle_addresses(id, &format!("address {address}"));
+            proxy.handle_lookup(id, Ok(&format!("address {address}")), now);
             proxy.handle_resolved(id, is_changed, now);
         }
     }

@@ -75,15 +75,16 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["service"], Layer::Top, &[&["config", "net"]]),
     (&["blocking"], Layer::Top, &[&["net"]]),
     (&["healthcheck"], Layer::Top, &[&["blocking", "config", "net"]]),
-    (&["admin"], Layer::Top, &[LEAVES, &["channel", "config", "net", "reactor", "resolve"]]),
+    (&["check"], Layer::Top, &[&["config", "net", "resolve"]]),
     (&["watcher"], Layer::Top, &[LEAVES, &["channel", "net", "reactor", "resolve", "sentinel", "thread"]]),
+    (&["admin"], Layer::Top, &[LEAVES, &["channel", "config", "net", "reactor", "resolve", "sentinel", "watcher"]]),
     (
         &["serve"],
         Layer::Top,
         &[LEAVES, &["admin", "config", "net", "proxy", "reactor", "sentinel", "service", "thread", "watcher"]],
     ),
     (&["top"], Layer::Top, &[LEAVES, &["admin", "blocking", "net", "thread"]]),
-    (&["main"], Layer::Top, &[&["cli", "config", "healthcheck", "logger", "serve", "service", "top"]]),
+    (&["main"], Layer::Top, &[&["check", "cli", "config", "healthcheck", "logger", "serve", "service", "top"]]),
     (&["lib"], Layer::Top, &[]),
 ];
 

@@ -65,6 +65,8 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("local/rmux_reply", "HELP"),
     ("local/rmux_reply", "key_place"),
     ("local/roster", "write_line"),
+    // What one rmux asks another.
+    ("net/encryption", "HEALTHCHECK"),
     // The simulation's judge, which only tests ask.
     ("proxy/audit", "*"),
     ("service/activation", "move_to_standard_input"),

@@ -1,7 +1,8 @@
 //! Two reports, two seconds apart, in which everything has happened: for the tests of the forms.
 
-use super::report::{PoolReport, Process, Reloads, Report};
-use crate::stats::{Bytes, Event, Figures, Histogram, ProxyStats, ServerFigures, ServerState, ServerStats};
+use super::report::{CertificateReport, PoolReport, Process, Reloads, Report};
+use crate::sentinel::SentinelView;
+use crate::stats::{Bytes, Event, Figures, Histogram, Location, ProxyStats, ServerFigures, ServerState, ServerStats};
 
 /// The newer one: one server of three is down, clients wait, the last reload was refused.
 pub fn report() -> Report {
@@ -25,6 +26,7 @@ pub fn report() -> Report {
     figures.waits.record(2, 12_500);
     figures.durations.record(3_900, 400);
     figures.durations.record(100, 5_000);
+    figures.servers[0].location.is_lost = true;
     for (server, requests) in figures.servers.iter_mut().zip([3_000, 1_000]) {
         server.stats.requests += requests;
     }
@@ -72,6 +74,8 @@ pub fn report_before() -> Report {
         queue_bytes: 1_042,
         ..ServerFigures::default()
     };
+    let sentinel =
+        |address: &str, is_up| SentinelView { address: address.to_owned(), is_up, ..SentinelView::default() };
     let stats = ProxyStats {
         clients: 5_000,
         clients_refused: 3,
@@ -83,9 +87,20 @@ pub fn report_before() -> Report {
         bytes: Bytes { from_clients: 9_000_000, to_clients: 70_000_000, from_servers: 1, to_servers: 2 },
         ..ProxyStats::default()
     };
+    let location = Location {
+        addresses: "10.0.0.7:6379, 10.0.0.8:6379".to_owned(),
+        count: 2,
+        is_lost: false,
+        lookups: 40,
+        lookups_failed: 3,
+        looked_up_unix_ms: 1_795_687_900_000,
+        changes: 2,
+        switches: 1,
+        certificate_until_unix_ms: 1_797_687_929_000,
+    };
     let cache = Figures {
         stats,
-        servers: vec![server(90_000), server(30_000)],
+        servers: vec![ServerFigures { location, ..server(90_000) }, server(30_000)],
         addresses: ["redis1:6379", "redis2:6379"].map(str::to_owned).to_vec(),
         clients: 128,
         clients_paused: 1,
@@ -122,8 +137,21 @@ pub fn report_before() -> Report {
             open_files_max: 16_384,
         },
         pools: vec![
-            PoolReport { listen: "/run/rmux/<cache>.sock".to_owned(), threads: 2, threads_silent: 0, figures: cache },
-            PoolReport { listen: "localhost:7000".to_owned(), threads: 1, threads_silent: 0, figures: queue },
+            PoolReport {
+                listen: "/run/rmux/<cache>.sock".to_owned(),
+                threads: 2,
+                figures: cache,
+                sentinels: vec![sentinel("10.0.0.1:26379", true), sentinel("10.0.0.2:26379", false)],
+                certificates: vec![CertificateReport {
+                    key: "remoteTlsCaFile".to_owned(),
+                    file: "/etc/rmux/ca.pem".to_owned(),
+                    subject: "<CA>".to_owned(),
+                    until: "2027-10-21 12:12:09 UTC".to_owned(),
+                    until_unix_ms: 1_824_120_729_000,
+                }],
+                ..PoolReport::default()
+            },
+            PoolReport { listen: "localhost:7000".to_owned(), threads: 1, figures: queue, ..PoolReport::default() },
         ],
     }
 }

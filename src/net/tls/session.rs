@@ -22,6 +22,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 
+use super::certificate::Certificate;
 use super::reason::{Side, broken, is_plain, plain_peer, protocol_error};
 use crate::net::encryption::HEALTHCHECK;
 use crate::net::stream::Incoming;
@@ -121,6 +122,16 @@ impl Session {
             Protocol::ToServer(connection) => connection.is_handshaking(),
             Protocol::ToClient(connection) => connection.is_handshaking(),
         }
+    }
+
+    /// Until when the peer's certificate is good, in milliseconds since 1970; `None` if it has shown none, or none yet.
+    pub fn peer_expiry(&self) -> Option<u64> {
+        let shown = match &self.protocol {
+            Protocol::ToServer(connection) => connection.peer_certificates(),
+            Protocol::ToClient(connection) => connection.peer_certificates(),
+        };
+        let own = Certificate::read(shown?.first()?)?;
+        Some(own.until.max(0) as u64 * 1000)
     }
 
     /// Reads at most `asked` bytes of ciphertext, and puts the plaintext of all whole records at the start of the area,

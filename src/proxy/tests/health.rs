@@ -6,7 +6,7 @@ use crate::stats::ServerState;
 impl Bench {
     /// How a server is, as INFO tells it.
     fn state(&self, server: usize) -> ServerState {
-        self.proxy.upstreams.figures(self.proxy.router.servers(), Millis(0))[server].state
+        self.proxy.upstreams.figures(self.proxy.router.servers(), 0, Millis(0))[server].state
     }
 
     /// Lets time pass, while a server accepts whatever it is asked for, and says nothing. Returns how often it was.
@@ -273,7 +273,7 @@ fn a_server_that_answers_on_old_connections_alone_is_up() {
     }
     assert!(bench.proxy.router.is_all_up());
     assert_eq!(bench.state(0), ServerState::Up);
-    let connects = bench.proxy.upstreams.figures(bench.proxy.router.servers(), Millis(0))[0].stats.connects;
+    let connects = bench.proxy.upstreams.figures(bench.proxy.router.servers(), 0, Millis(0))[0].stats.connects;
     assert!(connects <= 20, "{connects} connections in 8 s");
 }
 

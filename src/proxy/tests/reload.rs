@@ -157,10 +157,10 @@ fn a_server_that_comes_and_never_answers_holds_nothing_up() {
 #[test]
 fn servers_that_change_places_keep_their_connections_and_keys_follow_the_ring() {
     let (mut bench, backends) = Bench::ready(3, |_| {});
-    let requests = bench.proxy.upstreams.figures(bench.proxy.router.servers(), Millis(0));
+    let requests = bench.proxy.upstreams.figures(bench.proxy.router.servers(), 0, Millis(0));
     bench.serve_by(&["server-2", "server-0", "server-1"]);
     assert!(bench.connects.is_empty() && bench.closed.is_empty());
-    let moved = bench.proxy.upstreams.figures(bench.proxy.router.servers(), Millis(0));
+    let moved = bench.proxy.upstreams.figures(bench.proxy.router.servers(), 0, Millis(0));
     assert_eq!(moved, [2, 0, 1].map(|place| requests[place].clone()), "figures go with the server");
     let client = bench.client();
     for (place, server) in [(0, 2), (1, 0), (2, 1)] {

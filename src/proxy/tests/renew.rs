@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proxy::reload::RETIRED_MS;
+use crate::stats::Location;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -15,7 +16,7 @@ impl Bench {
         for &id in outdated {
             self.proxy.handle_outdated(id, true);
         }
-        self.proxy.handle_addresses(server(0), "192.0.2.2:6379");
+        self.proxy.handle_lookup(server(0), Ok("192.0.2.2:6379"), self.now);
         self.proxy.handle_resolved(server(0), true, self.now);
         self.turn();
     }
@@ -24,7 +25,7 @@ impl Bench {
 /// One server, with one connection at an address that its name has.
 fn bench(change: impl FnOnce(&mut Settings)) -> (Bench, Id) {
     let (mut bench, backends) = Bench::ready(1, change);
-    bench.proxy.handle_addresses(server(0), "192.0.2.1:6379");
+    bench.proxy.handle_lookup(server(0), Ok("192.0.2.1:6379"), bench.now);
     bench.proxy.handle_resolved(server(0), true, bench.now);
     bench.turn();
     (bench, backends[0])
@@ -70,7 +71,7 @@ fn a_lookup_that_changes_nothing_costs_no_connection() {
     let (mut bench, old) = bench(|_| {});
     for is_changed in [false, true] {
         bench.proxy.handle_outdated(old, false);
-        bench.proxy.handle_addresses(server(0), "192.0.2.1:6379");
+        bench.proxy.handle_lookup(server(0), Ok("192.0.2.1:6379"), bench.now);
         bench.proxy.handle_resolved(server(0), is_changed, bench.now);
         bench.turn();
         assert!(bench.connects.is_empty() && bench.closed.is_empty() && bench.lines.is_empty());
@@ -253,7 +254,7 @@ fn a_lost_connection_has_the_name_looked_up_and_one_that_is_not_needed_has_not()
 fn a_name_that_is_not_found_any_more_is_told_of_once() {
     let (mut bench, old) = bench(|_| {});
     for _ in 0..20 {
-        bench.proxy.handle_not_resolved(server(0), "its name is not found: x");
+        bench.proxy.handle_lookup(server(0), Err("its name is not found: x"), bench.now);
         bench.proxy.handle_resolved(server(0), false, bench.now);
         bench.pass(30_000);
     }
@@ -261,9 +262,44 @@ fn a_name_that_is_not_found_any_more_is_told_of_once() {
     assert_eq!(bench.lines, [warning]);
     assert!(!bench.is_closed(Conn::Backend(old)) && bench.proxy.is_all_up());
     bench.lines.clear();
-    bench.proxy.handle_addresses(server(0), "192.0.2.1:6379");
+    bench.proxy.handle_lookup(server(0), Ok("192.0.2.1:6379"), bench.now);
     bench.turn();
     assert_eq!(bench.lines, ["INFO server server-0: its name is found again"]);
+}
+
+#[test]
+fn where_a_server_is_and_how_often_it_was_looked_for_is_told() {
+    let (mut bench, old) = bench(|_| {});
+    bench.proxy.handle_time_of_day(1_000_000, bench.now);
+    let at = |bench: &Bench| 1_000_000 + bench.now.0;
+    let began = at(&bench) - bench.now.0;
+    let location = |bench: &mut Bench| bench.proxy.figures(bench.now).servers.remove(0).location;
+    let first = Location {
+        addresses: "192.0.2.1:6379".to_owned(),
+        count: 1,
+        lookups: 1,
+        looked_up_unix_ms: began,
+        ..Location::default()
+    };
+    assert_eq!(location(&mut bench), first);
+    bench.pass(5_000);
+    bench.move_away(&[old]);
+    bench.pass(5_000);
+    bench.proxy.handle_lookup(server(0), Err("its name is not found: x"), bench.now);
+    bench.proxy.handle_certificate(server(0), 7);
+    bench.proxy.handle_certificate(server(7), 8);
+    bench.turn();
+    let lost = Location {
+        addresses: "192.0.2.2:6379".to_owned(),
+        is_lost: true,
+        lookups: 3,
+        lookups_failed: 1,
+        looked_up_unix_ms: began + 10_000,
+        changes: 1,
+        certificate_until_unix_ms: 7,
+        ..first
+    };
+    assert_eq!(location(&mut bench), lost);
 }
 
 #[test]
@@ -272,7 +308,7 @@ fn a_server_that_is_removed_is_not_renewed() {
     bench.proxy.handle_outdated(backends[0], true);
     let settings = Settings { servers: vec!["server-1".into()], ..bench.proxy.settings.clone() };
     bench.proxy.handle_settings(settings, bench.now);
-    bench.proxy.handle_addresses(server(0), "192.0.2.2:6379");
+    bench.proxy.handle_lookup(server(0), Ok("192.0.2.2:6379"), bench.now);
     bench.proxy.handle_resolved(server(0), true, bench.now);
     bench.proxy.handle_resolved(server(0).successor(), true, bench.now);
     bench.turn();

@@ -131,5 +131,5 @@ fn no_more_sentinels_are_learnt_than_there_is_room_for() {
     bench.model("s:1").others =
         (0..1_000).map(|number| (place(&format!("t:{}", number + 1)), format!("t{number}"))).collect();
     bench.run(1_000);
-    assert_eq!(bench.watch.view().sentinels.len(), 32);
+    assert_eq!(bench.watch.view().len(), 32);
 }
