@@ -93,7 +93,7 @@ fn expiring(report: &Report, until_unix_ms: u64) -> Option<(bool, String)> {
     let (left, over) = (until_unix_ms.saturating_sub(report.unix_ms), report.unix_ms.saturating_sub(until_unix_ms));
     match left {
         0 => Some((true, ["expired ", &words::span(over), " ago"].concat())),
-        ..CERTIFICATE_MS_MIN => Some((false, ["expires in ", &words::span(left)].concat())),
+        1..CERTIFICATE_MS_MIN => Some((false, ["expires in ", &words::span(left)].concat())),
         _ => None,
     }
 }
