@@ -11,6 +11,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -659,6 +660,33 @@ fn test_tries_the_files_and_says_when_they_expire() {
         assert_eq!(ended.code, Some(2), "{}", ended.output);
         assert!(ended.output.contains(words), "{}", ended.output);
     }
+}
+
+/// Those without TLS are tried by `tests/manual.rs`.
+#[test]
+fn the_recipes_are_accepted() {
+    let house = House::new();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/recipes.md")).expect("it is there");
+    for (name, from) in [("ca.pem", house.authority.certificate()), ("own.pem", house.identity.certificate.clone())] {
+        fs::copy(from, house.folder.join(name)).expect("room");
+    }
+    fs::copy(&house.identity.key, house.folder.join("own.key")).expect("room");
+    fs::write(house.folder.join("token"), "secret\n").expect("room");
+    fs::write(house.folder.join("hosts"), "* 192.0.2.1:1\n").expect("room");
+    let file = house.folder.join("recipe.json");
+    let place = format!("{}/", house.folder.path().display());
+    let mut tried = 0;
+    for block in page.split("\n```jsonc\n").skip(1) {
+        let (recipe, _) = block.split_once("\n```\n").expect("it ends");
+        fs::write(&file, recipe.replace("/etc/rmux/", &place)).expect("room");
+        let mut rmux = Command::new(env!("CARGO_BIN_EXE_rmux"));
+        // The authorities of the system, which may have none; and names that lead nowhere else.
+        rmux.env("SSL_CERT_FILE", house.authority.certificate()).env("RMUX_TEST_HOSTS", house.folder.join("hosts"));
+        let output = rmux.arg("-test").arg("-config").arg(&file).output().expect("cargo has built it");
+        assert_eq!(output.status.code(), Some(0), "{recipe}\n{output:?}");
+        tried += 1;
+    }
+    assert!(tried >= 4, "{tried}");
 }
 
 #[test]
