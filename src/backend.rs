@@ -63,6 +63,17 @@ pub enum Phase {
     Closed,
 }
 
+/// How far a connection has come with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsStage {
+    /// It has none, as far as is known.
+    Plain,
+    /// It has said its hello, and the server nothing.
+    Asked,
+    /// The server has said something, or all there is to say.
+    Answered,
+}
+
 /// What a backend is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -137,6 +148,7 @@ pub struct Backend {
     is_outdated: bool,
     /// True while it connects, and there is nowhere to connect to yet.
     is_held_back: bool,
+    tls: TlsStage,
 }
 
 /// What was in flight on a backend that has none of it any more.
@@ -193,6 +205,7 @@ impl Backend {
             is_read_paused: false,
             is_outdated: false,
             is_held_back: false,
+            tls: TlsStage::Plain,
         }
     }
 
@@ -254,6 +267,16 @@ impl Backend {
     /// Whether that is so from here on.
     pub fn set_outdated(&mut self, is_outdated: bool) {
         self.is_outdated = is_outdated;
+    }
+
+    /// How far it has come with TLS.
+    pub fn tls(&self) -> TlsStage {
+        self.tls
+    }
+
+    /// It has come so far.
+    pub fn set_tls(&mut self, tls: TlsStage) {
+        self.tls = tls;
     }
 
     /// There is nowhere to connect it to yet.

@@ -22,6 +22,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 
 use support::certificates::{Authority, Identity, Validity};
 use support::client::encode;
+use support::fake::FakeServer;
 use support::http;
 use support::proxy::{Rmux, run_to_end};
 use support::server::RedisServer;
@@ -276,14 +277,78 @@ fn a_server_that_shakes_hands_and_leaves_or_never_does_is_down_and_said_to_be_on
     let log = house.refusal(&house.remote(leaving));
     assert!(log.contains(": it closed the connection") || log.contains("is down: connection lost"), "{log}");
 
-    // The kernel accepts, and nobody answers.
-    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let mut flags = house.remote(silent.local_addr().expect("bound").port());
+    // One says nothing, one begins a record of its own and does not end it.
+    let silent = FakeServer::start(|connection| connection.hold());
+    let slow = FakeServer::start(|connection| {
+        connection.send(&[22, 3, 3, 0, 122, 2]);
+        connection.hold();
+    });
+    for (fake, words) in [
+        (silent, "no answer to the TLS hello within remoteConnectTimeout; does it speak TLS on this port?"),
+        (slow, "the TLS handshake was not finished within remoteConnectTimeout"),
+    ] {
+        let log = told_once(&house, house.remote(port_of(&fake)), &fake);
+        assert!(log.contains(&format!(" is down: {words}")), "{log}");
+    }
+}
+
+fn port_of(fake: &FakeServer) -> u16 {
+    match fake.address() {
+        Address::Tcp(port) => port,
+        Address::Unix(_) => panic!("a port"),
+    }
+}
+
+/// What rmux logs of a server of which it makes no use; it has tried several times, and has said so once.
+fn told_once(house: &House, mut flags: Vec<String>, fake: &FakeServer) -> String {
     flags.push("-remoteConnectTimeout=50".to_owned());
     let rmux = house.rmux(&flags);
-    wait_until("the server to be down", PATIENCE, || rmux.log().contains("no handshake within remoteConnectTimeout"));
-    let count = rmux.log().matches("is down").count();
-    assert_eq!(count, 1, "{}", rmux.log());
+    wait_until("the server to be down", PATIENCE, || rmux.log().contains(" is down: "));
+    let before = fake.accepted();
+    wait_until("more attempts", PATIENCE, || fake.accepted() > before + 2);
+    assert_eq!(rmux.log().matches(" is down: ").count(), 1, "{}", rmux.log());
+    rmux.log()
+}
+
+#[test]
+fn who_speaks_tls_to_a_plain_port_or_plainly_to_one_with_tls_is_told_what_to_do() {
+    let house = House::new();
+    // A Redis without TLS waits for the end of a line, unless there happens to be one in what it takes for words.
+    let plain = RedisServer::start();
+    let mut flags = house.remote(plain.port());
+    flags.push("-remoteConnectTimeout=100".to_owned());
+    let log = house.refusal(&flags);
+    let silent = "no answer to the TLS hello within remoteConnectTimeout; does it speak TLS on this port?";
+    let others =
+        ["TLS handshake: it does not speak TLS on this port: it answers", "TLS handshake: it closes the connection"];
+    assert!(log.contains(silent) || others.iter().any(|words| log.contains(words)), "{log}");
+
+    // A Redis with it closes the connection; what is said of that depends on who is first.
+    let (_redis, port) = house.redis();
+    let log = house.refusal(&[format!("-tcpConnections=localhost:{port}")]);
+    assert!(log.contains(", before it had answered anything; does it want TLS on this port (remoteTls)?"), "{log}");
+    let closing = FakeServer::start(|connection| drop(connection.request()));
+    let alerting = FakeServer::start(|connection| {
+        connection.request();
+        connection.send(&[21, 3, 3, 0, 2, 2, 70]);
+    });
+    for (fake, words) in [
+        (
+            closing,
+            "it closed the connection, before it had answered anything; does it want TLS on this port (remoteTls)?",
+        ),
+        (alerting, "it speaks TLS on this port: give remoteTls"),
+    ] {
+        let log = told_once(&house, vec![format!("-tcpConnections=localhost:{}", port_of(&fake))], &fake);
+        assert!(log.contains(&format!(" is down: {words}")), "{log}");
+    }
+    // Who has answered before, and closes then, has said what it is.
+    let known = FakeServer::start(|connection| {
+        connection.request();
+        connection.send(b"-NOAUTH Authentication required.\r\n");
+    });
+    let log = told_once(&house, vec![format!("-tcpConnections=localhost:{}", port_of(&known))], &known);
+    assert!(log.contains("-NOAUTH") && !log.contains("remoteTls"), "{log}");
 }
 
 #[test]

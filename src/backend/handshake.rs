@@ -49,13 +49,15 @@ pub struct Handshake {
     last_words: Option<String>,
     /// Why nothing more can be sent. What the server has said before that is still to be read.
     broken: Option<String>,
+    /// True exactly when it is that of a new connection, and no step of it was answered.
+    is_unheard: bool,
 }
 
 impl Handshake {
     /// What a new connection says first: who rmux is, if the server wants to know that; then it asks who is there,
     /// selects the database, and makes sure that it is served; and, if `is_master`, by a master.
     pub fn first(goal: Profile, credentials: Option<&Credentials>, is_master: bool) -> Handshake {
-        let mut handshake = Handshake::default();
+        let mut handshake = Handshake { is_unheard: true, ..Handshake::default() };
         if let Some(credentials) = credentials {
             handshake.bytes.0 = credentials.request();
             handshake.steps.push(Step::Auth);
@@ -106,6 +108,11 @@ impl Handshake {
         self.sent > 0
     }
 
+    /// True exactly when a new connection has said something, and was answered nothing.
+    pub fn is_unheard(&self) -> bool {
+        self.is_unheard && self.has_begun()
+    }
+
     /// Nothing more can be sent. What the server has said before that is still to be read.
     pub fn on_broken(&mut self, reason: String) {
         self.broken = Some(reason);
@@ -128,6 +135,7 @@ impl Handshake {
 
     /// The step that the next reply answers, which is taken out of those that are to come.
     pub fn next_step(&mut self) -> Option<Step> {
+        self.is_unheard = false;
         self.steps.pop()
     }
 

@@ -96,6 +96,10 @@ impl Session {
         match *self {}
     }
 
+    pub fn has_heard(&self) -> bool {
+        match *self {}
+    }
+
     pub fn receive<S: Read + Write>(
         &mut self,
         _: &mut S,

@@ -4,20 +4,26 @@
 
 use std::fmt;
 
+use crate::backend::TlsStage;
 use crate::notice::Kind;
 use crate::resp::ProtocolError;
+
+/// The first byte of what a peer says that speaks TLS to somebody who does not.
+pub(super) const TLS_ALERT: u8 = 21;
 
 /// Why a backend is closed.
 #[derive(Debug)]
 pub(super) enum BackendCloseReason {
     /// It could not be connected: the reason is the system's.
     Connect(String),
-    /// It was not connected and ready within `remoteConnectTimeout`.
-    ConnectTimeout,
+    /// It was not connected and ready within `remoteConnectTimeout`; so far it had come with TLS.
+    ConnectTimeout(TlsStage),
     /// The server answered a handshake with this.
     Refused(String),
     /// The server closed the connection.
     End,
+    /// The server ended a new connection, without TLS, before it had answered anything: in which way.
+    Unheard(String),
     /// The socket broke: the reason is the system's.
     Broken(String),
     /// Bytes came that nobody had asked for.
@@ -51,12 +57,26 @@ impl fmt::Display for BackendCloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BackendCloseReason::Connect(reason) => write!(f, "cannot connect: {reason}"),
-            BackendCloseReason::ConnectTimeout => f.write_str("no handshake within remoteConnectTimeout"),
+            BackendCloseReason::ConnectTimeout(TlsStage::Plain) => {
+                f.write_str("no handshake within remoteConnectTimeout")
+            }
+            BackendCloseReason::ConnectTimeout(TlsStage::Asked) => {
+                f.write_str("no answer to the TLS hello within remoteConnectTimeout; does it speak TLS on this port?")
+            }
+            BackendCloseReason::ConnectTimeout(TlsStage::Answered) => {
+                f.write_str("the TLS handshake was not finished within remoteConnectTimeout")
+            }
             BackendCloseReason::Refused(reply) => write!(f, "it refuses us: {reply}"),
             BackendCloseReason::End => f.write_str("it closed the connection"),
+            BackendCloseReason::Unheard(how) => {
+                write!(f, "{how}, before it had answered anything; does it want TLS on this port (remoteTls)?")
+            }
             BackendCloseReason::Broken(reason) => write!(f, "connection lost: {reason}"),
             BackendCloseReason::UnsolicitedReply => {
                 f.write_str("it sent a reply that nobody had asked for; those before it may have reached others")
+            }
+            BackendCloseReason::ProtocolError(ProtocolError::ReplyType(TLS_ALERT)) => {
+                f.write_str("it speaks TLS on this port: give remoteTls")
             }
             BackendCloseReason::ProtocolError(error) => write!(f, "it does not speak the Redis protocol: {error}"),
             BackendCloseReason::WriteTimeout => f.write_str("it took no bytes for remoteWriteTimeout"),
@@ -81,7 +101,7 @@ impl BackendCloseReason {
         matches!(
             self,
             BackendCloseReason::Connect(_)
-                | BackendCloseReason::ConnectTimeout
+                | BackendCloseReason::ConnectTimeout(_)
                 | BackendCloseReason::Refused(_)
                 | BackendCloseReason::NotMaster(_)
         )
@@ -90,14 +110,16 @@ impl BackendCloseReason {
     /// What the log is told about a connection that was of use until then, and had so many requests outstanding.
     pub fn notice(&self, outstanding: usize) -> Option<Kind> {
         match self {
-            BackendCloseReason::End | BackendCloseReason::Broken(_) => (outstanding > 0).then_some(Kind::Lost),
+            BackendCloseReason::End | BackendCloseReason::Unheard(_) | BackendCloseReason::Broken(_) => {
+                (outstanding > 0).then_some(Kind::Lost)
+            }
             BackendCloseReason::UnsolicitedReply => Some(Kind::Surplus),
             BackendCloseReason::ProtocolError(_) => Some(Kind::Garbage),
             BackendCloseReason::WriteTimeout | BackendCloseReason::Stalled => Some(Kind::Stalled),
             BackendCloseReason::SubscribeTimeout => Some(Kind::Subscription),
             BackendCloseReason::Refused(_)
             | BackendCloseReason::Connect(_)
-            | BackendCloseReason::ConnectTimeout
+            | BackendCloseReason::ConnectTimeout(_)
             | BackendCloseReason::NotMaster(_) => Some(Kind::Refused),
             BackendCloseReason::Drained
             | BackendCloseReason::Idle
@@ -112,7 +134,7 @@ impl BackendCloseReason {
     pub fn failure(&self) -> usize {
         match self {
             BackendCloseReason::Connect(_) => 0,
-            BackendCloseReason::ConnectTimeout => 1,
+            BackendCloseReason::ConnectTimeout(_) => 1,
             BackendCloseReason::Refused(_) | BackendCloseReason::NotMaster(_) => 2,
             _ => 3,
         }

@@ -135,7 +135,7 @@ pub(super) fn judge_loss(
                 report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, format_args!("{reason}; {text}"));
             }
         }
-        BackendCloseReason::ConnectTimeout => health.on_silence(began_at, true, now, random),
+        BackendCloseReason::ConnectTimeout(_) => health.on_silence(began_at, true, now, random),
         BackendCloseReason::Refused(_) if is_new && is_serving_others && health.is_up() => {
             health.on_full(began_at, now, random);
             report::warn_of(&mut proxy.journal, Kind::Refused, server, 1, format_args!("{reason}"));

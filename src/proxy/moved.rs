@@ -20,7 +20,7 @@ use super::mastership::Seat;
 use super::state::Proxy;
 use super::turn::FollowUp;
 use super::{connect, merged, recover};
-use crate::backend::Backend;
+use crate::backend::{Backend, TlsStage};
 use crate::server::Health;
 use crate::server_id::ServerId;
 use crate::slots::Id;
@@ -146,6 +146,6 @@ pub(super) fn why_unconnected(proxy: &mut Proxy, id: Id) -> BackendCloseReason {
     match server.and_then(|server| proxy.upstreams.mastership_mut(server)).map(|master| master.seat) {
         Some(Seat::Sought) => BackendCloseReason::Connect("no sentinel has said yet where it is".to_owned()),
         Some(Seat::Doubted { .. }) => BackendCloseReason::Connect("its master is sought".to_owned()),
-        _ => BackendCloseReason::ConnectTimeout,
+        _ => BackendCloseReason::ConnectTimeout(proxy.upstreams.backend(id).map_or(TlsStage::Plain, Backend::tls)),
     }
 }

@@ -1,10 +1,11 @@
-//! Where servers are, as the shell tells it, and what it may ask about that: the part of the core's surface that is
-//! about names, masters, and connections that are not where their server is.
+//! Where servers are and how they are reached, as the shell tells it, and what it may ask about that: the part of the
+//! core's surface that is about names, masters, TLS, and connections that are not where their server is.
 //!
 //! Decides nothing: `renew`, `moved` and `await_master` do.
 
 use super::state::Proxy;
 use super::{await_master, moved, renew};
+use crate::backend::TlsStage;
 use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
@@ -69,5 +70,13 @@ impl Proxy {
     /// The outdated ones among the connections of this server are to be renewed.
     pub fn handle_renewal(&mut self, server: ServerId, now: Millis) {
         renew::handle_renewal(self, server, now);
+    }
+
+    /// A backend is connected, and shakes hands for TLS; `is_answered` once its server has said something. What follows
+    /// is [`Proxy::handle_connected`], when that is done.
+    pub fn handle_shaking(&mut self, id: Id, is_answered: bool) {
+        if let Some(backend) = self.upstreams.backend_mut(id) {
+            backend.set_tls(if is_answered { TlsStage::Answered } else { TlsStage::Asked });
+        }
     }
 }

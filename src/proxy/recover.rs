@@ -31,7 +31,7 @@ use super::{
     answer, await_master, close, enqueue, guard, health, hearing, leases, mark, merged, pick, reads, redirect, reparse,
     report, resubscribe, scatter, subscribe, subscription_connection,
 };
-use crate::backend::{Backend, Unanswered};
+use crate::backend::{Backend, TlsStage, Unanswered};
 use crate::buffer::Queue;
 use crate::notice::Kind;
 use crate::request::{BackendLine, Place, RequestId, Role};
@@ -260,7 +260,7 @@ fn send_again(
         Route::CrossSlot => return answer::deliver_error(proxy, client, request, CROSS_SLOT, now),
         _ => return answer::deliver_error(proxy, client, request, CONNECTION_DOWN, now),
     };
-    if server == lost && matches!(reason, BackendCloseReason::ConnectTimeout) {
+    if server == lost && matches!(reason, BackendCloseReason::ConnectTimeout(_)) {
         // It has waited long enough.
         let ms = proxy.settings.timeouts.remote_connect_ms;
         let text = format!("-ERR No connection to {} within {ms} ms\r\n", proxy.upstreams.address(lost));
@@ -315,11 +315,20 @@ pub(super) fn handle_backend_broken(proxy: &mut Proxy, id: Id, reason: &str, now
 
 /// Why a connection ended, in the words of the server if it had any: many say what they do not like, and close.
 pub(super) fn in_own_words(upstreams: &Upstreams, id: Id, reason: BackendCloseReason) -> BackendCloseReason {
-    let Some(handshake) = upstreams.backend(id).and_then(Backend::handshake) else { return reason };
-    match (handshake.last_words(), handshake.broken()) {
-        (Some(words), _) => BackendCloseReason::Refused(words.to_string()),
+    let Some(backend) = upstreams.backend(id) else { return reason };
+    let Some(handshake) = backend.handshake() else { return reason };
+    let reason = match (handshake.last_words(), handshake.broken()) {
+        (Some(words), _) => return BackendCloseReason::Refused(words.to_string()),
         (None, Some(reason)) => BackendCloseReason::Broken(reason.to_string()),
         _ => reason,
+    };
+    // A path is that of a Unix socket, over which nobody speaks TLS.
+    let may_want_tls = backend.tls() == TlsStage::Plain && !upstreams.address(backend.server()).contains('/');
+    match reason {
+        BackendCloseReason::End | BackendCloseReason::Broken(_) if may_want_tls && handshake.is_unheard() => {
+            BackendCloseReason::Unheard(reason.to_string())
+        }
+        reason => reason,
     }
 }
 

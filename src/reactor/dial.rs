@@ -260,7 +260,10 @@ impl Dialer {
             Ok(true) => match self.session(index) {
                 None => self.on_connected(index, proxy, now),
                 Some(session) => match session.and_then(|session| sockets.begin_session(conn, session)) {
-                    Ok(()) => true,
+                    Ok(()) => {
+                        proxy.handle_shaking(self.dials[index].backend, false);
+                        true
+                    }
                     Err(error) => self.on_failed(index, &error, sockets, proxy, now),
                 },
             },
@@ -290,7 +293,10 @@ impl Dialer {
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it closes the connection instead");
                 self.on_failed(index, &error, sockets, proxy, now)
             }
-            Ok(_) => true,
+            Ok(_) => {
+                proxy.handle_shaking(self.dials[index].backend, sockets.has_heard(conn));
+                true
+            }
             Err(error) => self.on_failed(index, error, sockets, proxy, now),
         }
     }

@@ -217,6 +217,11 @@ impl Sockets {
         self.sessions.get(conn).and_then(|(session, _)| session.peer_expiry())
     }
 
+    /// True exactly when the other side of a TLS connection has said anything.
+    pub fn has_heard(&mut self, conn: Conn) -> bool {
+        self.sessions.get(conn).is_some_and(|(session, _)| session.has_heard())
+    }
+
     /// The next client of which the time for shaking hands is over. It may be done with that, or gone.
     pub fn poll_late(&mut self, now: Millis) -> Option<Id> {
         self.sessions.poll_late(now)

@@ -60,6 +60,10 @@ pub(super) struct Link {
     answer_until: Millis,
     /// The start of a reply.
     bytes: Vec<u8>,
+    /// True once anything has come.
+    is_heard: bool,
+    /// True exactly when it is inside of TLS.
+    is_inside_tls: bool,
     pause_ms: u64,
     began_at: Millis,
 }
@@ -80,6 +84,8 @@ impl Link {
             asked: VecDeque::new(),
             answer_until: Millis(0),
             bytes: Vec::new(),
+            is_heard: false,
+            is_inside_tls: false,
             pause_ms: 0,
             began_at: Millis(0),
         }
@@ -108,6 +114,7 @@ impl Link {
     /// It is being connected from now on, under this name.
     pub fn begin(&mut self, id: LinkId, now: Millis) {
         (self.id, self.began_at) = (id, now);
+        (self.is_heard, self.is_inside_tls) = (false, false);
         self.state = State::Connecting { until: now + CONNECT_MS };
     }
 
@@ -115,12 +122,18 @@ impl Link {
     pub fn on_shaking(&mut self) {
         if let State::Connecting { until } = self.state {
             self.state = State::Shaking { until };
+            self.is_inside_tls = true;
         }
     }
 
     /// It is connected.
     pub fn on_connected(&mut self, now: Millis) {
         self.state = State::Open { heard_at: now };
+    }
+
+    /// True exactly when it was connected, without TLS, and nothing came.
+    pub fn is_unheard(&self) -> bool {
+        self.is_open() && !self.is_heard && !self.is_inside_tls
     }
 
     /// It is lost, or could not be made: the next attempt comes later each time, until one was of use.
@@ -150,6 +163,7 @@ impl Link {
     /// These bytes came.
     pub fn push(&mut self, bytes: &[u8], now: Millis) {
         self.bytes.extend_from_slice(bytes);
+        self.is_heard = true;
         self.state = State::Open { heard_at: now };
         self.answer_until = now + ANSWER_MS;
     }
@@ -161,6 +175,9 @@ impl Link {
     /// When it is no reply, or one too many, or too long.
     pub fn next(&mut self) -> Result<Option<Heard>, &'static str> {
         let end = match ReplyFramer::new().frame(&self.bytes) {
+            Err(_) if self.bytes.first() == Some(&TLS_ALERT) => {
+                return Err("it speaks TLS on this port: give sentinelTls");
+            }
             Err(_) => return Err("it does not speak the Redis protocol"),
             Ok(Frame::Partial) if self.bytes.len() > REPLY_BYTES_MAX => return Err("its reply is too long"),
             Ok(Frame::Partial) => return Ok(None),
@@ -208,6 +225,8 @@ impl Link {
 const NO_ANSWER: &str = "no answer in time";
 /// For a connect, TLS included, in milliseconds.
 const CONNECT_MS: u64 = 500;
+/// The first byte of what a peer says that speaks TLS to somebody who does not.
+const TLS_ALERT: u8 = 21;
 /// For an answer, in milliseconds.
 pub(super) const ANSWER_MS: u64 = 500;
 /// Between two attempts to connect, at first and at most, in milliseconds.

@@ -135,7 +135,11 @@ impl Watch {
     /// A connection to a sentinel is lost, or could not be made.
     pub fn handle_lost(&mut self, id: LinkId, reason: &str, now: Millis) {
         if let Some((number, is_hearing)) = self.find(id) {
-            self.lose(number, is_hearing, reason, now);
+            let hint = match self.link(number, is_hearing).is_unheard() {
+                true => ", before it had answered anything; does it want TLS on this port (sentinelTls)?",
+                false => "",
+            };
+            self.lose(number, is_hearing, &format!("{reason}{hint}"), now);
             self.maybe_conclude(now);
         }
     }

@@ -143,6 +143,26 @@ fn a_sentinel_that_says_nothing_or_something_else_is_not_taken_for_one_inside_of
 }
 
 #[test]
+fn a_sentinel_that_wants_tls_and_is_spoken_to_plainly_is_said_to_want_it() {
+    let servers = format!(r#"{{"master": "{NAME}"}}"#);
+    let closing = FakeServer::start(|connection| drop(connection.request()));
+    let alerting = FakeServer::start(|connection| {
+        connection.request();
+        connection.send(&[21, 3, 3, 0, 2, 2, 70]);
+    });
+    for (fake, reason) in [
+        (closing, ", before it had answered anything; does it want TLS on this port (sentinelTls)?"),
+        (alerting, ": it speaks TLS on this port: give sentinelTls"),
+    ] {
+        let sentinel = format!("127.0.0.1:{}", fake.address().flag_value().rsplit(':').next().expect("a port"));
+        let rmux = start_rmux(&servers, std::slice::from_ref(&sentinel), "");
+        wait_until("the log to say so", LONG, || {
+            rmux.log().lines().any(|line| line.contains(&sentinel) && line.ends_with(reason))
+        });
+    }
+}
+
+#[test]
 fn test_tries_the_files_and_says_which_one_is_wrong() {
     let house = House::new();
     let old = house.authority.issue("old", "DNS:localhost", Validity::Past);

@@ -74,6 +74,8 @@ pub struct Session {
     /// Ciphertext that the socket did not take, from `sent` on; without capacity while there is none.
     unsent: Vec<u8>,
     sent: usize,
+    /// True once the peer has said anything.
+    has_heard: bool,
     /// True once the peer has said that nothing more comes.
     is_ended: bool,
     /// True once the protocol has found an error: it may not be asked for anything any more.
@@ -102,7 +104,16 @@ impl Session {
     }
 
     fn new(protocol: Protocol, peer: Side) -> Session {
-        Session { protocol, peer, kept: Vec::new(), unsent: Vec::new(), sent: 0, is_ended: false, is_broken: false }
+        Session {
+            protocol,
+            peer,
+            kept: Vec::new(),
+            unsent: Vec::new(),
+            sent: 0,
+            has_heard: false,
+            is_ended: false,
+            is_broken: false,
+        }
     }
 
     /// Says what the side that begins says first.
@@ -132,6 +143,11 @@ impl Session {
         };
         let own = Certificate::read(shown?.first()?)?;
         Some(own.until.max(0) as u64 * 1000)
+    }
+
+    /// True once the peer has said anything at all.
+    pub fn has_heard(&self) -> bool {
+        self.has_heard
     }
 
     /// Reads at most `asked` bytes of ciphertext, and puts the plaintext of all whole records at the start of the area,
@@ -164,6 +180,7 @@ impl Session {
         if got == 0 {
             return Ok(Incoming { count: 0, is_drained: true, is_ended: true });
         }
+        self.has_heard = true;
         buffers.prepare();
         let end = start + got;
         if self.is_shaking() && is_plain(&area[GAP..end]) {
