@@ -27,5 +27,7 @@ cargo test --locked "$@" </dev/null
 if [ "$#" -eq 0 ]; then
     # Whatever takes the fast path must be what the long way makes of it.
     RMUX_TEST_FAST_PATH=off cargo test --locked --test differential </dev/null
+    # The smallest build is one of its own, in a folder of its own: what follows wants the usual one.
+    cargo test --locked --no-default-features --target-dir target/without-tls --lib --test cli --test tls_absent </dev/null
     sh tests/clients/run.sh </dev/null
 fi

@@ -2,6 +2,7 @@
 
 #[path = "../../../tests/support/certificates.rs"]
 mod certificates;
+mod cut;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
