@@ -7,8 +7,8 @@
 //! ```
 //!
 //! It is read as the reactor reads: after a read that has drained it only when something new has arrived. So a session
-//! that says so wrongly gets stuck, which is found. Each seed is a life of its own: who begins, which version, how large
-//! records are, when keys change, who says the end, or whether the line is cut. `RMUX_SEED=n` runs one of them,
+//! that says so wrongly gets stuck, which is found. Each seed is a life of its own: who begins, which version, how
+//! large records are, when keys change, who says the end, or whether the line is cut. `RMUX_SEED=n` runs one of them,
 //! `RMUX_SEEDS=n` so many.
 
 use rustls::pki_types::pem::PemObject as _;
@@ -193,7 +193,7 @@ enum End {
     Never,
     /// The peer says that it says nothing more, when it has said so many bytes; it goes on listening.
     Said(usize),
-    /// The line from the peer is cut, when so many bytes of plaintext were written, with whatever is under way cut short.
+    /// The line from the peer is cut, when so many bytes of plaintext were written; of what is under way, some is lost.
     Cut(usize),
 }
 
