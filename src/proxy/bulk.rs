@@ -208,7 +208,7 @@ pub(super) fn hold_back(proxy: &mut Proxy, id: Id, now: Millis) -> bool {
     let is_far_over = client.excess() > memory::client_unread_max(&proxy.settings, &proxy.in_flight);
     let is_over = client.unread() >= proxy.settings.limits.client_unread_pause_bytes;
     // Who waits for its own replies is not listened to before it has them.
-    if client.flow().awaits_replies() && !is_far_over {
+    if awaits_replies(proxy, id) && !is_far_over {
         return true;
     }
     enter_bulk(&mut proxy.upstreams, &mut proxy.clients, id, now);
@@ -252,6 +252,13 @@ pub(super) fn hold_back(proxy: &mut Proxy, id: Id, now: Millis) -> bool {
         }
     }
     is_restrained
+}
+
+/// Whether a client is not listened to before it has replies of its own: it waits for them, or something of it is
+/// redirected, and sent again behind all of them.
+fn awaits_replies(proxy: &Proxy, id: Id) -> bool {
+    let is_waiting = proxy.clients.get(id).is_some_and(|client| client.flow().awaits_replies());
+    is_waiting || proxy.redirected.line(id).is_some()
 }
 
 /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if
@@ -303,9 +310,10 @@ pub(super) fn await_replies(clients: &mut Clients, turn: &mut Turn, id: Id, flow
 /// Reads on from the backends that were held back for this client, as far as it has taken what was before that, or
 /// is not listened to until their replies are there.
 pub(super) fn stop_holding_back(proxy: &mut Proxy, id: Id, now: Millis) {
+    let awaits_replies = awaits_replies(proxy, id);
     let Some(client) = proxy.clients.get_mut(id) else { return };
     client.connection_mut().stop_holding_back();
-    let (awaits_replies, unread) = (client.flow().awaits_replies(), client.excess());
+    let unread = client.excess();
     let may_come = awaits_replies && unread <= memory::client_unread_max(&proxy.settings, &proxy.in_flight);
     for index in 0.. {
         let Some(affinity) = proxy.clients.get(id).and_then(|client| client.affinities().get(index).copied()) else {

@@ -138,9 +138,10 @@ pub(super) fn on_answered(proxy: &mut Proxy, doubt: Option<Box<Doubt>>, ids: (Id
 
 #[cold]
 fn answered(proxy: &mut Proxy, doubt: Doubt, (client, request, from): (Id, RequestId, Id), now: Millis) {
-    let Some(server) = proxy.upstreams.backend(from).map(Backend::server) else { return };
+    let known = proxy.upstreams.backend(from).map(|entry| (entry.server(), entry.profile()));
+    let Some((server, profile)) = known else { return };
     if let Some((slot, is_read)) = doubt.behind_redirected {
-        let answered = Answered { server, slot, is_read, bytes: doubt.bytes };
+        let answered = Answered { server, profile, slot, is_read, bytes: doubt.bytes };
         return redirect::on_answered(proxy, client, request, answered, now);
     }
     // One that was not run does not come before what is held.

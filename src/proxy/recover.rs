@@ -248,7 +248,7 @@ fn send_again(
     }
     entry.lose();
     let Some(bytes) = await_master::hold_behind(proxy, client, request, lost, bytes, now) else { return };
-    let Some(bytes) = redirect::hold_behind(proxy, client, request, lost, bytes, now) else { return };
+    let Some(bytes) = redirect::hold_behind(proxy, client, request, (lost, profile), bytes, now) else { return };
     let route = match place {
         Place::Part(merging) => scatter::route_part_again(proxy, merging, request, lost, &bytes),
         _ => reparse::route_again(&proxy.settings, &proxy.router, &proxy.reading, &bytes, hash),

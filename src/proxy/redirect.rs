@@ -33,13 +33,12 @@ use crate::cluster::RefreshCause;
 use crate::command;
 use crate::request::{Place, RequestId, Role};
 use crate::server_id::ServerId;
+use crate::session::Profile;
 use crate::slots::Id;
 use crate::timer::Millis;
 
 /// So often a request is redirected at the most.
 const TRIES_MAX: u8 = 16;
-/// The same for a script, which may have said it itself.
-const SCRIPT_TRIES_MAX: u8 = 3;
 /// So often it is sent at once; after that there is a pause, since nodes may not agree yet.
 const AT_ONCE_MAX: u8 = 3;
 /// The shortest and the longest pause, in milliseconds, but for a cluster that is down: then each is twice as long.
@@ -59,6 +58,19 @@ enum Refusal<'a> {
     TryAgain,
     /// Nobody serves it now.
     Down,
+}
+
+/// Whether a node has said this, and not a script, as far as that can be told: a script that cannot go on says
+/// something else, and more, and may have been run up to there.
+fn is_of_node(reply: &[u8]) -> bool {
+    let words: [&[u8]; 5] = [
+        b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+        b"-CLUSTERDOWN The cluster is down\r\n",
+        b"-CLUSTERDOWN The cluster is down and only accepts read commands\r\n",
+        b"-CLUSTERDOWN Hash slot not served\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+    ];
+    words.contains(&reply) || reply.starts_with(b"-MOVED ") || reply.starts_with(b"-ASK ")
 }
 
 /// Whether this error says that a node of a cluster has not run a request.
@@ -118,15 +130,14 @@ pub(super) fn on_refused(
         Refusal::TryAgain | Refusal::Down => None,
     };
     let is_alone = matches!(role, Role::Plain | Role::Published { .. });
-    if is_alone && named.is_some_and(|named| named != slot) {
+    let is_script = bytes.as_ref().is_some_and(|bytes| guard::is_doubtful_request(&proxy.reading, bytes));
+    if is_alone && named.is_some_and(|named| named != slot) || is_script && !is_of_node(reply) {
         // It is no node that says so.
         return false;
     }
-    let is_script = bytes.as_ref().is_some_and(|bytes| guard::is_doubtful_request(&proxy.reading, bytes));
     let tries = proxy.redirected.tries(client, request);
     let (goal, pause_ms) = learn(proxy, server, named.unwrap_or(slot), &refusal, (is_script, tries), now);
-    let tries_max = if is_script { SCRIPT_TRIES_MAX } else { TRIES_MAX };
-    if !is_alone || tries >= tries_max || !may_wait(proxy, client, request, server, now) {
+    if !is_alone || tries >= TRIES_MAX || !may_wait(proxy, client, request, server, now) {
         return false;
     }
     let Some(bytes) = bytes else {
@@ -232,14 +243,13 @@ pub(super) fn hold_behind(
     proxy: &mut Proxy,
     client: Id,
     request: RequestId,
-    server: ServerId,
+    (server, profile): (ServerId, Profile),
     bytes: Vec<u8>,
     now: Millis,
 ) -> Option<Vec<u8>> {
     if proxy.redirected.line(client).is_none() {
         return Some(bytes);
     }
-    let profile = proxy.clients.get(client).map(Client::profile).unwrap_or_default();
     let slot = slot_in(proxy.in_flight.requests[request].hash());
     let refusal = CONNECTION_DOWN.into();
     let waiting = Waiting { request, bytes, slot, profile, goal: Goal::Owner, due: now, refusal };
@@ -263,7 +273,7 @@ pub(super) fn on_answered(proxy: &mut Proxy, client: Id, request: RequestId, ans
         (Some(early), Some(bytes)) if proxy.redirected.count() < REDIRECTED_MAX => {
             answer::forget_early(&mut proxy.clients, &mut proxy.in_flight, client, request, early);
             mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, client);
-            let _ = hold_behind(proxy, client, request, answered.server, bytes, now);
+            let _ = hold_behind(proxy, client, request, (answered.server, answered.profile), bytes, now);
         }
         _ => refuse_all(proxy, client, &overtaken, now),
     }
@@ -273,6 +283,7 @@ pub(super) fn on_answered(proxy: &mut Proxy, client: Id, request: RequestId, ans
 #[derive(Debug)]
 pub(super) struct Answered {
     pub server: ServerId,
+    pub profile: Profile,
     pub slot: u16,
     pub is_read: bool,
     pub bytes: Option<Vec<u8>>,
@@ -331,7 +342,13 @@ pub(super) fn on_run(proxy: &mut Proxy, client: Id, request: RequestId, server: 
         return;
     }
     let entry = &proxy.in_flight.requests[request];
-    let answered = Answered { server, slot: slot_in(entry.hash()), is_read: entry.is_read(), bytes: None };
+    let answered = Answered {
+        server,
+        profile: Profile::default(),
+        slot: slot_in(entry.hash()),
+        is_read: entry.is_read(),
+        bytes: None,
+    };
     let overtaken = overtaken(proxy, client, request, &answered);
     refuse_all(proxy, client, &overtaken, now);
 }
@@ -349,11 +366,18 @@ pub(super) fn refuse(proxy: &mut Proxy, client: Id, number: u64, now: Millis) {
     answer::deliver(proxy, client, waiting.request, &waiting.refusal, now);
 }
 
-/// Whether the replies to this client are left with a node: they wait for what is redirected, and that for them.
-pub(super) fn is_held_back(proxy: &Proxy, client: Id) -> bool {
-    let Some(client) = proxy.clients.get(client) else { return false };
+/// Whether the replies to this client are left with a node, since it may have no more of them unread: they wait for
+/// what is redirected, and that for them.
+pub(super) fn is_held_back(proxy: &mut Proxy, id: Id) -> bool {
+    let Some(client) = proxy.clients.get(id) else { return false };
     let is_paused = |id: Id| proxy.upstreams.backend(id).is_some_and(Backend::is_read_paused);
-    client.affinities().iter().any(|affinity| is_paused(affinity.backend))
+    let is_held_back = client.affinities().iter().any(|affinity| is_paused(affinity.backend));
+    let is_far_over = client.excess() > memory::client_unread_max(&proxy.settings, &proxy.in_flight);
+    if is_held_back && !is_far_over {
+        // They are read on.
+        mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, id);
+    }
+    is_held_back && is_far_over
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 /// Requests that are sent or refused in one turn, at least; the rest has to wait a millisecond.
 const WORK_MAX: usize = 512;
+/// What ASK has said is true for so long, in milliseconds; then the owner is asked again, since the slot may be on its
+/// way elsewhere.
+const ASK_MS: u64 = 100;
 /// What has nowhere to go is tried again after so many milliseconds.
 const NOWHERE_MS: u64 = 20;
 
@@ -126,9 +129,12 @@ fn send_round(proxy: &mut Proxy, client: Id, now: Millis) -> usize {
 /// Where one that waits goes now, and whether that node is to be told `ASKING`. `None` if nowhere.
 fn goal_of(proxy: &mut Proxy, client: Id, number: u64, now: Millis) -> Option<(ServerId, bool)> {
     let waiting = proxy.redirected.line(client)?.waiting_as(number)?;
-    let (request, goal) = (waiting.request, waiting.goal.clone());
+    let (request, goal, due) = (waiting.request, waiting.goal.clone(), waiting.due);
     let goal = match goal {
         Goal::Owner => proxy.router.server_of(proxy.in_flight.requests[request].hash()).map(|server| (server, false)),
+        Goal::Asking(_) if due + ASK_MS < now => {
+            proxy.router.server_of(proxy.in_flight.requests[request].hash()).map(|server| (server, false))
+        }
         Goal::Asking(address) => {
             let server = topology::named(proxy, &address, now).filter(|&server| proxy.router.is_up(server));
             server.map(|server| (server, true))

@@ -323,6 +323,12 @@ impl Client {
                 }
                 Fault::NoScript => pending.is_call,
                 Fault::ReadOnly => scene.plan.demote_in > 0,
+                Fault::TryAgain => {
+                    let is_moving = scene.plan.reshard_in > 0;
+                    is_moving && (pending.is_spread || pending.is_large() || scene.plan.faults == Faults::All)
+                }
+                Fault::ClusterDown => scene.plan.reshard_in > 0,
+                Fault::Redirected => scene.plan.reshard_in > 0 && scene.plan.faults == Faults::All,
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
                 Fault::NoRoomForReply => {
                     let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();

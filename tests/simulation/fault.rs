@@ -33,6 +33,12 @@ pub enum Fault {
     NoScript,
     /// It was not run: the server is no master, and was none in time.
     ReadOnly,
+    /// It was not run: some of its keys have moved, and something of its client came before it; or it is large.
+    TryAgain,
+    /// It was not run: nobody had its slot in time.
+    Redirected,
+    /// It was not run: the cluster was down, and then something of its client was run that came behind it.
+    ClusterDown,
 }
 
 impl Fault {
@@ -60,6 +66,9 @@ impl Fault {
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),
             _ if text.starts_with("NOSCRIPT ") => Some(Fault::NoScript),
             _ if text.starts_with("READONLY ") => Some(Fault::ReadOnly),
+            _ if text.starts_with("TRYAGAIN ") => Some(Fault::TryAgain),
+            _ if text.starts_with("CLUSTERDOWN ") => Some(Fault::ClusterDown),
+            _ if text.starts_with("MOVED ") || text.starts_with("ASK ") => Some(Fault::Redirected),
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
             _ if text.contains(" would take more memory than bufferedBytesMax allows ") => {
                 let is_reply = text.starts_with("ERR The replies of the servers ");

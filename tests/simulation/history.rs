@@ -11,8 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use rmux::cluster::slot_of;
 use rmux::ring::{Ring, ServerIndex, UpSet};
 
+use crate::cluster::Cluster;
 use crate::ledger::Ledger;
 use crate::lists::Lists;
 use crate::protocol::show;
@@ -118,6 +120,8 @@ pub struct History {
     /// Each ring that there was, with the numbers of its servers; that of now is the last one.
     rings: Vec<(Ring, Vec<usize>)>,
     has_failover: bool,
+    /// The cluster, if there is one.
+    pub cluster: Option<Cluster>,
     /// The transactions.
     pub ledger: Ledger,
     /// The elements of lists.
@@ -142,6 +146,7 @@ impl History {
             gone: BTreeSet::new(),
             rings: vec![(Ring::new(servers), (0..servers).collect())],
             has_failover,
+            cluster: None,
             ledger: Ledger::default(),
             lists: Lists::default(),
             may_read_again: false,
@@ -177,7 +182,9 @@ impl History {
         // What nobody waits for any more may be run at any time, and its client was told so, if it is still there.
         let is_given_up = self.is_given_up || write.fate == Fate::Unknown || self.gone.contains(&token.client);
         if key.starts_with(b"p") && !is_given_up {
-            let last = self.last.entry((server, database, key.to_vec())).or_insert(0);
+            // In a cluster a key has one value, wherever it is.
+            let place = if self.cluster.is_some() { 0 } else { server };
+            let last = self.last.entry((place, database, key.to_vec())).or_insert(0);
             if *last > token.number {
                 // Its time may be over, and the words on their way that say so.
                 write.overtaken_by = Some(*last);
@@ -209,7 +216,10 @@ impl History {
         key: impl Fn(&T) -> Vec<u8>,
     ) -> T {
         let (ring, _) = self.rings.last().expect("there is a ring");
-        let home = |key: &[u8]| ring.primary(Ring::hash(key));
+        let home = |key: &[u8]| match self.cluster {
+            Some(_) => usize::from(slot_of(key)),
+            None => ring.primary(Ring::hash(key)).index(),
+        };
         for _ in 0..if random.one_in(3) { 0 } else { 15 } {
             let choice = draw(random);
             let is_new = !keys.contains(&key(&choice));
@@ -252,6 +262,10 @@ impl History {
 
     /// A server was given a request with these keys: some state of a ring must say that it should.
     pub fn check_route(&self, server: usize, keys: &[&[u8]]) {
+        if self.cluster.is_some() {
+            // The node has decided about that itself.
+            return;
+        }
         let hashes: Vec<u32> = keys.iter().map(|key| Ring::hash(key)).collect();
         if hashes.is_empty() || self.rings.iter().any(|ring| is_home(ring, server, &hashes)) {
             return;

@@ -11,6 +11,7 @@
 //!   session   nobody meets on a connection what another one has watched or begun
 //!   history   no write runs twice; what is acknowledged has run, what is refused has not; order; the right server
 //!   redis     nothing but canonical requests, and nothing before the session of a connection is confirmed
+//!   cluster   a node is given no key that it does not have, and no keys of several slots
 //!   shell     the actions of a turn end           world    limits, the proxy's own invariants, nothing left at the end
 //! ```
 //!
@@ -30,6 +31,7 @@ macro_rules! trace {
 }
 
 mod client;
+mod cluster;
 mod expect;
 mod fault;
 mod history;
@@ -111,6 +113,11 @@ fn every_promise_holds_while_servers_move() {
 #[test]
 fn every_promise_holds_while_servers_are_demoted() {
     try_all_seeds(World::to_demote);
+}
+
+#[test]
+fn every_promise_holds_while_slots_of_a_cluster_move() {
+    try_all_seeds(World::to_reshard);
 }
 
 fn try_all_seeds(world: fn(u64) -> World) {

@@ -58,6 +58,8 @@ pub struct Plan {
     pub move_in: usize,
     /// One step in so many, a server becomes a replica, or a master again; 0 for never.
     pub demote_in: usize,
+    /// One step in so many, a slot of a cluster begins to move; 0 where there is no cluster.
+    pub reshard_in: usize,
     /// All settings that there were, with those of now.
     pub seen: Vec<Settings>,
     /// Whether replies may take too long though nobody is at fault.
@@ -171,6 +173,7 @@ impl Plan {
             reload_in: 0,
             move_in: 0,
             demote_in: 0,
+            reshard_in: 0,
             seen: vec![settings.clone()],
             settings,
         }
@@ -195,6 +198,18 @@ impl Plan {
     pub fn demote(&mut self, random: &mut Random) {
         self.demote_in = random.pick(&[5, 20, 60]);
         self.is_test_of_patience = false;
+    }
+
+    /// The servers are nodes of a cluster whose slots move. In a calm world nothing else goes wrong.
+    pub fn reshard(&mut self, random: &mut Random) {
+        self.reshard_in = random.pick(&[2, 5, 20, 60]);
+        self.is_test_of_patience = false;
+        // What holds a connection is told what the node says.
+        (self.transact_in, self.wait_in, self.databases) = (0, 0, 0);
+        self.settings.cluster = true;
+        self.settings.multi_key |= random.percent(70);
+        self.settings.servers = (0..random.between(2, 6)).map(name).collect();
+        self.seen = vec![self.settings.clone()];
     }
 
     /// How many servers there are, in use or not.
@@ -290,11 +305,12 @@ impl Plan {
 }
 
 /// The address of a server.
-fn name(server: usize) -> String {
-    format!("server-{server}")
+pub fn name(server: usize) -> String {
+    format!("server-{server}:1")
 }
 
 /// The number of the server with this address.
 pub fn number(address: &str) -> usize {
-    address.trim_start_matches("server-").parse().expect("the address of a server")
+    let number = address.strip_prefix("server-").and_then(|rest| rest.strip_suffix(":1"));
+    number.and_then(|number| number.parse().ok()).expect("the address of a server")
 }

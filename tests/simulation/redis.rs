@@ -24,6 +24,9 @@ pub struct Store {
     pub shelf: Shelf,
 }
 
+/// What is in a key of a database.
+pub type Entry = ((u32, Vec<u8>), Vec<u8>);
+
 /// What kind of request was answered.
 #[derive(PartialEq, Eq)]
 pub enum Kind {
@@ -73,13 +76,10 @@ impl Store {
         let database = session.database;
         let word = |index: usize| words.get(index).map_or(&b""[..], Vec::as_slice);
         let keys: Vec<&[u8]> = match name {
-            b"MGET" | b"EXISTS" | b"DEL" => words[1..].iter().map(Vec::as_slice).collect(),
             // Those who hear messages hear all servers: in a transaction it goes where that goes.
             b"PUBLISH" if history.ledger.is_running() => Vec::new(),
-            b"MSET" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
-            b"ECHO" => Vec::new(),
-            b"EVAL" | b"EVALSHA" => words[3..4].iter().map(Vec::as_slice).collect(),
-            _ => words[1..].iter().take(1).map(Vec::as_slice).collect(),
+            b"PUBLISH" => words[1..].iter().take(1).map(Vec::as_slice).collect(),
+            _ => keys_of(name, words),
         };
         history.check_route(server, &keys);
         // The same key may stand twice in one request.
@@ -156,6 +156,17 @@ impl Store {
         }
     }
 
+    /// Takes out what is in these keys.
+    pub fn take(&mut self, is_it: impl Fn(&[u8]) -> bool) -> Vec<Entry> {
+        let keys: Vec<(u32, Vec<u8>)> = self.values.keys().filter(|(_, key)| is_it(key)).cloned().collect();
+        keys.into_iter().filter_map(|key| self.values.remove(&key).map(|(value, _)| (key, value))).collect()
+    }
+
+    /// All of this is here from now on.
+    pub fn put_all(&mut self, values: Vec<Entry>) {
+        values.into_iter().for_each(|((database, key), value)| self.put(database, &key, value));
+    }
+
     fn put(&mut self, database: u32, key: &[u8], value: Vec<u8>) {
         self.writes += 1;
         self.values.insert((database, key.to_vec()), (value, self.writes));
@@ -172,6 +183,17 @@ impl Store {
             Some((value, _)) => Value::Bulk(value.clone()),
             None => Value::Nil(b'$'),
         }
+    }
+}
+
+/// The keys of a request, by which a cluster finds its node; a channel is none.
+pub fn keys_of<'a>(name: &[u8], words: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
+    match name {
+        b"MGET" | b"EXISTS" | b"DEL" => words[1..].iter().map(Vec::as_slice).collect(),
+        b"MSET" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
+        b"ECHO" | b"PUBLISH" | b"HELLO" | b"SELECT" | b"PING" => Vec::new(),
+        b"EVAL" | b"EVALSHA" => words[3..4].iter().map(Vec::as_slice).collect(),
+        _ => words[1..].iter().take(1).map(Vec::as_slice).collect(),
     }
 }
 

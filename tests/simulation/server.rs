@@ -229,7 +229,10 @@ impl Server {
                 write_push(&mut connection.outbox, random.below(self.push_max), random);
             }
             if let Some(value) = value {
-                if speaks && kind == Kind::User && !may_be_part(&words[0]) && random.one_in(self.push_in) {
+                // What a node does not run it says without more ado.
+                let is_refusal = history.cluster.is_some() && matches!(value, Value::Error(_));
+                let may_have_attribute = kind == Kind::User && !may_be_part(&words[0]) && !is_refusal;
+                if speaks && may_have_attribute && random.one_in(self.push_in) {
                     write_attribute(&mut connection.outbox, random);
                 }
                 write_value(&mut connection.outbox, &value, connection.session.is_resp3);
@@ -298,6 +301,10 @@ impl Server {
             self.lies_until = step + 100;
         }
         self.connections[index].outbox.extend_from_slice(b"?\r\n");
+    }
+
+    pub fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 
     /// Ends one connection, some of whose replies may still get out.

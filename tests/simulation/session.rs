@@ -6,7 +6,7 @@
 
 use crate::history::{History, Token, parse_mirror_key};
 use crate::protocol::{Value, Words, show};
-use crate::redis::{Kind, Store};
+use crate::redis::{Kind, Store, keys_of};
 use crate::waiting::Waiting;
 
 /// What a connection is set to.
@@ -21,6 +21,8 @@ pub struct Session {
     watch: Option<Token>,
     watched: Vec<(u32, Vec<u8>, u64)>,
     block: Option<Block>,
+    /// It has said ASKING, and nothing since.
+    is_asking: bool,
     /// What it waits for: until then, nothing that comes behind is looked at.
     pub waiting: Option<Waiting>,
 }
@@ -71,6 +73,12 @@ impl Store {
             let role = if here.is_replica { &b"slave"[..] } else { b"master" };
             return (Kind::Refused, Some(Value::Array(vec![Value::Bulk(role.to_vec()), Value::Int(0)])));
         }
+        if name == b"ASKING" {
+            assert!(session.is_greeted, "server {} is sent ASKING before its handshake", here.number);
+            session.is_asking = true;
+            return (Kind::User, Some(Value::Status(b"OK".to_vec())));
+        }
+        let is_asking = std::mem::take(&mut session.is_asking);
         let is_known = matches!(&name[..], b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH");
         if is_known || session.block.is_some() {
             assert!(session.is_greeted, "server {} is sent {} before its handshake", here.number, show(&name));
@@ -81,6 +89,11 @@ impl Store {
         }
         if let Some(token) = token(words) {
             session.check_owner(token, here.number);
+        }
+        if let Some(cluster) = &mut history.cluster {
+            if let Some(error) = cluster.refuse(here.number, &keys_of(&name, words), is_asking, here.now) {
+                return (Kind::User, Some(Value::Error(error.into_bytes())));
+            }
         }
         let is_unknown = name == b"EVALSHA" && !self.knows_script(&words[1]);
         if here.is_replica && is_write(&name) && !is_unknown {

@@ -53,6 +53,8 @@ pub struct Shell {
     /// A link on which something comes that nobody asked for, and that is read in the next turn: before all others, or
     /// behind them.
     pub surplus: Option<(LinkId, bool)>,
+    /// Who has which slot is to be asked for.
+    pub is_refresh_asked: bool,
     /// How many lines the log got.
     lines: u64,
 }
@@ -64,6 +66,7 @@ impl Shell {
             network,
             scratch: Scratch::new(),
             sockets: Vec::new(),
+            is_refresh_asked: false,
             lines: 0,
             ready: Vec::new(),
             dials: Vec::new(),
@@ -341,7 +344,8 @@ impl Shell {
             let Some(action) = self.proxy.poll_action() else { return };
             match action {
                 Action::Connect { backend, server } => {
-                    let server = self.numbers[&server];
+                    let (id, server) = (server, number(self.proxy.address(server)));
+                    self.numbers.insert(id, server);
                     trace!("connection {backend:?} to server {server}");
                     self.network.ask(server);
                     self.connects[server] += 1;
@@ -374,7 +378,7 @@ impl Shell {
                         self.ready.push(link);
                     }
                 }
-                Action::Refresh(_) => unreachable!("there is no cluster"),
+                Action::Refresh(_) => self.is_refresh_asked = true,
                 Action::Post => unreachable!("there is one proxy only"),
                 Action::Resume(conn) => {
                     let Some(link) = self.network.find(conn) else { continue };

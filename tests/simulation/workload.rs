@@ -426,5 +426,7 @@ fn ask_large_nonsense(pending: &mut Pending, plan: &Plan, random: &mut Random) -
 }
 
 fn shared_key(random: &mut Random) -> Vec<u8> {
-    format!("s{}", random.below(20)).into_bytes()
+    // Of a cluster's slots they share some.
+    let number = random.below(20);
+    format!("s{number}{{{}}}", number % 6).into_bytes()
 }

@@ -13,6 +13,7 @@ use rmux::proxy::{Proxy, Settings};
 use rmux::timer::Millis;
 
 use crate::client::{Client, Scene};
+use crate::cluster::Cluster;
 use crate::history::History;
 use crate::names::Names;
 use crate::network::Network;
@@ -38,6 +39,8 @@ pub struct World {
     moves: Random,
     demotions: Random,
     has_reloaded: bool,
+    /// Whether the proxy knows the cluster as it is in the end.
+    has_last_map: bool,
     is_ending: bool,
     /// In which step another process takes over, if one does, and how many milliseconds this one has then.
     dismissal: Option<(u64, u64)>,
@@ -88,6 +91,14 @@ impl World {
         World::of(seed, plan, random)
     }
 
+    /// The same world, in which the servers are nodes of a cluster whose slots move.
+    pub fn to_reshard(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let mut plan = Plan::draw(&mut random);
+        plan.reshard(&mut Random::new(!seed));
+        World::of(seed, plan, random)
+    }
+
     /// A world in which each write takes what there is room for, so that it makes no difference in how many pieces
     /// something is written.
     #[cfg(debug_assertions)]
@@ -123,7 +134,12 @@ impl World {
         let servers = (0..plan.universe()).map(|number| Server::new(number, &plan)).collect();
         let mut history = History::new(plan.settings.servers.len(), plan.settings.failover);
         history.is_disturbed = plan.is_sluggish;
-        history.may_read_again = plan.demote_in > 0;
+        if plan.reshard_in > 0 {
+            let is_calm = plan.faults < Faults::All;
+            let cluster = Cluster::new(plan.universe(), plan.reshard_in, is_calm, Random::new(seed ^ 0x5107));
+            history.cluster = Some(cluster);
+        }
+        history.may_read_again = plan.demote_in > 0 || plan.reshard_in > 0;
         if plan.is_test_of_patience {
             history.trusted = (0..plan.settings.servers.len()).collect();
         }
@@ -145,6 +161,7 @@ impl World {
             moves: Random::new(seed ^ 0x0ddf),
             demotions: Random::new(seed ^ 0xdeed),
             has_reloaded: false,
+            has_last_map: false,
             is_ending: false,
             happened: (0, 0),
             replies: 0,
@@ -203,6 +220,7 @@ impl World {
             }
         }
         self.befall();
+        self.reshard();
         if self.plan.demote_in > 0 && !self.is_ending && self.demotions.one_in(self.plan.demote_in) {
             let count = self.servers.len();
             let server = &mut self.servers[self.demotions.below(count)];
@@ -352,6 +370,19 @@ impl World {
         }
         server.mood = mood;
         server.mood_until = until;
+    }
+
+    /// Slots of a cluster move, and now and then somebody says who has which.
+    fn reshard(&mut self) {
+        let Some(cluster) = &mut self.history.cluster else { return };
+        cluster.act(&mut self.servers, self.now, self.is_ending);
+        let is_asked = self.shell.is_refresh_asked && self.demotions.one_in(10) || self.demotions.one_in(100);
+        let is_last = self.is_ending && cluster.is_settled();
+        if is_asked || is_last && !self.has_last_map {
+            self.shell.is_refresh_asked = false;
+            self.has_last_map = is_last;
+            self.shell.proxy.handle_slot_map(&cluster.map(), Millis(self.now));
+        }
     }
 
     /// Other settings hold from here on; sometimes they are the same.
@@ -509,7 +540,8 @@ impl World {
         for server in &self.servers {
             let open = self.shell.connections_to(server);
             let is_used = self.plan.settings.servers.iter().any(|address| number(address) == server.number);
-            assert_eq!(open, usize::from(is_used), "{open} connections to server {} are left", server.number);
+            let is_right = open == usize::from(is_used) || self.history.cluster.is_some() && open <= 1;
+            assert!(is_right, "{open} connections to server {} are left", server.number);
             let elements = self.history.lists.listed(server.number);
             assert_eq!(server.elements(), elements, "elements in the lists of server {}", server.number);
         }

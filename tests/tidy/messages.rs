@@ -68,6 +68,8 @@ const OTHERWISE: &[(&str, &str)] = &[
     // What one rmux asks another.
     ("net/encryption", "HEALTHCHECK"),
     // The simulation's judge, which only tests ask.
+    // What nodes of a cluster say.
+    ("proxy/redirect", "is_of_node"),
     ("proxy/audit", "*"),
     ("service/activation", "move_to_standard_input"),
     ("top/source", "REQUEST"),
