@@ -60,6 +60,7 @@ pub mod config;
 pub mod glob;
 pub mod healthcheck;
 pub mod limits;
+pub mod link;
 pub mod local;
 pub mod logger;
 pub mod net;

@@ -21,20 +21,18 @@
 //! questions have a pause between them, however many ask for them.
 //!
 //! The parts, from top to bottom: `watch`, the machine; `known`, what it knows of each sentinel and master;
-//! `interface`, its words to the shell; `link`, one connection; `answer`, what replies mean; `vote`.
+//! `interface`, its words to the shell; `question`; `answer`, what replies mean; `vote`. A connection is a
+//! [`Link`](crate::link::Link).
 
 mod answer;
-mod host_port;
 mod interface;
 mod known;
-mod link;
+mod question;
 mod vote;
 mod watch;
 
 pub use answer::Replica;
-pub use host_port::HostPort;
 pub use interface::{Action, SentinelView, Settings};
-pub use link::LinkId;
 pub use watch::Watch;
 
 #[cfg(test)]

@@ -28,10 +28,11 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::channel::{Receiver, Sender, channel};
+use crate::link::{HostPort, LinkId};
 use crate::net::{Address, RemoteTls, ResolvedAddress, Stream};
 use crate::reactor::{Handle, Hint, Hints};
 use crate::resolve::Resolver;
-use crate::sentinel::{Action, HostPort, LinkId, Replica, SentinelView, Settings, Watch};
+use crate::sentinel::{Action, Replica, SentinelView, Settings, Watch};
 use crate::thread;
 use crate::timer::Millis;
 

@@ -3,9 +3,8 @@
 //! Each was framed before. What is not of the form that is expected means nothing, and never more than that: whoever
 //! poses as a sentinel can say where a master is, and nothing else.
 
+use crate::link::HostPort;
 use crate::resp::elements::{self, Elements};
-
-use super::host_port::HostPort;
 
 /// A server that follows a master, as a sentinel sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,13 +122,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A host that can be connected to, or looked up, and a port.
+/// A host and a port, both as text.
 fn host_port(host: Option<&[u8]>, port: Option<&[u8]>) -> Option<HostPort> {
-    let (host, port) = (std::str::from_utf8(host?).ok()?, std::str::from_utf8(port?).ok()?);
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte);
-    let is_host = (1..=HOST_BYTES_MAX).contains(&host.len()) && host.bytes().all(is_letter);
-    let port = port.parse().ok().filter(|&port| port > 0)?;
-    is_host.then(|| HostPort { host: host.to_owned(), port })
+    HostPort::of(host?, std::str::from_utf8(port?).ok()?.parse().ok()?)
 }
 
 /// The channel of switches.
@@ -137,6 +132,3 @@ pub(super) const SWITCHES: &[u8] = b"+switch-master";
 
 /// More sentinels of one master, or replicas, are not looked at.
 pub(super) const RECORDS_MAX: usize = 32;
-
-/// The longest name that DNS can hold.
-const HOST_BYTES_MAX: usize = 253;

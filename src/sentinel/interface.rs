@@ -4,8 +4,7 @@
 use log::Level;
 
 use super::answer::Replica;
-use super::host_port::HostPort;
-use super::link::LinkId;
+use crate::link::{HostPort, LinkId};
 use crate::users::Credentials;
 
 /// What it is told about a pool.

@@ -3,8 +3,8 @@
 //! Knows no rules: what follows from it is the business of `watch` and `vote`.
 
 use super::answer::Replica;
-use super::host_port::HostPort;
-use super::link::Link;
+use super::question::{PATIENCE, Question};
+use crate::link::{HostPort, Link};
 use crate::timer::Millis;
 
 /// What a sentinel says of a master.
@@ -26,8 +26,8 @@ pub(super) struct Sentinel {
     pub own_id: Option<String>,
     /// Where it turned out to be, if its place is a name.
     pub peer: Option<String>,
-    pub ask: Link,
-    pub hear: Link,
+    pub ask: Link<Question>,
+    pub hear: Link<Question>,
     pub is_tilted: bool,
     /// By the places of the masters.
     pub votes: Vec<Vote>,
@@ -85,8 +85,8 @@ impl Sentinel {
             is_configured,
             own_id: None,
             peer: None,
-            ask: Link::new(now),
-            hear: Link::new(now),
+            ask: Link::new(&PATIENCE, now),
+            hear: Link::new(&PATIENCE, now),
             is_tilted: false,
             votes: vec![Vote::None; masters],
             why: String::new(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::link::{HostPort, LinkId};
 use crate::timer::Millis;
 use crate::users::{Credentials, Secret};
 use log::Level;

@@ -14,7 +14,7 @@
 //!
 //! Knows addresses and numbers, and nothing of who says so.
 
-use super::host_port::HostPort;
+use crate::link::HostPort;
 
 /// What is to be decided about.
 pub(super) struct Poll<'a> {

@@ -13,16 +13,16 @@ use std::mem;
 
 use log::Level;
 
+use crate::link::{HostPort, Link, LinkId};
 use crate::notice::printable;
 use crate::reply;
 use crate::timer::Millis;
 use crate::users::Credentials;
 
 use super::answer::{self, Located, Replica};
-use super::host_port::HostPort;
 use super::interface::{Action, SentinelView, Settings};
 use super::known::{Awaited, Master, Sentinel, Told, Vote};
-use super::link::{Heard, Link, LinkId, Question};
+use super::question::{PATIENCE, Question};
 use super::vote::{self, Poll};
 
 /// The watch over the masters of one pool.
@@ -152,11 +152,19 @@ impl Watch {
         while let Some((number, is_hearing)) = self.find(id) {
             let outcome = match self.link(number, is_hearing).next() {
                 Ok(None) => break,
-                Ok(Some(Heard::Message(push))) => {
+                Ok(Some(push)) if answer::is_message(&push) => {
                     self.on_message(number, &push, now);
                     Ok(())
                 }
-                Ok(Some(Heard::Answer(question, reply))) => self.on_answer(number, question, &reply, now),
+                Ok(Some(reply)) => match self.link(number, is_hearing).answered() {
+                    Ok(question) => {
+                        if question != Question::Auth {
+                            self.link(number, is_hearing).on_use();
+                        }
+                        self.on_answer(number, question, &reply, now)
+                    }
+                    Err(reason) => Err(reason.to_owned()),
+                },
                 Err(reason) => Err(reason.to_owned()),
             };
             if let Err(reason) = outcome {
@@ -227,12 +235,12 @@ impl Watch {
     // The connections.
 
     fn find(&self, id: LinkId) -> Option<(usize, bool)> {
-        let has = |link: &Link| link.id() == Some(id);
+        let has = |link: &Link<Question>| link.id() == Some(id);
         let number = self.sentinels.iter().position(|sentinel| has(&sentinel.ask) || has(&sentinel.hear))?;
         Some((number, has(&self.sentinels[number].hear)))
     }
 
-    fn link(&mut self, number: usize, is_hearing: bool) -> &mut Link {
+    fn link(&mut self, number: usize, is_hearing: bool) -> &mut Link<Question> {
         let sentinel = &mut self.sentinels[number];
         if is_hearing { &mut sentinel.hear } else { &mut sentinel.ask }
     }
@@ -266,7 +274,7 @@ impl Watch {
         for is_hearing in [false, true] {
             let link = self.link(number, is_hearing);
             let id = link.id();
-            *link = Link::new(Millis(0));
+            *link = Link::new(&PATIENCE, Millis(0));
             self.actions.extend(id.map(Action::Close));
         }
     }

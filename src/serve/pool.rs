@@ -21,11 +21,12 @@ use super::thread::Thread;
 use super::wakeup::Wakeup;
 use crate::config::{self, PoolConfig};
 use crate::limits::Limits;
+use crate::link::HostPort;
 use crate::net::{self, Address, Listener, ResolvedAddress, SocketFile};
 use crate::proxy::{Settings, Workers};
 use crate::reactor::{Reactor, Tls};
 use crate::read_from::ReadFrom;
-use crate::sentinel::{self, HostPort};
+use crate::sentinel;
 use crate::service::upgrade::Passed;
 use crate::watcher;
 

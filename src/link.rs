@@ -1,36 +1,39 @@
-//! One connection to a sentinel: made, asked, heard, and made anew when it is lost.
+//! One connection to somebody who knows where servers are: made, asked, heard, and made anew when it is lost.
 //!
 //! ```text
-//!   Waiting { at } ─► Connecting { until } ──────────────────────► Open: each question has ANSWER_MS
+//!   Waiting { at } ─► Connecting { until } ──────────────────────► Open: each question has answer_ms
 //!       ▲                 └── over TLS ─► Shaking { until } ───────┘ │
 //!       └── lost, each time for longer ◄─────────────────────────────┘
 //! ```
 //!
-//! Knows questions and the frames of replies, not what they mean. Invariant: `asked` holds the questions whose answers
-//! are still to come, in their order, and is empty unless it is open.
+//! Knows that there are questions, and the frames of replies, not what they mean. Invariant: `asked` holds the questions
+//! whose answers are still to come, in their order, and is empty unless it is open.
+
+mod host_port;
 
 use std::collections::VecDeque;
+use std::mem;
 
 use crate::resp::{Frame, ReplyFramer};
 use crate::timer::Millis;
 
-use super::answer;
+pub use host_port::HostPort;
 
 /// Names one attempt to connect; what is told of an earlier one is not heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkId(pub u32);
 
-/// What a sentinel is asked. Those about a master have its place in the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Question {
-    Auth,
-    OwnId,
-    Tilt,
-    Address(usize),
-    Sentinels(usize),
-    Replicas(usize),
-    Subscribe,
-    Ping,
+/// How long things may take on a connection, and how much may come.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a connect, TLS included, in milliseconds.
+    pub connect_ms: u64,
+    /// For an answer, or some of it, in milliseconds.
+    pub answer_ms: u64,
+    /// For one reply, in bytes, more or less.
+    pub reply_bytes_max: usize,
+    /// What is said of somebody who speaks TLS, where it is not expected.
+    pub speaks_tls: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +53,18 @@ enum State {
     },
 }
 
-/// A connection, or the want of one.
+/// A connection, or the want of one, on which questions of this kind are asked.
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link<Q> {
     id: LinkId,
     state: State,
-    asked: VecDeque<Question>,
+    patience: &'static Patience,
+    asked: VecDeque<Q>,
     /// When the oldest of those must be answered; of no meaning if there is none.
     answer_until: Millis,
     /// The start of a reply.
     bytes: Vec<u8>,
+    framer: ReplyFramer,
     /// True once anything has come.
     is_heard: bool,
     /// True exactly when it is inside of TLS.
@@ -68,22 +73,17 @@ pub(super) struct Link {
     began_at: Millis,
 }
 
-/// What came on it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    Answer(Question, Vec<u8>),
-    Message(Vec<u8>),
-}
-
-impl Link {
+impl<Q> Link<Q> {
     /// One that is to be made now.
-    pub fn new(now: Millis) -> Link {
+    pub fn new(patience: &'static Patience, now: Millis) -> Link<Q> {
         Link {
             id: LinkId::default(),
             state: State::Waiting { at: now },
+            patience,
             asked: VecDeque::new(),
             answer_until: Millis(0),
             bytes: Vec::new(),
+            framer: ReplyFramer::new(),
             is_heard: false,
             is_inside_tls: false,
             pause_ms: 0,
@@ -115,7 +115,7 @@ impl Link {
     pub fn begin(&mut self, id: LinkId, now: Millis) {
         (self.id, self.began_at) = (id, now);
         (self.is_heard, self.is_inside_tls) = (false, false);
-        self.state = State::Connecting { until: now + CONNECT_MS };
+        self.state = State::Connecting { until: now + self.patience.connect_ms };
     }
 
     /// It is connected, and shakes hands, for which it has the rest of the time.
@@ -140,9 +140,15 @@ impl Link {
     pub fn on_lost(&mut self, now: Millis) {
         self.asked.clear();
         self.bytes = Vec::new();
+        self.framer.reset();
         let pause_ms = self.pause_ms.max(PAUSE_FIRST_MS);
         self.pause_ms = (pause_ms * 2).min(PAUSE_MAX_MS);
         self.state = State::Waiting { at: now + pause_ms };
+    }
+
+    /// It was of use: when it is lost, the next attempt comes soon.
+    pub fn on_use(&mut self) {
+        self.pause_ms = 0;
     }
 
     /// Somebody needs it soon: the next attempt comes as early as may be.
@@ -153,9 +159,9 @@ impl Link {
     }
 
     /// Something is asked.
-    pub fn ask(&mut self, question: Question, now: Millis) {
+    pub fn ask(&mut self, question: Q, now: Millis) {
         if self.asked.is_empty() {
-            self.answer_until = now + ANSWER_MS;
+            self.answer_until = now + self.patience.answer_ms;
         }
         self.asked.push_back(question);
     }
@@ -165,34 +171,36 @@ impl Link {
         self.bytes.extend_from_slice(bytes);
         self.is_heard = true;
         self.state = State::Open { heard_at: now };
-        self.answer_until = now + ANSWER_MS;
+        self.answer_until = now + self.patience.answer_ms;
     }
 
-    /// The next whole thing that came.
+    /// The next whole thing that came: the answer to [`Link::answered`], unless nobody asks for such a thing.
     ///
     /// # Errors
     ///
-    /// When it is no reply, or one too many, or too long.
-    pub fn next(&mut self) -> Result<Option<Heard>, &'static str> {
-        let end = match ReplyFramer::new().frame(&self.bytes) {
-            Err(_) if self.bytes.first() == Some(&TLS_ALERT) => {
-                return Err("it speaks TLS on this port: give sentinelTls");
-            }
+    /// When it is no reply, or too long.
+    pub fn next(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
+        let end = match self.framer.frame(&self.bytes) {
+            Err(_) if self.bytes.first() == Some(&TLS_ALERT) => return Err(self.patience.speaks_tls),
             Err(_) => return Err("it does not speak the Redis protocol"),
-            Ok(Frame::Partial) if self.bytes.len() > REPLY_BYTES_MAX => return Err("its reply is too long"),
+            Ok(Frame::Partial) if self.bytes.len() > self.patience.reply_bytes_max => {
+                return Err("its reply is too long");
+            }
             Ok(Frame::Partial) => return Ok(None),
             Ok(Frame::Complete(end)) => end,
         };
+        self.framer.reset();
         let rest = self.bytes.split_off(end);
-        let frame = std::mem::replace(&mut self.bytes, rest);
-        if answer::is_message(&frame) {
-            return Ok(Some(Heard::Message(frame)));
-        }
-        let question = self.asked.pop_front().ok_or("it answers what nobody has asked")?;
-        if question != Question::Auth {
-            self.pause_ms = 0;
-        }
-        Ok(Some(Heard::Answer(question, frame)))
+        Ok(Some(mem::replace(&mut self.bytes, rest)))
+    }
+
+    /// The question that is answered by what came.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn answered(&mut self) -> Result<Q, &'static str> {
+        self.asked.pop_front().ok_or("it answers what nobody has asked")
     }
 
     /// What took too long, if its time is over: connected too slowly, or not answered.
@@ -223,16 +231,10 @@ impl Link {
 }
 
 const NO_ANSWER: &str = "no answer in time";
-/// For a connect, TLS included, in milliseconds.
-const CONNECT_MS: u64 = 500;
 /// The first byte of what a peer says that speaks TLS to somebody who does not.
 const TLS_ALERT: u8 = 21;
-/// For an answer, in milliseconds.
-pub(super) const ANSWER_MS: u64 = 500;
 /// Between two attempts to connect, at first and at most, in milliseconds.
-pub(super) const PAUSE_FIRST_MS: u64 = 250;
+const PAUSE_FIRST_MS: u64 = 250;
 const PAUSE_MAX_MS: u64 = 5_000;
-/// After so long a subscription is asked whether it is still there, in milliseconds.
+/// After so long a connection that only hears is asked whether it is still there, in milliseconds.
 const QUIET_MS: u64 = 10_000;
-/// A reply with 32 replicas has some 40 kB.
-const REPLY_BYTES_MAX: usize = 256 * 1024;

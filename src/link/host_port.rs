@@ -1,0 +1,33 @@
+//! Where a server is, or somebody who knows where one is.
+
+use std::fmt;
+
+/// Where something is: a name or an IP address, without brackets, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// A name or an IP address.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// What somebody has said, if it can be connected to, or looked up.
+    pub fn of(host: &[u8], port: i64) -> Option<HostPort> {
+        let host = std::str::from_utf8(host).ok()?;
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte);
+        let is_host = (1..=HOST_BYTES_MAX).contains(&host.len()) && host.bytes().all(is_letter);
+        let port = u16::try_from(port).ok().filter(|&port| port > 0)?;
+        is_host.then(|| HostPort { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostPort { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// The longest name that DNS can hold.
+const HOST_BYTES_MAX: usize = 253;
