@@ -6,8 +6,8 @@
 //!       └── lost, each time for longer ◄─────────────────────────────┘
 //! ```
 //!
-//! Knows that there are questions, and the frames of replies, not what they mean. Invariant: `asked` holds the questions
-//! whose answers are still to come, in their order, and is empty unless it is open.
+//! Knows that there are questions, and the frames of replies, not what they mean. Invariant: `asked` holds the
+//! questions whose answers are still to come, in their order, and is empty unless it is open.
 
 mod host_port;
 
@@ -179,7 +179,7 @@ impl<Q> Link<Q> {
     /// # Errors
     ///
     /// When it is no reply, or too long.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
+    pub fn next_reply(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
         let end = match self.framer.frame(&self.bytes) {
             Err(_) if self.bytes.first() == Some(&TLS_ALERT) => return Err(self.patience.speaks_tls),
             Err(_) => return Err("it does not speak the Redis protocol"),

@@ -150,7 +150,7 @@ impl Watch {
         self.link(number, is_hearing).push(bytes, now);
         // It may be lost, or another one by then, because of what it said.
         while let Some((number, is_hearing)) = self.find(id) {
-            let outcome = match self.link(number, is_hearing).next() {
+            let outcome = match self.link(number, is_hearing).next_reply() {
                 Ok(None) => break,
                 Ok(Some(push)) if answer::is_message(&push) => {
                     self.on_message(number, &push, now);

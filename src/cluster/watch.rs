@@ -1,0 +1,476 @@
+//! The machine: who is asked when, and what follows from the answers.
+//!
+//! ```text
+//!   a round:  connect ─► AUTH, CLUSTER INFO, CLUSTER SLOTS in one write ─► an answer ─► close
+//!                └─ refused, late, nonsense ─► the next node                    └─ doubtful ─► the next node
+//! ```
+//!
+//! There is one connection at a time, and none between rounds. Invariants: `link` has an id exactly while a round runs;
+//! what is known came with an answer that was believed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
+use std::sync::Arc;
+
+use log::Level;
+
+use super::answer::{self, Found, Health};
+use super::interface::{Action, Settings, View};
+use super::round::{Answer, Doubt, Round};
+use super::schedule::{Cause, Outcome, RefreshCause, Schedule};
+use super::slot::SLOTS;
+use super::slot_map::SlotMap;
+use crate::link::{HostPort, Link, LinkId, Patience};
+use crate::notice::printable;
+use crate::reply;
+use crate::timer::Millis;
+use crate::users::Secret;
+
+/// What a node is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    Auth,
+    Info,
+    Slots,
+}
+
+/// What is known of the cluster.
+#[derive(Debug)]
+struct Known {
+    places: BTreeSet<HostPort>,
+    ids: BTreeSet<String>,
+    /// How often the cluster had changed its configuration, and when that was new.
+    epoch: (u64, Millis),
+}
+
+/// What is wrong, as far as the log was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Nobody could be asked, or has answered.
+    Silent,
+    /// A server that was asked is no node of any cluster.
+    Disabled,
+    /// Who has answered says that no slot has an owner.
+    Empty,
+    /// Who has answered is of another cluster.
+    Foreign,
+}
+
+/// The watch over the cluster of one pool.
+#[derive(Debug)]
+pub struct Watch {
+    settings: Settings,
+    /// `None` until somebody was believed, and again when the user names other seeds.
+    known: Option<Known>,
+    map: Option<Arc<SlotMap>>,
+    schedule: Schedule,
+    round: Option<Round>,
+    link: Link<Question>,
+    /// Who is asked on it.
+    asked: HostPort,
+    /// Whether it is known where that is.
+    is_found: bool,
+    /// When it must have answered in any case.
+    until: Millis,
+    health: Health,
+    last_id: u32,
+    /// Why who was last asked in vain was, and whether that is since it is no node of a cluster.
+    failure: (String, bool),
+    trouble: Option<Trouble>,
+    problem: Option<String>,
+    told_at: Option<Millis>,
+    refreshes: BTreeMap<(Cause, Outcome), u64>,
+    actions: VecDeque<Action>,
+}
+
+impl Watch {
+    /// A watch that begins now. `seed` spreads many hosts.
+    pub fn new(settings: Settings, seed: u64, now: Millis) -> Watch {
+        let mut watch = Watch {
+            settings,
+            known: None,
+            map: None,
+            schedule: Schedule::new(seed, now),
+            round: None,
+            link: Link::new(&PATIENCE, now),
+            asked: HostPort { host: String::new(), port: 0 },
+            is_found: false,
+            until: now,
+            health: Health::default(),
+            last_id: 0,
+            failure: (String::new(), false),
+            trouble: None,
+            problem: None,
+            told_at: None,
+            refreshes: BTreeMap::new(),
+            actions: VecDeque::new(),
+        };
+        watch.handle_timeouts(now);
+        watch
+    }
+
+    /// From now on this holds. Other seeds may belong to another cluster: they are asked, and until one of them has
+    /// answered all stays as it is.
+    pub fn handle_settings(&mut self, settings: Settings, now: Millis) {
+        let before = mem::replace(&mut self.settings, settings);
+        if before.seeds != self.settings.seeds {
+            self.known = None;
+        }
+        self.drop_link();
+        if let Some(round) = self.round.take() {
+            self.schedule.end(round.cause, Outcome::Failed, now);
+        }
+        self.schedule.want(Cause::Start, now);
+        self.handle_timeouts(now);
+    }
+
+    /// The password of the nodes is this one from now on.
+    pub fn handle_password(&mut self, password: Secret) {
+        if let Some(credentials) = &mut self.settings.credentials {
+            credentials.password = password;
+        }
+    }
+
+    /// A reactor has reason to think that the map is not true any more.
+    pub fn handle_hint(&mut self, cause: RefreshCause, now: Millis) {
+        self.schedule.want(Cause::Core(cause), now);
+        self.handle_timeouts(now);
+    }
+
+    /// It is known where the node is that is to be connected to.
+    pub fn handle_found(&mut self, id: LinkId, now: Millis) {
+        if self.link.id() == Some(id) {
+            self.is_found = true;
+            self.link.begin(id, now);
+        }
+    }
+
+    /// A node is connected.
+    pub fn handle_connected(&mut self, id: LinkId, now: Millis) {
+        if self.link.id() != Some(id) {
+            return;
+        }
+        self.link.on_connected(now);
+        self.until = now + ASK_MS;
+        let mut request = Vec::new();
+        if let Some(credentials) = &self.settings.credentials {
+            request = credentials.request();
+            self.link.ask(Question::Auth, now);
+        }
+        for (question, word) in [(Question::Info, &b"INFO"[..]), (Question::Slots, b"SLOTS")] {
+            reply::array(&mut request, 2);
+            reply::bulk(&mut request, b"CLUSTER");
+            reply::bulk(&mut request, word);
+            self.link.ask(question, now);
+        }
+        self.actions.push_back(Action::Send(id, request));
+    }
+
+    /// A connection to a node is lost, or could not be made.
+    pub fn handle_lost(&mut self, id: LinkId, reason: &str, now: Millis) {
+        if self.link.id() == Some(id) {
+            self.link = Link::new(&PATIENCE, now);
+            self.fail(reason, false, now);
+        }
+    }
+
+    /// A node has sent this.
+    pub fn handle_data(&mut self, id: LinkId, bytes: &[u8], now: Millis) {
+        if self.link.id() != Some(id) {
+            return;
+        }
+        self.link.push(bytes, now);
+        while self.link.id() == Some(id) {
+            let answered = match self.link.next_reply() {
+                Ok(None) => return,
+                Ok(Some(reply)) => self.link.answered().map(|question| (question, reply)),
+                Err(reason) => Err(reason),
+            };
+            match answered {
+                Ok((question, reply)) => self.on_answer(question, &reply, now),
+                Err(reason) => self.fail(reason, false, now),
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeouts(&mut self, now: Millis) {
+        let is_late = self.until <= now || self.is_found && self.link.is_late(now);
+        if self.link.id().is_some() && is_late {
+            let reason = if self.is_found { "no answer in time" } else { "its name is not found in time" };
+            self.fail(reason, false, now);
+        }
+        if self.round.is_none() && self.schedule.next_at() <= now {
+            self.begin_round(now);
+        }
+    }
+
+    /// The next thing that is to be done.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Watch::handle_timeouts`] is to be called at the latest.
+    pub fn next_deadline(&self) -> Millis {
+        match self.round {
+            None => self.schedule.next_at(),
+            Some(_) if self.is_found => self.link.next_deadline(false).map_or(self.until, |at| at.min(self.until)),
+            Some(_) => self.until,
+        }
+    }
+
+    /// Who has which slot, as far as that is known.
+    pub fn map(&self) -> Option<&Arc<SlotMap>> {
+        self.map.as_ref()
+    }
+
+    /// What there is to show.
+    pub fn view(&self) -> View {
+        View {
+            map: self.map.clone(),
+            nodes: self.known.as_ref().map_or(0, |known| known.places.len()),
+            told_at: self.told_at,
+            refreshes: self.refreshes.clone(),
+            problem: self.problem.clone(),
+        }
+    }
+
+    // The connections.
+
+    fn begin_round(&mut self, now: Millis) {
+        let cause = self.schedule.begin(now);
+        let known = self.known.as_ref().map(|known| known.places.iter().cloned()).into_iter().flatten();
+        self.round = Some(Round::new(cause, known, |limit| self.schedule.random_below(limit)));
+        self.ask_next(now);
+    }
+
+    /// Asks the next node, or decides with what there is.
+    fn ask_next(&mut self, now: Millis) {
+        let Some(round) = &mut self.round else { return };
+        let mut next = round.next();
+        if next.is_none() && round.turn_to_seeds(&self.settings.seeds, |limit| self.schedule.random_below(limit)) {
+            next = round.next();
+        }
+        let Some(place) = next else { return self.conclude(now) };
+        self.last_id = self.last_id.wrapping_add(1);
+        let id = LinkId(self.last_id);
+        self.link = Link::new(&PATIENCE, now);
+        self.link.begin(id, now);
+        (self.is_found, self.until, self.health) = (false, now + LOOK_UP_MS, Health::default());
+        self.asked.clone_from(&place);
+        self.actions.push_back(Action::Connect(id, place));
+    }
+
+    fn drop_link(&mut self) {
+        let id = self.link.id();
+        self.link = Link::new(&PATIENCE, Millis(0));
+        self.actions.extend(id.map(Action::Close));
+    }
+
+    /// Who is asked does not answer, or not to what was asked.
+    fn fail(&mut self, reason: &str, is_disabled: bool, now: Millis) {
+        self.drop_link();
+        let is_disabled = is_disabled || mem::take(&mut self.failure).1;
+        self.failure = (format!("{}: {reason}", self.asked), is_disabled);
+        self.ask_next(now);
+    }
+
+    // The answers.
+
+    fn on_answer(&mut self, question: Question, reply: &[u8], now: Millis) {
+        if reply.starts_with(b"-") {
+            return self.on_error(question, reply, now);
+        }
+        match question {
+            Question::Auth => {}
+            Question::Info => self.health = answer::health(reply),
+            Question::Slots => {
+                let found = answer::found(reply, &self.asked);
+                match found {
+                    Ok(found) => self.on_found(found, now),
+                    Err(reason) => self.fail(&reason, false, now),
+                }
+            }
+        }
+    }
+
+    fn on_error(&mut self, question: Question, reply: &[u8], now: Millis) {
+        if reply.starts_with(DISABLED) {
+            return self.fail("it is no node of a cluster", true, now);
+        }
+        let is_refusal = [&b"-NOAUTH"[..], b"-WRONGPASS", b"-DENIED"].iter().any(|word| reply.starts_with(word));
+        // Who may not see how it does may still see who has what.
+        if question == Question::Info && !is_refusal {
+            return;
+        }
+        let text = printable(reply);
+        let credentials = self.settings.credentials.as_ref();
+        let text = credentials.map_or(text.clone(), |credentials| credentials.without_secret(&text));
+        self.fail(&format!("it refuses us: {text}"), false, now);
+    }
+
+    fn on_found(&mut self, found: Found, now: Millis) {
+        self.drop_link();
+        let doubt = self.doubt(&found, now);
+        let better = if doubt == Some(Doubt::Lesser) { self.owners_of_what_is_lost(&found.map) } else { Vec::new() };
+        let is_seed = self.settings.seeds.contains(&self.asked);
+        let Some(round) = &mut self.round else { return };
+        let answer = Answer { by: self.asked.clone(), is_seed, found, health: self.health };
+        match doubt {
+            Some(doubt) => {
+                round.on_doubtful(doubt, answer, better);
+                self.ask_next(now);
+            }
+            None => self.adopt(None, answer, now),
+        }
+    }
+
+    fn doubt(&self, found: &Found, now: Millis) -> Option<Doubt> {
+        let covered = found.map.covered();
+        if covered == 0 {
+            return Some(Doubt::Empty);
+        }
+        let is_behind = self.health.is_failing;
+        let Some(known) = &self.known else { return is_behind.then_some(Doubt::Behind) };
+        if known.ids.is_disjoint(&found.ids) {
+            return Some(Doubt::Foreign);
+        }
+        let (epoch, since) = known.epoch;
+        // What is new takes a while to be known to all of them.
+        if is_behind || 0 < self.health.epoch && self.health.epoch < epoch && now - since > GOSSIP_MS {
+            return Some(Doubt::Behind);
+        }
+        (covered < self.covered()).then_some(Doubt::Lesser)
+    }
+
+    fn covered(&self) -> usize {
+        self.map.as_ref().map_or(0, |map| map.covered())
+    }
+
+    /// Where those are that have, as far as is known, the slots that nobody has by this map.
+    fn owners_of_what_is_lost(&self, map: &SlotMap) -> Vec<HostPort> {
+        let (Some(known), Some(before)) = (&self.known, &self.map) else { return Vec::new() };
+        let lost = (0..SLOTS as u16).filter(|&slot| map.owner(slot).is_none()).filter_map(|slot| before.owner(slot));
+        let masters: BTreeSet<&str> = lost.map(|shard| before.shards()[shard].master.as_str()).collect();
+        known.places.iter().filter(|place| masters.contains(place.to_string().as_str())).cloned().collect()
+    }
+
+    // What follows.
+
+    /// Nobody is left to be asked.
+    fn conclude(&mut self, now: Millis) {
+        let Some(round) = self.round.take() else { return };
+        let (cause, tries) = (round.cause, round.tries());
+        match round.best() {
+            Ok((doubt, answer)) => {
+                self.round = Some(Round::new(cause, std::iter::empty(), |_| 0));
+                self.adopt(Some(doubt), answer, now);
+            }
+            Err(doubt) => {
+                self.on_failed(doubt, tries);
+                self.end_round(cause, Outcome::Failed, now);
+            }
+        }
+    }
+
+    fn end_round(&mut self, cause: Cause, outcome: Outcome, now: Millis) {
+        self.round = None;
+        self.failure = (String::new(), false);
+        *self.refreshes.entry((cause, outcome)).or_default() += 1;
+        self.schedule.end(cause, outcome, now);
+    }
+
+    /// This is believed.
+    fn adopt(&mut self, doubt: Option<Doubt>, answer: Answer, now: Millis) {
+        let Some(round) = self.round.take() else { return };
+        let Answer { by, found, health, .. } = answer;
+        let Found { map, places, ids } = found;
+        let is_changed = self.map.as_deref() != Some(&map);
+        if doubt == Some(Doubt::Foreign) {
+            let text = format!(
+                "its seeds belong to another cluster now: {by} knows not one node that was known; all keys are those \
+                 of that one from now on"
+            );
+            self.say(Level::Error, &text);
+        }
+        if is_changed {
+            self.say_what_changes(&map, &by, doubt);
+            let map = Arc::new(map);
+            self.map = Some(Arc::clone(&map));
+            self.actions.push_back(Action::Map(map));
+        }
+        let before = self.known.take().map(|known| known.epoch).filter(|(epoch, _)| *epoch == health.epoch);
+        self.known = Some(Known { places, ids, epoch: before.unwrap_or((health.epoch, now)) });
+        self.told_at = Some(now);
+        self.problem = None;
+        if self.trouble.take().is_some() {
+            self.say(Level::Info, &format!("its cluster can be asked again, at {by}"));
+        }
+        let outcome = if is_changed { Outcome::Changed } else { Outcome::Unchanged };
+        self.end_round(round.cause, outcome, now);
+    }
+
+    /// Which nodes there are, and when that changes; slots that go from one to another are too many for the log.
+    fn say_what_changes(&mut self, map: &SlotMap, by: &HostPort, doubt: Option<Doubt>) {
+        let covered = map.covered();
+        let are_same = self.map.as_ref().is_some_and(|before| before.shards() == map.shards());
+        let level = match covered {
+            _ if covered < SLOTS && covered != self.covered() => Level::Warn,
+            _ if are_same && covered == self.covered() => Level::Debug,
+            _ => Level::Info,
+        };
+        let masters = map.shards().len();
+        let replicas: usize = map.shards().iter().map(|shard| shard.replicas.len()).sum();
+        let doubt = match doubt {
+            Some(Doubt::Behind | Doubt::Lesser) => ", which nobody contradicts",
+            _ => "",
+        };
+        let text = format!(
+            "its cluster has {masters} masters and {replicas} replicas for {covered} of {SLOTS} slots, says {by}{doubt}"
+        );
+        self.say(level, &text);
+    }
+
+    /// The log is told what is wrong once, until it is over, or something else is.
+    fn on_failed(&mut self, doubt: Option<Doubt>, tries: usize) {
+        let (why, is_disabled) = mem::take(&mut self.failure);
+        let trouble = match doubt {
+            Some(Doubt::Foreign) => Trouble::Foreign,
+            Some(_) => Trouble::Empty,
+            None if is_disabled => Trouble::Disabled,
+            None => Trouble::Silent,
+        };
+        let text = match trouble {
+            Trouble::Silent => format!("its cluster cannot be asked, {tries} nodes tried; {why}"),
+            Trouble::Disabled => format!(
+                "{why} (its cluster support is disabled): name nodes of a cluster in tcpConnections, or take cluster \
+                 out"
+            ),
+            Trouble::Empty => format!("no slot of its cluster has an owner, says each of {tries} nodes"),
+            Trouble::Foreign => {
+                "the nodes of its cluster belong to another one now, and no seed says so: nothing is changed".to_owned()
+            }
+        };
+        let level = if trouble == Trouble::Disabled { Level::Error } else { Level::Warn };
+        self.problem = Some(text.clone());
+        if self.trouble.replace(trouble) != Some(trouble) {
+            self.say(level, &text);
+        }
+    }
+
+    fn say(&mut self, level: Level, text: &str) {
+        self.actions.push_back(Action::Say(level, format!("pool {}: {text}", self.settings.pool)));
+    }
+}
+
+/// What a server says that is no node of a cluster.
+const DISABLED: &[u8] = b"-ERR This instance has cluster support disabled";
+
+/// With 16,384 ranges and some replicas, an answer has 8 MB.
+static PATIENCE: Patience = Patience { connect_ms: 500, answer_ms: 1_000, reply_bytes_max: 16 * 1024 * 1024 };
+/// For finding out where a node is, in milliseconds: a resolver of which the first server is dead takes 5 s.
+const LOOK_UP_MS: u64 = 6_000;
+/// So long after a change there may be nodes that have not heard of it, in milliseconds.
+const GOSSIP_MS: u64 = 5_000;
+/// For all answers of a node together, in milliseconds.
+const ASK_MS: u64 = 5_000;
