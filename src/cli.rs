@@ -17,9 +17,11 @@ mod arguments;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::sync::Arc;
 
 use getopts::{Fail, HasArg, Matches, Occur, Options, ParsingStyle};
 
+use crate::cluster::SlotMap;
 use crate::config::{self, Group, KEYS, Key, Loaded, Placements, Scope, diff, nearest};
 use arguments::Arguments;
 
@@ -114,9 +116,10 @@ pub fn summary(loaded: &Loaded, facts: &[String]) -> String {
     text
 }
 
-/// What `-key` prints: a table, without its last line feed.
-pub fn placements(loaded: &Loaded, redis_keys: &[Vec<u8>]) -> String {
-    Placements::new(&loaded.config, redis_keys).to_string()
+/// What `-key` prints: a table, without its last line feed. `maps` has, for the pools in their order, who has which
+/// slot of its cluster, as far as that is known.
+pub fn placements(loaded: &Loaded, maps: &[Option<Arc<SlotMap>>], redis_keys: &[Vec<u8>]) -> String {
+    Placements::new(&loaded.config, maps, redis_keys).to_string()
 }
 
 /// The text of `-help`: every flag with its unit and default, no line longer than 100 columns.

@@ -15,8 +15,8 @@
 //! What a node says is not always true: one that was cut off, or taken out, or that another cluster has now, still
 //! answers. So it is doubted where it knows fewer slots than are known to have owners, where it says of itself that it
 //! does not serve, where it has missed changes, and where it does not know a single node that was known; then others
-//! are asked. When nobody who is known answers, the nodes that the user names are asked again, their names looked up anew:
-//! they are never forgotten. As long as nobody is believed, all stays as it is known.
+//! are asked. When nobody who is known answers, the nodes that the user names are asked again, their names looked up
+//! anew: they are never forgotten. As long as nobody is believed, all stays as it is known.
 //!
 //! Bounded: nodes, and bytes of a reply, have limits; each question, and each connect, has a deadline; there is one
 //! connection at a time, and a second between two rounds, however many ask for them.

@@ -24,6 +24,7 @@
 //! error repeats a password.
 
 mod address;
+mod cluster;
 mod diff;
 mod draft;
 mod entry;
@@ -240,9 +241,9 @@ fn listen_label(pairs: &[(String, Json)]) -> Option<String> {
     draft.listen_label()
 }
 
-fn finish(draft: Draft, missing: Missing, place: &Place) -> Result<PoolConfig, Error> {
-    draft
-        .into_pool(missing)
+fn finish(mut draft: Draft, missing: Missing, place: &Place) -> Result<PoolConfig, Error> {
+    cluster::check(&mut draft)
+        .and_then(|()| draft.into_pool(missing))
         .map_err(|(key, problem): Fault| Error::new(key.map_or_else(|| place.clone(), |key| place.at(key)), problem))
 }
 

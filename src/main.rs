@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use rmux::cli::{self, Action};
 use rmux::config::Loaded;
-use rmux::serve::serve;
+use rmux::serve::{self, serve};
 use rmux::service::privileges;
 use rmux::{check, healthcheck, logger, top};
 
@@ -33,13 +33,15 @@ fn run(action: Action) -> ExitCode {
             ExitCode::SUCCESS
         }
         Action::Check(loaded) => {
-            let findings = check::check(&loaded.config);
-            print_with_warnings(
-                &[&loaded.warnings[..], &findings.warnings].concat(),
-                &cli::summary(&loaded, &findings.lines),
-            )
+            let (findings, clusters) = (check::check(&loaded.config), serve::find_clusters(&loaded.config));
+            let warnings = [&loaded.warnings[..], &findings.warnings, &clusters.warnings].concat();
+            print_with_warnings(&warnings, &cli::summary(&loaded, &[findings.lines, clusters.facts].concat()))
         }
-        Action::Locate(loaded, keys) => print_with_warnings(&loaded.warnings, &cli::placements(&loaded, &keys)),
+        Action::Locate(loaded, keys) => {
+            let clusters = serve::find_clusters(&loaded.config);
+            let table = cli::placements(&loaded, &clusters.maps, &keys);
+            print_with_warnings(&[&loaded.warnings[..], &clusters.warnings].concat(), &table)
+        }
         Action::Healthcheck(loaded) => match healthcheck::check(&loaded.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {

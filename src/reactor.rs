@@ -19,11 +19,13 @@
 
 mod dial;
 mod dismiss;
+mod doubts;
 mod handle;
 mod inside;
 mod mailbox;
 mod masters;
 mod names;
+mod nodes;
 mod passwords;
 mod sessions;
 mod sockets;
@@ -46,9 +48,9 @@ pub use handle::{FiguresAnswer, FiguresQuestion, Handle, Hint, Hints};
 pub use sessions::Tls;
 
 use dial::Dialer;
+use doubts::Doubts;
 use handle::Post;
 use mailbox::Mailbox;
-use masters::Masters;
 use passwords::Passwords;
 use sockets::{ACCEPTS_MAX, Sockets};
 
@@ -83,7 +85,7 @@ pub struct Reactor {
     dialer: Dialer,
     passwords: Passwords,
     mailbox: Mailbox,
-    masters: Masters,
+    doubts: Doubts,
     scratch: Scratch,
     /// Connections that may have something to read.
     ready_clients: Vec<Id>,
@@ -134,7 +136,7 @@ impl Reactor {
             dialer,
             passwords,
             mailbox,
-            masters: Masters::default(),
+            doubts: Doubts::default(),
             scratch: Scratch::new(),
             ready_clients: Vec::new(),
             ready_backends: Vec::new(),
@@ -360,14 +362,10 @@ impl Reactor {
                 }
                 Post::Open => self.open(),
                 Post::Figures(question) => question.answer(self.proxy.figures(self.now)),
-                Post::Hints(hints) => self.masters.set_hints(hints),
-                Post::Moved(moved) => {
-                    masters::on_moved(&moved.0, &moved.1, &mut self.dialer, &mut self.proxy, self.now);
-                }
-                Post::Followed(followed) => {
-                    let (master, replicas) = *followed;
-                    masters::on_followed(&master, &replicas, &mut self.dialer, &mut self.proxy, self.now);
-                }
+                Post::Hints(hints) => self.doubts.set_hints(hints),
+                Post::Moved(moved) => masters::on_moved(&moved, &mut self.dialer, &mut self.proxy, self.now),
+                Post::SlotMap(map) => nodes::on_slot_map(&map, &mut self.dialer, &mut self.proxy, self.now),
+                Post::Followed(told) => masters::on_followed(&told, &mut self.dialer, &mut self.proxy, self.now),
                 Post::Looked(master) => masters::on_looked(&master, &mut self.proxy, self.now),
             }
         }
@@ -555,6 +553,7 @@ impl Reactor {
         self.dialer.retry(&mut self.sockets, &mut self.proxy, self.now);
         self.passwords.maybe_read(&mut self.proxy, self.now);
         while let Some((backend, server)) = self.passwords.next_released(self.now) {
+            nodes::maybe_place(server, &mut self.dialer, &self.proxy);
             self.dialer.dial(backend, server, &mut self.sockets, &mut self.proxy, self.now);
         }
         while let Some(action) = self.proxy.poll_action() {
@@ -562,10 +561,11 @@ impl Reactor {
                 Action::Connect { backend, server } if self.passwords.holds(backend, server, self.now) => {}
                 Action::Connect { backend, server } => {
                     let proxy = &mut self.proxy;
+                    nodes::maybe_place(server, &mut self.dialer, proxy);
                     self.dialer.dial(backend, server, &mut self.sockets, proxy, self.now);
                 }
                 Action::Resolve(server) if self.proxy.is_master(server) => {
-                    self.masters.hint(server, &mut self.proxy, self.now)
+                    self.doubts.tell_master(server, &mut self.proxy, self.now)
                 }
                 Action::Resolve(server) => self.dialer.resolve(server, &mut self.proxy, self.now),
                 Action::Close(conn) => {
@@ -573,7 +573,7 @@ impl Reactor {
                     self.dialer.forget(conn);
                     self.sockets.remove(conn);
                 }
-                Action::Refresh(_) => {}
+                Action::Refresh(cause) => self.doubts.tell_slots(cause),
                 Action::Resume(conn) => self.queue(conn),
                 Action::Dismiss(id) => {
                     if let Some(socket) = self.sockets.get_mut(Conn::Client(id)) {

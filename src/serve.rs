@@ -42,14 +42,17 @@ use thread::{Stage, Thread};
 use wakeup::{Signal, Wakeup};
 use watch::Watch;
 
+pub use clusters::{Clusters, find as find_clusters};
 pub use reload::Read;
 
+mod clusters;
 mod pool;
 mod reload;
 mod succession;
 mod thread;
 mod wakeup;
 mod watch;
+mod watched;
 
 /// Serves every pool until a signal ends it; at another one, `read` says what to do from then on.
 ///

@@ -155,7 +155,7 @@ fn report_of(Pool { watched, asked }: &Pool) -> PoolReport {
         threads: asked.len(),
         threads_silent: asked.iter().filter(|asked| !asked.has_answered).count(),
         figures,
-        sentinels: watched.sentinels.as_ref().map(Viewer::view).unwrap_or_default(),
+        sentinels: watched.sentinels.as_ref().map(|viewer| viewer.view().sentinels()).unwrap_or_default(),
         certificates: watched.certificates.clone(),
     }
 }

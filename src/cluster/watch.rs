@@ -145,6 +145,13 @@ impl Watch {
         }
     }
 
+    /// A node is connected to, and has to agree on the keys of TLS before it can be asked.
+    pub fn handle_shaking(&mut self, id: LinkId) {
+        if self.link.id() == Some(id) {
+            self.link.on_shaking();
+        }
+    }
+
     /// A node is connected.
     pub fn handle_connected(&mut self, id: LinkId, now: Millis) {
         if self.link.id() != Some(id) {
@@ -169,8 +176,12 @@ impl Watch {
     /// A connection to a node is lost, or could not be made.
     pub fn handle_lost(&mut self, id: LinkId, reason: &str, now: Millis) {
         if self.link.id() == Some(id) {
+            let hint = match self.link.is_unheard() {
+                true => ", before it had answered anything; does it want TLS on this port (remoteTls)?",
+                false => "",
+            };
             self.link = Link::new(&PATIENCE, now);
-            self.fail(reason, false, now);
+            self.fail(&format!("{reason}{hint}"), false, now);
         }
     }
 
@@ -195,9 +206,13 @@ impl Watch {
 
     /// Time has passed.
     pub fn handle_timeouts(&mut self, now: Millis) {
-        let is_late = self.until <= now || self.is_found && self.link.is_late(now);
-        if self.link.id().is_some() && is_late {
-            let reason = if self.is_found { "no answer in time" } else { "its name is not found in time" };
+        let late = match self.link.lateness(now) {
+            _ if self.link.id().is_none() => None,
+            _ if !self.is_found => (self.until <= now).then_some("its name is not found in time"),
+            None => (self.until <= now).then_some("no answer in time"),
+            late => late,
+        };
+        if let Some(reason) = late {
             self.fail(reason, false, now);
         }
         if self.round.is_none() && self.schedule.next_at() <= now {
@@ -467,7 +482,12 @@ impl Watch {
 const DISABLED: &[u8] = b"-ERR This instance has cluster support disabled";
 
 /// With 16,384 ranges and some replicas, an answer has 8 MB.
-static PATIENCE: Patience = Patience { connect_ms: 500, answer_ms: 1_000, reply_bytes_max: 16 * 1024 * 1024 };
+static PATIENCE: Patience = Patience {
+    connect_ms: 500,
+    answer_ms: 1_000,
+    reply_bytes_max: 16 * 1024 * 1024,
+    speaks_tls: "it speaks TLS on this port: give remoteTls",
+};
 /// For finding out where a node is, in milliseconds: a resolver of which the first server is dead takes 5 s.
 const LOOK_UP_MS: u64 = 6_000;
 /// So long after a change there may be nodes that have not heard of it, in milliseconds.

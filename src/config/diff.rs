@@ -293,6 +293,10 @@ fn server_changes(old_pool: &PoolConfig, new_pool: &PoolConfig) -> Vec<PoolChang
         }
         return changes;
     }
+    if old_pool.cluster || new_pool.cluster {
+        // Where keys are it says itself.
+        return changes;
+    }
     let is_same = |one: ServerIndex, other: ServerIndex| old_numbers[one.index()] == new_numbers[other.index()];
     changes.push(PoolChange::KeysMoved(old_pool.ring().moved_cells(&new_pool.ring(), is_same)));
     changes

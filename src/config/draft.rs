@@ -68,11 +68,14 @@ pub struct Process {
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub(crate) process: Process,
+    /// The keys that something was said of.
+    pub(crate) given: Vec<&'static str>,
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
     pub(crate) socket: Option<String>,
     pub(crate) tcp_connections: Option<Vec<Place>>,
     pub(crate) unix_connections: Option<Vec<String>>,
+    pub(crate) cluster: bool,
     pub(crate) sentinels: Option<Vec<String>>,
     pub(crate) read_from: Option<String>,
     pub(crate) socket_mode: u32,
@@ -115,11 +118,13 @@ impl Default for Draft {
     fn default() -> Draft {
         Draft {
             process: Process { drain_ms: 30_000, ..Process::default() },
+            given: Vec::new(),
             host: None,
             port: None,
             socket: None,
             tcp_connections: None,
             unix_connections: None,
+            cluster: false,
             sentinels: None,
             read_from: None,
             socket_mode: 0o666,
@@ -192,7 +197,7 @@ impl Draft {
         let names = ["remotePassword", "remotePasswordFile", "remotePasswordEnv"];
         let remote = credentials("remoteUser", self.remote_user.as_deref(), &self.remote_password, names)?;
         let sentinel_credentials = self.sentinel_credentials(!sentinels.is_empty())?;
-        let policy = self.policy(servers.len())?;
+        let policy = self.policy(if self.cluster { SERVERS_MAX } else { servers.len() })?;
         let has_tcp = servers.iter().any(|server| !matches!(server.address(), Some(Address::Unix(_))));
         let (remote_tls, local_tls) = (self.tls.remote(has_tcp)?, self.tls.local(&listen)?);
         let sentinel_tls = self.tls.sentinel(!sentinels.is_empty())?;
@@ -200,6 +205,7 @@ impl Draft {
             listen,
             socket_mode: self.socket_mode,
             servers,
+            cluster: self.cluster,
             sentinels,
             sentinel_credentials,
             sentinel_tls,

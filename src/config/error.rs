@@ -122,6 +122,9 @@ pub(crate) enum Problem {
     BadFile {
         reason: String,
     },
+    NotWith {
+        key: &'static str,
+    },
     /// TLS where clients come in through a Unix socket.
     TlsOnSocket,
     TwoPasswords {
@@ -200,6 +203,7 @@ impl fmt::Display for Problem {
             }
             Problem::TooManyServers { count, max } => write!(f, "{count} servers are too many: at most {max}"),
             Problem::Needs { key } => write!(f, "has no meaning without {key}: give both"),
+            Problem::NotWith { key } => write!(f, "does not go with {key}: leave one of them out"),
             Problem::OwnAddress { address } => {
                 write!(f, "{} is a server of this pool as well: it would connect to itself", Plain(address))
             }

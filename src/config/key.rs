@@ -277,6 +277,7 @@ impl Key {
     ///
     /// [`Problem::OutOfRange`].
     pub(crate) fn store(&self, value: Value, draft: &mut Draft) -> Result<(), Problem> {
+        draft.given.push(self.name);
         match (&self.kind, value) {
             (Kind::Text(_, _, field), Value::Text(text)) => *field(draft) = Some(text),
             (Kind::List(_, _, field), Value::List(list)) => *field(draft) = Some(list),
@@ -387,6 +388,8 @@ pub static KEYS: &[Key] = &[
         "Redis servers, each host:port or [IPv6]:port; the default is not used if unixConnections is given"),
     pool("unixConnections", Servers, List("paths", "", |d| &mut d.unix_connections),
         "Redis servers, each the path of a Unix socket; they follow the TCP ones on the ring"),
+    pool("cluster", Servers, Switch(|d| &mut d.cluster),
+        "they are nodes of a Redis Cluster, one that answers is enough: it tells of all others, and who has which key"),
     file("sentinels", Servers, List("list", "", |d| &mut d.sentinels),
         "Redis Sentinels, each host:port; they know where the masters are that tcpConnections only names"),
     file("readFrom", Servers, Text("text", "master", |d| &mut d.read_from),

@@ -2,8 +2,8 @@
 //!
 //! Asks the ring as the proxy does: the part of the key that counts is hashed, all servers are up, then the one found
 //! is down, then the next one too. A server that is given more than once is down each time; for a master that sentinels
-//! know nobody stands in. It tells what the
-//! configuration says; who is up at this moment, it does not know.
+//! know nobody stands in. In a cluster a key has a slot, and whoever has that is told by the cluster's map, if there is
+//! one. It tells what the configuration says; who is up at this moment, it does not know.
 //!
 //! ```text
 //! key       pool                 server       if it is down  if both are
@@ -13,7 +13,9 @@
 //! ```
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
+use crate::cluster::{self, SlotMap};
 use crate::ring::{Ring, ServerIndex};
 
 use super::error::Plain;
@@ -24,25 +26,29 @@ use super::server::ServerConfig;
 #[derive(Debug)]
 pub struct Placements<'a> {
     config: &'a Config,
+    maps: &'a [Option<Arc<SlotMap>>],
     keys: &'a [Vec<u8>],
 }
 
 impl Placements<'_> {
-    /// Of these keys, in this configuration.
-    pub fn new<'a>(config: &'a Config, keys: &'a [Vec<u8>]) -> Placements<'a> {
-        Placements { config, keys }
+    /// Of these keys, in this configuration. `maps` has, for the pools in their order, who has which slot of its
+    /// cluster, as far as that is known.
+    pub fn new<'a>(config: &'a Config, maps: &'a [Option<Arc<SlotMap>>], keys: &'a [Vec<u8>]) -> Placements<'a> {
+        Placements { config, maps, keys }
     }
 }
 
 impl fmt::Display for Placements<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pools: Vec<Servers> = self.config.pools.iter().map(Servers::new).collect();
+        let map = |index: usize| self.maps.get(index).and_then(Option::as_ref);
+        let pools = self.config.pools.iter().enumerate().map(|(index, pool)| Servers::new(pool, map(index)));
+        let pools: Vec<Servers> = pools.collect();
         let mut rows = vec![HEADINGS.map(str::to_owned)];
         for key in self.keys {
             for servers in &pools {
-                let line = servers.line_of(key);
-                let server = |nth: usize| line.get(nth).map_or("-".to_owned(), plain);
-                rows.push([shown(key), plain(&servers.pool.listen), server(0), server(1), server(2)]);
+                let cells = servers.cells_of(key);
+                let cell = |nth: usize| cells.get(nth).cloned().unwrap_or_else(|| "-".to_owned());
+                rows.push([shown(key), plain(&servers.pool.listen), cell(0), cell(1), cell(2)]);
             }
         }
         let width = |column: usize| {
@@ -66,11 +72,24 @@ impl fmt::Display for Placements<'_> {
 struct Servers<'a> {
     pool: &'a PoolConfig,
     ring: Ring,
+    map: Option<&'a Arc<SlotMap>>,
 }
 
 impl Servers<'_> {
-    fn new(pool: &PoolConfig) -> Servers<'_> {
-        Servers { pool, ring: pool.ring() }
+    fn new<'a>(pool: &'a PoolConfig, map: Option<&'a Arc<SlotMap>>) -> Servers<'a> {
+        Servers { pool, ring: pool.ring(), map }
+    }
+
+    /// Where a key is, and who would stand in. In a cluster those are replicas of its node.
+    fn cells_of(&self, key: &[u8]) -> Vec<String> {
+        if !self.pool.cluster {
+            return self.line_of(key).into_iter().map(plain).collect();
+        }
+        let slot = cluster::slot_of(key);
+        let shard = self.map.and_then(|map| Some(&map.shards()[map.owner(slot)?]));
+        let Some(shard) = shard else { return vec![format!("slot {slot}")] };
+        let node = format!("slot {slot}, {}", plain(&shard.master));
+        [node].into_iter().chain(shard.replicas.iter().map(plain)).collect()
     }
 
     /// The server of a key, who stands in for it, and who stands in for both.

@@ -48,6 +48,9 @@ pub struct PoolConfig {
     /// TCP first, then Unix, each in the order given: this order is the ring's. At least one; a server may stand there
     /// more than once, and then has more of the keys.
     pub servers: Vec<ServerConfig>,
+    /// Whether they are nodes of a Redis Cluster, by which the others are found: then all of them are reached over TCP,
+    /// each stands there once, and nothing is said of how keys are spread.
+    pub cluster: bool,
     /// Who knows where those masters are that are only named; empty exactly when no server is. They may know of more
     /// of their kind.
     pub sentinels: Vec<Address>,

@@ -50,6 +50,7 @@ fn without_flags_it_is_the_original_without_flags() {
         listen: tcp("localhost", 6379),
         socket_mode: 0o666,
         servers: vec![at(tcp("localhost", 6380)), at(tcp("localhost", 6381))],
+        cluster: false,
         sentinels: vec![],
         sentinel_credentials: None,
         reactors: 1,
@@ -228,7 +229,7 @@ fn each_row_of_the_table_reaches_a_field_of_its_own() {
             "characters" => "{}",
             "table" => "modula",
             "function" => "md5",
-            "" if key.name == "strictReplies" => "true",
+            "" if ["strictReplies", "cluster"].contains(&key.name) => "true",
             "" => "false",
             // Some number that is allowed, and is no default.
             _ if key.name == "clientUnreadPauseBytes" => "2048",
@@ -403,4 +404,39 @@ fn a_master_is_a_name_that_sentinels_know_or_an_address_that_others_follow() {
     let credentials = pool.sentinel_credentials.as_ref().expect("they were given");
     assert_eq!((credentials.user.as_deref(), credentials.password.reveal()), (Some("watch"), &b"hunter2"[..]));
     assert_eq!(pool.credentials, None, "those of the servers are others");
+}
+
+#[test]
+fn a_cluster_has_seeds_and_nothing_that_it_knows_itself() {
+    let pool = |keys: &str| format!(r#"[{{"port": 7000, "cluster": true, {keys}}}]"#);
+    let good = from_file(&pool(
+        r#""tcpConnections": ["a:1", {"master": "b:2"}], "failover": false, "hashTag": "", "readFrom": "master",
+        "sentinels": [], "unixConnections": [], "remotePassword": "x""#,
+    ));
+    assert_eq!(good[0].servers, [at(tcp("a", 1)), at(tcp("b", 2))]);
+    assert!(good[0].cluster);
+    assert!(from_flags(&[("cluster", "true")]).cluster);
+    for (keys, refused) in [
+        (r#""failover": true"#, "failover: does not go with cluster: leave one of them out"),
+        (r#""hashTag": "{}""#, "hashTag: does not go with cluster: "),
+        (r#""hash": "md5""#, "hash: does not go with cluster: "),
+        (r#""distribution": "ketama""#, "distribution: does not go with cluster: "),
+        (r#""sentinels": ["s:1"]"#, "sentinels: does not go with cluster: "),
+        (r#""readFrom": "replica""#, "readFrom: does not go with cluster: "),
+        (r#""unixConnections": ["/tmp/r.sock"]"#, "unixConnections: does not go with cluster: "),
+        (r#""tcpConnections": [{"master": "cache-1"}]"#, "entry 1: master: does not go with cluster: "),
+        (r#""tcpConnections": ["b:1", {"master": "a:1", "replicas": ["c:1"]}]"#, "entry 2: replicas: does not go with"),
+        (r#""tcpConnections": [{"master": "a:1", "weight": 2}]"#, "entry 1: weight: does not go with cluster: "),
+        (r#""tcpConnections": [{"master": "a:1", "name": "x"}]"#, "entry 1: name: does not go with cluster: "),
+        (r#""tcpConnections": ["a:1", "b:1", "a:1"]"#, "tcpConnections: \"a:1\" is there twice"),
+        (r#""allowCommands": ["save"]"#, "allowCommands: \"save\""),
+        (r#""sentinelPassword": "x""#, "sentinelPassword: has no meaning without sentinels"),
+    ] {
+        let seeds = if keys.contains("tcpConnections") { "" } else { r#", "tcpConnections": ["a:1"]"# };
+        let text = pool(&format!("{keys}{seeds}"));
+        let error = from_text(&text).expect_err(&text).to_string();
+        assert!(error.contains(refused), "{keys}: {error}");
+    }
+    let error = from_text(r#"[{"port": 7000, "cluster": true}]"#).expect_err("no seed").to_string();
+    assert!(error.contains("no server: give tcpConnections"), "{error}");
 }

@@ -32,6 +32,7 @@ pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
         pool_size: pool.pool_size,
         lease_max: pool.lease_max,
         failover: pool.failover,
+        cluster: pool.cluster,
         multi_key: pool.multi_key,
         strict_replies: pool.strict_replies,
         distribution: Some(name_of(&Distribution::NAMES, &pool.spread.distribution).to_owned()),

@@ -12,6 +12,13 @@ pub struct HostPort {
 }
 
 impl HostPort {
+    /// What [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<HostPort> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        HostPort::of(host.as_bytes(), port.parse().ok()?)
+    }
+
     /// What somebody has said, if it can be connected to, or looked up.
     pub fn of(host: &[u8], port: i64) -> Option<HostPort> {
         let host = std::str::from_utf8(host).ok()?;
@@ -31,3 +38,21 @@ impl fmt::Display for HostPort {
 
 /// The longest name that DNS can hold.
 const HOST_BYTES_MAX: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (host, port, text) in
+            [("redis1", 1, "redis1:1"), ("::1", 65_535, "[::1]:65535"), ("10.0.0.1", 7, "10.0.0.1:7")]
+        {
+            let place = HostPort::of(host.as_bytes(), port).expect("good");
+            assert_eq!((place.to_string(), HostPort::parse(text)), (text.to_owned(), Some(place)));
+        }
+        for text in ["", "redis1", "redis1:", "redis1:0", "redis1:65536", ":1", "a b:1", "/run/redis.sock"] {
+            assert_eq!(HostPort::parse(text), None, "{text}");
+        }
+    }
+}

@@ -26,6 +26,7 @@ use super::upstreams::Upstreams;
 use super::whereabouts::Whereabouts;
 use super::{connect, drain, mark, report, subscription_connection};
 use crate::backend::Backend;
+use crate::cluster::RefreshCause;
 use crate::notice::{About, Kind};
 use crate::server::{Health, Seen};
 use crate::server_id::ServerId;
@@ -151,6 +152,11 @@ pub(super) fn judge_loss(
         }
     }
     conclude(proxy, server, before, reason, now);
+    let is_lost = has_asked || !proxy.upstreams.health(server).is_up();
+    if proxy.settings.cluster && reason.blames_server() && is_lost {
+        // Another node may have its slots by now.
+        proxy.turn.refresh(RefreshCause::Lost);
+    }
 }
 
 /// A server did not answer what it was asked at `asked_at`; `is_request` if that was a request of a client. A fresh

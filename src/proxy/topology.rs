@@ -27,6 +27,11 @@ impl Proxy {
         }
     }
 
+    /// Whether the servers are nodes of a cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.settings.cluster
+    }
+
     /// The address of a server, as shown to people: of those that nodes of a cluster have named, too, which nobody else
     /// has told of.
     pub fn address(&self, server: ServerId) -> &str {

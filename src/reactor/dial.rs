@@ -91,6 +91,11 @@ impl Dialer {
         self.names.set_place(server, address);
     }
 
+    /// Whether it is known where this server is.
+    pub fn is_placed(&self, server: ServerId) -> bool {
+        self.names.has(server)
+    }
+
     /// From now on, servers that are not on this machine's file system are reached like this. If they were reached in
     /// another way, [`Dialer::maybe_renew`] is to be called when all events of the turn are dealt with.
     pub fn set_tls(&mut self, tls: Option<RemoteTls>) {

@@ -11,6 +11,7 @@ use mio::Waker;
 
 use super::sessions::Tls;
 use crate::channel::Sender;
+use crate::cluster::{RefreshCause, SlotMap};
 use crate::net::Address;
 use crate::proxy::{Settings, WorkerMessage};
 use crate::stats::Figures;
@@ -86,6 +87,11 @@ impl Handle {
         self.leave(Post::Looked(master.into()));
     }
 
+    /// The nodes of its cluster, and who of them has which slot, are these from now on.
+    pub fn slot_map(&self, map: Arc<SlotMap>) {
+        self.leave(Post::SlotMap(map));
+    }
+
     /// Asks for its figures; the answer comes with its next turn, or when it has ended.
     pub fn ask_figures(&self, question: FiguresQuestion) {
         self.leave(Post::Figures(question));
@@ -118,13 +124,18 @@ impl Handle {
     }
 }
 
-/// Somebody has reason to ask where a master is.
+/// Somebody has reason to ask where servers are.
 #[derive(Debug)]
-pub struct Hint {
-    /// Its name.
-    pub master: String,
-    /// Whether it is not where it was said to be; if not, only a connection was lost.
-    pub is_lost: bool,
+pub enum Hint {
+    /// One of the masters that sentinels know.
+    Master {
+        /// Its name.
+        name: String,
+        /// Whether it is not where it was said to be; if not, only a connection was lost.
+        is_lost: bool,
+    },
+    /// The nodes of a cluster: who has which slot.
+    Slots(RefreshCause),
 }
 
 /// Where hints go.
@@ -202,7 +213,7 @@ pub(super) enum Post {
     Open,
     /// Somebody asks for the figures.
     Figures(FiguresQuestion),
-    /// Where to tell that a master may have moved.
+    /// Where to tell that servers may be somewhere else.
     Hints(Hints),
     /// A master is there from now on.
     Moved(Box<(String, Address)>),
@@ -210,6 +221,8 @@ pub(super) enum Post {
     Followed(Box<(String, Vec<Address>)>),
     /// A master was asked about, and is where it was.
     Looked(Box<str>),
+    /// Who has which slot from now on.
+    SlotMap(Arc<SlotMap>),
 }
 
 #[cfg(test)]

@@ -1,37 +1,16 @@
-//! Masters that sentinels watch: what their watcher tells a reactor, and what that tells it.
+//! Masters that sentinels watch: what their watcher tells a reactor.
 //!
 //! Knows names and addresses; who watches them is somebody else, on a thread of its own.
 
 use super::dial::Dialer;
-use super::handle::{Hint, Hints};
+use super::nodes;
 use crate::net::Address;
 use crate::proxy::Proxy;
-use crate::server_id::ServerId;
 use crate::timer::Millis;
 
-/// Where it is told that a master may have moved; nowhere, if there are none.
-#[derive(Default)]
-pub(super) struct Masters {
-    hints: Option<Hints>,
-}
-
-impl Masters {
-    /// It is told there from here on.
-    pub fn set_hints(&mut self, hints: Hints) {
-        self.hints = Some(hints);
-    }
-
-    /// A master may have moved. The proxy is told in any case when that was looked up.
-    pub fn hint(&self, server: ServerId, proxy: &mut Proxy, now: Millis) {
-        let (master, is_lost) = (proxy.server_name(server).to_owned(), proxy.is_master_lost(server));
-        if !self.hints.as_ref().is_some_and(|hints| hints.give(Hint { master, is_lost })) {
-            proxy.handle_resolved(server, false, now);
-        }
-    }
-}
-
 /// The master of this name is there from here on.
-pub(super) fn on_moved(name: &str, address: &Address, dialer: &mut Dialer, proxy: &mut Proxy, now: Millis) {
+pub(super) fn on_moved(moved: &(String, Address), dialer: &mut Dialer, proxy: &mut Proxy, now: Millis) {
+    let (name, address) = moved;
     if let Some(server) = proxy.find_server(name) {
         dialer.set_place(server, address);
         proxy.handle_moved(server, &address.to_string(), now);
@@ -40,7 +19,8 @@ pub(super) fn on_moved(name: &str, address: &Address, dialer: &mut Dialer, proxy
 }
 
 /// These follow the master of this name from here on.
-pub(super) fn on_followed(name: &str, replicas: &[Address], dialer: &mut Dialer, proxy: &mut Proxy, now: Millis) {
+pub(super) fn on_followed(told: &(String, Vec<Address>), dialer: &mut Dialer, proxy: &mut Proxy, now: Millis) {
+    let (name, replicas) = told;
     let Some(master) = proxy.find_server(name) else { return };
     let before = proxy.servers();
     proxy.handle_replicas(master, replicas.iter().map(ToString::to_string).collect(), now);
@@ -55,8 +35,12 @@ pub(super) fn on_followed(name: &str, replicas: &[Address], dialer: &mut Dialer,
 }
 
 /// The addresses of a proxy's servers, in their order, as far as `known` has them: those of its ring, and behind them
-/// those of the replicas that the configuration names. Others stand between these.
+/// those of the replicas that the configuration names. Others stand between these. Where the nodes of a cluster are the
+/// configuration does not say.
 pub(super) fn addresses_of(proxy: &Proxy, known: Vec<Option<Address>>) -> Vec<Option<Address>> {
+    if proxy.is_cluster() {
+        return proxy.servers().iter().map(|&server| nodes::address_of(server, proxy)).collect();
+    }
     let mut known = known;
     let replicas = known.split_off(proxy.places().min(known.len()));
     for &server in &proxy.servers()[known.len()..] {

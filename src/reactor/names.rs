@@ -171,6 +171,11 @@ impl Names {
         self.note_due();
     }
 
+    /// Whether it is known where this server is: a name, at least.
+    pub fn has(&self, server: ServerId) -> bool {
+        self.targets.iter().any(|entry| entry.0 == server)
+    }
+
     /// What a server's certificate must be for; `None` where it is reached over a Unix socket, or not known.
     pub fn host(&self, server: ServerId) -> Option<String> {
         match &self.targets.iter().find(|entry| entry.0 == server)?.1 {

@@ -212,6 +212,11 @@ impl Watch {
         self.sentinels.iter().filter_map(of_sentinel).fold(self.next_round_at, Millis::min)
     }
 
+    /// The names of the masters.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.masters.iter().map(|master| master.name.as_str())
+    }
+
     /// Where a master is known to be.
     pub fn address(&self, name: &str) -> Option<&HostPort> {
         self.masters.iter().find(|master| master.name == name)?.current.as_ref()

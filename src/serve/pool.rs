@@ -19,14 +19,13 @@ use log::{error, warn};
 
 use super::thread::Thread;
 use super::wakeup::Wakeup;
+use super::watched;
 use crate::config::{self, PoolConfig};
 use crate::limits::Limits;
-use crate::link::HostPort;
 use crate::net::{self, Address, Listener, ResolvedAddress, SocketFile};
 use crate::proxy::{Settings, Workers};
 use crate::reactor::{Reactor, Tls};
 use crate::read_from::ReadFrom;
-use crate::sentinel;
 use crate::service::upgrade::Passed;
 use crate::watcher;
 
@@ -41,7 +40,7 @@ pub(super) struct Pool {
     /// Whether the listener is the service manager's, which goes on listening.
     is_given: bool,
     threads: Vec<Thread>,
-    /// `None` if it has no sentinels.
+    /// `None` if nobody else knows where its servers are.
     watcher: Option<watcher::Link>,
 }
 
@@ -145,21 +144,21 @@ impl Pool {
         }
         self.config = config;
         if let Err(error) = self.watch() {
-            // As before a sentinel has answered: its masters are not known.
-            error!("pool {}: its sentinels cannot be asked: {error}", self.config.listen);
+            // As before anybody has answered: where its servers are is not known.
+            error!("pool {}: its servers cannot be watched: {error}", self.config.listen);
         }
     }
 
-    /// Has its masters watched, if it has any.
+    /// Has it watched where its servers are, if somebody else knows that.
     fn watch(&mut self) -> io::Result<()> {
-        let Some(settings) = watch_settings(&self.config) else {
+        let Some(settings) = watched::settings(&self.config) else {
             self.watcher = None;
             return Ok(());
         };
         match &self.watcher {
-            Some(watcher) => watcher.settle(settings, self.config.sentinel_tls.clone()),
+            Some(watcher) => watcher.settle(settings),
             None => {
-                let watcher = watcher::start(settings, self.config.sentinel_tls.clone())?;
+                let watcher = watcher::start(settings)?;
                 watcher.tell_reactors(self.threads.iter().map(|thread| thread.handle().clone()).collect());
                 self.watcher = Some(watcher);
             }
@@ -248,21 +247,6 @@ fn addresses(pool: &PoolConfig) -> Vec<Option<Address>> {
     servers.chain(replicas.filter(|_| are_read)).collect()
 }
 
-/// What the watcher of a pool is told; `None` if it has no sentinels.
-fn watch_settings(pool: &PoolConfig) -> Option<sentinel::Settings> {
-    let place = |address: &Address| match address {
-        Address::Tcp { host, port } => Some(HostPort { host: host.clone(), port: *port }),
-        Address::Unix(_) => None,
-    };
-    let settings = sentinel::Settings {
-        sentinels: pool.sentinels.iter().filter_map(place).collect(),
-        masters: pool.servers.iter().filter_map(|server| server.master().map(str::to_owned)).collect(),
-        credentials: pool.sentinel_credentials.clone(),
-        wants_replicas: pool.read_from != ReadFrom::Master,
-    };
-    (!settings.sentinels.is_empty()).then_some(settings)
-}
-
 /// What of its connections is inside of TLS.
 fn tls(pool: &PoolConfig) -> Tls {
     Tls { remote: pool.remote_tls.clone(), local: pool.local_tls.clone() }
@@ -297,7 +281,7 @@ fn settings(pool: &PoolConfig) -> Settings {
             .map(|server| server.replicas().iter().map(ToString::to_string).collect())
             .collect(),
         read_from: pool.read_from,
-        cluster: false,
+        cluster: pool.cluster,
         failover: pool.failover,
         spread: pool.spread,
         members: pool.members.clone(),

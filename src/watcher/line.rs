@@ -1,4 +1,4 @@
-//! One connection to a sentinel, or the way to one: its addresses, its socket, its TLS session if it has one.
+//! One connection to a sentinel or a node, or the way to one: its addresses, its socket, its TLS session if it has one.
 //!
 //! ```text
 //!   Connecting ── no TLS ─────────────────────► Open
@@ -66,7 +66,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A connection to a sentinel, or the way to one.
+/// A connection to somebody, or the way to one.
 #[derive(Debug)]
 pub(super) struct Line {
     /// As it was named; its certificate must be for that.

@@ -3,12 +3,12 @@
 //! ```text
 //! nodes     the processes: started, met, killed, moved; slots that go from one to another
 //! changes   that the nodes do what the other tests ask of them
+//! finding   which nodes rmux knows, and how often it asks them
 //! ```
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod changes;
-// Not all of what starts rmux in front of it has a test yet.
-#[allow(dead_code)]
+mod finding;
 mod nodes;

@@ -159,6 +159,12 @@ impl Cluster {
         self.nodes.iter().position(|node| line.starts_with(&node.id))
     }
 
+    /// The slot of a key, by the word of a node.
+    pub fn slot_of(&self, key: &str) -> u16 {
+        let reply = shown(&self.server(0).ask(&format!("CLUSTER KEYSLOT {key}")));
+        reply.trim_end().trim_start_matches(':').parse().expect("a slot")
+    }
+
     /// The nodes that run.
     pub fn running(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.count()).filter(|&node| self.nodes[node].server.is_running())

@@ -1,0 +1,30 @@
+//! The nodes of a cluster: what the watcher of a pool tells a reactor, and where each node is.
+//!
+//! The core knows nodes by their addresses as text: those of the map, and those that other nodes name. Knows how such a
+//! text is spelled, and nothing of slots.
+
+use super::dial::Dialer;
+use crate::cluster::SlotMap;
+use crate::link::HostPort;
+use crate::net::Address;
+use crate::proxy::Proxy;
+use crate::server_id::ServerId;
+use crate::timer::Millis;
+
+/// The nodes, and who of them has which slot, are these from here on.
+pub(super) fn on_slot_map(map: &SlotMap, dialer: &mut Dialer, proxy: &mut Proxy, now: Millis) {
+    proxy.handle_slot_map(map, now);
+    dialer.forget_others(&proxy.servers());
+}
+
+/// A server is to be connected to. One that nobody has told the place of is where its address says.
+pub(super) fn maybe_place(server: ServerId, dialer: &mut Dialer, proxy: &Proxy) {
+    if !dialer.is_placed(server) {
+        address_of(server, proxy).iter().for_each(|address| dialer.set_place(server, address));
+    }
+}
+
+/// Where a server is by its address alone; `None` if that is no host and port.
+pub(super) fn address_of(server: ServerId, proxy: &Proxy) -> Option<Address> {
+    HostPort::parse(proxy.address(server)).map(|HostPort { host, port }| Address::Tcp { host, port })
+}

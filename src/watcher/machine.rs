@@ -1,0 +1,251 @@
+//! Who asks: a machine for sentinels, or one for the nodes of a cluster, in the same words.
+//!
+//! ```text
+//!   Wanted ─► sentinel::Watch ─┐
+//!   Wanted ─► cluster::Watch ──┴─► Action: connect, send, close, say; and Told, for reactors
+//! ```
+//!
+//! Knows no sockets; what each machine does is its own business.
+
+use std::sync::Arc;
+
+use log::Level;
+
+use crate::cluster::{self, SlotMap};
+use crate::link::{HostPort, LinkId};
+use crate::net::Address;
+use crate::reactor::{Handle, Hint};
+use crate::sentinel::{self, Replica, SentinelView};
+use crate::timer::Millis;
+use crate::users::Secret;
+
+/// What is to be found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Where masters are that sentinels know.
+    Masters(sentinel::Settings),
+    /// Which node of a cluster has which slot.
+    Slots(cluster::Settings),
+}
+
+/// What there is to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum View {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// The sentinels that are known.
+    Sentinels(Vec<SentinelView>),
+    /// Of a cluster; and how many milliseconds ago somebody who is believed has last told of it.
+    Slots(cluster::View, Option<u64>),
+}
+
+impl View {
+    /// The sentinels; none if it is not those that are asked.
+    pub fn sentinels(self) -> Vec<SentinelView> {
+        match self {
+            View::Sentinels(sentinels) => sentinels,
+            View::Nothing | View::Slots(..) => Vec::new(),
+        }
+    }
+
+    /// True once somebody has answered, or has been asked in vain.
+    pub(super) fn is_settled(&self) -> bool {
+        match self {
+            View::Nothing => false,
+            View::Sentinels(sentinels) => sentinels.iter().any(|sentinel| sentinel.is_up),
+            View::Slots(view, _) => view.map.is_some() || view.problem.is_some(),
+        }
+    }
+}
+
+/// What is to be done.
+pub(super) enum Action {
+    Connect(LinkId, HostPort),
+    Send(LinkId, Vec<u8>),
+    Close(LinkId),
+    Say(Level, String),
+    Tell(Told),
+}
+
+/// What reactors are told.
+pub(super) enum Told {
+    Moved(String, HostPort),
+    Asked(String),
+    Replicas(String, Vec<Replica>),
+    Map(Arc<SlotMap>),
+}
+
+pub(super) enum Machine {
+    Sentinel(sentinel::Watch),
+    // Larger than the other by far.
+    Cluster(Box<cluster::Watch>),
+}
+
+impl Machine {
+    /// One that begins now. `seed` spreads many hosts.
+    pub fn new(wanted: Wanted, seed: u64, now: Millis) -> Machine {
+        match wanted {
+            Wanted::Masters(settings) => Machine::Sentinel(sentinel::Watch::new(settings, seed, now)),
+            Wanted::Slots(settings) => Machine::Cluster(Box::new(cluster::Watch::new(settings, seed, now))),
+        }
+    }
+
+    /// From now on this holds. What is wanted comes back if it takes another machine.
+    pub fn handle_settings(&mut self, wanted: Wanted, now: Millis) -> Result<(), Wanted> {
+        match (self, wanted) {
+            (Machine::Sentinel(watch), Wanted::Masters(settings)) => watch.handle_settings(settings, now),
+            (Machine::Cluster(watch), Wanted::Slots(settings)) => watch.handle_settings(settings, now),
+            (_, wanted) => return Err(wanted),
+        }
+        Ok(())
+    }
+
+    /// A reactor has reason to ask.
+    pub fn handle_hint(&mut self, hint: &Hint, now: Millis) {
+        match (self, hint) {
+            (Machine::Sentinel(watch), Hint::Master { name, is_lost }) => watch.handle_hint(name, *is_lost, now),
+            (Machine::Cluster(watch), Hint::Slots(cause)) => watch.handle_hint(*cause, now),
+            // It was given before the pool became another kind.
+            (Machine::Sentinel(_), Hint::Slots(_)) | (Machine::Cluster(_), Hint::Master { .. }) => {}
+        }
+    }
+
+    /// A name was looked up.
+    pub fn handle_found(&mut self, id: LinkId, now: Millis) {
+        match self {
+            Machine::Sentinel(_) => {}
+            Machine::Cluster(watch) => watch.handle_found(id, now),
+        }
+    }
+
+    /// Somebody is connected to, and has to agree on keys before it can be asked.
+    pub fn handle_shaking(&mut self, id: LinkId) {
+        match self {
+            Machine::Sentinel(watch) => watch.handle_shaking(id),
+            Machine::Cluster(watch) => watch.handle_shaking(id),
+        }
+    }
+
+    /// Somebody is connected; `peer` is where that turned out to be.
+    pub fn handle_connected(&mut self, id: LinkId, peer: Option<String>, now: Millis) {
+        match self {
+            Machine::Sentinel(watch) => watch.handle_connected(id, peer, now),
+            Machine::Cluster(watch) => watch.handle_connected(id, now),
+        }
+    }
+
+    /// A connection is lost, or could not be made.
+    pub fn handle_lost(&mut self, id: LinkId, reason: &str, now: Millis) {
+        match self {
+            Machine::Sentinel(watch) => watch.handle_lost(id, reason, now),
+            Machine::Cluster(watch) => watch.handle_lost(id, reason, now),
+        }
+    }
+
+    /// This has come.
+    pub fn handle_data(&mut self, id: LinkId, bytes: &[u8], now: Millis) {
+        match self {
+            Machine::Sentinel(watch) => watch.handle_data(id, bytes, now),
+            Machine::Cluster(watch) => watch.handle_data(id, bytes, now),
+        }
+    }
+
+    /// The password is this one from now on.
+    pub fn handle_password(&mut self, password: Secret) {
+        match self {
+            Machine::Sentinel(_) => {}
+            Machine::Cluster(watch) => watch.handle_password(password),
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeouts(&mut self, now: Millis) {
+        match self {
+            Machine::Sentinel(watch) => watch.handle_timeouts(now),
+            Machine::Cluster(watch) => watch.handle_timeouts(now),
+        }
+    }
+
+    /// When [`Machine::handle_timeouts`] is to be called at the latest.
+    pub fn next_deadline(&self) -> Millis {
+        match self {
+            Machine::Sentinel(watch) => watch.next_deadline(),
+            Machine::Cluster(watch) => watch.next_deadline(),
+        }
+    }
+
+    /// The next thing that is to be done.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        Some(match self {
+            Machine::Sentinel(watch) => match watch.poll_action()? {
+                sentinel::Action::Connect(id, place) => Action::Connect(id, place),
+                sentinel::Action::Send(id, bytes) => Action::Send(id, bytes),
+                sentinel::Action::Close(id) => Action::Close(id),
+                sentinel::Action::Say(level, text) => Action::Say(level, text),
+                sentinel::Action::Moved(name, place) => Action::Tell(Told::Moved(name, place)),
+                sentinel::Action::Asked(name) => Action::Tell(Told::Asked(name)),
+                sentinel::Action::Replicas(name, replicas) => Action::Tell(Told::Replicas(name, replicas)),
+            },
+            Machine::Cluster(watch) => match watch.poll_action()? {
+                cluster::Action::Connect(id, place) => Action::Connect(id, place),
+                cluster::Action::Send(id, bytes) => Action::Send(id, bytes),
+                cluster::Action::Close(id) => Action::Close(id),
+                cluster::Action::Say(level, text) => Action::Say(level, text),
+                cluster::Action::Map(map) => Action::Tell(Told::Map(map)),
+            },
+        })
+    }
+
+    /// Tells these all that is known.
+    pub fn tell_all(&self, reactors: &[Handle]) {
+        match self {
+            Machine::Sentinel(watch) => {
+                for name in watch.names() {
+                    if let Some(place) = watch.address(name) {
+                        Told::Moved(name.to_owned(), place.clone()).tell(reactors);
+                    }
+                    Told::Replicas(name.to_owned(), watch.replicas(name).to_vec()).tell(reactors);
+                }
+            }
+            Machine::Cluster(watch) => {
+                if let Some(map) = watch.map() {
+                    Told::Map(Arc::clone(map)).tell(reactors);
+                }
+            }
+        }
+    }
+
+    /// What there is to show.
+    pub fn view(&self, now: Millis) -> View {
+        match self {
+            Machine::Sentinel(watch) => View::Sentinels(watch.view()),
+            Machine::Cluster(watch) => {
+                let view = watch.view();
+                let age_ms = view.told_at.map(|told_at| now - told_at);
+                View::Slots(view, age_ms)
+            }
+        }
+    }
+}
+
+impl Told {
+    /// Tells it to these. Whether a replica is up to date they find out by themselves.
+    pub fn tell(self, reactors: &[Handle]) {
+        for reactor in reactors {
+            match &self {
+                Told::Moved(name, place) => reactor.moved(name.clone(), address_of(place)),
+                Told::Asked(name) => reactor.looked(name.clone()),
+                Told::Replicas(name, replicas) => {
+                    let replicas = replicas.iter().map(|replica| address_of(&replica.place)).collect();
+                    reactor.followed(name.clone(), replicas);
+                }
+                Told::Map(map) => reactor.slot_map(Arc::clone(map)),
+            }
+        }
+    }
+}
+
+fn address_of(place: &HostPort) -> Address {
+    Address::Tcp { host: place.host.clone(), port: place.port }
+}
