@@ -24,6 +24,7 @@
 //! error repeats a password.
 
 mod address;
+mod announce;
 mod cluster;
 mod diff;
 mod draft;

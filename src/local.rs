@@ -31,6 +31,7 @@ pub mod servers_info;
 
 mod auth;
 mod client_command;
+mod cluster_node;
 mod config_get;
 mod context;
 mod fields;
@@ -69,7 +70,12 @@ pub fn answer(
         }
         command::Session::ConfigGet => config_get::answer(words, session.profile.protocol, context.is_alone, out),
         command::Session::AclWhoami => reply::bulk(out, context.users.name(session.user).as_bytes()),
-        command::Session::ReadOnly | command::Session::Cluster => error::write_error(out, error::NO_CLUSTER),
+        command::Session::ReadOnly if context.announced.is_some() => reply::ok(out),
+        command::Session::ReadOnly => error::write_error(out, error::NO_CLUSTER),
+        command::Session::Cluster => match context.announced {
+            Some(address) => cluster_node::answer(words, session.profile.protocol, address, out),
+            None => error::write_error(out, error::NO_CLUSTER),
+        },
         command::Session::Reset => reset(session, context, out),
         command::Session::Quit => {
             reply::ok(out);

@@ -18,6 +18,7 @@ use crate::read_from::ReadFrom;
 use crate::users::{self, Credentials, Unfit, Users};
 
 use super::address::{is_reached_at, listen_host, socket_path};
+use super::announce;
 use super::entry::{Place, User};
 use super::error::{Problem, Quoted};
 use super::password::{Names, Source};
@@ -76,6 +77,7 @@ pub struct Draft {
     pub(crate) tcp_connections: Option<Vec<Place>>,
     pub(crate) unix_connections: Option<Vec<String>>,
     pub(crate) cluster: bool,
+    pub(crate) cluster_announce: Option<String>,
     pub(crate) sentinels: Option<Vec<String>>,
     pub(crate) read_from: Option<String>,
     pub(crate) socket_mode: u32,
@@ -125,6 +127,7 @@ impl Default for Draft {
             tcp_connections: None,
             unix_connections: None,
             cluster: false,
+            cluster_announce: None,
             sentinels: None,
             read_from: None,
             socket_mode: 0o666,
@@ -193,6 +196,8 @@ impl Draft {
         if pause > limit {
             return Err((Some("clientUnreadPauseBytes"), Problem::PauseAboveLimit { pause, limit }));
         }
+        let cluster_announce = announce::announced(self.cluster_announce.as_deref(), self.cluster);
+        let cluster_announce = cluster_announce.map_err(|problem| (Some("clusterAnnounce"), problem))?;
         let users = self.users()?;
         let names = ["remotePassword", "remotePasswordFile", "remotePasswordEnv"];
         let remote = credentials("remoteUser", self.remote_user.as_deref(), &self.remote_password, names)?;
@@ -206,6 +211,7 @@ impl Draft {
             socket_mode: self.socket_mode,
             servers,
             cluster: self.cluster,
+            cluster_announce,
             sentinels,
             sentinel_credentials,
             sentinel_tls,

@@ -390,6 +390,8 @@ pub static KEYS: &[Key] = &[
         "Redis servers, each the path of a Unix socket; they follow the TCP ones on the ring"),
     pool("cluster", Servers, Switch(|d| &mut d.cluster),
         "they are nodes of a Redis Cluster, one that answers is enough: it tells of all others, and who has which key"),
+    file("clusterAnnounce", Servers, Text("host:port", "", |d| &mut d.cluster_announce),
+        "where clients that insist on a cluster reach rmux: they are told that it is the only node, and has all keys"),
     file("sentinels", Servers, List("list", "", |d| &mut d.sentinels),
         "Redis Sentinels, each host:port; they know where the masters are that tcpConnections only names"),
     file("readFrom", Servers, Text("text", "master", |d| &mut d.read_from),

@@ -51,6 +51,8 @@ pub struct PoolConfig {
     /// Whether they are nodes of a Redis Cluster, by which the others are found: then all of them are reached over TCP,
     /// each stands there once, and nothing is said of how keys are spread.
     pub cluster: bool,
+    /// Where clients that insist on a cluster reach rmux, which they are told is its only node.
+    pub cluster_announce: Option<Address>,
     /// Who knows where those masters are that are only named; empty exactly when no server is. They may know of more
     /// of their kind.
     pub sentinels: Vec<Address>,

@@ -51,6 +51,7 @@ fn without_flags_it_is_the_original_without_flags() {
         socket_mode: 0o666,
         servers: vec![at(tcp("localhost", 6380)), at(tcp("localhost", 6381))],
         cluster: false,
+        cluster_announce: None,
         sentinels: vec![],
         sentinel_credentials: None,
         reactors: 1,
@@ -416,7 +417,13 @@ fn a_cluster_has_seeds_and_nothing_that_it_knows_itself() {
     assert_eq!(good[0].servers, [at(tcp("a", 1)), at(tcp("b", 2))]);
     assert!(good[0].cluster);
     assert!(from_flags(&[("cluster", "true")]).cluster);
+    let announced = from_file(&pool(r#""tcpConnections": ["a:1"], "clusterAnnounce": "10.0.0.5:6379""#));
+    assert_eq!(announced[0].cluster_announce, Some(tcp("10.0.0.5", 6379)));
+    let alone = r#"[{"port": 7000, "tcpConnections": ["a:1"], "clusterAnnounce": "10.0.0.5:6379"}]"#;
+    let error = from_text(alone).expect_err("no cluster").to_string();
+    assert!(error.contains("clusterAnnounce: has no meaning without cluster: give both"), "{error}");
     for (keys, refused) in [
+        (r#""clusterAnnounce": "here""#, "clusterAnnounce: \"here\" has no port: write host:port"),
         (r#""failover": true"#, "failover: does not go with cluster: leave one of them out"),
         (r#""hashTag": "{}""#, "hashTag: does not go with cluster: "),
         (r#""hash": "md5""#, "hash: does not go with cluster: "),

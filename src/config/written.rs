@@ -33,6 +33,7 @@ pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
         lease_max: pool.lease_max,
         failover: pool.failover,
         cluster: pool.cluster,
+        cluster_announce: pool.cluster_announce.as_ref().map(ToString::to_string),
         multi_key: pool.multi_key,
         strict_replies: pool.strict_replies,
         distribution: Some(name_of(&Distribution::NAMES, &pool.spread.distribution).to_owned()),

@@ -127,7 +127,7 @@ fn welcome(protocol: Protocol, context: &Context<'_>, out: &mut Vec<u8>) {
     reply::bulk(out, b"id");
     reply::integer(out, context.client_id as i64);
     reply::bulk(out, b"mode");
-    reply::bulk(out, b"standalone");
+    reply::bulk(out, if context.announced.is_some() { b"cluster" } else { b"standalone" });
     reply::bulk(out, b"role");
     reply::bulk(out, b"master");
     reply::bulk(out, b"modules");

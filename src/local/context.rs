@@ -15,6 +15,8 @@ pub struct Context<'a> {
     pub introduction: &'a Introduction,
     /// Where rmux listens.
     pub listen: &'a str,
+    /// Where clients that insist on a cluster reach rmux, which is its only node then; `None` where there is none.
+    pub announced: Option<&'a str>,
     /// Where the client comes from, if that is known.
     pub peer: Option<&'a str>,
     /// Who there may be.

@@ -30,6 +30,8 @@ pub struct Facts<'a> {
     pub run: u64,
     /// Where it listens.
     pub listen: &'a str,
+    /// Whether clients are told that it is the node of a cluster.
+    pub is_node: bool,
     /// For how long it has run, in milliseconds.
     pub uptime_ms: u64,
     /// What the servers say they are.
@@ -69,7 +71,8 @@ fn write_server(text: &mut Vec<u8>, facts: &Facts<'_>) {
         fields::texts(text, LINE, &[("redis_version", version)]);
     }
     push(text, &["redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0000000000000000\r\n"]);
-    push(text, &["redis_mode:standalone\r\nos:Linux\r\n"]);
+    let mode = if facts.is_node { "cluster" } else { "standalone" };
+    push(text, &["redis_mode:", mode, "\r\nos:Linux\r\n"]);
     fields::numbers(text, LINE, &[("arch_bits", usize::BITS.into()), ("process_id", facts.process_id.into())]);
     let run_id = format!("{:016x}{:016x}{:08x}", facts.run, !facts.run, facts.process_id);
     fields::texts(text, LINE, &[("run_id", &run_id)]);
@@ -88,6 +91,7 @@ fn write_summed(text: &mut Vec<u8>, facts: &Facts<'_>) {
     let (told, stats) = (facts.servers_info, &facts.figures.stats);
     let requests = facts.figures.servers.iter().map(|server| server.stats.requests).sum();
     let clients = [("connected_clients", facts.connected_clients as u64)];
+    let cluster = [("cluster_enabled", u64::from(facts.is_node))];
     let own = [
         ("total_connections_received", stats.clients),
         ("total_commands_processed", requests),
@@ -110,7 +114,7 @@ fn write_summed(text: &mut Vec<u8>, facts: &Facts<'_>) {
         ("CPU", &[]),
         ("Commandstats", &[]),
         ("Errorstats", &[]),
-        ("Cluster", &[("cluster_enabled", 0)]),
+        ("Cluster", &cluster),
         ("Keyspace", &[]),
     ];
     for (section, own) in sections {

@@ -183,6 +183,7 @@ pub(super) fn write_info(
         process_id: proxy.settings.process_id,
         run: proxy.settings.run(),
         listen: &proxy.settings.listen,
+        is_node: proxy.settings.cluster_announce.is_some(),
         uptime_ms: now - proxy.journal.started,
         introduction: proxy.upstreams.introduction(),
         connected_clients: proxy.settings.workers.clients(),

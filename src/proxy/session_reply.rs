@@ -30,6 +30,7 @@ pub(super) fn answer_to(
             client_id: proxy.settings.workers.client_number(id),
             introduction: proxy.upstreams.introduction(),
             listen: &proxy.settings.listen,
+            announced: proxy.settings.cluster_announce.as_deref(),
             peer,
             users: &proxy.settings.users,
             is_alone: proxy.router.is_single(),

@@ -35,6 +35,9 @@ pub struct Settings {
     /// Whether the servers are nodes of a Redis Cluster, each with some of the slots: those of the settings are where
     /// it is found, and the others it tells (`Proxy::handle_slot_map`).
     pub cluster: bool,
+    /// Where clients that insist on a cluster reach this proxy, which they are told is its only node: `host:port`. With
+    /// `None` there is no cluster for them.
+    pub cluster_announce: Option<String>,
     /// How keys are spread over the servers.
     pub spread: Spread,
     /// Their names and weights in the ring, in their order; empty where the ring knows neither.
@@ -152,6 +155,7 @@ impl Settings {
             masters: Vec::new(),
             failover: true,
             cluster: false,
+            cluster_announce: None,
             spread: Spread::default(),
             members: Vec::new(),
             multi_key: true,

@@ -283,6 +283,7 @@ fn settings(pool: &PoolConfig) -> Settings {
         read_from: pool.read_from,
         cluster: pool.cluster,
         failover: pool.failover,
+        cluster_announce: pool.cluster_announce.as_ref().map(ToString::to_string),
         spread: pool.spread,
         members: pool.members.clone(),
         multi_key: pool.multi_key,

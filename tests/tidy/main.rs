@@ -63,7 +63,7 @@ const HOUSE: &[(Modules, Layer, &[Modules])] = &[
     (&["client"], Layer::Core, &[LEAVES, PROTOCOL, &["request", "subscription"]]),
     (&["backend"], Layer::Core, &[LEAVES, PROTOCOL, &["request", "server"]]),
     (&["pool"], Layer::Core, &[LEAVES, PROTOCOL, &["backend", "client"]]),
-    (&["local"], Layer::Core, &[LEAVES, PROTOCOL, &["backend", "client"]]),
+    (&["local"], Layer::Core, &[LEAVES, PROTOCOL, &["backend", "client", "cluster"]]),
     (&["proxy"], Layer::Core, &[LEAVES, PROTOCOL, PARTS, &["cluster"]]),
     (&["channel", "net", "thread"], Layer::Shell, &[]),
     (&["resolve"], Layer::Shell, &[&["channel", "net", "thread"]]),

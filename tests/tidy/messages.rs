@@ -60,6 +60,8 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("config/entry", "text_of"),
     ("config/key", "KEYS"),
     ("config/placement", "HEADINGS"),
+    // What CLUSTER NODES says of a node.
+    ("local/cluster_node", "line"),
     ("local/client_command", "HELP"),
     ("local/info", "*"),
     ("local/rmux_reply", "HELP"),
