@@ -4,6 +4,7 @@
 //! nodes     the processes: started, met, killed, moved; slots that go from one to another
 //! changes   that the nodes do what the other tests ask of them
 //! finding   which nodes rmux knows, and how often it asks them
+//! resharding   slots that move under load
 //! ```
 
 #[path = "../support/mod.rs"]
@@ -12,3 +13,4 @@ mod support;
 mod changes;
 mod finding;
 mod nodes;
+mod resharding;
