@@ -17,6 +17,7 @@
 //! what the system says; `report`, what there is to tell. Whoever runs the pools has a [`Link`], and tells by that
 //! what happens.
 
+mod cluster;
 mod connection;
 mod endpoint;
 pub mod events;

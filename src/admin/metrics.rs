@@ -13,6 +13,7 @@
 //! The two forms differ little: in OpenMetrics a family of counters is called without `_total`, says its unit, and
 //! there is an end.
 
+use super::cluster::{ClusterReport, RefreshReport};
 use super::report::{CertificateReport, PoolReport, Process, Report, SENTINEL_STATES};
 use crate::stats::{
     CLIENT_CLOSE_REASONS, CONNECTION_STATES, ErrorCodes, FAILURES, Figures, Histogram, REQUEST_CLASSES, SERVER_ROLES,
@@ -55,6 +56,12 @@ enum Source {
     Threads,
     /// Of a pool's sentinels, by whether they answer; nothing of a pool that has none.
     Sentinels,
+    /// Of a pool's cluster; nothing of a pool that has none, or of which nothing is known yet.
+    Cluster(fn(&Report, &ClusterReport) -> Option<u64>),
+    /// Of the same, by what a node is.
+    ClusterNodes,
+    /// Of the same, by why its nodes were asked, and what came of it.
+    ClusterRefreshes,
     /// Of each file with certificates.
     Certificates,
     Server(fn(&ServerFigures) -> u64),
@@ -106,6 +113,11 @@ impl Writer<'_> {
                     for (state, count) in SENTINEL_STATES.iter().zip(pool.sentinels_by_state()) {
                         self.write_sample(family, "", &[("pool", &pool.listen), ("state", state)], count);
                     }
+                }
+            }
+            Source::Cluster(_) | Source::ClusterNodes | Source::ClusterRefreshes => {
+                for pool in &report.pools {
+                    pool.clusters.iter().for_each(|cluster| self.write_cluster(family, report, &pool.listen, cluster));
                 }
             }
             Source::Certificates => {
@@ -205,6 +217,25 @@ impl Writer<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn write_cluster(&mut self, family: &Family, report: &Report, pool: &str, cluster: &ClusterReport) {
+        match family.source {
+            Source::Cluster(value) => {
+                if let Some(value) = value(report, cluster) {
+                    self.write_sample(family, "", &[("pool", pool)], value);
+                }
+            }
+            Source::ClusterNodes => {
+                self.write_sample(family, "", &[("pool", pool), ("role", "master")], cluster.masters);
+                self.write_sample(family, "", &[("pool", pool), ("role", "replica")], cluster.replicas);
+            }
+            _ => {
+                for RefreshReport { cause, outcome, count } in &cluster.refreshes {
+                    self.write_sample(family, "", &[("pool", pool), ("cause", cause), ("outcome", outcome)], *count);
+                }
+            }
         }
     }
 
@@ -404,6 +435,15 @@ const FAMILIES: &[Family] = &[
             Some(s.location.switches).filter(|_| !pool.sentinels.is_empty() && s.role == ServerRole::Master)
         }),
         "Times that another server became the master which sentinels know by its name."),
+    family(Gauge, "cluster_slots_covered", 0, Source::Cluster(|_, cluster| Some(cluster.slots_covered)),
+        "Slots of the cluster that have a node, of 16384."),
+    family(Gauge, "cluster_nodes", 0, Source::ClusterNodes,
+        "Nodes of the cluster that have slots, and their replicas."),
+    family(Counter, "cluster_refreshes", 0, Source::ClusterRefreshes,
+        "Times that nodes were asked who has which slot, by why, and by what came of it."),
+    family(Gauge, "cluster_last_refresh_timestamp_seconds", MILLIS,
+        Source::Cluster(|r, cluster| Some(r.unix_ms.saturating_sub(cluster.told_ms)).filter(|_| cluster.masters > 0)),
+        "When a node was last believed that has said so, in seconds since 1970."),
     family(Gauge, "tls_certificate_expiry_timestamp_seconds", MILLIS, Source::Certificates,
         "Until when the certificate of a file is good, in seconds since 1970; of authorities the one that lasts \
          longest."),

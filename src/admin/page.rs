@@ -103,6 +103,10 @@ fn write_others(page: &mut Html<'_>, report: &Report, pool: &PoolReport) {
         let [answering, all] = [pool.sentinels_by_state()[0], pool.sentinels.len() as u64].map(words::count);
         parts.push([&answering, " of ", &all, " sentinels answer"].concat());
     }
+    for cluster in &pool.clusters {
+        let [covered, masters, replicas] = [cluster.slots_covered, cluster.masters, cluster.replicas].map(words::count);
+        parts.push([&masters, " masters and ", &replicas, " replicas have ", &covered, " slots"].concat());
+    }
     for certificate in &pool.certificates {
         let left = words::span(certificate.until_unix_ms.saturating_sub(report.unix_ms));
         parts.push([&certificate.key, " until ", &certificate.until, " (", &left, ")"].concat());
@@ -332,7 +336,8 @@ mod tests {
             "<tr><th scope=row>redis1:6379<small>at 10.0.0.7:6379, 10.0.0.8:6379</small>\
              <td><b class=ok>up</b> for 1 d 2 h<td class=n>1,500<td class=\"n m\">0",
             "<tr><th scope=row>redis2:6379<td><b class=bad>down</b> for 4 min 12 s<small>since 10:07:59 UTC</small>",
-            "<p class=dim>1 of 2 sentinels answer · remoteTlsCaFile until 2027-10-21 12:12:09 UTC (329 d 1 h)</p>",
+            "<p class=dim>1 of 2 sentinels answer · 3 masters and 2 replicas have 16,000 slots · ",
+            " · remoteTlsCaFile until 2027-10-21 12:12:09 UTC (329 d 1 h)</p>",
             "<tr><th scope=row>WRONGTYPE<td class=n>0<td class=n>0<td class=n>2<td class=n>4",
             "<b class=warn>warning</b> pool /run/rmux/&lt;cache&gt;.sock: client 7v1 closed: it spoke HTTP",
             "<dt>server, p99</dt><dd>–<small>nothing was timed</small>",

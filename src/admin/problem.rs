@@ -104,6 +104,9 @@ fn of_pool(report: &Report, pool: &PoolReport, add: &mut dyn FnMut(bool, &[&str]
     if !pool.sentinels.is_empty() && pool.sentinels_by_state()[0] == 0 {
         add(false, &[&start, "no sentinel answers: a master that moves is not found"]);
     }
+    for cluster in pool.clusters.iter().filter(|cluster| !cluster.problem.is_empty()) {
+        add(cluster.masters == 0, &[&start, &cluster.problem]);
+    }
     for CertificateReport { key, subject, until_unix_ms, .. } in &pool.certificates {
         if let Some((is_grave, end)) = expiring(report, *until_unix_ms) {
             add(is_grave, &[&start, key, ": the certificate of ", subject, " ", &end]);
@@ -185,6 +188,19 @@ mod tests {
         report.pools[0].sentinels[0].is_up = false;
         let silent = "pool /run/rmux/<cache>.sock: no sentinel answers: a master that moves is not found".to_owned();
         assert_eq!(texts(&report), [format!("{start} expired 5 min 0 s ago"), silent], "the grave one first");
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_found_is_grave_only_as_long_as_it_never_was() {
+        let mut report = sample::report_before();
+        report.reloads.is_last_refused = false;
+        report.pools[0].clusters[0].problem = "its cluster cannot be asked".to_owned();
+        for (masters, is_grave) in [(3, false), (0, true)] {
+            report.pools[0].clusters[0].masters = masters;
+            let found = problems(&report, &Interval::between(&report, &report));
+            let is_it = |problem: &&Problem| problem.text.ends_with(": its cluster cannot be asked");
+            assert_eq!(found.iter().find(is_it).map(|problem| problem.is_grave), Some(is_grave));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Plain values. Knows nothing of how they are gathered or written.
 
+use super::cluster::ClusterReport;
 use crate::net::Expiry;
 use crate::sentinel::SentinelView;
 use crate::stats::{Figures, ServerFigures, ServerRole};
@@ -64,6 +65,8 @@ pub struct PoolReport {
     pub figures: Figures,
     /// The sentinels that are known; none if it asks none.
     pub sentinels: Vec<SentinelView>,
+    /// Its cluster; one at the most.
+    pub clusters: Vec<ClusterReport>,
     /// One for each file with certificates.
     pub certificates: Vec<CertificateReport>,
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use mio::Waker;
 
+use super::cluster::reports;
 use super::report::{CertificateReport, PoolReport};
 use crate::channel::{Receiver, Sender, channel};
 use crate::reactor::{FiguresAnswer, FiguresQuestion, Handle};
@@ -35,8 +36,8 @@ pub struct Watched {
     pub listen: String,
     /// Its reactors.
     pub reactors: Vec<Handle>,
-    /// With what its sentinels are seen, if it has some.
-    pub sentinels: Option<Viewer>,
+    /// With what its sentinels are seen, or its cluster, if it has some.
+    pub watcher: Option<Viewer>,
     /// Its certificates.
     pub certificates: Vec<CertificateReport>,
 }
@@ -150,12 +151,14 @@ fn report_of(Pool { watched, asked }: &Pool) -> PoolReport {
     let mut figures = Figures::default();
     asked.iter().for_each(|asked| figures.add(&asked.figures));
     merge_servers(&mut figures);
+    let (sentinels, clusters) = watched.watcher.as_ref().map(|viewer| reports(viewer.view())).unwrap_or_default();
     PoolReport {
         listen: watched.listen.clone(),
         threads: asked.len(),
         threads_silent: asked.iter().filter(|asked| !asked.has_answered).count(),
         figures,
-        sentinels: watched.sentinels.as_ref().map(|viewer| viewer.view().sentinels()).unwrap_or_default(),
+        sentinels,
+        clusters,
         certificates: watched.certificates.clone(),
     }
 }

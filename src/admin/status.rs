@@ -7,6 +7,7 @@
 //!
 //! Of clients there are only counts: from the lines of the log their addresses are taken out ([`super::events`]).
 
+use super::cluster::{ClusterReport, RefreshReport};
 use super::events;
 use super::report::{CertificateReport, PoolReport, Report};
 use crate::config::Json;
@@ -154,6 +155,7 @@ fn walk_pool(pool: &mut PoolReport, form: &mut dyn Form) {
     form.end();
 
     walk_sentinels(&mut pool.sentinels, form);
+    walk_clusters(&mut pool.clusters, form);
     walk_certificates(&mut pool.certificates, form);
 
     let count = form.begin_list("events", figures.events.len());
@@ -177,6 +179,31 @@ fn walk_sentinels(sentinels: &mut Vec<SentinelView>, form: &mut dyn Form) {
         form.text("address", &mut sentinel.address);
         form.switch("up", &mut sentinel.is_up);
         form.switch("tilted", &mut sentinel.is_tilted);
+        form.end();
+    }
+    form.end();
+}
+
+fn walk_clusters(clusters: &mut Vec<ClusterReport>, form: &mut dyn Form) {
+    let count = form.begin_list("clusters", clusters.len());
+    clusters.resize_with(count, ClusterReport::default);
+    for cluster in clusters {
+        form.begin("");
+        form.number("slots_covered", &mut cluster.slots_covered);
+        form.number("masters", &mut cluster.masters);
+        form.number("replicas", &mut cluster.replicas);
+        form.number("told_ms", &mut cluster.told_ms);
+        form.text("problem", &mut cluster.problem);
+        let count = form.begin_list("refreshes", cluster.refreshes.len());
+        cluster.refreshes.resize_with(count, RefreshReport::default);
+        for refresh in &mut cluster.refreshes {
+            form.begin("");
+            form.text("cause", &mut refresh.cause);
+            form.text("outcome", &mut refresh.outcome);
+            form.number("count", &mut refresh.count);
+            form.end();
+        }
+        form.end();
         form.end();
     }
     form.end();

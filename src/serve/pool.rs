@@ -166,8 +166,8 @@ impl Pool {
         Ok(())
     }
 
-    /// With what its sentinels are seen, if it has some.
-    pub fn sentinels(&self) -> Option<watcher::Viewer> {
+    /// With what its sentinels are seen, or its cluster, if it has some.
+    pub fn viewer(&self) -> Option<watcher::Viewer> {
         self.watcher.as_ref().map(watcher::Link::viewer)
     }
 

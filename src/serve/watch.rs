@@ -97,7 +97,7 @@ impl Watch {
         let watched = |pool: &Pool| Watched {
             listen: pool.config().listen.to_string(),
             reactors: pool.threads().iter().map(|thread| thread.handle().clone()).collect(),
-            sentinels: pool.sentinels(),
+            watcher: pool.viewer(),
             certificates: config::lasting(pool.config()).into_iter().map(CertificateReport::from).collect(),
         };
         self.tell(|| News::Pools(pools.iter().map(watched).collect()));

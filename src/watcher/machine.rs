@@ -41,14 +41,6 @@ pub enum View {
 }
 
 impl View {
-    /// The sentinels; none if it is not those that are asked.
-    pub fn sentinels(self) -> Vec<SentinelView> {
-        match self {
-            View::Sentinels(sentinels) => sentinels,
-            View::Nothing | View::Slots(..) => Vec::new(),
-        }
-    }
-
     /// True once somebody has answered, or has been asked in vain.
     pub(super) fn is_settled(&self) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! Which nodes rmux knows, and how often it asks them.
 
 use super::nodes::{Cluster, LONG, pool, shown, start_rmux};
+use crate::support::http::Http;
 use crate::support::proxy::{Rmux, run_to_end};
 use crate::support::server::RedisServer;
 use crate::support::{Address, Kind, Scratch, free_port, wait_until};
@@ -167,19 +168,42 @@ fn a_thousand_clients_ask_no_oftener_than_one_while_slots_move() {
 }
 
 #[test]
-fn a_password_that_changes_in_its_file_is_given_to_nodes() {
+fn a_password_is_read_from_its_file_before_each_connect() {
     let scratch = Scratch::new();
     let file = scratch.join("password");
-    fs::write(&file, "one\n").expect("writable");
+    fs::write(&file, "wrong\n").expect("writable");
     let cluster = Cluster::of_one(&[]);
-    let password = |text: &str| {
-        cluster.order(0, &format!("CONFIG SET requirepass {text}"));
-    };
+    cluster.order(0, "CONFIG SET requirepass hunter2");
     let keys = format!(r#", "remotePasswordFile": "{}""#, file.display());
-    password("one");
     let rmux = cluster.rmux(&[0], &keys);
+    await_log(&rmux, "its cluster cannot be asked, 1 nodes tried; ");
+    await_log(&rmux, "it refuses us: -WRONGPASS");
+    fs::write(&file, "hunter2\n").expect("writable");
+    await_log(&rmux, "its cluster can be asked again");
     await_all(&rmux, "a");
-    assert!(!rmux.log().contains("refuses"), "{}", rmux.log());
+    assert!(!rmux.log().contains("hunter2"), "{}", rmux.log());
+}
+
+#[test]
+fn figures_say_what_is_known_and_how_often_it_was_asked_for() {
+    let cluster = Cluster::start();
+    let scratch = Scratch::new();
+    let (socket, file, admin) = (scratch.join("rmux.sock"), scratch.join("rmux.json"), scratch.join("admin.sock"));
+    fs::write(&file, pool(&socket.display().to_string(), &[cluster.address(0)], "")).expect("writable");
+    let flags = [format!("-config={}", file.display()), format!("-admin={}", admin.display())];
+    let rmux = Rmux::start_at(Address::Unix(socket), scratch, &flags.each_ref().map(String::as_str));
+    await_all(&rmux, "a");
+    let page = Http::connect(&Address::Unix(admin)).get("/metrics").body;
+    for (name, labels, value) in [
+        ("rmux_cluster_slots_covered", "", "16384"),
+        ("rmux_cluster_nodes", ",role=\"master\"", "3"),
+        ("rmux_cluster_nodes", ",role=\"replica\"", "3"),
+        ("rmux_cluster_refreshes_total", ",cause=\"start\",outcome=\"changed\"", "1"),
+    ] {
+        let is_it =
+            |line: &str| line.starts_with(&format!("{name}{{")) && line.ends_with(&format!("{labels}}} {value}"));
+        assert!(page.lines().any(is_it), "{name}{labels} {value}: {page}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Two reports, two seconds apart, in which everything has happened: for the tests of the forms.
 
+use super::cluster::{ClusterReport, RefreshReport};
 use super::report::{CertificateReport, PoolReport, Process, Reloads, Report};
 use crate::sentinel::SentinelView;
 use crate::stats::{Bytes, Event, Figures, Histogram, Location, ProxyStats, ServerFigures, ServerState, ServerStats};
@@ -142,6 +143,18 @@ pub fn report_before() -> Report {
                 threads: 2,
                 figures: cache,
                 sentinels: vec![sentinel("10.0.0.1:26379", true), sentinel("10.0.0.2:26379", false)],
+                clusters: vec![ClusterReport {
+                    slots_covered: 16_000,
+                    masters: 3,
+                    replicas: 2,
+                    told_ms: 5_000,
+                    problem: String::new(),
+                    refreshes: vec![RefreshReport {
+                        cause: "moved".to_owned(),
+                        outcome: "changed".to_owned(),
+                        count: 7,
+                    }],
+                }],
                 certificates: vec![CertificateReport {
                     key: "remoteTlsCaFile".to_owned(),
                     file: "/etc/rmux/ca.pem".to_owned(),

@@ -1,0 +1,61 @@
+//! What is told of the cluster of a pool: who has slots, and how its nodes were asked.
+//!
+//! Made of what the pool's watcher shows; knows nothing of how it is written.
+
+use crate::cluster::{Cause, Outcome};
+use crate::sentinel::SentinelView;
+use crate::watcher::View;
+
+/// The cluster of a pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterReport {
+    /// How many slots have a node, of 16,384.
+    pub slots_covered: u64,
+    /// How many masters have slots, and how many replicas these have.
+    pub masters: u64,
+    /// See `masters`.
+    pub replicas: u64,
+    /// How many milliseconds ago a node that was believed has last told of it; 0 as long as none has.
+    pub told_ms: u64,
+    /// Why no node could be asked, or was believed, the last time; empty if one was.
+    pub problem: String,
+    /// How often nodes were asked.
+    pub refreshes: Vec<RefreshReport>,
+}
+
+/// How often nodes were asked for one reason, and with one outcome.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RefreshReport {
+    /// The reason, one of those that [`Cause::NAMES`] has.
+    pub cause: String,
+    /// What came of it, one of those that [`Outcome::NAMES`] has.
+    pub outcome: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// The sentinels, or the cluster, that a watcher shows.
+pub fn reports(view: View) -> (Vec<SentinelView>, Vec<ClusterReport>) {
+    let (view, told_ms) = match view {
+        View::Nothing => return Default::default(),
+        View::Sentinels(sentinels) => return (sentinels, Vec::new()),
+        View::Slots(view, told_ms) => (view, told_ms),
+    };
+    let shards = view.map.as_ref().map_or(&[][..], |map| map.shards());
+    let name =
+        |names: &[(&'static str, Cause)], cause| names.iter().find(|named| named.1 == cause).map(|named| named.0);
+    let refreshes = view.refreshes.iter().map(|((cause, outcome), count)| RefreshReport {
+        cause: name(&Cause::NAMES, *cause).unwrap_or_default().to_owned(),
+        outcome: Outcome::NAMES.iter().find(|named| named.1 == *outcome).map_or("", |named| named.0).to_owned(),
+        count: *count,
+    });
+    let report = ClusterReport {
+        slots_covered: view.map.as_ref().map_or(0, |map| map.covered()) as u64,
+        masters: shards.len() as u64,
+        replicas: shards.iter().map(|shard| shard.replicas.len() as u64).sum(),
+        told_ms: told_ms.unwrap_or(0),
+        refreshes: refreshes.collect(),
+        problem: view.problem.unwrap_or_default(),
+    };
+    (Vec::new(), vec![report])
+}
