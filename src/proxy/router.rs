@@ -374,6 +374,7 @@ impl Router {
     }
 
     /// The server that has this slot, if it is up. As long as nobody has said who has which, it is any that is.
+    #[inline(never)]
     fn server_of_slot(&self, slot: u16) -> Option<ServerId> {
         let slots = self.slots.as_deref()?;
         match slots.owner(slot) {

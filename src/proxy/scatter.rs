@@ -131,22 +131,43 @@ fn sort_each_key(
     reader: Option<&KeyReader<'_>>,
     merging: &mut Merging,
 ) -> bool {
+    match reader {
+        None if router.slots().is_none() => sort_by(router, call, row, merging, |router, merging, key| {
+            let server = router.server_of(router.hash_of(key))?;
+            Some(router.first_part_at(server, || merging.add_part(server)))
+        }),
+        _ => sort_by(router, call, row, merging, |router, merging, key| {
+            let hash = router.hash_of(key);
+            let server = match reader {
+                None => router.server_of(hash),
+                Some(reader) => reader.server_of(router, hash),
+            }?;
+            let part = router.part_for(server, hash, || merging.add_part_of(server, hash));
+            let entry = &mut merging.parts_mut()[usize::from(part)];
+            if entry.server != server {
+                // Some keys of this slot are to be read where they were written: so are all.
+                entry.server = router.server_of(hash).unwrap_or(server);
+            }
+            Some(part)
+        }),
+    }
+}
+
+/// Begins the bytes of the parts; `part_of` has the part of a key, and `None` if its server is down.
+#[inline]
+fn sort_by(
+    router: &mut Router,
+    call: &Call<'_>,
+    row: KeyRow,
+    merging: &mut Merging,
+    part_of: impl Fn(&mut Router, &mut Merging, &[u8]) -> Option<u16>,
+) -> bool {
     let KeyRow { first, tail, step } = row;
     let mut start = call.args[first - 1].end();
     for index in (first..tail).step_by(step) {
-        let hash = router.hash_of(call.arg(index));
-        let server = match reader {
-            None => router.server_of(hash),
-            Some(reader) => reader.server_of(router, hash),
-        };
-        let Some(server) = server else { return false };
-        let part = router.part_for(server, hash, || merging.add_part_of(server, hash));
+        let Some(part) = part_of(router, merging, call.arg(index)) else { return false };
         let end = call.args[index + step - 1].end();
         let entry = &mut merging.parts_mut()[usize::from(part)];
-        if entry.server != server {
-            // Some keys of this slot are to be read where they were written: so are all.
-            entry.server = router.server_of(hash).unwrap_or(server);
-        }
         entry.keys += 1;
         entry.bytes.extend_from_slice(&call.request[start..end]);
         start = end;
