@@ -269,6 +269,7 @@ impl Reactor {
         }
         self.read();
         self.sockets.end_lingering(self.now);
+        inside::maybe_tell_held(&mut self.sockets, &mut self.proxy);
         inside::end_late_handshakes(&mut self.sockets, &mut self.proxy, self.now);
         self.proxy.handle_timeouts(self.now, &mut self.sockets);
         self.proxy.transmit(self.now, &mut self.sockets);

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -26,7 +26,7 @@ use support::fake::FakeServer;
 use support::http;
 use support::proxy::{Rmux, run_to_end};
 use support::server::RedisServer;
-use support::{Address, Kind, PATIENCE, Scratch, free_port, wait_until};
+use support::{Address, Kind, PATIENCE, Scratch, free_port, wait_for_exit, wait_until};
 
 /// A client inside of TLS.
 type TlsClient = StreamOwned<ClientConnection, TcpStream>;
@@ -675,6 +675,43 @@ fn a_health_check_is_answered_and_not_logged() {
     drop(rmux);
     let nobody = run_to_end(&[&config, "-healthcheck"]);
     assert_eq!(nobody.code, Some(1), "{}", nobody.output);
+}
+
+/// With TLS 1.2 either side may ask for another handshake on a connection, at the other's cost. OpenSSL's client does,
+/// when it is told to, and gives up when it is refused.
+#[test]
+fn a_client_that_wants_to_shake_hands_again_is_refused_and_others_do_not_notice() {
+    let house = House::new();
+    let (_redis, port) = house.redis();
+    let own_port = free_port();
+    let file = house.folder.join("rmux.json");
+    write_pool(&file, own_port, port, &house, &house.identity);
+    let rmux = Rmux::start_tls(own_port, Scratch::new(), &[&format!("-config={}", file.display())]);
+    let mut other = house.client(own_port);
+    ask(&mut other, &["SET", "a", "1"], b"+OK\r\n");
+    let said = house.folder.join("said");
+    let output = fs::File::create(&said).expect("the folder can be written");
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-connect", &format!("127.0.0.1:{own_port}")])
+        .stdin(Stdio::piped())
+        .stdout(output.try_clone().expect("a descriptor"))
+        .stderr(output)
+        .spawn()
+        .expect("openssl is installed");
+    let heard = |words: &str| fs::read_to_string(&said).unwrap_or_default().contains(words);
+    let mut input = client.stdin.take().expect("a pipe");
+    input.write_all(b"PING\n").expect("it runs");
+    wait_until("a reply", PATIENCE, || heard("+PONG"));
+    input.write_all(b"R\n").expect("it runs");
+    wait_until("it to begin", PATIENCE, || heard("RENEGOTIATING"));
+    let status = wait_for_exit(&mut client, PATIENCE);
+    drop(input);
+    if status.is_none() {
+        client.kill().expect("it is there");
+    }
+    assert!(heard("no renegotiation"), "{:?}", fs::read_to_string(&said));
+    ask(&mut other, &["GET", "a"], b"$1\r\n1\r\n");
+    assert!(!rmux.log().contains("panicked"), "{}", rmux.log());
 }
 
 #[test]

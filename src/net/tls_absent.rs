@@ -118,6 +118,10 @@ impl Session {
         match *self {}
     }
 
+    pub fn held(&self) -> usize {
+        match *self {}
+    }
+
     pub fn has_unsent(&self) -> bool {
         match *self {}
     }

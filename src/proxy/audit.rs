@@ -164,6 +164,7 @@ impl Proxy {
             ("of questions", self.worker_queries.held()),
             ("for a master", self.held.charged()),
             ("redirected", self.redirected.charged()),
+            ("outside of the core", self.in_flight.memory.outside),
         ];
         let held: usize = kinds.iter().map(|(_, held)| held).sum();
         let account = self.in_flight.arena.bytes();

@@ -129,6 +129,8 @@ impl Ticket {
 pub(super) struct Memory {
     /// True exactly when, in this turn, those who have most were asked to give way.
     pub is_relieved: bool,
+    /// What is held outside of the core for what goes through it, and charged, in bytes: ciphertext.
+    pub outside: usize,
     /// True exactly when, since memory was at rest, more than `watch_bytes` were taken.
     pub is_watched: bool,
     /// True once memory was short, until those have been looked at who were held back over it.
@@ -145,6 +147,7 @@ impl Memory {
     pub fn new(limits: &Limits) -> Memory {
         Memory {
             is_relieved: false,
+            outside: 0,
             is_watched: false,
             was_short: false,
             watch_bytes: watch_bytes(limits),

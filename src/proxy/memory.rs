@@ -12,6 +12,7 @@
 //!   requests in parts, and their replies                            charged by merging
 //!   steps of transactions that rmux keeps                           charged by local_steps, with a bound of their own
 //!   subscriptions, scripts, answers of other proxies                recharged when they change
+//!   ciphertext, which the shell has                                 the same, once in a turn
 //! ```
 
 use super::clients::Clients;
@@ -75,6 +76,12 @@ pub(super) fn charge_worker_queries(in_flight: &mut InFlight, worker_queries: &m
 pub(super) fn charge_pubsub(in_flight: &mut InFlight, pubsub: &mut Pubsub) {
     let held = pubsub.held();
     in_flight.arena.recharge(&mut pubsub.charged, held);
+}
+
+/// Outside of the core, so much is held for what goes through it.
+#[cold]
+pub(super) fn charge_outside(in_flight: &mut InFlight, held: usize) {
+    in_flight.arena.recharge(&mut in_flight.memory.outside, held);
 }
 
 /// Takes what a client has sent that was not dealt with.

@@ -4,7 +4,7 @@
 //! Decides nothing: `renew`, `moved` and `await_master` do.
 
 use super::state::Proxy;
-use super::{await_master, moved, renew};
+use super::{await_master, memory, moved, renew};
 use crate::backend::TlsStage;
 use crate::server_id::ServerId;
 use crate::slots::Id;
@@ -70,6 +70,14 @@ impl Proxy {
     /// The outdated ones among the connections of this server are to be renewed.
     pub fn handle_renewal(&mut self, server: ServerId, now: Millis) {
         renew::handle_renewal(self, server, now);
+    }
+
+    /// Outside of the core so many bytes are held for what goes through it: ciphertext of half a record, or that a
+    /// socket did not take. They count into `bufferedBytesMax`. Returns how many of them may be those of clients that
+    /// have not shaken hands: a quarter of that.
+    pub fn handle_held_outside(&mut self, held: usize) -> usize {
+        memory::charge_outside(&mut self.in_flight, held);
+        self.settings.limits.buffered_bytes_max / 4
     }
 
     /// A backend is connected, and shakes hands for TLS; `is_answered` once its server has said something. What follows

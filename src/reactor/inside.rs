@@ -10,6 +10,7 @@ use super::sessions::HANDSHAKE_MS;
 use super::sockets::Sockets;
 use crate::net::Incoming;
 use crate::proxy::{Conn, Proxy};
+use crate::slots::Id;
 use crate::timer::Millis;
 
 /// Reads a ready socket once. Returns what it has brought, and whether nothing comes behind it; `None` if the
@@ -43,6 +44,39 @@ pub(super) fn receive(
     }
     let socket = sockets.get_mut(conn)?;
     Some(result.map(|incoming| (incoming, socket.take_in(incoming))))
+}
+
+/// Tells the proxy how much ciphertext is held, if that has changed.
+#[inline]
+pub(super) fn maybe_tell_held(sockets: &mut Sockets, proxy: &mut Proxy) {
+    if let Some(held) = sockets.poll_held() {
+        tell_held(held, sockets, proxy);
+    }
+}
+
+/// Clients that have not shaken hands may take a part of the memory, and no more: if they do, those leave that began
+/// first.
+#[cold]
+#[inline(never)]
+fn tell_held(held: usize, sockets: &mut Sockets, proxy: &mut Proxy) {
+    let held_max = proxy.handle_held_outside(held);
+    if held <= held_max {
+        return;
+    }
+    let holders: Vec<(Id, usize)> = sockets.shaking_holders().collect();
+    let mut held: usize = holders.iter().map(|(_, held)| held).sum();
+    for (id, freed) in holders {
+        if held <= held_max {
+            return;
+        }
+        held -= freed;
+        // Its place may be another one's by now.
+        if sockets.is_shaking(Conn::Client(id)) {
+            let reason = "a quarter of bufferedBytesMax is held for handshakes of which half has come";
+            proxy.handle_handshake_failed(id, format_args!("{reason}"));
+            proxy.handle_client_broken(id);
+        }
+    }
 }
 
 /// Closes the clients that have taken too long to shake hands.

@@ -41,6 +41,9 @@ pub(super) struct Sessions {
     closing: VecDeque<(Millis, Stream, Box<Session>)>,
     /// The time of this turn.
     now: Millis,
+    /// Ciphertext that all of them hold, in bytes, and how much was told of last.
+    held: usize,
+    held_told: usize,
 }
 
 impl Sessions {
@@ -73,14 +76,40 @@ impl Sessions {
         Some((session, &mut self.buffers))
     }
 
+    /// A session that held so many bytes holds so many now.
+    pub fn on_held(&mut self, before: usize, after: usize) {
+        self.held = self.held - before + after;
+    }
+
+    /// How much ciphertext all of them hold, in bytes, if that has changed since it was asked for.
+    #[inline]
+    pub fn poll_held(&mut self) -> Option<usize> {
+        if self.held == self.held_told {
+            return None;
+        }
+        self.held_told = self.held;
+        Some(self.held)
+    }
+
+    /// Of the clients that shake hands, the ones that hold something, those that began first before others.
+    pub fn shaking_holders(&self) -> impl Iterator<Item = (Id, usize)> {
+        self.shaking.iter().filter_map(|&(_, id)| {
+            let session = self.clients.get(id.slot())?.as_deref()?;
+            Some((id, session.held())).filter(|(_, held)| *held > 0 && session.is_shaking())
+        })
+    }
+
     /// Takes the session of a connection out, after it was told the end. Gives the stream back if nothing is left to be
     /// sent; otherwise it is closed later.
     pub fn remove(&mut self, conn: Conn, mut stream: Stream) -> Option<Stream> {
         let (table, id) = self.table(conn);
         let Some(mut session) = table.get_mut(id.slot()).and_then(Option::take) else { return Some(stream) };
+        let before = session.held();
         if session.close(&mut stream, &mut self.buffers) || matches!(conn, Conn::Backend(_)) {
+            self.on_held(before, 0);
             return Some(stream);
         }
+        self.on_held(before, session.held());
         self.closing.push_back((self.now + HANDSHAKE_MS, stream, session));
         None
     }
@@ -115,8 +144,11 @@ impl Sessions {
     fn close_some(&mut self, now: Millis) {
         for _ in 0..self.closing.len().min(CLOSING_MAX) {
             let Some((until, mut stream, mut session)) = self.closing.pop_front() else { return };
+            let before = session.held();
             if until > now && matches!(session.flush(&mut stream), Ok(false)) {
                 self.closing.push_back((until, stream, session));
+            } else {
+                self.on_held(before, 0);
             }
         }
     }

@@ -217,6 +217,17 @@ impl Sockets {
         self.sessions.get(conn).and_then(|(session, _)| session.peer_expiry())
     }
 
+    /// How much ciphertext all sessions hold, in bytes, if that has changed since it was asked for.
+    #[inline]
+    pub fn poll_held(&mut self) -> Option<usize> {
+        self.sessions.poll_held()
+    }
+
+    /// Of the clients that shake hands those that hold some of it, and how much.
+    pub fn shaking_holders(&self) -> impl Iterator<Item = (Id, usize)> {
+        self.sessions.shaking_holders()
+    }
+
     /// True exactly when the other side of a TLS connection has said anything.
     pub fn has_heard(&mut self, conn: Conn) -> bool {
         self.sessions.get(conn).is_some_and(|(session, _)| session.has_heard())
@@ -272,8 +283,12 @@ impl Sockets {
         let (Some(socket), Some((session, buffers))) = (socket, self.sessions.get(conn)) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        let before = session.held();
         let result = act(socket, session, buffers);
-        if session.has_unsent() && !socket.is_watched_for_writing {
+        let after = session.held();
+        let has_unsent = session.has_unsent();
+        self.sessions.on_held(before, after);
+        if has_unsent && !socket.is_watched_for_writing {
             self.watch_for_writing(conn, true)?;
         }
         result

@@ -250,6 +250,11 @@ impl Session {
         Ok(true)
     }
 
+    /// Ciphertext that it holds: of something that has not come whole, or that the socket did not take; in bytes.
+    pub fn held(&self) -> usize {
+        self.kept.capacity() + self.unsent.capacity()
+    }
+
     /// True exactly when there is something that the socket has not taken yet.
     pub fn has_unsent(&self) -> bool {
         self.sent < self.unsent.len()
@@ -390,7 +395,7 @@ impl Session {
 impl Session {
     /// True exactly when it has no buffer at all.
     pub fn owns_nothing(&self) -> bool {
-        self.kept.capacity() == 0 && self.unsent.capacity() == 0
+        self.held() == 0
     }
 
     /// Ciphertext that waits for the socket.
