@@ -273,7 +273,12 @@ pub(super) fn on_answered(proxy: &mut Proxy, client: Id, request: RequestId, ans
         (Some(early), Some(bytes)) if proxy.redirected.count() < REDIRECTED_MAX => {
             answer::forget_early(&mut proxy.clients, &mut proxy.in_flight, client, request, early);
             mark::mark_client_dirty(&mut proxy.clients, &mut proxy.turn, client);
-            let _ = hold_behind(proxy, client, request, (answered.server, answered.profile), bytes, now);
+            // If that is never run, this was not either, and for the same reason.
+            let before = overtaken.first().and_then(|&number| proxy.redirected.line(client)?.waiting_as(number));
+            let refusal = before.map_or(CONNECTION_DOWN.into(), |before| before.refusal.clone());
+            let Answered { server, profile, slot, .. } = answered;
+            let waiting = Waiting { request, bytes, slot, profile, goal: Goal::Owner, due: now, refusal };
+            hold(proxy, client, server, waiting, now);
         }
         _ => refuse_all(proxy, client, &overtaken, now),
     }

@@ -325,7 +325,9 @@ impl Client {
                 Fault::ReadOnly => scene.plan.demote_in > 0,
                 Fault::TryAgain => {
                     let is_moving = scene.plan.reshard_in > 0;
-                    is_moving && (pending.is_spread || pending.is_large() || scene.plan.faults == Faults::All)
+                    // A read may stand between one with several keys and a write of the same key.
+                    let may_be = pending.is_spread || pending.is_large() || pending.writes.is_empty();
+                    is_moving && (may_be || scene.plan.faults == Faults::All)
                 }
                 Fault::ClusterDown => scene.plan.reshard_in > 0,
                 Fault::Redirected => scene.plan.reshard_in > 0 && scene.plan.faults == Faults::All,

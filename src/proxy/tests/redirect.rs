@@ -196,6 +196,13 @@ fn what_was_run_behind_a_request_with_several_keys_decides_what_becomes_of_it() 
     assert_eq!(bench.told(client), [TRYAGAIN, OK].concat());
     bench.pass(100);
     assert_eq!(bench.asked(backends[0]), "");
+    // And with it a read in between, which was to be asked again behind the first one.
+    bench.say(client, both.clone() + &get(&key) + &set(&key, "2"));
+    bench.asked(backends[0]);
+    bench.answer(backends[0], [TRYAGAIN, &bulk("0"), OK].concat());
+    assert_eq!(bench.told(client), [TRYAGAIN, TRYAGAIN, OK].concat());
+    bench.pass(100);
+    assert_eq!(bench.asked(backends[0]), "");
     bench.assert_nothing_is_left();
 }
 
