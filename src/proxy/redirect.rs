@@ -364,9 +364,18 @@ fn refuse_all(proxy: &mut Proxy, client: Id, numbers: &[u64], now: Millis) {
     }
 }
 
+/// Whether this client is there, and its requests with it.
+pub(super) fn is_alive(proxy: &Proxy, client: Id) -> bool {
+    proxy.clients.get(client).is_some_and(|client| !client.is_closed())
+}
+
 /// This one is told what the node said.
 pub(super) fn refuse(proxy: &mut Proxy, client: Id, number: u64, now: Millis) {
     let Some(waiting) = proxy.redirected.take(client, number, false, &mut proxy.in_flight.arena) else { return };
+    if !is_alive(proxy, client) {
+        // It was closed over one before, and its requests are gone with it.
+        return;
+    }
     proxy.in_flight.measured.count_error(b'-', &waiting.refusal);
     answer::deliver(proxy, client, waiting.request, &waiting.refusal, now);
 }

@@ -66,12 +66,17 @@ pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
 
 /// The same for one client. Returns how many were sent or refused.
 fn go_on_for(proxy: &mut Proxy, client: Id, now: Millis) -> usize {
-    if proxy.clients.get(client).is_none_or(|client| client.is_closed()) {
+    if !redirect::is_alive(proxy, client) {
         proxy.redirected.remove(client, &mut proxy.in_flight.arena);
         return 1;
     }
     let is_held_back = redirect::is_held_back(proxy, client);
     let mut work = refuse_late(proxy, client, is_held_back, now);
+    if !redirect::is_alive(proxy, client) {
+        // Closed over what it was told; its line goes in the next turn.
+        proxy.redirected.look_by(now + 1);
+        return work;
+    }
     let is_quiet = |proxy: &Proxy| proxy.clients.get(client).is_some_and(|client| client.affinities().is_empty());
     if is_quiet(proxy) {
         proxy.redirected.forget_answered(client);
@@ -109,7 +114,7 @@ fn send_round(proxy: &mut Proxy, client: Id, now: Millis) -> usize {
     let mut rounds: BTreeMap<u16, Round> = BTreeMap::new();
     let mut sent = 0;
     for (number, slot, due) in waiting {
-        if sent >= WORK_MAX {
+        if sent >= WORK_MAX || !redirect::is_alive(proxy, client) {
             break;
         }
         let round = rounds.get(&slot).copied();
