@@ -162,7 +162,7 @@ impl Cluster {
     /// Nodes hear from each other.
     fn converge(&mut self) {
         for (node, view) in self.views.iter_mut().enumerate() {
-            if self.random.one_in(2) {
+            if self.random.one_in(2) || *view == self.owners {
                 continue;
             }
             for (slot, owner) in self.owners.iter().enumerate() {
@@ -206,10 +206,14 @@ impl Cluster {
     pub fn map(&mut self) -> SlotMap {
         let node = self.random.below(self.views.len());
         let mut builder = Builder::default();
-        for (slot, &owner) in (0..).zip(&self.views[node]) {
+        let mut first = 0;
+        for run in self.views[node].chunk_by(|one, next| one == next) {
+            let owner = run[0];
             let shard = Shard { id: format!("id-{owner}"), master: name(owner.into()), replicas: Vec::new() };
             let number = builder.shard(shard).expect("few nodes");
-            builder.give(slot, slot, number);
+            let last = first + run.len() as u16 - 1;
+            builder.give(first, last, number);
+            first = last.wrapping_add(1);
         }
         builder.build()
     }
