@@ -109,6 +109,7 @@ mod kill;
 mod leases;
 mod listening;
 mod local_steps;
+mod look;
 mod mark;
 mod mastership;
 mod memory;

@@ -115,7 +115,7 @@ pub(super) fn hold_behind(
 fn push(proxy: &mut Proxy, client: Id, server: ServerId, profile: Profile, held: HeldRequest, now: Millis) {
     let deadline = proxy.in_flight.requests[held.request].deadline();
     proxy.held.push(client, server, profile, held, &mut proxy.in_flight.arena);
-    proxy.held.wake_at(&mut proxy.wheel, Timer::Held, deadline.max(now));
+    proxy.held.look.wake_at(&mut proxy.wheel, Timer::Held, deadline.max(now));
     if let Some(client) = proxy.clients.get_mut(client) {
         client.hold();
     }
@@ -139,7 +139,7 @@ fn on_refused(proxy: &mut Proxy, server: ServerId, profile: Profile, now: Millis
         connect_at: now + PAUSE_MAX_MS,
         is_master: false,
     });
-    proxy.held.wake_at(&mut proxy.wheel, Timer::Held, ask_at);
+    proxy.held.look.wake_at(&mut proxy.wheel, Timer::Held, ask_at);
     proxy.turn.resolve(server);
     proxy.journal.notices.note(
         Kind::ReadOnly,
@@ -241,7 +241,7 @@ fn maybe_let_go(proxy: &mut Proxy, client: Id) {
 pub(super) fn on_resolved(proxy: &mut Proxy, server: ServerId, is_changed: bool, now: Millis) {
     let Some(refuser) = proxy.held.refuser_mut(server).filter(|_| is_changed) else { return };
     (refuser.ask_at, refuser.pause_ms) = (now, PAUSE_FIRST_MS);
-    proxy.held.wake_at(&mut proxy.wheel, Timer::Held, now);
+    proxy.held.look.wake_at(&mut proxy.wheel, Timer::Held, now);
 }
 
 /// A server has answered what it is. One that does not tell is tried.
@@ -253,7 +253,7 @@ pub(super) fn on_role_told(proxy: &mut Proxy, from: Id, reply: &[u8], now: Milli
         return;
     }
     let was_known = std::mem::replace(&mut refuser.is_master, true);
-    proxy.held.wake_at(&mut proxy.wheel, Timer::Held, now);
+    proxy.held.look.wake_at(&mut proxy.wheel, Timer::Held, now);
     let is_new = proxy.upstreams.backend(from).is_some_and(Backend::is_open_reserve);
     if is_new && !was_known {
         leave_connections(proxy, server);
@@ -277,7 +277,8 @@ fn leave_connections(proxy: &mut Proxy, server: ServerId) {
 #[cold]
 #[inline(never)]
 pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
-    if !proxy.held.is_look_due(now) {
+    let lines = proxy.held.lines().len();
+    if !proxy.held.look.is_due(lines, now) {
         return watch(proxy, now);
     }
     ask_refusers(proxy, now);
@@ -286,7 +287,7 @@ pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
     for number in proxy.held.numbers() {
         let work = drop_expired(proxy, number, now) + maybe_send(proxy, number, now);
         if work >= work_left {
-            proxy.held.look_by(now + 1);
+            proxy.held.look.by(now + 1);
             break;
         }
         work_left -= work;
@@ -451,14 +452,14 @@ fn look_by_deadline(proxy: &mut Proxy, number: u64) {
     // Of a client that was closed in this turn there may be nothing left; its line goes in the next.
     let deadline = |held: &HeldRequest| proxy.in_flight.requests.get(held.request).map(|entry| entry.deadline());
     if let Some(deadline) = line.requests.iter().filter_map(deadline).min() {
-        proxy.held.look_by(deadline);
+        proxy.held.look.by(deadline);
     }
 }
 
 /// Has it looked at again in time.
 fn watch(proxy: &mut Proxy, now: Millis) {
     let ask_at = proxy.held.refusers().iter().map(|refuser| refuser.ask_at);
-    if let Some(next) = ask_at.chain(proxy.held.next_look()).min() {
-        proxy.held.wake_at(&mut proxy.wheel, Timer::Held, next.max(now + 1));
+    if let Some(next) = ask_at.chain(proxy.held.look.next()).min() {
+        proxy.held.look.wake_at(&mut proxy.wheel, Timer::Held, next.max(now + 1));
     }
 }

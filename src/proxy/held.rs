@@ -20,19 +20,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::ops::Range;
 
+use super::look::Look;
 use crate::buffer::Arena;
 use crate::request::RequestId;
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
-use crate::timer::{Alarm, Millis, Wheel};
+use crate::timer::Millis;
 
 /// So many requests are held at the most; what is refused beyond that is told so.
 pub(super) const HELD_MAX: usize = 10_000;
-
-/// So many lines are looked at in each turn; of twice as many not more often than each 2 ms, and so on: what looking
-/// takes of the time does not grow with them.
-const LOOK_FREELY: usize = 1_000;
 
 /// So often a server is asked on a new connection, in milliseconds.
 const CONNECT_MS: u64 = 250;
@@ -108,10 +105,8 @@ pub(super) struct Held {
     count: usize,
     /// What the account of memory has for it, in bytes.
     charged: usize,
-    /// When all was looked at last, and when that is to be done again; `None` as long as nothing happens.
-    looked_at: Millis,
-    look_at: Option<Millis>,
-    alarm: Alarm,
+    /// When all of it is looked at.
+    pub look: Look,
 }
 
 impl Held {
@@ -266,38 +261,5 @@ impl Held {
         let (needed, unneeded) = mem::take(&mut self.refusers).into_iter().partition(is_needed);
         self.refusers = needed;
         unneeded
-    }
-
-    /// Whether all is to be looked at now, since something may have changed: of few lines in each turn, of many less
-    /// often.
-    pub fn is_look_due(&mut self, now: Millis) -> bool {
-        let due_at = self.looked_at + (self.lines.len() / LOOK_FREELY) as u64;
-        let is_due = due_at <= now || self.look_at.is_some_and(|look_at| look_at <= now);
-        if is_due {
-            (self.looked_at, self.look_at) = (now, None);
-        } else {
-            self.look_by(due_at);
-        }
-        is_due
-    }
-
-    /// All is to be looked at by then.
-    pub fn look_by(&mut self, at: Millis) {
-        self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    /// When it is to be looked at next, if nothing happens before.
-    pub fn next_look(&self) -> Option<Millis> {
-        self.look_at
-    }
-
-    /// It is looked at then; `key` is that look's.
-    pub fn wake_at<K: Copy>(&mut self, wheel: &mut Wheel<K>, key: K, deadline: Millis) {
-        self.alarm.set(wheel, key, deadline);
-    }
-
-    /// It is.
-    pub fn on_woken(&mut self) {
-        self.alarm.on_fired();
     }
 }

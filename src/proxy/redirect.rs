@@ -145,7 +145,8 @@ pub(super) fn on_refused(
         answer::deliver_error(proxy, client, request, NOT_KEPT, now);
         return true;
     };
-    let waiting = Waiting { request, bytes, slot, profile, goal, due: now + pause_ms, refusal: reply.into() };
+    let keys = keys_of(proxy, &bytes);
+    let waiting = Waiting { request, bytes, slot, keys, profile, goal, due: now + pause_ms, refusal: reply.into() };
     hold(proxy, client, server, waiting, now);
     true
 }
@@ -230,8 +231,8 @@ fn hold(proxy: &mut Proxy, client: Id, server: ServerId, waiting: Waiting, now: 
     entry.leave_backend();
     let look_at = waiting.due.min(entry.deadline()).max(now);
     proxy.redirected.push(client, server, waiting, &mut proxy.in_flight.arena);
-    proxy.redirected.look_by(look_at);
-    proxy.redirected.wake_at(&mut proxy.wheel, Timer::Redirected, look_at);
+    proxy.redirected.look.by(look_at);
+    proxy.redirected.look.wake_at(&mut proxy.wheel, Timer::Redirected, look_at);
     if let Some(client) = proxy.clients.get_mut(client) {
         client.hold();
     }
@@ -251,8 +252,8 @@ pub(super) fn hold_behind(
         return Some(bytes);
     }
     let slot = slot_in(proxy.in_flight.requests[request].hash());
-    let refusal = CONNECTION_DOWN.into();
-    let waiting = Waiting { request, bytes, slot, profile, goal: Goal::Owner, due: now, refusal };
+    let (refusal, keys) = (CONNECTION_DOWN.into(), keys_of(proxy, &bytes));
+    let waiting = Waiting { request, bytes, slot, keys, profile, goal: Goal::Owner, due: now, refusal };
     hold(proxy, client, server, waiting, now);
     None
 }
@@ -277,7 +278,8 @@ pub(super) fn on_answered(proxy: &mut Proxy, client: Id, request: RequestId, ans
             let before = overtaken.first().and_then(|&number| proxy.redirected.line(client)?.waiting_as(number));
             let refusal = before.map_or(CONNECTION_DOWN.into(), |before| before.refusal.clone());
             let Answered { server, profile, slot, .. } = answered;
-            let waiting = Waiting { request, bytes, slot, profile, goal: Goal::Owner, due: now, refusal };
+            let keys = keys_of(proxy, &bytes);
+            let waiting = Waiting { request, bytes, slot, keys, profile, goal: Goal::Owner, due: now, refusal };
             hold(proxy, client, server, waiting, now);
         }
         _ => refuse_all(proxy, client, &overtaken, now),
@@ -302,26 +304,19 @@ fn overtaken(proxy: &Proxy, client: Id, request: RequestId, answered: &Answered)
         let is_read = proxy.in_flight.requests.get(waiting.request).is_some_and(|entry| entry.is_read());
         waiting.slot == answered.slot
             && !(answered.is_read && is_read)
-            && have_common(&keys, &keys_of(proxy, &waiting.bytes))
             && !stands_before(proxy, client, request, waiting.request)
     };
-    line.numbered().filter(|(_, waiting)| is_overtaken(waiting)).map(|(number, _)| number).collect()
+    let sharing = line.sharing(keys.as_deref()).into_iter();
+    sharing.filter(|&number| line.waiting_as(number).is_some_and(is_overtaken)).collect()
 }
 
 /// The hashes of a request's keys; `None` if they are not known.
-fn keys_of(proxy: &Proxy, bytes: &[u8]) -> Option<Vec<u32>> {
+fn keys_of(proxy: &Proxy, bytes: &[u8]) -> Option<Box<[u32]>> {
     let framer = reparse::framed(&proxy.reading, bytes)?;
     let args = framer.args();
     let command = command::find(args.first()?.of(bytes))?;
     let span = command.key_span(args.len(), |index| args[index].of(bytes)).ok()?;
     Some(span.iter().map(|index| proxy.router.hash_of(args[index as usize].of(bytes))).collect())
-}
-
-fn have_common(one: &Option<Vec<u32>>, other: &Option<Vec<u32>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => one.iter().any(|key| other.contains(key)),
-        _ => true,
-    }
 }
 
 /// Whether a request stands before another one in its client's order.

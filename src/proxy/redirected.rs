@@ -14,20 +14,18 @@
 //! Invariants: a client has one line at the most; those that wait are in no backend's line, and their clients are read
 //! no further; `charged` is what the account has for them; no more than `REDIRECTED_MAX` wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::look::Look;
 use crate::buffer::Arena;
 use crate::request::RequestId;
 use crate::server_id::ServerId;
 use crate::session::Profile;
 use crate::slots::Id;
-use crate::timer::{Alarm, Millis, Wheel};
+use crate::timer::Millis;
 
 /// So many requests wait at the most; what is refused beyond that is told so.
 pub(super) const REDIRECTED_MAX: usize = 10_000;
-
-/// So many lines are looked at in each turn; of twice as many not more often than each 2 ms, and so on.
-const LOOK_FREELY: usize = 1_000;
 
 /// So long after a node has said that a slot is being moved it is taken to be, in milliseconds.
 const MOVING_MS: u64 = 10_000;
@@ -47,6 +45,8 @@ pub(super) struct Waiting {
     pub request: RequestId,
     pub bytes: Vec<u8>,
     pub slot: u16,
+    /// The hashes of its keys; `None` if they are not known.
+    pub keys: Option<Box<[u32]>>,
     /// What the session of a backend must be set to that runs it.
     pub profile: Profile,
     pub goal: Goal,
@@ -58,7 +58,8 @@ pub(super) struct Waiting {
 
 impl Waiting {
     fn held(&self) -> usize {
-        size_of::<Entry>() + self.bytes.capacity() + self.refusal.len()
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.len() * (size_of::<u32>() + size_of::<(u32, u64)>()));
+        size_of::<Entry>() + self.bytes.capacity() + self.refusal.len() + keys
     }
 }
 
@@ -81,11 +82,34 @@ pub(super) struct Line {
     entries: BTreeMap<u64, Entry>,
     /// The number of each.
     numbers: BTreeMap<RequestId, u64>,
+    /// The numbers of those that wait, by their keys; and of those whose keys are not known.
+    by_key: BTreeSet<(u32, u64)>,
+    of_any_key: BTreeSet<u64>,
 }
 
 impl Line {
     fn new(server: ServerId) -> Line {
-        Line { server, entries: BTreeMap::new(), numbers: BTreeMap::new() }
+        let (entries, numbers) = (BTreeMap::new(), BTreeMap::new());
+        Line { server, entries, numbers, by_key: BTreeSet::new(), of_any_key: BTreeSet::new() }
+    }
+
+    /// One waits, or waits no longer.
+    fn note(&mut self, number: u64, keys: Option<&[u32]>, is_waiting: bool) {
+        let Some(keys) = keys else {
+            let _ = if is_waiting { self.of_any_key.insert(number) } else { self.of_any_key.remove(&number) };
+            return;
+        };
+        for &key in keys {
+            let _ = if is_waiting { self.by_key.insert((key, number)) } else { self.by_key.remove(&(key, number)) };
+        }
+    }
+
+    /// The numbers of those that wait and may have a key in common with these, in their order; `None`: with any. To
+    /// look for them costs no more when there are thousands.
+    pub fn sharing(&self, keys: Option<&[u32]>) -> BTreeSet<u64> {
+        let Some(keys) = keys else { return self.numbered().map(|(number, _)| number).collect() };
+        let of_key = |&key: &u32| self.by_key.range((key, 0)..=(key, u64::MAX)).map(|&(_, number)| number);
+        keys.iter().flat_map(of_key).chain(self.of_any_key.iter().copied()).collect()
     }
 
     /// Those that wait, in the order in which they were sent first.
@@ -121,9 +145,8 @@ pub(super) struct Redirected {
     moving: BTreeMap<u16, Millis>,
     /// Owners of slots at addresses that no server has yet.
     named: Vec<(u16, Box<str>)>,
-    looked_at: Millis,
-    look_at: Option<Millis>,
-    alarm: Alarm,
+    /// When all of it is looked at.
+    pub look: Look,
 }
 
 impl Redirected {
@@ -164,6 +187,7 @@ impl Redirected {
         let request = waiting.request;
         let number = *line.numbers.entry(request).or_insert(self.next_number);
         self.next_number += u64::from(number == self.next_number);
+        line.note(number, waiting.keys.as_deref(), true);
         let entry = line.entries.entry(number).or_insert(Entry { request, tries: 0, waiting: None });
         debug_assert!(entry.waiting.is_none(), "it waits already");
         (entry.tries, entry.waiting) = (entry.tries.saturating_add(1), Some(waiting));
@@ -180,6 +204,7 @@ impl Redirected {
     pub fn take(&mut self, client: Id, number: u64, is_sent: bool, arena: &mut Arena) -> Option<Waiting> {
         let line = self.lines.get_mut(&client)?;
         let waiting = line.entries.get_mut(&number)?.waiting.take()?;
+        line.note(number, waiting.keys.as_deref(), false);
         if !is_sent {
             line.entries.remove(&number);
             line.numbers.remove(&waiting.request);
@@ -193,7 +218,10 @@ impl Redirected {
 
     /// One that was to be sent is not: no connection takes it now.
     pub fn put_back(&mut self, client: Id, number: u64, waiting: Waiting, arena: &mut Arena) {
-        let Some(entry) = self.lines.get_mut(&client).and_then(|line| line.entries.get_mut(&number)) else { return };
+        let has_place = |line: &&mut Line| line.entries.contains_key(&number);
+        let Some(line) = self.lines.get_mut(&client).filter(has_place) else { return };
+        line.note(number, waiting.keys.as_deref(), true);
+        let Some(entry) = line.entries.get_mut(&number) else { return };
         let held = waiting.held();
         self.count += 1;
         self.charged += held;
@@ -243,41 +271,8 @@ impl Redirected {
         std::mem::take(&mut self.named)
     }
 
-    /// Whether all is to be looked at now, since something may have changed: of few lines in each turn, of many less
-    /// often.
-    pub fn is_look_due(&mut self, now: Millis) -> bool {
-        let due_at = self.looked_at + (self.lines.len() / LOOK_FREELY) as u64;
-        let is_due = due_at <= now || self.look_at.is_some_and(|look_at| look_at <= now);
-        if is_due {
-            (self.looked_at, self.look_at) = (now, None);
-        } else {
-            self.look_by(due_at);
-        }
-        is_due
-    }
-
-    /// All is to be looked at by then.
-    pub fn look_by(&mut self, at: Millis) {
-        self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    /// The same, in the next turn: other nodes have come, or slots have other owners.
-    pub fn look_now(&mut self) {
-        self.look_by(Millis(0));
-    }
-
-    /// When it is to be looked at next, if nothing happens before.
-    pub fn next_look(&self) -> Option<Millis> {
-        self.look_at
-    }
-
-    /// It is looked at then; `key` is that look's.
-    pub fn wake_at<K: Copy>(&mut self, wheel: &mut Wheel<K>, key: K, deadline: Millis) {
-        self.alarm.set(wheel, key, deadline);
-    }
-
-    /// That look is due.
-    pub fn on_woken(&mut self) {
-        self.alarm.on_fired();
+    /// How many lines there are.
+    pub fn lines(&self) -> usize {
+        self.lines.len()
     }
 }

@@ -49,14 +49,15 @@ pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
             proxy.router.give_slot(slot, server);
         }
     }
-    if !proxy.redirected.is_look_due(now) {
+    let lines = proxy.redirected.lines();
+    if !proxy.redirected.look.is_due(lines, now) {
         return watch(proxy, now);
     }
     let mut work_left = WORK_MAX;
     for client in proxy.redirected.clients() {
         let work = go_on_for(proxy, client, now);
         if work >= work_left {
-            proxy.redirected.look_by(now + 1);
+            proxy.redirected.look.by(now + 1);
             break;
         }
         work_left -= work;
@@ -74,7 +75,7 @@ fn go_on_for(proxy: &mut Proxy, client: Id, now: Millis) -> usize {
     let mut work = refuse_late(proxy, client, is_held_back, now);
     if !redirect::is_alive(proxy, client) {
         // Closed over what it was told; its line goes in the next turn.
-        proxy.redirected.look_by(now + 1);
+        proxy.redirected.look.by(now + 1);
         return work;
     }
     let is_quiet = |proxy: &Proxy| proxy.clients.get(client).is_some_and(|client| client.affinities().is_empty());
@@ -193,13 +194,13 @@ fn look_again(proxy: &mut Proxy, client: Id, now: Millis) {
         Some(due.min(requests.get(waiting.request)?.deadline()))
     };
     if let Some(at) = line.waiting().filter_map(next).min() {
-        proxy.redirected.look_by(at);
+        proxy.redirected.look.by(at);
     }
 }
 
 /// Has it looked at again in time.
 fn watch(proxy: &mut Proxy, now: Millis) {
-    if let Some(next) = proxy.redirected.next_look() {
-        proxy.redirected.wake_at(&mut proxy.wheel, Timer::Redirected, next.max(now + 1));
+    if let Some(next) = proxy.redirected.look.next() {
+        proxy.redirected.look.wake_at(&mut proxy.wheel, Timer::Redirected, next.max(now + 1));
     }
 }

@@ -62,8 +62,8 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Moved(server) => moved::on_moved_due(proxy, server, now),
             Timer::Renewal(server) => renew::on_due(proxy, server),
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
-            Timer::Held => proxy.held.on_woken(),
-            Timer::Redirected => proxy.redirected.on_woken(),
+            Timer::Held => proxy.held.look.on_woken(),
+            Timer::Redirected => proxy.redirected.look.on_woken(),
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }
     }

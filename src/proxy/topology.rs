@@ -47,7 +47,7 @@ fn on_slot_map(proxy: &mut Proxy, map: &SlotMap, now: Millis) {
     set_nodes(proxy, servers, replicas, now);
     proxy.router.tell_slots(|slot| map.owner(slot));
     resubscribe::review(proxy, now);
-    proxy.redirected.look_now();
+    proxy.redirected.look.by(now);
     proxy.turn.room_is_new();
     reload::shrink(proxy);
 }
