@@ -1,29 +1,30 @@
-//! Which node of a Redis Cluster has which slot.
+//! The slot map of a Redis Cluster: which node owns which slot, and how rmux finds out.
 //!
 //! ```text
 //!   key ─► slot_of ─► slot, 0 to 16383 ─► SlotMap::owner ─► shard: a master and its replicas
 //!
-//!   a node, by chance ◄─ asks ── each minute ──────────────────────────────┐
-//!   another one, if that does not answer, or is not to be believed         ├─► a SlotMap ─► all reactors of the pool
-//!   a reactor: "MOVED", "a connection is lost" ── asks, once a second ─────┘
+//!   each minute ─────────────────────────────────────────┐
+//!   a hint of a reactor: -MOVED, a connection is lost ───┴─► a round, at most one a second: ask a random node,
+//!                                                            and the next one if its answer is missing or doubtful
+//!                                                              └─► a SlotMap ─► all reactors of the pool
 //! ```
 //!
-//! Two things: what the core routes by, [`slot_of`] and the [`SlotMap`], and [`Watch`], which finds out what is in that
-//! map. That is a machine without sockets and without a clock, as the core is one: `handle_*` tells it what has
-//! happened, `poll_action` asks what is to be done, time is an argument. There is one for all reactors of a pool.
+//! The core routes by [`slot_of`] and the [`SlotMap`]; [`Watch`] keeps that map up to date. Like the core, it is a state
+//! machine without sockets and without a clock: `handle_*` reports an event, `poll_action` returns what the shell must
+//! do, and time is an argument. One serves all reactors of a pool.
 //!
-//! What a node says is not always true: one that was cut off, or taken out, or that another cluster has now, still
-//! answers. So it is doubted where it knows fewer slots than are known to have owners, where it says of itself that it
-//! does not serve, where it has missed changes, and where it does not know a single node that was known; then others
-//! are asked. When nobody who is known answers, the nodes that the user names are asked again, their names looked up
-//! anew: they are never forgotten. As long as nobody is believed, all stays as it is known.
+//! An answer may be wrong: a node that is partitioned, was removed, or belongs to another cluster now still answers. So
+//! an answer is doubtful if it covers fewer slots than the present map, if the node reports `cluster_state:fail` or an
+//! old epoch, or if it names none of the known nodes; then other nodes are asked. When no known node answers, the seeds
+//! of the configuration are asked again, their names resolved anew: they are never forgotten. Until some answer is
+//! accepted the present map stays in force.
 //!
-//! Bounded: nodes, and bytes of a reply, have limits; each question, and each connect, has a deadline; there is one
-//! connection at a time, and a second between two rounds, however many ask for them.
+//! Bounded: the number of nodes and the bytes of a reply have limits; each connect and each reply has a deadline; there
+//! is one connection at a time, and at least a second between two rounds, however many hints arrive.
 //!
-//! The parts, from top to bottom: `watch`, the machine; `interface`, its words to the shell; `round`, who is asked, and
-//! what is doubted; `schedule`, when; `answer`, what replies mean; `slot_map`, who has what; `slot`, from keys to
-//! slots.
+//! The parts, from top to bottom: `watch`, the state machine; `interface`, its types towards the shell; `round`, which
+//! nodes are asked and which answer wins; `schedule`, when; `answer`, the parser of the replies; `slot_map`, slot →
+//! shard; `slot`, key → slot.
 
 mod answer;
 mod interface;

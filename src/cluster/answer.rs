@@ -1,14 +1,14 @@
-//! What the replies of a node mean.
+//! Parses the replies of a node to CLUSTER SLOTS and CLUSTER INFO.
 //!
 //! ```text
-//!   CLUSTER SLOTS   entry:  first slot, last slot, master, replica, replica …, whatever else comes
-//!                   node:   host, port, id (since 4.0), { ip, hostname } (since 7.0), whatever else comes
+//!   CLUSTER SLOTS   entry:  first slot, last slot, master, replica, replica …, fields of later versions
+//!                   node:   host, port, id (since 4.0), { ip, hostname } (since 7.0), fields of later versions
 //!                   host:   a name or an address │ null or empty: the one that was asked │ "?": see ip, hostname
 //! ```
 //!
-//! Lists may be arrays or sets, and what is by name a list of pairs or a map. Each reply was framed before. A node that
-//! nobody could connect to is left out, and so its slots have no owner; anything else that is not of this form makes
-//! all of it worth nothing: whoever poses as a node can say where nodes are, and nothing else.
+//! Lists may be arrays or sets, and the metadata an array of pairs or a map. Each reply was framed before. A node
+//! without a usable address is left out, so its slots have no owner; anything else that is malformed makes the whole
+//! reply an error: a hostile server can name addresses, and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -18,31 +18,31 @@ use crate::resp::elements::{self, Elements};
 use super::slot::SLOTS;
 use super::slot_map::{Builder, NODES_MAX, Shard, SlotMap};
 
-/// What a node says of its cluster.
+/// The parsed reply to CLUSTER SLOTS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Who has which slot.
+    /// Slots and their owners.
     pub map: SlotMap,
-    /// Where all nodes are, each once.
+    /// The addresses of all nodes, each once.
     pub places: BTreeSet<HostPort>,
     /// Their ids.
     pub ids: BTreeSet<String>,
 }
 
-/// How a node does, by its own word; what it does not tell is well.
+/// A node's own view of the cluster's state. A field that it does not report counts as good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Health {
-    /// Whether it does not serve, since slots or most masters are missing.
+    /// Whether it reports `cluster_state:fail`: slots or most masters are missing.
     pub is_failing: bool,
-    /// How often the cluster has changed its configuration; 0 if that is not known.
+    /// `cluster_current_epoch`; 0 if it is not known.
     pub epoch: u64,
 }
 
-/// The reply to `CLUSTER SLOTS` of the node that was asked there.
+/// Parses the reply to `CLUSTER SLOTS` of the node at `asked`.
 ///
 /// # Errors
 ///
-/// Why nothing of it can be used, to be read after the name of the node.
+/// Why it cannot be used, to be read after the name of the node.
 pub(super) fn found(reply: &[u8], asked: &HostPort) -> Result<Found, String> {
     let mut builder = Builder::default();
     let (mut places, mut ids) = (BTreeSet::new(), BTreeSet::new());
@@ -52,7 +52,7 @@ pub(super) fn found(reply: &[u8], asked: &HostPort) -> Result<Found, String> {
         if first > last {
             return Err(NONSENSE.to_owned());
         }
-        // What is no list is something that comes with a later version.
+        // An element that is no list is a field of a later version.
         let mut nodes = elements.filter_map(Elements::of).map(|fields| node(fields, asked));
         let Some(master) = nodes.next().transpose()?.flatten() else { continue };
         let replicas = nodes.filter_map(Result::transpose).collect::<Result<Vec<Node>, _>>()?;
@@ -71,7 +71,7 @@ pub(super) fn found(reply: &[u8], asked: &HostPort) -> Result<Found, String> {
     Ok(Found { map: builder.build(), places, ids })
 }
 
-/// The reply to `CLUSTER INFO`. Who may not ask for it knows nothing.
+/// Parses the reply to `CLUSTER INFO`; of an error, nothing is known.
 pub(super) fn health(reply: &[u8]) -> Health {
     let text = elements::text(reply).unwrap_or_default();
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
@@ -91,7 +91,7 @@ fn slot(element: Option<&[u8]>) -> Result<u16, String> {
     number.filter(|&slot| usize::from(slot) < SLOTS).ok_or_else(|| NONSENSE.to_owned())
 }
 
-/// A node; `None` if nobody can connect to it.
+/// A node; `None` if it has no usable address.
 fn node(mut fields: Elements<'_>, asked: &HostPort) -> Result<Option<Node>, String> {
     let (Some(host), Some(port)) = (fields.next(), fields.next()) else { return Err(NONSENSE.to_owned()) };
     let Some(port) = elements::integer(port) else { return Err(NONSENSE.to_owned()) };
@@ -125,7 +125,7 @@ fn value<'a>(mut pairs: Elements<'a>, name: &[u8]) -> Option<&'a [u8]> {
 
 const NONSENSE: &str = "its answer is none to CLUSTER SLOTS";
 
-/// An id has 40 letters, and always had.
+/// Ids have had 40 letters in every version.
 const ID_BYTES_MAX: usize = 64;
 
 #[cfg(test)]

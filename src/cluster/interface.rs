@@ -1,5 +1,4 @@
-//! The words in which the machine talks to its shell: what it is told at its start, what is to be done, what there is
-//! to show.
+//! The types between the state machine and its shell: its settings, its actions, and a view for reports.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,49 +11,49 @@ use crate::link::{HostPort, LinkId};
 use crate::timer::Millis;
 use crate::users::Credentials;
 
-/// What it is told about a pool.
+/// The settings of a pool that its watch needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// What the pool is called in the log.
+    /// The pool's name in the log.
     pub pool: String,
-    /// The nodes that the user names; at least one.
+    /// The nodes that the configuration names; at least one.
     pub seeds: Vec<HostPort>,
-    /// Who rmux is to the nodes.
+    /// User and password for the nodes.
     pub credentials: Option<Credentials>,
 }
 
-/// What is to be done by the shell.
+/// What the shell must do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Look up where this node is, say so ([`Watch::handle_found`](super::Watch::handle_found)), and connect to it.
+    /// Resolve the name of this node, report that ([`Watch::handle_found`](super::Watch::handle_found)), and connect.
     Connect(LinkId, HostPort),
-    /// Send this.
+    /// Send these bytes on this connection.
     Send(LinkId, Vec<u8>),
-    /// Close this.
+    /// Close this connection.
     Close(LinkId),
-    /// This holds from now on.
+    /// Hand this map to all reactors.
     Map(Arc<SlotMap>),
-    /// Log this.
+    /// Log this text.
     Say(Level, String),
 }
 
-/// What there is to show.
+/// What reports show: metrics, status page, `-test`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// Who has which slot; `None` as long as nobody has said so.
+    /// The present map; `None` until the first answer is accepted.
     pub map: Option<Arc<SlotMap>>,
-    /// How many nodes are known, masters and replicas.
+    /// The number of known nodes, masters and replicas.
     pub nodes: usize,
-    /// When a node that is believed has last said so, by the clock of the machine.
+    /// When an answer was last accepted, on the watch's clock.
     pub told_at: Option<Millis>,
-    /// How often nodes were asked, by the reason, and by what came of it.
+    /// The number of rounds, by cause and outcome.
     pub refreshes: BTreeMap<(Cause, Outcome), u64>,
-    /// Why nobody could be asked, or was believed, the last time.
+    /// Why the last round failed; `None` if it did not.
     pub problem: Option<String>,
 }
 
 impl Cause {
-    /// All of them, with the names that people are shown.
+    /// All of them, with their names in metrics and reports.
     pub const NAMES: [(&str, Cause); 6] = [
         ("start", Cause::Start),
         ("time", Cause::Time),
@@ -66,7 +65,7 @@ impl Cause {
 }
 
 impl Outcome {
-    /// All of them, with the names that people are shown.
+    /// All of them, with their names in metrics and reports.
     pub const NAMES: [(&str, Outcome); 3] =
         [("changed", Outcome::Changed), ("unchanged", Outcome::Unchanged), ("failed", Outcome::Failed)];
 }

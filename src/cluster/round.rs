@@ -1,12 +1,12 @@
-//! One round: who of the nodes is asked, one after the other, until one of them is believed.
+//! One round: nodes are asked one after the other until an answer is accepted.
 //!
 //! ```text
-//!   some of the known nodes, by chance ─► nobody of the known cluster has answered ─► the seeds, by chance
-//!      └─ an answer that there is reason to doubt is kept; the next one may be better, or the best of them is taken
+//!   some of the known nodes, in random order ─► none of them answered ─► the seeds, in random order
+//!      └─ a doubtful answer is kept: the next node may give a better one, else the best of them is taken
 //! ```
 //!
-//! Knows no connections and no time. Invariant: nobody is asked twice; no more than [`TRIES_MAX`] known nodes are
-//! tried, and as many seeds, and no more than [`ANSWERS_MAX`] answers of either are kept.
+//! Knows no connections and no time. Invariant: no node is asked twice; at most [`TRIES_MAX`] known nodes and as many
+//! seeds are tried, and at most [`ANSWERS_MAX`] answers of either are kept.
 
 use std::cmp::Reverse;
 
@@ -14,26 +14,26 @@ use super::answer::{Found, Health};
 use super::schedule::Cause;
 use crate::link::HostPort;
 
-/// What a node has answered.
+/// The answer of a node.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub by: HostPort,
-    /// Whether the user names it.
+    /// Whether the configuration names it.
     pub is_seed: bool,
     pub found: Found,
     pub health: Health,
 }
 
-/// What there is to be held against an answer.
+/// Why an answer is doubtful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// No slot has an owner.
+    /// No slot has an owner in it.
     Empty,
-    /// Not one of its nodes is known.
+    /// It names none of the known nodes.
     Foreign,
-    /// It is of a node that does not serve, or that has missed what others know.
+    /// Its node reports `cluster_state:fail`, or an epoch older than the known one.
     Behind,
-    /// Fewer slots have owners than are known to.
+    /// It covers fewer slots than the present map.
     Lesser,
 }
 
@@ -41,23 +41,23 @@ pub(super) enum Doubt {
 #[derive(Debug)]
 pub(super) struct Round {
     pub cause: Cause,
-    /// Who is still to be asked, the next one last.
+    /// The nodes still to ask, the next one last.
     rest: Vec<HostPort>,
     tried: Vec<HostPort>,
     has_seeds: bool,
-    /// How many answers of the present kind of nodes there were.
+    /// The number of answers of the present kind of nodes: known ones, then seeds.
     answers: usize,
     doubtful: Vec<(Doubt, Answer)>,
 }
 
 impl Round {
-    /// One that asks these first, in an order by chance. Without any, it is to begin with seeds.
+    /// A round that asks some of these nodes first, in random order.
     pub fn new(cause: Cause, known: impl Iterator<Item = HostPort>, random_below: impl FnMut(u64) -> u64) -> Round {
         let rest = some(known.collect(), random_below);
         Round { cause, rest, tried: Vec::new(), has_seeds: false, answers: 0, doubtful: Vec::new() }
     }
 
-    /// The next one to be asked. `None` if there is none of these; then [`Round::turn_to_seeds`] may help.
+    /// The next node to ask. `None` if there is none left; then [`Round::turn_to_seeds`] may add some.
     pub fn next(&mut self) -> Option<HostPort> {
         if self.answers >= ANSWERS_MAX {
             return None;
@@ -71,8 +71,8 @@ impl Round {
         }
     }
 
-    /// Those that the user names are to be asked now. False if they were, or if somebody of the known cluster has
-    /// answered: then seeds would tell nothing that is more to be believed.
+    /// Goes on with the seeds. False if they were asked already, or if a node of the known cluster has answered: then
+    /// seeds have nothing better to offer.
     pub fn turn_to_seeds(&mut self, seeds: &[HostPort], random_below: impl FnMut(u64) -> u64) -> bool {
         let is_of_it = |doubt: &Doubt| !matches!(doubt, Doubt::Foreign | Doubt::Empty);
         if self.has_seeds || self.doubtful.iter().any(|(doubt, _)| is_of_it(doubt)) {
@@ -83,20 +83,20 @@ impl Round {
         true
     }
 
-    /// How many nodes were tried.
+    /// The number of nodes tried.
     pub fn tries(&self) -> usize {
         self.tried.len()
     }
 
-    /// An answer that may be wrong; these are to be asked first, who know better.
+    /// A doubtful answer; the nodes in `better` are asked next.
     pub fn on_doubtful(&mut self, doubt: Doubt, answer: Answer, better: Vec<HostPort>) {
         self.answers += 1;
         self.doubtful.push((doubt, answer));
         self.rest.extend(better.into_iter().take(ANSWERS_MAX));
     }
 
-    /// There is nobody left to be asked: the best of the answers, if any of them can be believed. A cluster without
-    /// slots is none, and another one than is known must be the user's own choice.
+    /// No node is left: the best of the doubtful answers. Never one without any slot, and one of another cluster only
+    /// from a seed, since then the configuration has chosen it. The error is the first doubt.
     pub fn best(self) -> Result<(Doubt, Answer), Option<Doubt>> {
         let first = self.doubtful.first().map(|(doubt, _)| *doubt);
         let can_be = |(doubt, answer): &(Doubt, Answer)| match doubt {
@@ -112,7 +112,7 @@ impl Round {
     }
 }
 
-/// Some of these, in an order by chance.
+/// At most `TRIES_MAX` of these, in random order.
 fn some(mut places: Vec<HostPort>, mut random_below: impl FnMut(u64) -> u64) -> Vec<HostPort> {
     let count = places.len().min(TRIES_MAX);
     for at in 0..count {
@@ -123,7 +123,7 @@ fn some(mut places: Vec<HostPort>, mut random_below: impl FnMut(u64) -> u64) -> 
     places
 }
 
-/// So many known nodes are tried in one round, and as many seeds: where eight by chance do not answer, most do not.
+/// The known nodes tried in one round, and the seeds: where eight random ones do not answer, most do not.
 const TRIES_MAX: usize = 8;
-/// So many answers are enough, even where there is reason to doubt each.
+/// This many answers are enough, even if each is doubtful.
 const ANSWERS_MAX: usize = 3;

@@ -1,71 +1,71 @@
-//! When the nodes are asked.
+//! When the next round of questions begins.
 //!
 //! ```text
-//!   nobody wants it     after a minute, more or less
-//!   somebody does       at once, if the last time is a second ago; then after 2 s, 4 s, … 30 s, as long as all stays
-//!                       as it is; where a node is lost no more than 1 s, for a minute: another takes its place in that
-//!                       time, and is to be known at once; then no more than 10 s
-//!   nobody answers      after 1 s, 2 s, 4 s, 5 s
+//!   no hint             after about a minute
+//!   a hint              at once, if the last round began a second ago or more; then after 2 s, 4 s, … 30 s while the
+//!                       map stays unchanged. While a node is lost: each second for a minute, since its replica is
+//!                       elected in that time and must be known at once; then every 10 s
+//!   a round failed      after 1 s, 2 s, 4 s, 5 s
 //! ```
 //!
-//! Each pause is a little longer, by chance, so that many hosts do not ask together. Knows no nodes. Invariant: two
-//! rounds begin no less than [`PAUSE_MIN_MS`] after one another.
+//! Each pause has a random part added, so that many hosts do not ask together. Knows no nodes. Invariant: two rounds
+//! begin at least [`PAUSE_MIN_MS`] apart.
 
 use crate::timer::Millis;
 
-/// Why the map of slots may not be true any more.
+/// A reactor's reason to think that the slot map is out of date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefreshCause {
-    /// A node has said `-MOVED`: a slot has another owner.
+    /// A node answered `-MOVED`: a slot has another owner.
     Moved,
-    /// A connection to a node is lost, or cannot be made.
+    /// A connection to a node was lost, or could not be made.
     Lost,
-    /// A node has said `-CLUSTERDOWN`.
+    /// A node answered `-CLUSTERDOWN`.
     Down,
-    /// A node has said `-MOVED`, and named the very address that answered: behind a name there is another node now.
+    /// A node answered `-MOVED` to its own address: another node stands behind that address or name now.
     SameAddress,
 }
 
-/// Why the nodes are asked.
+/// Why a round begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// Nothing is known yet, or what the user says has changed.
+    /// There is no map yet, or the configuration has changed.
     Start,
-    /// It was long ago that they were asked.
+    /// The last round is long ago.
     Time,
-    /// The core wants to know.
+    /// A reactor gave a hint.
     Core(RefreshCause),
 }
 
-/// What came of a round.
+/// The result of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// There is something new.
+    /// The map is a new one.
     Changed,
-    /// All is as it was.
+    /// The map is the same.
     Unchanged,
-    /// Nobody has answered, or nobody who is believed.
+    /// No answer was accepted.
     Failed,
 }
 
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// Why the next round is wanted; `None` if only time is a reason.
+    /// The hint for the next round; `None` if only time is a reason.
     wanted: Option<Cause>,
     began_at: Option<Millis>,
-    /// The next pause, if nothing is new then.
+    /// The next pause, if the map stays the same, in milliseconds.
     pause_ms: u64,
-    /// Before it nobody is asked.
+    /// The next round does not begin before this.
     not_before: Millis,
-    /// Then they are asked in any case.
+    /// The next round begins then without any hint.
     due_at: Millis,
-    /// When a node was lost, and when that was last said.
+    /// When the first hint of a lost node came, and the last one.
     trouble: Option<(Millis, Millis)>,
     random: u64,
 }
 
 impl Schedule {
-    /// One that begins now. `seed` spreads many hosts.
+    /// A schedule whose first round is due now. `seed` spreads many hosts over time.
     pub fn new(seed: u64, now: Millis) -> Schedule {
         Schedule {
             wanted: Some(Cause::Start),
@@ -78,19 +78,19 @@ impl Schedule {
         }
     }
 
-    /// Somebody wants to know. Asked for often, it is done once.
+    /// A round is wanted. Many hints make one round.
     pub fn want(&mut self, cause: Cause, now: Millis) {
         if let Cause::Core(RefreshCause::Lost | RefreshCause::Down) = cause {
             let before = self.trouble.filter(|&(_, said_at)| now - said_at < TROUBLE_GAP_MS);
             self.trouble = Some((before.map_or(now, |(since, _)| since), now));
-            // The pause may be one for calm times.
+            // The present pause may be a long one, chosen when no node was lost.
             let at = self.began_at.map_or(now, |began_at| began_at + self.pause_max_ms(now));
             self.not_before = self.not_before.min(at);
         }
         self.wanted = self.wanted.or(Some(cause));
     }
 
-    /// When the next round is to begin.
+    /// When the next round begins.
     pub fn next_at(&self) -> Millis {
         match self.wanted {
             Some(_) => self.not_before,
@@ -98,7 +98,7 @@ impl Schedule {
         }
     }
 
-    /// A round begins, for this reason.
+    /// A round begins now; returns its cause.
     pub fn begin(&mut self, now: Millis) -> Cause {
         let is_calm = self.began_at.is_some_and(|began_at| now - began_at > 2 * self.pause_ms);
         if is_calm {
@@ -108,7 +108,7 @@ impl Schedule {
         self.wanted.take().unwrap_or(Cause::Time)
     }
 
-    /// It has ended.
+    /// The round has ended with this outcome.
     pub fn end(&mut self, cause: Cause, outcome: Outcome, now: Millis) {
         let is_wanted = matches!(cause, Cause::Core(_));
         let ms = match outcome {
@@ -131,7 +131,7 @@ impl Schedule {
         }
     }
 
-    /// A number by chance, below this one; 0 if that is 0.
+    /// A random number below `limit`; 0 if that is 0.
     pub fn random_below(&mut self, limit: u64) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -139,7 +139,7 @@ impl Schedule {
         if limit == 0 { 0 } else { (self.random >> 16) % limit }
     }
 
-    /// The longest pause at this time.
+    /// The longest pause at this time, in milliseconds.
     fn pause_max_ms(&self, now: Millis) -> u64 {
         match self.trouble {
             Some((_, said_at)) if now - said_at >= TROUBLE_GAP_MS => PAUSE_MAX_MS,
@@ -150,19 +150,19 @@ impl Schedule {
     }
 }
 
-/// From the beginning of one round to that of the next, at the least and at the most, in milliseconds.
+/// The shortest and the longest time from the begin of one round to the begin of the next, in milliseconds.
 pub(super) const PAUSE_MIN_MS: u64 = 1_000;
 pub(super) const PAUSE_MAX_MS: u64 = 30_000;
-/// The most while a node was lost no longer ago than that, in milliseconds.
+/// The longest pause while a node is lost for less than `TROUBLE_MS`, in milliseconds.
 const TROUBLE_PAUSE_MAX_MS: u64 = PAUSE_MIN_MS;
 const TROUBLE_MS: u64 = 60_000;
-/// The most while one is lost for longer: a second one may be lost, too, in milliseconds.
+/// The longest pause while a node is lost for longer, in milliseconds: another one may fail, too.
 const LONG_TROUBLE_PAUSE_MAX_MS: u64 = 10_000;
-/// What was not said for so long is over, in milliseconds.
+/// Without a hint of a lost node for this long, the loss counts as over, in milliseconds.
 const TROUBLE_GAP_MS: u64 = 10_000;
-/// The most while nobody answers, in milliseconds.
+/// The longest pause while rounds fail, in milliseconds.
 const FAILED_PAUSE_MAX_MS: u64 = 5_000;
-/// After so long they are asked in any case, or half as long, or half as long again, in milliseconds.
+/// The mean time to a round without a hint, in milliseconds; each is half of it to one and a half of it.
 pub(super) const TIME_MS: u64 = 60_000;
 
 #[cfg(test)]

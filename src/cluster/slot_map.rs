@@ -1,7 +1,6 @@
-//! The owner of each slot, and who follows it.
+//! The owner of each slot: a master and its replicas.
 //!
-//! Knows addresses as text and nothing of who has said so. It never changes: one that is made for all threads of a pool
-//! is shared by them, and compared with the next one.
+//! Knows addresses as text. A map never changes: all threads of a pool share one, and it is compared with the next.
 //!
 //! Invariants: shards stand in the order of their node ids, each once; every owner is an index into them; there are at
 //! most [`NODES_MAX`] nodes.
@@ -14,22 +13,22 @@ use super::slot::SLOTS;
 /// The most nodes, masters and replicas together, that one map takes.
 pub const NODES_MAX: usize = 2048;
 
-/// One master, with those who follow it.
+/// A master and its replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
-    /// The node id of its master: 40 letters; where a server is too old to tell it (before Redis 4.0), its address.
+    /// The node id of the master: 40 letters; its address where the server is too old to report ids (before Redis 4.0).
     pub id: String,
-    /// Where the master is, `host:port`, with an IPv6 address in brackets.
+    /// The master's address, `host:port`, an IPv6 address in brackets.
     pub master: String,
-    /// Where its replicas are, in the same form, sorted.
+    /// The addresses of its replicas in the same form, sorted.
     pub replicas: Vec<String>,
 }
 
-/// Which shard has which slot.
+/// Maps slots to shards.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SlotMap {
     shards: Vec<Shard>,
-    /// By slot; `NOBODY` where no shard has it.
+    /// By slot; `NOBODY` where it has no owner.
     owners: Box<[u16]>,
 }
 
@@ -39,7 +38,7 @@ impl SlotMap {
         &self.shards
     }
 
-    /// The place in [`SlotMap::shards`] of the shard that has this slot.
+    /// The index in [`SlotMap::shards`] of the shard that owns this slot.
     ///
     /// # Panics
     ///
@@ -50,7 +49,7 @@ impl SlotMap {
         (owner != NOBODY).then_some(usize::from(owner))
     }
 
-    /// How many slots have an owner.
+    /// The number of slots that have an owner.
     pub fn covered(&self) -> usize {
         self.owners.iter().filter(|&&owner| owner != NOBODY).count()
     }
@@ -62,7 +61,7 @@ impl fmt::Debug for SlotMap {
     }
 }
 
-/// What a [`SlotMap`] is made of, range by range.
+/// Builds a [`SlotMap`] range by range.
 #[derive(Debug)]
 pub struct Builder {
     /// By id; each with the number by which `owners` means it.
@@ -78,7 +77,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A shard that may have no slots. One with an id that is there already adds its replicas to that one.
+    /// Adds a shard, which may have no slots. If its id is known, its replicas are added to that shard.
     ///
     /// Returns its number, for [`Builder::give`]; `None` if there are more than [`NODES_MAX`] nodes with it.
     pub fn shard(&mut self, shard: Shard) -> Option<u16> {
@@ -98,7 +97,7 @@ impl Builder {
         (self.nodes <= NODES_MAX).then_some(*number)
     }
 
-    /// These slots belong to the shard of this number, from the first to the last one, whoever had them before.
+    /// Gives the slots `first..=last` to the shard with this number, whichever owner they had before.
     ///
     /// # Panics
     ///
@@ -121,7 +120,7 @@ impl Builder {
     }
 }
 
-/// No shard has this number.
+/// The owner of a slot that has none.
 const NOBODY: u16 = u16::MAX;
 
 #[cfg(test)]

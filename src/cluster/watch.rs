@@ -1,12 +1,12 @@
-//! The machine: who is asked when, and what follows from the answers.
+//! The state machine: which node is asked when, and what follows from its answers.
 //!
 //! ```text
 //!   a round:  connect ─► AUTH, CLUSTER INFO, CLUSTER SLOTS in one write ─► an answer ─► close
-//!                └─ refused, late, nonsense ─► the next node                    └─ doubtful ─► the next node
+//!                └─ refused, late, malformed ─► the next node                   └─ doubtful ─► the next node
 //! ```
 //!
 //! There is one connection at a time, and none between rounds. Invariants: `link` has an id exactly while a round runs;
-//! what is known came with an answer that was believed.
+//! `known` and `map` come from an accepted answer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -26,7 +26,7 @@ use crate::reply;
 use crate::timer::Millis;
 use crate::users::Secret;
 
-/// What a node is asked.
+/// A request to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     Auth,
@@ -34,25 +34,25 @@ enum Question {
     Slots,
 }
 
-/// What is known of the cluster.
+/// What the last accepted answer said of the cluster, beside its map.
 #[derive(Debug)]
 struct Known {
     places: BTreeSet<HostPort>,
     ids: BTreeSet<String>,
-    /// How often the cluster had changed its configuration, and when that was new.
+    /// `cluster_current_epoch`, and when it was first seen.
     epoch: (u64, Millis),
 }
 
-/// What is wrong, as far as the log was told.
+/// The trouble that was logged last, so that it is logged once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
-    /// Nobody could be asked, or has answered.
+    /// No node answered.
     Silent,
-    /// A server that was asked is no node of any cluster.
+    /// A server is no node of any cluster.
     Disabled,
-    /// Who has answered says that no slot has an owner.
+    /// By all answers no slot has an owner.
     Empty,
-    /// Who has answered is of another cluster.
+    /// All answers are of another cluster.
     Foreign,
 }
 
@@ -60,21 +60,21 @@ enum Trouble {
 #[derive(Debug)]
 pub struct Watch {
     settings: Settings,
-    /// `None` until somebody was believed, and again when the user names other seeds.
+    /// `None` until an answer is accepted, and again when the configuration names other seeds.
     known: Option<Known>,
     map: Option<Arc<SlotMap>>,
     schedule: Schedule,
     round: Option<Round>,
     link: Link<Question>,
-    /// Who is asked on it.
+    /// The node at the other end of `link`.
     asked: HostPort,
-    /// Whether it is known where that is.
+    /// Whether its name is resolved.
     is_found: bool,
-    /// When it must have answered in any case.
+    /// The deadline for all of its answers.
     until: Millis,
     health: Health,
     last_id: u32,
-    /// Why who was last asked in vain was, and whether that is since it is no node of a cluster.
+    /// Why the last node failed, and whether that was because it is no node of a cluster.
     failure: (String, bool),
     trouble: Option<Trouble>,
     problem: Option<String>,
@@ -84,7 +84,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch that begins now. `seed` spreads many hosts.
+    /// A watch whose first round begins now. `seed` spreads many hosts over time.
     pub fn new(settings: Settings, seed: u64, now: Millis) -> Watch {
         let mut watch = Watch {
             settings,
@@ -109,8 +109,8 @@ impl Watch {
         watch
     }
 
-    /// From now on this holds. Other seeds may belong to another cluster: they are asked, and until one of them has
-    /// answered all stays as it is.
+    /// Takes new settings. Other seeds may belong to another cluster: they are asked, and the present map stays until
+    /// one of them has answered.
     pub fn handle_settings(&mut self, settings: Settings, now: Millis) {
         let before = mem::replace(&mut self.settings, settings);
         if before.seeds != self.settings.seeds {
@@ -124,20 +124,20 @@ impl Watch {
         self.handle_timeouts(now);
     }
 
-    /// The password of the nodes is this one from now on.
+    /// Takes a new password for the nodes.
     pub fn handle_password(&mut self, password: Secret) {
         if let Some(credentials) = &mut self.settings.credentials {
             credentials.password = password;
         }
     }
 
-    /// A reactor has reason to think that the map is not true any more.
+    /// A reactor thinks that the map is out of date.
     pub fn handle_hint(&mut self, cause: RefreshCause, now: Millis) {
         self.schedule.want(Cause::Core(cause), now);
         self.handle_timeouts(now);
     }
 
-    /// It is known where the node is that is to be connected to.
+    /// The name of the node to connect to is resolved.
     pub fn handle_found(&mut self, id: LinkId, now: Millis) {
         if self.link.id() == Some(id) {
             self.is_found = true;
@@ -145,14 +145,14 @@ impl Watch {
         }
     }
 
-    /// A node is connected to, and has to agree on the keys of TLS before it can be asked.
+    /// The TCP connection stands, and the TLS handshake has begun.
     pub fn handle_shaking(&mut self, id: LinkId) {
         if self.link.id() == Some(id) {
             self.link.on_shaking();
         }
     }
 
-    /// A node is connected.
+    /// The connection can be used.
     pub fn handle_connected(&mut self, id: LinkId, now: Millis) {
         if self.link.id() != Some(id) {
             return;
@@ -173,7 +173,7 @@ impl Watch {
         self.actions.push_back(Action::Send(id, request));
     }
 
-    /// A connection to a node is lost, or could not be made.
+    /// The connection was lost, or could not be made.
     pub fn handle_lost(&mut self, id: LinkId, reason: &str, now: Millis) {
         if self.link.id() == Some(id) {
             let hint = match self.link.is_unheard() {
@@ -185,7 +185,7 @@ impl Watch {
         }
     }
 
-    /// A node has sent this.
+    /// Bytes have arrived.
     pub fn handle_data(&mut self, id: LinkId, bytes: &[u8], now: Millis) {
         if self.link.id() != Some(id) {
             return;
@@ -220,12 +220,12 @@ impl Watch {
         }
     }
 
-    /// The next thing that is to be done.
+    /// The next action of the shell.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// When [`Watch::handle_timeouts`] is to be called at the latest.
+    /// The latest time for the next call of [`Watch::handle_timeouts`].
     pub fn next_deadline(&self) -> Millis {
         match self.round {
             None => self.schedule.next_at(),
@@ -234,12 +234,12 @@ impl Watch {
         }
     }
 
-    /// Who has which slot, as far as that is known.
+    /// The present map.
     pub fn map(&self) -> Option<&Arc<SlotMap>> {
         self.map.as_ref()
     }
 
-    /// What there is to show.
+    /// A view for reports.
     pub fn view(&self) -> View {
         View {
             map: self.map.clone(),
@@ -259,7 +259,7 @@ impl Watch {
         self.ask_next(now);
     }
 
-    /// Asks the next node, or decides with what there is.
+    /// Asks the next node, or ends the round with the answers there are.
     fn ask_next(&mut self, now: Millis) {
         let Some(round) = &mut self.round else { return };
         let mut next = round.next();
@@ -282,7 +282,7 @@ impl Watch {
         self.actions.extend(id.map(Action::Close));
     }
 
-    /// Who is asked does not answer, or not to what was asked.
+    /// The node did not answer, or gave no usable answer: the next one is asked.
     fn fail(&mut self, reason: &str, is_disabled: bool, now: Millis) {
         self.drop_link();
         let is_disabled = is_disabled || mem::take(&mut self.failure).1;
@@ -314,7 +314,7 @@ impl Watch {
             return self.fail("it is no node of a cluster", true, now);
         }
         let is_refusal = [&b"-NOAUTH"[..], b"-WRONGPASS", b"-DENIED"].iter().any(|word| reply.starts_with(word));
-        // Who may not see how it does may still see who has what.
+        // A user without the right to CLUSTER INFO may have the right to CLUSTER SLOTS.
         if question == Question::Info && !is_refusal {
             return;
         }
@@ -351,7 +351,7 @@ impl Watch {
             return Some(Doubt::Foreign);
         }
         let (epoch, since) = known.epoch;
-        // What is new takes a while to be known to all of them.
+        // A new epoch takes a while to reach all nodes.
         if is_behind || 0 < self.health.epoch && self.health.epoch < epoch && now - since > GOSSIP_MS {
             return Some(Doubt::Behind);
         }
@@ -362,7 +362,7 @@ impl Watch {
         self.map.as_ref().map_or(0, |map| map.covered())
     }
 
-    /// Where those are that have, as far as is known, the slots that nobody has by this map.
+    /// The present owners of the slots that have none in `map`.
     fn owners_of_what_is_lost(&self, map: &SlotMap) -> Vec<HostPort> {
         let (Some(known), Some(before)) = (&self.known, &self.map) else { return Vec::new() };
         let lost = (0..SLOTS as u16).filter(|&slot| map.owner(slot).is_none()).filter_map(|slot| before.owner(slot));
@@ -372,7 +372,7 @@ impl Watch {
 
     // What follows.
 
-    /// Nobody is left to be asked.
+    /// No node is left to ask.
     fn conclude(&mut self, now: Millis) {
         let Some(round) = self.round.take() else { return };
         let (cause, tries) = (round.cause, round.tries());
@@ -395,7 +395,7 @@ impl Watch {
         self.schedule.end(cause, outcome, now);
     }
 
-    /// This is believed.
+    /// The answer is accepted.
     fn adopt(&mut self, doubt: Option<Doubt>, answer: Answer, now: Millis) {
         let Some(round) = self.round.take() else { return };
         let Answer { by, found, health, .. } = answer;
@@ -446,7 +446,7 @@ impl Watch {
         self.say(level, &text);
     }
 
-    /// The log is told what is wrong once, until it is over, or something else is.
+    /// Logs the trouble once, until it is over or another one takes its place.
     fn on_failed(&mut self, doubt: Option<Doubt>, tries: usize) {
         let (why, is_disabled) = mem::take(&mut self.failure);
         let trouble = match doubt {
@@ -478,19 +478,19 @@ impl Watch {
     }
 }
 
-/// What a server says that is no node of a cluster.
+/// The error of a server without cluster support.
 const DISABLED: &[u8] = b"-ERR This instance has cluster support disabled";
 
-/// With 16,384 ranges and some replicas, an answer has 8 MB.
+/// An answer with 16,384 ranges and some replicas has 8 MB.
 static PATIENCE: Patience = Patience {
     connect_ms: 500,
     answer_ms: 1_000,
     reply_bytes_max: 16 * 1024 * 1024,
     speaks_tls: "it speaks TLS on this port: give remoteTls",
 };
-/// For finding out where a node is, in milliseconds: a resolver of which the first server is dead takes 5 s.
+/// The time to resolve a name, in milliseconds: a resolver whose first name server is dead takes 5 s.
 const LOOK_UP_MS: u64 = 6_000;
-/// So long after a change there may be nodes that have not heard of it, in milliseconds.
+/// The time that a change may take to reach all nodes, in milliseconds.
 const GOSSIP_MS: u64 = 5_000;
-/// For all answers of a node together, in milliseconds.
+/// The time for all answers of a node together, in milliseconds.
 const ASK_MS: u64 = 5_000;
