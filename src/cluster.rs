@@ -9,9 +9,9 @@
 //!                                                              └─► a SlotMap ─► all reactors of the pool
 //! ```
 //!
-//! The core routes by [`slot_of`] and the [`SlotMap`]; [`Watch`] keeps that map up to date. Like the core, it is a state
-//! machine without sockets and without a clock: `handle_*` reports an event, `poll_action` returns what the shell must
-//! do, and time is an argument. One serves all reactors of a pool.
+//! The core routes by [`slot_of`] and the [`SlotMap`]; [`Watch`] keeps that map up to date. Like the core, it is a
+//! state machine without sockets and without a clock: `handle_*` reports an event, `poll_action` returns what the shell
+//! must do, and time is an argument. One serves all reactors of a pool.
 //!
 //! An answer may be wrong: a node that is partitioned, was removed, or belongs to another cluster now still answers. So
 //! an answer is doubtful if it covers fewer slots than the present map, if the node reports `cluster_state:fail` or an
