@@ -10,6 +10,8 @@
 //! questions whose answers are still to come, in their order, and is empty unless it is open.
 
 mod host_port;
+#[cfg(test)]
+pub mod model;
 
 use std::collections::VecDeque;
 use std::mem;

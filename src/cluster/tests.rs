@@ -1,9 +1,11 @@
 //! The machine between model nodes, in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::*;
-use crate::link::{HostPort, LinkId};
+use crate::link::LinkId;
+use crate::link::model::{self, Bench as _, bulk, host_port};
 use crate::timer::Millis;
 use crate::users::{Credentials, Secret};
 use log::Level;
@@ -49,21 +51,12 @@ struct Bench {
     connects: Vec<(Millis, String)>,
 }
 
-fn place(text: &str) -> HostPort {
-    let (host, port) = text.rsplit_once(':').expect("host:port");
-    HostPort { host: host.to_owned(), port: port.parse().expect("a port") }
-}
-
 fn settings(seeds: &[&str], password: Option<&'static str>) -> Settings {
     Settings {
         pool: "p".to_owned(),
-        seeds: seeds.iter().map(|seed| place(seed)).collect(),
+        seeds: seeds.iter().map(|seed| host_port(seed)).collect(),
         credentials: password.map(|password| Credentials { user: None, password: Secret::new(password.as_bytes()) }),
     }
-}
-
-fn bulk(text: &str) -> String {
-    format!("${}\r\n{text}\r\n", text.len())
 }
 
 /// A node of the name `a` has the id `ida`, and is at `a:1`.
@@ -116,19 +109,6 @@ impl Bench {
         self.models.values_mut().for_each(change);
     }
 
-    /// Does all that is to be done at this time.
-    fn settle(&mut self) {
-        while let Some(action) = self.watch.poll_action() {
-            match action {
-                Action::Connect(id, to) => self.connect(id, &to.to_string()),
-                Action::Send(id, bytes) => self.receive(id, &bytes),
-                Action::Close(id) => drop(self.open.remove(&id.0)),
-                Action::Map(map) => self.maps.push((self.now, map)),
-                Action::Say(level, text) => self.said.push((level, text)),
-            }
-        }
-    }
-
     fn connect(&mut self, id: LinkId, to: &str) {
         assert!(self.open.is_empty(), "one connection at a time");
         self.connects.push((self.now, to.to_owned()));
@@ -144,11 +124,8 @@ impl Bench {
     }
 
     fn receive(&mut self, id: LinkId, bytes: &[u8]) {
-        let text = String::from_utf8(bytes.to_vec()).expect("text");
-        let mut lines = text.split("\r\n");
-        while let Some(count) = lines.next().and_then(|line| line.strip_prefix('*')) {
-            let count: usize = count.parse().expect("a number");
-            let words: Vec<&str> = (0..count).filter_map(|_| lines.nth(1)).collect();
+        for request in model::requests(bytes) {
+            let words: Vec<&str> = request.iter().map(String::as_str).collect();
             let Some(reply) = self.reply(id, &words) else { return };
             self.watch.handle_data(id, reply.as_bytes(), self.now);
         }
@@ -161,13 +138,9 @@ impl Bench {
         if model.is_silent {
             return None;
         }
+        let refused = model::authenticate(words, model.password, is_let_in);
         Some(match words {
-            ["AUTH", password] if model.password == Some(password) => {
-                *is_let_in = true;
-                "+OK\r\n".to_owned()
-            }
-            ["AUTH", ..] => "-WRONGPASS invalid username-password pair\r\n".to_owned(),
-            _ if !*is_let_in => "-NOAUTH Authentication required.\r\n".to_owned(),
+            _ if refused.is_some() => return refused,
             ["CLUSTER", "INFO"] => model.info.clone().unwrap_or_else(|| {
                 let state = if model.is_failing { "fail" } else { "ok" };
                 bulk(&format!("cluster_state:{state}\r\ncluster_current_epoch:{}\r\n", model.epoch))
@@ -178,25 +151,6 @@ impl Bench {
             }
             other => panic!("{other:?}"),
         })
-    }
-
-    /// Lets time pass.
-    fn run(&mut self, ms: u64) {
-        let until = self.now + ms;
-        self.settle();
-        let mut turns = 0;
-        loop {
-            let next = self.watch.next_deadline();
-            turns = if next > self.now { 0 } else { turns + 1 };
-            assert!(turns < 5, "it would not sleep at {}", self.now);
-            if next > until {
-                break;
-            }
-            self.now = self.now.max(next);
-            self.watch.handle_timeouts(self.now);
-            self.settle();
-        }
-        self.now = until;
     }
 
     /// Says this every ten milliseconds for so long.
@@ -228,4 +182,28 @@ impl Bench {
     }
 }
 
-use std::sync::Arc;
+impl model::Bench for Bench {
+    fn now(&mut self) -> &mut Millis {
+        &mut self.now
+    }
+
+    fn next_deadline(&self) -> Millis {
+        self.watch.next_deadline()
+    }
+
+    fn handle_timeouts(&mut self) {
+        self.watch.handle_timeouts(self.now);
+    }
+
+    fn settle(&mut self) {
+        while let Some(action) = self.watch.poll_action() {
+            match action {
+                Action::Connect(id, to) => self.connect(id, &to.to_string()),
+                Action::Send(id, bytes) => self.receive(id, &bytes),
+                Action::Close(id) => drop(self.open.remove(&id.0)),
+                Action::Map(map) => self.maps.push((self.now, map)),
+                Action::Say(level, text) => self.said.push((level, text)),
+            }
+        }
+    }
+}

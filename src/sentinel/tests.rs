@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::link::model::{self, Bench as _, host_port};
 use crate::link::{HostPort, LinkId};
 use crate::timer::Millis;
 use crate::users::{Credentials, Secret};
@@ -48,11 +49,6 @@ struct Bench {
     connects: usize,
 }
 
-fn place(text: &str) -> HostPort {
-    let (host, port) = text.rsplit_once(':').expect("host:port");
-    HostPort { host: host.to_owned(), port: port.parse().expect("a port") }
-}
-
 fn bulks(words: &[&str]) -> String {
     let words: Vec<String> = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
     format!("*{}\r\n{}", words.len(), words.concat())
@@ -66,14 +62,14 @@ impl Bench {
 
     /// With these sentinels, of which the user names some, and gives a password.
     fn with(names: &[&str], configured: &[&str], password: Option<&'static str>) -> Bench {
-        let all: Vec<(HostPort, String)> = names.iter().map(|name| (place(name), format!("id-{name}"))).collect();
+        let all: Vec<(HostPort, String)> = names.iter().map(|name| (host_port(name), format!("id-{name}"))).collect();
         let model = |name: &&str| {
-            let others = all.iter().filter(|other| other.0 != place(name)).cloned().collect();
-            let masters = BTreeMap::from([("m".to_owned(), place("a:1"))]);
+            let others = all.iter().filter(|other| other.0 != host_port(name)).cloned().collect();
+            let masters = BTreeMap::from([("m".to_owned(), host_port("a:1"))]);
             ((*name).to_owned(), Model { masters, id: format!("id-{name}"), others, ..Model::default() })
         };
         let settings = Settings {
-            sentinels: configured.iter().map(|name| place(name)).collect(),
+            sentinels: configured.iter().map(|name| host_port(name)).collect(),
             masters: vec!["m".to_owned()],
             credentials: password
                 .map(|password| Credentials { user: None, password: Secret::new(password.as_bytes()) }),
@@ -105,22 +101,7 @@ impl Bench {
     /// From now on these say that m is there.
     fn point(&mut self, names: &[&str], to: &str) {
         for name in names {
-            self.model(name).masters.insert("m".to_owned(), place(to));
-        }
-    }
-
-    /// Does all that is to be done at this time.
-    fn settle(&mut self) {
-        while let Some(action) = self.watch.poll_action() {
-            match action {
-                Action::Connect(id, to) => self.connect(id, &to.to_string()),
-                Action::Send(id, bytes) => self.receive(id, &bytes),
-                Action::Close(id) => drop(self.open.remove(&id.0)),
-                Action::Moved(name, to) => self.moved.push((name, to.to_string())),
-                Action::Asked(name) => self.asked.push(name),
-                Action::Replicas(_, replicas) => self.replicas = replicas,
-                Action::Say(level, text) => self.said.push((level, text)),
-            }
+            self.model(name).masters.insert("m".to_owned(), host_port(to));
         }
     }
 
@@ -139,11 +120,8 @@ impl Bench {
     }
 
     fn receive(&mut self, id: LinkId, bytes: &[u8]) {
-        let text = String::from_utf8(bytes.to_vec()).expect("text");
-        let mut lines = text.split("\r\n");
-        while let Some(count) = lines.next().and_then(|line| line.strip_prefix('*')) {
-            let count: usize = count.parse().expect("a number");
-            let words: Vec<&str> = (0..count).filter_map(|_| lines.nth(1)).collect();
+        for request in model::requests(bytes) {
+            let words: Vec<&str> = request.iter().map(String::as_str).collect();
             let Some(reply) = self.reply(id, &words) else { return };
             self.watch.handle_data(id, reply.as_bytes(), self.now);
         }
@@ -156,13 +134,9 @@ impl Bench {
         if model.is_silent {
             return None;
         }
+        let refused = model::authenticate(words, model.password, is_let_in);
         Some(match words {
-            ["AUTH", password] if model.password == Some(password) => {
-                *is_let_in = true;
-                "+OK\r\n".to_owned()
-            }
-            ["AUTH", ..] => "-WRONGPASS invalid username-password pair\r\n".to_owned(),
-            _ if !*is_let_in => "-NOAUTH Authentication required.\r\n".to_owned(),
+            _ if refused.is_some() => return refused,
             ["SENTINEL", "MYID"] => format!("${}\r\n{}\r\n", model.id.len(), model.id),
             ["INFO", "sentinel"] => {
                 let text = format!("# Sentinel\r\nsentinel_tilt:{}\r\n", u8::from(model.is_tilted));
@@ -188,25 +162,6 @@ impl Bench {
             ["PING"] if *is_hearing => "*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_owned(),
             other => panic!("{other:?}"),
         })
-    }
-
-    /// Lets time pass.
-    fn run(&mut self, ms: u64) {
-        let until = self.now + ms;
-        self.settle();
-        let mut turns = 0;
-        loop {
-            let next = self.watch.next_deadline();
-            turns = if next > self.now { 0 } else { turns + 1 };
-            assert!(turns < 5, "it would not sleep at {}", self.now);
-            if next > until {
-                break;
-            }
-            self.now = self.now.max(next);
-            self.watch.handle_timeouts(self.now);
-            self.settle();
-        }
-        self.now = until;
     }
 
     /// What one of them publishes reaches who hears it.
@@ -247,6 +202,34 @@ impl Bench {
     /// Who is connected to.
     fn connected(&self) -> BTreeSet<&str> {
         self.open.values().map(|open| open.0.as_str()).collect()
+    }
+}
+
+impl model::Bench for Bench {
+    fn now(&mut self) -> &mut Millis {
+        &mut self.now
+    }
+
+    fn next_deadline(&self) -> Millis {
+        self.watch.next_deadline()
+    }
+
+    fn handle_timeouts(&mut self) {
+        self.watch.handle_timeouts(self.now);
+    }
+
+    fn settle(&mut self) {
+        while let Some(action) = self.watch.poll_action() {
+            match action {
+                Action::Connect(id, to) => self.connect(id, &to.to_string()),
+                Action::Send(id, bytes) => self.receive(id, &bytes),
+                Action::Close(id) => drop(self.open.remove(&id.0)),
+                Action::Moved(name, to) => self.moved.push((name, to.to_string())),
+                Action::Asked(name) => self.asked.push(name),
+                Action::Replicas(_, replicas) => self.replicas = replicas,
+                Action::Say(level, text) => self.said.push((level, text)),
+            }
+        }
     }
 }
 

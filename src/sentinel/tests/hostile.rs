@@ -129,7 +129,7 @@ fn bytes_come_in_any_pieces() {
 fn no_more_sentinels_are_learnt_than_there_is_room_for() {
     let mut bench = Bench::new(&["s:1"]);
     bench.model("s:1").others =
-        (0..1_000).map(|number| (place(&format!("t:{}", number + 1)), format!("t{number}"))).collect();
+        (0..1_000).map(|number| (host_port(&format!("t:{}", number + 1)), format!("t{number}"))).collect();
     bench.run(1_000);
     assert_eq!(bench.watch.view().len(), 32);
 }

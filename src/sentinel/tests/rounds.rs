@@ -116,11 +116,11 @@ fn a_password_is_given_first_and_is_never_shown() {
 #[test]
 fn other_settings_keep_what_is_known() {
     let mut bench = Bench::new(&TRIO);
-    bench.all(|model| drop(model.masters.insert("n".to_owned(), place("b:2"))));
+    bench.all(|model| drop(model.masters.insert("n".to_owned(), host_port("b:2"))));
     bench.run(1_000);
     bench.moved.clear();
     let settings = |masters: &[&str]| Settings {
-        sentinels: vec![place("s:2")],
+        sentinels: vec![host_port("s:2")],
         masters: masters.iter().map(|&name| name.to_owned()).collect(),
         credentials: None,
         wants_replicas: false,
@@ -158,7 +158,7 @@ fn replicas_are_told_when_they_change() {
         [replica("1", "slave", "ok"), replica("2", "s_down,slave,disconnected", "ok"), replica("3", "slave", "err")];
     bench.model("s:1").replicas = format!("*3\r\n{}", all.concat());
     let settings = Settings {
-        sentinels: vec![place("s:1")],
+        sentinels: vec![host_port("s:1")],
         masters: vec!["m".to_owned()],
         credentials: None,
         wants_replicas: true,
