@@ -31,6 +31,7 @@ pub mod servers_info;
 
 mod auth;
 mod client_command;
+mod cluster_lines;
 mod cluster_node;
 mod config_get;
 mod context;

@@ -45,6 +45,7 @@ use crate::slots::Id;
 use crate::stats::Bytes;
 use crate::timer::Millis;
 pub use handle::{FiguresAnswer, FiguresQuestion, Handle, Hint, Hints};
+pub use nodes::NodesTold;
 pub use sessions::Tls;
 
 use dial::Dialer;
@@ -365,7 +366,7 @@ impl Reactor {
                 Post::Figures(question) => question.answer(self.proxy.figures(self.now)),
                 Post::Hints(hints) => self.doubts.set_hints(hints),
                 Post::Moved(moved) => masters::on_moved(&moved, &mut self.dialer, &mut self.proxy, self.now),
-                Post::SlotMap(map) => nodes::on_slot_map(&map, &mut self.dialer, &mut self.proxy, self.now),
+                Post::Nodes(told) => nodes::on_told(told, &mut self.dialer, &mut self.proxy, self.now),
                 Post::Followed(told) => masters::on_followed(&told, &mut self.dialer, &mut self.proxy, self.now),
                 Post::Looked(master) => masters::on_looked(&master, &mut self.proxy, self.now),
             }

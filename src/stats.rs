@@ -5,15 +5,19 @@
 
 use std::cmp::Ordering;
 
+mod cluster;
 mod error_codes;
 mod histogram;
 mod location;
 mod longest;
+mod redirects;
 
+pub use cluster::ClusterFigures;
 pub use error_codes::{CODES, ErrorCodes};
 pub use histogram::Histogram;
 pub use location::{ADDRESSES_SHOWN, Location};
 pub use longest::Longest;
+pub use redirects::REDIRECTS;
 
 /// Why a connection to a server could not be made: the names of [`ServerStats::failures`].
 pub const FAILURES: [&str; 4] = ["refused", "timeout", "auth", "other"];
@@ -82,6 +86,8 @@ pub struct ProxyStats {
     pub moves: u64,
     /// Requests that a server refused because it was no master, and that waited for one.
     pub held: u64,
+    /// Requests that a node of a cluster has not run, by [`REDIRECTS`].
+    pub redirects: [u64; REDIRECTS.len()],
     /// Times that a connection which heard messages was lost, and all of its subscriptions were made anew.
     pub resubscriptions: u64,
     /// Messages that were given to a subscriber; one that several get counts for each.
@@ -264,6 +270,8 @@ pub struct Figures {
     pub servers: Vec<ServerFigures>,
     /// Their addresses.
     pub addresses: Vec<String>,
+    /// The cluster that they are nodes of, if they are.
+    pub cluster: Option<ClusterFigures>,
     /// Clients that are connected.
     pub clients: u64,
     /// Those of them that are not read until they take their replies.
@@ -314,6 +322,7 @@ impl ProxyStats {
         self.resends += other.resends;
         self.moves += other.moves;
         self.held += other.held;
+        add_all(&mut self.redirects, &other.redirects);
         self.resubscriptions += other.resubscriptions;
         self.messages += other.messages;
         add_all(&mut self.clients_closed, &other.clients_closed);
@@ -361,6 +370,10 @@ impl Figures {
     /// has, since one of them has other settings by now, stand behind.
     pub fn add(&mut self, other: &Figures) {
         self.stats.add(&other.stats);
+        match (&mut self.cluster, &other.cluster) {
+            (Some(cluster), Some(other)) => cluster.add(other),
+            (cluster, other) => *cluster = cluster.take().or_else(|| other.clone()),
+        }
         self.clients += other.clients;
         self.clients_paused += other.clients_paused;
         self.clients_waiting += other.clients_waiting;
@@ -426,6 +439,7 @@ mod tests {
             resends: 20 * number,
             moves: 30 * number,
             held: 70 * number,
+            redirects: [80 * number; REDIRECTS.len()],
             resubscriptions: 40 * number,
             messages: 50 * number,
             clients_closed: [number; 12],

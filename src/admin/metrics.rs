@@ -2,7 +2,7 @@
 //!
 //! One table of families, one row each: name, what it is, which samples it has and where they come from. A value that
 //! is not there is left out. Labels are few, and none is about a client or a key: `pool`, `server`, and `reason`,
-//! `class`, `source`, `code`, `state` or `certificate`. Addresses that come and go are no labels.
+//! `class`, `source`, `code`, `state`, `type` or `certificate`. Addresses that come and go are no labels.
 //!
 //! ```text
 //!   # HELP rmux_server_timeouts_total Requests that a server did not answer in time.
@@ -16,8 +16,8 @@
 use super::cluster::{ClusterReport, RefreshReport};
 use super::report::{CertificateReport, PoolReport, Process, Report, SENTINEL_STATES};
 use crate::stats::{
-    CLIENT_CLOSE_REASONS, CONNECTION_STATES, ErrorCodes, FAILURES, Figures, Histogram, REQUEST_CLASSES, SERVER_ROLES,
-    SPLIT, ServerFigures, ServerRole,
+    CLIENT_CLOSE_REASONS, CONNECTION_STATES, ErrorCodes, FAILURES, Figures, Histogram, REDIRECTS, REQUEST_CLASSES,
+    SERVER_ROLES, SPLIT, ServerFigures, ServerRole,
 };
 
 /// One family: samples of the same name.
@@ -62,6 +62,8 @@ enum Source {
     ClusterNodes,
     /// Of the same, by why its nodes were asked, and what came of it.
     ClusterRefreshes,
+    /// Of the same, by what nodes said instead of a reply.
+    ClusterRedirects,
     /// Of each file with certificates.
     Certificates,
     Server(fn(&ServerFigures) -> u64),
@@ -115,9 +117,9 @@ impl Writer<'_> {
                     }
                 }
             }
-            Source::Cluster(_) | Source::ClusterNodes | Source::ClusterRefreshes => {
+            Source::Cluster(_) | Source::ClusterNodes | Source::ClusterRefreshes | Source::ClusterRedirects => {
                 for pool in &report.pools {
-                    pool.clusters.iter().for_each(|cluster| self.write_cluster(family, report, &pool.listen, cluster));
+                    pool.clusters.iter().for_each(|cluster| self.write_cluster(family, report, pool, cluster));
                 }
             }
             Source::Certificates => {
@@ -220,7 +222,8 @@ impl Writer<'_> {
         }
     }
 
-    fn write_cluster(&mut self, family: &Family, report: &Report, pool: &str, cluster: &ClusterReport) {
+    fn write_cluster(&mut self, family: &Family, report: &Report, pool: &PoolReport, cluster: &ClusterReport) {
+        let (pool, stats) = (&*pool.listen, &pool.figures.stats);
         match family.source {
             Source::Cluster(value) => {
                 if let Some(value) = value(report, cluster) {
@@ -230,6 +233,11 @@ impl Writer<'_> {
             Source::ClusterNodes => {
                 self.write_sample(family, "", &[("pool", pool), ("role", "master")], cluster.masters);
                 self.write_sample(family, "", &[("pool", pool), ("role", "replica")], cluster.replicas);
+            }
+            Source::ClusterRedirects => {
+                for (kind, count) in REDIRECTS.iter().zip(stats.redirects) {
+                    self.write_sample(family, "", &[("pool", pool), ("type", kind)], count);
+                }
             }
             _ => {
                 for RefreshReport { cause, outcome, count } in &cluster.refreshes {
@@ -441,6 +449,8 @@ const FAMILIES: &[Family] = &[
         "Nodes of the cluster that have slots, and their replicas."),
     family(Counter, "cluster_refreshes", 0, Source::ClusterRefreshes,
         "Times that nodes were asked who has which slot, by why, and by what came of it."),
+    family(Counter, "cluster_redirects", 0, Source::ClusterRedirects,
+        "Requests that a node did not run, by what it said instead."),
     family(Gauge, "cluster_last_refresh_timestamp_seconds", MILLIS,
         Source::Cluster(|r, cluster| Some(r.unix_ms.saturating_sub(cluster.told_ms)).filter(|_| cluster.masters > 0)),
         "When a node was last believed that has said so, in seconds since 1970."),

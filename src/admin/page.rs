@@ -10,7 +10,7 @@ use super::interval::{self, Interval};
 use super::problem::{self, Problem};
 use super::report::{PoolReport, Report};
 use super::words;
-use crate::stats::{ADDRESSES_SHOWN, CODES, Histogram, ServerFigures, ServerRole};
+use crate::stats::{ADDRESSES_SHOWN, CODES, Histogram, REDIRECTS, ServerFigures, ServerRole};
 
 /// Appends the page. Rates and latencies are those since the older report, which is best
 /// [`interval::Recent`]'s; without
@@ -106,6 +106,12 @@ fn write_others(page: &mut Html<'_>, report: &Report, pool: &PoolReport) {
     for cluster in &pool.clusters {
         let [covered, masters, replicas] = [cluster.slots_covered, cluster.masters, cluster.replicas].map(words::count);
         parts.push([&masters, " masters and ", &replicas, " replicas have ", &covered, " slots"].concat());
+        let redirects = REDIRECTS.iter().zip(pool.figures.stats.redirects).filter(|(_, count)| *count > 0);
+        let redirects: Vec<String> =
+            redirects.map(|(kind, count)| [&words::count(count), " ", kind].concat()).collect();
+        if !redirects.is_empty() {
+            parts.push(["redirects: ", &redirects.join(", ")].concat());
+        }
     }
     for certificate in &pool.certificates {
         let left = words::span(certificate.until_unix_ms.saturating_sub(report.unix_ms));
@@ -336,7 +342,8 @@ mod tests {
             "<tr><th scope=row>redis1:6379<small>at 10.0.0.7:6379, 10.0.0.8:6379</small>\
              <td><b class=ok>up</b> for 1 d 2 h<td class=n>1,500<td class=\"n m\">0",
             "<tr><th scope=row>redis2:6379<td><b class=bad>down</b> for 4 min 12 s<small>since 10:07:59 UTC</small>",
-            "<p class=dim>1 of 2 sentinels answer · 3 masters and 2 replicas have 16,000 slots · ",
+            "<p class=dim>1 of 2 sentinels answer · 3 masters and 2 replicas have 16,000 slots · redirects: 9 moved, \
+             4 ask, 1 readonly · ",
             " · remoteTlsCaFile until 2027-10-21 12:12:09 UTC (329 d 1 h)</p>",
             "<tr><th scope=row>WRONGTYPE<td class=n>0<td class=n>0<td class=n>2<td class=n>4",
             "<b class=warn>warning</b> pool /run/rmux/&lt;cache&gt;.sock: client 7v1 closed: it spoke HTTP",

@@ -14,7 +14,7 @@ use crate::config::Json;
 use crate::sentinel::SentinelView;
 use crate::stats::{
     CLIENT_CLOSE_REASONS, CODES, CONNECTION_STATES, ErrorCodes, Event, FAILURES, Figures, Histogram, Location,
-    REQUEST_CLASSES, ServerFigures, ServerRole, ServerState,
+    REDIRECTS, REQUEST_CLASSES, ServerFigures, ServerRole, ServerState,
 };
 
 /// Appends the report.
@@ -142,6 +142,7 @@ fn walk_pool(pool: &mut PoolReport, form: &mut dyn Form) {
     ] {
         form.number(name, value);
     }
+    numbers(form, "redirects", &REDIRECTS, &mut stats.redirects);
 
     let count = form.begin_list("servers", figures.servers.len());
     figures.servers.resize_with(count, ServerFigures::default);

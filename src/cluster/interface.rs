@@ -33,9 +33,14 @@ pub enum Action {
     Close(LinkId),
     /// Hand this map to all reactors.
     Map(Arc<SlotMap>),
+    /// Hand the number of rounds, by cause and outcome, to all reactors.
+    Asked(Arc<Refreshes>),
     /// Log this text.
     Say(Level, String),
 }
+
+/// The number of rounds, by cause and outcome.
+pub type Refreshes = BTreeMap<(Cause, Outcome), u64>;
 
 /// What reports show: metrics, status page, `-test`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,8 +51,8 @@ pub struct View {
     pub nodes: usize,
     /// When an answer was last accepted, on the watch's clock.
     pub told_at: Option<Millis>,
-    /// The number of rounds, by cause and outcome.
-    pub refreshes: BTreeMap<(Cause, Outcome), u64>,
+    /// The number of rounds.
+    pub refreshes: Arc<Refreshes>,
     /// Why the last round failed; `None` if it did not.
     pub problem: Option<String>,
 }

@@ -45,6 +45,8 @@ struct Bench {
     /// Connections by their numbers: whose, and whether it was let in.
     open: BTreeMap<u32, (String, bool)>,
     maps: Vec<(Millis, Arc<SlotMap>)>,
+    /// How often nodes were asked, as reactors were told.
+    told: Vec<Arc<Refreshes>>,
     said: Vec<(Level, String)>,
     /// When each node was asked who has what, and when it was connected to.
     questions: Vec<(Millis, String)>,
@@ -94,6 +96,7 @@ impl Bench {
             models,
             open: BTreeMap::new(),
             maps: Vec::new(),
+            told: Vec::new(),
             said: Vec::new(),
             questions: Vec::new(),
             connects: Vec::new(),
@@ -202,6 +205,7 @@ impl model::Bench for Bench {
                 Action::Send(id, bytes) => self.receive(id, &bytes),
                 Action::Close(id) => drop(self.open.remove(&id.0)),
                 Action::Map(map) => self.maps.push((self.now, map)),
+                Action::Asked(refreshes) => self.told.push(refreshes),
                 Action::Say(level, text) => self.said.push((level, text)),
             }
         }

@@ -8,14 +8,14 @@
 //! There is one connection at a time, and none between rounds. Invariants: `link` has an id exactly while a round runs;
 //! `known` and `map` come from an accepted answer.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
 use log::Level;
 
 use super::answer::{self, Found, Health};
-use super::interface::{Action, Settings, View};
+use super::interface::{Action, Refreshes, Settings, View};
 use super::round::{Answer, Doubt, Round};
 use super::schedule::{Cause, Outcome, RefreshCause, Schedule};
 use super::slot::SLOTS;
@@ -79,7 +79,7 @@ pub struct Watch {
     trouble: Option<Trouble>,
     problem: Option<String>,
     told_at: Option<Millis>,
-    refreshes: BTreeMap<(Cause, Outcome), u64>,
+    refreshes: Arc<Refreshes>,
     actions: VecDeque<Action>,
 }
 
@@ -102,7 +102,7 @@ impl Watch {
             trouble: None,
             problem: None,
             told_at: None,
-            refreshes: BTreeMap::new(),
+            refreshes: Arc::default(),
             actions: VecDeque::new(),
         };
         watch.handle_timeouts(now);
@@ -245,7 +245,7 @@ impl Watch {
             map: self.map.clone(),
             nodes: self.known.as_ref().map_or(0, |known| known.places.len()),
             told_at: self.told_at,
-            refreshes: self.refreshes.clone(),
+            refreshes: Arc::clone(&self.refreshes),
             problem: self.problem.clone(),
         }
     }
@@ -391,7 +391,8 @@ impl Watch {
     fn end_round(&mut self, cause: Cause, outcome: Outcome, now: Millis) {
         self.round = None;
         self.failure = (String::new(), false);
-        *self.refreshes.entry((cause, outcome)).or_default() += 1;
+        *Arc::make_mut(&mut self.refreshes).entry((cause, outcome)).or_default() += 1;
+        self.actions.push_back(Action::Asked(Arc::clone(&self.refreshes)));
         self.schedule.end(cause, outcome, now);
     }
 

@@ -9,11 +9,12 @@
 //! Last those lines of the original rmux that Redis has not, `key: value`, with `rust_version` in the place of
 //! `go_version`: what monitors of it read. Its other three (`process_id`, `connected_clients`, `role`) stand in Redis'
 //! form alone: some programs take the first line of a name (prometheus-redis-exporter), some the last (redis-py), and
-//! to neither the blank is a part of a number, or of `master`.
+//! to neither the blank is a part of a number, or of `master`. Behind them, what there is to tell about a cluster.
 //!
 //! Which sections a client asks for makes no difference to what is rmux's own: it gets all of them. The servers are
 //! asked what the client asks.
 
+use super::cluster_lines;
 use super::fields::{self, LINE, push};
 use super::servers_info::ServersInfo;
 use crate::backend::handshake::Introduction;
@@ -56,6 +57,7 @@ pub fn answer(protocol: Protocol, facts: &Facts<'_>, out: &mut Vec<u8>) {
     write_summed(&mut text, facts);
     write_servers(&mut text, facts, servers);
     write_original(&mut text, servers);
+    cluster_lines::write(&mut text, facts.figures);
     reply::verbatim(out, protocol, &text);
 }
 

@@ -12,6 +12,7 @@
 //!   RMUX SLOWLOG    arrays, as those of Redis' SLOWLOG, with what only rmux knows behind
 //! ```
 
+use super::cluster_lines;
 use super::fields::{self, LINE, WORD};
 use super::words::{Words, is_one_of};
 use crate::command::integer;
@@ -111,6 +112,7 @@ pub fn status(protocol: Protocol, figures: &Figures, listen: &str, process_id: u
         ("switches", sum(|server| server.location.switches)),
     ];
     fields::numbers(&mut text, LINE, &numbers);
+    cluster_lines::write(&mut text, figures);
     reply::verbatim(out, protocol, &text);
 }
 

@@ -3,10 +3,13 @@
 //! Changes nothing. The work is in proportion to the number of servers and of connections to them.
 
 use super::journal::Journal;
+use super::router::Router;
+use super::settings::Settings;
 use super::state::Proxy;
 use super::{dispatch, memory};
 use crate::client::{Flow, Need};
-use crate::stats::{Event, Figures, READ, ServerRole, WRITE};
+use crate::cluster::{Cause, Outcome, Refreshes};
+use crate::stats::{ClusterFigures, Event, Figures, READ, ServerRole, WRITE};
 use crate::timer::Millis;
 use log::Level;
 
@@ -31,6 +34,7 @@ pub(super) fn figures(proxy: &mut Proxy, now: Millis) -> Figures {
     Figures {
         stats,
         servers,
+        cluster: cluster_figures(settings, router, &journal.refreshes),
         addresses: settings.servers.iter().chain(settings.all_replicas()).cloned().collect(),
         clients: clients.len() as u64,
         clients_paused: clients.paused() as u64,
@@ -50,6 +54,31 @@ pub(super) fn figures(proxy: &mut Proxy, now: Millis) -> Figures {
         uptime_ms: now - journal.started,
         events: Vec::new(),
     }
+}
+
+/// The same about the cluster that the servers are nodes of. In proportion to the number of slots.
+fn cluster_figures(settings: &Settings, router: &Router, refreshes: &Refreshes) -> Option<ClusterFigures> {
+    let slots = router.slots()?;
+    let (mut covered, mut slots_of) = (0, vec![0; router.servers().len()]);
+    for place in slots.owners() {
+        covered += 1;
+        slots_of[place] += 1;
+    }
+    let masters = || router.servers().zip(&slots_of).filter(|(_, slots)| **slots > 0);
+    let replicas = router.replicas();
+    let count = |is_meant: &dyn Fn(Cause, Outcome) -> bool| {
+        let meant = refreshes.iter().filter(|((cause, outcome), _)| is_meant(*cause, *outcome));
+        meant.map(|(_, count)| count).sum()
+    };
+    Some(ClusterFigures {
+        slots_covered: covered,
+        masters: masters().count() as u64,
+        masters_up: masters().filter(|&(server, _)| router.is_up(server)).count() as u64,
+        replicas: settings.replicas.iter().map(|replicas| replicas.len() as u64).sum(),
+        replicas_read: replicas.servers().filter(|&server| replicas.is_read(server)).count() as u64,
+        refreshes: Cause::NAMES.map(|(name, asked)| (name, count(&|cause, _| cause == asked))).to_vec(),
+        refreshes_failed: count(&|_, outcome| outcome == Outcome::Failed),
+    })
 }
 
 /// What the log was told last.

@@ -1,9 +1,11 @@
 //! The journal: what this proxy did, and what the log is to be told of it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use log::Level;
 
+use crate::cluster::Refreshes;
 use crate::notice::Notices;
 use crate::slow_log::SlowLog;
 use crate::stats::{Histogram, LOCAL, Longest, ProxyStats, WRITE};
@@ -27,6 +29,8 @@ pub(super) struct Journal {
     pub longest_wait: Longest,
     /// The longest turns of the loop.
     pub longest_turn: Longest,
+    /// How often nodes of the pool's cluster were asked who has which slot.
+    pub refreshes: Arc<Refreshes>,
     /// The requests that took longest.
     pub slow_log: SlowLog,
     /// What the clock of the day showed when the proxy's own was at 0, in milliseconds since 1970.
@@ -48,6 +52,7 @@ impl Journal {
             waits: Histogram::default(),
             longest_wait: Longest::default(),
             longest_turn: Longest::default(),
+            refreshes: Arc::default(),
             slow_log: SlowLog::default(),
             unix_ms: 0,
         }

@@ -135,6 +135,7 @@ pub(super) fn on_refused(
         // It is no node that says so.
         return false;
     }
+    proxy.journal.stats.count_redirect(reply);
     let tries = proxy.redirected.tries(client, request);
     let (goal, pause_ms) = learn(proxy, server, named.unwrap_or(slot), &refusal, (is_script, tries), now);
     if !is_alone || tries >= TRIES_MAX || !may_wait(proxy, client, request, server, now) {

@@ -61,6 +61,11 @@ impl SlotTable {
         (owner != NOBODY).then_some(usize::from(owner))
     }
 
+    /// The places of all slots that have an owner, slot by slot.
+    pub fn owners(&self) -> impl Iterator<Item = usize> {
+        self.owners.iter().filter(|owner| **owner != NOBODY).map(|&owner| usize::from(owner))
+    }
+
     /// These are the owners from here on. True if any is another one.
     pub fn tell(&mut self, owner_of: impl Fn(u16) -> Option<usize>) -> bool {
         self.is_told = true;

@@ -201,6 +201,7 @@ fn follow_slot(proxy: &mut Proxy, from: ServerId, topic: TopicId, reply: &[u8], 
         return false;
     }
     let Some((slot, address)) = redirect::moved_to(proxy, from, reply) else { return false };
+    proxy.journal.stats.count_redirect(reply);
     let moved = &mut proxy.pubsub.moved;
     let count = match moved.iter_mut().find(|(other, _)| *other == topic) {
         Some((_, count)) => count,

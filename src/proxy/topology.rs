@@ -12,9 +12,11 @@
 //!
 //! A SCAN's cursor says for which servers it was given, in a number that all proxies make alike from their addresses.
 
+use std::sync::Arc;
+
 use super::state::Proxy;
 use super::{reload, resubscribe};
-use crate::cluster::SlotMap;
+use crate::cluster::{Refreshes, SlotMap};
 use crate::server_id::ServerId;
 use crate::timer::Millis;
 
@@ -25,6 +27,11 @@ impl Proxy {
         if self.settings.cluster && !map.shards().is_empty() {
             on_slot_map(self, map, now);
         }
+    }
+
+    /// So often nodes of the cluster were asked who has which slot, for the whole pool.
+    pub fn handle_refreshes(&mut self, refreshes: Arc<Refreshes>) {
+        self.journal.refreshes = refreshes;
     }
 
     /// Whether the servers are nodes of a cluster.

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use log::error;
 use mio::Waker;
 
+use super::nodes::NodesTold;
 use super::sessions::Tls;
 use crate::channel::Sender;
-use crate::cluster::{RefreshCause, SlotMap};
+use crate::cluster::RefreshCause;
 use crate::net::Address;
 use crate::proxy::{Settings, WorkerMessage};
 use crate::stats::Figures;
@@ -87,9 +88,9 @@ impl Handle {
         self.leave(Post::Looked(master.into()));
     }
 
-    /// The nodes of its cluster, and who of them has which slot, are these from now on.
-    pub fn slot_map(&self, map: Arc<SlotMap>) {
-        self.leave(Post::SlotMap(map));
+    /// Its servers are nodes of a cluster, of which this is known from now on.
+    pub fn nodes(&self, told: NodesTold) {
+        self.leave(Post::Nodes(told));
     }
 
     /// Asks for its figures; the answer comes with its next turn, or when it has ended.
@@ -221,8 +222,8 @@ pub(super) enum Post {
     Followed(Box<(String, Vec<Address>)>),
     /// A master was asked about, and is where it was.
     Looked(Box<str>),
-    /// Who has which slot from now on.
-    SlotMap(Arc<SlotMap>),
+    /// What is known of the nodes of a cluster from now on.
+    Nodes(NodesTold),
 }
 
 #[cfg(test)]

@@ -3,18 +3,34 @@
 //! The core knows nodes by their addresses as text: those of the map, and those that other nodes name. Knows how such a
 //! text is spelled, and nothing of slots.
 
+use std::sync::Arc;
+
 use super::dial::Dialer;
-use crate::cluster::SlotMap;
+use crate::cluster::{Refreshes, SlotMap};
 use crate::link::HostPort;
 use crate::net::Address;
 use crate::proxy::Proxy;
 use crate::server_id::ServerId;
 use crate::timer::Millis;
 
-/// The nodes, and who of them has which slot, are these from here on.
-pub(super) fn on_slot_map(map: &SlotMap, dialer: &mut Dialer, proxy: &mut Proxy, now: Millis) {
-    proxy.handle_slot_map(map, now);
-    dialer.forget_others(&proxy.servers());
+/// What a reactor is told of the nodes of a cluster.
+#[derive(Debug, Clone)]
+pub enum NodesTold {
+    /// They, and who of them has which slot, are these from now on.
+    Map(Arc<SlotMap>),
+    /// So often they were asked for that.
+    Asked(Arc<Refreshes>),
+}
+
+/// This is known of the nodes from here on.
+pub(super) fn on_told(told: NodesTold, dialer: &mut Dialer, proxy: &mut Proxy, now: Millis) {
+    match told {
+        NodesTold::Map(map) => {
+            proxy.handle_slot_map(&map, now);
+            dialer.forget_others(&proxy.servers());
+        }
+        NodesTold::Asked(refreshes) => proxy.handle_refreshes(refreshes),
+    }
 }
 
 /// A server is to be connected to. One that nobody has told the place of is where its address says.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use log::Level;
 
-use crate::cluster::{self, SlotMap};
+use crate::cluster;
 use crate::link::{HostPort, LinkId};
 use crate::net::Address;
-use crate::reactor::{Handle, Hint};
+use crate::reactor::{Handle, Hint, NodesTold};
 use crate::sentinel::{self, Replica, SentinelView};
 use crate::timer::Millis;
 use crate::users::Secret;
@@ -65,7 +65,7 @@ pub(super) enum Told {
     Moved(String, HostPort),
     Asked(String),
     Replicas(String, Vec<Replica>),
-    Map(Arc<SlotMap>),
+    Nodes(NodesTold),
 }
 
 pub(super) enum Machine {
@@ -184,7 +184,8 @@ impl Machine {
                 cluster::Action::Send(id, bytes) => Action::Send(id, bytes),
                 cluster::Action::Close(id) => Action::Close(id),
                 cluster::Action::Say(level, text) => Action::Say(level, text),
-                cluster::Action::Map(map) => Action::Tell(Told::Map(map)),
+                cluster::Action::Map(map) => Action::Tell(Told::Nodes(NodesTold::Map(map))),
+                cluster::Action::Asked(refreshes) => Action::Tell(Told::Nodes(NodesTold::Asked(refreshes))),
             },
         })
     }
@@ -202,8 +203,9 @@ impl Machine {
             }
             Machine::Cluster(watch) => {
                 if let Some(map) = watch.map() {
-                    Told::Map(Arc::clone(map)).tell(reactors);
+                    Told::Nodes(NodesTold::Map(Arc::clone(map))).tell(reactors);
                 }
+                Told::Nodes(NodesTold::Asked(watch.view().refreshes)).tell(reactors);
             }
         }
     }
@@ -232,7 +234,7 @@ impl Told {
                     let replicas = replicas.iter().map(|replica| address_of(&replica.place)).collect();
                     reactor.followed(name.clone(), replicas);
                 }
-                Told::Map(map) => reactor.slot_map(Arc::clone(map)),
+                Told::Nodes(told) => reactor.nodes(told.clone()),
             }
         }
     }

@@ -81,6 +81,9 @@ fn slots_go_there_and_back_under_load_and_nobody_notices() {
     let mut through = rmux.client();
     let info = shown(&through.cmd(&["INFO"]));
     assert!(info.contains("held:") && !info.contains("held:0\r"), "nothing was ever sent to the wrong node: {info}");
+    let slots = "cluster_slots_covered:16384\r\ncluster_masters:known=3,up=3\r\ncluster_replicas:known=3,read=0\r\n";
+    assert!(info.contains(slots) && info.contains("\r\ncluster_refreshes:start=1,"), "{info}");
+    assert!(info.contains("\r\ncluster_redirects:moved=") && !info.contains("_redirects:moved=0,"), "{info}");
     for (number, client) in clients.into_iter().enumerate() {
         let count = client.join().unwrap_or_else(|_| panic!("client {number} was told something; {}", rmux.log()));
         assert!(count > ROUNDS, "client {number} asked {count} times");

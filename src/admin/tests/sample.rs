@@ -83,6 +83,7 @@ pub fn report_before() -> Report {
         denials: 1,
         resends: 2,
         held: 7,
+        redirects: [9, 4, 0, 0, 1],
         clients_closed: [4_800, 20, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0],
         requests: [100_000, 20_000, 200, 0],
         bytes: Bytes { from_clients: 9_000_000, to_clients: 70_000_000, from_servers: 1, to_servers: 2 },

@@ -14,7 +14,8 @@ fn the_first_seed_that_answers_is_enough() {
     assert_eq!(bench.said, [(Level::Info, text.to_owned())]);
     let view = bench.watch.view();
     assert_eq!((view.nodes, view.told_at, view.problem), (3, Some(Millis(0)), None));
-    assert_eq!(view.refreshes, BTreeMap::from([((Cause::Start, Outcome::Changed), 1)]));
+    assert_eq!(*view.refreshes, BTreeMap::from([((Cause::Start, Outcome::Changed), 1)]));
+    assert_eq!(bench.told, [view.refreshes]);
     assert!(bench.open.is_empty(), "nobody is asked any more");
 }
 

@@ -1,7 +1,9 @@
 //! A cluster: who has which slot, and what is split, sent and refused by that.
 
 use super::*;
-use crate::cluster::{Builder, Shard, SlotMap, slot_of};
+use std::sync::Arc;
+
+use crate::cluster::{Builder, Cause, Outcome, Shard, SlotMap, slot_of};
 
 /// The address of a node.
 pub(super) fn address(node: u16) -> String {
@@ -283,4 +285,49 @@ fn the_last_connection_to_a_node_is_closed_when_nobody_asks_it_for_minutes() {
     assert_eq!(bench.asked(next), get(&key_in(1, 0)));
     bench.answer(next, bulk("y"));
     assert!(bench.told(client).ends_with(&bulk("y")));
+}
+
+#[test]
+fn what_is_known_of_the_cluster_is_told_with_what_nodes_have_not_run() {
+    let (mut bench, backends) = halves(|_| {});
+    let client = bench.client();
+    let key = key_in(0, 0);
+    let slot = slot_of(key.as_bytes());
+    let refused = [
+        format!("-MOVED {slot} {}\r\n", address(0)),
+        "-TRYAGAIN Multiple keys request during rehashing of slot\r\n".to_owned(),
+        "-CLUSTERDOWN The cluster is down\r\n".to_owned(),
+        format!("-ASK {slot} {}\r\n", address(1)),
+    ];
+    for refused in refused {
+        bench.say(client, get(&key));
+        while bench.asked(backends[0]).is_empty() {
+            bench.pass(1);
+        }
+        bench.answer(backends[0], &refused);
+        while [0, 1].iter().all(|&node: &usize| !bench.net.written.contains_key(&Conn::Backend(backends[node]))) {
+            bench.pass(1);
+        }
+        let asked = bench.asked(backends[1]);
+        bench.answer(backends[0], if asked.is_empty() { bulk("v") } else { String::new() });
+        bench.answer(backends[1], if asked.is_empty() { String::new() } else { "+OK\r\n".to_owned() + &bulk("v") });
+        bench.asked(backends[0]);
+        assert_eq!(bench.told(client), bulk("v"), "after {refused}");
+    }
+    let refreshes = [((Cause::Start, Outcome::Changed), 1), ((Cause::Time, Outcome::Failed), 2)];
+    bench.proxy.handle_refreshes(Arc::new(refreshes.into()));
+    bench.tell(&[(0, 0, 8191), (1, 8192, 16000)]);
+    bench.take_down(backends[1], 1);
+    bench.say(client, request(&["RMUX", "STATUS"]));
+    let told = bench.told(client);
+    for line in [
+        "cluster_slots_covered:16001",
+        "cluster_masters:known=2,up=1",
+        "cluster_replicas:known=0,read=0",
+        "cluster_redirects:moved=1,ask=1,tryagain=1,clusterdown=1,readonly=0",
+        "cluster_refreshes:start=1,time=2,moved=0,lost=0,down=0,same_address=0,failed=2",
+    ] {
+        assert!(told.contains(&format!("\r\n{line}\r\n")), "{line} in {told}");
+    }
+    bench.assert_nothing_is_left();
 }
