@@ -327,9 +327,13 @@ fn what_is_accepted_without_effect_is_said_once() {
 
 #[test]
 fn the_examples_are_right() {
-    for (name, servers) in
-        [("one-pool", vec![1]), ("several-pools", vec![4, 2, 1]), ("original", vec![2]), ("sentinel", vec![2])]
-    {
+    for (name, servers) in [
+        ("one-pool", vec![1]),
+        ("several-pools", vec![4, 2, 1]),
+        ("original", vec![2]),
+        ("sentinel", vec![2]),
+        ("cluster", vec![3]),
+    ] {
         let path = format!("{}/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let loaded = load(&flags(&[("config", &path)])).unwrap_or_else(|error| panic!("{error}"));
         let counts: Vec<usize> = loaded.config.pools.iter().map(|pool| pool.servers.len()).collect();
