@@ -1,4 +1,4 @@
-//! One connection to somebody who knows where servers are: made, asked, heard, and made anew when it is lost.
+//! One connection to a sentinel or a cluster node: its state, the requests in flight on it, and its deadlines.
 //!
 //! ```text
 //!   Waiting { at } ─► Connecting { until } ──────────────────────► Open: each question has answer_ms
@@ -6,8 +6,8 @@
 //!       └── lost, each time for longer ◄─────────────────────────────┘
 //! ```
 //!
-//! Knows that there are questions, and the frames of replies, not what they mean. Invariant: `asked` holds the
-//! questions whose answers are still to come, in their order, and is empty unless it is open.
+//! Frames replies and matches them to requests; does not know what they mean. Invariant: `asked` holds the requests
+//! without an answer yet, in their order, and is empty unless the connection is open.
 
 mod host_port;
 #[cfg(test)]
@@ -21,20 +21,20 @@ use crate::timer::Millis;
 
 pub use host_port::HostPort;
 
-/// Names one attempt to connect; what is told of an earlier one is not heard.
+/// Names one attempt to connect; events of an earlier one are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkId(pub u32);
 
-/// How long things may take on a connection, and how much may come.
+/// The limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For a connect, TLS included, in milliseconds.
+    /// The time for a connect, TLS handshake included, in milliseconds.
     pub connect_ms: u64,
-    /// For an answer, or some of it, in milliseconds.
+    /// The time to an answer, or between two parts of it, in milliseconds.
     pub answer_ms: u64,
-    /// For one reply, in bytes, more or less.
+    /// The longest reply, in bytes, to the accuracy of one read.
     pub reply_bytes_max: usize,
-    /// What is said of somebody who speaks TLS, where it is not expected.
+    /// The error text for a peer that speaks TLS although none is configured.
     pub speaks_tls: &'static str,
 }
 
@@ -46,7 +46,7 @@ enum State {
     Connecting {
         until: Millis,
     },
-    /// Connected, and the two sides do not agree on the keys of TLS yet.
+    /// TCP is connected, the TLS handshake runs.
     Shaking {
         until: Millis,
     },
@@ -55,28 +55,28 @@ enum State {
     },
 }
 
-/// A connection, or the want of one, on which questions of this kind are asked.
+/// A connection, or a wanted one, with requests of type `Q`.
 #[derive(Debug)]
 pub struct Link<Q> {
     id: LinkId,
     state: State,
     patience: &'static Patience,
     asked: VecDeque<Q>,
-    /// When the oldest of those must be answered; of no meaning if there is none.
+    /// The deadline of the oldest request; meaningless if there is none.
     answer_until: Millis,
-    /// The start of a reply.
+    /// The received part of a reply.
     bytes: Vec<u8>,
     framer: ReplyFramer,
-    /// True once anything has come.
+    /// True once any byte was received.
     is_heard: bool,
-    /// True exactly when it is inside of TLS.
+    /// True exactly when it uses TLS.
     is_inside_tls: bool,
     pause_ms: u64,
     began_at: Millis,
 }
 
 impl<Q> Link<Q> {
-    /// One that is to be made now.
+    /// One that is due to connect now.
     pub fn new(patience: &'static Patience, now: Millis) -> Link<Q> {
         Link {
             id: LinkId::default(),
@@ -93,34 +93,34 @@ impl<Q> Link<Q> {
         }
     }
 
-    /// The name of the attempt, or connection, if there is one.
+    /// The id of the attempt or connection; `None` while it waits for the next attempt.
     pub fn id(&self) -> Option<LinkId> {
         (!matches!(self.state, State::Waiting { .. })).then_some(self.id)
     }
 
-    /// True exactly when it can be asked something.
+    /// True exactly when requests can be sent.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
 
-    /// True exactly when an answer is still to come, or it is being connected.
+    /// True exactly when it connects, or an answer is outstanding.
     pub fn is_busy(&self) -> bool {
         !self.asked.is_empty() || matches!(self.state, State::Connecting { .. } | State::Shaking { .. })
     }
 
-    /// True exactly when it is to be connected now.
+    /// True exactly when the next attempt is due.
     pub fn is_due(&self, now: Millis) -> bool {
         matches!(self.state, State::Waiting { at } if at <= now)
     }
 
-    /// It is being connected from now on, under this name.
+    /// An attempt with this id begins.
     pub fn begin(&mut self, id: LinkId, now: Millis) {
         (self.id, self.began_at) = (id, now);
         (self.is_heard, self.is_inside_tls) = (false, false);
         self.state = State::Connecting { until: now + self.patience.connect_ms };
     }
 
-    /// It is connected, and shakes hands, for which it has the rest of the time.
+    /// The TLS handshake begins; it has the rest of the connect time.
     pub fn on_shaking(&mut self) {
         if let State::Connecting { until } = self.state {
             self.state = State::Shaking { until };
@@ -128,17 +128,17 @@ impl<Q> Link<Q> {
         }
     }
 
-    /// It is connected.
+    /// Requests can be sent from here on.
     pub fn on_connected(&mut self, now: Millis) {
         self.state = State::Open { heard_at: now };
     }
 
-    /// True exactly when it was connected, without TLS, and nothing came.
+    /// True exactly when it is open, without TLS, and no byte was received.
     pub fn is_unheard(&self) -> bool {
         self.is_open() && !self.is_heard && !self.is_inside_tls
     }
 
-    /// It is lost, or could not be made: the next attempt comes later each time, until one was of use.
+    /// It was lost, or could not be made: the pause to the next attempt doubles until [`Link::on_use`].
     pub fn on_lost(&mut self, now: Millis) {
         self.asked.clear();
         self.bytes = Vec::new();
@@ -148,19 +148,19 @@ impl<Q> Link<Q> {
         self.state = State::Waiting { at: now + pause_ms };
     }
 
-    /// It was of use: when it is lost, the next attempt comes soon.
+    /// It has worked: after a loss the pause is the shortest again.
     pub fn on_use(&mut self) {
         self.pause_ms = 0;
     }
 
-    /// Somebody needs it soon: the next attempt comes as early as may be.
+    /// It is needed soon: the next attempt comes as early as the shortest pause allows.
     pub fn hurry(&mut self) {
         if let State::Waiting { at } = &mut self.state {
             *at = (*at).min(self.began_at + PAUSE_FIRST_MS);
         }
     }
 
-    /// Something is asked.
+    /// A request is sent.
     pub fn ask(&mut self, question: Q, now: Millis) {
         if self.asked.is_empty() {
             self.answer_until = now + self.patience.answer_ms;
@@ -168,7 +168,7 @@ impl<Q> Link<Q> {
         self.asked.push_back(question);
     }
 
-    /// These bytes came.
+    /// These bytes were received.
     pub fn push(&mut self, bytes: &[u8], now: Millis) {
         self.bytes.extend_from_slice(bytes);
         self.is_heard = true;
@@ -176,11 +176,11 @@ impl<Q> Link<Q> {
         self.answer_until = now + self.patience.answer_ms;
     }
 
-    /// The next whole thing that came: the answer to [`Link::answered`], unless nobody asks for such a thing.
+    /// The next complete reply; [`Link::answered`] says to which request.
     ///
     /// # Errors
     ///
-    /// When it is no reply, or too long.
+    /// When the bytes are no reply, or it is too long.
     pub fn next_reply(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
         let end = match self.framer.frame(&self.bytes) {
             Err(_) if self.bytes.first() == Some(&TLS_ALERT) => return Err(self.patience.speaks_tls),
@@ -196,16 +196,16 @@ impl<Q> Link<Q> {
         Ok(Some(mem::replace(&mut self.bytes, rest)))
     }
 
-    /// The question that is answered by what came.
+    /// The request that the last reply answers.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// When no request is outstanding.
     pub fn answered(&mut self) -> Result<Q, &'static str> {
         self.asked.pop_front().ok_or("it answers what nobody has asked")
     }
 
-    /// What took too long, if its time is over: connected too slowly, or not answered.
+    /// The passed deadline, if there is one: of the connect, the handshake or an answer.
     pub fn lateness(&self, now: Millis) -> Option<&'static str> {
         match self.state {
             State::Shaking { until } if until <= now => {
@@ -217,12 +217,12 @@ impl<Q> Link<Q> {
         }
     }
 
-    /// Whether nothing was heard on it for so long that nobody knows whether it is there.
+    /// Whether it was silent for so long that it must be probed.
     pub fn is_quiet(&self, now: Millis) -> bool {
         matches!(self.state, State::Open { heard_at } if self.asked.is_empty() && heard_at + QUIET_MS <= now)
     }
 
-    /// When it is to be looked at again; `is_hearing` if it is not asked each second.
+    /// When its deadlines must be checked next; `is_hearing` if it only receives messages and must be probed.
     pub fn next_deadline(&self, is_hearing: bool) -> Option<Millis> {
         match self.state {
             State::Waiting { at: until } | State::Connecting { until } | State::Shaking { until } => Some(until),
@@ -233,10 +233,10 @@ impl<Q> Link<Q> {
 }
 
 const NO_ANSWER: &str = "no answer in time";
-/// The first byte of what a peer says that speaks TLS to somebody who does not.
+/// The first byte of a TLS alert record, which a TLS server sends to a client without TLS.
 const TLS_ALERT: u8 = 21;
-/// Between two attempts to connect, at first and at most, in milliseconds.
+/// The shortest and the longest pause between two attempts to connect, in milliseconds.
 const PAUSE_FIRST_MS: u64 = 250;
 const PAUSE_MAX_MS: u64 = 5_000;
-/// After so long a connection that only hears is asked whether it is still there, in milliseconds.
+/// A connection that only receives messages is probed after this silence, in milliseconds.
 const QUIET_MS: u64 = 10_000;

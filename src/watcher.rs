@@ -1,18 +1,17 @@
-//! The thread that watches where the servers of one pool are: the clock of a machine that asks, and its way to those
-//! who want to know.
+//! The thread that keeps the addresses or the slot map of one pool up to date: clock and sockets for a state machine,
+//! and the way from it to the reactors.
 //!
 //! ```text
 //!   the pool ── News ──┐                        ┌─ connect, send, close ─► Lines ─► sentinels, nodes
 //!   a reactor ─ Hint ──┼─► poll ─► Machine ─►───┼─ Told ─► each reactor
-//!   Lines ─── Event ───┘                        └─ what there is to show ─► whoever asks
+//!   Lines ─── Event ───┘                        └─ View ─► admin, INFO, -test
 //! ```
 //!
-//! There is one for each pool whose masters sentinels know, or whose servers are nodes of a cluster, and none for
-//! others. It ends when its [`Link`] is dropped, with its pool.
+//! Each pool with sentinels or with a cluster has one. It ends when its [`Link`] is dropped, with its pool.
 //!
-//! Knows where to send what the machine says, and nothing of why.
+//! It carries out what the machine decides, and decides nothing itself.
 //!
-//! The parts: `machine`, who asks, of either kind; `lines`, its connections, each of them a `line`.
+//! The parts: `machine`, the state machine for sentinels or for a cluster; `lines`, its connections, each a `line`.
 
 mod line;
 mod lines;
@@ -42,36 +41,36 @@ const WAKER: Token = Token(0);
 /// Readiness events taken from the kernel at one time.
 const EVENTS_MAX: usize = 64;
 
-/// What a watcher is told of its pool.
+/// The settings of a watcher.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// What it is to find out.
+    /// What it watches.
     pub wanted: Wanted,
-    /// How those are reached who are asked, if over TLS.
+    /// TLS towards sentinels or nodes; `None` without.
     pub tls: Option<RemoteTls>,
-    /// The file of the password that they want, if it is in one: it is read before each connect.
+    /// The file of their password, if it is in one: read before each connect.
     pub password_file: Option<PathBuf>,
 }
 
-/// What it is told by its pool.
+/// A message of the pool.
 #[derive(Debug)]
 enum News {
-    /// From now on these want to know.
+    /// The reactors to inform from now on.
     Reactors(Vec<Handle>),
-    /// From now on this holds.
+    /// New settings.
     Settings(Box<Settings>),
-    /// It ends.
+    /// The watcher ends.
     End,
 }
 
-/// What there is to show, and who waits for that.
+/// The present view, and a condition for those who wait for a new one.
 #[derive(Debug, Default)]
 struct Shown {
     view: Mutex<View>,
     is_new: Condvar,
 }
 
-/// With what a watcher is told something. Dropped, it ends the watcher.
+/// The handle of a watcher. Dropped, it ends the watcher.
 #[derive(Debug)]
 pub struct Link {
     news: Sender<News>,
@@ -79,17 +78,17 @@ pub struct Link {
     viewer: Viewer,
 }
 
-/// With what it is seen what a watcher knows, for as long as there is somebody who wants to see it.
+/// Reads the view of a watcher, also after that has ended.
 #[derive(Debug, Clone, Default)]
 pub struct Viewer(Arc<Shown>);
 
 impl Viewer {
-    /// What there is to show at this moment.
+    /// The present view.
     pub fn view(&self) -> View {
         self.0.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The same, once somebody has answered, or has been asked in vain; or after so long.
+    /// The view once a first answer or failure is known, or after `patience`.
     pub fn await_view(&self, patience: Duration) -> View {
         let view = self.0.view.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.0.is_new.wait_timeout_while(view, patience, |view| !view.is_settled());
@@ -103,24 +102,24 @@ impl Viewer {
 }
 
 impl Link {
-    /// From now on these reactors are told where their servers are.
+    /// Informs these reactors from now on.
     pub fn tell_reactors(&self, reactors: Vec<Handle>) {
         self.tell(News::Reactors(reactors));
     }
 
-    /// From now on this holds.
+    /// Takes new settings.
     pub fn settle(&self, settings: Settings) {
         self.tell(News::Settings(Box::new(settings)));
     }
 
-    /// With what it is seen what it knows.
+    /// A reader of its view.
     pub fn viewer(&self) -> Viewer {
         self.viewer.clone()
     }
 
     fn tell(&self, news: News) {
         if self.news.send(news) {
-            // It fails only if the system has no memory; then it is seen with whatever happens next.
+            // It fails only if the system has no memory; then the message is read at the next event.
             let _ = self.waker.wake();
         }
     }
@@ -137,7 +136,7 @@ struct Watcher {
     poll: Poll,
     news: Receiver<News>,
     hints: Receiver<Hint>,
-    /// What reactors are given.
+    /// The sender that reactors get.
     hint_sender: Hints,
     machine: Machine,
     settings: Settings,
@@ -176,7 +175,7 @@ pub fn start(settings: Settings) -> io::Result<Link> {
     Ok(Link { news: news_sender, waker, viewer })
 }
 
-/// The hasher knows what the system calls random.
+/// Random by way of the hasher, whose keys the system provides.
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
@@ -195,7 +194,7 @@ impl Watcher {
                 if event.token() != WAKER {
                     self.lines.handle_event(event);
                     self.hear();
-                    // What one read has brought is dealt with before the next one, however much there is.
+                    // The data of one read is handled before the next read, so that it stays bounded.
                     while self.lines.read_some() {
                         self.hear();
                     }
@@ -222,7 +221,7 @@ impl Watcher {
         Millis(self.start.elapsed().as_millis() as u64)
     }
 
-    /// These are to be told, now and from now on.
+    /// Informs these reactors, now and from now on.
     fn meet(&mut self, reactors: Vec<Handle>) {
         for reactor in &reactors {
             reactor.give_hints(self.hint_sender.clone());
@@ -244,7 +243,7 @@ impl Watcher {
         }
     }
 
-    /// Tells the machine what has happened on its connections; what it does about that may make more happen.
+    /// Hands events of the connections to the machine; its actions may cause more events.
     fn hear(&mut self) {
         while let Some(event) = self.lines.poll_event() {
             let now = self.now();

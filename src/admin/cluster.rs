@@ -1,6 +1,6 @@
-//! What is told of the cluster of a pool: who has slots, and how its nodes were asked.
+//! The report of a pool's cluster: nodes, covered slots, and refreshes.
 //!
-//! Made of what the pool's watcher shows; knows nothing of how it is written.
+//! Made from the view of the pool's watcher; the formats are written elsewhere.
 
 use crate::cluster::{Cause, Outcome};
 use crate::sentinel::SentinelView;
@@ -9,28 +9,28 @@ use crate::watcher::View;
 /// The cluster of a pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterReport {
-    /// How many slots have a node, of 16,384.
+    /// The slots that have an owner, of 16,384.
     pub slots_covered: u64,
     /// How many masters have slots, and how many replicas these have.
     pub masters: u64,
     /// See `masters`.
     pub replicas: u64,
-    /// How many milliseconds ago a node that was believed has last told of it; 0 as long as none has.
+    /// The age of the last accepted answer, in milliseconds; 0 as long as there is none.
     pub told_ms: u64,
-    /// Why no node could be asked, or was believed, the last time; empty if one was.
+    /// Why the last refresh failed; empty if it did not.
     pub problem: String,
-    /// How often nodes were asked.
+    /// The refreshes, by cause and outcome.
     pub refreshes: Vec<RefreshReport>,
 }
 
-/// How often nodes were asked for one reason, and with one outcome.
+/// The number of refreshes with one cause and one outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RefreshReport {
-    /// The reason, one of those that [`Cause::NAMES`] has.
+    /// One of the names in [`Cause::NAMES`].
     pub cause: String,
-    /// What came of it, one of those that [`Outcome::NAMES`] has.
+    /// One of the names in [`Outcome::NAMES`].
     pub outcome: String,
-    /// How often.
+    /// Their number.
     pub count: u64,
 }
 

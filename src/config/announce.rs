@@ -1,4 +1,4 @@
-//! `clusterAnnounce`: where clients that insist on a cluster reach rmux.
+//! `clusterAnnounce`: the address that cluster-aware clients are told.
 
 use super::address;
 use super::error::{Problem, Quoted};

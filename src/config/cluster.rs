@@ -1,20 +1,20 @@
-//! A pool whose servers are nodes of a Redis Cluster: what does not go with that.
+//! The keys that a pool with `cluster` refuses.
 //!
-//! Each is refused, and not passed over: whoever writes it expects something of it that the cluster does otherwise.
+//! Each is an error and not ignored: who writes it expects an effect that the cluster rules out.
 
 use super::draft::{Draft, Fault};
 use super::entry::Place;
 use super::error::{Problem, Quoted};
 use super::key::KEYS;
 
-/// What has no meaning: the cluster itself says where keys are, and who takes the place of a node.
+/// Without meaning here: the cluster itself places keys and replaces failed nodes.
 const UNFIT: &[&str] = &["unixConnections", "sentinels", "readFrom", "failover", "distribution", "hash", "hashTag"];
 
-/// Whether this can be a cluster's pool, if it is to be one.
+/// Checks a pool, if it has `cluster`.
 ///
 /// # Errors
 ///
-/// The first key that does not go with it.
+/// The first key that conflicts with it.
 pub(crate) fn check(draft: &mut Draft) -> Result<(), Fault> {
     if !draft.cluster {
         return Ok(());
@@ -22,7 +22,7 @@ pub(crate) fn check(draft: &mut Draft) -> Result<(), Fault> {
     let given = draft.given.clone();
     for key in KEYS.iter().filter(|key| UNFIT.contains(&key.name) && given.contains(&key.name)) {
         let text = key.text_in(draft);
-        // As if it was not said, or as it is in any case.
+        // The value that holds in any case.
         if !matches!((key.name, text.as_str()), (_, "") | ("failover", "false") | ("readFrom", "master")) {
             return Err((Some(key.name), Problem::NotWith { key: "cluster" }));
         }

@@ -1,8 +1,8 @@
-//! Where a server is, or somebody who knows where one is.
+//! The address of a server or sentinel: host and port.
 
 use std::fmt;
 
-/// Where something is: a name or an IP address, without brackets, and a port.
+/// A name or an IP address, without brackets, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
     /// A name or an IP address.
@@ -12,14 +12,14 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// What [`fmt::Display`] writes.
+    /// Parses what [`fmt::Display`] writes.
     pub fn parse(text: &str) -> Option<HostPort> {
         let (host, port) = text.rsplit_once(':')?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         HostPort::of(host.as_bytes(), port.parse().ok()?)
     }
 
-    /// What somebody has said, if it can be connected to, or looked up.
+    /// The address that a peer has named; `None` if it can be neither connected to nor resolved.
     pub fn of(host: &[u8], port: i64) -> Option<HostPort> {
         let host = std::str::from_utf8(host).ok()?;
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte);

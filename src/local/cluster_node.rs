@@ -1,15 +1,15 @@
-//! CLUSTER for clients that insist on a cluster: rmux is the only node, and has all slots.
+//! CLUSTER for cluster-aware clients: rmux is the only node and owns all slots.
 //!
-//! Where `clusterAnnounce` gives the address at which such clients reach rmux (else there is no cluster, and the error
-//! of Redis says so). They ask who has which slot, and then send everything there:
+//! Only with `clusterAnnounce`, the address at which such clients reach rmux; else they get Redis's error of a server
+//! without cluster support. They ask for the slot map, and then send everything to this node:
 //!
 //! ```text
 //!   CLUSTER SLOTS    0 to 16383: this address, a node id made from it, no metadata
-//!   CLUSTER SHARDS   the same in the words of Redis 7;  CLUSTER NODES, INFO, MYID …: of one node that is well
+//!   CLUSTER SHARDS   the same in the form of Redis 7;  CLUSTER NODES, INFO, MYID …: of one healthy node
 //!   READONLY, READWRITE, ASKING    +OK
 //! ```
 //!
-//! Texts and fields are those of Redis 7.0.15. What tells of the keys in a slot is not known here: it gets the error.
+//! Texts and fields are those of Redis 7.0.15. Subcommands about the keys of a slot get the error.
 
 use super::fields::{self, LINE};
 use super::words::Words;
@@ -18,12 +18,12 @@ use crate::reply::{self, error};
 use crate::session::Protocol;
 use crate::sha1;
 
-/// Appends the reply to a command of CLUSTER; `address` is where rmux is, as clients reach it: `host:port`.
+/// Appends the reply to a command of CLUSTER; `address` is that of rmux as clients reach it, `host:port`.
 pub(super) fn answer(words: Words<'_>, protocol: Protocol, address: &str, out: &mut Vec<u8>) {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let node = Node { id: id_of(address), host, port: port.parse().unwrap_or(0) };
-    // Nobody comes here without a subcommand.
+    // The arity was checked before.
     let word = if words.len() > 1 { words.at(1).to_ascii_lowercase() } else { Vec::new() };
     match &word[..] {
         b"slots" => node.write_slots(protocol, out),
@@ -37,7 +37,7 @@ pub(super) fn answer(words: Words<'_>, protocol: Protocol, address: &str, out: &
     }
 }
 
-/// 40 hexadecimal digits, the same for the same address at any time.
+/// A node id: 40 hexadecimal digits, always the same for an address.
 fn id_of(address: &str) -> String {
     sha1::sha1(address.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -60,7 +60,7 @@ fn info() -> Vec<u8> {
     text
 }
 
-/// What rmux is, in the place of a node.
+/// rmux as a node.
 struct Node<'a> {
     id: String,
     host: &'a str,
@@ -109,7 +109,7 @@ impl Node<'_> {
         let mut line = Vec::new();
         fields::push(&mut line, &[&self.id, " ", self.host, ":"]);
         reply::decimal(&mut line, self.port.into());
-        // As Redis: the port of its bus, which there is none of here, is 10000 higher.
+        // The bus port of Redis is 10000 higher; rmux has none.
         fields::push(&mut line, &["@"]);
         reply::decimal(&mut line, u64::from(self.port) + 10_000);
         fields::push(&mut line, &[" myself,master - 0 0 1 connected 0-"]);

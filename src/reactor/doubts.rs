@@ -1,6 +1,6 @@
-//! Where a reactor tells that servers may be somewhere else: the watcher of its pool, if there is one.
+//! Hints of a reactor to the watcher of its pool: an address or the slot map may be out of date.
 //!
-//! Knows what is said, and to whom; what comes of it that one tells (`masters`, `nodes`).
+//! The watcher's answers come back through `masters` and `nodes`.
 
 use super::handle::{Hint, Hints};
 use crate::cluster::RefreshCause;
@@ -8,19 +8,19 @@ use crate::proxy::Proxy;
 use crate::server_id::ServerId;
 use crate::timer::Millis;
 
-/// Where it is told; nowhere, if nobody watches.
+/// The way to the watcher; hints are dropped where the pool has none.
 #[derive(Default)]
 pub(super) struct Doubts {
     hints: Option<Hints>,
 }
 
 impl Doubts {
-    /// It is told there from here on.
+    /// The watcher takes hints here.
     pub fn set_hints(&mut self, hints: Hints) {
         self.hints = Some(hints);
     }
 
-    /// A master may have moved. The proxy is told in any case when that was looked up.
+    /// The address of a master may be out of date. Without a watcher the proxy is told at once that the lookup is over.
     pub fn tell_master(&self, server: ServerId, proxy: &mut Proxy, now: Millis) {
         let (name, is_lost) = (proxy.server_name(server).to_owned(), proxy.is_master_lost(server));
         if !self.tell(Hint::Master { name, is_lost }) {
@@ -28,7 +28,7 @@ impl Doubts {
         }
     }
 
-    /// The map of a cluster's slots may not be true any more.
+    /// The slot map of the cluster may be out of date.
     pub fn tell_slots(&self, cause: RefreshCause) {
         self.tell(Hint::Slots(cause));
     }

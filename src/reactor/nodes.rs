@@ -1,7 +1,7 @@
-//! The nodes of a cluster: what the watcher of a pool tells a reactor, and where each node is.
+//! The nodes of a cluster: takes the watcher's news for the core, and finds the address to connect to.
 //!
-//! The core knows nodes by their addresses as text: those of the map, and those that other nodes name. Knows how such a
-//! text is spelled, and nothing of slots.
+//! The core knows nodes by their addresses as text: those of the map, and those named in redirects. This file parses
+//! that text, and knows nothing of slots.
 
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
-//! The clusters of a configuration as they are found at this moment, for whoever only wants to see them.
+//! Finds the clusters of a configuration once, for `-test` and `-key`.
 //!
-//! Asks as a pool at work does, by a watcher of each pool, until somebody has answered or nobody can; none of that is
-//! waited for longer than [`PATIENCE`].
+//! Asks as a running pool does, by a watcher for each pool, until a first answer or failure, at most [`PATIENCE`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +10,21 @@ use crate::cluster::{SLOTS, SlotMap};
 use crate::config::{self, Config};
 use crate::watcher::{self, View};
 
-/// What there is to say of the clusters of a configuration.
+/// What was found of the clusters of a configuration.
 #[derive(Debug, Default)]
 pub struct Clusters {
-    /// By pool: who has which slot, where that is known.
+    /// By pool: the slot map, where one was found.
     pub maps: Vec<Option<Arc<SlotMap>>>,
-    /// What was found, a line for each node that has slots.
+    /// A line for each node that has slots.
     pub facts: Vec<String>,
-    /// Why one was not found.
+    /// Why a cluster was not found.
     pub warnings: Vec<String>,
 }
 
 /// Asks the nodes of all pools.
 pub fn find(config: &Config) -> Clusters {
     let settings = config.pools.iter().map(|pool| watched::settings(pool).filter(|_| pool.cluster));
-    // All of them are asked at the same time.
+    // All pools ask at the same time.
     let watchers: Vec<_> = settings.map(|settings| settings.map(watcher::start)).collect();
     let mut clusters = Clusters::default();
     for ((index, watcher), pool) in watchers.into_iter().enumerate().zip(&config.pools) {
@@ -73,5 +72,5 @@ fn lines(place: &str, map: &SlotMap) -> Vec<String> {
     lines
 }
 
-/// For all answers of one pool's nodes.
+/// The time for all pools together.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,12 +1,12 @@
-//! One connection to a sentinel or a node, or the way to one: its addresses, its socket, its TLS session if it has one.
+//! One connection to a sentinel or a node: its addresses, its socket, its TLS session if it has one.
 //!
 //! ```text
 //!   Connecting ── no TLS ─────────────────────► Open
-//!       └── TLS ─► Shaking ── both agree ────────┘
+//!       └── TLS ─► Shaking ── handshake done ────┘
 //! ```
 //!
-//! What is to be sent waits here until it is open, and until its socket takes it. Knows nothing of what is said.
-//! Invariant: it has a session exactly when it is shaking hands, or is open inside of TLS.
+//! Bytes to send wait here until it is open and its socket takes them. Knows no protocol. Invariant: it has a session
+//! exactly while the TLS handshake runs, or when it is open with TLS.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -19,10 +19,10 @@ const READ_BYTES: usize = 16 * 1024;
 /// The area that a session reads into: see [`Session::receive`].
 const TLS_AREA_BYTES: usize = 128 * 1024;
 
-/// What all lines of a watcher use one after the other.
+/// The buffers that all lines of a watcher share.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// What a read has brought stands at its start.
+    /// The bytes of a read, from its start.
     pub area: Vec<u8>,
     buffers: Buffers,
 }
@@ -41,14 +41,14 @@ enum Stage {
     Open,
 }
 
-/// How far an event has brought it.
+/// The progress that an event has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// No further.
+    /// None.
     Nothing,
-    /// It is connected, and the two sides do not agree on the keys yet.
+    /// TCP is connected, the TLS handshake runs.
     Shaking,
-    /// It can be asked something.
+    /// It can be used.
     Connected,
 }
 
@@ -66,14 +66,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A connection to somebody, or the way to one.
+/// A connection, or an attempt to make one.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// As it was named; its certificate must be for that.
+    /// Its name in the configuration or the map; its certificate must be for that.
     host: String,
-    /// Addresses that were not tried yet, the next one last.
+    /// Addresses not tried yet, the next one last.
     rest: Vec<SocketAddr>,
-    /// `None` while its name is looked up.
+    /// `None` while its name is resolved.
     stream: Option<Stream>,
     session: Option<Box<Session>>,
     stage: Stage,
@@ -93,29 +93,29 @@ impl Line {
         }
     }
 
-    /// Its name has these.
+    /// The addresses of its name.
     pub fn set_addresses(&mut self, addresses: Vec<SocketAddr>) {
         self.rest = addresses;
         self.rest.reverse();
     }
 
-    /// The next one to be tried; the socket to the last one is closed.
+    /// The next address to try; closes the socket to the last one.
     pub fn next_address(&mut self) -> Option<SocketAddr> {
         (self.stream, self.session, self.stage) = (None, None, Stage::Connecting);
         self.rest.pop()
     }
 
-    /// This socket is being connected.
+    /// This socket connects.
     pub fn begin(&mut self, stream: Stream) {
         self.stream = Some(stream);
     }
 
-    /// Where it turned out to be.
+    /// Its remote address.
     pub fn peer_address(&self) -> Option<Box<str>> {
         self.stream.as_ref().and_then(Stream::peer_address)
     }
 
-    /// This is to be sent.
+    /// Adds bytes to send.
     pub fn push(&mut self, bytes: &[u8]) {
         self.unsent.extend_from_slice(bytes);
     }
@@ -144,11 +144,11 @@ impl Line {
         Ok(Progress::Shaking)
     }
 
-    /// Reads once, to the start of the room's area; `is_ending` if the sentinel had closed it before.
+    /// Reads once, to the start of the room's area; `is_ending` if the peer has closed its side.
     ///
     /// # Errors
     ///
-    /// Why it is lost.
+    /// Why the connection is lost.
     pub fn read(&mut self, room: &mut Room, is_ending: bool) -> Result<(Incoming, Progress), Failure> {
         let (Some(stream), Stage::Shaking | Stage::Open) = (&mut self.stream, self.stage) else {
             return Ok((Incoming { count: 0, is_drained: true, is_ended: false }, Progress::Nothing));
@@ -178,7 +178,7 @@ impl Line {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends what waits, as much as the socket takes.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl Line {
         Ok(())
     }
 
-    /// Says the end to the sentinel, as far as the socket takes it.
+    /// Ends the TLS session, as far as the socket takes it.
     pub fn end(mut self, room: &mut Room) {
         if let (Some(stream), Some(session)) = (&mut self.stream, &mut self.session) {
             session.close(stream, &mut room.buffers);
@@ -210,7 +210,7 @@ impl Line {
     }
 }
 
-/// A handshake of TLS has failed. A sentinel that is not who it should be is that at each of its addresses.
+/// A TLS handshake has failed. A wrong certificate is the same at each address of the name.
 fn handshake(error: &io::Error) -> Failure {
     let is_about_address = !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput);
     Failure { reason: format!("TLS handshake: {error}"), is_about_address }

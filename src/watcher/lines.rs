@@ -1,12 +1,12 @@
-//! The connections of a watcher: passwords read, names looked up, sockets watched.
+//! The connections of a watcher: reads password files, resolves names, polls sockets.
 //!
 //! ```text
-//!   connect ─► its password is read, if that is in a file ─► its name is looked up: Found
-//!           ─► each of its addresses (`line`) ─► Shaking, inside of TLS ─► Connected ─► Data … ─► Lost
+//!   connect ─► read the password, if it is in a file ─► resolve the name: Found
+//!           ─► try each address (`line`) ─► Shaking, with TLS ─► Connected ─► Data … ─► Lost
 //! ```
 //!
-//! What happens is told in events. Knows no protocol, and no time: who takes too long is closed by whoever asked for
-//! it. Invariant: of a connection that was closed nothing is told any more.
+//! Reports events. Knows no protocol and no time: the machine closes a connection that takes too long. Invariant: a
+//! closed connection causes no event any more.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -21,19 +21,19 @@ use crate::password_file::Reader;
 use crate::resolve::Resolver;
 use crate::users::Secret;
 
-/// What has happened.
+/// An event of a connection.
 pub(super) enum Event {
-    /// Where this one is was looked up.
+    /// The name is resolved.
     Found(LinkId),
-    /// It is connected, and the two sides do not agree on keys yet.
+    /// TCP is connected, the TLS handshake runs.
     Shaking(LinkId),
-    /// It can be asked something; and where it turned out to be.
+    /// It can be used; with its remote address.
     Connected(LinkId, Option<String>),
-    /// It is lost, or could not be made. Why.
+    /// It was lost, or could not be made, with the reason.
     Lost(LinkId, String),
-    /// This has come.
+    /// Received bytes.
     Data(LinkId, Vec<u8>),
-    /// This is the password from now on.
+    /// The password in the file has changed.
     Password(Secret),
 }
 
@@ -45,13 +45,13 @@ pub(super) struct Lines {
     tls: Option<RemoteTls>,
     password_file: Option<PathBuf>,
     events: VecDeque<Event>,
-    /// Which of them may have something to read, and whether its end has come already.
+    /// The connection that may be readable, and whether its peer has closed.
     readable: Option<(u32, bool)>,
     room: Room,
 }
 
 impl Lines {
-    /// None yet. When `waker`'s event comes, [`Lines::handle_wake`] is to be called.
+    /// None yet. On the event of `waker` the caller must call [`Lines::handle_wake`].
     pub fn new(registry: Registry, waker: Arc<Waker>) -> Lines {
         Lines {
             registry,
@@ -66,12 +66,12 @@ impl Lines {
         }
     }
 
-    /// Connections that are begun from here on are inside of this, and before each this file is read.
+    /// TLS and password file of the connections that begin from here on.
     pub fn settle(&mut self, tls: Option<RemoteTls>, password_file: Option<PathBuf>) {
         (self.tls, self.password_file) = (tls, password_file);
     }
 
-    /// Connects to this one.
+    /// Connects to this address.
     pub fn connect(&mut self, LinkId(id): LinkId, place: HostPort) {
         let is_read = self.password_file.as_ref().is_some_and(|file| self.reader.begin(id, file));
         if !is_read {
@@ -81,7 +81,7 @@ impl Lines {
         self.lines.insert(id, (place, line));
     }
 
-    /// Sends this.
+    /// Sends bytes.
     pub fn send(&mut self, LinkId(id): LinkId, bytes: &[u8]) {
         if let Some((_, line)) = self.lines.get_mut(&id) {
             line.push(bytes);
@@ -89,14 +89,14 @@ impl Lines {
         }
     }
 
-    /// Closes this.
+    /// Closes a connection.
     pub fn close(&mut self, LinkId(id): LinkId) {
         if let Some((_, line)) = self.lines.remove(&id) {
             line.end(&mut self.room);
         }
     }
 
-    /// Closes all.
+    /// Closes all connections.
     pub fn close_all(&mut self) {
         while let Some((_, (_, line))) = self.lines.pop_first() {
             line.end(&mut self.room);
@@ -104,7 +104,7 @@ impl Lines {
         self.events.clear();
     }
 
-    /// The next thing that has happened.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
             let event = self.events.pop_front()?;
@@ -121,10 +121,10 @@ impl Lines {
         }
     }
 
-    /// Names may have been looked up, or files read.
+    /// Names may be resolved, or files read.
     pub fn handle_wake(&mut self) {
         while let Some((id, outcome)) = self.reader.poll() {
-            // What is wrong with the file the reactors tell; what was known of it still holds.
+            // The reactors report the error of the file; the last good password stays in use.
             self.events.extend(outcome.ok().map(Event::Password));
             if let Some((place, _)) = self.lines.get(&id) {
                 self.resolver.resolve(id, &place.host, place.port);
@@ -143,7 +143,7 @@ impl Lines {
         }
     }
 
-    /// Connects to the next address, or gives up when there is none.
+    /// Connects to the next address, or reports the loss if there is none.
     fn try_next(&mut self, id: u32, mut reason: String) {
         while let Some(address) = self.lines.get_mut(&id).and_then(|(_, line)| line.next_address()) {
             let begun = Stream::connect(&ResolvedAddress::Tcp(address)).and_then(|mut stream| {
@@ -167,7 +167,7 @@ impl Lines {
         }
     }
 
-    /// A socket is ready for something. Then [`Lines::read_some`] is to be called until it has nothing more.
+    /// A socket is ready. Then the caller must call [`Lines::read_some`] until it returns false.
     pub fn handle_event(&mut self, event: &event::Event) {
         let id = (event.token().0 - 1) as u32;
         let Some((_, line)) = self.lines.get_mut(&id) else { return };
@@ -183,7 +183,7 @@ impl Lines {
         }
     }
 
-    /// Reads once from the socket that is ready. False if there is nothing to be read any more.
+    /// Reads once from the readable socket. False if there is nothing to read any more.
     pub fn read_some(&mut self) -> bool {
         let Some((id, is_ending)) = self.readable.take() else { return false };
         let Some((_, line)) = self.lines.get_mut(&id) else { return false };
@@ -218,7 +218,7 @@ impl Lines {
         }
     }
 
-    /// This address has failed: the next one is tried, unless whoever is there is not who it should be.
+    /// This address has failed: the next one is tried, unless the server there has the wrong certificate.
     fn fail(&mut self, id: u32, failure: &Failure) {
         match failure.is_about_address {
             true => self.try_next(id, failure.to_string()),
@@ -229,7 +229,7 @@ impl Lines {
     fn flush(&mut self, id: u32) {
         let Some((_, line)) = self.lines.get_mut(&id) else { return };
         if let Err(error) = line.flush(&mut self.room) {
-            // It may have said why, before it closed.
+            // It may have sent the reason before it closed.
             let why = line.read(&mut self.room, true).err().map_or(error.to_string(), |failure| failure.to_string());
             self.lose(id, why);
         }

@@ -1,11 +1,11 @@
-//! Who asks: a machine for sentinels, or one for the nodes of a cluster, in the same words.
+//! The state machine of a watcher: for sentinels or for the nodes of a cluster, behind one interface.
 //!
 //! ```text
 //!   Wanted ─► sentinel::Watch ─┐
 //!   Wanted ─► cluster::Watch ──┴─► Action: connect, send, close, say; and Told, for reactors
 //! ```
 //!
-//! Knows no sockets; what each machine does is its own business.
+//! Knows no sockets.
 
 use std::sync::Arc;
 
@@ -19,29 +19,29 @@ use crate::sentinel::{self, Replica, SentinelView};
 use crate::timer::Millis;
 use crate::users::Secret;
 
-/// What is to be found out.
+/// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// Where masters are that sentinels know.
+    /// The addresses of masters, asked of sentinels.
     Masters(sentinel::Settings),
-    /// Which node of a cluster has which slot.
+    /// The slot map of a cluster.
     Slots(cluster::Settings),
 }
 
-/// What there is to show.
+/// What reports show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum View {
     /// Nothing yet.
     #[default]
     Nothing,
-    /// The sentinels that are known.
+    /// The known sentinels.
     Sentinels(Vec<SentinelView>),
-    /// Of a cluster; and how many milliseconds ago somebody who is believed has last told of it.
+    /// Of a cluster, and the age of the last accepted answer in milliseconds.
     Slots(cluster::View, Option<u64>),
 }
 
 impl View {
-    /// True once somebody has answered, or has been asked in vain.
+    /// True once a first answer or failure is known.
     pub(super) fn is_settled(&self) -> bool {
         match self {
             View::Nothing => false,
@@ -51,7 +51,7 @@ impl View {
     }
 }
 
-/// What is to be done.
+/// What the watcher must do.
 pub(super) enum Action {
     Connect(LinkId, HostPort),
     Send(LinkId, Vec<u8>),
@@ -60,7 +60,7 @@ pub(super) enum Action {
     Tell(Told),
 }
 
-/// What reactors are told.
+/// News for the reactors.
 pub(super) enum Told {
     Moved(String, HostPort),
     Asked(String),
@@ -75,7 +75,7 @@ pub(super) enum Machine {
 }
 
 impl Machine {
-    /// One that begins now. `seed` spreads many hosts.
+    /// One that begins now. `seed` spreads many hosts over time.
     pub fn new(wanted: Wanted, seed: u64, now: Millis) -> Machine {
         match wanted {
             Wanted::Masters(settings) => Machine::Sentinel(sentinel::Watch::new(settings, seed, now)),
@@ -83,7 +83,7 @@ impl Machine {
         }
     }
 
-    /// From now on this holds. What is wanted comes back if it takes another machine.
+    /// Takes new settings. Gives them back if they need the other kind of machine.
     pub fn handle_settings(&mut self, wanted: Wanted, now: Millis) -> Result<(), Wanted> {
         match (self, wanted) {
             (Machine::Sentinel(watch), Wanted::Masters(settings)) => watch.handle_settings(settings, now),
@@ -93,17 +93,17 @@ impl Machine {
         Ok(())
     }
 
-    /// A reactor has reason to ask.
+    /// A reactor thinks that something is out of date.
     pub fn handle_hint(&mut self, hint: &Hint, now: Millis) {
         match (self, hint) {
             (Machine::Sentinel(watch), Hint::Master { name, is_lost }) => watch.handle_hint(name, *is_lost, now),
             (Machine::Cluster(watch), Hint::Slots(cause)) => watch.handle_hint(*cause, now),
-            // It was given before the pool became another kind.
+            // Sent before the pool became one of the other kind.
             (Machine::Sentinel(_), Hint::Slots(_)) | (Machine::Cluster(_), Hint::Master { .. }) => {}
         }
     }
 
-    /// A name was looked up.
+    /// A name is resolved.
     pub fn handle_found(&mut self, id: LinkId, now: Millis) {
         match self {
             Machine::Sentinel(_) => {}
@@ -111,7 +111,7 @@ impl Machine {
         }
     }
 
-    /// Somebody is connected to, and has to agree on keys before it can be asked.
+    /// The TCP connection stands, and the TLS handshake has begun.
     pub fn handle_shaking(&mut self, id: LinkId) {
         match self {
             Machine::Sentinel(watch) => watch.handle_shaking(id),
@@ -119,7 +119,7 @@ impl Machine {
         }
     }
 
-    /// Somebody is connected; `peer` is where that turned out to be.
+    /// The connection can be used; `peer` is its remote address.
     pub fn handle_connected(&mut self, id: LinkId, peer: Option<String>, now: Millis) {
         match self {
             Machine::Sentinel(watch) => watch.handle_connected(id, peer, now),
@@ -127,7 +127,7 @@ impl Machine {
         }
     }
 
-    /// A connection is lost, or could not be made.
+    /// The connection was lost, or could not be made.
     pub fn handle_lost(&mut self, id: LinkId, reason: &str, now: Millis) {
         match self {
             Machine::Sentinel(watch) => watch.handle_lost(id, reason, now),
@@ -135,7 +135,7 @@ impl Machine {
         }
     }
 
-    /// This has come.
+    /// Bytes have arrived.
     pub fn handle_data(&mut self, id: LinkId, bytes: &[u8], now: Millis) {
         match self {
             Machine::Sentinel(watch) => watch.handle_data(id, bytes, now),
@@ -143,7 +143,7 @@ impl Machine {
         }
     }
 
-    /// The password is this one from now on.
+    /// Takes a new password.
     pub fn handle_password(&mut self, password: Secret) {
         match self {
             Machine::Sentinel(_) => {}
@@ -159,7 +159,7 @@ impl Machine {
         }
     }
 
-    /// When [`Machine::handle_timeouts`] is to be called at the latest.
+    /// The latest time for the next call of [`Machine::handle_timeouts`].
     pub fn next_deadline(&self) -> Millis {
         match self {
             Machine::Sentinel(watch) => watch.next_deadline(),
@@ -167,7 +167,7 @@ impl Machine {
         }
     }
 
-    /// The next thing that is to be done.
+    /// The next action.
     pub fn poll_action(&mut self) -> Option<Action> {
         Some(match self {
             Machine::Sentinel(watch) => match watch.poll_action()? {
@@ -190,7 +190,7 @@ impl Machine {
         })
     }
 
-    /// Tells these all that is known.
+    /// Sends all that is known to these reactors.
     pub fn tell_all(&self, reactors: &[Handle]) {
         match self {
             Machine::Sentinel(watch) => {
@@ -210,7 +210,7 @@ impl Machine {
         }
     }
 
-    /// What there is to show.
+    /// A view for reports.
     pub fn view(&self, now: Millis) -> View {
         match self {
             Machine::Sentinel(watch) => View::Sentinels(watch.view()),
@@ -224,7 +224,7 @@ impl Machine {
 }
 
 impl Told {
-    /// Tells it to these. Whether a replica is up to date they find out by themselves.
+    /// Sends it to these reactors. Whether a replica is up to date they find out themselves.
     pub fn tell(self, reactors: &[Handle]) {
         for reactor in reactors {
             match &self {
