@@ -5,13 +5,12 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use support::client::{Client, body, show, text};
 use support::http;
 use support::process::Process;
 use support::proxy::Rmux;
-use support::server::RedisServer;
+use support::server::{RedisServer, redis_server};
 use support::{Address, PATIENCE, Scratch, free_port, wait_until};
 
 /// A master, two replicas, and rmux in front of them.
@@ -295,7 +294,7 @@ fn replicas_that_sentinels_know_are_read_from() {
         let rules = ["down-after-milliseconds cache-1 1000", "failover-timeout cache-1 3000"];
         let rules = rules.map(|rule| format!("sentinel {rule}")).join("\n");
         fs::write(&file, format!("port {port}\nsentinel monitor cache-1 {place} 1\n{rules}\n")).expect("a folder");
-        let mut command = Command::new("redis-server");
+        let mut command = redis_server();
         command.args([file.as_os_str(), "--sentinel".as_ref()]);
         sentinel = Some(Process::start("redis-sentinel", &mut command, &log).expect("it is installed"));
         format!(r#"[{{"master": "cache-1"}}], "sentinels": ["127.0.0.1:{port}"]"#)

@@ -23,6 +23,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 use support::certificates::{Authority, Identity, Validity};
 use support::client::encode;
 use support::fake::FakeServer;
+use support::house::House;
 use support::http;
 use support::proxy::{Rmux, run_to_end};
 use support::server::RedisServer;
@@ -31,21 +32,7 @@ use support::{Address, Kind, PATIENCE, Scratch, free_port, wait_for_exit, wait_u
 /// A client inside of TLS.
 type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
-/// An authority, a certificate of it for this machine, and room for more.
-struct House {
-    folder: Scratch,
-    authority: Authority,
-    identity: Identity,
-}
-
 impl House {
-    fn new() -> House {
-        let folder = Scratch::new();
-        let authority = Authority::new(folder.path(), "authority");
-        let identity = authority.issue("redis", "DNS:localhost,IP:127.0.0.1", Validity::Now);
-        House { folder, authority, identity }
-    }
-
     /// A redis-server with this certificate, and its port for TLS.
     fn redis_with(&self, identity: &Identity, more: &[&str]) -> (RedisServer, u16) {
         let port = free_port();

@@ -1,6 +1,7 @@
 //! Which nodes rmux knows, and how often it asks them.
 
-use super::nodes::{Cluster, LONG, pool, shown, start_rmux};
+use super::front::{KEYS, await_all, await_log, pool, start_rmux};
+use super::nodes::{Cluster, LONG, shown};
 use crate::support::http::Http;
 use crate::support::proxy::{Rmux, run_to_end};
 use crate::support::server::RedisServer;
@@ -9,22 +10,6 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-/// Keys of all three thirds.
-const KEYS: usize = 60;
-
-/// Waits until all of these keys are written through rmux.
-fn await_all(rmux: &Rmux, prefix: &str) {
-    let mut client = rmux.client();
-    for number in 0..KEYS {
-        let key = format!("{prefix}{number}");
-        wait_until("a write that succeeds", LONG, || client.cmd(&["SET", &key, "1"]) == b"+OK\r\n");
-    }
-}
-
-fn await_log(rmux: &Rmux, text: &str) {
-    wait_until(&format!("the log to say {text:?}"), LONG, || rmux.log().contains(text));
-}
 
 /// How often a node was asked who has which slot, since it was started.
 fn asked(cluster: &Cluster, node: usize) -> usize {

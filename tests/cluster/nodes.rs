@@ -8,13 +8,15 @@
 //! It is made by the commands that redis-cli would send, and is ready when each node says that all is well.
 //! Configuration epochs are given, so that no two masters have to settle who is right.
 
+use super::front::start_rmux;
 use crate::support::client::{Client, body};
+use crate::support::house::Files;
 use crate::support::proxy::Rmux;
 use crate::support::server::RedisServer;
-use crate::support::{Address, Kind, Scratch, free_port, wait_until};
-use std::fs;
+use crate::support::{free_port, wait_until};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A failover and all that belongs to it takes some seconds; on a loaded machine more.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -29,12 +31,16 @@ pub const MASTERS: usize = 3;
 pub struct Cluster {
     nodes: Vec<Node>,
     settings: Vec<String>,
+    /// What its nodes show each other, if they speak TLS and nothing else.
+    files: Option<Files>,
 }
 
 /// One node.
 struct Node {
     server: RedisServer,
     bus_port: u16,
+    /// Where it speaks TLS, if it does.
+    tls_port: Option<u16>,
     id: String,
 }
 
@@ -46,7 +52,17 @@ impl Cluster {
 
     /// The same, with more settings for each node, as on its command line.
     pub fn start_with(settings: &[&str]) -> Cluster {
-        let mut cluster = Cluster::apart(2 * MASTERS, settings);
+        Cluster::apart(2 * MASTERS, settings, None).join()
+    }
+
+    /// The same, with TLS between the nodes and to their clients, and no port without it.
+    pub fn start_tls(files: Files) -> Cluster {
+        Cluster::apart(2 * MASTERS, &[], Some(files)).join()
+    }
+
+    /// Each master gets its slots, and its replica.
+    fn join(self) -> Cluster {
+        let mut cluster = self;
         let thirds = [0..=5460, 5461..=10922, 10923..=16383];
         for (number, slots) in thirds.into_iter().enumerate() {
             cluster.give(number, slots);
@@ -61,16 +77,16 @@ impl Cluster {
 
     /// One master alone, with all slots.
     pub fn of_one(settings: &[&str]) -> Cluster {
-        let mut cluster = Cluster::apart(1, settings);
+        let mut cluster = Cluster::apart(1, settings, None);
         cluster.give(0, 0..=16383);
         cluster.await_well();
         cluster
     }
 
     /// Nodes that do not know each other.
-    fn apart(count: usize, settings: &[&str]) -> Cluster {
+    fn apart(count: usize, settings: &[&str], files: Option<Files>) -> Cluster {
         let settings = settings.iter().map(|text| (*text).to_owned()).collect();
-        let mut cluster = Cluster { nodes: Vec::new(), settings };
+        let mut cluster = Cluster { nodes: Vec::new(), settings, files };
         (0..count).for_each(|_| cluster.start_node());
         cluster
     }
@@ -95,10 +111,17 @@ impl Cluster {
             "1",
         ];
         settings.extend(self.settings.iter().map(String::as_str));
+        let tls_port = self.files.as_ref().map(|_| free_port());
+        let with_tls = self.files.iter().zip(tls_port).flat_map(|(files, port)| files.arguments(port));
+        let with_tls: Vec<String> = with_tls.collect();
+        if self.files.is_some() {
+            settings.extend(["--port", "0", "--tls-cluster", "yes"]);
+            settings.extend(with_tls.iter().map(String::as_str));
+        }
         let server = RedisServer::start_with(&settings);
         let id = text(&server.ask("CLUSTER MYID"));
         let epoch = self.nodes.len() + 1;
-        self.nodes.push(Node { server, bus_port, id });
+        self.nodes.push(Node { server, bus_port, tls_port, id });
         self.order(self.nodes.len() - 1, &format!("CLUSTER SET-CONFIG-EPOCH {epoch}"));
     }
 
@@ -119,7 +142,12 @@ impl Cluster {
 
     /// Where it is, as the others tell of it.
     pub fn address(&self, node: usize) -> String {
-        format!("127.0.0.1:{}", self.server(node).port())
+        format!("127.0.0.1:{}", self.port(node))
+    }
+
+    /// The port at which clients and other nodes find it.
+    fn port(&self, node: usize) -> u16 {
+        self.nodes[node].tls_port.unwrap_or(self.server(node).port())
     }
 
     /// A connection to it, past rmux.
@@ -129,8 +157,12 @@ impl Cluster {
 
     /// rmux in front of it, which is told of these nodes, with more keys of its pool.
     pub fn rmux(&self, seeds: &[usize], keys: &str) -> Rmux {
-        let seeds: Vec<String> = seeds.iter().map(|&node| self.address(node)).collect();
-        start_rmux(&seeds, keys)
+        start_rmux(&self.addresses(seeds), keys)
+    }
+
+    /// Where these nodes are.
+    pub fn addresses(&self, nodes: &[usize]) -> Vec<String> {
+        nodes.iter().map(|&node| self.address(node)).collect()
     }
 
     /// Asks a node, which does as it is told.
@@ -175,24 +207,28 @@ impl Cluster {
         shown(&self.server(node).ask("ROLE")).contains("master")
     }
 
-    /// Waits until each node that runs knows all of them, none in a handshake, with a cluster that is well, and
-    /// replicas that are up to date.
+    /// Waits until each node that runs knows all of them, none in a handshake, and all agree on who is whose replica, with
+    /// a cluster that is well, and replicas that are up to date.
     pub fn await_well(&self) {
         wait_until("a cluster that is well", LONG, || self.is_well());
     }
 
     fn is_well(&self) -> bool {
         let count = self.running().count();
+        let mut views = BTreeSet::new();
         self.running().all(|node| {
             let server = self.server(node);
             let (info, nodes) = (text(&server.ask("CLUSTER INFO")), text(&server.ask("CLUSTER NODES")));
-            let is_known = |line: &str| !line.contains("handshake") && !line.contains("noaddr");
+            let is_known = |line: &str| !["handshake", "noaddr", "disconnected"].iter().any(|word| line.contains(word));
+            // A replica that may not take a master's place is `nofailover`.
+            let is_there = |line: &&str| !line.split([' ', ',']).any(|word| word == "fail" || word == "fail?");
             let role = shown(&server.ask("ROLE"));
+            views.insert(masters_in(&nodes));
             info.contains("cluster_state:ok")
-                && nodes.lines().filter(|line| !line.contains("fail")).count() == count
-                && nodes.lines().all(is_known)
+                && nodes.lines().filter(is_there).count() == count
+                && nodes.lines().filter(is_there).all(is_known)
                 && (role.contains("master") || role.contains("connected"))
-        })
+        }) && views.len() == 1
     }
 
     // What is changed.
@@ -206,7 +242,7 @@ impl Cluster {
     fn meet(&self) {
         for node in self.running() {
             for other in self.running().filter(|&other| other != node) {
-                let (port, bus_port) = (self.server(other).port(), self.nodes[other].bus_port);
+                let (port, bus_port) = (self.port(other), self.nodes[other].bus_port);
                 self.order(node, &format!("CLUSTER MEET 127.0.0.1 {port} {bus_port}"));
             }
         }
@@ -252,9 +288,17 @@ impl Cluster {
         self.revive(node);
     }
 
-    /// Has a replica take the place of its master, both of which run, and waits until all know.
+    /// Has a replica take the place of its master, both of which run, and waits until all know. A replica whose order its
+    /// master does not get gives up after five seconds, and is told again.
     pub fn fail_over(&self, replica: usize) {
-        self.order(replica, "CLUSTER FAILOVER");
+        let mut told: Option<Instant> = None;
+        wait_until("a replica to take its master's place", LONG, || {
+            if told.is_none_or(|told| told.elapsed() > Duration::from_secs(6)) && !self.is_master(replica) {
+                self.order(replica, "CLUSTER FAILOVER");
+                told = Some(Instant::now());
+            }
+            self.is_master(replica)
+        });
         self.await_master(replica);
     }
 
@@ -283,7 +327,7 @@ impl Cluster {
         if keys.is_empty() {
             return 0;
         }
-        let port = self.server(to).port().to_string();
+        let port = self.port(to).to_string();
         let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "10000", "KEYS"];
         words.extend(&keys);
         assert_eq!(shown(&client.cmd(&words)), "+OK\r\n");
@@ -308,19 +352,12 @@ impl Cluster {
     }
 }
 
-/// rmux with these seeds, and more keys of its pool.
-pub fn start_rmux(seeds: &[String], keys: &str) -> Rmux {
-    let scratch = Scratch::new();
-    let (socket, file) = (scratch.join("rmux.sock"), scratch.join("rmux.json"));
-    fs::write(&file, pool(&socket.display().to_string(), seeds, keys)).expect("the folder can be written");
-    let flag = format!("-config={}", file.display());
-    Rmux::start_at(Address::Unix(socket), scratch, &[&flag])
-}
-
-/// The text of a configuration with one pool for a cluster.
-pub fn pool(socket: &str, seeds: &[String], keys: &str) -> String {
-    let seeds: Vec<String> = seeds.iter().map(|seed| format!("\"{seed}\"")).collect();
-    format!(r#"[{{"socket": "{socket}", "cluster": true, "tcpConnections": [{}]{keys}}}]"#, seeds.join(", "))
+/// Each node that is there, by its id, and its master, `-` if it is one itself, in an answer to CLUSTER NODES.
+fn masters_in(nodes: &str) -> BTreeSet<(String, String)> {
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let is_there = |words: &Vec<String>| !words[2].split(',').any(|flag| flag == "fail");
+    let there = nodes.lines().map(words).filter(is_there);
+    there.map(|words| (words[0].clone(), words[3].clone())).collect()
 }
 
 /// A reply as it came.
@@ -335,5 +372,5 @@ pub fn text(reply: &[u8]) -> String {
 
 /// What a node itself holds under a key.
 pub fn held(cluster: &Cluster, node: usize, key: &str) -> String {
-    shown(&Client::connect(&cluster.server(node).address(Kind::Tcp)).cmd(&["GET", key]))
+    shown(&cluster.client(node).cmd(&["GET", key]))
 }

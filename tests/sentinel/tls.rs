@@ -1,37 +1,15 @@
 //! Sentinels and servers that speak TLS with each other and with rmux; and certificates that are wrong.
 
 use super::load::{Load, assert_no_double};
-use super::trio::{Files, LONG, NAME, Trio, await_write, held, shown, start_rmux};
+use super::trio::{LONG, NAME, Trio, await_write, held, shown, start_rmux};
 use crate::support::certificates::{Authority, Identity, Validity};
 use crate::support::fake::FakeServer;
+use crate::support::house::House;
 use crate::support::proxy::{Rmux, run_to_end};
-use crate::support::{Scratch, wait_until};
+use crate::support::wait_until;
 use std::fs;
 
-/// An authority, and a certificate of it for where all of them are.
-struct House {
-    folder: Scratch,
-    authority: Authority,
-    identity: Identity,
-}
-
 impl House {
-    fn new() -> House {
-        let folder = Scratch::new();
-        let authority = Authority::new(folder.path(), "authority");
-        let identity = authority.issue("redis", "DNS:localhost,IP:127.0.0.1", Validity::Now);
-        House { folder, authority, identity }
-    }
-
-    fn files(&self, is_mutual: bool) -> Files {
-        Files {
-            certificate: self.identity.certificate.clone(),
-            key: self.identity.key.clone(),
-            authorities: self.authority.certificate(),
-            is_mutual,
-        }
-    }
-
     /// The keys for servers and sentinels, and the certificate that rmux shows to whom these say.
     fn keys(&self, shown_to: &[&str]) -> String {
         let ca = self.authority.certificate();

@@ -1,14 +1,14 @@
 //! Three sentinels, a master and two replicas.
 
 use crate::support::client::Client;
+use crate::support::house::Files;
 use crate::support::http;
 use crate::support::process::Process;
 use crate::support::proxy::Rmux;
-use crate::support::server::{RedisServer, answers};
+use crate::support::server::{RedisServer, answers, redis_server};
 use crate::support::{Address, Kind, PATIENCE, Scratch, free_port, signal, wait_until};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// The master's name.
@@ -16,31 +16,6 @@ pub const NAME: &str = "cache-1";
 
 /// A failover and all that belongs to it takes some seconds; on a loaded machine more.
 pub const LONG: Duration = Duration::from_secs(60);
-
-/// What servers and sentinels show each other inside of TLS: files, and whether each has to show one.
-pub struct Files {
-    pub certificate: String,
-    pub key: String,
-    pub authorities: String,
-    pub is_mutual: bool,
-}
-
-impl Files {
-    /// The settings of a server or sentinel that speaks TLS on this port, and to the others.
-    fn settings(&self, port: u16) -> Vec<String> {
-        let asks = if self.is_mutual { "yes" } else { "no" };
-        let of_files = [
-            ("tls-cert-file", self.certificate.as_str()),
-            ("tls-key-file", &self.key),
-            ("tls-ca-cert-file", &self.authorities),
-            ("tls-auth-clients", asks),
-            ("tls-replication", "yes"),
-        ];
-        let mut settings = vec!["tls-port".to_owned(), port.to_string()];
-        settings.extend(of_files.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]));
-        settings
-    }
-}
 
 /// One sentinel. One with TLS has a port without it as well, for the test alone.
 pub struct Sentinel {
@@ -74,7 +49,7 @@ impl Sentinel {
 
     /// Starts it again, with all that it knew.
     pub fn revive(&mut self) {
-        let mut command = Command::new("redis-server");
+        let mut command = redis_server();
         command.arg(self.scratch.join("sentinel.conf")).arg("--sentinel");
         let process = Process::start("redis-sentinel", &mut command, &self.scratch.join("sentinel.log"));
         let process = self.process.insert(process.expect("apt-get install redis-server"));
@@ -138,8 +113,7 @@ impl Trio {
             settings.extend(["--repl-ping-replica-period".to_owned(), "1".to_owned()]);
             let tls_port = files.map(|_| free_port());
             if let (Some(files), Some(port)) = (files, tls_port) {
-                let pairs = files.settings(port);
-                settings.extend(pairs.chunks(2).flat_map(|pair| [format!("--{}", pair[0]), pair[1].clone()]));
+                settings.extend(files.arguments(port));
             }
             if let Some(master) = ports.first() {
                 settings.extend(["--replicaof".to_owned(), "127.0.0.1".to_owned(), master.to_string()]);

@@ -9,12 +9,15 @@
 //! certificates          right and wrong ones, made by openssl
 //! client  Client        raw bytes out, exactly one reply in (RESP2 and RESP3)
 //! fake    FakeServer    a Redis that behaves as badly as a script tells it to
+//! house   House         an authority, a certificate of it, and the settings of a server that shows it
 //! golden  keys_of       which key lives on which server
 //! http    Http          a client of the admin endpoint
 //! process Process       a child: its output, its end, its CPU time and memory
 //! ```
 //!
 //! Knows nothing of rmux's insides: it is driven as a user drives it, by flags, sockets and signals.
+//!
+//! `REDIS_SERVER` in the environment is another program for all servers and sentinels: a newer Redis, or Valkey.
 //!
 //! With `RMUX_TEST_DIRECT=1` in the environment a `Front` is the redis-server itself, without rmux: whatever must be
 //! the same through rmux as without it then runs against Redis alone, which proves the test and not rmux.
@@ -26,6 +29,7 @@ pub mod certificates;
 pub mod client;
 pub mod fake;
 pub mod golden;
+pub mod house;
 pub mod http;
 pub mod process;
 pub mod proxy;

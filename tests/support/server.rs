@@ -15,9 +15,9 @@
 use super::client::{Client, body};
 use super::process::{Process, Usage};
 use super::{Address, KINDS, Kind, Scratch, free_port, signal};
-use std::fs;
 use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
 /// A redis-server process and its folder.
 #[derive(Debug)]
@@ -123,8 +123,9 @@ impl RedisServer {
 
     fn try_revive(&mut self) -> Result<(), String> {
         assert!(self.process.is_none(), "the server runs already");
-        let addresses = KINDS.map(|kind| self.address(kind));
-        let mut command = Command::new("redis-server");
+        let listens = |kind: &Kind| *kind == Kind::Unix || !self.has_no_tcp();
+        let addresses: Vec<Address> = KINDS.into_iter().filter(listens).map(|kind| self.address(kind)).collect();
+        let mut command = redis_server();
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--unixsocket", &self.address(Kind::Unix).flag_value()])
@@ -135,6 +136,11 @@ impl RedisServer {
         let process = self.process.insert(process.map_err(|why| format!("{why} ({INSTALL})"))?);
         let answer = || addresses.iter().all(answers).then_some(()).ok_or("no answer to PING".to_owned());
         process.await_ready(answer).map_err(|why| format!("redis-server: {why}"))
+    }
+
+    /// It was told so, and may listen at a port with TLS.
+    fn has_no_tcp(&self) -> bool {
+        self.settings.windows(2).any(|pair| pair == ["--port", "0"])
     }
 
     /// Stops it in its tracks: its sockets stay open, and nothing is answered.
@@ -168,6 +174,11 @@ impl RedisServer {
     pub fn log(&self) -> String {
         fs::read_to_string(self.scratch.join("redis.log")).unwrap_or_default()
     }
+}
+
+/// The program that all servers and sentinels are: `REDIS_SERVER` of the environment, or `redis-server`.
+pub fn redis_server() -> Command {
+    Command::new(env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
 }
 
 /// What to do where there is none.
