@@ -55,7 +55,7 @@ pub use keys::{KeyError, KeySpan, Keys, integer};
 pub use name::Name;
 pub use policy::{Declared, Objection, Policy, names};
 pub use row::Command;
-pub use timeout::{Timeout, TimeoutAt};
+pub use timeout::{Timeout, TimeoutAt, Unit};
 
 #[cfg(test)]
 mod tests;

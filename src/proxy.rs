@@ -24,6 +24,7 @@
 //!   scripts     what EVALSHA may mean                  journal    what it did, and what the log is told
 //!   authentication   who rmux is to its servers        held       what waits for a master
 //!   nodes       of a cluster, beside its map           redirected what its nodes have not run
+//!   relocations the same of what waits on a connection of its own
 //! ```
 //!
 //! What is done with them are policies, functions whose signatures say which owners they touch. They call downwards
@@ -49,7 +50,8 @@
 //!                      leases          one that a client has alone      drain          one that takes nothing more
 //!                      enqueue         into its queue                   forward, write   and the bytes on their way
 //!                      reroute         out of the queue of one that is held up
-//!                      not_run         and once more: await_master (refused by one that is none), redirect, evalsha
+//!                      not_run         and once more: await_master (refused by one that is none), redirect, evalsha,
+//!                                      redirect_lease (what has a connection of its own), relocate (where that goes)
 //!   a reply            answer          in its place                     guard          whether it was one, and no more
 //!                      delivery        messages, and who gets them      denial         one that comes late
 //!   a client           bulk            deep pipelines, slow readers     close, dismiss the end
@@ -129,10 +131,13 @@ mod reads;
 mod reask;
 mod recover;
 mod redirect;
+mod redirect_lease;
 mod redirected;
 mod refusals;
 mod relief;
 mod reload;
+mod relocate;
+mod relocations;
 mod renew;
 mod reparse;
 mod replica_watch;
@@ -184,6 +189,7 @@ use self::nodes::Nodes;
 use self::pubsub::Pubsub;
 use self::reading::Reading;
 use self::redirected::Redirected;
+use self::relocations::Relocations;
 use self::router::Router;
 use self::scripts::Scripts;
 pub use self::settings::{Settings, Workers};
@@ -225,6 +231,7 @@ impl Proxy {
             held: Held::default(),
             nodes: Nodes::default(),
             redirected: Redirected::default(),
+            relocations: Relocations::default(),
             wheel: Wheel::new(now),
             journal: Journal::new(now),
             settings,

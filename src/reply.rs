@@ -53,6 +53,14 @@ pub fn verbatim(out: &mut Vec<u8>, protocol: Protocol, text: &[u8]) {
     }
 }
 
+/// No array: what a transaction that was not run is answered with, and who has waited in vain.
+pub fn null_array(out: &mut Vec<u8>, protocol: Protocol) {
+    out.extend_from_slice(match protocol {
+        Protocol::Resp2 => b"*-1\r\n",
+        Protocol::Resp3 => b"_\r\n",
+    });
+}
+
 /// No value.
 pub fn null(out: &mut Vec<u8>, protocol: Protocol) {
     out.extend_from_slice(match protocol {

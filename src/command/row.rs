@@ -6,7 +6,7 @@
 use super::class::{Access, Class, Lease};
 use super::keys::{KeyError, KeySpan, Keys, block_option};
 use super::name::Text;
-use super::timeout::{Timeout, TimeoutAt};
+use super::timeout::{Timeout, TimeoutAt, Unit};
 
 /// One command, or one subcommand of a container.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,17 +106,22 @@ impl Command {
     /// For how long this request may block its connection; `None` when it does not. Inside a transaction nothing
     /// blocks.
     pub fn blocks<'a>(&self, argc: usize, arg: impl Fn(usize) -> &'a [u8]) -> Option<Timeout> {
-        let Class::Lease(Lease::Block(timeout_at)) = self.class else {
-            return None;
-        };
-        let index = match timeout_at {
-            TimeoutAt::Last => argc.saturating_sub(1),
-            TimeoutAt::Argument(index) => usize::from(index),
-            TimeoutAt::BlockOption(from) => {
-                let index = block_option(usize::from(from), argc, &arg)?;
-                return Some(Timeout::from_millis(arg(index)));
-            }
-        };
-        Some(if index < argc { Timeout::from_seconds(arg(index)) } else { Timeout::Forever })
+        let (index, unit) = self.timeout_place(argc, &arg)?;
+        Some(match unit {
+            Unit::Millis => Timeout::from_millis(arg(index)),
+            Unit::Seconds if index < argc => Timeout::from_seconds(arg(index)),
+            Unit::Seconds => Timeout::Forever,
+        })
+    }
+
+    /// The index of the argument that says for how long this request may block, and in which unit; `None` when it does
+    /// not block. Of a request that is too short the index may be beyond its end.
+    pub fn timeout_place<'a>(&self, argc: usize, arg: impl Fn(usize) -> &'a [u8]) -> Option<(usize, Unit)> {
+        let Class::Lease(Lease::Block(timeout_at)) = self.class else { return None };
+        Some(match timeout_at {
+            TimeoutAt::Last => (argc.saturating_sub(1), Unit::Seconds),
+            TimeoutAt::Argument(index) => (usize::from(index), Unit::Seconds),
+            TimeoutAt::BlockOption(from) => (block_option(usize::from(from), argc, arg)?, Unit::Millis),
+        })
     }
 }

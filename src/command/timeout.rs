@@ -16,6 +16,25 @@ pub enum TimeoutAt {
     BlockOption(u8),
 }
 
+/// What a timeout is told in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds, and parts of them.
+    Seconds,
+    /// Whole milliseconds.
+    Millis,
+}
+
+impl Unit {
+    /// So many milliseconds, more than 0, as a command takes them.
+    pub fn write(self, millis: u64) -> String {
+        match self {
+            Unit::Seconds => format!("{}.{:03}", millis / 1_000, millis % 1_000),
+            Unit::Millis => millis.to_string(),
+        }
+    }
+}
+
 /// For how long a command may block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::interface::{LARGE, NO_DEADLINE};
 use super::merging::Merging;
+use super::relocations::Stage;
 use super::state::Proxy;
 use super::{bulk, delivery, publish};
 use crate::backend::Backend;
@@ -85,6 +86,7 @@ impl Proxy {
         }
         self.check_held()?;
         self.check_redirected()?;
+        self.check_relocations()?;
         self.check_account()?;
         let mut parked = 0;
         for server in self.upstreams.servers() {
@@ -93,7 +95,7 @@ impl Proxy {
         // A server has two: for its next probe, and for the connection that hears its messages, or, a replica, for the
         // next question to it. One that is retired, or was, has more, until they are over.
         // And one more while it moves; and one each for passwords that have changed, and for what waits for a master.
-        let timers_max = self.clients.len() + self.upstreams.backends_len() + 3 * self.upstreams.slots() + 3;
+        let timers_max = self.clients.len() + self.upstreams.backends_len() + 3 * self.upstreams.slots() + 4;
         let timers_max = timers_max + 3 * self.router.changes() as usize * self.upstreams.slots();
         ensure!(self.wheel.len() <= timers_max, "{} timers are set, for {timers_max} at the most", self.wheel.len());
         let listed = self.clients.iter().filter(|(_, client)| client.connection().is_listed()).count();
@@ -145,6 +147,23 @@ impl Proxy {
                 ensure!(entry.place().early().is_none(), "request {} waits, and is answered", waiting.request);
             }
         }
+        Ok(())
+    }
+
+    /// Who is to ask again is blocked until then, and who is blocked nowhere asks again.
+    fn check_relocations(&self) -> Result<(), String> {
+        let is_nowhere = |id: Id| {
+            let flow = self.clients.get(id).map(|client| client.flow());
+            flow == Some(Flow::BlockedOnCommand { backend: Id::NONE })
+        };
+        for (id, stage) in self.relocations.iter() {
+            ensure!(self.clients.get(id).is_some(), "client {id} is to ask again, and is gone");
+            let is_due = matches!(stage, Stage::Due(_));
+            ensure!(is_due == is_nowhere(id), "client {id} is to ask again, and is elsewhere: {stage:?}");
+        }
+        let blocked = self.clients.iter().filter(|(id, _)| is_nowhere(*id)).count();
+        let due = self.relocations.iter().filter(|(_, stage)| matches!(stage, Stage::Due(_))).count();
+        ensure!(blocked == due, "{blocked} clients are blocked nowhere, and {due} of them ask again");
         Ok(())
     }
 

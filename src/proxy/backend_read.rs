@@ -235,6 +235,9 @@ fn on_reply<W: Wire>(
     hand_over(proxy, client, request, reply, is_last_piece, now, wire);
     not_run::on_answered(proxy, doubt, (client, request, id), now);
     if role != Role::Plain {
+        if role == Role::Blocking {
+            proxy.relocations.remove(client);
+        }
         blocking::on_role(&mut proxy.upstreams, &mut proxy.clients, &mut proxy.turn, id, client, role, (kind, reply));
     }
     Ok(())

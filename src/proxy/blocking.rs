@@ -19,11 +19,14 @@ use super::in_flight::InFlight;
 use super::interface::NO_DEADLINE;
 use super::pick::{self, Pick};
 use super::refusals::UNSUPPORTED;
+use super::relocations::{Relocation, Stage};
 use super::router::Route;
 use super::state::Proxy;
 use super::turn::{FollowUp, Turn};
 use super::upstreams::Upstreams;
-use super::{answer, bulk, close, dispatch, enqueue, leases, local_steps, transaction, transaction_marks};
+use super::{
+    answer, bulk, close, dispatch, enqueue, leases, local_steps, relocate, resend, transaction, transaction_marks,
+};
 use crate::backend::Backend;
 use crate::client::{Client, Flow, Need};
 use crate::command::{Lease, Timeout};
@@ -66,23 +69,97 @@ pub(super) fn on_lease(proxy: &mut Proxy, id: Id, call: &Call<'_>, lease: Lease,
 
 /// A command that may wait for data: it gets a backend for itself.
 fn on_blocking(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
+    // What a node does not run waits until nothing of its client is in flight: while that is blocked, perhaps for ever.
+    let outstanding = proxy.clients.get(id).and_then(|client| client.affinities().first());
+    if let Some(server) = outstanding.filter(|_| proxy.settings.cluster).map(|affinity| affinity.server) {
+        return dispatch::wait_or_refuse(proxy, id, server, Pick::Behind, Need::Lease, when.now);
+    }
+    if !proxy.relocations.is_empty() {
+        if let Some(relocation) = proxy.relocations.take_asking(id) {
+            return on_blocking_again(proxy, id, call, relocation, when);
+        }
+    }
     let (server, hash) = match proxy.router.route_keys(call.command, call.request, call.args) {
         Route::To(server, hash) => (server, hash),
         route => return dispatch::refuse(proxy, id, call, route),
     };
     let timeout = call.command.blocks(call.args.len(), |i| call.arg(i));
-    let backend = match pick::lease(proxy, id, server, when) {
-        // Where others are still to be answered, the connection could not be closed if it leaves.
-        Pick::Take(backend) if has_others(&proxy.upstreams, &proxy.clients, &proxy.in_flight, id, server, backend) => {
-            return dispatch::wait_or_refuse(proxy, id, server, Pick::Behind, Need::Lease, when.now);
-        }
+    let backend = match lease_to_block(proxy, id, server, when) {
         Pick::Take(backend) => backend,
         pick => return dispatch::wait_or_refuse(proxy, id, server, pick, Need::Lease, when.now),
     };
     let request = Request::new(id, Millis(0), call.len(), hash, false);
+    block_in_order(proxy, id, server, backend, request, timeout, when.now)
+}
+
+/// Finds a backend at `server` on which this client can wait for data.
+fn lease_to_block(proxy: &mut Proxy, id: Id, server: ServerId, when: When) -> Pick {
+    match pick::lease(proxy, id, server, when) {
+        // Where others are still to be answered, the connection could not be closed if it leaves.
+        Pick::Take(backend) if has_others(&proxy.upstreams, &proxy.clients, &proxy.in_flight, id, server, backend) => {
+            Pick::Behind
+        }
+        pick => pick,
+    }
+}
+
+/// The same for a command that was not run where it was asked, in a cluster whose slots move: for as long as remains
+/// of its time.
+#[cold]
+fn on_blocking_again(proxy: &mut Proxy, id: Id, call: &Call<'_>, relocation: Relocation, when: When) -> Verdict {
+    if proxy.clients.get(id).is_some_and(|client| client.connection().has_hung_up()) {
+        close::leave(&mut proxy.clients, &mut proxy.turn, id);
+        return Verdict::Done;
+    }
+    let mut relocation = Some(relocation);
+    let (server, hash, is_asking) = match relocate::place(proxy, id, call, &mut relocation, when.now) {
+        Ok(place) => place,
+        Err(verdict) => return verdict,
+    };
+    let Some(mut relocation) = relocation else { return Verdict::Done };
+    let backend = match lease_to_block(proxy, id, server, when) {
+        Pick::Take(backend) => backend,
+        pick => {
+            let pick = if relocate::is_impatient(&pick, &relocation, when.now) { pick } else { Pick::Park };
+            let verdict = dispatch::wait_or_refuse(proxy, id, server, pick, Need::Lease, when.now);
+            if matches!(verdict, Verdict::Wait) {
+                proxy.relocations.put(id, relocation);
+            }
+            return verdict;
+        }
+    };
+    let bytes = relocate::with_remaining_time(call, relocation.until, when.now);
+    let timeout = match relocation.until {
+        Some(until) => Timeout::Millis(until - when.now),
+        None => Timeout::Forever,
+    };
+    if is_asking {
+        // It holds for the next request of the connection, and for no other.
+        enqueue::send_internal(proxy, backend, resend::ASKING, Role::Internal, when.now);
+    }
+    let request = Request::new(id, Millis(0), bytes.len() as u32, hash, false);
+    let verdict = block_in_order(proxy, id, server, backend, request, Some(timeout), when.now);
+    let Verdict::Forward(ticket) = verdict else { return verdict };
+    relocation.stage = Stage::Sent(ticket.request(), when.now);
+    proxy.relocations.put(id, relocation);
+    proxy.journal.stats.held += 1;
+    enqueue::queue(&mut proxy.upstreams, &mut proxy.in_flight, &mut proxy.turn, ticket, &bytes);
+    Verdict::Done
+}
+
+/// Puts a request that may wait into line, behind those that have come before.
+fn block_in_order(
+    proxy: &mut Proxy,
+    id: Id,
+    server: ServerId,
+    backend: Id,
+    request: Request,
+    timeout: Option<Timeout>,
+    now: Millis,
+) -> Verdict {
     // On a connection that it has for another reason, too, it may have more in flight.
     let is_alone = proxy.clients.get(id).is_some_and(|client| client.leased().is_none() && !client.is_in_bulk());
-    match block(proxy, id, server, backend, request, timeout, when.now) {
+    match block(proxy, id, server, backend, request, timeout, now) {
         Verdict::Forward(ticket) if is_alone => {
             let backend = keep_order_of_blocking(proxy, id, server, ticket.backend());
             Verdict::Forward(ticket.moved_to(backend))

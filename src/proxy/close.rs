@@ -90,6 +90,9 @@ pub(super) fn maybe_close(proxy: &mut Proxy, id: Id) {
 
 /// The one way to close a client. Its outstanding requests stay behind, and their replies will be dropped.
 pub(super) fn close_client(proxy: &mut Proxy, id: Id, why: ClientCloseReason) {
+    if !proxy.relocations.is_empty() {
+        proxy.relocations.remove(id);
+    }
     match proxy.clients.close(id, &mut proxy.wheel, &mut proxy.in_flight.arena) {
         Departed::Before => return,
         Departed::Clean => say_why(proxy, id, why),

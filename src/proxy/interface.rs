@@ -89,4 +89,5 @@ pub(super) enum Timer {
     Authenticate,
     Held,
     Redirected,
+    Relocations,
 }

@@ -17,7 +17,7 @@ use super::router::Router;
 use super::scripts::NO_SCRIPT;
 use super::slot_table::slot_in;
 use super::state::Proxy;
-use super::{await_master, evalsha, reask, redirect};
+use super::{await_master, evalsha, reask, redirect, redirect_lease};
 use crate::backend::Backend;
 use crate::request::RequestId;
 use crate::slots::Id;
@@ -76,6 +76,7 @@ impl Doubt {
             b'-' if router.has_several() && reply.starts_with(NO_SCRIPT) => Some(NotRun::UnknownScript),
             b'-' if reask::is_not_run(router, backend.server(), reply) => Some(NotRun::Replica),
             b'-' if router.slots().is_some() && redirect::is_refusal(reply) => Some(NotRun::Redirected),
+            b'-' if router.slots().is_some() && redirect_lease::is_refusal(reply) => Some(NotRun::Redirected),
             b'-' if reply.starts_with(await_master::READ_ONLY) => Some(NotRun::ReadOnly),
             _ => None,
         };
@@ -114,7 +115,9 @@ fn send_again(
 ) -> bool {
     if doubt.why == Some(NotRun::Redirected) {
         // From a node that has not run it nothing is learned twice.
-        let is_done = redirect::on_refused(proxy, (client, request, from), doubt.bytes.take(), reply, now);
+        let on_lease = redirect_lease::on_refused(proxy, (client, request, from), &mut doubt.bytes, reply, now);
+        let is_done = on_lease
+            .unwrap_or_else(|| redirect::on_refused(proxy, (client, request, from), doubt.bytes.take(), reply, now));
         doubt.behind_redirected = None;
         return is_done;
     }

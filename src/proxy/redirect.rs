@@ -38,11 +38,15 @@ use crate::slots::Id;
 use crate::timer::Millis;
 
 /// So often a request is redirected at the most.
-const TRIES_MAX: u8 = 16;
+pub(super) const TRIES_MAX: u8 = 16;
 /// So often it is sent at once; after that there is a pause, since nodes may not agree yet.
 const AT_ONCE_MAX: u8 = 3;
 /// The shortest and the longest pause, in milliseconds, but for a cluster that is down: then each is twice as long.
 const PAUSE_MS: std::ops::Range<u64> = 10..50;
+
+/// What ASK has said is true for so long, in milliseconds; then the owner is asked again, since the slot may be on its
+/// way elsewhere.
+pub(super) const ASK_MS: u64 = 100;
 
 /// What a large request is told.
 const NOT_KEPT: &[u8] = b"-TRYAGAIN The slot of this large request was moved while it was sent; it was not run\r\n";
@@ -152,6 +156,33 @@ pub(super) fn on_refused(
     true
 }
 
+/// The same for what this node has said about a slot that is not named there, or is; `None` if that is no refusal.
+pub(super) fn learn_from(
+    proxy: &mut Proxy,
+    from: ServerId,
+    slot: u16,
+    reply: &[u8],
+    tries: u8,
+    now: Millis,
+) -> Option<(Goal, u64)> {
+    let refusal = refusal(reply)?;
+    let slot = match refusal {
+        Refusal::Moved { slot, .. } | Refusal::Ask { slot, .. } => slot,
+        Refusal::TryAgain | Refusal::Down => slot,
+    };
+    Some(learn(proxy, from, slot, &refusal, (false, tries), now))
+}
+
+/// The same when nobody serves a slot now. Returns after how many milliseconds it is tried again.
+pub(super) fn learn_down(proxy: &mut Proxy) -> u64 {
+    proxy.turn.refresh(RefreshCause::Down);
+    2 * pause_ms(proxy)
+}
+
+fn pause_ms(proxy: &mut Proxy) -> u64 {
+    PAUSE_MS.start + proxy.upstreams.random() % (PAUSE_MS.end - PAUSE_MS.start)
+}
+
 /// What follows from it for the request, and for others: where it goes, and after how many milliseconds.
 fn learn(
     proxy: &mut Proxy,
@@ -161,7 +192,7 @@ fn learn(
     (is_script, tries): (bool, u8),
     now: Millis,
 ) -> (Goal, u64) {
-    let pause_ms = PAUSE_MS.start + proxy.upstreams.random() % (PAUSE_MS.end - PAUSE_MS.start);
+    let pause_ms = pause_ms(proxy);
     let at_once = if tries < AT_ONCE_MAX { 0 } else { pause_ms };
     match *refusal {
         Refusal::TryAgain => {

@@ -21,13 +21,10 @@ use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
-const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+pub(super) const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 /// Requests that are sent or refused in one turn, at least; the rest has to wait a millisecond.
 const WORK_MAX: usize = 512;
-/// What ASK has said is true for so long, in milliseconds; then the owner is asked again, since the slot may be on its
-/// way elsewhere.
-const ASK_MS: u64 = 100;
 /// What has nowhere to go is tried again after so many milliseconds.
 const NOWHERE_MS: u64 = 20;
 
@@ -138,7 +135,7 @@ fn goal_of(proxy: &mut Proxy, client: Id, number: u64, now: Millis) -> Option<(S
     let (request, goal, due) = (waiting.request, waiting.goal.clone(), waiting.due);
     let goal = match goal {
         Goal::Owner => proxy.router.server_of(proxy.in_flight.requests[request].hash()).map(|server| (server, false)),
-        Goal::Asking(_) if due + ASK_MS < now => {
+        Goal::Asking(_) if due + redirect::ASK_MS < now => {
             proxy.router.server_of(proxy.in_flight.requests[request].hash()).map(|server| (server, false))
         }
         Goal::Asking(address) => {

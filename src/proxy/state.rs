@@ -10,6 +10,7 @@ use super::nodes::Nodes;
 use super::pubsub::Pubsub;
 use super::reading::Reading;
 use super::redirected::Redirected;
+use super::relocations::Relocations;
 use super::router::Router;
 use super::scripts::Scripts;
 use super::settings::Settings;
@@ -43,6 +44,8 @@ pub struct Proxy {
     pub(super) nodes: Nodes,
     /// What nodes of a cluster have not run.
     pub(super) redirected: Redirected,
+    /// What waits on connections of its own, and is asked again elsewhere.
+    pub(super) relocations: Relocations,
     pub(super) wheel: Wheel<Timer>,
     pub(super) journal: Journal,
 }

@@ -30,6 +30,7 @@ mod promises;
 mod publish;
 mod recover;
 mod redirect;
+mod redirect_lease;
 mod reload;
 mod renew;
 mod replicas;

@@ -22,8 +22,8 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{
     answer, authenticate, await_master, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue,
-    health, kept, memory, merged, moved, publish, reask, recover, redirect, reload, renew, replica_watch, report,
-    reroute, resend, slow, subscription_connection, subscription_read,
+    health, kept, memory, merged, moved, publish, reask, recover, redirect, redirect_lease, reload, renew,
+    replica_watch, report, reroute, resend, slow, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -64,6 +64,7 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Dismiss => dismiss::on_dismiss_due(proxy, now),
             Timer::Held => proxy.held.look.on_woken(),
             Timer::Redirected => proxy.redirected.look.on_woken(),
+            Timer::Relocations => proxy.relocations.on_woken(),
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }
     }
@@ -72,6 +73,9 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
     }
     if !proxy.redirected.is_empty() {
         resend::go_on(proxy, now);
+    }
+    if !proxy.relocations.is_empty() {
+        redirect_lease::go_on(proxy, now);
     }
 }
 

@@ -8,6 +8,7 @@
 //! changes     that the nodes do what the other tests ask of them
 //! finding     which nodes rmux knows, and how often it asks them
 //! resharding  slots that move under load
+//! leases      what has a connection of its own, while its slot moves
 //! failures    masters that are killed, paused, replaced and restarted under load
 //! tls         all of it inside of TLS
 //! newer       what only some servers have: several databases, slots that move by themselves
@@ -20,6 +21,7 @@ mod changes;
 mod failures;
 mod finding;
 mod front;
+mod leases;
 mod mixed;
 mod newer;
 mod nodes;

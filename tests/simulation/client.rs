@@ -305,6 +305,8 @@ impl Client {
         let fault = fault.filter(|fault| !pending.is_local || fault.is_the_end());
         if let Some(fault) = fault {
             let is_excused = match fault {
+                // What is sent again and again has the less time the later that is.
+                Fault::Late if scene.plan.reshard_in > 0 && scene.plan.faults == Faults::All => true,
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => {
                     scene.is_excused(pending.sent_at) || pending.is_leased() && scene.has_reloaded
                 }

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 use rmux::cluster::{Builder, SLOTS, Shard, SlotMap, slot_of};
 
+use crate::history::Token;
+use crate::lists::Lists;
 use crate::plan::name;
 use crate::random::Random;
 use crate::server::Server;
@@ -102,13 +104,24 @@ impl Cluster {
         }
     }
 
+    /// The error with which a node tells somebody that waits for data of these keys that it waits there no longer.
+    pub fn unblock(&self, node: usize, keys: &[&[u8]], now: u64) -> Option<String> {
+        let slot = slot_of(keys.first()?);
+        if now < self.down_until {
+            return Some("CLUSTERDOWN The cluster is down".to_string());
+        }
+        let owner = usize::from(self.views[node][usize::from(slot)]);
+        let is_importing = self.moves.get(&slot).is_some_and(|one| one.to == node);
+        (owner != node && !is_importing).then(|| format!("MOVED {slot} {}", name(owner)))
+    }
+
     /// A step passes.
-    pub fn act(&mut self, servers: &mut [Server], now: u64, is_ending: bool) {
+    pub fn act(&mut self, servers: &mut [Server], lists: &mut Lists, now: u64, is_ending: bool) {
         self.converge();
         let slots: Vec<u16> = self.moves.keys().copied().collect();
         for slot in slots {
             if self.random.one_in(3) {
-                self.go_on(slot, servers);
+                self.go_on(slot, servers, lists);
                 self.moved_at.insert(slot, now);
             }
         }
@@ -116,7 +129,7 @@ impl Cluster {
             return;
         }
         match self.random.below(12) {
-            0 => self.fail_over(servers),
+            0 => self.fail_over(servers, lists),
             1 if now < self.down_until + 1_000 => {}
             1 if self.is_calm => self.down_until = now + self.random.below(150) as u64,
             1 => self.down_until = now + self.random.below(1_500) as u64,
@@ -141,13 +154,13 @@ impl Cluster {
         }
     }
 
-    fn go_on(&mut self, slot: u16, servers: &mut [Server]) {
+    fn go_on(&mut self, slot: u16, servers: &mut [Server], lists: &mut Lists) {
         let Some(one) = self.moves.get_mut(&slot) else { return };
         let before = one.percent;
         one.percent = (before + self.random.between(1, 60)).min(101);
         let percent = one.percent.min(100);
         let (from, to) = (one.from, one.to);
-        hand_over(servers, from, to, |key| slot_of(key) == slot && is_moved(key, percent));
+        hand_over(servers, (from, to), lists, |key| slot_of(key) == slot && is_moved(key, percent));
         if before < 100 {
             return;
         }
@@ -178,7 +191,7 @@ impl Cluster {
     }
 
     /// All slots of a node are another one's.
-    fn fail_over(&mut self, servers: &mut [Server]) {
+    fn fail_over(&mut self, servers: &mut [Server], lists: &mut Lists) {
         let (from, to) = (self.random.below(self.views.len()), self.random.below(self.views.len()));
         let is_involved = |one: &Move| [one.from, one.to].contains(&from) || [one.from, one.to].contains(&to);
         let knows = self.owners == self.views[from] && self.owners == self.views[to];
@@ -187,7 +200,7 @@ impl Cluster {
             return;
         }
         trace!("node {to} has all slots of node {from}");
-        hand_over(servers, from, to, |_| true);
+        hand_over(servers, (from, to), lists, |_| true);
         for slot in 0..SLOTS {
             if self.owners[slot] == from as u16 {
                 self.owners[slot] = to as u16;
@@ -219,9 +232,14 @@ impl Cluster {
     }
 }
 
-fn hand_over(servers: &mut [Server], from: usize, to: usize, is_it: impl Fn(&[u8]) -> bool) {
-    let taken = servers[from].store_mut().take(is_it);
+fn hand_over(servers: &mut [Server], (from, to): (usize, usize), lists: &mut Lists, is_it: impl Fn(&[u8]) -> bool) {
+    let taken = servers[from].store_mut().take(&is_it);
     servers[to].store_mut().put_all(taken);
+    let taken = servers[from].store_mut().shelf.take(is_it);
+    for value in taken.iter().flat_map(|(_, values)| values) {
+        lists.hand_over(Token::of_value(value).expect("only values with a token are pushed"), from, to);
+    }
+    servers[to].store_mut().shelf.put_all(taken);
 }
 
 /// Whether a key is at the new owner, when so many of a hundred are.

@@ -92,7 +92,7 @@ impl Expect {
                     Value::Nil(kind) if *kind == (if is_resp3 { b'_' } else { b'*' }) => None,
                     _ => return Err("not an element".to_string()),
                 };
-                return scene.history.lists.check(wait.pop, element);
+                return scene.history.lists.check(wait, element);
             }
             Expect::End => return Err("and not the end".to_string()),
             Expect::Shared(_) | Expect::Own(..) if is_nil(value) => Value::Nil(0),

@@ -230,6 +230,15 @@ impl History {
         draw(random)
     }
 
+    /// This key, or in a cluster, more often than not, one that is made of it and is in the slot of another one.
+    pub fn beside(&self, other: &[u8], key: Vec<u8>, random: &mut Random) -> Vec<u8> {
+        if self.cluster.is_none() || random.one_in(10) {
+            return key;
+        }
+        let tag = other.split(|&byte| byte == b'{').nth(1).and_then(|rest| rest.strip_suffix(b"}")).unwrap_or(other);
+        [&key, &b"{"[..], tag, b"}"].concat()
+    }
+
     /// A client is closed.
     pub fn leave(&mut self, client: u32) {
         self.gone.insert(client);

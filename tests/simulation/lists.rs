@@ -36,6 +36,8 @@ enum Place {
 struct Pop {
     given: Option<Token>,
     is_timed_out: bool,
+    /// A node of a cluster has not run it, or runs it no longer.
+    is_refused: bool,
     fate: Fate,
 }
 
@@ -59,7 +61,7 @@ impl Lists {
     }
 
     fn ask(&mut self, pop: Token) {
-        self.pops.insert(pop, Pop { given: None, is_timed_out: false, fate: Fate::Open });
+        self.pops.insert(pop, Pop { given: None, is_timed_out: false, is_refused: false, fate: Fate::Open });
     }
 
     // What servers do.
@@ -82,11 +84,23 @@ impl Lists {
         self.pop(pop).is_timed_out = true;
     }
 
+    /// A node of a cluster says that it has nothing to do with the key of who waits: its time may be over before it
+    /// waits at another one.
+    pub fn refuse(&mut self, pop: Token) {
+        self.pop(pop).is_refused = true;
+    }
+
     /// A server has forgotten everything.
     pub fn forget(&mut self, server: usize) {
         for place in self.places.values_mut().filter(|place| **place == Place::Listed(server)) {
             *place = Place::Forgotten;
         }
+    }
+
+    /// The list with this element is another server's from now on.
+    pub fn hand_over(&mut self, element: Token, from: usize, to: usize) {
+        let place = self.places.insert(element, Place::Listed(to));
+        assert!(place == Some(Place::Listed(from)), "server {from} hands {element} over: it is {place:?}");
     }
 
     /// How many elements lie in the lists of a server.
@@ -97,12 +111,13 @@ impl Lists {
     // What clients are told.
 
     /// Whether this is what was given to who waited; without an element, whether there was none in time.
-    pub fn check(&self, pop: Token, element: Option<Token>) -> Result<(), String> {
-        let entry = &self.pops[&pop];
+    pub fn check(&self, Wait { pop, timeout_ms }: Wait, element: Option<Token>) -> Result<(), String> {
+        let (entry, has_timeout) = (&self.pops[&pop], timeout_ms > 0);
         match element {
             Some(_) if entry.given == element => Ok(()),
             Some(_) => Err(format!("and was given {:?}", entry.given)),
             None if entry.given.is_some() => Err(format!("though it was given {:?}", entry.given)),
+            None if entry.is_refused && has_timeout => Ok(()),
             None if !entry.is_timed_out => Err("though no server has said so".to_string()),
             None => Ok(()),
         }
@@ -145,7 +160,7 @@ impl Client {
         let number = history.choose(&keys, random, |random| random.below(50), own);
         let timeout = random.pick(&["0", "0", "0.05", "0.3", "1", "5"]);
         let seconds: f64 = timeout.parse().expect("all of them are numbers");
-        let own = own(&number);
+        let own = history.beside(&keys[0], own(&number), random);
         let mut words: Vec<&[u8]> = Vec::new();
         if is_move {
             let ends = random.pick(&[[&b"LEFT"[..], b"RIGHT"], [&b"RIGHT"[..], b"LEFT"]]);

@@ -192,6 +192,8 @@ pub fn keys_of<'a>(name: &[u8], words: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
         b"MGET" | b"EXISTS" | b"DEL" => words[1..].iter().map(Vec::as_slice).collect(),
         b"MSET" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
         b"ECHO" | b"PUBLISH" | b"HELLO" | b"SELECT" | b"PING" => Vec::new(),
+        b"BLPOP" | b"BRPOP" => words[1..words.len() - 1].iter().map(Vec::as_slice).collect(),
+        b"BLMOVE" => words[1..3].iter().map(Vec::as_slice).collect(),
         b"EVAL" | b"EVALSHA" => words[3..4].iter().map(Vec::as_slice).collect(),
         _ => words[1..].iter().take(1).map(Vec::as_slice).collect(),
     }

@@ -264,6 +264,13 @@ impl Server {
         waiting.sort_by_key(|connection| order(connection));
         for connection in waiting {
             let Some(waiting) = connection.session.waiting.take() else { continue };
+            let cluster = history.cluster.as_ref();
+            if let Some(error) = cluster.and_then(|cluster| cluster.unblock(self.number, &waiting.keys(), now)) {
+                history.lists.refuse(waiting.pop);
+                trace!("server {} lets {} wait no longer: {error}", self.number, waiting.pop);
+                write_value(&mut connection.outbox, &Value::Error(error.into_bytes()), connection.session.is_resp3);
+                continue;
+            }
             let Some(value) = self.store.shelf.serve(&waiting, self.number, now, history) else {
                 connection.session.waiting = Some(waiting);
                 continue;

@@ -92,6 +92,9 @@ impl Store {
         }
         if let Some(cluster) = &mut history.cluster {
             if let Some(error) = cluster.refuse(here.number, &keys_of(&name, words), is_asking, here.now) {
+                if let Some(pop) = token(words).filter(|_| name.starts_with(b"B")) {
+                    history.lists.refuse(pop);
+                }
                 return (Kind::User, Some(Value::Error(error.into_bytes())));
             }
         }

@@ -28,6 +28,9 @@ impl Waiting {
     }
 }
 
+/// A list: its database and key, and its elements.
+pub type List = ((u32, Vec<u8>), VecDeque<Vec<u8>>);
+
 /// The lists of one server.
 #[derive(Default)]
 pub struct Shelf {
@@ -94,6 +97,19 @@ impl Shelf {
         }
         history.lists.time_out(waiting.pop);
         Some(Value::Nil(b'*'))
+    }
+
+    /// Takes out the lists with these keys.
+    pub fn take(&mut self, is_it: impl Fn(&[u8]) -> bool) -> Vec<List> {
+        let keys: Vec<(u32, Vec<u8>)> = self.lists.keys().filter(|(_, key)| is_it(key)).cloned().collect();
+        keys.into_iter().filter_map(|key| self.lists.remove_entry(&key)).collect()
+    }
+
+    /// All of these are here from now on.
+    pub fn put_all(&mut self, lists: Vec<List>) {
+        for (key, values) in lists {
+            self.lists.entry(key).or_default().extend(values);
+        }
     }
 
     /// How many elements there are.

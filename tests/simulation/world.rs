@@ -374,8 +374,8 @@ impl World {
 
     /// Slots of a cluster move, and now and then somebody says who has which.
     fn reshard(&mut self) {
-        let Some(cluster) = &mut self.history.cluster else { return };
-        cluster.act(&mut self.servers, self.now, self.is_ending);
+        let History { cluster: Some(cluster), lists, .. } = &mut self.history else { return };
+        cluster.act(&mut self.servers, lists, self.now, self.is_ending);
         let is_asked = self.shell.is_refresh_asked && self.demotions.one_in(10) || self.demotions.one_in(100);
         let is_last = self.is_ending && cluster.is_settled();
         if is_asked || is_last && !self.has_last_map {

@@ -72,6 +72,7 @@ const OTHERWISE: &[(&str, &str)] = &[
     // The simulation's judge, which only tests ask.
     // What nodes of a cluster say.
     ("proxy/redirect", "is_of_node"),
+    ("proxy/redirect_lease", "UNBLOCKED"),
     ("proxy/audit", "*"),
     ("service/activation", "move_to_standard_input"),
     ("top/source", "REQUEST"),
