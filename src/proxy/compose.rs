@@ -20,7 +20,8 @@
 //! first server; when a server's own cursor comes back as 0, the client goes on with `0 * number + next place`, and
 //! after the last server it gets 0, the end. So each server's keys are scanned with all that SCAN guarantees, one
 //! server after the other. Redis's cursors stay below the size of its hash table, and so far below 2^64 that the
-//! product fits; should one not fit, that is an error.
+//! product fits; should one not fit, that is an error. What else is in a cursor (`CURSOR_BITS`) leaves it below 2^53:
+//! Redis's own are in fact, so there are clients that keep them in a number of JavaScript, or a signed one.
 
 use std::collections::HashSet;
 
@@ -75,9 +76,11 @@ pub(super) enum Shape {
 }
 
 /// The bits of a cursor that say where a server goes on, and which server: more than any server needs that has fewer
-/// than 2^40 keys. Those above say which servers they are.
-const CURSOR_BITS: u32 = 52;
+/// than 2^40 keys, and eight servers fewer than 2^40 each. Those above say which servers they are.
+const CURSOR_BITS: u32 = 43;
 const CURSOR_MAX: u64 = (1 << CURSOR_BITS) - 1;
+/// So many of those above.
+const MARK_BITS: u32 = 53 - CURSOR_BITS;
 
 /// Appends to `out` the reply to a request whose parts were answered with `parts`, of which there is at least one.
 /// `order` says for each element of a reply by position which part it is in.
@@ -140,7 +143,7 @@ fn join_cursor(cursor: u64, place: u64, places: u64, revision: u64) -> Option<u6
 
 /// What stands in a cursor for servers that are not those of the start; never 0.
 fn cursor_mark(revision: u64) -> u64 {
-    (revision - 1) % (u64::MAX >> CURSOR_BITS) + 1
+    (revision - 1) % ((1 << MARK_BITS) - 1) + 1
 }
 
 /// Whether a reply is null, in either version of the protocol.
@@ -432,6 +435,7 @@ mod tests {
                 let mut elements = Elements::of(reply.as_bytes()).expect("an array");
                 let text = elements::bulk(elements.next().expect("a cursor")).expect("a string");
                 cursor = std::str::from_utf8(text).expect("digits").parse().expect("a number");
+                assert!(cursor < 1 << 53, "a number of JavaScript holds {cursor}");
                 assert_eq!(elements.next(), Some(&b"*1\r\n+k\r\n"[..]));
                 if cursor == 0 {
                     break;
