@@ -83,6 +83,8 @@ pub enum Role {
     Published {
         /// How many more.
         hidden: u32,
+        /// The proxy hears the channel at another node, which this one passes it on to, and does not count.
+        is_elsewhere: bool,
     },
     /// rmux sent it for itself: nobody waits, and the reply must be a status.
     Internal,

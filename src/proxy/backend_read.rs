@@ -228,8 +228,8 @@ fn on_reply<W: Wire>(
     proxy.in_flight.measured.count_error(kind, reply);
     let mut corrected = Vec::new();
     let mut reply = reply;
-    if let Role::Published { hidden } = role {
-        correct(reply, hidden as usize, &mut corrected);
+    if let Role::Published { hidden, is_elsewhere } = role {
+        correct(reply, hidden as usize, is_elsewhere, &mut corrected);
         reply = &corrected;
     }
     hand_over(proxy, client, request, reply, is_last_piece, now, wire);

@@ -310,7 +310,7 @@ pub(super) fn end_local_steps(
                     on_selected(&mut proxy.upstreams, &mut proxy.clients, backend, id, database, b'+');
                 }
             }
-            Some(LocalEffect::Published(hidden)) => correct(element, hidden as usize, out),
+            Some(LocalEffect::Published(hidden)) => correct(element, hidden as usize, false, out),
             Some(LocalEffect::Subscribers(family)) => {
                 hidden_count::correct_subscribers(&proxy.pubsub, family, element, out)
             }

@@ -8,6 +8,10 @@
 //!   NUMSUB c d       *4 c :2 d :0, and a proxy with 3 and one with 1 hear c            ──►   *4 c :4 d :0
 //! ```
 //!
+//! In a cluster a message is published where the slot of its channel is, so that messages of one channel stay in order,
+//! and heard at another node as often as not: that one counts nobody, and all who hear it here are added. Those of the
+//! pool's other proxies are one too few for each of them, then.
+//!
 //! A `PUBLISH` on a channel that a client of this proxy has subscribed to waits until its server has confirmed that:
 //! what comes behind a `SUBSCRIBE` is heard by whoever sent it. Not so within a transaction.
 //!
@@ -19,7 +23,7 @@
 use super::call::{Call, Verdict, When};
 use super::interface::Timer;
 use super::pubsub::{Publisher, Pubsub};
-use super::router::{Route, Router};
+use super::router::Router;
 use super::state::Proxy;
 use super::turn::Turn;
 use super::{bulk, dispatch, hearing, hidden_count, subscription_connection};
@@ -33,16 +37,18 @@ use crate::timer::Millis;
 /// A `PUBLISH` or `SPUBLISH` with a channel.
 pub(super) fn on_publish(proxy: &mut Proxy, id: Id, call: &Call<'_>, family: Channels, when: When) -> Verdict {
     let route = proxy.router.route_key(call.arg(1));
-    if let Route::To(server, _) = route {
+    let server = route.server();
+    if let Some(server) = server {
         let hearer = hearing::hearer_of(&proxy.router, &proxy.pubsub, server, family);
         if must_wait_for_confirmation(proxy, id, hearer, family, call.arg(1), when.now) {
             return Verdict::Wait;
         }
     }
     let verdict = dispatch::follow(proxy, id, call, route, when);
-    if let Verdict::Forward(_) = verdict {
+    if let (Verdict::Forward(_), Some(server)) = (&verdict, server) {
         if let Some(request) = proxy.clients.get(id).and_then(|client| client.reply_order().last()) {
-            hidden_count::mark_published(&mut proxy.in_flight, &proxy.pubsub, request, family, call.arg(1));
+            let (request, channel) = ((request, server), (family, call.arg(1)));
+            hidden_count::mark_published(&mut proxy.in_flight, &proxy.pubsub, &proxy.router, request, channel);
         }
     }
     verdict

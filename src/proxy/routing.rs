@@ -259,13 +259,8 @@ pub(super) fn route_upload(
     let ticket = enqueue::line_up(proxy, id, backend, server, request)?;
     if let Class::Channel(family) = command.class {
         if known > 1 {
-            hidden_count::mark_published(
-                &mut proxy.in_flight,
-                &proxy.pubsub,
-                ticket.request(),
-                family,
-                args[1].of(start),
-            );
+            let (request, channel) = ((ticket.request(), server), (family, args[1].of(start)));
+            hidden_count::mark_published(&mut proxy.in_flight, &proxy.pubsub, &proxy.router, request, channel);
         }
     }
     Some(ticket)

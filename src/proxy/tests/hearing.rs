@@ -49,6 +49,45 @@ fn a_channel_is_heard_at_one_node_and_published_where_its_slot_is() {
 }
 
 #[test]
+fn those_who_hear_at_another_node_are_counted() {
+    let (mut bench, backends, _, (server, listener)) = hearing();
+    // One channel at either node, at one of which it is heard; and a pattern that is heard, too.
+    for half in [0, 1] {
+        let channel = key_in(half, 0);
+        for number in 0..2 {
+            let client = bench.client();
+            bench.say(client, subscribe(&channel));
+            if number == 0 {
+                bench.confirm(listener, "subscribe", &channel);
+            }
+            assert_eq!(bench.told(client), confirmed("subscribe", &channel, 1));
+        }
+        let pattern = format!("{channel}*");
+        let client = bench.client();
+        bench.say(client, request(&["PSUBSCRIBE", &pattern]));
+        bench.confirm(listener, "psubscribe", &pattern);
+        let publisher = bench.client();
+        let backend = backends[usize::from(half)];
+        for strangers in [0, 2] {
+            bench.say(publisher, request(&["PUBLISH", &channel, "x"]));
+            bench.asked(backend);
+            // The hearer sees the channel and the pattern of one connection; the other node sees none of it.
+            let seen = strangers + if server == half { 2 } else { 0 };
+            bench.answer(backend, format!(":{seen}\r\n"));
+            assert_eq!(bench.told(publisher), format!(":{}\r\n", strangers + 3), "heard at {server}, not at {half}");
+        }
+    }
+    // What nobody hears is heard by nobody.
+    let publisher = bench.client();
+    for half in [0, 1] {
+        bench.say(publisher, request(&["PUBLISH", &key_in(half, 1), "x"]));
+        bench.asked(backends[usize::from(half)]);
+        bench.answer(backends[usize::from(half)], ":0\r\n");
+        assert_eq!(bench.told(publisher), ":0\r\n");
+    }
+}
+
+#[test]
 fn who_publishes_waits_until_the_hearer_has_confirmed() {
     let (mut bench, backends) = halves(|_| {});
     let (client, publisher) = (bench.client(), bench.client());
