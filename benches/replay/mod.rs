@@ -17,6 +17,7 @@
 use std::io::{self, IoSlice};
 
 use rmux::buffer::Scratch;
+use rmux::cluster::{Builder, SLOTS, Shard, SlotMap};
 use rmux::limits::Limits;
 use rmux::proxy::{Action, Conn, Proxy, Settings, Wire};
 use rmux::resp::{Frame, RequestFramer, RequestLimits};
@@ -42,6 +43,8 @@ pub struct Scene {
     value_bytes: usize,
     /// Whether each client connects for its turn, and leaves after it.
     reconnects: bool,
+    /// Whether the servers are the masters of a Redis Cluster, each with as many slots.
+    is_cluster: bool,
 }
 
 /// Every scene, in the order of the tables.
@@ -57,6 +60,7 @@ pub fn scenes() -> Vec<Scene> {
         requests,
         value_bytes: value.len(),
         reconnects: false,
+        is_cluster: false,
     };
     let keys: Vec<String> = (0..100).map(key).collect();
     let mget: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
@@ -80,7 +84,30 @@ pub fn scenes() -> Vec<Scene> {
             servers: 4,
             ..scene("servers4mget100", "MGET of 100 keys, one client, 4 servers", vec![request(&mget)])
         },
+        cluster(scene("cluster4", "GET, 50 clients, a cluster of 4", (0..50).map(get).collect())),
+        cluster(Scene {
+            requests_per_turn: 800,
+            ..scene("cluster4pipeline16", "GET, 50 clients with 16 requests each, a cluster of 4", spread_pipelines())
+        }),
+        cluster(scene("cluster4mget100", "MGET of 100 keys, one client, a cluster of 4", vec![request(&mget)])),
     ]
+}
+
+/// The same before a cluster of four masters.
+fn cluster(scene: Scene) -> Scene {
+    Scene { servers: 4, is_cluster: true, ..scene }
+}
+
+/// A cluster of these masters, each with as many slots.
+fn slot_map(servers: &[String]) -> SlotMap {
+    let mut builder = Builder::default();
+    for (number, master) in servers.iter().enumerate() {
+        let shard = Shard { id: format!("node{number}"), master: master.clone(), replicas: Vec::new() };
+        let first = |number| (number * SLOTS / servers.len()) as u16;
+        let shard = builder.shard(shard).expect("few nodes");
+        builder.give(first(number), first(number + 1) - 1, shard);
+    }
+    builder.build()
 }
 
 /// 50 clients that each ask for 16 keys of different servers.
@@ -119,7 +146,8 @@ impl Replay {
     /// Connects clients and servers, and rehearses the first turn.
     pub fn new(scene: Scene) -> Replay {
         let servers: Vec<String> = (0..scene.servers).map(|number| format!("server{number}:6379")).collect();
-        let settings = Settings::new(servers);
+        let map = scene.is_cluster.then(|| slot_map(&servers));
+        let settings = Settings { cluster: scene.is_cluster, ..Settings::new(servers) };
         let proxy = Proxy::new(settings, Millis(0));
         let mut replay = Replay {
             proxy,
@@ -132,6 +160,7 @@ impl Replay {
             scene,
         };
         replay.proxy.start(Millis(0));
+        map.iter().for_each(|map| replay.proxy.handle_slot_map(map, Millis(0)));
         replay.answer_all();
         if !replay.scene.reconnects {
             replay.connect_clients();
