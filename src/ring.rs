@@ -287,13 +287,32 @@ impl HashTag {
     /// What of a key is hashed, by Redis Cluster's rule: what stands between the first `open` and the first `close`
     /// behind it, unless that is nothing; otherwise all of it.
     pub fn hashed_part(self, key: &[u8]) -> &[u8] {
-        let Some(open) = key.iter().position(|&byte| byte == self.open) else { return key };
+        let Some(open) = position(key, self.open) else { return key };
         let behind = &key[open + 1..];
-        match behind.iter().position(|&byte| byte == self.close) {
+        match position(behind, self.close) {
             Some(len) if len > 0 => &behind[..len],
             _ => key,
         }
     }
+}
+
+/// Where this byte stands first. Looks at eight bytes at a time: most keys have no tag, and each is searched for one.
+#[inline]
+fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let blocks = bytes.chunks_exact(8);
+    let rest = blocks.remainder();
+    for (number, block) in blocks.enumerate() {
+        let block = u64::from_le_bytes(block.try_into().expect("chunks_exact gives eight bytes"));
+        // A byte is zero where it is the wanted one; the lowest zero byte is the lowest whose highest bit is set here.
+        let differing = block ^ (ONES * u64::from(wanted));
+        let zeros = differing.wrapping_sub(ONES) & !differing & (ONES << 7);
+        if zeros != 0 {
+            return Some(number * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    let place = rest.iter().position(|&byte| byte == wanted)?;
+    Some(bytes.len() - rest.len() + place)
 }
 
 /// Which of a ring's servers are up.
@@ -579,6 +598,23 @@ mod tests {
         up.set(ServerIndex(2), true);
         assert!(up.all_up());
         assert_eq!(ring.server_of_key(b"user:1", &up), Some(ring.primary(Ring::hash(b"user:1"))));
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_stands() {
+        for length in 0..40 {
+            let mut bytes = vec![0x80; length];
+            for place in (0..length).rev() {
+                bytes[place] = b'{';
+                assert_eq!(position(&bytes, b'{'), Some(place), "{length} bytes");
+                assert_eq!(position(&bytes, b'z'), None);
+            }
+            // Neighbours of the wanted byte, which a borrow could take for it.
+            bytes.fill(b'z');
+            assert_eq!(position(&bytes, b'{'), None);
+            bytes.fill(b'|');
+            assert_eq!(position(&bytes, b'{'), None);
+        }
     }
 
     #[test]
