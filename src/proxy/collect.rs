@@ -11,22 +11,16 @@ use super::turn::Turn;
 use crate::request::{MergingId, Place, RequestId};
 use crate::slots::Id;
 
-/// Entries that wait for the next use.
-pub(super) const SPARE_MAX: usize = 64;
-
 /// An empty entry; it is given back with `spare_merging`, or entered into `merges`.
 pub(super) fn new_merging(in_flight: &mut InFlight) -> Merging {
-    in_flight.spare_merges.pop().unwrap_or_default()
+    in_flight.spare_merges.take()
 }
 
 /// Takes back an entry that is no longer needed.
 pub(super) fn spare_merging(in_flight: &mut InFlight, mut merging: Merging) {
     in_flight.arena.recharge(&mut merging.charged, 0);
     merging.parts.iter_mut().for_each(|part| part.pieces.clear(&mut in_flight.arena));
-    merging.reset();
-    if in_flight.spare_merges.len() < SPARE_MAX {
-        in_flight.spare_merges.push(merging);
-    }
+    in_flight.spare_merges.put(merging);
 }
 
 /// More of the reply to a part has come.

@@ -6,7 +6,7 @@
 
 use slab::Slab;
 
-use super::merging::Merging;
+use super::merging::{Merging, SpareMerges};
 use crate::buffer::{Arena, Queue};
 use crate::limits::{Limits, Timeouts};
 use crate::request::{BackendLine, ClientLine, Request, RequestId, Requests};
@@ -25,7 +25,7 @@ pub(super) struct InFlight {
     /// Requests that several servers answer.
     pub merges: Slab<Merging>,
     /// Entries for `merges`; they come and go.
-    pub spare_merges: Vec<Merging>,
+    pub spare_merges: SpareMerges,
     /// The bytes of requests and replies.
     pub arena: Arena,
     /// What is known about how much memory they take.
@@ -43,7 +43,7 @@ impl InFlight {
             requests: Requests::new(),
             early: Slab::new(),
             merges: Slab::new(),
-            spare_merges: Vec::new(),
+            spare_merges: SpareMerges::default(),
             arena: Arena::new(),
             memory: Memory::new(limits),
             measured,

@@ -33,8 +33,10 @@ use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::stats::Figures;
 
-/// What an entry keeps for its next use: parts, bytes of each part's buffer, keys.
+/// What an entry keeps for its next use: parts, more of them if all spare entries have room, bytes of each part's
+/// buffer, keys.
 const PARTS_KEPT_MAX: usize = 16;
+const PARTS_KEPT_IN_ROOM_MAX: usize = 256;
 const BYTES_KEPT_MAX: usize = 4 * 1024;
 const ORDER_KEPT_MAX: usize = 1024;
 
@@ -172,12 +174,12 @@ impl Merging {
     }
 
     /// Forgets everything but the memory, and of that what is large.
-    pub fn reset(&mut self) {
+    fn reset(&mut self) {
         self.order.clear();
         if self.order.capacity() > ORDER_KEPT_MAX {
             self.order = Vec::new();
         }
-        self.parts.truncate(PARTS_KEPT_MAX);
+        self.parts.truncate(PARTS_KEPT_IN_ROOM_MAX);
         for part in &mut self.parts {
             part.bytes.clear();
             if part.bytes.capacity() > BYTES_KEPT_MAX {
@@ -192,5 +194,88 @@ impl Merging {
         self.role = Role::Plain;
         self.local_steps = Vec::new();
         self.figures = None;
+    }
+}
+
+/// Entries that wait for their next use. Before a cluster a request may have a part for each of its keys, and to
+/// allocate those anew would be a fifth of its price.
+///
+/// Invariant: at most [`SPARE_MAX`] entries, which hold [`SPARE_BYTES_MAX`] together, or no more than
+/// `PARTS_KEPT_MAX` parts each.
+#[derive(Debug, Default)]
+pub(super) struct SpareMerges {
+    entries: Vec<Merging>,
+    /// What all of them hold, in bytes.
+    held: usize,
+}
+
+impl SpareMerges {
+    /// An empty entry.
+    pub fn take(&mut self) -> Merging {
+        let Some(merging) = self.entries.pop() else { return Merging::default() };
+        self.held -= merging.held();
+        merging
+    }
+
+    /// Keeps an entry that is no longer needed, as far as there is room.
+    pub fn put(&mut self, mut merging: Merging) {
+        if self.entries.len() >= SPARE_MAX {
+            return;
+        }
+        merging.reset();
+        if self.held + merging.held() > SPARE_BYTES_MAX {
+            merging.parts.truncate(PARTS_KEPT_MAX);
+            merging.parts.shrink_to_fit();
+        }
+        self.held += merging.held();
+        self.entries.push(merging);
+    }
+}
+
+/// Spare entries at the most.
+const SPARE_MAX: usize = 64;
+/// What they may hold together with more than `PARTS_KEPT_MAX` parts, in bytes.
+const SPARE_BYTES_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry that has had so many parts, each with so many bytes.
+    fn used(parts: usize, bytes: usize) -> Merging {
+        let mut merging = Merging::default();
+        for _ in 0..parts {
+            let part = merging.add_part(ServerId::of_index(0));
+            merging.parts_mut()[usize::from(part)].bytes = vec![0; bytes];
+        }
+        merging
+    }
+
+    #[test]
+    fn the_memory_of_many_parts_is_used_again_while_there_is_room() {
+        let mut spare = SpareMerges::default();
+        spare.put(used(100, 64));
+        let merging = spare.take();
+        assert!(merging.parts().is_empty());
+        assert_eq!((merging.parts.len(), spare.held), (100, 0));
+        assert!(merging.parts.iter().all(|part| part.bytes.is_empty() && part.bytes.capacity() >= 64));
+        spare.put(used(PARTS_KEPT_IN_ROOM_MAX + 1, 1));
+        assert_eq!(spare.take().parts.len(), PARTS_KEPT_IN_ROOM_MAX);
+    }
+
+    #[test]
+    fn what_spare_entries_hold_is_bounded() {
+        let mut spare = SpareMerges::default();
+        for _ in 0..2 * SPARE_MAX {
+            spare.put(used(1_000, 256));
+        }
+        let held: usize = spare.entries.iter().map(Merging::held).sum();
+        assert_eq!((spare.entries.len(), spare.held), (SPARE_MAX, held));
+        let few = used(PARTS_KEPT_MAX, 256).held() + size_of::<Part>();
+        assert!(held <= SPARE_BYTES_MAX + SPARE_MAX * few, "{held}");
+        while spare.held > 0 {
+            spare.take();
+        }
+        assert_eq!(spare.entries.len(), 0);
     }
 }

@@ -18,6 +18,7 @@ use super::clients::Clients;
 use super::in_flight::InFlight;
 use super::interface::LARGE;
 use super::memory::{self, COLLECTED_MIN};
+use super::merging::SpareMerges;
 use super::reading::Reading;
 use super::settings::Settings;
 use super::state::Proxy;
@@ -81,7 +82,7 @@ pub(super) fn end_relief(proxy: &mut Proxy) {
 #[cold]
 pub(super) fn give_back(reading: &mut Reading, in_flight: &mut InFlight) {
     reading.spare_kept = Vec::new();
-    in_flight.spare_merges = Vec::new();
+    in_flight.spare_merges = SpareMerges::default();
     in_flight.arena.shrink();
     in_flight.requests.shrink_to_fit();
     in_flight.early.shrink_to_fit();
