@@ -23,10 +23,11 @@
 //! is one connection at a time, and at least a second between two rounds, however many hints arrive.
 //!
 //! The parts, from top to bottom: `watch`, the state machine; `interface`, its types towards the shell; `round`, which
-//! nodes are asked and which answer wins; `schedule`, when; `answer`, the parser of the replies; `slot_map`, slot →
-//! shard; `slot`, key → slot.
+//! nodes are asked and which answer wins; `schedule`, when; `answer`, the parser of the replies; `change`, what the
+//! log is told; `slot_map`, slot → shard; `slot`, key → slot.
 
 mod answer;
+mod change;
 mod interface;
 mod round;
 mod schedule;

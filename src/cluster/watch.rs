@@ -15,6 +15,7 @@ use std::sync::Arc;
 use log::Level;
 
 use super::answer::{self, Found, Health};
+use super::change::ChangeLog;
 use super::interface::{Action, Refreshes, Settings, View};
 use super::round::{Answer, Doubt, Round};
 use super::schedule::{Cause, Outcome, RefreshCause, Schedule};
@@ -80,6 +81,7 @@ pub struct Watch {
     problem: Option<String>,
     told_at: Option<Millis>,
     refreshes: Arc<Refreshes>,
+    changes: ChangeLog,
     actions: VecDeque<Action>,
 }
 
@@ -103,6 +105,7 @@ impl Watch {
             problem: None,
             told_at: None,
             refreshes: Arc::default(),
+            changes: ChangeLog::default(),
             actions: VecDeque::new(),
         };
         watch.handle_timeouts(now);
@@ -215,6 +218,9 @@ impl Watch {
         if let Some(reason) = late {
             self.fail(reason, false, now);
         }
+        if let Some((level, text)) = self.map.as_ref().and_then(|map| self.changes.on_time(map, now)) {
+            self.say(level, &text);
+        }
         if self.round.is_none() && self.schedule.next_at() <= now {
             self.begin_round(now);
         }
@@ -227,11 +233,12 @@ impl Watch {
 
     /// The latest time for the next call of [`Watch::handle_timeouts`].
     pub fn next_deadline(&self) -> Millis {
-        match self.round {
+        let of_round = match self.round {
             None => self.schedule.next_at(),
             Some(_) if self.is_found => self.link.next_deadline(false).map_or(self.until, |at| at.min(self.until)),
             Some(_) => self.until,
-        }
+        };
+        self.changes.next_at().map_or(of_round, |at| at.min(of_round))
     }
 
     /// The present map.
@@ -410,9 +417,9 @@ impl Watch {
             self.say(Level::Error, &text);
         }
         if is_changed {
-            self.say_what_changes(&map, &by, doubt);
             let map = Arc::new(map);
             self.map = Some(Arc::clone(&map));
+            self.log_change(&map, &by, doubt, now);
             self.actions.push_back(Action::Map(map));
         }
         let before = self.known.take().map(|known| known.epoch).filter(|(epoch, _)| *epoch == health.epoch);
@@ -426,25 +433,15 @@ impl Watch {
         self.end_round(round.cause, outcome, now);
     }
 
-    /// Which nodes there are, and when that changes; slots that go from one to another are too many for the log.
-    fn say_what_changes(&mut self, map: &SlotMap, by: &HostPort, doubt: Option<Doubt>) {
-        let covered = map.covered();
-        let are_same = self.map.as_ref().is_some_and(|before| before.shards() == map.shards());
-        let level = match covered {
-            _ if covered < SLOTS && covered != self.covered() => Level::Warn,
-            _ if are_same && covered == self.covered() => Level::Debug,
-            _ => Level::Info,
-        };
-        let masters = map.shards().len();
-        let replicas: usize = map.shards().iter().map(|shard| shard.replicas.len()).sum();
+    /// Logs a map that has changed, now or together with later changes.
+    fn log_change(&mut self, map: &Arc<SlotMap>, by: &HostPort, doubt: Option<Doubt>, now: Millis) {
         let doubt = match doubt {
             Some(Doubt::Behind | Doubt::Lesser) => ", which nobody contradicts",
             _ => "",
         };
-        let text = format!(
-            "its cluster has {masters} masters and {replicas} replicas for {covered} of {SLOTS} slots, says {by}{doubt}"
-        );
-        self.say(level, &text);
+        if let Some((level, text)) = self.changes.on_map(map, format!("{by}{doubt}"), now) {
+            self.say(level, &text);
+        }
     }
 
     /// Logs the trouble once, until it is over or another one takes its place.
