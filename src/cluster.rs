@@ -35,7 +35,7 @@ mod slot;
 mod slot_map;
 mod watch;
 
-pub use interface::{Action, Refreshes, Settings, View};
+pub use interface::{Action, Databases, Refreshes, Settings, View};
 pub use schedule::{Cause, Outcome, RefreshCause};
 pub use slot::{SLOTS, slot_of};
 pub use slot_map::{Builder, NODES_MAX, Shard, SlotMap};

@@ -62,7 +62,7 @@ pub fn answer(
     match what {
         command::Session::Ping => ping(words, out),
         command::Session::Echo => echo(words, out),
-        command::Session::Select => select(words, session, out),
+        command::Session::Select => select(words, session, context, out),
         command::Session::Auth => return auth::auth(words, session, context, out),
         command::Session::Hello => return auth::hello(words, session, context, out),
         command::Session::Client => return client_command::answer(words, session, context, out),
@@ -131,9 +131,10 @@ fn echo(words: Words<'_>, out: &mut Vec<u8>) {
 }
 
 // How many databases there are, only a server knows: any number that could be one is taken, and a number that is too
-// high gets its error from the server with the first command that needs the database.
+// high gets its error from the server with the first command that needs the database. Of a cluster it is known whether
+// there is any but 0.
 #[inline]
-fn select(words: Words<'_>, session: &mut Session, out: &mut Vec<u8>) {
+fn select(words: Words<'_>, session: &mut Session, context: &Context<'_>, out: &mut Vec<u8>) {
     if words.len() != 2 {
         return error::wrong_arity(out, "select");
     }
@@ -147,6 +148,9 @@ fn select(words: Words<'_>, session: &mut Session, out: &mut Vec<u8>) {
     let Ok(database) = u32::try_from(number) else {
         return error::write_error(out, "ERR DB index is out of range");
     };
+    if let Some(error) = context.select_error.filter(|_| database != 0) {
+        return out.extend_from_slice(error);
+    }
     session.profile.database = database;
     reply::ok(out);
 }

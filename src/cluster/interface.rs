@@ -33,10 +33,24 @@ pub enum Action {
     Close(LinkId),
     /// Hand this map to all reactors.
     Map(Arc<SlotMap>),
+    /// Hand what nodes say about databases to all reactors.
+    Databases(Databases),
     /// Hand the number of rounds, by cause and outcome, to all reactors.
     Asked(Arc<Refreshes>),
     /// Log this text.
     Say(Level, String),
+}
+
+/// Whether clients may select another database than 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Databases {
+    /// No node has said so yet.
+    #[default]
+    Unknown,
+    /// They may (Valkey 9 with `cluster-databases` above 1).
+    Several,
+    /// They may not: the error reply of a node, with its line end.
+    One(Arc<[u8]>),
 }
 
 /// The number of rounds, by cause and outcome.

@@ -11,6 +11,7 @@
 use std::cmp::Reverse;
 
 use super::answer::{Found, Health};
+use super::interface::Databases;
 use super::schedule::Cause;
 use crate::link::HostPort;
 
@@ -22,6 +23,8 @@ pub(super) struct Answer {
     pub is_seed: bool,
     pub found: Found,
     pub health: Health,
+    /// What it says to `SELECT 1`, if it was asked.
+    pub databases: Databases,
 }
 
 /// Why an answer is doubtful.

@@ -35,6 +35,8 @@ struct Model {
     info: Option<String>,
     /// What it asks for, if it does.
     password: Option<&'static str>,
+    /// What it says to SELECT, if that is not the usual.
+    select: Option<&'static str>,
 }
 
 /// A watch, and the nodes that it has to do with.
@@ -45,12 +47,16 @@ struct Bench {
     /// Connections by their numbers: whose, and whether it was let in.
     open: BTreeMap<u32, (String, bool)>,
     maps: Vec<(Millis, Arc<SlotMap>)>,
+    /// Whether there are several databases, as reactors were told.
+    databases: Vec<Databases>,
     /// How often nodes were asked, as reactors were told.
     told: Vec<Arc<Refreshes>>,
     said: Vec<(Level, String)>,
     /// When each node was asked who has what, and when it was connected to.
     questions: Vec<(Millis, String)>,
     connects: Vec<(Millis, String)>,
+    /// When a node was asked for another database.
+    selects: Vec<Millis>,
 }
 
 fn settings(seeds: &[&str], password: Option<&'static str>) -> Settings {
@@ -96,10 +102,12 @@ impl Bench {
             models,
             open: BTreeMap::new(),
             maps: Vec::new(),
+            databases: Vec::new(),
             told: Vec::new(),
             said: Vec::new(),
             questions: Vec::new(),
             connects: Vec::new(),
+            selects: Vec::new(),
         }
     }
 
@@ -148,6 +156,10 @@ impl Bench {
                 let state = if model.is_failing { "fail" } else { "ok" };
                 bulk(&format!("cluster_state:{state}\r\ncluster_current_epoch:{}\r\n", model.epoch))
             }),
+            ["SELECT", "1"] => {
+                self.selects.push(self.now);
+                model.select.unwrap_or("-ERR SELECT is not allowed in cluster mode\r\n").to_owned()
+            }
             ["CLUSTER", "SLOTS"] => {
                 self.questions.push((self.now, name.clone()));
                 model.slots.clone().unwrap_or_else(|| slots_reply(&model.entries))
@@ -205,6 +217,7 @@ impl model::Bench for Bench {
                 Action::Send(id, bytes) => self.receive(id, &bytes),
                 Action::Close(id) => drop(self.open.remove(&id.0)),
                 Action::Map(map) => self.maps.push((self.now, map)),
+                Action::Databases(databases) => self.databases.push(databases),
                 Action::Asked(refreshes) => self.told.push(refreshes),
                 Action::Say(level, text) => self.said.push((level, text)),
             }

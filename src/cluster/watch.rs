@@ -16,7 +16,7 @@ use log::Level;
 
 use super::answer::{self, Found, Health};
 use super::change::ChangeLog;
-use super::interface::{Action, Refreshes, Settings, View};
+use super::interface::{Action, Databases, Refreshes, Settings, View};
 use super::round::{Answer, Doubt, Round};
 use super::schedule::{Cause, Outcome, RefreshCause, Schedule};
 use super::slot::SLOTS;
@@ -32,6 +32,8 @@ use crate::users::Secret;
 enum Question {
     Auth,
     Info,
+    /// `SELECT 1`, on a connection that is used for nothing else.
+    Select,
     Slots,
 }
 
@@ -81,6 +83,11 @@ pub struct Watch {
     problem: Option<String>,
     told_at: Option<Millis>,
     refreshes: Arc<Refreshes>,
+    /// Whether there are several databases, and when a node was asked that last.
+    databases: Databases,
+    databases_at: Option<Millis>,
+    /// What the node that is asked now says to that.
+    asked_databases: Databases,
     changes: ChangeLog,
     actions: VecDeque<Action>,
 }
@@ -105,6 +112,9 @@ impl Watch {
             problem: None,
             told_at: None,
             refreshes: Arc::default(),
+            databases: Databases::Unknown,
+            databases_at: None,
+            asked_databases: Databases::Unknown,
             changes: ChangeLog::default(),
             actions: VecDeque::new(),
         };
@@ -167,11 +177,17 @@ impl Watch {
             request = credentials.request();
             self.link.ask(Question::Auth, now);
         }
-        for (question, word) in [(Question::Info, &b"INFO"[..]), (Question::Slots, b"SLOTS")] {
-            reply::array(&mut request, 2);
-            reply::bulk(&mut request, b"CLUSTER");
-            reply::bulk(&mut request, word);
-            self.link.ask(question, now);
+        let asks_select = self.databases_at.is_none_or(|at| now - at >= DATABASES_MS);
+        for (question, words) in [
+            (Question::Info, [&b"CLUSTER"[..], b"INFO"]),
+            (Question::Select, [b"SELECT", b"1"]),
+            (Question::Slots, [b"CLUSTER", b"SLOTS"]),
+        ] {
+            if question != Question::Select || asks_select {
+                reply::array(&mut request, words.len());
+                words.iter().for_each(|word| reply::bulk(&mut request, word));
+                self.link.ask(question, now);
+            }
         }
         self.actions.push_back(Action::Send(id, request));
     }
@@ -246,6 +262,11 @@ impl Watch {
         self.map.as_ref()
     }
 
+    /// Whether clients may select another database than 0.
+    pub fn databases(&self) -> &Databases {
+        &self.databases
+    }
+
     /// A view for reports.
     pub fn view(&self) -> View {
         View {
@@ -279,6 +300,7 @@ impl Watch {
         self.link = Link::new(&PATIENCE, now);
         self.link.begin(id, now);
         (self.is_found, self.until, self.health) = (false, now + LOOK_UP_MS, Health::default());
+        self.asked_databases = Databases::Unknown;
         self.asked.clone_from(&place);
         self.actions.push_back(Action::Connect(id, place));
     }
@@ -306,6 +328,7 @@ impl Watch {
         match question {
             Question::Auth => {}
             Question::Info => self.health = answer::health(reply),
+            Question::Select => self.asked_databases = Databases::Several,
             Question::Slots => {
                 let found = answer::found(reply, &self.asked);
                 match found {
@@ -322,7 +345,11 @@ impl Watch {
         }
         let is_refusal = [&b"-NOAUTH"[..], b"-WRONGPASS", b"-DENIED"].iter().any(|word| reply.starts_with(word));
         // A user without the right to CLUSTER INFO may have the right to CLUSTER SLOTS.
-        if question == Question::Info && !is_refusal {
+        if matches!(question, Question::Info | Question::Select) && !is_refusal {
+            let is_final = [&b"-ERR "[..], b"-NOPERM "].iter().any(|word| reply.starts_with(word));
+            if question == Question::Select && is_final && reply.len() <= ERROR_BYTES_MAX {
+                self.asked_databases = Databases::One(reply.into());
+            }
             return;
         }
         let text = printable(reply);
@@ -337,7 +364,8 @@ impl Watch {
         let better = if doubt == Some(Doubt::Lesser) { self.owners_of_what_is_lost(&found.map) } else { Vec::new() };
         let is_seed = self.settings.seeds.contains(&self.asked);
         let Some(round) = &mut self.round else { return };
-        let answer = Answer { by: self.asked.clone(), is_seed, found, health: self.health };
+        let databases = mem::take(&mut self.asked_databases);
+        let answer = Answer { by: self.asked.clone(), is_seed, found, health: self.health, databases };
         match doubt {
             Some(doubt) => {
                 round.on_doubtful(doubt, answer, better);
@@ -406,7 +434,7 @@ impl Watch {
     /// The answer is accepted.
     fn adopt(&mut self, doubt: Option<Doubt>, answer: Answer, now: Millis) {
         let Some(round) = self.round.take() else { return };
-        let Answer { by, found, health, .. } = answer;
+        let Answer { by, found, health, databases, .. } = answer;
         let Found { map, places, ids } = found;
         let is_changed = self.map.as_deref() != Some(&map);
         if doubt == Some(Doubt::Foreign) {
@@ -416,6 +444,7 @@ impl Watch {
             );
             self.say(Level::Error, &text);
         }
+        self.learn_databases(databases, now);
         if is_changed {
             let map = Arc::new(map);
             self.map = Some(Arc::clone(&map));
@@ -431,6 +460,18 @@ impl Watch {
         }
         let outcome = if is_changed { Outcome::Changed } else { Outcome::Unchanged };
         self.end_round(round.cause, outcome, now);
+    }
+
+    /// A node that is believed has said this to `SELECT 1`, if it was asked.
+    fn learn_databases(&mut self, databases: Databases, now: Millis) {
+        if databases == Databases::Unknown {
+            return;
+        }
+        self.databases_at = Some(now);
+        if self.databases != databases {
+            self.databases = databases.clone();
+            self.actions.push_back(Action::Databases(databases));
+        }
     }
 
     /// Logs a map that has changed, now or together with later changes.
@@ -490,5 +531,10 @@ static PATIENCE: Patience = Patience {
 const LOOK_UP_MS: u64 = 6_000;
 /// The time that a change may take to reach all nodes, in milliseconds.
 const GOSSIP_MS: u64 = 5_000;
+/// A node is asked whether there are several databases when the last answer is older, in milliseconds: the error that
+/// most say counts in their statistics.
+const DATABASES_MS: u64 = 600_000;
+/// The longest error to `SELECT` that clients are told, in bytes.
+const ERROR_BYTES_MAX: usize = 512;
 /// The time for all answers of a node together, in milliseconds.
 const ASK_MS: u64 = 5_000;

@@ -17,6 +17,8 @@ pub struct Context<'a> {
     pub listen: &'a str,
     /// Where clients that insist on a cluster reach rmux, which is its only node then; `None` where there is none.
     pub announced: Option<&'a str>,
+    /// What nodes of a cluster say to `SELECT` of another database than 0, if there is none; with its line end.
+    pub select_error: Option<&'a [u8]>,
     /// Where the client comes from, if that is known.
     pub peer: Option<&'a str>,
     /// Who there may be.

@@ -20,6 +20,7 @@ struct Talk {
     servers: &'static [(&'static str, ServerFigures)],
     listen: &'static str,
     announced: Option<&'static str>,
+    select_error: Option<&'static [u8]>,
     peer: Option<&'static str>,
     users: Users,
     introduction: Introduction,
@@ -70,7 +71,7 @@ impl Talk {
         let session = Session::default();
         let introduction = Introduction { version: "7.0.15".into(), ..Introduction::default() };
         let (listen, users) = ("localhost:6379", Users::default());
-        Talk { session, servers: ONE, listen, announced: None, peer: None, users, introduction }
+        Talk { session, servers: ONE, listen, announced: None, select_error: None, peer: None, users, introduction }
     }
 
     fn in_resp3() -> Talk {
@@ -99,6 +100,7 @@ impl Talk {
             introduction: &self.introduction,
             listen: self.listen,
             announced: self.announced,
+            select_error: self.select_error,
             peer: self.peer,
             users: &self.users,
             is_alone: self.servers.len() == 1,
@@ -279,6 +281,11 @@ fn select_takes_any_number_that_could_be_a_database() {
     talk.hears_error("SELECT", "ERR wrong number of arguments for 'select' command");
     talk.hears_error("SELECT 1 2", "ERR wrong number of arguments for 'select' command");
     assert_eq!(talk.session.profile.database, 7, "an error changes nothing");
+    talk.select_error = Some(b"-ERR SELECT is not allowed in cluster mode\r\n");
+    talk.hears_error("SELECT 8", "ERR SELECT is not allowed in cluster mode");
+    talk.hears_error("SELECT x", "ERR value is not an integer or out of range");
+    assert_eq!(talk.session.profile.database, 7);
+    talk.hears("SELECT 0", "+OK\r\n");
 }
 
 #[test]

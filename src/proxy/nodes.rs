@@ -4,9 +4,12 @@
 //!   -MOVED 7 10.0.0.9:6379, -ASK …   a node that has just joined, has no slot yet, or has just become a master
 //! ```
 //!
+//! Beside them, what nodes say about databases.
+//!
 //! They are servers like any other, behind those of the map, until the map has them, or nobody names them any more.
 //! Knows addresses; owns no server and no connection. Invariant: there are at most [`GUESTS_MAX`].
 
+use crate::cluster::Databases;
 use crate::timer::Millis;
 
 /// So many nodes are taken on the word of others.
@@ -24,10 +27,20 @@ struct Guest {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
+    /// Whether clients may select another database than 0.
+    pub databases: Databases,
     guests: Vec<Guest>,
 }
 
 impl Nodes {
+    /// What a client is told that selects another database than 0, if nodes say that there is none.
+    pub fn select_error(&self) -> Option<&[u8]> {
+        match &self.databases {
+            Databases::One(error) => Some(error),
+            Databases::Unknown | Databases::Several => None,
+        }
+    }
+
     /// A node has named this one, which the map does not have. False if there are too many of those.
     pub fn on_named(&mut self, address: &str, now: Millis) -> bool {
         let is_full = self.guests.len() >= GUESTS_MAX;

@@ -31,6 +31,7 @@ pub(super) fn answer_to(
             introduction: proxy.upstreams.introduction(),
             listen: &proxy.settings.listen,
             announced: proxy.settings.cluster_announce.as_deref(),
+            select_error: proxy.nodes.select_error().filter(|_| proxy.settings.cluster),
             peer,
             users: &proxy.settings.users,
             is_alone: proxy.router.is_single(),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::state::Proxy;
 use super::{reload, resubscribe};
-use crate::cluster::{Refreshes, SlotMap};
+use crate::cluster::{Databases, Refreshes, SlotMap};
 use crate::server_id::ServerId;
 use crate::timer::Millis;
 
@@ -27,6 +27,11 @@ impl Proxy {
         if self.settings.cluster && !map.shards().is_empty() {
             on_slot_map(self, map, now);
         }
+    }
+
+    /// Whether clients of the cluster may select another database than 0, as its nodes say.
+    pub fn handle_databases(&mut self, databases: Databases) {
+        self.nodes.databases = databases;
     }
 
     /// So often nodes of the cluster were asked who has which slot, for the whole pool.

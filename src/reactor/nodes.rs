@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::dial::Dialer;
-use crate::cluster::{Refreshes, SlotMap};
+use crate::cluster::{Databases, Refreshes, SlotMap};
 use crate::link::HostPort;
 use crate::net::Address;
 use crate::proxy::Proxy;
@@ -18,6 +18,8 @@ use crate::timer::Millis;
 pub enum NodesTold {
     /// They, and who of them has which slot, are these from now on.
     Map(Arc<SlotMap>),
+    /// Whether they have other databases than 0.
+    Databases(Databases),
     /// So often they were asked for that.
     Asked(Arc<Refreshes>),
 }
@@ -29,6 +31,7 @@ pub(super) fn on_told(told: NodesTold, dialer: &mut Dialer, proxy: &mut Proxy, n
             proxy.handle_slot_map(&map, now);
             dialer.forget_others(&proxy.servers());
         }
+        NodesTold::Databases(databases) => proxy.handle_databases(databases),
         NodesTold::Asked(refreshes) => proxy.handle_refreshes(refreshes),
     }
 }

@@ -185,6 +185,7 @@ impl Machine {
                 cluster::Action::Close(id) => Action::Close(id),
                 cluster::Action::Say(level, text) => Action::Say(level, text),
                 cluster::Action::Map(map) => Action::Tell(Told::Nodes(NodesTold::Map(map))),
+                cluster::Action::Databases(databases) => Action::Tell(Told::Nodes(NodesTold::Databases(databases))),
                 cluster::Action::Asked(refreshes) => Action::Tell(Told::Nodes(NodesTold::Asked(refreshes))),
             },
         })
@@ -206,6 +207,7 @@ impl Machine {
                     Told::Nodes(NodesTold::Map(Arc::clone(map))).tell(reactors);
                 }
                 Told::Nodes(NodesTold::Asked(watch.view().refreshes)).tell(reactors);
+                Told::Nodes(NodesTold::Databases(watch.databases().clone())).tell(reactors);
             }
         }
     }

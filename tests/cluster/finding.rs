@@ -34,6 +34,14 @@ fn seeds_of_which_one_is_dead_and_one_is_a_replica_are_enough() {
         let count = shown(&cluster.server(node).ask("DBSIZE"));
         assert_ne!(count, ":0\r\n", "each has its keys: node {node}");
     }
+    let mut client = rmux.client();
+    let refusal = shown(&cluster.server(0).ask("SELECT 1"));
+    assert!(refusal.starts_with("-ERR SELECT is not allowed"), "{refusal}");
+    assert_eq!(shown(&client.cmd(&["SELECT", "1"])), refusal);
+    assert_eq!(shown(&client.cmd(&["MULTI"])), "+OK\r\n");
+    assert_eq!(shown(&client.cmd(&["SELECT", "1"])), "+QUEUED\r\n");
+    assert_eq!(shown(&client.cmd(&["EXEC"])), format!("*1\r\n{refusal}"));
+    assert_eq!(shown(&client.cmd(&["SET", "a", "1"])), "+OK\r\n", "in the database that there is");
 }
 
 #[test]

@@ -163,3 +163,24 @@ fn when_nobody_who_is_known_answers_the_seeds_are_asked_anew() {
     bench.hint(RefreshCause::Lost, 13_000);
     assert_eq!(bench.master(0), Some("a:1"));
 }
+
+#[test]
+fn whether_there_are_several_databases_is_asked_seldom_and_told_when_it_changes() {
+    let mut bench = Bench::new(&["a:1"]);
+    bench.run(500_000);
+    assert_eq!(bench.selects, [Millis(0)]);
+    let refusal = Databases::One(b"-ERR SELECT is not allowed in cluster mode\r\n"[..].into());
+    assert_eq!(bench.databases, std::slice::from_ref(&refusal));
+    bench.all(|model| model.select = Some("+OK\r\n"));
+    bench.run(500_000);
+    assert_eq!((bench.selects.len(), bench.databases.len()), (2, 2), "after ten minutes");
+    assert_eq!(bench.watch.databases(), &Databases::Several);
+    // What is no answer is asked for again, and the map is known all the same.
+    let mut bench = Bench::with(&["a:1"], None, |models| {
+        models
+            .values_mut()
+            .for_each(|model| model.select = Some("-LOADING Redis is loading the dataset in memory\r\n"));
+    });
+    bench.run(300_000);
+    assert!(bench.selects.len() >= 3 && bench.databases.is_empty() && bench.maps.len() == 1, "{:?}", bench.said);
+}

@@ -3,7 +3,7 @@
 use super::*;
 use std::sync::Arc;
 
-use crate::cluster::{Builder, Cause, Outcome, Shard, SlotMap, slot_of};
+use crate::cluster::{Builder, Cause, Databases, Outcome, Shard, SlotMap, slot_of};
 
 /// The address of a node.
 pub(super) fn address(node: u16) -> String {
@@ -329,5 +329,60 @@ fn what_is_known_of_the_cluster_is_told_with_what_nodes_have_not_run() {
     ] {
         assert!(told.contains(&format!("\r\n{line}\r\n")), "{line} in {told}");
     }
+    bench.assert_nothing_is_left();
+}
+
+const NO_SELECT: &str = "-ERR SELECT is not allowed in cluster mode\r\n";
+
+#[test]
+fn another_database_is_refused_by_the_words_of_a_node_as_soon_as_these_are_known() {
+    let (mut bench, backends) = halves(|_| {});
+    let client = bench.client();
+    bench.say(client, request(&["SELECT", "1"]) + &request(&["SELECT", "0"]));
+    assert_eq!(bench.told(client), "+OK\r\n+OK\r\n", "nobody knows yet");
+    bench.proxy.handle_databases(Databases::One(NO_SELECT.as_bytes().into()));
+    let key = key_in(0, 0);
+    bench.say(client, request(&["SELECT", "1"]) + &get(&key));
+    assert_eq!((bench.told(client), bench.asked(backends[0])), (NO_SELECT.to_owned(), get(&key)));
+    bench.answer(backends[0], bulk("v"));
+    assert_eq!(bench.told(client), bulk("v"), "in the database that it had");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn what_is_redirected_keeps_its_database() {
+    let (mut bench, backends) = halves(|settings| settings.pool_size = 1);
+    bench.proxy.handle_databases(Databases::Several);
+    let client = bench.client();
+    let key = key_in(0, 0);
+    let select = request(&["SELECT", "1"]);
+    bench.say(client, select.clone() + &set(&key, "v"));
+    assert_eq!((bench.told(client), bench.asked(backends[0])), ("+OK\r\n".to_owned(), select.clone()));
+    bench.answer(backends[0], "+OK\r\n");
+    assert_eq!(bench.asked(backends[0]), set(&key, "v"));
+    bench.answer(backends[0], format!("-ASK {} {}\r\n", slot_of(key.as_bytes()), address(1)));
+    bench.pass(20);
+    assert_eq!(bench.asked(backends[1]), select, "before all else");
+    bench.answer(backends[1], "+OK\r\n");
+    bench.pass(20);
+    let asking = "*1\r\n$6\r\nASKING\r\n";
+    assert_eq!(bench.asked(backends[1]), asking.to_owned() + &set(&key, "v"));
+    bench.answer(backends[1], "+OK\r\n+OK\r\n");
+    assert_eq!(bench.told(client), "+OK\r\n");
+    // To a node that nobody knows yet, too.
+    bench.say(client, get(&key));
+    assert_eq!(bench.asked(backends[0]), get(&key));
+    bench.answer(backends[0], format!("-MOVED {} {}\r\n", slot_of(key.as_bytes()), address(9)));
+    bench.turn();
+    let ninth = bench.connect(2);
+    bench.pass(20);
+    if bench.net.written.get(&Conn::Backend(ninth)).is_some_and(|asked| asked == select.as_bytes()) {
+        bench.asked(ninth);
+        bench.answer(ninth, "+OK\r\n");
+        bench.pass(20);
+    }
+    assert_eq!(bench.asked(ninth), get(&key));
+    bench.answer(ninth, bulk("v"));
+    assert_eq!(bench.told(client), bulk("v"));
     bench.assert_nothing_is_left();
 }
