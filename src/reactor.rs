@@ -562,14 +562,14 @@ impl Reactor {
             match action {
                 Action::Connect { backend, server } if self.passwords.holds(backend, server, self.now) => {}
                 Action::Connect { backend, server } => {
-                    let proxy = &mut self.proxy;
-                    nodes::maybe_place(server, &mut self.dialer, proxy);
-                    self.dialer.dial(backend, server, &mut self.sockets, proxy, self.now);
+                    nodes::maybe_place(server, &mut self.dialer, &self.proxy);
+                    self.dialer.dial(backend, server, &mut self.sockets, &mut self.proxy, self.now);
                 }
                 Action::Resolve(server) if self.proxy.is_master(server) => {
                     self.doubts.tell_master(server, &mut self.proxy, self.now)
                 }
                 Action::Resolve(server) => self.dialer.resolve(server, &mut self.proxy, self.now),
+                Action::Renew(server) => self.dialer.renew(server, &mut self.proxy, self.now),
                 Action::Close(conn) => {
                     self.passwords.forget(conn);
                     self.dialer.forget(conn);

@@ -49,6 +49,9 @@ pub enum Action {
     /// Look the name of this server up as soon as may be, and say when that is done, whatever came of it
     /// (`Proxy::handle_resolved`). Asked for often, it is done once.
     Resolve(ServerId),
+    /// Behind the address of this server there is another one now: look its name up as soon as may be, and say that all
+    /// of its present connections are outdated (`Proxy::handle_outdated`, `Proxy::handle_renewal`).
+    Renew(ServerId),
     /// The map of the cluster's slots may not be true any more: ask for it again as soon as may be, and tell what is
     /// new (`Proxy::handle_slot_map`). Asked for often, it is done as often as a cluster can bear.
     Refresh(RefreshCause),

@@ -9,8 +9,8 @@
 //!
 //! A write is as good as a read here: nothing was run. `-MOVED` and `-CLUSTERDOWN` have the map of all slots asked for
 //! again. A node that does not have the slot, as far as is known, is not believed in who has it: that was true before.
-//! One that names itself as the owner is not the node that it was (`RefreshCause::SameAddress`). What a script says is
-//! not learned from, since a script may say anything.
+//! One that names itself as the owner is not the node that it was: its name is looked up anew, and its connections are
+//! renewed. What a script says is not learned from, since a script may say anything.
 //!
 //! Order: whatever of a client is redirected is in one line, its client is read no further, and it is sent again when
 //! the client has nothing in flight at any node. What was run *behind* a held request counts only if both have a key of
@@ -20,6 +20,8 @@
 //! What is not sent again, and is told what the node said: transactions, and what a client has a connection of its own
 //! for, since that connection is what they stand on; what was redirected `TRIES_MAX` times; and when memory is short,
 //! or more than `REDIRECTED_MAX` wait. Of a large request the bytes were not kept; it is told so.
+
+use log::Level;
 
 use super::interface::{NO_DEADLINE, Timer};
 use super::redirected::{Goal, REDIRECTED_MAX, Waiting};
@@ -31,6 +33,7 @@ use crate::backend::Backend;
 use crate::client::Client;
 use crate::cluster::RefreshCause;
 use crate::command;
+use crate::notice::{About, Kind};
 use crate::request::{Place, RequestId, Role};
 use crate::server_id::ServerId;
 use crate::session::Profile;
@@ -217,13 +220,23 @@ fn learn(
                 return (Goal::Owner, pause_ms);
             };
             if address == own {
-                proxy.turn.refresh(RefreshCause::SameAddress);
+                on_replaced(proxy, from, now);
                 return (Goal::Owner, pause_ms);
             }
             proxy.turn.refresh(RefreshCause::Moved);
             learn_owner(proxy, from, slot, &address);
             (Goal::Owner, at_once)
         }
+    }
+}
+
+/// A node names itself as the owner of a slot that it does not have: it is not the one that it was.
+fn on_replaced(proxy: &mut Proxy, server: ServerId, now: Millis) {
+    proxy.turn.refresh(RefreshCause::SameAddress);
+    if proxy.upstreams.whereabouts_mut(server).is_some_and(|known| known.on_replaced(now)) {
+        let text = "names itself as the owner of a slot that it does not have: its connections are renewed";
+        proxy.journal.notices.note(Kind::Address, About::Server(server), Level::Warn, 1, format_args!("{text}"));
+        proxy.turn.renew(server);
     }
 }
 

@@ -93,6 +93,8 @@ struct Bench {
     connects: Vec<(Id, u16)>,
     /// Servers whose names are to be looked up.
     resolves: Vec<ServerId>,
+    /// Servers whose connections are to be renewed.
+    renewals: Vec<ServerId>,
     /// Why the map of a cluster's slots is to be asked for again.
     refreshes: Vec<RefreshCause>,
     closed: Vec<Conn>,
@@ -121,6 +123,7 @@ impl Bench {
             now,
             connects: Vec::new(),
             resolves: Vec::new(),
+            renewals: Vec::new(),
             refreshes: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
@@ -148,6 +151,7 @@ impl Bench {
             match action {
                 Action::Connect { backend, server } => self.connects.push((backend, server.index() as u16)),
                 Action::Resolve(server) => self.resolves.push(server),
+                Action::Renew(server) => self.renewals.push(server),
                 Action::Refresh(cause) => self.refreshes.push(cause),
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Resume(conn) => self.resumed.push(conn),

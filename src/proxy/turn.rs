@@ -113,6 +113,11 @@ impl Turn {
         self.actions.push_back(Action::Post);
     }
 
+    /// Behind the address of this server there is another one.
+    pub fn renew(&mut self, server: ServerId) {
+        self.actions.push_back(Action::Renew(server));
+    }
+
     /// The next thing that the shell must do.
     #[inline]
     pub fn next_action(&mut self) -> Option<Action> {

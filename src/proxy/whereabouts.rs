@@ -29,6 +29,10 @@ pub(super) enum Renewal {
     LettingGo { until: Millis },
 }
 
+/// From one renewal of a server's connections to the next, at the least, in milliseconds: several servers may have one
+/// address for ever, as behind a balancer.
+const REPLACED_PAUSE_MS: u64 = 10_000;
+
 /// What is known of where a server is.
 #[derive(Debug, Default)]
 pub(super) struct Whereabouts {
@@ -44,6 +48,8 @@ pub(super) struct Whereabouts {
     pub changes: u64,
     /// Until when the certificate is good that it has shown last, in milliseconds since 1970; 0 if it has shown none.
     pub certificate_until_unix_ms: u64,
+    /// When its connections were renewed since another server had taken its place.
+    replaced_at: Option<Millis>,
     /// How far its connections follow.
     pub renewal: Renewal,
     /// Where it is, if that is what sentinels say.
@@ -74,6 +80,16 @@ impl Whereabouts {
         let place = self.master.as_ref().map_or("", |master| &master.address);
         location.set_addresses(if self.addresses.is_empty() { place } else { &self.addresses });
         location
+    }
+
+    /// Behind its address there seems to be another server. True exactly when its connections are to be renewed for
+    /// that: once in [`REPLACED_PAUSE_MS`].
+    pub fn on_replaced(&mut self, now: Millis) -> bool {
+        let is_due = self.replaced_at.is_none_or(|at| now - at >= REPLACED_PAUSE_MS);
+        if is_due {
+            self.replaced_at = Some(now);
+        }
+        is_due
     }
 
     /// A connection that was to replace others could not be made. True exactly when the log is to be told.

@@ -188,6 +188,16 @@ impl Dialer {
         }
     }
 
+    /// Another server has taken the place of this one: its name is looked up, and its connections are renewed.
+    pub fn renew(&mut self, server: ServerId, proxy: &mut Proxy, now: Millis) {
+        self.names.on_replaced(server);
+        self.names.ask(server, now);
+        for (backend, is_outdated) in self.names.connections(server) {
+            proxy.handle_outdated(backend, is_outdated);
+        }
+        proxy.handle_renewal(server, now);
+    }
+
     /// Names may have been looked up. To be called when all events of the turn are dealt with: those of a socket that
     /// goes here must not be taken for those of the next one under the same id.
     pub fn on_resolved(&mut self, sockets: &mut Sockets, proxy: &mut Proxy, now: Millis) {

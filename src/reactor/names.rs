@@ -16,7 +16,7 @@
 //! [`REMEMBERED`] answers were without it. One that goes for the first time is outdated at once.
 //!
 //! A connection that was made in a way that is none any more (with TLS or without it, with other files) is outdated
-//! wherever it is.
+//! wherever it is; so are all of a server of which the core knows that another one has taken its place.
 //!
 //! Knows no sockets, and not what becomes of an outdated connection: that is the core's business. An IP address and the
 //! path of a Unix socket are no names; there is nothing to look up.
@@ -316,6 +316,14 @@ impl Names {
         self.connected.iter_mut().for_each(|connected| connected.is_stale = true);
     }
 
+    /// Behind a server's address there is another one: its connections are outdated wherever they are.
+    pub fn on_replaced(&mut self, server: ServerId) {
+        self.connected
+            .iter_mut()
+            .filter(|connected| connected.server == server)
+            .for_each(|of_it| of_it.is_stale = true);
+    }
+
     /// A backend is closed.
     pub fn forget(&mut self, backend: Id) {
         self.connected.retain(|connected| connected.backend != backend);
@@ -559,6 +567,20 @@ mod tests {
             names.on_connected(ids.insert(()), server(0), &ResolvedAddress::Tcp(address));
         }
         names
+    }
+
+    #[test]
+    fn of_a_server_that_was_replaced_all_connections_are_outdated_that_there_are() {
+        let mut names = connected(&[A, B]);
+        let mut ids = crate::slots::Slots::new();
+        let [other, new] = [2, 3].map(|_| (0..3).map(|_| ids.insert(())).last().expect("three"));
+        names.on_connected(other, server(1), &ResolvedAddress::Tcp(addresses(&[C])[0]));
+        names.on_replaced(server(0));
+        names.on_connected(new, server(0), &ResolvedAddress::Tcp(addresses(&[B])[0]));
+        assert_eq!(is_outdated(&names), [true, true, false]);
+        names.learn(server(0), addresses(&[A, B]), Millis(0));
+        assert_eq!(is_outdated(&names), [true, true, false], "that they are at its addresses is no matter");
+        assert_eq!(names.connections(server(1)).map(|connection| connection.1).collect::<Vec<_>>(), [false]);
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl Names {
         }
     }
 
+    /// Behind the address of this server there is another one: none of its connections is at an address that it has.
+    pub fn on_replaced(&mut self, number: usize, id: ServerId, proxy: &mut Proxy, now: Millis) {
+        self.ask(number);
+        for (&backend, (_, at)) in self.places.iter_mut().filter(|(_, (server, _))| *server == number) {
+            *at = u32::MAX;
+            proxy.handle_outdated(backend, true);
+        }
+        proxy.handle_renewal(id, now);
+    }
+
     /// Looks up some of those that are asked for.
     pub fn look_up(&mut self, proxy: &mut Proxy, ids: &HashMap<ServerId, usize>, servers: &[Server], now: Millis) {
         let Some(random) = &mut self.random else { return };

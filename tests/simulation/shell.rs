@@ -369,6 +369,9 @@ impl Shell {
                         self.proxy.handle_resolved(server, false, now);
                     }
                 }
+                Action::Renew(server) => {
+                    self.names.on_replaced(self.numbers[&server], server, &mut self.proxy, now);
+                }
                 Action::Dismiss(id) => {
                     let Some(link) = self.network.find(Conn::Client(id)) else { continue };
                     let Some(socket) = &mut self.sockets[link] else { continue };

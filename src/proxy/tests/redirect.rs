@@ -286,8 +286,26 @@ fn a_node_that_names_itself_is_not_the_one_that_it_was() {
     assert_eq!(bench.refreshes, [RefreshCause::SameAddress]);
     assert_eq!(bench.asked(backends[0]), "", "not at once");
     assert_eq!(asked_in_time(&mut bench, backends[0], 50), set(&key, "v"));
-    bench.answer(backends[0], OK);
+    // However often it does, its connections are renewed once.
+    bench.answer(backends[0], moved(&key, 0));
+    let first = bench.proxy.servers()[0];
+    assert_eq!(bench.renewals, [first]);
+    let line = "WARN server 10.0.0.0:6379: names itself as the owner of a slot that it does not have: its connections \
+                are renewed";
+    assert_eq!(bench.lines, [line]);
+    // As the shell does.
+    bench.proxy.handle_outdated(backends[0], true);
+    bench.proxy.handle_renewal(first, bench.now);
+    bench.turn();
+    let new = bench.connect(0);
+    assert!(bench.is_closed(Conn::Backend(backends[0])));
+    assert_eq!(asked_in_time(&mut bench, new, 50), set(&key, "v"));
+    bench.answer(new, OK);
     assert_eq!(bench.told(client), OK);
+    bench.pass(10_000);
+    bench.say(client, get(&key));
+    bench.answer(new, moved(&key, 0));
+    assert_eq!(bench.renewals, [first, first], "it may be replaced again");
 }
 
 #[test]
