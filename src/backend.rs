@@ -38,12 +38,14 @@ use crate::timer::{Alarm, Millis, Wheel};
 use crate::users::Credentials;
 
 mod batches;
+mod course;
 pub mod handshake;
 mod in_flight;
 mod lease;
 pub mod pace;
 mod stream;
 
+pub use self::course::Course;
 pub use self::in_flight::Unsent;
 
 /// Where a backend stands.
@@ -116,6 +118,8 @@ pub struct Backend {
     /// True when it is to say again who rmux is, before anybody else has it.
     is_to_settle: bool,
     lease: Lease,
+    /// What has come of the transaction that is built here.
+    course: Course,
     /// True once those who could go elsewhere have gone, for the sake of a reply that takes long.
     is_rerouted: bool,
     /// The client whose large request is on its way.
@@ -189,6 +193,7 @@ impl Backend {
             told: 0,
             is_to_settle: false,
             lease: Lease::Shared,
+            course: Course::default(),
             is_rerouted: false,
             uploader: None,
             uploaded_at: now,
@@ -442,6 +447,7 @@ impl Backend {
         self.tombstones = 0;
         self.batches = Batches::default();
         let lease = mem::replace(&mut self.lease, Lease::Shared);
+        self.course = Course::default();
         Unanswered {
             in_flight: mem::take(&mut self.in_flight),
             queue: mem::take(&mut self.queue),

@@ -51,7 +51,8 @@
 //!                      enqueue         into its queue                   forward, write   and the bytes on their way
 //!                      reroute         out of the queue of one that is held up
 //!                      not_run         and once more: await_master (refused by one that is none), redirect, evalsha,
-//!                                      redirect_lease (what has a connection of its own), relocate (where that goes)
+//!                                      redirect_lease (what has a connection of its own), relocate (where that goes),
+//!                                      redirect_watch (and watched keys)
 //!   a reply            answer          in its place                     guard          whether it was one, and no more
 //!                      delivery        messages, and who gets them      denial         one that comes late
 //!   a client           bulk            deep pipelines, slow readers     close, dismiss the end
@@ -132,6 +133,7 @@ mod reask;
 mod recover;
 mod redirect;
 mod redirect_lease;
+mod redirect_watch;
 mod redirected;
 mod refusals;
 mod relief;

@@ -8,7 +8,7 @@
 //!
 //! A client whose large request is on its way has it for itself as well, though not for what its session is.
 
-use super::Backend;
+use super::{Backend, Course};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -98,12 +98,14 @@ impl Backend {
     pub fn unlease(&mut self) {
         self.end_bulk();
         self.lease = Lease::Shared;
+        self.course = Course::default();
         self.settle_if_shared();
     }
 
     /// The session that its owner had is clean again: anybody may have it, unless that one is in bulk. False if nobody
     /// may, because somebody knows its number.
     pub fn end_lease(&mut self) -> bool {
+        self.course = Course::default();
         if !self.is_number_told && !self.is_in_bulk() {
             self.lease = Lease::Shared;
             self.settle_if_shared();

@@ -8,11 +8,12 @@
 //!                                                        └─► steps before that: early_steps
 //! ```
 //!
-//! Invariants: it is begun only where it is leased; what is begun has no early steps; only one that is `is_multi`, or
-//! whose lease was lost, is broken.
+//! Invariants: it is begun only where it is leased, and never once it is touched; what is begun has no early steps;
+//! only one that is `is_multi`, or whose lease was lost, is broken.
 
 use super::affinity::Leased;
 use crate::command::Channels;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 
 /// A step that any server could queue: what it is sent, and what becomes of that with `EXEC`.
@@ -31,6 +32,12 @@ pub struct Transaction {
     is_begun: bool,
     /// True once something was refused, or lost: `EXEC` will not be run.
     is_broken: bool,
+    /// True once what it watches may have changed where nobody sees it: `EXEC` will say so, and nothing is run.
+    is_touched: bool,
+    /// The slots of the keys that it watches in a cluster, each once; `ANY_SLOT` stands for all others.
+    watched: Vec<u16>,
+    /// The server that has its slot still, if it is leased at the one to which that is on its way.
+    instead_of: Option<ServerId>,
     /// How many steps the server was given to queue.
     steps: usize,
     /// How many steps ask about the whole pool.
@@ -40,6 +47,11 @@ pub struct Transaction {
     /// Steps before a key has said which server will queue them.
     early_steps: Vec<EarlyStep>,
 }
+
+/// Slots that are told apart by one transaction.
+const WATCHED_MAX: usize = 64;
+/// A slot that nobody has.
+const ANY_SLOT: u16 = u16::MAX;
 
 impl Transaction {
     /// The client says `MULTI`. False if it has said so already.
@@ -96,6 +108,57 @@ impl Transaction {
         self.is_begun = false;
         self.is_broken = true;
         Some(leased)
+    }
+
+    /// It watches a key of this slot of a cluster, at the node to which the slot is on its way if that is `instead_of`
+    /// another one.
+    pub fn watch(&mut self, slot: u16, instead_of: Option<ServerId>) {
+        let slot = if self.watched.len() < WATCHED_MAX { slot } else { ANY_SLOT };
+        if !self.watched.contains(&slot) {
+            self.watched.push(slot);
+        }
+        self.instead_of = instead_of.or(self.instead_of);
+    }
+
+    /// The slots of what it watches in a cluster.
+    pub fn watched(&self) -> &[u16] {
+        &self.watched
+    }
+
+    /// The server that has its slot still, if it is leased at the one to which that is on its way.
+    pub fn instead_of(&self) -> Option<ServerId> {
+        self.instead_of
+    }
+
+    /// Whether what goes to this server goes where it is leased.
+    pub fn is_leased_at(&self, server: ServerId) -> bool {
+        self.leased.is_some_and(|leased| leased.server == server || self.instead_of == Some(server))
+    }
+
+    /// The server has queued nothing, since it does not have the key of the first step: it is begun anew, elsewhere.
+    /// False if more was sent than that step.
+    pub fn begin_again(&mut self) -> bool {
+        let is_first = self.is_multi && self.is_begun && !self.is_broken && self.steps == 1 && self.kept_steps() == 0;
+        if is_first {
+            (self.leased, self.is_begun, self.steps, self.instead_of) = (None, false, 0, None);
+        }
+        is_first
+    }
+
+    /// It is leased at the node to which its slot is on its way, and this server has that still.
+    pub fn lease_instead_of(&mut self, server: ServerId) {
+        self.instead_of = Some(server);
+    }
+
+    /// What it watches may have changed where nobody sees it. It has no server from here on; returns what was leased.
+    pub fn touch(&mut self) -> Option<Leased> {
+        (self.is_touched, self.is_begun, self.instead_of) = (true, false, None);
+        self.leased.take()
+    }
+
+    /// True once what it watches may have changed where nobody sees it.
+    pub fn is_touched(&self) -> bool {
+        self.is_touched
     }
 
     /// It is run: its steps that rmux has a part in.

@@ -235,8 +235,8 @@ fn on_reply<W: Wire>(
     hand_over(proxy, client, request, reply, is_last_piece, now, wire);
     not_run::on_answered(proxy, doubt, (client, request, id), now);
     if role != Role::Plain {
-        if role == Role::Blocking {
-            proxy.relocations.remove(client);
+        if matches!(role, Role::Blocking | Role::Atomic) {
+            proxy.relocations.take_sent(client, request);
         }
         blocking::on_role(&mut proxy.upstreams, &mut proxy.clients, &mut proxy.turn, id, client, role, (kind, reply));
     }

@@ -288,6 +288,9 @@ pub(super) fn on_role(
         let owner = upstreams.backend(backend).and_then(Backend::owner);
         return turn.follow_up(FollowUp::Lease(backend, owner, None));
     }
+    if let Some(entry) = upstreams.backend_mut(backend).filter(|_| role == Role::Atomic && kind == b'-') {
+        entry.on_faulty();
+    }
     if let Role::Select { database } = role {
         return local_steps::on_selected(upstreams, clients, backend, client, database, kind);
     }

@@ -250,6 +250,9 @@ pub(super) fn send_exec_with_local_steps(
     };
     let Some(client) = proxy.clients.get_mut(id) else { return Verdict::Done };
     client.on_write(backend);
+    if let Some(entry) = proxy.upstreams.backend_mut(backend) {
+        entry.on_exec();
+    }
     bulk::await_replies(&mut proxy.clients, &mut proxy.turn, id, Flow::AwaitingOwnReplies { server });
     let local_steps = transaction.into_own_steps();
     let has_selected = local_steps.iter().any(|step| matches!(step.what, LocalEffect::Select(_)));

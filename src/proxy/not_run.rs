@@ -76,7 +76,7 @@ impl Doubt {
             b'-' if router.has_several() && reply.starts_with(NO_SCRIPT) => Some(NotRun::UnknownScript),
             b'-' if reask::is_not_run(router, backend.server(), reply) => Some(NotRun::Replica),
             b'-' if router.slots().is_some() && redirect::is_refusal(reply) => Some(NotRun::Redirected),
-            b'-' if router.slots().is_some() && redirect_lease::is_refusal(reply) => Some(NotRun::Redirected),
+            b'-' if router.slots().is_some() && redirect_lease::is_refusal(backend, reply) => Some(NotRun::Redirected),
             b'-' if reply.starts_with(await_master::READ_ONLY) => Some(NotRun::ReadOnly),
             _ => None,
         };

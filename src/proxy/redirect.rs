@@ -176,6 +176,17 @@ pub(super) fn learn_from(
     Some(learn(proxy, from, slot, &refusal, (false, tries), now))
 }
 
+/// The same, if it names a slot; else that nobody serves one, if that is said.
+pub(super) fn learn_slotless(proxy: &mut Proxy, from: ServerId, reply: &[u8], now: Millis) {
+    match refusal(reply) {
+        Some(Refusal::Moved { slot, .. } | Refusal::Ask { slot, .. }) => {
+            learn_from(proxy, from, slot, reply, 0, now);
+        }
+        Some(Refusal::Down) => drop(learn_down(proxy)),
+        Some(Refusal::TryAgain) | None => {}
+    }
+}
+
 /// The same when nobody serves a slot now. Returns after how many milliseconds it is tried again.
 pub(super) fn learn_down(proxy: &mut Proxy) -> u64 {
     proxy.turn.refresh(RefreshCause::Down);

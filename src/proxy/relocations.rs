@@ -85,7 +85,8 @@ impl Relocations {
     /// What is known of this client's, if it is this request.
     pub fn take_sent(&mut self, client: Id, request: RequestId) -> Option<Relocation> {
         let is_it = |one: &Relocation| matches!(one.stage, Stage::Sent(sent, _) if sent == request);
-        self.remove(client).filter(is_it)
+        let is_it = self.all.get(&client).is_some_and(is_it);
+        is_it.then(|| self.remove(client)).flatten()
     }
 
     /// This client asks for nothing of that kind any more.

@@ -31,6 +31,7 @@ mod publish;
 mod recover;
 mod redirect;
 mod redirect_lease;
+mod redirect_watch;
 mod reload;
 mod renew;
 mod replicas;

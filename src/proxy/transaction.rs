@@ -19,13 +19,19 @@ use super::call::{Call, Verdict, When};
 use super::clients::Clients;
 use super::in_flight::Ticket;
 use super::pick::{self, Pick};
+use super::relocations::{Relocation, Stage};
+use super::resend::ASKING;
 use super::router::{Route, Router};
+use super::slot_table::slot_in;
 use super::state::Proxy;
-use super::transaction_marks::{self, MULTI, cleanup};
+use super::transaction_marks::{self, ABORTED, MULTI, cleanup};
 use super::turn::FollowUp;
-use super::{answer, bulk, collect, dispatch, enqueue, hidden_count, leases, local_steps, reads, step};
+use super::{
+    answer, bulk, collect, dispatch, enqueue, hidden_count, leases, local_steps, reads, redirect_watch, relocate, step,
+};
 use crate::client::{Client, Leased, LocalStep, Mode, Need, Transaction};
 use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
+use crate::reply;
 use crate::request::{Request, Role};
 use crate::resp::Frame;
 use crate::server_id::ServerId;
@@ -33,7 +39,6 @@ use crate::slots::Id;
 use crate::timer::Millis;
 
 const OK: &[u8] = b"+OK\r\n";
-const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 
 /// Requests in a transaction that goes down a shared backend as a whole.
 const WHOLE_MAX: usize = 1024;
@@ -53,23 +58,69 @@ pub(super) fn on_watch(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -
         answer::reply_here(proxy, id, b"-ERR WATCH inside MULTI is not allowed\r\n");
         return Verdict::Done;
     }
-    let server = match proxy.router.route_keys(call.command, call.request, call.args) {
-        Route::To(server, _)
-            if transaction_marks::leased(&proxy.clients, id).is_none_or(|leased| leased.server == server) =>
-        {
-            server
-        }
+    if redirect_watch::review(proxy, id, when.now) {
+        // What it watches has changed already.
+        answer::reply_here(proxy, id, OK);
+        return Verdict::Done;
+    }
+    let mut relocation = if proxy.relocations.is_empty() { None } else { proxy.relocations.take_asking(id) };
+    let route = proxy.router.route_keys(call.command, call.request, call.args);
+    let (server, is_asking) = match route {
+        _ if relocation.is_some() => match relocate::place(proxy, id, call, &mut relocation, when.now) {
+            Ok((server, _, is_asking)) => (server, is_asking),
+            Err(verdict) => return verdict,
+        },
+        Route::To(server, _) => match transaction_marks::transaction(&proxy.clients, id) {
+            Some(transaction) if transaction.is_leased_at(server) => {
+                (transaction.leased().map_or(server, |leased| leased.server), transaction.instead_of().is_some())
+            }
+            Some(transaction) if transaction.leased().is_some() => return refuse_step(proxy, id, call, route),
+            _ => (server, false),
+        },
         route => return refuse_step(proxy, id, call, route),
     };
     let backend = match pick::lease(proxy, id, server, when) {
         Pick::Take(backend) => backend,
-        pick => return dispatch::wait_or_refuse(proxy, id, server, pick, Need::Lease, when.now),
+        pick => {
+            let verdict = dispatch::wait_or_refuse(proxy, id, server, pick, Need::Lease, when.now);
+            if let Some(relocation) = relocation.filter(|_| matches!(verdict, Verdict::Wait)) {
+                proxy.relocations.put(id, relocation);
+            }
+            return verdict;
+        }
     };
     if let Some(client) = proxy.clients.get_mut(id) {
         client.begin_transaction();
     }
     let leased = hold_lease(&proxy.router, &mut proxy.clients, id, server, backend);
-    step::send_step(proxy, id, leased, call, Role::Atomic, when.now)
+    if let Some(verdict) = step::hold_step(proxy, id, leased, when.now) {
+        return verdict;
+    }
+    if proxy.settings.cluster {
+        note_watch(proxy, id, leased, route, is_asking, when.now);
+    }
+    let ticket = step::line_up_step(proxy, id, leased, call.len(), Role::Atomic, when.now);
+    if let (Some(mut relocation), Some(ticket)) = (relocation, &ticket) {
+        relocation.stage = Stage::Sent(ticket.request(), when.now);
+        proxy.relocations.put(id, relocation);
+        proxy.journal.stats.held += 1;
+    }
+    ticket.map_or(Verdict::Done, Verdict::Forward)
+}
+
+/// A `WATCH` is sent to a node of a cluster: it `is_asking` if the slot is only on its way there.
+fn note_watch(proxy: &mut Proxy, id: Id, leased: Leased, route: Route, is_asking: bool, now: Millis) {
+    if is_asking {
+        // It holds for the next request of the connection, and for no other.
+        enqueue::send_internal(proxy, leased.backend, ASKING, Role::Internal, now);
+    }
+    if let Some(backend) = proxy.upstreams.backend_mut(leased.backend) {
+        backend.on_watch();
+    }
+    let transaction = proxy.clients.get_mut(id).and_then(Client::transaction_mut);
+    if let (Route::To(owner, hash), Some(transaction)) = (route, transaction) {
+        transaction.watch(slot_in(hash), Some(owner).filter(|&owner| is_asking && owner != leased.server));
+    }
 }
 
 pub(super) fn on_unwatch(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
@@ -110,6 +161,13 @@ pub(super) fn on_exec(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) ->
         answer::reply_here(proxy, id, ABORTED);
         return Verdict::Done;
     }
+    if redirect_watch::review(proxy, id, when.now) {
+        give_up(proxy, id, when.now);
+        let protocol = proxy.clients.get(id).map(|client| client.protocol()).unwrap_or_default();
+        answer::reply_with(proxy, id, |out| reply::null_array(out, protocol));
+        return Verdict::Done;
+    }
+    let Some(transaction) = transaction_marks::transaction(&proxy.clients, id) else { return Verdict::Done };
     let is_empty = !transaction.has_early_steps();
     if transaction.pool_steps() > 0 && bulk::is_full(&proxy.settings, &mut proxy.clients, &mut proxy.turn, id) {
         return Verdict::Wait;
@@ -170,8 +228,9 @@ pub(super) fn on_request_in_transaction(proxy: &mut Proxy, id: Id, call: &Call<'
 
 /// A command that is to be queued in a transaction.
 fn on_step(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
-    let is_broken =
-        transaction_marks::transaction(&proxy.clients, id).is_some_and(|transaction| transaction.is_broken());
+    let is_touched = redirect_watch::review(proxy, id, when.now);
+    let is_broken = is_touched
+        || transaction_marks::transaction(&proxy.clients, id).is_some_and(|transaction| transaction.is_broken());
     let is_own = local_steps::is_local_step(&proxy.router, call);
     let route = route_step(proxy, call);
     let is_refused = matches!(route, Some(Route::Unsupported));
@@ -201,7 +260,13 @@ fn on_step(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
         return local_steps::send_local_step(proxy, id, leased, call, when.now);
     }
     let verdict = step::send_step(proxy, id, leased, call, Role::Atomic, when.now);
-    if let Verdict::Forward(_) = verdict {
+    if let Verdict::Forward(ticket) = &verdict {
+        if !proxy.relocations.is_empty() {
+            if let Some(mut relocation) = proxy.relocations.take_asking(id) {
+                relocation.stage = Stage::Sent(ticket.request(), when.now);
+                proxy.relocations.put(id, relocation);
+            }
+        }
         let index = step::count_step(&mut proxy.clients, id);
         local_steps::note_counting_step(proxy, id, index, call);
     }
@@ -210,12 +275,18 @@ fn on_step(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -> Verdict {
 
 /// The backend of a transaction that has a step for `route`. The verdict says why there is none now.
 fn lease_for_step(proxy: &mut Proxy, id: Id, call: &Call<'_>, route: Route, when: When) -> Result<Leased, Verdict> {
-    let server = match route {
-        Route::To(server, _)
-            if transaction_marks::leased(&proxy.clients, id).is_none_or(|leased| leased.server == server) =>
-        {
-            server
+    let leased = transaction_marks::leased(&proxy.clients, id);
+    if !proxy.relocations.is_empty() && leased.is_none() {
+        if let Some(relocation) = proxy.relocations.take_asking(id) {
+            return lease_elsewhere(proxy, id, call, route, relocation, when);
         }
+    }
+    let is_there = |server: ServerId| {
+        let transaction = transaction_marks::transaction(&proxy.clients, id);
+        leased.is_none() || transaction.is_some_and(|transaction| transaction.is_leased_at(server))
+    };
+    let server = match route {
+        Route::To(server, _) if is_there(server) => leased.map_or(server, |leased| leased.server),
         route => {
             transaction_marks::break_transaction(&mut proxy.clients, id);
             return Err(refuse_step(proxy, id, call, route));
@@ -230,6 +301,52 @@ fn lease_for_step(proxy: &mut Proxy, id: Id, call: &Call<'_>, route: Route, when
         pick => return Err(dispatch::wait_or_refuse(proxy, id, server, pick, Need::Lease, when.now)),
     };
     Ok(hold_lease(&proxy.router, &mut proxy.clients, id, server, backend))
+}
+
+/// The same for the first step of a transaction, which was not run where it was asked, in a cluster whose slots move.
+#[cold]
+fn lease_elsewhere(
+    proxy: &mut Proxy,
+    id: Id,
+    call: &Call<'_>,
+    route: Route,
+    relocation: Relocation,
+    when: When,
+) -> Result<Leased, Verdict> {
+    let mut relocation = Some(relocation);
+    let (server, _, is_asking) = match relocate::place(proxy, id, call, &mut relocation, when.now) {
+        Ok(place) => place,
+        Err(verdict) => {
+            if matches!(verdict, Verdict::Done) {
+                transaction_marks::break_transaction(&mut proxy.clients, id);
+            }
+            return Err(verdict);
+        }
+    };
+    let backend = match pick::lease(proxy, id, server, when) {
+        Pick::Take(backend) => backend,
+        pick => {
+            let verdict = dispatch::wait_or_refuse(proxy, id, server, pick, Need::Lease, when.now);
+            match (relocation, &verdict) {
+                (Some(relocation), Verdict::Wait) => proxy.relocations.put(id, relocation),
+                _ => transaction_marks::break_transaction(&mut proxy.clients, id),
+            }
+            return Err(verdict);
+        }
+    };
+    let leased = hold_lease(&proxy.router, &mut proxy.clients, id, server, backend);
+    let transaction = proxy.clients.get_mut(id).and_then(Client::transaction_mut);
+    if let (Route::To(owner, _), Some(transaction)) = (route, transaction) {
+        if is_asking && owner != server {
+            transaction.lease_instead_of(owner);
+        }
+    }
+    if let Some(relocation) = relocation {
+        // It is sent at once.
+        proxy.relocations.put(id, relocation);
+    }
+    proxy.journal.stats.held += 1;
+    Ok(leased)
 }
 
 /// This backend is the one of the client's transaction from here on, if it is not already.
@@ -300,8 +417,13 @@ pub(super) fn give_up(proxy: &mut Proxy, id: Id, now: Millis) {
 
 /// Tells the server `MULTI`, if it was not told yet.
 fn begin(proxy: &mut Proxy, id: Id, backend: Id, now: Millis) {
-    let Some(client) = proxy.clients.get_mut(id) else { return };
-    if let Some(early_steps) = client.transaction_mut().and_then(Transaction::begin) {
+    let Some(transaction) = proxy.clients.get_mut(id).and_then(Client::transaction_mut) else { return };
+    let is_asking = transaction.instead_of().is_some();
+    if let Some(early_steps) = transaction.begin() {
+        if is_asking {
+            // It holds until the transaction is over.
+            enqueue::send_internal(proxy, backend, ASKING, Role::Internal, now);
+        }
         enqueue::send_internal(proxy, backend, MULTI, Role::Internal, now);
         local_steps::send_early_steps(proxy, id, backend, early_steps, now);
     }
@@ -314,6 +436,9 @@ fn send_last(proxy: &mut Proxy, id: Id, leased: Leased, call: &Call<'_>, now: Mi
         transaction_marks::take_transaction(&mut proxy.clients, &mut proxy.in_flight, id);
         if let Some(client) = proxy.clients.get_mut(id) {
             client.on_write(leased.backend);
+        }
+        if let Some(backend) = proxy.upstreams.backend_mut(leased.backend) {
+            backend.on_exec();
         }
     }
     verdict

@@ -9,6 +9,9 @@ pub(super) const UNWATCH: &[u8] = b"*1\r\n$7\r\nUNWATCH\r\n";
 
 pub(super) const DISCARD: &[u8] = b"*1\r\n$7\r\nDISCARD\r\n";
 
+/// What `EXEC` is answered with when a step of its transaction was refused.
+pub(super) const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
+
 pub(super) const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 
 /// A request is refused: if it was meant for a transaction, that one will not be run.

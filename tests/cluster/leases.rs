@@ -115,3 +115,84 @@ fn who_leaves_where_its_slot_went_takes_nothing_with_it() {
     assert_eq!(shown(&through.cmd(&["RPUSH", KEY, "kept"])), ":1\r\n");
     assert_eq!(shown(&through.cmd(&["LPOP", KEY])), shown(&bulk(b"kept")));
 }
+
+#[test]
+fn a_transaction_of_a_watched_key_whose_slot_has_moved_says_that_it_has_changed() {
+    let cluster = Cluster::start();
+    let rmux = cluster.rmux(&[0], r#", "poolSize": 10"#);
+    let (slot, from, to) = places(&cluster);
+    let mut client = rmux.client();
+    assert_eq!(shown(&client.cmd(&["SET", KEY, "0"])), "+OK\r\n");
+    assert_eq!(shown(&client.cmd(&["WATCH", KEY])), "+OK\r\n");
+    let mut stepping = rmux.client();
+    assert_eq!(shown(&stepping.cmd(&["WATCH", KEY])), "+OK\r\n");
+    assert_eq!(shown(&stepping.cmd(&["MULTI"])), "+OK\r\n");
+    assert_eq!(shown(&stepping.cmd(&["INCR", KEY])), "+QUEUED\r\n");
+    cluster.begin_move(slot, from, to);
+    while cluster.move_keys(slot, from, to, 100) > 0 {}
+    cluster.end_move(slot, from, to);
+    // It reads what it would read without rmux, and does not write on the strength of that.
+    assert_eq!(shown(&client.cmd(&["GET", KEY])), shown(&bulk(b"0")));
+    assert_eq!(shown(&client.cmd(&["MULTI"])), "+OK\r\n");
+    assert_eq!(shown(&client.cmd(&["INCR", KEY])), "+QUEUED\r\n");
+    assert_eq!(shown(&client.cmd(&["EXEC"])), "*-1\r\n");
+    assert_eq!(shown(&stepping.cmd(&["EXEC"])), "*-1\r\n");
+    // Tried again, it is run; and so it is by who comes anew.
+    for (client, value) in [(&mut client, 1), (&mut stepping, 2), (&mut rmux.client(), 3)] {
+        assert_eq!(shown(&client.cmd(&["WATCH", KEY])), "+OK\r\n");
+        assert_eq!(shown(&client.cmd(&["MULTI"])), "+OK\r\n");
+        assert_eq!(shown(&client.cmd(&["INCR", KEY])), "+QUEUED\r\n");
+        assert_eq!(shown(&client.cmd(&["EXEC"])), format!("*1\r\n:{value}\r\n"));
+    }
+}
+
+#[test]
+fn a_key_that_is_on_its_way_can_be_watched() {
+    let cluster = Cluster::start();
+    let rmux = cluster.rmux(&[0], r#", "poolSize": 10"#);
+    let (slot, from, to) = places(&cluster);
+    cluster.begin_move(slot, from, to);
+    let (mut client, mut other) = (rmux.client(), rmux.client());
+    for (is_disturbed, reply) in [(false, "*1\r\n:1\r\n"), (true, "*-1\r\n"), (false, "*1\r\n:11\r\n")] {
+        assert_eq!(shown(&client.cmd(&["WATCH", KEY])), "+OK\r\n");
+        client.cmd(&["GET", KEY]);
+        if is_disturbed {
+            assert_eq!(shown(&other.cmd(&["SET", KEY, "10"])), "+OK\r\n");
+        }
+        assert_eq!(shown(&client.cmd(&["MULTI"])), "+OK\r\n");
+        assert_eq!(shown(&client.cmd(&["INCR", KEY])), "+QUEUED\r\n");
+        assert_eq!(shown(&client.cmd(&["EXEC"])), reply);
+    }
+    cluster.end_move(slot, from, to);
+    assert_eq!(shown(&other.cmd(&["GET", KEY])), shown(&bulk(b"11")));
+}
+
+#[test]
+fn a_transaction_that_comes_step_by_step_begins_where_its_slot_is() {
+    let cluster = Cluster::start();
+    let rmux = cluster.rmux(&[0], r#", "poolSize": 10"#);
+    let (slot, from, to) = places(&cluster);
+    let mut client = rmux.client();
+    let step = |client: &mut Client, value: i64| {
+        assert_eq!(shown(&client.cmd(&["MULTI"])), "+OK\r\n");
+        assert_eq!(shown(&client.cmd(&["INCR", KEY])), "+QUEUED\r\n");
+        assert_eq!(shown(&client.cmd(&["EXEC"])), format!("*1\r\n:{value}\r\n"));
+    };
+    step(&mut client, 1);
+    cluster.begin_move(slot, from, to);
+    step(&mut client, 2);
+    while cluster.move_keys(slot, from, to, 100) > 0 {}
+    // The owner has it no longer, and sends it on.
+    step(&mut client, 3);
+    cluster.end_move(slot, from, to);
+    step(&mut client, 4);
+    // In the midst of it.
+    assert_eq!(shown(&client.cmd(&["MULTI"])), "+OK\r\n");
+    assert_eq!(shown(&client.cmd(&["INCR", KEY])), "+QUEUED\r\n");
+    cluster.begin_move(slot, to, from);
+    while cluster.move_keys(slot, to, from, 100) > 0 {}
+    cluster.end_move(slot, to, from);
+    let reply = shown(&client.cmd(&["EXEC"]));
+    assert!(reply.starts_with("-EXECABORT Transaction discarded because of: its slot was moved"), "{reply}");
+    step(&mut client, 5);
+}

@@ -152,6 +152,11 @@ impl Ledger {
         self.blocks.get(&name).is_some_and(|block| block.is_refused)
     }
 
+    /// Whether keys are watched for it.
+    pub fn is_watched(&self, name: Token) -> bool {
+        self.blocks.get(&name).is_some_and(|block| block.watch.is_some())
+    }
+
     fn block(&mut self, name: Token) -> &mut Block {
         self.blocks.get_mut(&name).expect("a transaction is asked for before anything else happens to it")
     }

@@ -307,14 +307,16 @@ impl Progress {
                 Ok(Fate::Done)
             }
             Value::Nil(kind) if *kind == (if pending.is_resp3 { b'_' } else { b'*' }) => {
-                match scene.history.ledger.is_refused(block) {
+                // Of a slot that moves, the proxy cannot know whether its watched keys have changed.
+                let is_touched = scene.plan.reshard_in > 0 && scene.history.ledger.is_watched(block);
+                match is_touched || scene.history.ledger.is_refused(block) {
                     true => Ok(Fate::NotDone),
                     false => Err("though no server has refused it".to_string()),
                 }
             }
             Value::Error(text) if text.starts_with(b"EXECABORT ") => {
                 let is_unknown = pending.is_resp3 && !scene.plan.knows_hello;
-                let is_changing = scene.has_reloaded || scene.plan.demote_in > 0;
+                let is_changing = scene.has_reloaded || scene.plan.demote_in > 0 || scene.plan.reshard_in > 0;
                 match self.trouble.is_some() || is_unknown || is_changing || scene.is_excused(self.since) {
                     true => Ok(Fate::NotDone),
                     false => Err("though nothing was wrong with it".to_string()),

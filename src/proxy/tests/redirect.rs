@@ -347,23 +347,6 @@ fn what_a_script_says_is_not_learned_from() {
 }
 
 #[test]
-fn what_stands_on_its_connection_is_told_what_the_node_said() {
-    let (mut bench, backends) = halves(|_| {});
-    let client = bench.client();
-    let key = key_in(0, 0);
-    let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
-    bench.say(client, request(&["WATCH", &key]));
-    let leased = if bench.asked(backends[0]).is_empty() { bench.connect(0) } else { backends[0] };
-    bench.answer(leased, OK);
-    bench.say(client, request(&["MULTI"]) + &set(&key, "v") + &request(&["EXEC"]));
-    bench.answer(leased, [OK, &moved(&key, 1), aborted].concat());
-    let told = bench.told(client);
-    assert!(told.ends_with(&(moved(&key, 1) + aborted)), "{told}");
-    bench.say(client, get(&key));
-    assert_eq!(bench.asked(backends[1]), get(&key), "but learned it is");
-}
-
-#[test]
 fn a_large_request_that_was_passed_on_as_it_came_is_told_so_and_kept_the_next_time() {
     let (mut bench, backends) = halves(|_| {});
     let client = bench.client();

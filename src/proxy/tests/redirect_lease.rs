@@ -28,13 +28,13 @@ fn element(key: &str) -> String {
 
 impl Bench {
     /// All connections that the proxy waits for are made.
-    fn connect_all(&mut self) -> Vec<Id> {
+    pub(super) fn connect_all(&mut self) -> Vec<Id> {
         let servers: Vec<u16> = self.connects.iter().map(|connect| connect.1).collect();
         servers.into_iter().map(|server| self.connect(server)).collect()
     }
 
     /// Which connection was asked this; nobody else was asked anything.
-    fn who_was_asked(&mut self, expected: &str) -> Option<Id> {
+    pub(super) fn who_was_asked(&mut self, expected: &str) -> Option<Id> {
         self.connect_all();
         let asked: Vec<Id> = self
             .net
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     /// Lets time pass until somebody is asked this.
-    fn asked_in_time(&mut self, expected: &str, within_ms: u64) -> Id {
+    pub(super) fn asked_in_time(&mut self, expected: &str, within_ms: u64) -> Id {
         let start = self.now;
         loop {
             if let Some(id) = self.who_was_asked(expected) {
@@ -65,11 +65,11 @@ impl Bench {
         }
     }
 
-    fn server_of(&self, backend: Id) -> usize {
+    pub(super) fn server_of(&self, backend: Id) -> usize {
         self.proxy.upstreams.backend(backend).expect("it is open").server().index()
     }
 
-    fn is_shared(&self, backend: Id) -> bool {
+    pub(super) fn is_shared(&self, backend: Id) -> bool {
         self.proxy.upstreams.backend(backend).is_some_and(|entry| entry.is_shared())
     }
 }
