@@ -3,7 +3,8 @@
 #
 # Needs: Rust, redis-server, redis-cli, redis-benchmark; installs what it can where that needs no question.
 # The last part are real clients (redis-py, node-redis, phpredis …): what cannot be installed here is named and skipped.
-# They take less than 90 seconds when they are installed, some minutes when they are not, and never more than 10.
+# They take less than 90 seconds when they are installed, some minutes when they are not, and never more than 10; the same
+# again, with a Redis Cluster behind rmux, less than two minutes.
 # Arguments go to cargo test, and the clients are left out: sh tests/run.sh --test redis_one
 # Without a terminal, without standard input and twice in a row it does the same.
 
@@ -30,4 +31,5 @@ if [ "$#" -eq 0 ]; then
     # The smallest build is one of its own, in a folder of its own: what follows wants the usual one.
     cargo test --locked --no-default-features --target-dir target/without-tls --lib --test cli --test tls_absent </dev/null
     sh tests/clients/run.sh </dev/null
+    sh tests/clients/run.sh --cluster </dev/null
 fi

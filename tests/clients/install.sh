@@ -155,7 +155,9 @@ install_go() {
     mkdir -p "$cache/go"
     (
         cd "$here/go" && GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE="$cache/go/cache" \
-            within_time go build -o "$cache/go/go_redis" go_redis.go
+            within_time sh -c 'for script in go_redis go_redis_cluster; do
+                go build -o "$1/$script" "$script.go" || exit 1
+            done' sh "$cache/go"
     )
 }
 
@@ -172,7 +174,7 @@ command_of() {
         case $family in
         go)
             version=$(dpkg-query -W -f='${Version}' golang-gopkg-redis.v5-dev)
-            echo "RMUX_CLIENT_VERSION=${version%-*} '$cache/go/go_redis'"
+            echo "RMUX_CLIENT_VERSION=${version%-*} '$cache/go/$script'"
             ;;
         *) echo "$family '$here/$family/$script'" ;;
         esac
