@@ -36,7 +36,7 @@ fn seeds_of_which_one_is_dead_and_one_is_a_replica_are_enough() {
     }
     let mut client = rmux.client();
     let refusal = shown(&cluster.server(0).ask("SELECT 1"));
-    assert!(refusal.starts_with("-ERR SELECT is not allowed"), "{refusal}");
+    assert!(refusal.starts_with("-ERR "), "Valkey 9 has other words: {refusal}");
     assert_eq!(shown(&client.cmd(&["SELECT", "1"])), refusal);
     assert_eq!(shown(&client.cmd(&["MULTI"])), "+OK\r\n");
     assert_eq!(shown(&client.cmd(&["SELECT", "1"])), "+QUEUED\r\n");
