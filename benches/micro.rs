@@ -19,7 +19,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use replay::Replay;
+use rmux::cluster::{self, SLOTS};
 use rmux::command;
+use rmux::link::HostPort;
 use rmux::resp::{ReplyFramer, RequestFramer};
 use rmux::ring::{Ring, ServerIndex, UpSet};
 use rmux::timer::{Alarm, Millis, Wheel};
@@ -40,6 +42,7 @@ fn main() {
     lookup(&bench);
     ring(&bench);
     timer(&bench);
+    cluster(&bench);
     for scene in replay::scenes() {
         let name = format!("proxy: {}", scene.title);
         let requests = scene.requests_per_turn;
@@ -139,6 +142,40 @@ fn timer(bench: &Bench) {
         wheel.advance(Millis(now));
         wheel.poll_expired()
     });
+}
+
+/// What a node of a cluster says, until it is a map.
+fn cluster(bench: &Bench) {
+    for (name, ranges) in [
+        ("cluster: CLUSTER SLOTS of 200 masters, 200 ranges", 200),
+        ("cluster: CLUSTER SLOTS of 200 masters, 16,384 ranges", SLOTS),
+    ] {
+        let reply = slots_reply(ranges);
+        bench.run(name, 1, || {
+            let place = HostPort { host: "127.0.0.1".to_owned(), port: 7000 };
+            let settings = cluster::Settings { pool: "bench".to_owned(), seeds: vec![place], credentials: None };
+            let mut watch = cluster::Watch::new(settings, 7, Millis(0));
+            let Some(cluster::Action::Connect(id, _)) = watch.poll_action() else { panic!("it asks somebody") };
+            watch.handle_found(id, Millis(0));
+            watch.handle_connected(id, Millis(0));
+            watch.handle_data(id, black_box(&reply), Millis(0));
+            assert!(watch.map().is_some_and(|map| map.covered() == SLOTS), "it is believed");
+            watch
+        });
+    }
+}
+
+/// The answers to `CLUSTER INFO`, `SELECT 1` and `CLUSTER SLOTS`, of 200 masters whose slots are in so many ranges.
+fn slots_reply(ranges: usize) -> Vec<u8> {
+    let info = "cluster_state:ok\r\ncluster_current_epoch:200\r\n";
+    let mut reply = format!("${}\r\n{info}\r\n-ERR SELECT is not allowed in cluster mode\r\n*{ranges}\r\n", info.len());
+    for range in 0..ranges {
+        let (first, end) = (range * SLOTS / ranges, (range + 1) * SLOTS / ranges);
+        let node = range % 200;
+        reply += &format!("*3\r\n:{first}\r\n:{}\r\n*4\r\n$9\r\n127.0.0.1\r\n:{}\r\n", end - 1, 7000 + node);
+        reply += &format!("$40\r\n{node:040x}\r\n*0\r\n");
+    }
+    reply.into_bytes()
 }
 
 /// Measures what its filter lets through.
