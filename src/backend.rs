@@ -25,7 +25,7 @@
 use std::mem;
 
 use self::batches::Batches;
-use self::handshake::Handshake;
+use self::handshake::{Demand, Handshake};
 use self::lease::Lease;
 use crate::buffer::{Arena, Queue};
 use crate::request::BackendLine;
@@ -340,13 +340,13 @@ impl Backend {
         matches!(self.phase, Phase::Ready | Phase::Draining | Phase::Settling)
     }
 
-    /// Its socket is connected: it shakes hands, and if `is_master`, makes sure that its server is one. False if it
-    /// does not connect any more.
-    pub fn on_connected(&mut self, credentials: Option<&Credentials>, is_master: bool, now: Millis) -> bool {
+    /// Its socket is connected: it shakes hands, and makes sure that its server is what is demanded. False if it does
+    /// not connect any more.
+    pub fn on_connected(&mut self, credentials: Option<&Credentials>, demand: Demand, now: Millis) -> bool {
         if !matches!(self.phase, Phase::Connecting) {
             return false;
         }
-        self.phase = Phase::Handshake(Handshake::first(self.profile, credentials, is_master));
+        self.phase = Phase::Handshake(Handshake::first(self.profile, credentials, demand));
         self.took_at = now;
         true
     }

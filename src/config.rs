@@ -40,6 +40,7 @@ mod spelling;
 mod spread;
 mod tls;
 mod written;
+mod zone;
 
 use std::path::PathBuf;
 

@@ -174,6 +174,7 @@ mod worker_mail;
 mod worker_queries;
 mod worker_query;
 mod write;
+mod zone;
 
 use std::fmt;
 
@@ -218,7 +219,7 @@ impl Proxy {
             .map(|place| rest.by_ref().take(settings.replicas_of(place).len()).collect())
             .collect();
         drop(rest);
-        router.set_replicas(&settings, &of_places, upstreams.slots());
+        router.set_replicas(&settings, of_places, |_| settings.zone.is_none(), upstreams.slots());
         Proxy {
             pubsub: Pubsub::new(upstreams.slots(), settings.workers.hidden_subscribers()),
             router,

@@ -96,6 +96,8 @@ pub enum Role {
     Guard,
     /// rmux sent it to a replica, to hear how that one is: nobody waits, and any reply will do.
     Watch,
+    /// The same, to hear in which zone a server is.
+    Zone,
 }
 
 /// What there is to be looked at when the reply to a request comes, beside its role.

@@ -282,6 +282,7 @@ fn walk_server(server: &mut ServerFigures, form: &mut dyn Form) {
 fn walk_location(location: &mut Location, form: &mut dyn Form) {
     form.begin("location");
     form.text("addresses", &mut location.addresses);
+    form.text("zone", &mut location.zone);
     form.number("count", &mut location.count);
     form.switch("lost", &mut location.is_lost);
     for (name, value) in [

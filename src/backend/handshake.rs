@@ -1,8 +1,9 @@
 //! What is said on a new connection before it takes requests: who rmux is, and what its session is to be set to.
 //!
 //! ```text
-//!   first      [AUTH] HELLO [SELECT] [ROLE] PING     change    [HELLO] [SELECT]: as far as the profiles differ
-//!   answers     +OK    any    +OK    master +PONG    again     AUTH, since the password has changed: +OK, or an error
+//!   first    [AUTH] HELLO [SELECT] [ROLE or READONLY] PING    change  [HELLO] [SELECT]: as far as the profiles differ
+//!   answers   +OK    any    +OK    master    +OK      +PONG   again   AUTH, since the password has changed: +OK, or an
+//!                                                                     error
 //! ```
 //!
 //! Knows no sockets and no time; where it stands is counted in bytes that were sent and in steps that were answered.
@@ -28,8 +29,22 @@ pub enum Step {
     Select(u32),
     /// `ROLE`: that of a master, or an error that says that it is not told.
     Role,
+    /// `READONLY`: `+OK`; a replica of a cluster answers the reads of this connection from then on. A master takes it,
+    /// and does as before.
+    ReadOnly,
     /// `PING`: `+PONG` (`-LOADING` is not alive), or `-BUSY`: the server is alive, and a script keeps it from more.
     Ping,
+}
+
+/// What a server is to be on a new connection, besides reachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing in particular.
+    Nothing,
+    /// A master: it is asked by `ROLE`.
+    Master,
+    /// A node of a cluster that answers reads, though it is a replica: it is told by `READONLY`.
+    Reads,
 }
 
 /// The bytes and the expected replies of a handshake.
@@ -55,8 +70,8 @@ pub struct Handshake {
 
 impl Handshake {
     /// What a new connection says first: who rmux is, if the server wants to know that; then it asks who is there,
-    /// selects the database, and makes sure that it is served; and, if `is_master`, by a master.
-    pub fn first(goal: Profile, credentials: Option<&Credentials>, is_master: bool) -> Handshake {
+    /// selects the database, and makes sure that it is served, by a server that is what is demanded.
+    pub fn first(goal: Profile, credentials: Option<&Credentials>, demand: Demand) -> Handshake {
         let mut handshake = Handshake { is_unheard: true, ..Handshake::default() };
         if let Some(credentials) = credentials {
             handshake.bytes.0 = credentials.request();
@@ -66,8 +81,10 @@ impl Handshake {
         if goal.database != 0 {
             handshake.add(Step::Select(goal.database));
         }
-        if is_master {
-            handshake.add(Step::Role);
+        match demand {
+            Demand::Nothing => {}
+            Demand::Master => handshake.add(Step::Role),
+            Demand::Reads => handshake.add(Step::ReadOnly),
         }
         handshake.add(Step::Ping);
         handshake.steps.reverse();
@@ -149,7 +166,7 @@ impl Handshake {
         match step {
             Step::Hello(protocol) => self.reached.protocol = protocol,
             Step::Select(database) => self.reached.database = database,
-            Step::Auth | Step::AuthAgain | Step::Role | Step::Ping => {}
+            Step::Auth | Step::AuthAgain | Step::Role | Step::ReadOnly | Step::Ping => {}
         }
     }
 
@@ -158,7 +175,7 @@ impl Handshake {
         let words = match step {
             // An old server does not know the command; its clients know this answer.
             Step::Hello(_) => b"-NOPROTO unsupported protocol version\r\n",
-            Step::Auth | Step::AuthAgain | Step::Select(_) | Step::Role | Step::Ping => reply,
+            _ => reply,
         };
         self.refusal.get_or_insert_with(|| words.to_vec());
     }
@@ -177,6 +194,7 @@ impl Handshake {
                 format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{database}\r\n", database.len())
             }
             Step::Role => "*1\r\n$4\r\nROLE\r\n".to_string(),
+            Step::ReadOnly => "*1\r\n$8\r\nREADONLY\r\n".to_string(),
             Step::Ping => "*1\r\n$4\r\nPING\r\n".to_string(),
             Step::Auth | Step::AuthAgain => return debug_assert!(false, "who has the password writes this step"),
         };
@@ -234,8 +252,8 @@ impl Step {
             Step::Hello(Protocol::Resp2) => Ok(()),
             Step::Hello(Protocol::Resp3) | Step::Select(_) if is_error => Err(Refusal::Profile),
             Step::Hello(Protocol::Resp3) | Step::Select(_) => Ok(()),
-            Step::Auth if reply == b"+OK\r\n" => Ok(()),
-            Step::Auth | Step::AuthAgain => Err(Refusal::Server),
+            Step::Auth | Step::ReadOnly if reply == b"+OK\r\n" => Ok(()),
+            Step::Auth | Step::AuthAgain | Step::ReadOnly => Err(Refusal::Server),
             Step::Role if role(reply) == Some(b"master") => Ok(()),
             Step::Role if is_error => Err(Refusal::Server),
             Step::Role => Err(Refusal::Role),
@@ -336,7 +354,7 @@ mod tests {
     fn a_handshake_asks_only_for_what_differs() {
         let resp2 = Profile::default();
         let resp3 = Profile { protocol: Protocol::Resp3, database: 12 };
-        let first = Handshake::first(resp3, None, false);
+        let first = Handshake::first(resp3, None, Demand::Nothing);
         assert_eq!(
             &*first.bytes,
             b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n*1\r\n$4\r\nPING\r\n"
@@ -350,7 +368,7 @@ mod tests {
     fn who_rmux_is_comes_before_everything_and_is_not_shown() {
         let password = crate::users::Secret::new(*b"hunter2");
         let credentials = Credentials { user: None, password };
-        let first = Handshake::first(Profile::default(), Some(&credentials), false);
+        let first = Handshake::first(Profile::default(), Some(&credentials), Demand::Nothing);
         assert!(first.bytes.starts_with(b"*2\r\n$4\r\nAUTH\r\n$7\r\nhunter2\r\n*2\r\n$5\r\nHELLO"));
         assert_eq!(first.steps, [Step::Ping, Step::Hello(Protocol::Resp2), Step::Auth]);
         assert!(!format!("{first:?}").contains("hunter2"));
@@ -384,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_master_is_asked_whether_it_is_one_and_who_may_not_say_so_is_believed() {
-        let first = Handshake::first(Profile::default(), None, true);
+        let first = Handshake::first(Profile::default(), None, Demand::Master);
         assert!(first.bytes.ends_with(b"*1\r\n$4\r\nROLE\r\n*1\r\n$4\r\nPING\r\n"));
         assert_eq!(first.steps, [Step::Ping, Step::Role, Step::Hello(Protocol::Resp2)]);
         let slave = b"*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.1\r\n:6379\r\n$9\r\nconnected\r\n:7\r\n";
@@ -401,6 +419,22 @@ mod tests {
         }
         for reply in [&b"-NOAUTH x\r\n"[..], b"-LOADING x\r\n", b"-MASTERDOWN x\r\n"] {
             assert_eq!(Step::Role.check(reply), Err(Refusal::Server));
+        }
+    }
+
+    #[test]
+    fn a_replica_of_a_cluster_is_told_to_answer_reads() {
+        let first = Handshake::first(Profile::default(), None, Demand::Reads);
+        assert!(first.bytes.ends_with(b"*1\r\n$8\r\nREADONLY\r\n*1\r\n$4\r\nPING\r\n"));
+        assert_eq!(first.steps, [Step::Ping, Step::ReadOnly, Step::Hello(Protocol::Resp2)]);
+        assert_eq!(Step::ReadOnly.check(b"+OK\r\n"), Ok(()));
+        for reply in [
+            &b"-NOPERM User x has no permissions to run the 'readonly' command\r\n"[..],
+            b"-ERR This instance has cluster support disabled\r\n",
+            b"-LOADING x\r\n",
+            b"+PONG\r\n",
+        ] {
+            assert_eq!(Step::ReadOnly.check(reply), Err(Refusal::Server));
         }
     }
 

@@ -8,7 +8,7 @@ use super::error::{Problem, Quoted};
 use super::key::KEYS;
 
 /// Without meaning here: the cluster itself places keys and replaces failed nodes.
-const UNFIT: &[&str] = &["unixConnections", "sentinels", "readFrom", "failover", "distribution", "hash", "hashTag"];
+const UNFIT: &[&str] = &["unixConnections", "sentinels", "failover", "distribution", "hash", "hashTag"];
 
 /// Checks a pool, if it has `cluster`.
 ///
@@ -23,7 +23,7 @@ pub(crate) fn check(draft: &mut Draft) -> Result<(), Fault> {
     for key in KEYS.iter().filter(|key| UNFIT.contains(&key.name) && given.contains(&key.name)) {
         let text = key.text_in(draft);
         // The value that holds in any case.
-        if !matches!((key.name, text.as_str()), (_, "") | ("failover", "false") | ("readFrom", "master")) {
+        if !matches!((key.name, text.as_str()), (_, "") | ("failover", "false")) {
             return Err((Some(key.name), Problem::NotWith { key: "cluster" }));
         }
     }

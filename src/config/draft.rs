@@ -27,6 +27,7 @@ use super::server::{self, ServerConfig};
 use super::spelling::nearest;
 use super::spread;
 use super::tls::TlsDraft;
+use super::zone;
 
 /// What the flags say about the program as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub struct Draft {
     pub(crate) cluster_announce: Option<String>,
     pub(crate) sentinels: Option<Vec<String>>,
     pub(crate) read_from: Option<String>,
+    pub(crate) availability_zone: Option<String>,
     pub(crate) socket_mode: u32,
     pub(crate) reactors: usize,
     pub(crate) pool_size: usize,
@@ -130,6 +132,7 @@ impl Default for Draft {
             cluster_announce: None,
             sentinels: None,
             read_from: None,
+            availability_zone: None,
             socket_mode: 0o666,
             reactors: 1,
             pool_size: 50,
@@ -186,7 +189,7 @@ impl Draft {
         let members = members.map_err(|problem| (Some("tcpConnections"), problem))?;
         let sentinels = server::sentinels(self.sentinels.as_deref().unwrap_or_default(), &servers);
         let sentinels = sentinels.map_err(|problem| (Some("sentinels"), problem))?;
-        let read_from = read_from(self.read_from.as_deref().unwrap_or_default(), &servers)?;
+        let (read_from, availability_zone) = self.reads(&servers)?;
         let addresses = servers.iter().flat_map(|server| server.address().into_iter().chain(server.replicas()));
         if addresses.chain(&sentinels).any(|server| is_reached_at(&listen, server)) {
             let key = if matches!(listen, Address::Unix(_)) { "socket" } else { "port" };
@@ -196,8 +199,7 @@ impl Draft {
         if pause > limit {
             return Err((Some("clientUnreadPauseBytes"), Problem::PauseAboveLimit { pause, limit }));
         }
-        let cluster_announce = announce::announced(self.cluster_announce.as_deref(), self.cluster);
-        let cluster_announce = cluster_announce.map_err(|problem| (Some("clusterAnnounce"), problem))?;
+        let cluster_announce = self.announced()?;
         let users = self.users()?;
         let names = ["remotePassword", "remotePasswordFile", "remotePasswordEnv"];
         let remote = credentials("remoteUser", self.remote_user.as_deref(), &self.remote_password, names)?;
@@ -216,6 +218,7 @@ impl Draft {
             sentinel_credentials,
             sentinel_tls,
             read_from,
+            availability_zone,
             reactors: self.reactors.max(1),
             pool_size: self.pool_size,
             lease_max: self.lease_max,
@@ -234,6 +237,19 @@ impl Draft {
             policy,
             module_commands: self.module_commands.unwrap_or_default(),
         })
+    }
+
+    /// Where clients that insist on a cluster reach rmux.
+    fn announced(&self) -> Result<Option<Address>, Fault> {
+        let address = announce::announced(self.cluster_announce.as_deref(), self.cluster);
+        address.map_err(|problem| (Some("clusterAnnounce"), problem))
+    }
+
+    /// Where reads go, and the zone that is read first.
+    fn reads(&self, servers: &[ServerConfig]) -> Result<(ReadFrom, Option<String>), Fault> {
+        let read_from = read_from(self.read_from.as_deref().unwrap_or_default(), servers, self.cluster)?;
+        let zone = zone::zone(self.availability_zone.as_deref(), read_from);
+        Ok((read_from, zone.map_err(|problem| (Some("availabilityZone"), problem))?))
     }
 
     /// Who rmux is to the sentinels; `has_any` says whether there are some.
@@ -341,8 +357,8 @@ pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Where reads go: nothing is where the keys are. To replicas, if any server may have some.
-fn read_from(text: &str, servers: &[ServerConfig]) -> Result<ReadFrom, Fault> {
+/// Where reads go: nothing is where the keys are. To replicas, if any server may have some, as each may in a cluster.
+fn read_from(text: &str, servers: &[ServerConfig], is_cluster: bool) -> Result<ReadFrom, Fault> {
     let found = ReadFrom::ALL.into_iter().find(|read_from| read_from.name() == text);
     let may_have_some = |server: &ServerConfig| server.master().is_some() || !server.replicas().is_empty();
     match found {
@@ -351,7 +367,7 @@ fn read_from(text: &str, servers: &[ServerConfig]) -> Result<ReadFrom, Fault> {
             let wanted = "one of master, preferReplica and replica".to_owned();
             Err((Some("readFrom"), Problem::WrongKind { value: Quoted(text).to_string(), wanted }))
         }
-        Some(ReadFrom::PreferReplica | ReadFrom::Replica) if !servers.iter().any(may_have_some) => {
+        Some(ReadFrom::PreferReplica | ReadFrom::Replica) if !is_cluster && !servers.iter().any(may_have_some) => {
             Err((Some("readFrom"), Problem::Needs { key: "replicas" }))
         }
         Some(read_from) => Ok(read_from),

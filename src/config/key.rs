@@ -396,6 +396,8 @@ pub static KEYS: &[Key] = &[
         "Redis Sentinels, each host:port; they know where the masters are that tcpConnections only names"),
     file("readFrom", Servers, Text("text", "master", |d| &mut d.read_from),
         "where reads go: master, preferReplica (the master if no replica is well), or replica"),
+    file("availabilityZone", Servers, Text("text", "", |d| &mut d.availability_zone),
+        "the zone of this host: servers that say they are in it are read first"),
     pool("poolSize", Servers, Number(1..=10_000, "connections", |d| &mut d.pool_size),
         "most connections to each server, shared out among the threads"),
     pool("leaseMax", Servers, Number(0..=10_000, "connections", |d| &mut d.lease_max),

@@ -62,6 +62,8 @@ pub struct PoolConfig {
     pub sentinel_tls: Option<RemoteTls>,
     /// Where reads go: to replicas only if there may be some.
     pub read_from: ReadFrom,
+    /// The zone of this host, whose servers are read first: only if some reads go to replicas.
+    pub availability_zone: Option<String>,
     /// Threads that share the listener, 1 to 64.
     pub reactors: usize,
     /// Most connections to each server, shared out among the reactors; 1 to 10,000. Each reactor has one at the least.

@@ -52,6 +52,7 @@ fn without_flags_it_is_the_original_without_flags() {
         servers: vec![at(tcp("localhost", 6380)), at(tcp("localhost", 6381))],
         cluster: false,
         cluster_announce: None,
+        availability_zone: None,
         sentinels: vec![],
         sentinel_credentials: None,
         reactors: 1,
@@ -412,6 +413,25 @@ fn a_master_is_a_name_that_sentinels_know_or_an_address_that_others_follow() {
 }
 
 #[test]
+fn a_zone_is_one_word_and_goes_with_reads_from_replicas() {
+    let pool = |keys: &str| {
+        format!(r#"[{{"port": 7000, "tcpConnections": [{{"master": "a:1", "replicas": ["b:1"]}}]{keys}}}]"#)
+    };
+    let zoned = |zone: &str| pool(&format!(r#", "readFrom": "replica", "availabilityZone": "{zone}""#));
+    assert_eq!(from_file(&zoned("use1-az1"))[0].availability_zone.as_deref(), Some("use1-az1"));
+    assert_eq!(from_file(&zoned(""))[0].availability_zone, None);
+    for zone in ["a b", "é", " a", &"x".repeat(65)] {
+        let error = from_text(&zoned(zone)).expect_err("no zone").to_string();
+        let wanted = "is not the name of a zone: 1 to 64 letters of printable ASCII, without blanks";
+        assert!(error.contains("availabilityZone: ") && error.contains(wanted), "{error}");
+    }
+    for keys in [r#", "availabilityZone": "a""#, r#", "readFrom": "master", "availabilityZone": "a""#] {
+        let error = from_text(&pool(keys)).expect_err("nothing is read from replicas").to_string();
+        assert!(error.contains("availabilityZone: has no meaning without readFrom: give both"), "{error}");
+    }
+}
+
+#[test]
 fn a_cluster_has_seeds_and_nothing_that_it_knows_itself() {
     let pool = |keys: &str| format!(r#"[{{"port": 7000, "cluster": true, {keys}}}]"#);
     let good = from_file(&pool(
@@ -420,6 +440,10 @@ fn a_cluster_has_seeds_and_nothing_that_it_knows_itself() {
     ));
     assert_eq!(good[0].servers, [at(tcp("a", 1)), at(tcp("b", 2))]);
     assert!(good[0].cluster);
+    let read = from_file(&pool(r#""tcpConnections": ["a:1"], "readFrom": "replica""#));
+    assert_eq!((read[0].read_from, &read[0].availability_zone), (ReadFrom::Replica, &None));
+    let zoned = r#""tcpConnections": ["a:1"], "readFrom": "preferReplica", "availabilityZone": "eu-west-1b""#;
+    assert_eq!(from_file(&pool(zoned))[0].availability_zone.as_deref(), Some("eu-west-1b"));
     assert!(from_flags(&[("cluster", "true")]).cluster);
     let announced = from_file(&pool(r#""tcpConnections": ["a:1"], "clusterAnnounce": "10.0.0.5:6379""#));
     assert_eq!(announced[0].cluster_announce, Some(tcp("10.0.0.5", 6379)));
@@ -433,7 +457,6 @@ fn a_cluster_has_seeds_and_nothing_that_it_knows_itself() {
         (r#""hash": "md5""#, "hash: does not go with cluster: "),
         (r#""distribution": "ketama""#, "distribution: does not go with cluster: "),
         (r#""sentinels": ["s:1"]"#, "sentinels: does not go with cluster: "),
-        (r#""readFrom": "replica""#, "readFrom: does not go with cluster: "),
         (r#""unixConnections": ["/tmp/r.sock"]"#, "unixConnections: does not go with cluster: "),
         (r#""tcpConnections": [{"master": "cache-1"}]"#, "entry 1: master: does not go with cluster: "),
         (r#""tcpConnections": ["b:1", {"master": "a:1", "replicas": ["c:1"]}]"#, "entry 2: replicas: does not go with"),

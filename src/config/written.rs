@@ -43,6 +43,7 @@ pub(crate) fn draft_of(pool: &PoolConfig) -> Draft {
         limits: pool.limits,
         sentinels: Some(pool.sentinels.iter().map(ToString::to_string).collect()),
         read_from: Some(pool.read_from.name().to_owned()),
+        availability_zone: pool.availability_zone.clone(),
         remote_user: user(&pool.credentials),
         remote_password: Source {
             file: pool.remote_password_file.as_deref().map(|path| path.to_string_lossy().into_owned()),

@@ -140,6 +140,9 @@ pub fn servers(protocol: Protocol, figures: &Figures, out: &mut Vec<u8>) {
         ];
         fields::numbers(&mut text, WORD, &numbers);
         fields::texts(&mut text, WORD, &[("at", &server.location.addresses.replace(", ", ","))]);
+        if !server.location.zone.is_empty() {
+            fields::texts(&mut text, WORD, &[("zone", &server.location.zone)]);
+        }
         // It has blanks: all that follows until the end of the line.
         fields::texts(&mut text, [" ", "=", "\n"], &[("why", &server.why)]);
     }

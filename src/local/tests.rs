@@ -52,6 +52,7 @@ const NOWHERE: Location = Location {
     changes: 0,
     switches: 0,
     certificate_until_unix_ms: 0,
+    zone: String::new(),
 };
 
 const UNUSED: ServerStats =

@@ -28,7 +28,7 @@ use super::state::Proxy;
 use super::write::{Sent, gather};
 use super::{
     answer, await_master, blocking, bulk, close, collect, enqueue, fast_path, guard, handshake_read, mark, merged,
-    recover, relief, replica_watch, slow, subscription_read,
+    recover, relief, replica_watch, slow, subscription_read, zone,
 };
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
@@ -291,6 +291,10 @@ fn on_reply_for_nobody(
         }
         Role::Watch => {
             replica_watch::on_answer(proxy, id, reply);
+            return Ok(());
+        }
+        Role::Zone => {
+            zone::on_answer(proxy, id, reply);
             return Ok(());
         }
         _ => {}

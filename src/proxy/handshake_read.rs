@@ -7,7 +7,7 @@ use super::mastership::Seat;
 use super::settings::Settings;
 use super::state::Proxy;
 use super::{
-    answer, authenticate, enqueue, health, leases, mark, recover, replica_watch, report, subscription_connection,
+    answer, authenticate, enqueue, health, leases, mark, recover, replica_watch, report, subscription_connection, zone,
 };
 use crate::backend::Backend;
 use crate::backend::handshake::{self, Handshake, Introduction, Refusal, Step};
@@ -67,6 +67,9 @@ pub(super) fn on_handshake_reply(
     health::conclude(proxy, server, before, &"", now);
     if let Some(refusal) = refusal {
         refuse_queued(proxy, id, &refusal, now);
+    }
+    if is_first {
+        zone::on_ready(proxy, id, now);
     }
     replica_watch::on_ready(proxy, id, server, now);
     subscription_connection::maybe_hear(proxy, id, now);

@@ -26,6 +26,7 @@ use super::upstreams::Upstreams;
 use super::whereabouts::Whereabouts;
 use super::{connect, drain, mark, report, subscription_connection};
 use crate::backend::Backend;
+use crate::backend::handshake::Demand;
 use crate::cluster::RefreshCause;
 use crate::notice::{About, Kind};
 use crate::server::{Health, Seen};
@@ -37,9 +38,14 @@ use crate::timer::Millis;
 /// A backend's socket is connected.
 pub(super) fn handle_connected(proxy: &mut Proxy, id: Id, now: Millis) {
     let Some(server) = proxy.upstreams.backend(id).map(Backend::server) else { return };
-    let is_master = proxy.upstreams.mastership_mut(server).is_some();
+    let is_reader = proxy.settings.cluster && proxy.upstreams.is_replica(server);
+    let demand = match proxy.upstreams.mastership_mut(server) {
+        Some(_) => Demand::Master,
+        None if is_reader => Demand::Reads,
+        None => Demand::Nothing,
+    };
     let Some(backend) = proxy.upstreams.backend_mut(id) else { return };
-    if backend.on_connected(proxy.settings.credentials.as_ref(), is_master, now) {
+    if backend.on_connected(proxy.settings.credentials.as_ref(), demand, now) {
         backend.on_told(proxy.authentication.number());
         mark::mark_backend_dirty(&mut proxy.upstreams, &mut proxy.turn, id);
     }

@@ -29,19 +29,17 @@ use super::replicas::Reader;
 use super::router::{Route, Router};
 use super::settings::Settings;
 use super::state::Proxy;
-use super::{answer, dispatch};
+use super::{answer, dispatch, reparse, slot_table};
 use crate::client::{Client, Need};
-use crate::command::{Access, Class, Command, Lease};
+use crate::command::{self, Access, Class, Command, Lease};
 use crate::recent::RecentWrites;
-use crate::request::Place;
+use crate::request::{Place, RequestId};
 use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
 /// So long a replica is given to hear of a write, in milliseconds, from the moment in which it must be answered.
 const LAG_MS: u64 = 1_000;
-/// The hash of a read of several keys. A key may have it, too: then a write waits that need not.
-const SEVERAL: u32 = u32::MAX;
 /// A client with more requests in flight is not looked through: its write waits.
 const LOOK_MAX: usize = 64;
 
@@ -117,16 +115,30 @@ pub(super) fn note_uploaded(settings: &Settings, router: &Router, hash: u32, now
 
 /// Where a read goes that a server did not answer which is lost: `route`, but if it was a replica, as its settings
 /// say.
-pub(super) fn route_instead(router: &Router, lost: ServerId, client: Id, route: Route) -> Route {
+pub(super) fn route_instead(router: &Router, lost: ServerId, client: Id, route: Route, now: Millis) -> Route {
     if router.replicas().is_empty() || !router.replicas().has(lost) {
         return route;
     }
     let is_master_up = matches!(route, Route::To(..) | Route::CrossSlot);
-    match router.replicas().second_reader(lost, client.generation(), is_master_up) {
+    match router.replicas().second_reader(lost, client.generation(), is_master_up, now) {
         Reader::Master => route,
-        Reader::Replica(server) => Route::To(server, SEVERAL),
-        Reader::Nobody if router.replicas().is_up(lost) => Route::To(lost, SEVERAL),
+        Reader::Replica(server) => Route::To(server, 0),
+        Reader::Nobody if router.replicas().is_up(lost) => Route::To(lost, 0),
         Reader::Nobody => Route::Down,
+    }
+}
+
+/// The replica that answers this read in the place of its server, which is down; `bytes` are the request's.
+pub(super) fn replica_instead(proxy: &Proxy, request: RequestId, bytes: &[u8], now: Millis) -> Option<ServerId> {
+    let entry = proxy.in_flight.requests.get(request).filter(|entry| entry.is_read())?;
+    let framer = reparse::framed(&proxy.reading, bytes)?;
+    let args = framer.args();
+    let command = command::find(args.first()?.of(bytes))?;
+    let call = Call { container: command.name(), command, request: bytes, args };
+    let reader = key_reader(&proxy.settings, &proxy.router, &proxy.clients, entry.client(), &call, now)?;
+    match reader.reader_of_keys(&proxy.router, &call)? {
+        (_, Reader::Replica(server)) => Some(server),
+        (_, Reader::Master | Reader::Nobody) => None,
     }
 }
 
@@ -175,7 +187,7 @@ impl KeyReader<'_> {
     fn reader_of(&self, router: &Router, hash: u32) -> Reader {
         match self.recent {
             Some(recent) if recent.is_recent(hash, self.within_ms, self.now.0) => Reader::Master,
-            _ => router.reader_of(hash, self.number),
+            _ => router.reader_of(hash, self.number, self.now),
         }
     }
 
@@ -187,7 +199,7 @@ impl KeyReader<'_> {
         let first = hashes.next()?;
         let (mut hash, mut reader) = (first, self.reader_of(router, first));
         for other in hashes {
-            hash = SEVERAL;
+            hash = slot_table::hash_of_several(first);
             if router.has_several() && !router.is_together(first, other) {
                 return None;
             }
@@ -239,7 +251,7 @@ fn has_read_of(proxy: &Proxy, id: Id, hashes: Option<&[u32]>) -> bool {
     let Some(hashes) = hashes.filter(|_| client.reply_order().len() <= LOOK_MAX) else { return true };
     let may_read = |request| {
         let entry = &proxy.in_flight.requests[request];
-        let is_read = entry.is_read() && (entry.hash() == SEVERAL || hashes.contains(&entry.hash()));
+        let is_read = entry.is_read() && (slot_table::is_of_several(entry.hash()) || hashes.contains(&entry.hash()));
         is_read || matches!(entry.place(), Place::Merging(_))
     };
     client.reply_order().iter(&proxy.in_flight.requests).any(may_read)

@@ -105,7 +105,7 @@ fn ask_again(
         _ => reparse::route_again(&proxy.settings, &proxy.router, &proxy.reading, &bytes, hash),
     };
     // Keys that have come apart are not worth it.
-    match reads::route_instead(&proxy.router, from, client, route) {
+    match reads::route_instead(&proxy.router, from, client, route, now) {
         Route::To(server, _) if server != from => {
             proxy.in_flight.requests[request].mark_moved();
             proxy.journal.stats.resends += 1;

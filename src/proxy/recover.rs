@@ -253,7 +253,7 @@ fn send_again(
         Place::Part(merging) => scatter::route_part_again(proxy, merging, request, lost, &bytes),
         _ => reparse::route_again(&proxy.settings, &proxy.router, &proxy.reading, &bytes, hash),
     };
-    let route = reads::route_instead(&proxy.router, lost, client, route);
+    let route = reads::route_instead(&proxy.router, lost, client, route, now);
     let server = match route {
         Route::To(server, _) => server,
         Route::CrossSlot if scatter::split_again(proxy, request, profile, &bytes, now) => return,

@@ -12,6 +12,9 @@
 //! One that names itself as the owner is not the node that it was: its name is looked up anew, and its connections are
 //! renewed. What a script says is not learned from, since a script may say anything.
 //!
+//! A replica says `-MOVED` when its master does not have the slot, or it has another master by now, and `-CLUSTERDOWN`
+//! when it is cut off: its reads go to the owner, at once, behind whatever of the client is redirected.
+//!
 //! Order: whatever of a client is redirected is in one line, its client is read no further, and it is sent again when
 //! the client has nothing in flight at any node. What was run *behind* a held request counts only if both have a key of
 //! the same slot in common: a read is asked again, behind the held one; after a write the held one comes too late, and
@@ -210,21 +213,24 @@ fn learn(
     let at_once = if tries < AT_ONCE_MAX { 0 } else { pause_ms };
     match *refusal {
         Refusal::TryAgain => {
-            proxy.redirected.on_moving(slot, now);
+            on_moving(proxy, from, slot, now);
             (Goal::Owner, pause_ms)
         }
         Refusal::Down => {
             proxy.turn.refresh(RefreshCause::Down);
-            (Goal::Owner, 2 * pause_ms)
+            // A replica may be cut off, and its master not.
+            let is_replica = proxy.router.replicas_mut().doubt(from);
+            (Goal::Owner, if is_replica && tries == 0 { 0 } else { 2 * pause_ms })
         }
         Refusal::Ask { host, port, .. } => {
-            proxy.redirected.on_moving(slot, now);
+            on_moving(proxy, from, slot, now);
             match address(host, port, proxy.upstreams.address(from)) {
                 Some(address) => (Goal::Asking(address.into()), at_once),
                 None => (Goal::Owner, pause_ms),
             }
         }
         Refusal::Moved { host, port, .. } => {
+            proxy.router.replicas_mut().on_slot_moves_at(from, now);
             let own = proxy.upstreams.address(from);
             let Some(address) = address(host, port, own).filter(|_| !is_script) else {
                 proxy.turn.refresh(RefreshCause::Moved);
@@ -235,7 +241,7 @@ fn learn(
                 return (Goal::Owner, pause_ms);
             }
             proxy.turn.refresh(RefreshCause::Moved);
-            learn_owner(proxy, from, slot, &address);
+            learn_owner(proxy, from, slot, &address, now);
             (Goal::Owner, at_once)
         }
     }
@@ -251,15 +257,21 @@ fn on_replaced(proxy: &mut Proxy, server: ServerId, now: Millis) {
     }
 }
 
+/// A node says that a slot is on its way.
+fn on_moving(proxy: &mut Proxy, from: ServerId, slot: u16, now: Millis) {
+    proxy.redirected.on_moving(slot, now);
+    proxy.router.replicas_mut().on_slot_moves_at(from, now);
+}
+
 /// A node says that this one has a slot. If it was thought to have it itself, it is believed.
-fn learn_owner(proxy: &mut Proxy, from: ServerId, slot: u16, address: &str) {
+fn learn_owner(proxy: &mut Proxy, from: ServerId, slot: u16, address: &str, now: Millis) {
     let owner = proxy.router.owner(slot);
     if owner.is_some_and(|owner| owner != from) {
         return;
     }
     let known = proxy.router.servers().find(|&server| proxy.upstreams.address(server) == address);
     match known {
-        Some(server) => drop(proxy.router.give_slot(slot, server)),
+        Some(server) => drop(proxy.router.give_slot(slot, server, now)),
         None => proxy.redirected.on_named(slot, address),
     }
 }

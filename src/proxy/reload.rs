@@ -27,7 +27,9 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::topics::SubscriptionConnection;
 use super::upstreams::Upstreams;
-use super::{authenticate, close, connect, drain, publish, recover, replica_watch, subscribe, subscription_connection};
+use super::{
+    authenticate, close, connect, drain, publish, recover, replica_watch, subscribe, subscription_connection, zone,
+};
 use crate::client::{Flow, Need};
 use crate::notice::{About, Kind};
 use crate::request::Role;
@@ -68,6 +70,9 @@ pub(super) fn handle_settings(proxy: &mut Proxy, settings: Settings, now: Millis
         change_users(proxy, &old.users);
     }
     change_servers(proxy, now);
+    if old.zone != proxy.settings.zone {
+        zone::on_settings(proxy, now);
+    }
     if is_new_limit {
         look_at_deadlines(proxy, now);
     }
@@ -146,7 +151,8 @@ pub(super) fn change_servers(proxy: &mut Proxy, now: Millis) {
         proxy.upstreams.revive(server, &proxy.settings);
     }
     proxy.router.settle(&proxy.settings, servers.clone());
-    proxy.router.set_replicas(&proxy.settings, &replicas, proxy.upstreams.slots());
+    let is_near = |server| zone::is_near(&proxy.settings, &proxy.upstreams, server);
+    proxy.router.set_replicas(&proxy.settings, replicas, is_near, proxy.upstreams.slots());
     if !is_other {
         return;
     }

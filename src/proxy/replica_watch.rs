@@ -4,7 +4,8 @@
 //!   ROLE ─► slave, host, port, connected, offset      read from
 //!           … connect, connecting, sync, handshake    behind: its master is lost to it, or it copies all data anew
 //!           master                                    no replica at all: somebody has promoted it, or given a wrong
-//!                                                     address. It is not read from
+//!                                                     address. It is not read from; but a node of a cluster is, since
+//!                                                     it answers what it has the slot for, and nothing else
 //!           an error                                  it may not tell (ACL): read from, as long as it answers reads
 //! ```
 //!
@@ -21,6 +22,7 @@ use super::enqueue;
 use super::interface::Timer;
 use super::replicas::Link;
 use super::state::Proxy;
+use crate::cluster::RefreshCause;
 use crate::notice::{About, Kind, printable};
 use crate::request::Role;
 use crate::resp::elements::{self, Elements};
@@ -32,6 +34,8 @@ use crate::timer::Millis;
 const WATCH_MS: u64 = 1_000;
 
 const ROLE: &[u8] = b"*1\r\n$4\r\nROLE\r\n";
+/// What a master calls itself.
+const MASTER: &[u8] = b"master";
 
 /// Watches every replica.
 pub(super) fn watch_all(proxy: &mut Proxy, now: Millis) {
@@ -73,7 +77,12 @@ fn ask(proxy: &mut Proxy, id: Id, now: Millis) {
 /// A replica has answered.
 pub(super) fn on_answer(proxy: &mut Proxy, id: Id, reply: &[u8]) {
     let Some(server) = proxy.upstreams.backend(id).map(|backend| backend.server()) else { return };
-    let (link, words) = link_of(reply);
+    let (mut link, words) = link_of(reply);
+    if proxy.settings.cluster && words == MASTER {
+        // It has taken the place of its master, and the map does not have that yet. What it does not serve it says.
+        link = Link::Connected;
+        proxy.turn.refresh(RefreshCause::Moved);
+    }
     note(proxy, server, link, words);
 }
 

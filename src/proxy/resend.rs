@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use super::interface::Timer;
 use super::redirected::{Goal, Waiting};
 use super::state::Proxy;
-use super::{answer, bulk, collect, enqueue, guard, pick, redirect, topology};
+use super::{answer, bulk, collect, enqueue, guard, pick, reads, redirect, topology};
 use crate::cluster::RefreshCause;
 use crate::request::{Place, Role};
 use crate::server_id::ServerId;
@@ -43,7 +43,7 @@ enum Round {
 pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
     for (slot, address) in proxy.redirected.take_named() {
         if let Some(server) = topology::named(proxy, &address, now) {
-            proxy.router.give_slot(slot, server);
+            proxy.router.give_slot(slot, server, now);
         }
     }
     let lines = proxy.redirected.lines();
@@ -132,15 +132,16 @@ fn send_round(proxy: &mut Proxy, client: Id, now: Millis) -> usize {
 /// Where one that waits goes now, and whether that node is to be told `ASKING`. `None` if nowhere.
 fn goal_of(proxy: &mut Proxy, client: Id, number: u64, now: Millis) -> Option<(ServerId, bool)> {
     let waiting = proxy.redirected.line(client)?.waiting_as(number)?;
-    let (request, goal, due) = (waiting.request, waiting.goal.clone(), waiting.due);
-    let goal = match goal {
-        Goal::Owner => proxy.router.server_of(proxy.in_flight.requests[request].hash()).map(|server| (server, false)),
-        Goal::Asking(_) if due + redirect::ASK_MS < now => {
-            proxy.router.server_of(proxy.in_flight.requests[request].hash()).map(|server| (server, false))
-        }
-        Goal::Asking(address) => {
+    let goal = match &waiting.goal {
+        Goal::Asking(address) if waiting.due + redirect::ASK_MS >= now => {
+            let address = address.clone();
             let server = topology::named(proxy, &address, now).filter(|&server| proxy.router.is_up(server));
             server.map(|server| (server, true))
+        }
+        Goal::Asking(_) | Goal::Owner => {
+            let owner = proxy.router.server_of(proxy.in_flight.requests[waiting.request].hash());
+            let server = owner.or_else(|| reads::replica_instead(proxy, waiting.request, &waiting.bytes, now));
+            server.map(|server| (server, false))
         }
     };
     if goal.is_none() {

@@ -27,6 +27,7 @@ use crate::command::Command;
 use crate::resp::Arg;
 use crate::ring::{Member, Ring, ServerIndex, Spread, UpSet};
 use crate::server_id::ServerId;
+use crate::timer::Millis;
 
 /// The part of a server that has none.
 const NO_PART: u16 = u16::MAX;
@@ -199,16 +200,29 @@ impl Router {
     }
 
     /// A cluster's slots have these owners from here on, each a place among the servers.
-    pub fn tell_slots(&mut self, owner_of: impl Fn(u16) -> Option<usize>) {
-        if self.slots.as_mut().is_some_and(|slots| slots.tell(owner_of)) {
-            self.epoch = self.epoch.wrapping_add(1);
-        }
+    pub fn tell_slots(&mut self, owner_of: impl Fn(u16) -> Option<usize>, now: Millis) {
+        let Router { slots: Some(slots), replicas, .. } = self else { return };
+        let mut is_other = false;
+        slots.tell(owner_of, |before, after| {
+            is_other = true;
+            // Whose server is gone, or that had nobody, did not go from one to the other.
+            if let (Some(before), Some(after)) = (before, after) {
+                replicas.on_slot_moves(before, now);
+                replicas.on_slot_moves(after, now);
+            }
+        });
+        self.epoch = self.epoch.wrapping_add(u32::from(is_other));
     }
 
     /// A slot of a cluster has another owner: this server. False if it is none of those that there are.
-    pub fn give_slot(&mut self, slot: u16, server: ServerId) -> bool {
-        let Some(place) = self.place(server) else { return false };
-        if self.slots.as_mut().is_some_and(|slots| slots.give(slot, place.index())) {
+    pub fn give_slot(&mut self, slot: u16, server: ServerId, now: Millis) -> bool {
+        let Some(place) = self.place(server).map(ServerIndex::index) else { return false };
+        let Router { slots: Some(slots), replicas, .. } = self else { return true };
+        let before = slots.give(slot, place);
+        if before != Some(place) {
+            for place in before.into_iter().flat_map(|before| [before, place]) {
+                replicas.on_slot_moves(place, now);
+            }
             self.epoch = self.epoch.wrapping_add(1);
         }
         true
@@ -248,21 +262,29 @@ impl Router {
         &mut self.replicas
     }
 
-    /// These are the replicas of each place from here on. Of the slots of all servers there are so many.
-    pub fn set_replicas(&mut self, settings: &Settings, of_places: &[Vec<ServerId>], slots: usize) {
-        self.replicas.set(settings.read_from, of_places);
+    /// These are the replicas of each place from here on; `is_near` says which servers are in rmux's own zone. Of the
+    /// slots of all servers there are so many.
+    pub fn set_replicas(
+        &mut self,
+        settings: &Settings,
+        of_places: Vec<Vec<ServerId>>,
+        is_near: impl Fn(ServerId) -> bool,
+        slots: usize,
+    ) {
+        let of_places: Vec<_> = self.servers.iter().copied().zip(of_places).collect();
+        self.replicas.set(settings.read_from, &of_places, is_near);
         self.part_of_server.resize(slots.max(self.part_of_server.len()), NO_PART);
     }
 
     /// Who answers a read of a key with this hash, for the client with this number.
-    pub fn reader_of(&self, hash: u32, number: u32) -> Reader {
+    pub fn reader_of(&self, hash: u32, number: u32, now: Millis) -> Reader {
         let server = self.server_of(hash).and_then(|server| self.place(server));
         let owner = || match &self.slots {
             Some(slots) => slots.owner(slot_in(hash)),
             None => Some(self.ring.primary(hash).index()),
         };
         match server.map(ServerIndex::index).or_else(owner) {
-            Some(place) => self.replicas.reader(place, number, server.is_some()),
+            Some(place) => self.replicas.reader(place, number, server.is_some(), now),
             None => Reader::Master,
         }
     }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub replicas: Vec<Vec<String>>,
     /// Where reads go to.
     pub read_from: ReadFrom,
+    /// The zone of this host; servers in it are read first.
+    pub zone: Option<String>,
     /// Those of them that are the names of masters: where they are it is told by `Proxy::handle_moved`. Nobody stands
     /// in for them.
     pub masters: Vec<String>,
@@ -152,6 +154,7 @@ impl Settings {
             servers,
             replicas: Vec::new(),
             read_from: ReadFrom::Master,
+            zone: None,
             masters: Vec::new(),
             failover: true,
             cluster: false,

@@ -19,11 +19,24 @@ const NOBODY: u16 = u16::MAX;
 const NO_PART: u16 = u16::MAX;
 /// A slot takes so many bits.
 const SLOT_BITS: u32 = SLOTS.trailing_zeros();
+/// What stands above the slot in the hash of several keys.
+const OF_SEVERAL: u32 = u32::MAX << SLOT_BITS;
 
 /// The hash of a key: its slot, and something of the rest.
 #[inline]
 pub(super) fn hash_of(key: &[u8]) -> u32 {
     u32::from(cluster::slot_of(key)) | Ring::hash(key) << SLOT_BITS
+}
+
+/// The hash of a request with several keys of one slot, of which this is the hash of one. It has that slot, and a key
+/// may have it, too.
+pub(super) fn hash_of_several(hash: u32) -> u32 {
+    u32::from(slot_in(hash)) | OF_SEVERAL
+}
+
+/// Whether a hash is that of several keys; or, by chance, of one.
+pub(super) fn is_of_several(hash: u32) -> bool {
+    hash >= OF_SEVERAL
 }
 
 /// The slot in a hash.
@@ -66,22 +79,27 @@ impl SlotTable {
         self.owners.iter().filter(|owner| **owner != NOBODY).map(|&owner| usize::from(owner))
     }
 
-    /// These are the owners from here on. True if any is another one.
-    pub fn tell(&mut self, owner_of: impl Fn(u16) -> Option<usize>) -> bool {
+    /// These are the owners from here on. Of each slot that has another one, `on_other` is told the owner before, if it
+    /// had one, and that of now.
+    pub fn tell(
+        &mut self,
+        owner_of: impl Fn(u16) -> Option<usize>,
+        mut on_other: impl FnMut(Option<usize>, Option<usize>),
+    ) {
         self.is_told = true;
-        let mut is_other = false;
         for (slot, owner) in (0..).zip(self.owners.iter_mut()) {
-            let now = owner_of(slot).map_or(NOBODY, |place| place as u16);
-            is_other |= now != *owner;
-            *owner = now;
+            let now = owner_of(slot);
+            let before = std::mem::replace(owner, now.map_or(NOBODY, |place| place as u16));
+            if *owner != before {
+                on_other((before != NOBODY).then_some(usize::from(before)), now);
+            }
         }
-        is_other
     }
 
-    /// The server in this place has this slot from here on. True if it had another one.
-    pub fn give(&mut self, slot: u16, place: usize) -> bool {
-        let owner = &mut self.owners[usize::from(slot)];
-        std::mem::replace(owner, place as u16) != place as u16
+    /// The server in this place has this slot from here on. Returns whose it was.
+    pub fn give(&mut self, slot: u16, place: usize) -> Option<usize> {
+        let before = std::mem::replace(&mut self.owners[usize::from(slot)], place as u16);
+        (before != NOBODY).then_some(usize::from(before))
     }
 
     /// Servers stand in other places, or nowhere: `moved` says where each is now.

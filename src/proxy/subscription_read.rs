@@ -213,7 +213,7 @@ fn follow_slot(proxy: &mut Proxy, from: ServerId, topic: TopicId, reply: &[u8], 
     *count += 1;
     let is_too_often = *count > MOVES_MAX;
     let owner = topology::named(proxy, &address, now).filter(|&owner| owner != from && !is_too_often);
-    let Some(owner) = owner.filter(|&owner| proxy.router.give_slot(slot, owner)) else {
+    let Some(owner) = owner.filter(|&owner| proxy.router.give_slot(slot, owner, now)) else {
         proxy.pubsub.moved.retain(|(other, _)| *other != topic);
         return false;
     };

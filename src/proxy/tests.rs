@@ -8,6 +8,7 @@ mod authenticate;
 mod await_master;
 mod bulk;
 mod cluster;
+mod cluster_replicas;
 mod delivery;
 mod denials;
 mod dismiss;
@@ -263,7 +264,7 @@ impl Bench {
         for word in asked.split("\r\n") {
             replies += match word {
                 "HELLO" => "*0\r\n",
-                "AUTH" | "SELECT" => "+OK\r\n",
+                "AUTH" | "SELECT" | "READONLY" => "+OK\r\n",
                 "PING" => "+PONG\r\n",
                 _ => "",
             };

@@ -57,7 +57,7 @@ fn on_slot_map(proxy: &mut Proxy, map: &SlotMap, now: Millis) {
     let guests: Vec<String> = proxy.nodes.others(&servers, now).cloned().collect();
     servers.extend(guests);
     set_nodes(proxy, servers, replicas, now);
-    proxy.router.tell_slots(|slot| map.owner(slot));
+    proxy.router.tell_slots(|slot| map.owner(slot), now);
     resubscribe::review(proxy, now);
     proxy.redirected.look.by(now);
     proxy.turn.room_is_new();

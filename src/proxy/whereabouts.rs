@@ -50,6 +50,8 @@ pub(super) struct Whereabouts {
     pub certificate_until_unix_ms: u64,
     /// When its connections were renewed since another server had taken its place.
     replaced_at: Option<Millis>,
+    /// The zone that it has last said to be in; empty if it has none.
+    pub zone: String,
     /// How far its connections follow.
     pub renewal: Renewal,
     /// Where it is, if that is what sentinels say.
@@ -75,6 +77,7 @@ impl Whereabouts {
             changes: self.changes,
             switches: self.master.as_ref().map_or(0, |master| master.switches),
             certificate_until_unix_ms: self.certificate_until_unix_ms,
+            zone: self.zone.clone(),
             ..Location::default()
         };
         let place = self.master.as_ref().map_or("", |master| &master.address);

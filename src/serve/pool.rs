@@ -281,6 +281,7 @@ fn settings(pool: &PoolConfig) -> Settings {
             .map(|server| server.replicas().iter().map(ToString::to_string).collect())
             .collect(),
         read_from: pool.read_from,
+        zone: pool.availability_zone.clone(),
         cluster: pool.cluster,
         failover: pool.failover,
         cluster_announce: pool.cluster_announce.as_ref().map(ToString::to_string),

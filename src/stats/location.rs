@@ -21,6 +21,8 @@ pub struct Location {
     pub switches: u64,
     /// Until when the certificate is good that it has shown last, in milliseconds since 1970; 0 if it has shown none.
     pub certificate_until_unix_ms: u64,
+    /// The zone that it says it is in; empty if it was not asked, or says nothing.
+    pub zone: String,
 }
 
 /// More addresses of one server are not shown.
@@ -38,6 +40,9 @@ impl Location {
         self.looked_up_unix_ms = self.looked_up_unix_ms.max(other.looked_up_unix_ms);
         self.changes = self.changes.max(other.changes);
         self.switches = self.switches.max(other.switches);
+        if self.zone.is_empty() {
+            self.zone.clone_from(&other.zone);
+        }
         let both = [self.certificate_until_unix_ms, other.certificate_until_unix_ms];
         self.certificate_until_unix_ms = both.into_iter().filter(|until| *until > 0).min().unwrap_or(0);
     }
@@ -61,6 +66,7 @@ mod tests {
             let mut other = Location { lookups: 3, lookups_failed: 1, changes: 2, switches: 4, ..Location::default() };
             (other.looked_up_unix_ms, other.certificate_until_unix_ms) = (at, certificate_until_unix_ms);
             other.set_addresses(addresses);
+            other.zone = if at == 2 { "east".to_owned() } else { String::new() };
             sum.add(&other);
         };
         found("", 0, 0);
@@ -77,6 +83,7 @@ mod tests {
             changes: 2,
             switches: 4,
             certificate_until_unix_ms: 800,
+            zone: "east".to_owned(),
         };
         assert_eq!(sum, expected);
         sum.set_addresses(&["x"; 1_000].join(", "));

@@ -7,6 +7,7 @@
 //! tokens      clients that write tokens which nobody else writes, and what became of each
 //! changes     that the nodes do what the other tests ask of them
 //! finding     which nodes rmux knows, and how often it asks them
+//! reading     reads from replicas
 //! replaced    a node of which another one has taken the place, behind its address
 //! resharding  slots that move under load
 //! leases      what has a connection of its own, while its slot moves
@@ -26,6 +27,7 @@ mod leases;
 mod mixed;
 mod newer;
 mod nodes;
+mod reading;
 mod replaced;
 mod resharding;
 #[cfg(feature = "tls")]

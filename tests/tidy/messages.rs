@@ -74,6 +74,8 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("proxy/redirect", "is_of_node"),
     ("proxy/redirect_lease", "UNBLOCKED"),
     ("proxy/audit", "*"),
+    // What a server is asked.
+    ("proxy/zone", "INFO"),
     ("service/activation", "move_to_standard_input"),
     ("top/source", "REQUEST"),
     ("top/view", "headline"),

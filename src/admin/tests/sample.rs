@@ -99,6 +99,7 @@ pub fn report_before() -> Report {
         changes: 2,
         switches: 1,
         certificate_until_unix_ms: 1_797_687_929_000,
+        zone: "eu-west-1b".to_owned(),
     };
     let cache = Figures {
         stats,

@@ -3,10 +3,10 @@
 use super::*;
 use crate::read_from::ReadFrom;
 
-const ROLE: &str = "*1\r\n$4\r\nROLE\r\n";
+pub(super) const ROLE: &str = "*1\r\n$4\r\nROLE\r\n";
 
 /// What a replica says of itself whose link is in this state.
-fn role(state: &str) -> String {
+pub(super) fn role(state: &str) -> String {
     format!("*5\r\n{}{}:6379\r\n{}:17\r\n", bulk("slave"), bulk("127.0.0.1"), bulk(state))
 }
 
