@@ -36,6 +36,11 @@ impl Course {
         self.is_touched && self.is_watching()
     }
 
+    /// True once its `EXEC` was sent: what was refused before may have been in force no longer, and all of it run.
+    pub fn is_ended(self) -> bool {
+        self.is_ended
+    }
+
     /// True once a step was refused for what is wrong with it.
     pub fn is_faulty(self) -> bool {
         self.is_faulty

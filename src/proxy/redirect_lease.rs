@@ -24,7 +24,7 @@ use super::relocations::{Relocation, Stage};
 use super::slot_table::slot_in;
 use super::state::Proxy;
 use super::turn::FollowUp;
-use super::{answer, leases, memory, redirect, redirect_watch, reparse, transaction_marks};
+use super::{answer, bulk, leases, memory, redirect, redirect_watch, reparse, transaction_marks};
 use crate::backend::Backend;
 use crate::client::{Client, Flow};
 use crate::command::{self, Command};
@@ -103,14 +103,26 @@ fn watch_elsewhere(
         return Some(false);
     }
     transaction_marks::take_transaction(&mut proxy.clients, &mut proxy.in_flight, client);
-    if let Some(client) = proxy.clients.get_mut(client).filter(|client| client.flow() != Flow::Open) {
-        client.enter(Flow::Open);
-    }
     give_back(proxy, client, from, false);
     answer::drop_place(&mut proxy.clients, &mut proxy.in_flight, client, request);
     put_in_front(proxy, client, bytes, now);
     let (tries, refusal, stage) = (tries + 1, reply.into(), Stage::Due(now + pause_ms));
-    wait(proxy, client, Relocation { goal, told_at: now, since, until: None, tries, refusal, stage }, now);
+    wait(
+        proxy,
+        client,
+        Relocation {
+            goal,
+            told_at: now,
+            since,
+            until: None,
+            tries,
+            refusal,
+            refuser: server,
+            is_blocking: false,
+            stage,
+        },
+        now,
+    );
     Some(true)
 }
 
@@ -141,16 +153,25 @@ fn on_step_refused(
     if !leases::clean_up(proxy, from, transaction_marks::DISCARD, now) {
         proxy.turn.follow_up(FollowUp::Lease(from, Some(client), Some(transaction_marks::DISCARD)));
     }
-    if let Some(client) = proxy.clients.get_mut(client) {
-        if client.flow() != Flow::Open {
-            client.enter(Flow::Open);
-        }
-        client.enter(Flow::BlockedOnCommand { backend: Id::NONE });
-    }
     answer::drop_place(&mut proxy.clients, &mut proxy.in_flight, client, request);
     put_in_front(proxy, client, bytes, now);
     let (tries, refusal, stage) = (tries + 1, redirect_watch::STEP_MOVED.into(), Stage::Due(now + pause_ms));
-    wait(proxy, client, Relocation { goal, told_at: now, since, until: None, tries, refusal, stage }, now);
+    wait(
+        proxy,
+        client,
+        Relocation {
+            goal,
+            told_at: now,
+            since,
+            until: None,
+            tries,
+            refusal,
+            refuser: server,
+            is_blocking: false,
+            stage,
+        },
+        now,
+    );
     true
 }
 
@@ -197,7 +218,12 @@ fn on_blocking_refused(
     give_back(proxy, client, from, reply.starts_with(UNBLOCKED));
     answer::drop_place(&mut proxy.clients, &mut proxy.in_flight, client, request);
     put_in_front(proxy, client, bytes, now);
-    wait(proxy, client, Relocation { goal, told_at: now, since, until, tries, refusal, stage }, now);
+    wait(
+        proxy,
+        client,
+        Relocation { goal, told_at: now, since, until, tries, refusal, refuser: server, is_blocking: true, stage },
+        now,
+    );
     true
 }
 
@@ -235,9 +261,6 @@ fn command_of(proxy: &Proxy, bytes: &[u8]) -> Option<&'static Command> {
 
 /// A client does not wait on this backend any more, whose session is clean; if it `is_ending`, its server closes it.
 fn give_back(proxy: &mut Proxy, client: Id, from: Id, is_ending: bool) {
-    if let Some(entry) = proxy.clients.get_mut(client) {
-        entry.enter(Flow::BlockedOnCommand { backend: Id::NONE });
-    }
     let is_being_cleaned = proxy.upstreams.backend(from).is_some_and(|entry| entry.course().is_touched());
     match is_ending {
         false if is_being_cleaned => {}
@@ -255,8 +278,16 @@ fn put_in_front(proxy: &mut Proxy, client: Id, mut bytes: Vec<u8>, now: Millis) 
     kept::keep(proxy, client, Input::Owned(bytes), 0, RequestFramer::new(), now);
 }
 
-/// A client asks again when its time has come.
+/// A client asks again when its time has come. It is blocked until then, or waits as for its own replies.
 pub(super) fn wait(proxy: &mut Proxy, client: Id, relocation: Relocation, now: Millis) {
+    if let Some(entry) = proxy.clients.get_mut(client).filter(|entry| entry.flow() != Flow::Open) {
+        entry.enter(Flow::Open);
+    }
+    let flow = match relocation.is_blocking {
+        true => Flow::BlockedOnCommand { backend: Id::NONE },
+        false => Flow::AwaitingOwnReplies { server: relocation.refuser },
+    };
+    bulk::await_replies(&mut proxy.clients, &mut proxy.turn, client, flow);
     proxy.relocations.put(client, relocation);
     watch(proxy, now);
 }
@@ -273,16 +304,16 @@ fn watch(proxy: &mut Proxy, now: Millis) {
 pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
     for _ in 0..WORK_MAX {
         let Some(id) = proxy.relocations.next_due(now) else { break };
-        if let Some(client) = proxy.clients.get_mut(id).filter(|client| is_waiting(client)) {
+        if let Some(client) = proxy.clients.get_mut(id).filter(|client| is_blocked(client)) {
             client.enter(Flow::Open);
-            proxy.turn.wake(id);
         }
+        proxy.turn.wake(id);
     }
     if let Some(at) = proxy.relocations.due_at() {
         proxy.relocations.wake_at(&mut proxy.wheel, Timer::Relocations, at.max(now + 1));
     }
 }
 
-fn is_waiting(client: &Client) -> bool {
+fn is_blocked(client: &Client) -> bool {
     client.flow() == (Flow::BlockedOnCommand { backend: Id::NONE })
 }

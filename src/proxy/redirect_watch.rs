@@ -56,6 +56,9 @@ pub(super) fn on_refused(
     }
     match proxy.in_flight.requests[request].role() {
         Role::Ending { .. } => Some(on_exec_refused(proxy, (client, request, from), reply, now)),
+        // The cluster was down, and then EXEC was run, perhaps: what came before that is told what the node has said.
+        Role::Atomic if is_watch && course.is_ended() => Some(false),
+        Role::Plain | Role::Published { .. } if course.is_ended() => Some(false),
         Role::Atomic => {
             learn(proxy, from, reply, now);
             touch(proxy, client, from, now);

@@ -8,7 +8,6 @@ use super::relocations::{Relocation, Stage};
 use super::router::Route;
 use super::state::Proxy;
 use super::{answer, dispatch, redirect, redirect_lease, topology};
-use crate::client::Flow;
 use crate::reply;
 use crate::server_id::ServerId;
 use crate::slots::Id;
@@ -65,9 +64,6 @@ fn put_off(proxy: &mut Proxy, id: Id, relocation: &mut Option<Relocation>, now: 
         return Verdict::Done;
     }
     one.stage = Stage::Due(now + pause_ms);
-    if let Some(client) = proxy.clients.get_mut(id) {
-        client.enter(Flow::BlockedOnCommand { backend: Id::NONE });
-    }
     redirect_lease::wait(proxy, id, one, now);
     Verdict::Wait
 }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::redirected::Goal;
 use crate::request::RequestId;
+use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::{Alarm, Millis, Wheel};
 
@@ -45,6 +46,10 @@ pub(super) struct Relocation {
     pub tries: u8,
     /// What it is told if it finds no node.
     pub refusal: Box<[u8]>,
+    /// Who has not run it.
+    pub refuser: ServerId,
+    /// Whether it waits for data: who has hung up meanwhile is not there to have it.
+    pub is_blocking: bool,
     pub stage: Stage,
 }
 
@@ -79,7 +84,12 @@ impl Relocations {
 
     /// What is known of this client's, if it asks again now.
     pub fn take_asking(&mut self, client: Id) -> Option<Relocation> {
-        self.remove(client).filter(|relocation| relocation.stage == Stage::Asking)
+        self.remove(client).filter(|relocation| !matches!(relocation.stage, Stage::Sent(..)))
+    }
+
+    /// Whether this client asks again, or will.
+    pub fn is_of(&self, client: Id) -> bool {
+        self.all.contains_key(&client)
     }
 
     /// What is known of this client's, if it is this request.

@@ -413,3 +413,35 @@ fn what_is_about_its_connection_is_told_what_the_node_says() {
     assert_eq!(bench.told(client), "+OK\r\n".to_string() + UNBLOCKED);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn of_many_who_wait_for_one_slot_a_part_asks_again_in_each_turn() {
+    let count = 300;
+    let (mut bench, _) = halves(|settings| {
+        settings.pool_size = count + 1;
+        settings.lease_max = count;
+    });
+    let key = key_in(0, 0);
+    let clients: Vec<Id> = (0..count).map(|_| bench.client()).collect();
+    for &client in &clients {
+        bench.hear(client, blpop(&key, "0"));
+    }
+    bench.turn();
+    bench.connect_all();
+    let all: Vec<Id> = bench.proxy.upstreams.backends().map(|(id, _)| id).collect();
+    let leased: Vec<Id> = all.into_iter().filter(|&id| bench.asked(id) == blpop(&key, "0")).collect();
+    assert_eq!(leased.len(), count);
+    for backend in leased {
+        bench.hear_server(backend, moved(&key, 1));
+    }
+    bench.turn();
+    assert_eq!(bench.connects.len(), 256);
+    bench.pass(1);
+    assert_eq!(bench.connects.len(), count);
+    for client in clients {
+        bench.proxy.handle_client_broken(client);
+    }
+    bench.turn();
+    assert!(bench.proxy.relocations.is_empty());
+    bench.assert_nothing_is_left();
+}

@@ -506,3 +506,86 @@ fn a_first_step_is_tried_as_often_as_any_request() {
     bench.say(client, word("EXEC"));
     assert_eq!(bench.told(client), ABORTED);
 }
+
+#[test]
+fn who_leaves_while_its_transaction_begins_anew_leaves_nothing_behind() {
+    for is_sent in [false, true] {
+        let (mut bench, _) = halves(|_| {});
+        let key = key_in(0, 0);
+        let client = bench.client();
+        bench.say(client, word("MULTI"));
+        bench.say(client, set(&key, "1"));
+        let mut leased = bench.asked_in_time(&(word("MULTI") + &set(&key, "1")), 0);
+        let refusal = if is_sent { moved(&key, 1) } else { TRYAGAIN.to_string() };
+        bench.answer(leased, OK.to_string() + &refusal);
+        bench.turn();
+        bench.answer(leased, OK);
+        assert_eq!(bench.asked(leased), word("DISCARD"));
+        if is_sent {
+            leased = bench.asked_in_time(&(word("MULTI") + &set(&key, "1")), 0);
+        }
+        bench.proxy.handle_client_broken(client);
+        bench.turn();
+        if is_sent {
+            assert_eq!(bench.asked(leased), word("DISCARD"));
+            bench.answer(leased, [OK, QUEUED, OK].concat());
+            assert!(bench.is_shared(leased));
+        }
+        bench.pass(200);
+        assert!(bench.who_was_asked("").is_none() && bench.proxy.relocations.is_empty());
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn who_says_nothing_more_still_has_what_it_asked_for() {
+    let (mut bench, _) = halves(|_| {});
+    let key = key_in(0, 0);
+    let client = bench.client();
+    bench.say(client, word("MULTI"));
+    bench.say(client, set(&key, "1"));
+    let leased = bench.asked_in_time(&(word("MULTI") + &set(&key, "1")), 0);
+    bench.say(client, word("EXEC"));
+    bench.asked(leased);
+    bench.proxy.handle_client_end(client);
+    bench.answer(leased, [OK, &moved(&key, 1), ABORTED].concat());
+    assert!(bench.told(client).ends_with(ABORTED), "EXEC was on its way");
+    let client = bench.client();
+    bench.tell(&[(0, 0, 8191), (1, 8192, 16383)]);
+    bench.say(client, word("MULTI"));
+    bench.say(client, set(&key, "1"));
+    let leased = bench.asked_in_time(&(word("MULTI") + &set(&key, "1")), 0);
+    bench.answer(leased, OK.to_string() + TRYAGAIN);
+    bench.hear(client, word("EXEC"));
+    bench.proxy.handle_client_end(client);
+    bench.turn();
+    bench.answer(leased, OK);
+    bench.asked(leased);
+    let there = bench.asked_in_time(&(word("MULTI") + &set(&key, "1") + &word("EXEC")), 50);
+    bench.answer(there, [OK, QUEUED, "*1\r\n+OK\r\n"].concat());
+    assert_eq!(bench.told(client), [OK, QUEUED, "*1\r\n+OK\r\n"].concat());
+    assert!(bench.is_closed(Conn::Client(client)));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn what_was_refused_before_an_exec_that_was_run_is_told_so() {
+    let (mut bench, _) = halves(|_| {});
+    let key = key_in(0, 0);
+    let done = "*1\r\n+OK\r\n";
+    // The cluster was down, for a moment.
+    let client = bench.client();
+    for piece in [watch(&key), word("MULTI"), set(&key, "1"), word("EXEC")] {
+        bench.say(client, piece);
+    }
+    let leased = bench.asked_in_time(&(watch(&key) + &word("MULTI") + &set(&key, "1") + &word("EXEC")), 0);
+    bench.answer(leased, [DOWN, OK, QUEUED, done].concat());
+    assert_eq!(bench.told(client), [DOWN, OK, QUEUED, done].concat());
+    let (client, leased) = watching(&mut bench, &key);
+    for piece in [get(&key), word("MULTI"), set(&key, "1"), word("EXEC")] {
+        bench.say(client, piece);
+    }
+    bench.answer(leased, [DOWN, OK, QUEUED, done].concat());
+    assert_eq!(bench.told(client), [DOWN, OK, QUEUED, done].concat(), "asked now, it would see what EXEC wrote");
+    bench.assert_nothing_is_left();
+}
