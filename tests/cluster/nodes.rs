@@ -207,8 +207,8 @@ impl Cluster {
         shown(&self.server(node).ask("ROLE")).contains("master")
     }
 
-    /// Waits until each node that runs knows all of them, none in a handshake, and all agree on who is whose replica, with
-    /// a cluster that is well, and replicas that are up to date.
+    /// Waits until each node that runs knows all of them, none in a handshake, and all agree on who is whose replica and
+    /// who has which slots, with a cluster that is well, and replicas that are up to date.
     pub fn await_well(&self) {
         wait_until("a cluster that is well", LONG, || self.is_well());
     }
@@ -223,7 +223,7 @@ impl Cluster {
             // A replica that may not take a master's place is `nofailover`.
             let is_there = |line: &&str| !line.split([' ', ',']).any(|word| word == "fail" || word == "fail?");
             let role = shown(&server.ask("ROLE"));
-            views.insert(masters_in(&nodes));
+            views.insert(view_of(&nodes));
             info.contains("cluster_state:ok")
                 && nodes.lines().filter(is_there).count() == count
                 && nodes.lines().filter(is_there).all(is_known)
@@ -352,12 +352,15 @@ impl Cluster {
     }
 }
 
-/// Each node that is there, by its id, and its master, `-` if it is one itself, in an answer to CLUSTER NODES.
-fn masters_in(nodes: &str) -> BTreeSet<(String, String)> {
+/// Each node that is there in an answer to CLUSTER NODES: its id, its master, `-` if it is one itself, and its slots.
+fn view_of(nodes: &str) -> BTreeSet<(String, String, String)> {
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let is_there = |words: &Vec<String>| !words[2].split(',').any(|flag| flag == "fail");
+    // A slot that moves is told of by its own two nodes alone, in brackets.
+    let slots =
+        |words: &[String]| words.iter().filter(|word| !word.starts_with('[')).cloned().collect::<Vec<_>>().join(" ");
     let there = nodes.lines().map(words).filter(is_there);
-    there.map(|words| (words[0].clone(), words[3].clone())).collect()
+    there.map(|words| (words[0].clone(), words[3].clone(), slots(&words[8..]))).collect()
 }
 
 /// A reply as it came.
