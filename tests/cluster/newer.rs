@@ -3,6 +3,7 @@
 //! ```text
 //! several databases in a cluster      Valkey 9, with cluster-databases
 //! slots that move by themselves       Valkey 9, CLUSTER MIGRATESLOTS: all at once, and no -ASK before it
+//! zones                               Valkey 8, availability-zone: the node in the same zone is read
 //! ```
 
 use super::front::await_all;
@@ -76,4 +77,35 @@ fn slots_that_move_by_themselves_are_noticed_by_nobody() {
     let report = load.stop();
     println!("2,001 slots, four times, by CLUSTER MIGRATESLOTS: {report}; {} sent again", rmux.info("held"));
     report.assert_nobody_noticed(&rmux);
+}
+
+#[test]
+fn nodes_in_the_same_zone_are_read() {
+    if !is_valkey(8) {
+        return;
+    }
+    let cluster = Cluster::start();
+    // One master in the zone of the host, and the replicas of both others.
+    for (node, zone) in ["here", "there", "there", "there", "here", "here"].into_iter().enumerate() {
+        cluster.order(node, &format!("CONFIG SET availability-zone {zone}"));
+    }
+    let keys = r#", "readFrom": "preferReplica", "availabilityZone": "here""#;
+    let rmux = cluster.rmux(&[0], keys);
+    await_all(&rmux, "a");
+    let mut client = rmux.client();
+    let gets = |node: usize| {
+        let stats = shown(&cluster.server(node).ask("INFO commandstats"));
+        let count = stats.split("cmdstat_get:calls=").nth(1).and_then(|rest| rest.split(',').next());
+        count.map_or(0, |count| count.parse::<u64>().expect("a number"))
+    };
+    let mut asked = Vec::new();
+    wait_until("reads of those that are here alone", LONG, || {
+        let before: Vec<u64> = (0..cluster.count()).map(gets).collect();
+        (0..60).for_each(|number| drop(client.cmd(&["GET", &format!("key:{number}")])));
+        asked = (0..cluster.count()).map(|node| gets(node) - before[node]).collect();
+        asked[1] + asked[2] + asked[3] == 0
+    });
+    assert!(asked[0] > 0 && asked[4] > 0 && asked[5] > 0, "{asked:?}");
+    let servers = shown(&client.cmd(&["RMUX", "SERVERS"]));
+    assert_eq!(servers.matches(" zone=here").count(), 3, "{servers}");
 }
