@@ -43,14 +43,16 @@
 //!                      renew           a name that has moved            moved          a master that has
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
-//!                      blocking, transaction (step, local_steps), subscribe, publish, introspect (client_list,
-//!                      rmux_command), scatter (collect, merged, compose, pieces), kill ─► dispatch
+//!                      blocking, transaction (step, local_steps, whole_transaction), subscribe, publish, introspect
+//!                      (client_list, rmux_command), scatter (collect, merged, compose, pieces), kill ─► dispatch
 //!                      reads             whether a replica is asked   reask   and again, whom it does not answer
+//!                      same_slot         of a cluster: whether it waits for those before it
 //!   a connection       pick            which backend is taken           connect        or made
 //!                      leases          one that a client has alone      drain          one that takes nothing more
 //!                      enqueue         into its queue                   forward, write   and the bytes on their way
 //!                      reroute         out of the queue of one that is held up
-//!                      not_run         and once more: await_master (refused by one that is none), redirect, evalsha,
+//!                      not_run         and once more: await_master (refused by one that is none), evalsha, redirect
+//!                                      (redirect_whole: a transaction; whole: all of its requests),
 //!                                      redirect_lease (what has a connection of its own), relocate (where that goes),
 //!                                      redirect_watch (and watched keys)
 //!   a reply            answer          in its place                     guard          whether it was one, and no more
@@ -134,6 +136,7 @@ mod recover;
 mod redirect;
 mod redirect_lease;
 mod redirect_watch;
+mod redirect_whole;
 mod redirected;
 mod refusals;
 mod relief;
@@ -151,6 +154,7 @@ mod resubscribe;
 mod rmux_command;
 mod router;
 mod routing;
+mod same_slot;
 mod scatter;
 mod scripts;
 mod session_reply;
@@ -168,8 +172,11 @@ mod topology;
 mod transaction;
 mod transaction_marks;
 mod turn;
+mod unqueued;
 mod upstreams;
 mod whereabouts;
+mod whole;
+mod whole_transaction;
 mod worker_mail;
 mod worker_queries;
 mod worker_query;

@@ -67,6 +67,17 @@ pub enum Role {
     Plain,
     /// It is part of a transaction, which goes to one backend as a whole or not at all.
     Atomic,
+    /// It is part of a transaction that went to a node of a cluster as a whole, and not the last of it. Its bytes are
+    /// kept until that one is answered.
+    Step {
+        /// How many requests of it stand before.
+        index: u16,
+    },
+    /// It is the last one of such a transaction.
+    Whole {
+        /// How long all of it is, in bytes.
+        bytes: u32,
+    },
     /// Its client waits for data; the lease ends with its reply.
     Blocking,
     /// It ends a transaction, and the lease, if there is one.

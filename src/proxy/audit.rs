@@ -14,6 +14,7 @@ use super::interface::{LARGE, NO_DEADLINE};
 use super::merging::Merging;
 use super::relocations::Stage;
 use super::state::Proxy;
+use super::unqueued::Step;
 use super::{bulk, delivery, publish};
 use crate::backend::Backend;
 use crate::buffer::Scratch;
@@ -145,7 +146,25 @@ impl Proxy {
                 ensure!(entry.client() == id, "request {} is redirected for another client", waiting.request);
                 ensure!(!entry.is_at_backend(), "request {} is redirected, and sent", waiting.request);
                 ensure!(entry.place().early().is_none(), "request {} waits, and is answered", waiting.request);
+                self.check_steps(id, &waiting.steps)?;
             }
+        }
+        for (backend, unqueued) in self.redirected.unqueued.iter() {
+            let entry = self.upstreams.backend(backend).ok_or("a transaction was not queued on no connection")?;
+            let mut line = entry.in_flight().iter(&self.in_flight.requests);
+            ensure!(line.any(|one| one == unqueued.last), "backend {backend} has answered request {}", unqueued.last);
+            if self.clients.get(unqueued.client).is_some_and(|client| !client.is_closed()) {
+                self.check_steps(unqueued.client, &unqueued.steps)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_steps(&self, client: Id, steps: &[Step]) -> Result<(), String> {
+        for step in steps {
+            let entry = self.in_flight.requests.get(step.request).ok_or("a step that is held is gone")?;
+            let is_held = entry.client() == client && !entry.is_at_backend() && entry.place() == Place::Waiting;
+            ensure!(is_held, "step {} is held, and stands elsewhere", step.request);
         }
         Ok(())
     }

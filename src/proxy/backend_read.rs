@@ -28,7 +28,7 @@ use super::state::Proxy;
 use super::write::{Sent, gather};
 use super::{
     answer, await_master, blocking, bulk, close, collect, enqueue, fast_path, guard, handshake_read, mark, merged,
-    recover, relief, replica_watch, slow, subscription_read, zone,
+    recover, redirect_whole, relief, replica_watch, slow, subscription_read, zone,
 };
 use crate::backend::{Backend, Phase};
 use crate::buffer::{Queue, Scratch};
@@ -207,19 +207,21 @@ fn on_reply<W: Wire>(
     };
     backend.in_flight_mut().pop(&proxy.in_flight.requests);
     backend.on_answered(len);
-    backend.release_answered(&mut proxy.in_flight.arena, now);
-    let server = backend.server();
     let entry = &mut proxy.in_flight.requests[request];
     let (client, role) = (entry.client(), entry.role());
+    if !matches!(role, Role::Step { .. }) {
+        backend.release_answered(&mut proxy.in_flight.arena, now);
+    }
+    let server = backend.server();
     // To wait for data is what BLPOP is asked for.
     let is_timed = client != Id::NONE && role != Role::Blocking;
     backend.record_or_skip(is_timed, &mut proxy.in_flight.measured);
     if client == Id::NONE {
-        if entry.is_expired() {
+        let is_expired = proxy.in_flight.requests.remove(request).is_expired();
+        if is_expired {
             backend.remove_tombstone();
         }
-        proxy.in_flight.requests.remove(request);
-        return on_reply_for_nobody(proxy, id, role, (kind, reply), now);
+        return on_reply_for_nobody(proxy, id, (role, is_expired), (kind, reply), now);
     }
     enqueue::unpin(&mut proxy.clients, &mut proxy.turn, client, server);
     if not_run::maybe_send_again(proxy, &mut doubt, (client, request, id), reply, now) {
@@ -235,12 +237,26 @@ fn on_reply<W: Wire>(
     hand_over(proxy, client, request, reply, is_last_piece, now, wire);
     not_run::on_answered(proxy, doubt, (client, request, id), now);
     if role != Role::Plain {
-        if matches!(role, Role::Blocking | Role::Atomic) {
-            proxy.relocations.take_sent(client, request);
-        }
-        blocking::on_role(&mut proxy.upstreams, &mut proxy.clients, &mut proxy.turn, id, client, role, (kind, reply));
+        on_role(proxy, (id, client), request, role, (kind, reply), now);
     }
     Ok(())
+}
+
+/// Does what a reply means beyond itself.
+fn on_role(
+    proxy: &mut Proxy,
+    (id, client): (Id, Id),
+    request: RequestId,
+    role: Role,
+    (kind, reply): (u8, &[u8]),
+    now: Millis,
+) {
+    match role {
+        Role::Blocking | Role::Atomic => drop(proxy.relocations.take_sent(client, request)),
+        Role::Whole { .. } => redirect_whole::on_answered(proxy, id, kind, now),
+        _ => {}
+    }
+    blocking::on_role(&mut proxy.upstreams, &mut proxy.clients, &mut proxy.turn, id, client, role, (kind, reply));
 }
 
 /// Gives a client a reply, or the last piece of one.
@@ -275,7 +291,7 @@ fn look_for_slow(proxy: &mut Proxy, id: Id, is_last_piece: bool, now: Millis) {
 fn on_reply_for_nobody(
     proxy: &mut Proxy,
     id: Id,
-    role: Role,
+    (role, is_expired): (Role, bool),
     (kind, reply): (u8, &[u8]),
     now: Millis,
 ) -> Result<(), BackendCloseReason> {
@@ -296,6 +312,9 @@ fn on_reply_for_nobody(
         Role::Zone => {
             zone::on_answer(proxy, id, reply);
             return Ok(());
+        }
+        Role::Step { .. } | Role::Whole { .. } if !is_expired => {
+            redirect_whole::on_unawaited(proxy, id, role, reply, now)
         }
         _ => {}
     }

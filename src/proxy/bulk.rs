@@ -258,7 +258,7 @@ pub(super) fn hold_back(proxy: &mut Proxy, id: Id, now: Millis) -> bool {
 /// redirected, and sent again behind all of them.
 fn awaits_replies(proxy: &Proxy, id: Id) -> bool {
     let is_waiting = proxy.clients.get(id).is_some_and(|client| client.flow().awaits_replies());
-    is_waiting || proxy.redirected.line(id).is_some()
+    is_waiting || proxy.redirected.line(id).is_some() || proxy.redirected.unqueued.is_of(id)
 }
 
 /// Bytes that the next reply of this backend for this client would wait behind, or with, and how many are much: if

@@ -33,7 +33,7 @@ use super::transaction_marks::is_multi;
 use super::turn::Turn;
 use super::{
     answer, bulk, close, dispatch, enqueue, fast_path, follow_up, forward, guard, reads, relief, report, routing,
-    transaction,
+    whole_transaction,
 };
 use crate::buffer::Scratch;
 use crate::client::{Flow, Mode, Need};
@@ -259,7 +259,7 @@ fn decide<W: Wire>(
             return (len, verdict);
         }
     }
-    let whole = is_multi(request).then(|| transaction::on_whole_transaction(proxy, id, bytes, when)).flatten();
+    let whole = is_multi(request).then(|| whole_transaction::on_whole_transaction(proxy, id, bytes, when)).flatten();
     whole.unwrap_or_else(|| (len, routing::on_request(proxy, id, request, framer.args(), when)))
 }
 

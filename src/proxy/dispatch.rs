@@ -13,7 +13,7 @@ use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, UNSERVED, UNSUPPORTED};
 use super::router::Route;
 use super::settings::Settings;
 use super::state::Proxy;
-use super::{answer, bulk, close, enqueue, mark};
+use super::{answer, bulk, close, enqueue, mark, same_slot};
 use crate::client::{Client, Flow, Need};
 use crate::cluster::RefreshCause;
 use crate::command::{self, Access};
@@ -34,6 +34,9 @@ pub(super) fn dispatch(
     len: usize,
     when: When,
 ) -> Verdict {
+    if proxy.router.may_be_half_moved(hash) && same_slot::must_wait(proxy, id, hash, access == Access::Read, when.now) {
+        return Verdict::Wait;
+    }
     let Some(client) = proxy.clients.get(id) else { return Verdict::Done };
     let profile = client.profile();
     let backend = match pick::pick(proxy, id, server, profile, when) {

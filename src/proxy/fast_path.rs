@@ -85,7 +85,7 @@ impl<'a> Sorter<'a> {
                 return None;
             }
             let hash = self.router.hash_of(args[1].of(bytes));
-            (self.router.server_of(hash)?, hash)
+            (self.router.plain_server_of(hash)?, hash)
         };
         Some(Plain { len, server, hash, command })
     }

@@ -112,6 +112,14 @@ impl Ticket {
         next
     }
 
+    /// The same if there are both, or the one that there is.
+    pub fn joined(run: Option<Ticket>, next: Option<Ticket>) -> Option<Ticket> {
+        match (run, next) {
+            (Some(run), Some(next)) => Some(run.and(next)),
+            (run, next) => run.or(next),
+        }
+    }
+
     /// Nothing was sent, and the request stands in the queue of another backend now.
     pub fn moved_to(self, backend: Id) -> Ticket {
         Ticket { backend, ..self }

@@ -259,7 +259,9 @@ pub(super) fn send_exec_with_local_steps(
     let mut merging = collect::new_merging(&mut proxy.in_flight);
     merging.local_steps = local_steps;
     merging.role = Role::Ending { has_selected };
-    if let Some(ticket) = line_up_only_part(proxy, id, Leased { server, backend }, call.request.len(), merging, now) {
+    if let Some(ticket) =
+        line_up_only_part(proxy, id, Leased { server, backend }, (call.request.len(), 0), merging, now)
+    {
         enqueue::queue(&mut proxy.upstreams, &mut proxy.in_flight, &mut proxy.turn, ticket, call.request);
     }
     if guard::is_guarded(&proxy.settings, &proxy.reading, call.request) {
@@ -268,20 +270,20 @@ pub(super) fn send_exec_with_local_steps(
     Verdict::Done
 }
 
-/// Puts a request of `len` bytes into line whose reply is collected, at a backend that is chosen.
+/// Puts a request of `len` bytes into line whose reply is collected, at a backend that is chosen; `hash` is that of its
+/// key, or 0.
 pub(super) fn line_up_only_part(
     proxy: &mut Proxy,
     id: Id,
     Leased { server, backend }: Leased,
-    len: usize,
+    (len, hash): (usize, u32),
     mut merging: Merging,
     now: Millis,
 ) -> Option<Ticket> {
     merging.is_pinned = true;
     merging.add_part(server);
     for part in merging.parts_mut() {
-        part.backend = backend;
-        part.len = len;
+        (part.backend, part.len, part.hash) = (backend, len, hash);
     }
     scatter::line_up_parts(proxy, id, Access::Write, merging, now)
 }

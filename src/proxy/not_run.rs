@@ -4,6 +4,7 @@
 //!   -NOSCRIPT    the server does not know the script of an EVALSHA        `evalsha`: once more, with the script
 //!   -READONLY    it is no master, or no longer                            `await_master`: held, until there is one
 //!   -MOVED …     a node of a cluster does not have the slot, or not now   `redirect`: held, for whoever has it
+//!                the same of a whole transaction                          `redirect_whole`: all of it
 //!   all others   of a replica                                             `reask`: the master, or another replica
 //! ```
 //!
@@ -11,15 +12,15 @@
 
 use super::held::Held;
 use super::in_flight::InFlight;
-use super::redirect::Answered;
+use super::redirect::{Answered, Refused};
 use super::redirected::Redirected;
 use super::router::Router;
 use super::scripts::NO_SCRIPT;
 use super::slot_table::slot_in;
 use super::state::Proxy;
-use super::{await_master, evalsha, reask, redirect, redirect_lease};
+use super::{await_master, evalsha, reask, redirect, redirect_lease, redirect_whole};
 use crate::backend::Backend;
-use crate::request::RequestId;
+use crate::request::{RequestId, Role};
 use crate::slots::Id;
 use crate::timer::Millis;
 
@@ -34,6 +35,8 @@ enum NotRun {
     Replica,
     /// It is a node of a cluster, and does not serve its slot, or not now.
     Redirected,
+    /// The same, perhaps, of a request of a transaction that it was given as a whole.
+    InTransaction,
 }
 
 /// A reply that may not be the last word on its request.
@@ -45,7 +48,7 @@ pub(super) struct Doubt {
     is_behind_held: bool,
     /// What of it is to be known, if something of the same client is redirected.
     behind_redirected: Option<(u16, bool)>,
-    /// The request itself, unless its bytes are gone.
+    /// The request itself, or all of the transaction that it ends, unless its bytes are gone.
     bytes: Option<Vec<u8>>,
 }
 
@@ -72,7 +75,14 @@ impl Doubt {
         (kind, reply): (u8, &[u8]),
     ) -> Option<Box<Doubt>> {
         let entry = &in_flight.requests[request];
+        let len = u64::from(entry.bytes());
+        let (is_step, before) = match entry.role() {
+            Role::Step { .. } => (true, 0),
+            Role::Whole { bytes } => (false, u64::from(bytes) - len),
+            _ => (false, 0),
+        };
         let why = match kind {
+            b'-' if router.slots().is_some() && (is_step || before > 0) => Some(NotRun::InTransaction),
             b'-' if router.has_several() && reply.starts_with(NO_SCRIPT) => Some(NotRun::UnknownScript),
             b'-' if reask::is_not_run(router, backend.server(), reply) => Some(NotRun::Replica),
             b'-' if router.slots().is_some() && redirect::is_refusal(reply) => Some(NotRun::Redirected),
@@ -82,12 +92,15 @@ impl Doubt {
         };
         let is_behind_held = held.number_of(entry.client(), backend.server()).is_some();
         let is_behind_redirected = redirected.line(entry.client()).is_some_and(|line| !line.is_idle());
-        let behind_redirected = is_behind_redirected.then(|| (slot_in(entry.hash()), entry.is_read()));
+        // What is queued is not run.
+        let is_run = is_behind_redirected && !is_step;
+        let behind_redirected = is_run.then(|| (slot_in(entry.hash()), entry.is_read()));
         if why.is_none() && !is_behind_held && behind_redirected.is_none() {
             return None;
         }
-        let (start, len) = (backend.answered(), u64::from(entry.bytes()));
-        let bytes = backend.queue().copy_range(&in_flight.arena, start, start + len);
+        let end = backend.answered() + len;
+        let copy = |start: u64| backend.queue().copy_range(&in_flight.arena, start, end);
+        let bytes = if is_step { None } else { (backend.answered().checked_sub(before)).and_then(copy) };
         Some(Box::new(Doubt { why, is_behind_held, behind_redirected, bytes }))
     }
 }
@@ -113,19 +126,23 @@ fn send_again(
     reply: &[u8],
     now: Millis,
 ) -> bool {
-    if doubt.why == Some(NotRun::Redirected) {
-        // From a node that has not run it nothing is learned twice.
-        let on_lease = redirect_lease::on_refused(proxy, (client, request, from), &mut doubt.bytes, reply, now);
-        let is_done = on_lease
-            .unwrap_or_else(|| redirect::on_refused(proxy, (client, request, from), doubt.bytes.take(), reply, now));
+    if let Some(why @ (NotRun::Redirected | NotRun::InTransaction)) = doubt.why {
+        // It was not run.
         doubt.behind_redirected = None;
-        return is_done;
+        let ids = (client, request, from);
+        if why == NotRun::InTransaction {
+            return redirect_whole::on_error(proxy, ids, doubt.bytes.take(), reply, now);
+        }
+        return redirect_lease::on_refused(proxy, ids, &mut doubt.bytes, reply, now).unwrap_or_else(|| {
+            let refused = Refused { bytes: doubt.bytes.take(), steps: &mut Vec::new(), reply };
+            redirect::on_refused(proxy, ids, refused, now)
+        });
     }
     let (Some(why), true) = (doubt.why, doubt.bytes.is_some()) else { return false };
     let bytes = doubt.bytes.take().unwrap_or_default();
     match why {
         NotRun::UnknownScript if evalsha::send_with_script(proxy, client, request, from, &bytes, now) => true,
-        NotRun::Redirected => false,
+        NotRun::Redirected | NotRun::InTransaction => false,
         NotRun::UnknownScript | NotRun::Replica => reask::on_not_run(proxy, request, from, reply, bytes, now),
         NotRun::ReadOnly => await_master::hold(proxy, client, request, from, bytes, reply, now),
     }

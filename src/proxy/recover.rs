@@ -28,8 +28,8 @@ use super::topics::State;
 use super::turn::Turn;
 use super::upstreams::{Lost, Upstreams};
 use super::{
-    answer, await_master, close, enqueue, guard, health, hearing, leases, mark, merged, pick, reads, redirect, reparse,
-    report, resubscribe, scatter, subscribe, subscription_connection,
+    answer, await_master, close, enqueue, guard, health, hearing, leases, mark, merged, pick, reads, redirect,
+    redirect_whole, reparse, report, resubscribe, scatter, subscribe, subscription_connection,
 };
 use crate::backend::{Backend, TlsStage, Unanswered};
 use crate::buffer::Queue;
@@ -90,6 +90,7 @@ fn close_backend(proxy: &mut Proxy, id: Id, reason: BackendCloseReason, now: Mil
         proxy.turn.resolve(server);
         proxy.upstreams.count_lost(server, was_new.then(|| reason.failure()));
     }
+    redirect_whole::on_lost(proxy, id, now);
     let saved = save_unanswered(proxy, id, server, unanswered, &reason, now);
     // A subscription connection has a pace of its own.
     if was_new || !is_subscription {

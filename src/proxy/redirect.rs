@@ -18,11 +18,18 @@
 //! Order: whatever of a client is redirected is in one line, its client is read no further, and it is sent again when
 //! the client has nothing in flight at any node. What was run *behind* a held request counts only if both have a key of
 //! the same slot in common: a read is asked again, behind the held one; after a write the held one comes too late, and
-//! is told what the node said. That can happen to requests with several keys, while their slot is moved.
+//! is told so. That can happen to requests with several keys, while their slot is moved: `same_slot` sees to it that it
+//! happens only to what is in flight when that becomes known. To others only if the node is given the slot in between.
 //!
-//! What is not sent again, and is told what the node said: transactions, and what a client has a connection of its own
-//! for, since that connection is what they stand on; what was redirected `TRIES_MAX` times; and when memory is short,
-//! or more than `REDIRECTED_MAX` wait. Of a large request the bytes were not kept; it is told so.
+//! A transaction that came whole is one request, as far as this is concerned: its last one, with the bytes of all and
+//! with those of its steps that wait for their answer, too (`redirect_whole`).
+//!
+//! What is not sent again, and is told what the node said: what a client has a connection of its own for (transactions
+//! that come step by step, `WATCH`), since that connection is what it stands on; what was redirected `TRIES_MAX` times;
+//! and when memory is short, or more than `REDIRECTED_MAX` wait. Of a large request the bytes were not kept; it is told
+//! so. What waits for data is the business of `redirect_lease`.
+
+use std::mem;
 
 use log::Level;
 
@@ -31,11 +38,11 @@ use super::redirected::{Goal, REDIRECTED_MAX, Waiting};
 use super::refusals::CONNECTION_DOWN;
 use super::slot_table::slot_in;
 use super::state::Proxy;
-use super::{answer, guard, mark, memory, reparse};
+use super::unqueued::Step;
+use super::{answer, guard, mark, memory, reparse, whole};
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::cluster::RefreshCause;
-use crate::command;
 use crate::notice::{About, Kind};
 use crate::request::{Place, RequestId, Role};
 use crate::server_id::ServerId;
@@ -45,6 +52,8 @@ use crate::timer::Millis;
 
 /// So often a request is redirected at the most.
 pub(super) const TRIES_MAX: u8 = 16;
+/// The same for a script: it may say itself what a node would say, after it has written.
+const SCRIPT_TRIES_MAX: u8 = 3;
 /// So often it is sent at once; after that there is a pause, since nodes may not agree yet.
 const AT_ONCE_MAX: u8 = 3;
 /// The shortest and the longest pause, in milliseconds, but for a cluster that is down: then each is twice as long.
@@ -54,8 +63,15 @@ const PAUSE_MS: std::ops::Range<u64> = 10..50;
 /// way elsewhere.
 pub(super) const ASK_MS: u64 = 100;
 
+/// So long after a node has said that a slot is half moved it is taken to be, in milliseconds.
+const HALF_MOVED_MS: u64 = 1_000;
+
+/// What a request is told behind which another one was run that has a key in common with it, or may have been.
+const OVERTAKEN: &[u8] =
+    b"-TRYAGAIN A request that was sent behind this one came first, while its slot was moved; this one was not run\r\n";
 /// What a large request is told.
-const NOT_KEPT: &[u8] = b"-TRYAGAIN The slot of this large request was moved while it was sent; it was not run\r\n";
+pub(super) const NOT_KEPT: &[u8] =
+    b"-TRYAGAIN The slot of this large request was moved while it was sent; it was not run\r\n";
 
 /// What a node says that has not run a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,14 +135,23 @@ fn address(host: &str, port: u16, from: &str) -> Option<String> {
     }
 }
 
-/// The node of backend `from` has not run a request, which stands in no backend's line any more: `reply` says so. True
-/// if it is held, or was told something else; if not, what the node said is the reply. Without `bytes` they were not
-/// kept.
+/// A request that a node has not run.
+#[derive(Debug)]
+pub(super) struct Refused<'a> {
+    /// `None` if they were not kept.
+    pub bytes: Option<Vec<u8>>,
+    /// If it is the last of a whole transaction: what waits with it. They are taken with it.
+    pub steps: &'a mut Vec<Step>,
+    /// What the node has said.
+    pub reply: &'a [u8],
+}
+
+/// The node of backend `from` has not run a request, which stands in no backend's line any more. True if it is held, or
+/// was told something else; if not, what the node said is the reply.
 pub(super) fn on_refused(
     proxy: &mut Proxy,
     (client, request, from): (Id, RequestId, Id),
-    bytes: Option<Vec<u8>>,
-    reply: &[u8],
+    Refused { bytes, steps, reply }: Refused<'_>,
     now: Millis,
 ) -> bool {
     let Some((server, profile)) = proxy.upstreams.backend(from).map(|entry| (entry.server(), entry.profile())) else {
@@ -139,8 +164,10 @@ pub(super) fn on_refused(
         Refusal::Moved { slot, .. } | Refusal::Ask { slot, .. } => Some(slot),
         Refusal::TryAgain | Refusal::Down => None,
     };
-    let is_alone = matches!(role, Role::Plain | Role::Published { .. });
-    let is_script = bytes.as_ref().is_some_and(|bytes| guard::is_doubtful_request(&proxy.reading, bytes));
+    let is_whole = matches!(role, Role::Whole { .. });
+    let is_alone = is_whole || matches!(role, Role::Plain | Role::Published { .. });
+    // Of a transaction no script says anything before it is run.
+    let is_script = !is_whole && bytes.as_ref().is_some_and(|bytes| guard::is_doubtful_request(&proxy.reading, bytes));
     if is_alone && named.is_some_and(|named| named != slot) || is_script && !is_of_node(reply) {
         // It is no node that says so.
         return false;
@@ -148,7 +175,9 @@ pub(super) fn on_refused(
     proxy.journal.stats.count_redirect(reply);
     let tries = proxy.redirected.tries(client, request);
     let (goal, pause_ms) = learn(proxy, server, named.unwrap_or(slot), &refusal, (is_script, tries), now);
-    if !is_alone || tries >= TRIES_MAX || !may_wait(proxy, client, request, server, now) {
+    note_half_moved(proxy, request, reply, now);
+    let tries_max = if is_script { SCRIPT_TRIES_MAX } else { TRIES_MAX };
+    if !is_alone || tries >= tries_max || !may_wait(proxy, client, request, server, now) {
         return false;
     }
     let Some(bytes) = bytes else {
@@ -156,8 +185,9 @@ pub(super) fn on_refused(
         answer::deliver_error(proxy, client, request, NOT_KEPT, now);
         return true;
     };
-    let keys = keys_of(proxy, &bytes);
-    let waiting = Waiting { request, bytes, slot, keys, profile, goal, due: now + pause_ms, refusal: reply.into() };
+    let keys = reparse::keys_of(&proxy.router, &proxy.reading, &bytes);
+    let (due, refusal, steps) = (now + pause_ms, reply.into(), mem::take(steps).into());
+    let waiting = Waiting { request, bytes, slot, keys, profile, goal, due, refusal, steps };
     hold(proxy, client, server, waiting, now);
     true
 }
@@ -210,6 +240,8 @@ fn learn(
     now: Millis,
 ) -> (Goal, u64) {
     let pause_ms = pause_ms(proxy);
+    // What is sent again a few times only is not sent all of them at once.
+    let pause_ms = if is_script { pause_ms << tries } else { pause_ms };
     let at_once = if tries < AT_ONCE_MAX { 0 } else { pause_ms };
     match *refusal {
         Refusal::TryAgain => {
@@ -261,6 +293,20 @@ fn on_replaced(proxy: &mut Proxy, server: ServerId, now: Millis) {
 fn on_moving(proxy: &mut Proxy, from: ServerId, slot: u16, now: Millis) {
     proxy.redirected.on_moving(slot, now);
     proxy.router.replicas_mut().on_slot_moves_at(from, now);
+}
+
+/// A node has not run this request, or not queued a step of a transaction of which it is the last one. If that is so
+/// since some of its keys have moved, and some not, its client sends nothing behind it, for as long as it may be so.
+pub(super) fn note_half_moved(proxy: &mut Proxy, request: RequestId, reply: &[u8], now: Millis) {
+    let is_half_moved = match refusal(reply) {
+        Some(Refusal::TryAgain) => true,
+        Some(Refusal::Ask { .. }) => whole::is_whole(proxy, request),
+        _ => false,
+    };
+    if is_half_moved {
+        let slot = slot_in(proxy.in_flight.requests[request].hash());
+        proxy.router.on_half_moved(slot, now + HALF_MOVED_MS);
+    }
 }
 
 /// A node says that this one has a slot. If it was thought to have it itself, it is believed.
@@ -320,8 +366,9 @@ pub(super) fn hold_behind(
         return Some(bytes);
     }
     let slot = slot_in(proxy.in_flight.requests[request].hash());
-    let (refusal, keys) = (CONNECTION_DOWN.into(), keys_of(proxy, &bytes));
-    let waiting = Waiting { request, bytes, slot, keys, profile, goal: Goal::Owner, due: now, refusal };
+    let (refusal, keys) = (CONNECTION_DOWN.into(), reparse::keys_of(&proxy.router, &proxy.reading, &bytes));
+    let waiting =
+        Waiting { request, bytes, slot, keys, profile, goal: Goal::Owner, due: now, refusal, steps: [].into() };
     hold(proxy, client, server, waiting, now);
     None
 }
@@ -346,8 +393,9 @@ pub(super) fn on_answered(proxy: &mut Proxy, client: Id, request: RequestId, ans
             let before = overtaken.first().and_then(|&number| proxy.redirected.line(client)?.waiting_as(number));
             let refusal = before.map_or(CONNECTION_DOWN.into(), |before| before.refusal.clone());
             let Answered { server, profile, slot, .. } = answered;
-            let keys = keys_of(proxy, &bytes);
-            let waiting = Waiting { request, bytes, slot, keys, profile, goal: Goal::Owner, due: now, refusal };
+            let keys = reparse::keys_of(&proxy.router, &proxy.reading, &bytes);
+            let (goal, due, steps) = (Goal::Owner, now, [].into());
+            let waiting = Waiting { request, bytes, slot, keys, profile, goal, due, refusal, steps };
             hold(proxy, client, server, waiting, now);
         }
         _ => refuse_all(proxy, client, &overtaken, now),
@@ -367,7 +415,7 @@ pub(super) struct Answered {
 /// Those that wait, were sent before this one, have a key in common with it, and are not both reads.
 fn overtaken(proxy: &Proxy, client: Id, request: RequestId, answered: &Answered) -> Vec<u64> {
     let Some(line) = proxy.redirected.line(client) else { return Vec::new() };
-    let keys = answered.bytes.as_ref().and_then(|bytes| keys_of(proxy, bytes));
+    let keys = answered.bytes.as_ref().and_then(|bytes| reparse::keys_of(&proxy.router, &proxy.reading, bytes));
     let is_overtaken = |waiting: &Waiting| {
         let is_read = proxy.in_flight.requests.get(waiting.request).is_some_and(|entry| entry.is_read());
         waiting.slot == answered.slot
@@ -376,15 +424,6 @@ fn overtaken(proxy: &Proxy, client: Id, request: RequestId, answered: &Answered)
     };
     let sharing = line.sharing(keys.as_deref()).into_iter();
     sharing.filter(|&number| line.waiting_as(number).is_some_and(is_overtaken)).collect()
-}
-
-/// The hashes of a request's keys; `None` if they are not known.
-fn keys_of(proxy: &Proxy, bytes: &[u8]) -> Option<Box<[u32]>> {
-    let framer = reparse::framed(&proxy.reading, bytes)?;
-    let args = framer.args();
-    let command = command::find(args.first()?.of(bytes))?;
-    let span = command.key_span(args.len(), |index| args[index].of(bytes)).ok()?;
-    Some(span.iter().map(|index| proxy.router.hash_of(args[index as usize].of(bytes))).collect())
 }
 
 /// Whether a request stands before another one in its client's order.
@@ -423,7 +462,7 @@ pub(super) fn on_run(proxy: &mut Proxy, client: Id, request: RequestId, server: 
 
 fn refuse_all(proxy: &mut Proxy, client: Id, numbers: &[u64], now: Millis) {
     for &number in numbers {
-        refuse(proxy, client, number, now);
+        refuse(proxy, client, number, Some(OVERTAKEN), now);
     }
 }
 
@@ -432,15 +471,23 @@ pub(super) fn is_alive(proxy: &Proxy, client: Id) -> bool {
     proxy.clients.get(client).is_some_and(|client| !client.is_closed())
 }
 
-/// This one is told what the node said.
-pub(super) fn refuse(proxy: &mut Proxy, client: Id, number: u64, now: Millis) {
+/// This one is told why it was not run; without a word, what the node said.
+pub(super) fn refuse(proxy: &mut Proxy, client: Id, number: u64, why: Option<&[u8]>, now: Millis) {
     let Some(waiting) = proxy.redirected.take(client, number, false, &mut proxy.in_flight.arena) else { return };
     if !is_alive(proxy, client) {
         // It was closed over one before, and its requests are gone with it.
         return;
     }
-    proxy.in_flight.measured.count_error(b'-', &waiting.refusal);
-    answer::deliver(proxy, client, waiting.request, &waiting.refusal, now);
+    tell(proxy, client, &waiting, why.unwrap_or(&waiting.refusal), now);
+}
+
+/// One that waited, and those with it, are told why they were not run.
+pub(super) fn tell(proxy: &mut Proxy, client: Id, waiting: &Waiting, why: &[u8], now: Millis) {
+    if whole::is_whole(proxy, waiting.request) {
+        return whole::tell_all(proxy, client, waiting, why, now);
+    }
+    proxy.in_flight.measured.count_error(b'-', why);
+    answer::deliver(proxy, client, waiting.request, why, now);
 }
 
 /// Whether the replies to this client are left with a node, since it may have no more of them unread: they wait for

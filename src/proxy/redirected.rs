@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::Look;
+use super::unqueued::{AllUnqueued, Step};
 use crate::buffer::Arena;
 use crate::request::RequestId;
 use crate::server_id::ServerId;
@@ -54,12 +55,14 @@ pub(super) struct Waiting {
     pub due: Millis,
     /// What it is told if it is not sent in time.
     pub refusal: Box<[u8]>,
+    /// If it is the last of a whole transaction, whose bytes those are: what waits with it, in order.
+    pub steps: Box<[Step]>,
 }
 
 impl Waiting {
     fn held(&self) -> usize {
         let keys = self.keys.as_ref().map_or(0, |keys| keys.len() * (size_of::<u32>() + size_of::<(u32, u64)>()));
-        size_of::<Entry>() + self.bytes.capacity() + self.refusal.len() + keys
+        size_of::<Entry>() + self.bytes.capacity() + self.refusal.len() + keys + size_of_val(&*self.steps)
     }
 }
 
@@ -145,15 +148,17 @@ pub(super) struct Redirected {
     moving: BTreeMap<u16, Millis>,
     /// Owners of slots at addresses that no server has yet.
     named: Vec<(u16, Box<str>)>,
+    /// Transactions that will wait, or be told why not, when their last request is answered.
+    pub unqueued: AllUnqueued,
     /// When all of it is looked at.
     pub look: Look,
 }
 
 impl Redirected {
-    /// True exactly when nothing is redirected, and nobody is named.
+    /// True exactly when nothing is redirected, or about to be, and nobody is named.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.named.is_empty()
+        self.lines.is_empty() && self.named.is_empty() && self.unqueued.is_empty()
     }
 
     /// How many requests wait.

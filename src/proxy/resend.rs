@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use super::interface::Timer;
 use super::redirected::{Goal, Waiting};
 use super::state::Proxy;
-use super::{answer, bulk, collect, enqueue, guard, pick, reads, redirect, topology};
+use super::{bulk, collect, enqueue, guard, pick, reads, redirect, redirect_whole, topology, whole};
 use crate::cluster::RefreshCause;
 use crate::request::{Place, Role};
 use crate::server_id::ServerId;
@@ -45,6 +45,10 @@ pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
         if let Some(server) = topology::named(proxy, &address, now) {
             proxy.router.give_slot(slot, server, now);
         }
+    }
+    if !proxy.redirected.unqueued.is_empty() {
+        redirect_whole::review(proxy, now);
+        proxy.redirected.look.by(now + NOWHERE_MS);
     }
     let lines = proxy.redirected.lines();
     if !proxy.redirected.look.is_due(lines, now) {
@@ -101,7 +105,7 @@ fn refuse_late(proxy: &mut Proxy, client: Id, is_held_back: bool, now: Millis) -
         let late = line.numbered().filter(|(_, waiting)| is_held_back || is_late(waiting));
         late.map(|(number, _)| number).collect()
     });
-    late.iter().for_each(|&number| redirect::refuse(proxy, client, number, now));
+    late.iter().for_each(|&number| redirect::refuse(proxy, client, number, None, now));
     late.len()
 }
 
@@ -169,8 +173,12 @@ fn send(proxy: &mut Proxy, client: Id, number: u64, server: ServerId, is_asking:
     if let Some(client) = proxy.clients.get_mut(client).filter(|_| is_write) {
         client.on_write(backend);
     }
-    let Some(ticket) = enqueue::stand_at(proxy, request, backend, server) else {
-        answer::deliver_error(proxy, client, request, &waiting.refusal, now);
+    let ticket = match whole::is_whole(proxy, request) {
+        true => whole::stand_again(proxy, &waiting, backend, server),
+        false => enqueue::stand_at(proxy, request, backend, server),
+    };
+    let Some(ticket) = ticket else {
+        redirect::tell(proxy, client, &waiting, &waiting.refusal, now);
         return false;
     };
     let is_guarded = guard::is_guarded(&proxy.settings, &proxy.reading, &waiting.bytes);

@@ -387,12 +387,47 @@ impl Router {
     /// The server that has this hash now; `None` when it is down, and, with failover, all others are, too.
     #[inline]
     pub fn server_of(&self, hash: u32) -> Option<ServerId> {
+        self.server_of_any::<false>(hash)
+    }
+
+    /// The same for who decides nothing: `None` also for a slot that may be half moved.
+    #[inline]
+    pub fn plain_server_of(&self, hash: u32) -> Option<ServerId> {
+        self.server_of_any::<true>(hash)
+    }
+
+    #[inline]
+    fn server_of_any<const IS_PLAIN: bool>(&self, hash: u32) -> Option<ServerId> {
         let server = match self.lookup {
             Lookup::RingAndNext => self.ring.server(hash, &self.up)?,
             Lookup::Ring => Some(self.ring.primary(hash)).filter(|&server| self.up.is_up(server))?,
+            Lookup::Slots if IS_PLAIN => return self.server_of_plain_slot(slot_in(hash)),
             Lookup::Slots => return self.server_of_slot(slot_in(hash)),
         };
         Some(self.servers[server.index()])
+    }
+
+    #[inline(never)]
+    fn server_of_plain_slot(&self, slot: u16) -> Option<ServerId> {
+        if self.slots.as_deref()?.may_be_half_moved(slot) { None } else { self.server_of_slot(slot) }
+    }
+
+    /// Whether the slot of this hash may be half moved.
+    #[inline]
+    pub fn may_be_half_moved(&self, hash: u32) -> bool {
+        self.slots.as_deref().is_some_and(|slots| slots.may_be_half_moved(slot_in(hash)))
+    }
+
+    /// Whether it is.
+    pub fn is_half_moved(&mut self, hash: u32, now: Millis) -> bool {
+        self.slots.as_deref_mut().is_some_and(|slots| slots.is_half_moved(slot_in(hash), now))
+    }
+
+    /// A node has said that this slot is half moved: it is taken to be until then.
+    pub fn on_half_moved(&mut self, slot: u16, until: Millis) {
+        if let Some(slots) = self.slots.as_deref_mut() {
+            slots.on_half_moved(slot, until);
+        }
     }
 
     /// The server that has this slot, if it is up. As long as nobody has said who has which, it is any that is.

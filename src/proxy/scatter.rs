@@ -35,7 +35,7 @@ use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, UNSUPPORTED, UNTOLD};
 use super::router::{Route, Router};
 use super::settings::Settings;
 use super::state::Proxy;
-use super::{answer, bulk, collect, dispatch, enqueue, evalsha, guard, kill, mark, memory, reparse};
+use super::{answer, bulk, collect, dispatch, enqueue, evalsha, guard, kill, mark, memory, reparse, same_slot};
 use crate::client::Need;
 use crate::cluster::RefreshCause;
 use crate::command::{self, Access, Class, Gather, Merge};
@@ -67,13 +67,26 @@ pub(super) fn on_split(proxy: &mut Proxy, id: Id, call: &Call<'_>, merge: Merge,
         answer::reply_here(proxy, id, CONNECTION_DOWN);
         return Verdict::Done;
     }
-    if let Err(verdict) = claim_all(proxy, id, &mut merging, when) {
+    let claimed = match is_in_its_own_way(proxy, id, call.command.access, &merging, when.now) {
+        true => Err(Verdict::Wait),
+        false => claim_all(proxy, id, &mut merging, when),
+    };
+    if let Err(verdict) = claimed {
         collect::spare_merging(&mut proxy.in_flight, merging);
         return verdict;
     }
     queue_parts(proxy, call, row, &mut merging);
     sent(line_up_parts(proxy, id, call.command.access, merging, when.now));
     Verdict::Done
+}
+
+/// Whether a part has to wait for what its client has under way, since its slot is half moved.
+fn is_in_its_own_way(proxy: &mut Proxy, id: Id, access: Access, merging: &Merging, now: Millis) -> bool {
+    let is_read = access == Access::Read;
+    proxy.router.slots().is_some()
+        && merging.parts().iter().any(|part| {
+            proxy.router.may_be_half_moved(part.hash) && same_slot::must_wait(proxy, id, part.hash, is_read, now)
+        })
 }
 
 /// Where the keys stand that can be taken apart; `None` if they can not.

@@ -8,15 +8,21 @@
 //! those who compare hashes rarely take one key for another one of its slot.
 //!
 //! Knows places only: no servers, no health. Invariants: an owner is a place of the servers that there are, or
-//! [`NOBODY`]; `parts` holds [`NO_PART`] for every slot but while a request is taken apart.
+//! [`NOBODY`]; `parts` holds [`NO_PART`] for every slot but while a request is taken apart; the bit of a slot is set
+//! exactly while it is in `half_moved`.
+
+use std::collections::BTreeMap;
 
 use crate::cluster::{self, SLOTS};
 use crate::ring::Ring;
+use crate::timer::Millis;
 
 /// The owner of a slot that has none.
 const NOBODY: u16 = u16::MAX;
 /// The part of a slot that has none.
 const NO_PART: u16 = u16::MAX;
+/// So many bits are in a word.
+const BITS: usize = u64::BITS as usize;
 /// A slot takes so many bits.
 const SLOT_BITS: u32 = SLOTS.trailing_zeros();
 /// What stands above the slot in the hash of several keys.
@@ -49,6 +55,10 @@ pub(super) fn slot_in(hash: u32) -> u16 {
 #[derive(Debug)]
 pub(super) struct SlotTable {
     owners: Box<[u16]>,
+    /// Slots of which some keys have moved, and some not, and until when they are taken to be so; and a bit for each of
+    /// them.
+    half_moved: BTreeMap<u16, Millis>,
+    half_moved_bits: Box<[u64]>,
     /// The part that each slot has of the request that is being taken apart.
     parts: Box<[u16]>,
     /// True once somebody has told all of them.
@@ -58,7 +68,13 @@ pub(super) struct SlotTable {
 impl SlotTable {
     /// Nobody has said who has which.
     pub fn new() -> SlotTable {
-        SlotTable { owners: vec![NOBODY; SLOTS].into(), parts: vec![NO_PART; SLOTS].into(), is_told: false }
+        SlotTable {
+            owners: vec![NOBODY; SLOTS].into(),
+            half_moved: BTreeMap::new(),
+            half_moved_bits: vec![0; SLOTS / BITS].into(),
+            parts: vec![NO_PART; SLOTS].into(),
+            is_told: false,
+        }
     }
 
     /// Whether somebody has told who has which slot; until then any server is asked, and says who has this one.
@@ -77,6 +93,29 @@ impl SlotTable {
     /// The places of all slots that have an owner, slot by slot.
     pub fn owners(&self) -> impl Iterator<Item = usize> {
         self.owners.iter().filter(|owner| **owner != NOBODY).map(|&owner| usize::from(owner))
+    }
+
+    /// A node has said that this slot is half moved: it is taken to be until then.
+    pub fn on_half_moved(&mut self, slot: u16, until: Millis) {
+        self.half_moved.insert(slot, until);
+        self.half_moved_bits[usize::from(slot) / BITS] |= 1 << (usize::from(slot) % BITS);
+    }
+
+    /// True if this slot is half moved, or was: whoever asks is to ask `is_half_moved`, too.
+    #[inline]
+    pub fn may_be_half_moved(&self, slot: u16) -> bool {
+        self.half_moved_bits[usize::from(slot) / BITS] >> (usize::from(slot) % BITS) & 1 == 1
+    }
+
+    /// Whether this slot is half moved. When that is over, it is forgotten.
+    #[cold]
+    pub fn is_half_moved(&mut self, slot: u16, now: Millis) -> bool {
+        let is_so = self.half_moved.get(&slot).is_some_and(|&until| until > now);
+        if !is_so {
+            self.half_moved.remove(&slot);
+            self.half_moved_bits[usize::from(slot) / BITS] &= !(1 << (usize::from(slot) % BITS));
+        }
+        is_so
     }
 
     /// These are the owners from here on. Of each slot that has another one, `on_other` is told the owner before, if it

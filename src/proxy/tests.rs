@@ -33,6 +33,7 @@ mod recover;
 mod redirect;
 mod redirect_lease;
 mod redirect_watch;
+mod redirect_whole;
 mod reload;
 mod renew;
 mod replicas;

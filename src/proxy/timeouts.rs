@@ -22,8 +22,8 @@ use super::settings::Settings;
 use super::state::Proxy;
 use super::{
     answer, authenticate, await_master, client_read, close, delivery, denial, dismiss, dispatch, drain, enqueue,
-    health, kept, memory, merged, moved, publish, reask, recover, redirect, redirect_lease, reload, renew,
-    replica_watch, report, reroute, resend, slow, subscription_connection, subscription_read,
+    health, kept, memory, merged, moved, publish, reask, recover, redirect, redirect_lease, redirect_whole, reload,
+    renew, replica_watch, report, reroute, resend, slow, subscription_connection, subscription_read,
 };
 use crate::backend::{Backend, Phase};
 use crate::client::{Flow, Need};
@@ -354,6 +354,7 @@ fn expire_requests(proxy: &mut Proxy, id: Id, due: &[RequestId], server: ServerI
     let clients: Vec<Id> = due.iter().map(|&request| proxy.in_flight.requests[request].client()).collect();
     let mut late_reads = reask::late_reads(proxy, id, due);
     slow::note_expired(proxy, id, due, now);
+    redirect_whole::on_expired(proxy, id, due, now);
     enqueue::leave_tombstones(proxy, id, due);
     let missed = clients.iter().filter(|client| **client != Id::NONE).count();
     if missed > 0 {

@@ -13,11 +13,11 @@
 //! Redis itself answers everything that reaches it. What never does (a refused command, a key on another server, a
 //! backend that was lost) is an error at once, and `EXEC` answers `EXECABORT`. What is about the client's session, and
 //! so answered by rmux, is `local_steps`' business. No part of a transaction is ever sent twice: a second `SET` outside
-//! of its `MULTI` would be a write that nobody asked for.
+//! of its `MULTI` would be a write that nobody asked for. All of one is, if it came whole, and a node of a cluster has
+//! not run it (`redirect_whole`).
 
 use super::call::{Call, Verdict, When};
 use super::clients::Clients;
-use super::in_flight::Ticket;
 use super::pick::{self, Pick};
 use super::relocations::{Relocation, Stage};
 use super::resend::ASKING;
@@ -26,22 +26,16 @@ use super::slot_table::slot_in;
 use super::state::Proxy;
 use super::transaction_marks::{self, ABORTED, MULTI, cleanup};
 use super::turn::FollowUp;
-use super::{
-    answer, bulk, collect, dispatch, enqueue, hidden_count, leases, local_steps, reads, redirect_watch, relocate, step,
-};
-use crate::client::{Client, Leased, LocalStep, Mode, Need, Transaction};
-use crate::command::{self, Class, Command, Gather, Keys, Lease, Session};
+use super::{answer, bulk, dispatch, enqueue, leases, local_steps, redirect_watch, relocate, step};
+use crate::client::{Client, Flow, Leased, Need, Transaction};
+use crate::command::{Class, Gather, Keys, Lease, Session};
 use crate::reply;
-use crate::request::{Request, Role};
-use crate::resp::Frame;
+use crate::request::Role;
 use crate::server_id::ServerId;
 use crate::slots::Id;
 use crate::timer::Millis;
 
 const OK: &[u8] = b"+OK\r\n";
-
-/// Requests in a transaction that goes down a shared backend as a whole.
-const WHOLE_MAX: usize = 1024;
 
 pub(super) fn on_multi(proxy: &mut Proxy, id: Id) -> Verdict {
     let Some(client) = proxy.clients.get_mut(id) else { return Verdict::Done };
@@ -62,6 +56,9 @@ pub(super) fn on_watch(proxy: &mut Proxy, id: Id, call: &Call<'_>, when: When) -
         // What it watches has changed already.
         answer::reply_here(proxy, id, OK);
         return Verdict::Done;
+    }
+    if awaits_others(proxy, id) {
+        return Verdict::Wait;
     }
     let mut relocation = if proxy.relocations.is_empty() { None } else { proxy.relocations.take_asking(id) };
     let route = proxy.router.route_keys(call.command, call.request, call.args);
@@ -292,6 +289,9 @@ fn lease_for_step(proxy: &mut Proxy, id: Id, call: &Call<'_>, route: Route, when
             return Err(refuse_step(proxy, id, call, route));
         }
     };
+    if awaits_others(proxy, id) {
+        return Err(Verdict::Wait);
+    }
     let backend = match pick::lease(proxy, id, server, when) {
         Pick::Take(backend) => backend,
         pick @ (Pick::GiveUp | Pick::Never | Pick::Watching) => {
@@ -349,6 +349,21 @@ fn lease_elsewhere(
     Ok(leased)
 }
 
+/// Whether what a client has in flight in a cluster is answered before its transaction begins on a connection: nothing
+/// could be sent again there, nor be waited for, since that would come behind what is queued.
+fn awaits_others(proxy: &mut Proxy, id: Id) -> bool {
+    if proxy.router.slots().is_none() || transaction_marks::is_begun(&proxy.clients, id) {
+        return false;
+    }
+    let Some(client) = proxy.clients.get(id) else { return false };
+    let leased = client.leased().map(|leased| leased.server);
+    let server = client.affinities().iter().map(|affinity| affinity.server).find(|&server| Some(server) != leased);
+    if let Some(server) = server {
+        bulk::await_replies(&mut proxy.clients, &mut proxy.turn, id, Flow::AwaitingOwnReplies { server });
+    }
+    server.is_some()
+}
+
 /// This backend is the one of the client's transaction from here on, if it is not already.
 fn hold_lease(router: &Router, clients: &mut Clients, id: Id, server: ServerId, backend: Id) -> Leased {
     let leased = Leased { server, backend };
@@ -380,7 +395,7 @@ fn refuse_step(proxy: &mut Proxy, id: Id, call: &Call<'_>, route: Route) -> Verd
 
 /// Where a command within a transaction must go; `None` if any server will do: it has no keys, or the server will
 /// say what is wrong with them.
-fn route_step(proxy: &Proxy, call: &Call<'_>) -> Option<Route> {
+pub(super) fn route_step(proxy: &Proxy, call: &Call<'_>) -> Option<Route> {
     let several = proxy.router.has_several();
     match call.command.class {
         Class::Keyed | Class::Split(_) | Class::Lease(Lease::Block(_)) if call.is_without_keys() => None,
@@ -442,146 +457,6 @@ fn send_last(proxy: &mut Proxy, id: Id, leased: Leased, call: &Call<'_>, now: Mi
         }
     }
     verdict
-}
-
-/// If a transaction stands whole at the start of `bytes`, puts all of it into line on one shared backend.
-///
-/// Returns its length and its verdict; `None` if it must go step by step.
-pub(super) fn on_whole_transaction(proxy: &mut Proxy, id: Id, bytes: &[u8], when: When) -> Option<(usize, Verdict)> {
-    if proxy
-        .clients
-        .get(id)
-        .is_none_or(|client| client.transaction().is_some() || client.mode() != Mode::Plain || client.is_restrained())
-    {
-        return None;
-    }
-    let mut lens = std::mem::take(&mut proxy.reading.step_lens);
-    lens.clear();
-    let mut local_steps = Vec::new();
-    let found = scan_transaction(proxy, bytes, &mut lens, &mut local_steps, when.now);
-    let verdict = found.map(|(server, last)| {
-        if let Some(client) = proxy.clients.get_mut(id) {
-            client.on_command(last);
-        }
-        dispatch_whole(proxy, id, server, &lens, local_steps, when)
-    });
-    let len = lens.iter().map(|&len| len as usize).sum();
-    proxy.reading.step_lens = lens;
-    verdict.map(|verdict| (len, verdict))
-}
-
-/// The server of all of a transaction that stands whole at the start of `bytes`, and the last of its requests;
-/// their lengths go to `lens`, and those that tell how many hear a channel to `local_steps`.
-fn scan_transaction(
-    proxy: &mut Proxy,
-    bytes: &[u8],
-    lens: &mut Vec<u32>,
-    local_steps: &mut Vec<LocalStep>,
-    now: Millis,
-) -> Option<(ServerId, &'static Command)> {
-    let mut framer = std::mem::take(&mut proxy.reading.step_framer);
-    let mut at = 0;
-    let mut server = None;
-    let found = loop {
-        framer.reset();
-        let rest = &bytes[at..];
-        let Ok(Frame::Complete(len)) = framer.frame(rest, &proxy.reading.request_limits) else { break None };
-        if !framer.is_multibulk() || lens.len() == WHOLE_MAX {
-            break None;
-        }
-        lens.push(len as u32);
-        at += len;
-        let (request, args) = (&rest[..len], framer.args());
-        let Some(mut command) = command::find(args[0].of(request)) else { break None };
-        if proxy.settings.policy.is_denying()
-            && proxy.settings.policy.is_denied(command, args.get(1).map(|word| word.of(request)))
-        {
-            break None;
-        }
-        if lens.len() == 1 {
-            continue;
-        }
-        let container = command.name();
-        if command.is_container() {
-            match args.get(1).and_then(|word| command.sub(word.of(request))) {
-                Some(sub) => command = sub,
-                None => break None,
-            }
-        }
-        if !command.arity_allows(args.len()) {
-            break None;
-        }
-        match command.class {
-            Class::Lease(Lease::Exec | Lease::Discard) => {
-                break server.or_else(|| proxy.router.route_any().server()).map(|server| (server, command));
-            }
-            // Answered here while there is no transaction, they would have to change the session with EXEC.
-            Class::Session(Session::Ping | Session::Echo) => continue,
-            Class::Session(_) | Class::Lease(Lease::Multi | Lease::Watch) => break None,
-            _ => {}
-        }
-        let call = Call { container, command, request, args };
-        reads::note_step(proxy, &call, now);
-        local_steps.extend(hidden_count::count_in_step(&proxy.pubsub, lens.len() - 2, &call));
-        match route_step(proxy, &call) {
-            None => {}
-            Some(Route::To(other, _)) if server.is_none_or(|server| server == other) => server = Some(other),
-            Some(_) => break None,
-        }
-    };
-    proxy.reading.step_framer = framer;
-    found
-}
-
-fn dispatch_whole(
-    proxy: &mut Proxy,
-    id: Id,
-    server: ServerId,
-    lens: &[u32],
-    local_steps: Vec<LocalStep>,
-    when: When,
-) -> Verdict {
-    let Some(client) = proxy.clients.get(id) else { return Verdict::Done };
-    let profile = client.profile();
-    let backend = match pick::pick(proxy, id, server, profile, when) {
-        Pick::Take(backend) => backend,
-        Pick::GiveUp => {
-            for _ in lens {
-                dispatch::wait_or_refuse(proxy, id, server, Pick::GiveUp, Need::Room, when.now);
-            }
-            return Verdict::Done;
-        }
-        pick => return dispatch::wait_or_refuse(proxy, id, server, pick, Need::Room, when.now),
-    };
-    let (lens, exec) = match lens.split_last() {
-        Some((exec, steps)) if !local_steps.is_empty() => (steps, Some(*exec)),
-        _ => (lens, None),
-    };
-    let mut whole: Option<Ticket> = None;
-    for &len in lens {
-        let mut request = Request::new(id, when.now + proxy.settings.timeouts.remote_read_ms, len, 0, false);
-        request.set_role(Role::Atomic);
-        whole = joined(whole, enqueue::line_up(proxy, id, backend, server, request));
-    }
-    if let Some(len) = exec {
-        let mut merging = collect::new_merging(&mut proxy.in_flight);
-        merging.local_steps = local_steps;
-        merging.role = Role::Atomic;
-        let leased = Leased { server, backend };
-        whole = joined(whole, local_steps::line_up_only_part(proxy, id, leased, len as usize, merging, when.now));
-    }
-    if let Some(client) = proxy.clients.get_mut(id) {
-        client.on_write(backend);
-    }
-    whole.map_or(Verdict::Done, Verdict::Forward)
-}
-
-/// The ticket of a run, and of the request behind it.
-fn joined(run: Option<Ticket>, next: Option<Ticket>) -> Option<Ticket> {
-    match (run, next) {
-        (Some(run), Some(next)) => Some(run.and(next)),
-        (run, next) => run.or(next),
-    }
 }
 
 fn is_in_multi(clients: &Clients, id: Id) -> bool {

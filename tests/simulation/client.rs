@@ -16,7 +16,7 @@ use crate::plan::{Faults, Plan};
 use crate::protocol::{Value, parse_reply};
 use crate::random::Random;
 use crate::redis::DATABASES;
-use crate::transactions::{Progress, Script};
+use crate::transactions::{Part, Progress, Script};
 use crate::workload::Pending;
 
 /// What is no larger than this is not refused where memory is short.
@@ -308,7 +308,10 @@ impl Client {
                 // What is sent again and again has the less time the later that is.
                 Fault::Late if scene.plan.reshard_in > 0 && scene.plan.faults == Faults::All => true,
                 Fault::Lost | Fault::Down | Fault::Late | Fault::Loading => {
-                    scene.is_excused(pending.sent_at) || pending.is_leased() && scene.has_reloaded
+                    let has_moved = || pending.part.is_some() && !self.came_whole(self.answered - 1, scene.network);
+                    scene.is_excused(pending.sent_at)
+                        || pending.is_leased() && scene.has_reloaded
+                        || scene.plan.reshard_in > 0 && matches!(fault, Fault::Down) && has_moved()
                 }
                 // Others may hold connections for as long as they like, but for one.
                 Fault::Waited => match pending.is_leased() {
@@ -325,14 +328,19 @@ impl Client {
                 }
                 Fault::NoScript => pending.is_call,
                 Fault::ReadOnly => scene.plan.demote_in > 0,
-                Fault::TryAgain => {
-                    let is_moving = scene.plan.reshard_in > 0;
-                    // A read may stand between one with several keys and a write of the same key.
-                    let may_be = pending.is_spread || pending.is_large() || pending.writes.is_empty();
-                    is_moving && (may_be || scene.plan.faults == Faults::All)
+                Fault::Overtaken => {
+                    let is_sent = |behind: &Pending| behind.end - (behind.len as u64) < self.sent;
+                    scene.plan.reshard_in > 0 && self.pending[self.answered..].iter().any(is_sent)
                 }
-                Fault::ClusterDown => scene.plan.reshard_in > 0,
-                Fault::Redirected => scene.plan.reshard_in > 0 && scene.plan.faults == Faults::All,
+                Fault::NotKept => scene.plan.reshard_in > 0 && pending.is_large(),
+                Fault::Redirected => {
+                    let is_alone = || pending.part.is_some() && !self.came_whole(self.answered - 1, scene.network);
+                    let before = self.pending[..self.answered - 1].iter().rev().find_map(|before| before.part);
+                    let is_watching = matches!(before, Some(Part::Watch(_)));
+                    let is_excused = scene.plan.faults == Faults::All || pending.is_script || is_watching;
+                    let may_be = is_excused || is_alone();
+                    scene.plan.reshard_in > 0 && may_be
+                }
                 Fault::NoProtocol => pending.is_resp3 && !scene.plan.knows_hello,
                 Fault::NoRoomForReply => {
                     let has_parts = pending.has_parts || pending.is_spread && scene.plan.has_parts();
@@ -402,6 +410,25 @@ impl Client {
             let fate = if matches!(value, Value::Nil(_)) { Fate::NotDone } else { Fate::Done };
             scene.history.lists.settle(wait.pop, fate);
         }
+    }
+
+    /// Whether the transaction of which this is a request is known to have come to the proxy in one piece, and to be
+    /// none that must go step by step.
+    fn came_whole(&self, index: usize, network: &Network) -> bool {
+        if matches!(self.pending[index].part, Some(Part::Watch(_) | Part::Unwatch)) {
+            return false;
+        }
+        let is_first = |pending: &Pending| matches!(pending.part, Some(Part::Multi(_)));
+        let is_last = |pending: &Pending| matches!(pending.part, Some(Part::Exec(_) | Part::Discard(_)));
+        let first = self.pending[..=index].iter().rposition(is_first);
+        let last = self.pending[index..].iter().position(is_last).map(|place| index + place);
+        let (Some(first), Some(last), Some(link)) = (first, last, self.link) else { return false };
+        let is_watched = self.pending[..first].iter().rev().find_map(|pending| pending.part);
+        let parts = &self.pending[first..=last];
+        let is_plain = |pending: &Pending| !matches!(pending.expect, Expect::Error(_)) && !pending.has_parts;
+        !matches!(is_watched, Some(Part::Watch(_)))
+            && parts.iter().all(is_plain)
+            && !network.link(link).is_cut_within(parts[0].end, self.pending[last].end)
     }
 
     /// Whether another process has taken over, and this client was closed with nothing under way.

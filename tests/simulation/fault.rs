@@ -33,12 +33,12 @@ pub enum Fault {
     NoScript,
     /// It was not run: the server is no master, and was none in time.
     ReadOnly,
-    /// It was not run: some of its keys have moved, and something of its client came before it; or it is large.
-    TryAgain,
-    /// It was not run: nobody had its slot in time.
+    /// It was not run: what came behind it was, while its slot was moved.
+    Overtaken,
+    /// It was not run: its slot was moved, and it is large.
+    NotKept,
+    /// It was not run: nobody had its slot, or all of it, in time; or it stands on a connection.
     Redirected,
-    /// It was not run: the cluster was down, and then something of its client was run that came behind it.
-    ClusterDown,
 }
 
 impl Fault {
@@ -66,9 +66,11 @@ impl Fault {
             _ if text.starts_with("LOADING ") => Some(Fault::Loading),
             _ if text.starts_with("NOSCRIPT ") => Some(Fault::NoScript),
             _ if text.starts_with("READONLY ") => Some(Fault::ReadOnly),
-            _ if text.starts_with("TRYAGAIN ") => Some(Fault::TryAgain),
-            _ if text.starts_with("CLUSTERDOWN ") => Some(Fault::ClusterDown),
-            _ if text.starts_with("MOVED ") || text.starts_with("ASK ") => Some(Fault::Redirected),
+            _ if text.starts_with("TRYAGAIN A request that was sent behind this one ") => Some(Fault::Overtaken),
+            _ if text.starts_with("TRYAGAIN The slot of this large request ") => Some(Fault::NotKept),
+            _ if ["TRYAGAIN ", "CLUSTERDOWN ", "MOVED ", "ASK "].iter().any(|word| text.starts_with(word)) => {
+                Some(Fault::Redirected)
+            }
             _ if text.starts_with("NOPROTO ") => Some(Fault::NoProtocol),
             _ if text.contains(" would take more memory than bufferedBytesMax allows ") => {
                 let is_reply = text.starts_with("ERR The replies of the servers ");

@@ -46,6 +46,7 @@ mod redis;
 mod server;
 mod session;
 mod shell;
+mod slot_steps;
 mod trace;
 mod transactions;
 mod waiting;

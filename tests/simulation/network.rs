@@ -148,6 +148,11 @@ impl Link {
         longest.div_ceil(bytes_per_ms)
     }
 
+    /// Whether a read of the proxy has ended there, or before `end`.
+    pub fn is_cut_within(&self, start: u64, end: u64) -> bool {
+        self.reads.iter().any(|read| (start..end).contains(&read.place))
+    }
+
     /// Whether the proxy has more for the peer than there is room for.
     pub fn is_stalled(&self) -> bool {
         self.stalled.is_some()

@@ -35,6 +35,8 @@ struct Block {
     steps: Vec<Token>,
     /// A step was refused.
     is_bad: bool,
+    /// The connection has said ASKING before: that holds for all of it.
+    is_asking: bool,
 }
 
 /// The server that is asked, and its mood.
@@ -82,7 +84,7 @@ impl Store {
         let is_known = matches!(&name[..], b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH");
         if is_known || session.block.is_some() {
             assert!(session.is_greeted, "server {} is sent {} before its handshake", here.number, show(&name));
-            return (Kind::User, Some(self.answer_part(&name, words, session, here, history)));
+            return (Kind::User, Some(self.answer_part(&name, words, session, (here, is_asking), history)));
         }
         if here.is_loading && name != b"HELLO" {
             return (Kind::Refused, Some(Value::Error(LOADING.into())));
@@ -119,18 +121,23 @@ impl Store {
         name: &[u8],
         words: &[Vec<u8>],
         session: &mut Session,
-        here: Here,
+        (here, is_asking): (Here, bool),
         history: &mut History,
     ) -> Value {
         let server = here.number;
         let ok = Value::Status(b"OK".to_vec());
         match (name, session.block.take()) {
             (b"MULTI", None) => {
-                session.block = Some(Block::default());
+                session.block = Some(Block { is_asking, ..Block::default() });
                 ok
             }
             (b"WATCH", None) => {
                 let keys: Vec<&[u8]> = words[1..].iter().map(Vec::as_slice).collect();
+                if let Some(cluster) = &mut history.cluster {
+                    if let Some(error) = cluster.refuse(server, &keys, is_asking, here.now) {
+                        return Value::Error(error.into_bytes());
+                    }
+                }
                 history.check_route(server, &keys);
                 let watch = token(words).unwrap_or_else(|| panic!("server {server} watches for nobody"));
                 session.check_owner(watch, server);
@@ -174,6 +181,9 @@ impl Store {
         if here.is_loading {
             return Value::Error(format!("EXECABORT Transaction discarded because of: {LOADING}").into_bytes());
         }
+        if let Some(error) = block.refuse_by_slot(here, history) {
+            return Value::Error(error.into_bytes());
+        }
         if here.is_replica && block.queued.iter().any(|words| is_write(&words[0].to_ascii_uppercase())) {
             return Value::Error(format!("EXECABORT Transaction discarded because of: {READ_ONLY}").into_bytes());
         }
@@ -194,7 +204,23 @@ impl Store {
     }
 }
 
+/// The keys of a step; a channel is none.
+fn step_keys<'a>(name: &[u8], words: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
+    match name {
+        b"CLIENT" => Vec::new(),
+        _ => keys_of(name, words),
+    }
+}
+
 impl Block {
+    /// With which error EXEC is answered since the slot of all of it is not here any more.
+    fn refuse_by_slot(&self, here: Here, history: &mut History) -> Option<String> {
+        let cluster = history.cluster.as_mut()?;
+        let names = self.queued.iter().map(|words| (words[0].to_ascii_uppercase(), words));
+        let keys: Vec<&[u8]> = names.flat_map(|(name, words)| step_keys(&name, words)).collect();
+        cluster.refuse(here.number, &keys, self.is_asking, here.now)
+    }
+
     /// The answer to a step, which is run with EXEC.
     fn queue(&mut self, name: &[u8], words: &[Vec<u8>], session: &Session, here: Here, history: &mut History) -> Value {
         assert!(name != b"HELLO", "server {} is given a handshake within a transaction", here.number);
@@ -210,6 +236,13 @@ impl Block {
         if here.is_loading && name != b"PING" {
             self.is_bad = true;
             return Value::Error(LOADING.into());
+        }
+        if let Some(cluster) = &mut history.cluster {
+            if let Some(error) = cluster.refuse_or_queue(here.number, &step_keys(name, words), self.is_asking, here.now)
+            {
+                self.is_bad = true;
+                return Value::Error(error.into_bytes());
+            }
         }
         if here.is_replica && is_write(name) {
             self.is_bad = true;

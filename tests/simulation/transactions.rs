@@ -15,6 +15,7 @@ use crate::history::{Fate, History, Token};
 use crate::plan::Plan;
 use crate::protocol::{Value, request};
 use crate::random::Random;
+use crate::slot_steps::Tag;
 use crate::workload::Pending;
 
 /// Which part of a transaction a request is; with the token of its WATCH, or of its MULTI.
@@ -49,6 +50,8 @@ pub struct Script {
     bad_step: Option<usize>,
     end: End,
     is_whole: bool,
+    /// In a cluster: the slot of all its keys.
+    tag: Option<Tag>,
     /// It waits for each reply.
     pub is_patient: bool,
     /// What EXEC will be answered with, and what is written then.
@@ -86,6 +89,7 @@ impl Client {
             bad_step: random.one_in(8).then(|| random.between(1, steps)),
             end,
             is_whole: random.one_in(2),
+            tag: (plan.reshard_in > 0).then(|| Tag::draw(random)),
             is_patient: random.one_in(2),
             expected: Vec::new(),
             writes: Vec::new(),
@@ -93,7 +97,7 @@ impl Client {
             has_own: false,
         };
         if is_watching {
-            script.watch = Some(self.ask_watch(random, history));
+            script.watch = Some(self.ask_watch(script.tag, random, history));
             self.script = Some(script);
         } else {
             self.script = Some(script);
@@ -116,6 +120,9 @@ impl Client {
                     is_over = true;
                 }
                 None => {
+                    if let Some(tag) = script.tag.filter(|_| random.one_in(3)) {
+                        self.ask_own_write(&tag.own(self.number), history);
+                    }
                     let block = Token { client: self.number, number: self.next_number() };
                     history.ledger.ask_multi(block, script.watch);
                     script.block = Some(block);
@@ -128,6 +135,10 @@ impl Client {
                 Some(block) => {
                     self.ask_end(&mut script, block, history);
                     is_over = true;
+                    // Nothing of its client comes before it.
+                    if let Some(tag) = script.tag.filter(|_| script.end != End::Leave && random.one_in(2)) {
+                        self.ask_own_write(&tag.own(self.number), history);
+                    }
                 }
             }
             if is_over || !script.is_whole {
@@ -137,16 +148,22 @@ impl Client {
         self.script = (!is_over).then_some(script);
     }
 
-    fn ask_watch(&mut self, random: &mut Random, history: &mut History) -> Token {
+    fn ask_watch(&mut self, tag: Option<Tag>, random: &mut Random, history: &mut History) -> Token {
         let watch = Token { client: self.number, number: self.next_number() };
         history.ledger.ask_watch(watch);
-        let shared = |random: &mut Random| format!("s{}", random.below(4)).into_bytes();
+        let shared = |random: &mut Random| match tag {
+            Some(tag) => tag.shared(random),
+            None => format!("s{}", random.below(4)).into_bytes(),
+        };
         let mut keys = vec![shared(random)];
         if random.one_in(3) {
             keys.push(history.choose(&keys, random, shared, Vec::clone));
         }
         // By this key the server knows who watches.
-        let own = |number: &usize| format!("x{watch}:{number}").into_bytes();
+        let own = |number: &usize| match tag {
+            Some(tag) => tag.watched(watch, *number),
+            None => format!("x{watch}:{number}").into_bytes(),
+        };
         let number = history.choose(&keys, random, |random| random.below(50), own);
         keys.push(own(&number));
         let mut words: Vec<&[u8]> = vec![b"WATCH"];
@@ -183,16 +200,18 @@ impl Client {
                 true => (Value::Nil(if self.is_resp3 { b'_' } else { b'$' }), request(&[b"CLIENT", b"GETNAME"])),
                 false => (Value::Bulk(text.clone()), request(&[b"ECHO", &text])),
             };
-            script.has_own |= matches!(expect, Value::Nil(_));
+            pending.has_parts = matches!(expect, Value::Nil(_));
+            script.has_own |= pending.has_parts;
             if let Value::Bulk(_) = expect {
                 history.ledger.ask_step(block, &[token]);
             }
             pending.expect = Expect::Value(expect);
             bytes
         } else {
-            let bytes = match random.below(3) {
-                0 => self.ask_mirror(&mut pending, token, plan, random, history),
-                _ => self.ask_write(&mut pending, token, plan, random, history),
+            let bytes = match (random.below(3), script.tag) {
+                (_, Some(tag)) => self.ask_slot_step(&mut pending, (token, tag), plan, random, history),
+                (0, None) => self.ask_mirror(&mut pending, token, plan, random, history),
+                (_, None) => self.ask_write(&mut pending, token, plan, random, history),
             };
             let mut tokens = vec![token];
             tokens.extend(pending.writes.iter().filter(|&&write| write != token));

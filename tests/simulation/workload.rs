@@ -37,8 +37,9 @@ pub struct Pending {
     pub wait: Option<Wait>,
     /// True if rmux puts its reply together.
     pub has_parts: bool,
-    /// True if it names a script, which the server may not know.
+    /// True if it names a script, which the server may not know; and if it is a script's at all.
     pub is_call: bool,
+    pub is_script: bool,
     /// True if the connection ends with its reply.
     pub is_last: bool,
     /// Its length, and about that of its reply.
@@ -138,7 +139,8 @@ impl Client {
         }
     }
 
-    fn ask_own_write(&mut self, key: &[u8], history: &mut History) {
+    /// Adds a write of a key that nobody else writes.
+    pub fn ask_own_write(&mut self, key: &[u8], history: &mut History) {
         let token = Token { client: self.number, number: self.next_number() };
         let mut pending = self.pending(token.number);
         pending.expect = Expect::Value(Value::Status(b"OK".to_vec()));
@@ -165,6 +167,7 @@ impl Client {
             wait: None,
             has_parts: false,
             is_call: false,
+            is_script: false,
             is_last: false,
             len: 0,
             reply_len: 100,
@@ -249,13 +252,12 @@ impl Client {
             write(pending, &key);
             pending.expect = ok();
             let script = format!("return {}", random.below(3)).into_bytes();
-            return match random.below(4) {
+            let kind = random.below(4);
+            (pending.is_script, pending.is_call) = (kind != 1, kind > 1);
+            return match kind {
                 0 => request(&[b"EVAL", &script, b"1", &key, &value]),
                 1 => request(&[b"SET", &key, &value]),
-                _ => {
-                    pending.is_call = true;
-                    request(&[b"EVALSHA", &digest(&script), b"1", &key, &value])
-                }
+                _ => request(&[b"EVALSHA", &digest(&script), b"1", &key, &value]),
             };
         }
         match random.below(if plan.wait_in > 0 { 16 } else { 12 }) {

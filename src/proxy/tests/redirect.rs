@@ -4,21 +4,23 @@ use super::cluster::{address, halves, key_in};
 use super::*;
 use crate::cluster::slot_of;
 
-const ASKING: &str = "*1\r\n$6\r\nASKING\r\n";
-const TRYAGAIN: &str = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+pub(super) const ASKING: &str = "*1\r\n$6\r\nASKING\r\n";
+pub(super) const TRYAGAIN: &str = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+const OVERTAKEN: &str =
+    "-TRYAGAIN A request that was sent behind this one came first, while its slot was moved; this one was not run\r\n";
 const DOWN: &str = "-CLUSTERDOWN The cluster is down\r\n";
-const OK: &str = "+OK\r\n";
+pub(super) const OK: &str = "+OK\r\n";
 
-fn moved(key: &str, node: u16) -> String {
+pub(super) fn moved(key: &str, node: u16) -> String {
     format!("-MOVED {} {}\r\n", slot_of(key.as_bytes()), address(node))
 }
 
-fn ask(key: &str, node: u16) -> String {
+pub(super) fn ask(key: &str, node: u16) -> String {
     format!("-ASK {} {}\r\n", slot_of(key.as_bytes()), address(node))
 }
 
 /// Lets time pass until this connection is asked something; returns that.
-fn asked_in_time(bench: &mut Bench, backend: Id, within_ms: u64) -> String {
+pub(super) fn asked_in_time(bench: &mut Bench, backend: Id, within_ms: u64) -> String {
     let start = bench.now;
     loop {
         let asked = bench.asked(backend);
@@ -188,21 +190,88 @@ fn what_was_run_behind_a_request_with_several_keys_decides_what_becomes_of_it() 
     assert_eq!(asked_in_time(&mut bench, backends[0], 50), both.clone() + &get(&key));
     bench.answer(backends[0], OK.to_string() + &bulk("1"));
     assert_eq!(bench.told(client), [OK, OK, &bulk("1")].concat());
-    bench.turn();
     // A write of the same key: the first one comes too late.
+    bench.pass(2_000);
     bench.say(client, both.clone() + &set(&key, "2"));
     bench.asked(backends[0]);
     bench.answer(backends[0], [TRYAGAIN, OK].concat());
-    assert_eq!(bench.told(client), [TRYAGAIN, OK].concat());
-    bench.pass(100);
+    assert_eq!(bench.told(client), [OVERTAKEN, OK].concat());
+    bench.pass(2_000);
     assert_eq!(bench.asked(backends[0]), "");
     // And with it a read in between, which was to be asked again behind the first one.
     bench.say(client, both.clone() + &get(&key) + &set(&key, "2"));
     bench.asked(backends[0]);
     bench.answer(backends[0], [TRYAGAIN, &bulk("0"), OK].concat());
-    assert_eq!(bench.told(client), [TRYAGAIN, TRYAGAIN, OK].concat());
+    assert_eq!(bench.told(client), [OVERTAKEN, OVERTAKEN, OK].concat());
     bench.pass(100);
     assert_eq!(bench.asked(backends[0]), "");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn while_a_slot_is_half_moved_nothing_of_a_client_can_come_before_what_it_has_under_way_there() {
+    let (mut bench, backends) = halves(|_| {});
+    let [client, other] = [bench.client(), bench.client()];
+    let key = key_in(0, 0);
+    let both = request(&["MSET", &key, "1", &format!("{{{key}}}b"), "1"]);
+    bench.say(client, &both);
+    bench.asked(backends[0]);
+    bench.answer(backends[0], TRYAGAIN);
+    assert_eq!(asked_in_time(&mut bench, backends[0], 50), both);
+    bench.answer(backends[0], OK);
+    bench.turn();
+    // Known by now, to all clients. Another slot waits for nothing.
+    let elsewhere = key_in(0, 1);
+    let all = set(&elsewhere, "x") + &both + &set(&elsewhere, "y") + &set(&key, "2") + &get(&key);
+    bench.say(client, &all);
+    bench.say(other, get(&key) + &get(&key));
+    let asked = [set(&elsewhere, "x"), both.clone(), set(&elsewhere, "y"), get(&key), get(&key)];
+    assert_eq!(bench.asked(backends[0]), asked.concat());
+    bench.answer(backends[0], [OK, TRYAGAIN, OK, &bulk("0"), &bulk("0")].concat());
+    assert_eq!(bench.told(other), bulk("0").repeat(2));
+    assert_eq!(asked_in_time(&mut bench, backends[0], 50), both);
+    bench.answer(backends[0], OK);
+    bench.turn();
+    assert_eq!(bench.asked(backends[0]), set(&key, "2"));
+    bench.answer(backends[0], OK);
+    bench.turn();
+    assert_eq!(bench.asked(backends[0]), get(&key));
+    bench.answer(backends[0], bulk("2"));
+    assert_eq!(bench.told(client), [&OK.repeat(5), &bulk("2")[..]].concat());
+    // And not for longer than it is so.
+    bench.pass(1_100);
+    bench.say(client, both.clone() + &set(&key, "3"));
+    assert_eq!(bench.asked(backends[0]), both + &set(&key, "3"));
+    bench.answer(backends[0], OK.repeat(2));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn parts_and_transactions_wait_for_their_half_moved_slot_too() {
+    let (mut bench, backends) = halves(|_| {});
+    let client = bench.client();
+    let key = key_in(0, 0);
+    let part = request(&["MSET", &key, "1", &format!("{{{key}}}b"), "1"]);
+    let both = request(&["MSET", &key, "1", &format!("{{{key}}}b"), "1", &key_in(1, 0), "1"]);
+    bench.say(client, &both);
+    bench.answer(backends[1], OK);
+    bench.asked(backends[0]);
+    bench.answer(backends[0], TRYAGAIN);
+    assert_eq!(asked_in_time(&mut bench, backends[0], 50), part);
+    bench.answer(backends[0], OK);
+    bench.turn();
+    let all = request(&["MULTI"]) + &set(&key, "2") + &request(&["EXEC"]);
+    bench.say(client, both.clone() + &all + &both);
+    assert_eq!(bench.asked(backends[0]), part);
+    bench.answer(backends[1], OK);
+    bench.answer(backends[0], OK);
+    bench.turn();
+    assert_eq!(bench.asked(backends[0]), all);
+    bench.answer(backends[0], [OK, "+QUEUED\r\n", "*1\r\n", OK].concat());
+    bench.turn();
+    assert_eq!(bench.asked(backends[0]), part);
+    bench.answer(backends[1], OK);
+    bench.answer(backends[0], OK);
     bench.assert_nothing_is_left();
 }
 
@@ -339,6 +408,17 @@ fn what_a_script_says_is_not_learned_from() {
     let midst = "-CLUSTERDOWN Script attempted to access a slot not served\r\n";
     bench.answer(backends[0], midst);
     assert_eq!(bench.told(client), midst);
+    // It may have written before: it is run a few times at the most.
+    bench.say(client, &script);
+    let mut asked = 0;
+    while bench.told(client).is_empty() {
+        if !bench.asked(backends[0]).is_empty() {
+            asked += 1;
+            bench.answer(backends[0], TRYAGAIN);
+        }
+        bench.pass(1);
+    }
+    assert_eq!(asked, 4, "once, and 3 times more");
     // Of another slot than its own.
     bench.say(client, get(&key_in(0, 1)));
     bench.answer(backends[0], moved(&key, 9));
@@ -402,7 +482,7 @@ fn what_may_have_been_run_behind_a_redirected_request_makes_that_too_late() {
     bench.proxy.handle_backend_end(backends[0], bench.now);
     bench.turn();
     let told = bench.told(client);
-    assert!(told.starts_with(&moved(&key, 1)) && told.contains("may have been run"), "{told}");
+    assert!(told.starts_with(OVERTAKEN) && told.contains("may have been run"), "{told}");
     bench.turn();
     assert_eq!(bench.asked(backends[1]), "");
     bench.assert_nothing_is_left();
