@@ -24,10 +24,10 @@
 //! A transaction that came whole is one request, as far as this is concerned: its last one, with the bytes of all and
 //! with those of its steps that wait for their answer, too (`redirect_whole`).
 //!
-//! What is not sent again, and is told what the node said: what a client has a connection of its own for (transactions
-//! that come step by step, `WATCH`), since that connection is what it stands on; what was redirected `TRIES_MAX` times;
-//! and when memory is short, or more than `REDIRECTED_MAX` wait. Of a large request the bytes were not kept; it is told
-//! so. What waits for data is the business of `redirect_lease`.
+//! What is not sent again, and is told what the node said: what was redirected `TRIES_MAX` times; and when memory is
+//! short, or more than `REDIRECTED_MAX` wait. Of a large request the bytes were not kept; it is told so. What a client
+//! has a connection of its own for (what waits for data, `WATCH`, transactions that come step by step) is the business
+//! of `redirect_lease`.
 
 use std::mem;
 

@@ -332,7 +332,11 @@ impl Client {
                     let is_sent = |behind: &Pending| behind.end - (behind.len as u64) < self.sent;
                     scene.plan.reshard_in > 0 && self.pending[self.answered..].iter().any(is_sent)
                 }
-                Fault::NotKept => scene.plan.reshard_in > 0 && pending.is_large(),
+                Fault::NotKept => {
+                    // Where memory is short, nothing is kept of a long pipeline either.
+                    let may_be_short = scene.plan.was(|settings| settings.limits.buffered_bytes_max < 1_000_000);
+                    scene.plan.reshard_in > 0 && (pending.is_large() || may_be_short)
+                }
                 Fault::Redirected => {
                     let is_alone = || pending.part.is_some() && !self.came_whole(self.answered - 1, scene.network);
                     let before = self.pending[..self.answered - 1].iter().rev().find_map(|before| before.part);
