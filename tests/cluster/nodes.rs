@@ -56,6 +56,7 @@ impl Cluster {
     }
 
     /// The same, with TLS between the nodes and to their clients, and no port without it.
+    #[cfg(feature = "tls")]
     pub fn start_tls(files: Files) -> Cluster {
         Cluster::apart(2 * MASTERS, &[], Some(files)).join()
     }
