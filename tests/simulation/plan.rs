@@ -204,8 +204,8 @@ impl Plan {
     pub fn reshard(&mut self, random: &mut Random) {
         self.reshard_in = random.pick(&[2, 5, 20, 60]);
         self.is_test_of_patience = false;
-        // Transactions are told what the node says.
-        (self.transact_in, self.databases) = (0, 0);
+        // A cluster has one database.
+        self.databases = 0;
         self.settings.cluster = true;
         self.settings.multi_key |= random.percent(70);
         self.settings.servers = (0..random.between(2, 6)).map(name).collect();
