@@ -116,6 +116,12 @@ impl Held {
         self.refusers.is_empty()
     }
 
+    /// How many servers refuse; 0 exactly when it is empty.
+    #[inline]
+    pub fn refusals(&self) -> usize {
+        self.refusers.len()
+    }
+
     /// How many requests are held.
     pub fn count(&self) -> usize {
         self.count

@@ -158,7 +158,13 @@ impl Redirected {
     /// True exactly when nothing is redirected, or about to be, and nobody is named.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.named.is_empty() && self.unqueued.is_empty()
+        self.size() == 0
+    }
+
+    /// 0 exactly when it is empty.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.lines.len() | self.named.len() | self.unqueued.count()
     }
 
     /// How many requests wait.

@@ -46,7 +46,7 @@ pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
             proxy.router.give_slot(slot, server, now);
         }
     }
-    if !proxy.redirected.unqueued.is_empty() {
+    if proxy.redirected.unqueued.count() > 0 {
         redirect_whole::review(proxy, now);
         proxy.redirected.look.by(now + NOWHERE_MS);
     }

@@ -68,6 +68,16 @@ pub(super) fn handle_timeouts<W: Wire>(proxy: &mut Proxy, now: Millis, wire: &mu
             Timer::Authenticate => authenticate::on_due(proxy, now),
         }
     }
+    // In most turns there is nothing: one test for all of it.
+    if proxy.held.refusals() | proxy.redirected.size() | proxy.relocations.count() != 0 {
+        send_again(proxy, now);
+    }
+}
+
+/// Sends again what servers have refused to run, as far as its time has come.
+#[cold]
+#[inline(never)]
+fn send_again(proxy: &mut Proxy, now: Millis) {
     if !proxy.held.is_empty() {
         await_master::go_on(proxy, now);
     }

@@ -40,10 +40,10 @@ pub(super) struct Unqueued {
 pub(super) struct AllUnqueued(BTreeMap<Id, Unqueued>);
 
 impl AllUnqueued {
-    /// True exactly when there is none.
+    /// How many there are.
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there is one of this client.
