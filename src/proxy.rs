@@ -39,7 +39,7 @@
 //!                      resend          what nodes of a cluster have not run
 //!   settings           reload          what follows from others     authenticate   and from another password
 //!                      topology        nodes of a cluster, and their slots
-//!                      resubscribe     and where their channels are heard then (hearing)
+//!                      resubscribe     and where their channels are heard then (topic_placement)
 //!                      renew           a name that has moved            moved          a master that has
 //!   a lost backend     recover         what becomes of what it owed     health         and of its server
 //!   a request          routing ─► mode (who may send what) ─► by its class:
@@ -102,7 +102,6 @@ mod forward;
 mod guard;
 mod handshake_read;
 mod health;
-mod hearing;
 mod held;
 mod hidden_count;
 mod in_flight;
@@ -167,6 +166,7 @@ mod subscribe;
 mod subscription_connection;
 mod subscription_read;
 mod timeouts;
+mod topic_placement;
 mod topics;
 mod topology;
 mod transaction;

@@ -1,10 +1,10 @@
 //! Subscribers that no server sees, since one connection hears for all of them: added to what the server counts.
 
 use super::call::Call;
-use super::hearing;
 use super::in_flight::InFlight;
 use super::pubsub::Pubsub;
 use super::router::Router;
+use super::topic_placement;
 use crate::client::{LocalEffect, LocalStep};
 use crate::command::{Channels, Class, Gather};
 use crate::reply;
@@ -46,9 +46,9 @@ pub(super) fn mark_published(
     (request, server): (RequestId, ServerId),
     (family, channel): (Channels, &[u8]),
 ) {
-    let hearer = hearing::hearer_of(router, pubsub, server, family);
+    let channel_node = topic_placement::subscribed_server(router, pubsub, server, family);
     let hidden = pubsub.registry.hidden().receivers(family, channel);
-    let is_elsewhere = hearer != server;
+    let is_elsewhere = channel_node != server;
     // Of those that another node counts, the proxy's own connection stands for one with each of its topics.
     let elsewhere = if is_elsewhere { pubsub.registry.receiving(family, channel).count() } else { 0 };
     let (hidden, is_elsewhere) = ((hidden + elsewhere) as u32, elsewhere > 0);

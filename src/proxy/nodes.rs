@@ -1,4 +1,4 @@
-//! Nodes of a cluster that another node has named, and that the map of its slots did not have when it was last told.
+//! Nodes of a cluster that redirects have named, and that the present slot map does not have.
 //!
 //! ```text
 //!   -MOVED 7 10.0.0.9:6379, -ASK …   a node that has just joined, has no slot yet, or has just become a master
@@ -6,20 +6,20 @@
 //!
 //! Beside them, what nodes say about databases.
 //!
-//! They are servers like any other, behind those of the map, until the map has them, or nobody names them any more.
-//! Knows addresses; owns no server and no connection. Invariant: there are at most [`GUESTS_MAX`].
+//! They are servers like any other, placed behind those of the map, until the map has them, or until they are named no
+//! more. Knows addresses; owns no server and no connection. Invariant: there are at most [`UNMAPPED_MAX`].
 
 use crate::cluster::Databases;
 use crate::timer::Millis;
 
-/// So many nodes are taken on the word of others.
-const GUESTS_MAX: usize = 64;
-/// So long after it was last named one is kept, in milliseconds. A slot may take that long to move.
-const GUEST_MS: u64 = 60_000;
+/// The most nodes that are accepted from redirects alone.
+const UNMAPPED_MAX: usize = 64;
+/// How long one is kept after it was last named, in milliseconds. A slot may take that long to move.
+const UNMAPPED_MS: u64 = 60_000;
 
-/// A node that another one has named.
+/// A node that a redirect has named.
 #[derive(Debug)]
-struct Guest {
+struct Unmapped {
     address: String,
     named_at: Millis,
 }
@@ -29,7 +29,7 @@ struct Guest {
 pub(super) struct Nodes {
     /// Whether clients may select another database than 0.
     pub databases: Databases,
-    guests: Vec<Guest>,
+    unmapped: Vec<Unmapped>,
 }
 
 impl Nodes {
@@ -41,21 +41,20 @@ impl Nodes {
         }
     }
 
-    /// A node has named this one, which the map does not have. False if there are too many of those.
+    /// A redirect has named this address, which the map does not have. False if there are too many of those.
     pub fn on_named(&mut self, address: &str, now: Millis) -> bool {
-        let is_full = self.guests.len() >= GUESTS_MAX;
-        match self.guests.iter_mut().find(|guest| guest.address == address) {
-            Some(guest) => guest.named_at = now,
+        let is_full = self.unmapped.len() >= UNMAPPED_MAX;
+        match self.unmapped.iter_mut().find(|node| node.address == address) {
+            Some(node) => node.named_at = now,
             None if is_full => return false,
-            None => self.guests.push(Guest { address: address.to_owned(), named_at: now }),
+            None => self.unmapped.push(Unmapped { address: address.to_owned(), named_at: now }),
         }
         true
     }
 
-    /// The map names these masters. Forgets those of them, and those of which nobody has spoken for long; returns the
-    /// rest.
-    pub fn others(&mut self, masters: &[String], now: Millis) -> impl Iterator<Item = &String> {
-        self.guests.retain(|guest| !masters.contains(&guest.address) && guest.named_at + GUEST_MS > now);
-        self.guests.iter().map(|guest| &guest.address)
+    /// The map has these masters. Forgets them, and what was not named for long; returns the rest.
+    pub fn unmapped(&mut self, masters: &[String], now: Millis) -> impl Iterator<Item = &String> {
+        self.unmapped.retain(|node| !masters.contains(&node.address) && node.named_at + UNMAPPED_MS > now);
+        self.unmapped.iter().map(|node| &node.address)
     }
 }

@@ -26,7 +26,7 @@ use super::pubsub::{Publisher, Pubsub};
 use super::router::Router;
 use super::state::Proxy;
 use super::turn::Turn;
-use super::{bulk, dispatch, hearing, hidden_count, subscription_connection};
+use super::{bulk, dispatch, hidden_count, subscription_connection, topic_placement};
 use crate::client::Flow;
 use crate::command::Channels;
 use crate::server_id::ServerId;
@@ -39,8 +39,8 @@ pub(super) fn on_publish(proxy: &mut Proxy, id: Id, call: &Call<'_>, family: Cha
     let route = proxy.router.route_key(call.arg(1));
     let server = route.server();
     if let Some(server) = server {
-        let hearer = hearing::hearer_of(&proxy.router, &proxy.pubsub, server, family);
-        if must_wait_for_confirmation(proxy, id, hearer, family, call.arg(1), when.now) {
+        let channel_node = topic_placement::subscribed_server(&proxy.router, &proxy.pubsub, server, family);
+        if must_wait_for_confirmation(proxy, id, channel_node, family, call.arg(1), when.now) {
             return Verdict::Wait;
         }
     }

@@ -33,8 +33,8 @@ pub(super) struct Pubsub {
     pub registry: Registry,
     /// One for each slot of a server.
     pub connections: Vec<SubscriptionConnection>,
-    /// The node of a cluster at which topics are heard that it hears of from all others (`hearing`).
-    pub hearer: Option<ServerId>,
+    /// The node of a cluster at which channels and patterns are subscribed (`topic_placement`).
+    pub channel_node: Option<ServerId>,
     /// Topics whose slot a node has said is another's, and how often in a row.
     pub moved: Vec<(TopicId, u8)>,
     confirmations: Slab<Confirmation>,
@@ -78,7 +78,7 @@ impl Pubsub {
         Pubsub {
             registry: Registry::new(hidden),
             connections: (0..servers).map(|_| SubscriptionConnection::default()).collect(),
-            hearer: None,
+            channel_node: None,
             moved: Vec::new(),
             confirmations: Slab::new(),
             awaited: Triples::new(),

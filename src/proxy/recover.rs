@@ -28,8 +28,8 @@ use super::topics::State;
 use super::turn::Turn;
 use super::upstreams::{Lost, Upstreams};
 use super::{
-    answer, await_master, close, enqueue, guard, health, hearing, leases, mark, merged, pick, reads, redirect,
-    redirect_whole, reparse, report, resubscribe, scatter, subscribe, subscription_connection,
+    answer, await_master, close, enqueue, guard, health, leases, mark, merged, pick, reads, redirect, redirect_whole,
+    reparse, report, resubscribe, scatter, subscribe, subscription_connection, topic_placement,
 };
 use crate::backend::{Backend, TlsStage, Unanswered};
 use crate::buffer::Queue;
@@ -346,7 +346,7 @@ pub(super) fn maybe_lose_subscription(
     };
     let server = backend.server();
     let is_up = proxy.router.is_up(server);
-    let is_needed = hearing::is_anything_heard_at(&proxy.router, &proxy.pubsub, server);
+    let is_needed = topic_placement::is_anything_subscribed_at(&proxy.router, &proxy.pubsub, server);
     let random = proxy.upstreams.random();
     let connection = &mut proxy.pubsub.connections[server.index()];
     if is_needed && matches!(connection.state, State::Listening(_)) {

@@ -317,7 +317,7 @@ fn learn_owner(proxy: &mut Proxy, from: ServerId, slot: u16, address: &str, now:
     }
     let known = proxy.router.servers().find(|&server| proxy.upstreams.address(server) == address);
     match known {
-        Some(server) => drop(proxy.router.give_slot(slot, server, now)),
+        Some(server) => drop(proxy.router.set_slot(slot, server, now)),
         None => proxy.redirected.on_named(slot, address),
     }
 }

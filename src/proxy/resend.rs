@@ -43,7 +43,7 @@ enum Round {
 pub(super) fn go_on(proxy: &mut Proxy, now: Millis) {
     for (slot, address) in proxy.redirected.take_named() {
         if let Some(server) = topology::named(proxy, &address, now) {
-            proxy.router.give_slot(slot, server, now);
+            proxy.router.set_slot(slot, server, now);
         }
     }
     if proxy.redirected.unqueued.count() > 0 {

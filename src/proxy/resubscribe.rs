@@ -1,7 +1,7 @@
-//! Topics whose place in a cluster becomes another one: nodes come and go, slots move (`hearing`).
+//! Topics whose place in a cluster becomes another one: nodes come and go, slots move (`topic_placement`).
 
 use super::state::Proxy;
-use super::{hearing, subscribe, subscription_connection};
+use super::{subscribe, subscription_connection, topic_placement};
 use crate::timer::Millis;
 
 /// The nodes, or who of them has which slot, or who of them is up, may be others: what is not heard where it should be
@@ -10,7 +10,7 @@ pub(super) fn review(proxy: &mut Proxy, now: Millis) {
     if proxy.router.slots().is_none() || proxy.pubsub.registry.is_empty() {
         return;
     }
-    hearing::choose_hearer(proxy);
+    topic_placement::choose_channel_node(proxy);
     for slot in 0..proxy.upstreams.slots() {
         let server = proxy.upstreams.server_in(slot);
         subscription_connection::ask_less_of_others(proxy, server, now);

@@ -200,10 +200,10 @@ impl Router {
     }
 
     /// A cluster's slots have these owners from here on, each a place among the servers.
-    pub fn tell_slots(&mut self, owner_of: impl Fn(u16) -> Option<usize>, now: Millis) {
+    pub fn set_slots(&mut self, owner_of: impl Fn(u16) -> Option<usize>, now: Millis) {
         let Router { slots: Some(slots), replicas, .. } = self else { return };
         let mut is_other = false;
-        slots.tell(owner_of, |before, after| {
+        slots.set_owners(owner_of, |before, after| {
             is_other = true;
             // Whose server is gone, or that had nobody, did not go from one to the other.
             if let (Some(before), Some(after)) = (before, after) {
@@ -215,10 +215,10 @@ impl Router {
     }
 
     /// A slot of a cluster has another owner: this server. False if it is none of those that there are.
-    pub fn give_slot(&mut self, slot: u16, server: ServerId, now: Millis) -> bool {
+    pub fn set_slot(&mut self, slot: u16, server: ServerId, now: Millis) -> bool {
         let Some(place) = self.place(server).map(ServerIndex::index) else { return false };
         let Router { slots: Some(slots), replicas, .. } = self else { return true };
-        let before = slots.give(slot, place);
+        let before = slots.set_owner(slot, place);
         if before != Some(place) {
             for place in before.into_iter().flat_map(|before| [before, place]) {
                 replicas.on_slot_moves(place, now);
@@ -436,7 +436,7 @@ impl Router {
         let slots = self.slots.as_deref()?;
         match slots.owner(slot) {
             Some(place) if self.up.is_up(ServerIndex(place as u16)) => Some(self.servers[place]),
-            None if !slots.is_told() => self.route_any().server(),
+            None if !slots.is_known() => self.route_any().server(),
             _ => None,
         }
     }
@@ -475,7 +475,7 @@ impl Router {
 
     #[cold]
     fn route_nowhere(&self, hash: u32) -> Route {
-        let is_unserved = self.slots().is_some_and(|slots| slots.is_told() && slots.owner(slot_in(hash)).is_none());
+        let is_unserved = self.slots().is_some_and(|slots| slots.is_known() && slots.owner(slot_in(hash)).is_none());
         if is_unserved { Route::Unserved } else { Route::Down }
     }
 

@@ -31,7 +31,7 @@ use super::interface::{LARGE, NO_DEADLINE};
 use super::merging::{Merging, Part};
 use super::pick::{self, Pick};
 use super::reads::{self, KeyReader};
-use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, UNSUPPORTED, UNTOLD};
+use super::refusals::{CONNECTION_DOWN, CROSS_SLOT, SLOTS_UNKNOWN, UNSUPPORTED};
 use super::router::{Route, Router};
 use super::settings::Settings;
 use super::state::Proxy;
@@ -196,9 +196,9 @@ pub(super) fn on_gather(proxy: &mut Proxy, id: Id, call: &Call<'_>, gather: Gath
         answer::reply_here(proxy, id, UNSUPPORTED);
         return Verdict::Done;
     }
-    if proxy.router.slots().is_some_and(|slots| !slots.is_told()) {
+    if proxy.router.slots().is_some_and(|slots| !slots.is_known()) {
         proxy.turn.refresh(RefreshCause::Down);
-        answer::reply_here(proxy, id, UNTOLD);
+        answer::reply_here(proxy, id, SLOTS_UNKNOWN);
         return Verdict::Done;
     }
     let shape = match gather {

@@ -2,7 +2,7 @@
 //! business.
 //!
 //! All servers are listened to (`subscription_connection`), since a script publishes on the server that it runs on;
-//! PUBLISH goes to one, so that a message arrives once. (In a cluster: `hearing`.) A subscription is confirmed, in its
+//! PUBLISH goes to one, so that a message arrives once. (In a cluster: `topic_placement`.) A subscription is confirmed, in its
 //! place among the client's replies, when every server that is up has confirmed it: what is published after that
 //! arrives.
 //!
@@ -29,7 +29,9 @@ use super::interface::NO_DEADLINE;
 use super::pubsub::{CONFIRMED_MAX, Confirmation, FEW, Pubsub, SLICE};
 use super::refusals::CONNECTION_DOWN;
 use super::state::Proxy;
-use super::{answer, bulk, client_list, close, delivery, hearing, mark, memory, publish, subscription_connection};
+use super::{
+    answer, bulk, client_list, close, delivery, mark, memory, publish, subscription_connection, topic_placement,
+};
 use crate::buffer::Queue;
 use crate::client::{Client, Flow};
 use crate::command::{Channels, Class, Lease, Session};
@@ -141,13 +143,13 @@ fn begin_subscription(proxy: &mut Proxy, id: Id, call: &Call<'_>, family: Channe
         return None;
     }
     if family == Channels::Shard {
-        let refusal = hearing::refusal_of(&proxy.router, (1..call.args.len()).map(|index| call.arg(index)));
+        let refusal = topic_placement::refusal_of(&proxy.router, (1..call.args.len()).map(|index| call.arg(index)));
         if let Some(refusal) = refusal {
             answer::reply_here(proxy, id, refusal);
             return None;
         }
     }
-    hearing::choose_hearer(proxy);
+    topic_placement::choose_channel_node(proxy);
     // All subscriptions together may have half of the memory: nobody is asked to give one back.
     let asked = Registry::held_by_new(call.args.len(), call.request.len());
     if proxy.pubsub.held() + asked > proxy.settings.limits.buffered_bytes_max / 2 {

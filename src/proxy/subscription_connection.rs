@@ -31,7 +31,7 @@ use super::router::Router;
 use super::settings::Settings;
 use super::state::Proxy;
 use super::topics::{Expected, Owed, State};
-use super::{connect, hearing, mark};
+use super::{connect, mark, topic_placement};
 use crate::backend::{Backend, Purpose};
 use crate::command::Channels;
 use crate::notice::{About, Kind};
@@ -46,7 +46,7 @@ pub(super) const PING_MS: u64 = 30_000;
 
 /// True exactly when there is any server to hear.
 pub(super) fn is_anything_to_be_heard(router: &Router, pubsub: &Pubsub) -> bool {
-    router.servers().any(|server| hearing::is_to_be_heard(router, pubsub, server))
+    router.servers().any(|server| topic_placement::takes_subscriptions(router, pubsub, server))
 }
 
 /// True exactly when a message for this topic that is published from now on, on any server that is up, will arrive.
@@ -56,15 +56,15 @@ pub(super) fn is_heard_everywhere(router: &Router, pubsub: &Pubsub, topic: Topic
 
 /// True exactly when a message for this topic that is published on this server now should arrive, and will not.
 pub(super) fn is_missed(router: &Router, pubsub: &Pubsub, server: ServerId, topic: TopicId) -> bool {
-    hearing::is_to_be_heard(router, pubsub, server)
-        && hearing::is_heard_at(router, pubsub, server, topic)
+    topic_placement::takes_subscriptions(router, pubsub, server)
+        && topic_placement::is_subscribed_at(router, pubsub, server, topic)
         && !pubsub.connections[server.index()].is_hearing(topic)
 }
 
 /// Asks every server for those of these topics, all of one family, that it was not asked for.
 pub(super) fn ask_all(proxy: &mut Proxy, family: Channels, topics: &[TopicId], now: Millis) {
     for server in proxy.router.servers() {
-        let is_here = |&topic: &TopicId| hearing::is_heard_at(&proxy.router, &proxy.pubsub, server, topic);
+        let is_here = |&topic: &TopicId| topic_placement::is_subscribed_at(&proxy.router, &proxy.pubsub, server, topic);
         if topics.iter().any(is_here) {
             open(proxy, server, now);
             ask(proxy, server, family, topics, now);
@@ -77,7 +77,8 @@ fn ask(proxy: &mut Proxy, server: ServerId, family: Channels, topics: &[TopicId]
     let State::Listening(id) = connection.state else { return };
     let registry = &proxy.pubsub.registry;
     let is_new = |topic: &TopicId| {
-        connection.asked_for(*topic).is_none() && hearing::is_heard_at(&proxy.router, &proxy.pubsub, server, *topic)
+        connection.asked_for(*topic).is_none()
+            && topic_placement::is_subscribed_at(&proxy.router, &proxy.pubsub, server, *topic)
     };
     let names: Vec<(TopicId, &Topic)> =
         topics.iter().copied().filter(is_new).filter_map(|id| Some((id, registry.topic(id)?))).collect();
@@ -130,7 +131,8 @@ fn send_less(proxy: &mut Proxy, server: ServerId, family: Channels, names: &[&[u
 pub(super) fn ask_less_of_others(proxy: &mut Proxy, server: ServerId, now: Millis) {
     let Proxy { router, pubsub, .. } = proxy;
     let others = pubsub.connections[server.index()].asked_topics();
-    let others: Vec<TopicId> = others.filter(|&topic| !hearing::is_heard_at(router, pubsub, server, topic)).collect();
+    let others: Vec<TopicId> =
+        others.filter(|&topic| !topic_placement::is_subscribed_at(router, pubsub, server, topic)).collect();
     if others.is_empty() {
         return;
     }
@@ -152,7 +154,8 @@ pub(super) fn ask_less_of_others(proxy: &mut Proxy, server: ServerId, now: Milli
 pub(super) fn ask_for_missing(proxy: &mut Proxy, server: ServerId, now: Millis) {
     let (registry, connection) = (&proxy.pubsub.registry, &proxy.pubsub.connections[server.index()]);
     let is_missing = |&topic: &TopicId| {
-        connection.asked_for(topic).is_none() && hearing::is_heard_at(&proxy.router, &proxy.pubsub, server, topic)
+        connection.asked_for(topic).is_none()
+            && topic_placement::is_subscribed_at(&proxy.router, &proxy.pubsub, server, topic)
     };
     let missing: VecDeque<TopicId> = registry.topics().filter(is_missing).collect();
     if missing.is_empty() {
@@ -187,7 +190,7 @@ fn send_command(proxy: &mut Proxy, id: Id, bytes: &[u8], now: Millis) {
 
 /// Opens a server's subscription connection, if it is up, and if there is anything to listen for.
 pub(super) fn maybe_open_subscription(proxy: &mut Proxy, server: ServerId, now: Millis) {
-    if hearing::is_anything_heard_at(&proxy.router, &proxy.pubsub, server) {
+    if topic_placement::is_anything_subscribed_at(&proxy.router, &proxy.pubsub, server) {
         open(proxy, server, now);
     }
 }
@@ -231,7 +234,7 @@ pub(super) fn on_server_back(proxy: &mut Proxy, server: ServerId, now: Millis) {
 /// A server has come. If it was there before, and what is published there is heard still, it may have missed some
 /// topics.
 pub(super) fn on_server_added(proxy: &mut Proxy, server: ServerId, now: Millis) {
-    let is_needed = hearing::is_anything_heard_at(&proxy.router, &proxy.pubsub, server);
+    let is_needed = topic_placement::is_anything_subscribed_at(&proxy.router, &proxy.pubsub, server);
     let connection = &mut proxy.pubsub.connections[server.index()];
     connection.is_new = is_needed;
     match connection.state {

@@ -5,7 +5,7 @@ use super::interface::{Conn, Wire};
 use super::state::Proxy;
 use super::subscription_connection::{self, PING_MS};
 use super::topics::{Asked, Expected, Owed, State};
-use super::{delivery, handshake_read, health, hearing, recover, redirect, report, subscribe, topology};
+use super::{delivery, handshake_read, health, recover, redirect, report, subscribe, topic_placement, topology};
 use crate::backend::{Phase, handshake};
 use crate::buffer::Scratch;
 use crate::cluster::RefreshCause;
@@ -213,7 +213,7 @@ fn follow_slot(proxy: &mut Proxy, from: ServerId, topic: TopicId, reply: &[u8], 
     *count += 1;
     let is_too_often = *count > MOVES_MAX;
     let owner = topology::named(proxy, &address, now).filter(|&owner| owner != from && !is_too_often);
-    let Some(owner) = owner.filter(|&owner| proxy.router.give_slot(slot, owner, now)) else {
+    let Some(owner) = owner.filter(|&owner| proxy.router.set_slot(slot, owner, now)) else {
         proxy.pubsub.moved.retain(|(other, _)| *other != topic);
         return false;
     };
@@ -284,7 +284,7 @@ pub(super) fn on_subscription_alarm(proxy: &mut Proxy, id: Id, now: Millis) -> O
     }
     let mut ping_at = connection.heard_at + PING_MS;
     if read_deadline.is_none() && ping_at <= now {
-        if !hearing::is_anything_heard_at(&proxy.router, &proxy.pubsub, server) {
+        if !topic_placement::is_anything_subscribed_at(&proxy.router, &proxy.pubsub, server) {
             recover::lose_backend(proxy, id, BackendCloseReason::Idle, now);
             return None;
         }

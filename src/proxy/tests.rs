@@ -15,7 +15,6 @@ mod dismiss;
 mod figures;
 mod guard;
 mod health;
-mod hearing;
 mod introspection;
 mod kill;
 mod leases;
@@ -43,6 +42,7 @@ mod scripts;
 mod slow;
 mod slow_peers;
 mod subscriptions;
+mod topic_placement;
 mod transactions;
 mod unfinished;
 

@@ -54,10 +54,10 @@ impl Proxy {
 fn on_slot_map(proxy: &mut Proxy, map: &SlotMap, now: Millis) {
     let mut servers: Vec<String> = map.shards().iter().map(|shard| shard.master.clone()).collect();
     let replicas: Vec<Vec<String>> = map.shards().iter().map(|shard| shard.replicas.clone()).collect();
-    let guests: Vec<String> = proxy.nodes.others(&servers, now).cloned().collect();
-    servers.extend(guests);
+    let unmapped: Vec<String> = proxy.nodes.unmapped(&servers, now).cloned().collect();
+    servers.extend(unmapped);
     set_nodes(proxy, servers, replicas, now);
-    proxy.router.tell_slots(|slot| map.owner(slot), now);
+    proxy.router.set_slots(|slot| map.owner(slot), now);
     resubscribe::review(proxy, now);
     proxy.redirected.look.by(now);
     proxy.turn.room_is_new();

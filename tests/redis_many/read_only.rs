@@ -76,9 +76,10 @@ fn appends_while(rmux: &Rmux, what_happens: impl FnOnce(&dyn Fn()), master: &Red
     });
     let mut direct: Client = master.client();
     for (name, count) in counts.into_iter().enumerate() {
-        let expected: String = (0..count).map(|number| show(&bulk(number.to_string().as_bytes()))).collect();
+        let numbers = (0..count).flat_map(|number| bulk(number.to_string().as_bytes()));
+        let expected: Vec<u8> = format!("*{count}\r\n").into_bytes().into_iter().chain(numbers).collect();
         let list = direct.cmd(&["LRANGE", &format!("list-{name}"), "0", "-1"]);
-        assert_eq!(show(&list), format!("*{count}\r\n{expected}"));
+        assert!(list == expected, "list-{name} has {count} numbers in their order: {}", show(&list));
     }
     let held = text(&rmux.client().cmd(&["RMUX", "STATUS"]));
     assert!(!held.contains("\r\nheld:0\r\n"), "nothing was refused: {held}");

@@ -269,8 +269,8 @@ fn a_transaction_that_counts_who_hears_is_sent_again_too() {
     let client = bench.client();
     let key = key_in(0, 0);
     let steps = [request(&["PUBLISH", "news", "x"]), set(&key, "1")];
-    let hearer = bench.client();
-    bench.say(hearer, request(&["SUBSCRIBE", "news"]));
+    let channel_node = bench.client();
+    bench.say(channel_node, request(&["SUBSCRIBE", "news"]));
     bench.say(client, transaction(&steps));
     assert_eq!(bench.asked(backends[0]), transaction(&steps));
     bench.answer(backends[0], [OK, QUEUED, &moved(&key, 1), ABORTED].concat());

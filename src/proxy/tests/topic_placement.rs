@@ -71,7 +71,7 @@ fn those_who_hear_at_another_node_are_counted() {
         for strangers in [0, 2] {
             bench.say(publisher, request(&["PUBLISH", &channel, "x"]));
             bench.asked(backend);
-            // The hearer sees the channel and the pattern of one connection; the other node sees none of it.
+            // The channel_node sees the channel and the pattern of one connection; the other node sees none of it.
             let seen = strangers + if server == half { 2 } else { 0 };
             bench.answer(backend, format!(":{seen}\r\n"));
             assert_eq!(bench.told(publisher), format!(":{}\r\n", strangers + 3), "heard at {server}, not at {half}");
