@@ -1,7 +1,6 @@
 //! That the nodes do what the other tests ask of them.
 
-use super::nodes::{Cluster, LONG, held, shown};
-use crate::support::wait_until;
+use super::nodes::{Cluster, held, shown};
 
 /// The slot of `foo`.
 const SLOT: u16 = 12182;
@@ -24,7 +23,7 @@ fn a_slot_goes_from_one_master_to_another_with_its_keys() {
     assert_eq!(asked.count(), 10);
     while cluster.move_keys(SLOT, 2, 0, 100) > 0 {}
     cluster.end_move(SLOT, 2, 0);
-    wait_until("all to know", LONG, || cluster.running().all(|node| cluster.owner_by(node, SLOT) == Some(0)));
+    cluster.await_owner(SLOT, 0);
     assert_eq!(held(&cluster, 0, "{foo}:7"), "$1\r\n1\r\n");
     assert_eq!(held(&cluster, 2, "{foo}:7"), format!("-MOVED {SLOT} {}\r\n", cluster.address(0)));
 }

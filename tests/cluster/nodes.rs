@@ -345,6 +345,23 @@ impl Cluster {
         }
     }
 
+    /// Waits until each node that runs takes this one for the owner of a slot, and has heard of the last epoch. One that
+    /// has not may take the next slot with an epoch that is not the highest, and then gives it back to the owner before,
+    /// which knows nothing of that.
+    pub fn await_owner(&self, slot: u16, owner: usize) {
+        wait_until("all to know who has a slot", LONG, || {
+            let epochs: BTreeSet<String> = self.running().map(|node| self.epoch_by(node)).collect();
+            epochs.len() == 1 && self.running().all(|node| self.owner_by(node, slot) == Some(owner))
+        });
+    }
+
+    /// The last epoch that a node has heard of.
+    fn epoch_by(&self, node: usize) -> String {
+        let info = text(&self.server(node).ask("CLUSTER INFO"));
+        let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"));
+        epoch.expect("a node tells its epoch").trim().to_owned()
+    }
+
     /// Moves a slot with all its keys.
     pub fn move_slot(&self, slot: u16, from: usize, to: usize) {
         self.begin_move(slot, from, to);

@@ -270,7 +270,7 @@ fn slots_that_move_under_reads_give_no_wrong_value() {
             }
             cluster.end_move(slot, from, to);
             write(number);
-            wait_until("all to know", LONG, || cluster.running().all(|node| cluster.owner_by(node, slot) == Some(to)));
+            cluster.await_owner(slot, to);
             assert_eq!(readers.missing(), 0, "slot {slot}, from {from} to {to}: a key was not there");
         }
     }

@@ -6,9 +6,8 @@ use std::time::Instant;
 use std::{env, thread};
 
 use super::mixed::Mixed;
-use super::nodes::{Cluster, LONG, shown};
+use super::nodes::{Cluster, shown};
 use crate::support::proxy::Rmux;
-use crate::support::wait_until;
 
 const CLIENTS: usize = 8;
 /// Of each client.
@@ -41,8 +40,7 @@ fn slots_go_there_and_back_under_load_and_nobody_notices() {
             for (from, to) in [(home, (home + 1) % 3), ((home + 1) % 3, home)] {
                 cluster.move_slot(slot, from, to);
                 // Or one that has not heard of it takes it for a mistake.
-                let knows = |node| cluster.owner_by(node, slot) == Some(to);
-                wait_until("all to know", LONG, || cluster.running().all(knows));
+                cluster.await_owner(slot, to);
             }
         }
     }
