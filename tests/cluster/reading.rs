@@ -8,11 +8,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use super::nodes::{Cluster, LONG, MASTERS, shown, text};
+use super::nodes::{Cluster, MASTERS, shown, text};
 use crate::support::client::{Client, bulk, text as text_of};
 use crate::support::wait_until;
 
+/// Nothing tells of a replica that comes but the map, which is asked for every 30 to 90 s.
+const REFRESHED: Duration = Duration::from_secs(120);
 /// With reads from replicas, and with patience for a failover.
 const KEYS: &str = r#", "readFrom": "preferReplica", "remoteTimeout": 20000"#;
 /// So many keys are read, in as many slots.
@@ -48,7 +51,7 @@ fn fill(cluster: &Cluster) {
         let key = key(number);
         let replica = MASTERS + home(cluster, &key);
         let expected = bulk(format!("{key} 0").as_bytes());
-        wait_until("its replica to have it", LONG, || {
+        wait_until("its replica to have it", REFRESHED, || {
             let mut client = cluster.client(replica);
             client.cmd(&["READONLY"]);
             client.cmd(&["GET", &key]) == expected
@@ -65,7 +68,7 @@ fn gets(cluster: &Cluster, node: usize) -> u64 {
 
 /// Waits until reads of all slots go to replicas alone.
 fn await_replicas(cluster: &Cluster, client: &mut Client) {
-    wait_until("all reads to be those of replicas", LONG, || {
+    wait_until("all reads to be those of replicas", REFRESHED, || {
         let masters: Vec<usize> = cluster.running().filter(|&node| cluster.is_master(node)).collect();
         let count = || masters.iter().map(|&node| gets(cluster, node)).sum::<u64>();
         let before = count();
@@ -105,7 +108,7 @@ impl Readers {
     fn await_answers(&self) {
         let count = |answered: &Arc<AtomicU64>| answered.load(Ordering::Relaxed);
         let before: Vec<u64> = self.answered.iter().map(count).collect();
-        wait_until("each to be answered", LONG, || {
+        wait_until("each to be answered", REFRESHED, || {
             self.threads.iter().any(JoinHandle::is_finished)
                 || self.answered.iter().zip(&before).all(|(answered, before)| count(answered) > before + 1)
         });
@@ -186,14 +189,14 @@ fn a_replica_that_dies_or_comes_costs_no_error() {
     for replica in [3, 4] {
         cluster.kill(replica);
         let before = gets(&cluster, replica - MASTERS);
-        wait_until("its master to be read", LONG, || gets(&cluster, replica - MASTERS) > before + 100);
+        wait_until("its master to be read", REFRESHED, || gets(&cluster, replica - MASTERS) > before + 100);
         cluster.revive(replica);
-        wait_until("it to be read again", LONG, || gets(&cluster, replica) > 100);
+        wait_until("it to be read again", REFRESHED, || gets(&cluster, replica) > 100);
     }
     cluster.server(5).freeze();
     let before = gets(&cluster, 2);
     // By the time of the cluster it is dead, and no replica in any map.
-    wait_until("its master to be read", LONG, || gets(&cluster, 2) > before + 100);
+    wait_until("its master to be read", REFRESHED, || gets(&cluster, 2) > before + 100);
     cluster.server(5).thaw();
     assert_eq!(readers.missing(), 0);
     assert!(readers.end() > 100, "{}", rmux.log());
@@ -212,7 +215,7 @@ fn who_reads_does_not_notice_that_nodes_change_places() {
         cluster.await_well();
         // The one that was the master before.
         let (before, other) = (gets(&cluster, 3 - replica), 3 - replica);
-        wait_until("the other one to be read", LONG, || gets(&cluster, other) > before + 100);
+        wait_until("the other one to be read", REFRESHED, || gets(&cluster, other) > before + 100);
     }
     assert_eq!(readers.missing(), 0);
     assert!(readers.end() > 100, "{}", rmux.log());
@@ -230,11 +233,11 @@ fn who_reads_does_not_notice_that_a_master_dies() {
     cluster.kill(1);
     cluster.await_master(4);
     let before = gets(&cluster, 4);
-    wait_until("it to be read", LONG, || gets(&cluster, 4) > before + 100);
+    wait_until("it to be read", REFRESHED, || gets(&cluster, 4) > before + 100);
     cluster.revive(1);
     cluster.await_well();
     let before = gets(&cluster, 1);
-    wait_until("the one that was killed to be read", LONG, || gets(&cluster, 1) > before + 100);
+    wait_until("the one that was killed to be read", REFRESHED, || gets(&cluster, 1) > before + 100);
     assert_eq!(readers.missing(), 0);
     assert!(readers.end() > 100, "{}", rmux.log());
 }
