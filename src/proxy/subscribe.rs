@@ -2,8 +2,8 @@
 //! business.
 //!
 //! All servers are listened to (`subscription_connection`), since a script publishes on the server that it runs on;
-//! PUBLISH goes to one, so that a message arrives once. (In a cluster: `topic_placement`.) A subscription is confirmed, in its
-//! place among the client's replies, when every server that is up has confirmed it: what is published after that
+//! PUBLISH goes to one, so that a message arrives once. (In a cluster: `topic_placement`.) A subscription is confirmed,
+//! in its place among the client's replies, when every server that is up has confirmed it: what is published after that
 //! arrives.
 //!
 //! ```text
